@@ -251,7 +251,7 @@ export function rand(shape: Shape, options: TensorOptions = {}): Tensor {
 /** Draws float32 numbers uniformly from [low, high). */
 export function uniform(shape: Shape, low: number, high: number, options: TensorOptions = {}): Tensor {
   check("uniform", arguments, `shape:any low:number high:number ${OPTIONS}`);
-  return finish(random.rand(shape, low, high) as Tensor, requireFloat("uniform", options));
+  return finish(random.rand(shape, low, high, "uniform") as Tensor, requireFloat("uniform", options));
 }
 /** Draws float32 numbers from the normal distribution with mean 0 and standard deviation 1. */
 export function randn(shape: Shape, options: TensorOptions = {}): Tensor {
@@ -261,7 +261,7 @@ export function randn(shape: Shape, options: TensorOptions = {}): Tensor {
 /** Draws float32 numbers from the normal distribution with this mean and standard deviation. */
 export function normal(shape: Shape, mean: number, std: number, options: TensorOptions = {}): Tensor {
   check("normal", arguments, `shape:any mean:number std:number ${OPTIONS}`);
-  return finish(random.randn(shape, mean, std) as Tensor, requireFloat("normal", options));
+  return finish(random.randn(shape, mean, std, "normal") as Tensor, requireFloat("normal", options));
 }
 /**
  * Draws integers uniformly from low … high − 1, int32 by default.

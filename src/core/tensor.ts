@@ -349,11 +349,14 @@ export class Tensor implements Value {
 
   /** Text in PyTorch's format: `tensor([[1, 2], [3, 4]])`. Long dimensions are abbreviated. */
   toString(): string {
+    return this.print("toString");
+  }
+  private print(caller: string): string {
     if (this.isDisposed) return `tensor(disposed by ${this.handle.freedBy || "dispose()"}, shape ${show(this.shape)})`;
-    return formatTensor(this.peek("live"), this, this.requiresGrad);
+    return formatTensor(this.peek(caller), this, this.requiresGrad);
   }
   [Symbol.for("nodejs.util.inspect.custom")](): string {
-    return this.toString();
+    return this.print("console.log");
   }
   /** Converts to text; `x + 1` and `x > 0` throw, because JavaScript has no operator overloading. @throws TypeError */
   [Symbol.toPrimitive](hint: "string" | "number" | "default"): string {

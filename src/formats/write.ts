@@ -26,7 +26,7 @@ type Metadata = Readonly<Record<string, string>>;
 
 /** A tensor's bytes, as a view of linear memory. */
 export function bytesIn(tensor: Tensor): Uint8Array {
-  const { buffer, byteOffset, byteLength } = tensor.peek("live");
+  const { buffer, byteOffset, byteLength } = tensor.peek("writeSafetensors");
   return new Uint8Array(buffer, byteOffset, byteLength);
 }
 

@@ -123,6 +123,10 @@ export function crossEntropy(logits: Tensor, target: Tensor, options: CrossEntro
       return reduce("crossEntropy", reduction === "none" ? each.reshape(logits.shape.slice(0, -1)) : each, reduction);
     }
     if (target.dtype === "float32") {
+      if (logits.dtype === "int32")
+        throw new DTypeError(
+          `crossEntropy: logits must be float32, got int32 ${show(logits.shape)}. Pass the arguments as crossEntropy(logits, target).`,
+        );
       throw new DTypeError(
         `crossEntropy: the target is float32 ${show(target.shape)}, but labels must be int32: use target.to("int32") or ` +
           `tensor(values, { dtype: "int32" }). Probabilities must be ${show(logits.shape)}, like the logits.`,

@@ -19,6 +19,7 @@ import {
 import { check } from "../runtime/arguments.ts";
 import { RangeError, requireWhole } from "../runtime/errors.ts";
 import { kindOf } from "../runtime/kinds.ts";
+import { requireChoice } from "../runtime/names.ts";
 import * as init from "./init.ts";
 import { inputOf, Module, parameter } from "./module.ts";
 
@@ -59,6 +60,8 @@ abstract class Convolution<O extends { readonly groups?: number | undefined }> e
         `${name}: kernelSize must have ${dimensions} size${dimensions > 1 ? "s" : ""}, got [${kernelSize.join(", ")}].`,
       );
     requireWhole(name, { inChannels, outChannels, groups });
+    const { padding } = options as { readonly padding?: unknown };
+    if (typeof padding === "string") requireChoice(name, "padding", padding, ["same", "valid"]);
     for (const size of kernelSize) requireWhole(name, { kernelSize: size });
     if (inChannels % groups || outChannels % groups)
       throw new RangeError(

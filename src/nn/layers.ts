@@ -5,6 +5,7 @@ import * as ops from "../core/functions.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { check } from "../runtime/arguments.ts";
 import { requireFraction, requireWhole } from "../runtime/errors.ts";
+import { requireChoice } from "../runtime/names.ts";
 import * as init from "./init.ts";
 import { inputOf, Module, parameter } from "./module.ts";
 
@@ -219,6 +220,7 @@ export class GELU extends Module {
   ) {
     super();
     check("GELU", arguments, "{approximate:string}");
+    requireChoice("GELU", "approximate", options.approximate ?? "none", ["none", "tanh"]);
   }
   forward(x: Tensor): Tensor {
     return inputOf(this, x, arguments).gelu(this.options);

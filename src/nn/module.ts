@@ -8,7 +8,7 @@ import { withUndo } from "../core/undo.ts";
 import { sameShape, show } from "../ops/definition/value.ts";
 import { check, checkNone } from "../runtime/arguments.ts";
 import { Error, listed, quote, ShapeError, TypeError } from "../runtime/errors.ts";
-import { describe, kindOf, requireKind } from "../runtime/kinds.ts";
+import { describe, isOptions, kindOf, requireKind } from "../runtime/kinds.ts";
 import { isParameter, markListed, parameter } from "./parameter.ts";
 
 export { nameOf, parameter };
@@ -28,6 +28,10 @@ export function checkStateDict(
   remedy = "",
 ): { missing: string[]; unexpected: string[]; copy: () => void } {
   requireKind("loadStateDict", "state", "object", state);
+  if (isOptions(state.tensors) && isOptions(state.metadata))
+    throw new TypeError(
+      "loadStateDict: state must be tensors by name, got the object { tensors, metadata } that readSafetensors returns. Pass its tensors.",
+    );
   for (const name in state)
     if (Object.hasOwn(own, name)) requireKind("loadStateDict", quote(name), "tensor", state[name]);
   // A tensor with several names is present if one of them is.
@@ -48,12 +52,19 @@ export function checkStateDict(
       ? []
       : [`${name} must be ${target.dtype} ${show(target.shape)}, got ${source.dtype} ${show(source.shape)}`],
   );
+  // PyTorch's convolutions have channels second.
+  const isPyTorch = pairs.some(
+    ([, { shape }, source]) =>
+      shape.length > 2 &&
+      !sameShape(source.shape, shape) &&
+      sameShape(source.shape, [shape[0]!, shape.at(-1)!, ...shape.slice(1, -1)]),
+  );
   const mismatches: string[] = [];
   if (strict && missing.length) mismatches.push(`missing: ${listed(missing)}`);
   if (strict && unexpected.length) mismatches.push(`unexpected: ${listed(unexpected)}`);
   if (problems.length || mismatches.length)
     throw new ShapeError(
-      `loadStateDict: ${[...problems, ...mismatches].join("; ")}.${mismatches.length ? remedy : ""}`,
+      `loadStateDict: ${[...problems, ...mismatches].join("; ")}.${isPyTorch ? " Convert PyTorch's layout with fromPyTorch(model, state)." : mismatches.length ? remedy : ""}`,
     );
   const copy = (): void => withGrad(false, () => pairs.forEach(([, target, source]) => void target.copyFrom(source)));
   return { missing, unexpected, copy };
@@ -333,7 +344,7 @@ export class Sequential extends Module {
     Object.defineProperty(this, "layers", { enumerable: false });
   }
 
-  /** Passes x through all layers. @throws TypeError if a layer other than the last returns anything other than one tensor */
+  /** Passes x through all layers. @throws TypeError if the last layer returns nothing, or another layer anything but one tensor */
   forward(x: Tensor): Tensor {
     inputOf(this, x, arguments);
     const last = this.layers.length - 1;
@@ -343,6 +354,10 @@ export class Sequential extends Module {
         throw new TypeError(
           `Sequential: layer ${i} (${kindOf(layer)}) returned ${describe(result)}, but the next layer needs one tensor. ` +
             "Wrap it in a module whose forward returns the tensor you need.",
+        );
+      if (result === undefined)
+        throw new TypeError(
+          `Sequential: layer ${i} (${kindOf(layer)}) returned nothing. Return the result from its forward.`,
         );
       return result as Tensor;
     };

@@ -54,7 +54,10 @@ export function requireLoss(name: string, value: unknown): Tensor {
   rejectOtherCopy(name, "the loss", value);
   if (!(value instanceof Tensor))
     throw new TypeError(
-      `${name}: the loss must be a tensor, got ${describe(value)}. Return the loss tensor itself, without item() or toArray().`,
+      `${name}: the loss must be a tensor, got ${describe(value)}. ` +
+        (typeof value === "number"
+          ? "Return the loss tensor itself, without item() or toArray()."
+          : "Return only the loss; keep() other results in outer variables."),
     );
   if (value.size !== 1)
     throw new ShapeError(`${name}: the loss is ${show(value.shape)}, not one number. Reduce it with mean() or sum().`);
@@ -90,7 +93,10 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
       throw new TypeError("Optimizer: this class is abstract. Use a subclass, such as new optim.Adam(params).");
     requireKind(kindOf(this), "params", "list", params);
     const list = [...params];
-    if (!list.length) throw new Error(`${kindOf(this)}: no parameters given. Pass model.parameters().`);
+    if (!list.length)
+      throw new Error(
+        `${kindOf(this)}: params must have at least one tensor, got []. Assign layers and nn.parameter(…) tensors to public properties of the model, or to arrays there: parameters() finds only those.`,
+      );
     for (const item of list) if (!(item instanceof Tensor)) requireGroup(kindOf(this), item);
     const loose = list.filter((item) => item instanceof Tensor);
     const groups = list.filter((item): item is GroupOptions<O> => !(item instanceof Tensor));
@@ -254,7 +260,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
    * If linear memory runs out, parameters, state, running statistics, the random generator and everything that the loss function wrote
    * are as before the call.
    * @returns the loss before the step, float32 []
-   * @throws TypeError, ShapeError or Error if the loss is not one number that depends on parameters; NonFiniteError with `finite`
+   * @throws TypeError, ShapeError or Error if the loss is not one number that depends on the optimizer's parameters; NonFiniteError with `finite`
    */
   minimize(loss: Tensor | (() => Tensor) | readonly (() => Tensor)[], options: MinimizeOptions = {}): Tensor {
     const name = `${kindOf(this)}.minimize`;
@@ -269,6 +275,10 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
         try {
           if (value) value.backward();
           const mean = value || this.accumulate(several!);
+          if (!this.paramGroups.some(({ params }) => params.some((p) => p.grad)))
+            throw new Error(
+              `${name}: the loss depends on none of the optimizer's parameters. Create the optimizer with the parameters of the model that computes the loss.`,
+            );
           this.step();
           return mean.detach();
         } catch (error) {

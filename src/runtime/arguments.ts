@@ -128,18 +128,71 @@ function checkEntries(
   }
 }
 
-/** @throws TypeError for an argument in place of the options */
-function throwNotOptions(op: string, v: unknown, options: ReadonlyMap<string, Parameter>): never {
-  const valid = [...options.keys()].filter((key) => key !== OTHERS).join(", ");
+/** The option that a value without a name probably sets: `Did you mean { lr: 0.1 }?`; undefined if none takes it. */
+function optionHint(v: unknown, options: ReadonlyMap<string, Parameter>): string | undefined {
   const first = [...options.values()].find(({ kinds: names, test }) => !names.includes("any") && test(v));
-  const hint = first ? `Did you mean { ${first.name}: ${isObject(v) || isFunction(v) ? "…" : describe(v)} }? ` : "";
+  return first && `Did you mean { ${first.name}: ${isObject(v) || isFunction(v) ? "…" : describe(v)} }?`;
+}
+
+/** For the sizes of a shape, or dims, passed one by one: `Did you mean zeros([2, 3])?`; undefined if this is not the mistake. */
+function listHint(
+  op: string,
+  v: unknown,
+  args: ArrayLike<unknown>,
+  parameters: readonly Parameter[],
+): string | undefined {
+  const last = parameters.length - 1;
+  if (typeof v !== "number" || !["shape", "dims"].includes(parameters[last]?.name ?? "")) return;
+  const from = typeof args[0] === "number" && parameters[0]!.kinds.includes("any") ? 0 : last;
+  const end = Array.from(args).findIndex((v, i) => i >= from && typeof v !== "number");
+  const list = Array.from(args).slice(from, end < 0 ? args.length : end);
+  const before = parameters.slice(0, from).map(({ name }) => `${name}, `);
+  return list.length ? `Did you mean ${op}(${before.join("")}[${list.join(", ")}])?` : undefined;
+}
+
+/** The signature, for an argument that fits another parameter whose own argument is missing or does not fit, else undefined. */
+function orderHint(
+  op: string,
+  v: unknown,
+  args: ArrayLike<unknown>,
+  parameters: readonly Parameter[],
+): string | undefined {
+  if (v === undefined) return;
+  const fits = parameters.some(
+    ({ test, optional }, i) => test(v) && (args[i] === undefined ? !optional : !test(args[i])),
+  );
+  return fits ? `Pass the arguments as ${op}(${parameters.map(({ name }) => name).join(", ")}).` : undefined;
+}
+
+/** @throws TypeError for an argument in place of the options */
+function throwNotOptions(op: string, v: unknown, options: ReadonlyMap<string, Parameter>, list?: string): never {
+  const valid = [...options.keys()].filter((key) => key !== OTHERS).join(", ");
+  const hint = list ?? alternatives[op] ?? optionHint(v, options);
   throw new TypeError(
-    `${op}: options must be an object, got ${describe(v)}. ${alternatives[op] ? `${alternatives[op]} ` : hint}Valid options: ${truncate(valid, 160)}.`,
+    `${op}: options must be an object, got ${describe(v)}. ${hint ? `${hint} ` : ""}Valid options: ${truncate(valid, 160)}.`,
   );
 }
 
+/** A fix that depends on the other arguments or the options; undefined if there is none. */
+function hintOf(
+  op: string,
+  v: unknown,
+  parameter: Parameter,
+  args: ArrayLike<unknown>,
+  { parameters, rest, options }: Signature,
+): string | undefined {
+  if (parameter === rest)
+    return Array.isArray(v) && v.length && v.every(rest.test)
+      ? `Spread the array: ${op}(${[...parameters.map(({ name }) => name), "...array"].join(", ")}).`
+      : undefined;
+  const isFlag = typeof v === "boolean" || (typeof v === "string" && Number.isNaN(Number(v)));
+  if (isFlag && parameter.optional && options) return optionHint(v, options);
+  return listHint(op, v, args, parameters) ?? orderHint(op, v, args, parameters);
+}
+
 /** @throws TypeError for the first argument that does not match the signature */
-function throwMismatch(op: string, args: ArrayLike<unknown>, { parameters, rest, options }: Signature): void {
+function throwMismatch(op: string, args: ArrayLike<unknown>, expected: Signature): void {
+  const { parameters, rest, options } = expected;
   for (let i = 0; i < Math.max(args.length, parameters.length); i++) {
     const parameter = parameters[i] ?? rest;
     const v = args[i];
@@ -148,11 +201,11 @@ function throwMismatch(op: string, args: ArrayLike<unknown>, { parameters, rest,
       if (!isMissing && !parameter.test(v)) {
         // Options in place of an optional argument.
         if (parameter.optional && isOptions(v) && options) checkEntries(op, v, options, parameters);
-        throwWrongKind(op, parameter.name, parameter.kinds, v);
+        throwWrongKind(op, parameter.name, parameter.kinds, v, hintOf(op, v, parameter, args, expected));
       }
     } else if (i === parameters.length && options) {
       if (v === undefined) continue;
-      if (!isOptions(v)) throwNotOptions(op, v, options);
+      if (!isOptions(v)) throwNotOptions(op, v, options, listHint(op, v, args, parameters));
       checkEntries(op, v, options, parameters);
     } else if (v !== undefined && !(isOptions(v) && !Object.keys(v).length)) {
       const names = [...parameters.map(({ name }) => name), ...(options ? ["options"] : [])];
@@ -194,7 +247,7 @@ export function checkArguments<A extends ArrayLike<unknown>>(op: string, args: A
     const parameter = i < most ? parameters[i]! : rest;
     if (!parameter) {
       if (v === undefined) continue;
-      if (!isOptions(v)) throwNotOptions(op, v, options!);
+      if (!isOptions(v)) throwNotOptions(op, v, options!, listHint(op, v, args, parameters));
       checkEntries(op, v, options!, parameters);
     } else if (
       !(typeof v === "number" ? parameter.takesNumber : parameter.takesTensor && tensors.isTensor(v)) &&

@@ -6,6 +6,7 @@
 import { check } from "./arguments.ts";
 import { Error, RangeError } from "./errors.ts";
 import { Heap, limitOf, RANDOM_STATE } from "./heap.ts";
+import { describe } from "./kinds.ts";
 import { type Build, bestBuild, compileBuild, instantiate, type Kernels, probe } from "./load.ts";
 import type { ThreadSetup } from "./threads/index.ts";
 import type { WorkerPool } from "./threads/workerPool.ts";
@@ -137,7 +138,9 @@ export async function init(options: InitOptions = {}): Promise<void> {
     throw new RangeError(`init: memoryLimit must be at least 65536 bytes, got ${memoryLimit}.`);
   }
   if (threads !== "auto" && !(Number.isInteger(threads) && threads >= 1 && threads <= MAX_THREADS)) {
-    throw new RangeError(`init: threads must be "auto" or a whole number in 1 … ${MAX_THREADS}, got ${threads}.`);
+    throw new RangeError(
+      `init: threads must be "auto" or a whole number in 1 … ${MAX_THREADS}, got ${describe(threads)}.`,
+    );
   }
   const settings = settingsOf(options);
   if (current) return requireEqual(current.settings, settings, "runs");

@@ -100,15 +100,19 @@ export const alternatives: Readonly<Record<string, string>> = {
   pad: "Only constant padding is supported.",
 };
 
+/** Reductions that other libraries also apply to two arguments, and nabla's op for that. */
+const pairwise: Readonly<Record<string, string>> = { max: "maximum", min: "minimum" };
+
 /** Explains how to turn a value into one of the expected kinds. */
-function remedy(op: string, wanted: readonly string[], v: unknown): string {
+function remedy(op: string, name: string, wanted: readonly string[], v: unknown): string {
   const wants = (...names: string[]): boolean => names.some((name) => wanted.includes(name));
   if (isObject(v) && isFunction(v.then)) return "Await it first.";
   if (wants("module") && isFunction(v))
     return "Construct a class with new; wrap a function in a class that extends nn.Module.";
-  if (wants("module") && Array.isArray(v)) return "Spread the array: f(...layers).";
-  if (wants("list") && isModule(v)) return "Pass model.parameters().";
+  if (wants("list") && isFunction(v)) return "Call it: model.parameters().";
+  if (wants("list") && (isModule(v) || isOptions(v))) return "Pass model.parameters().";
   if (wants("objective") && isModule(v)) return "Pass objective(model, loss).";
+  if (wants("object") && isModule(v)) return "Pass model.stateDict().";
   if (wants("object") && kinds.bytes![0](v)) return "Read bytes with loadState or readSafetensors.";
   if (wants("tensors") && Array.isArray(v) && v.length && v.every(isNumber))
     return "Use tensor(…) for a tensor of numbers.";
@@ -116,8 +120,12 @@ function remedy(op: string, wanted: readonly string[], v: unknown): string {
     for (const name in v) return `Pass ${truncate(name, 40)} as an argument: ${describe(v[name])}.`;
   }
   if (wants("array") && isObject(v) && "paramGroups" in v) return "Leave out the optimizer: each schedule has one.";
+  if (name === "state" && wants("tensors") && tensors.isTensor(v)) return "Pass both states: [h0, c0].";
+  if (name === "closure" && tensors.isTensor(v)) return "Call loss.backward() before step(), or minimize(() => loss).";
   if (wants("list", "tensors") && tensors.isTensor(v)) return "Wrap it in an array.";
   if (wants("tensor")) {
+    if (/\b(index|labels|crossEntropy target)$/.test(`${op} ${name}`) && (Array.isArray(v) || isNumber(v)))
+      return `Use tensor(${describe(v).replace("the array ", "")}, { dtype: "int32" }).`;
     if (Array.isArray(v) && v.some(tensors.isTensor)) return "Pass one tensor of the array.";
     if (Array.isArray(v) || ArrayBuffer.isView(v) || isNumber(v) || typeof v === "boolean" || typeof v === "string")
       return "Wrap values in tensor(…).";
@@ -128,7 +136,7 @@ function remedy(op: string, wanted: readonly string[], v: unknown): string {
     if (typeof v === "string" && v.trim() && !Number.isNaN(Number(v)))
       return `Write it without quotes: ${truncate(v, 30)}.`;
     if (alternatives[op] && !isOptions(v)) return alternatives[op];
-    if (tensors.isTensor(v)) return "Pass x.item().";
+    if (tensors.isTensor(v)) return pairwise[op] ? `Use ${pairwise[op]}(a, b) for two tensors.` : "Pass x.item().";
   }
   if (wants("bytes")) {
     if (typeof v === "string") return "Read the file first: readFileSync(path).";
@@ -147,12 +155,14 @@ export const kindsText = (wanted: readonly string[]): string =>
     .map((kind) => kinds[kind]![1])
     .join(" or ");
 
-/** @throws TypeError that names the argument, what it got, and the fix */
-export function throwWrongKind(op: string, name: string, wanted: readonly string[], v: unknown): never {
+/** @param fix replaces the general fix for the kind @throws TypeError that names the argument, what it got, and the fix */
+export function throwWrongKind(op: string, name: string, wanted: readonly string[], v: unknown, fix?: string): never {
   tensors.rejectOtherCopy(op, name, v);
   const other = Array.isArray(v) ? v.findIndex(tensors.isFromOtherCopy) : -1;
   if (other >= 0) tensors.rejectOtherCopy(op, `${name}[${other}]`, (v as unknown[])[other]);
-  throw new TypeError(`${op}: ${name} must be ${kindsText(wanted)}, got ${describe(v)}. ${remedy(op, wanted, v)}`);
+  throw new TypeError(
+    `${op}: ${name} must be ${kindsText(wanted)}, got ${describe(v)}. ${fix ?? remedy(op, name, wanted, v)}`,
+  );
 }
 
 /** @throws TypeError unless `v` is of one of these kinds, such as "tensor|number" @internal */

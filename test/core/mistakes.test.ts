@@ -3,25 +3,35 @@ import {
   arange,
   compile,
   concat,
+  conv2d,
   detectAnomaly,
+  einsum,
   full,
   grad,
+  indexSelect,
   init,
   losses,
+  max,
   nn,
   noGrad,
+  normal,
   ones,
   optim,
+  rand,
+  randint,
   randn,
+  softplus,
   stack,
+  sum,
   summary,
   type Tensor,
   Tensor as TensorClass,
   tensor,
   tidy,
+  uniform,
   zeros,
 } from "nabla";
-import { loadState, readSafetensors, saveState } from "nabla/formats";
+import { loadState, readSafetensors, saveState, toPyTorch, writeSafetensors } from "nabla/formats";
 import { hessianTrace, saliency } from "nabla/gradients";
 import { inferenceHandler } from "nabla/serverless";
 import { expect, test } from "vitest";
@@ -33,6 +43,13 @@ const params = model.parameters();
 const x = ones([4, 2]);
 const y = ones([4, 1]);
 const int = (values: number[]): Tensor => tensor(values, { dtype: "int32" });
+/** A function without its signature. */
+const many = (f: unknown): ((...args: unknown[]) => unknown) => f as (...args: unknown[]) => unknown;
+const linear = new nn.Linear(2, 3);
+class Silent extends nn.Module {
+  static override readonly kind: string = "Silent";
+  forward(): void {}
+}
 const sgd = (): optim.SGD => new optim.SGD(params, { lr: 0.1 });
 
 const mistakes: [code: string, call: () => unknown, message: string][] = [
@@ -45,7 +62,7 @@ const mistakes: [code: string, call: () => unknown, message: string][] = [
   ["new StepLR(model, 5)", () => new optim.StepLR(any(model), 5), "StepLR: optimizer must be an optimizer, got a module (Sequential). Pass for example new optim.SGD(model.parameters(), { lr: 0.1 })."],
   ["mse(a, b, 'sum')", () => losses.mse(y, y, any("sum")), 'mse: options must be an object, got "sum". Did you mean { reduction: "sum" }? Valid options: reduction.'],
   ["mse([1], [2])", () => losses.mse(any([1]), any([2])), "mse: x must be a tensor, got the array [1]. Wrap values in tensor(…)."],
-  ["crossEntropy(x, [0, 1])", () => losses.crossEntropy(x, any([0, 1])), "crossEntropy: target must be a tensor, got the array [0, 1]. Wrap values in tensor(…)."],
+  ["crossEntropy(x, [0, 1])", () => losses.crossEntropy(x, any([0, 1])), 'crossEntropy: target must be a tensor, got the array [0, 1]. Use tensor([0, 1], { dtype: "int32" }).'],
   ["crossEntropy(model, labels)", () => losses.crossEntropy(any(model), y), "crossEntropy: logits must be a tensor, got a module (Sequential). Pass the result of its forward(x), or a parameter such as its weight."],
   ["mse(promise, y)", () => losses.mse(any(Promise.resolve(y)), y), "mse: x must be a tensor, got a Promise. Await it first."],
   ["x.sum(1, true)", () => x.sum(1, any(true)), "sum: options must be an object, got true. Did you mean { keepdim: true }? Valid options: keepdim."],
@@ -56,7 +73,7 @@ const mistakes: [code: string, call: () => unknown, message: string][] = [
   ["x.add()", () => (x.add as () => unknown)(), "add: b must be a tensor or a number, got undefined. Pass a tensor or a number."],
   ["x.relu(true)", () => (x.relu as (v: unknown) => unknown)(true), "relu: takes no arguments, got 1: argument 1 is true. Remove it."],
   ["x > 0", () => any<number>(x) > 0, "operator: +, -, <, > and == do not work on tensors, got a tensor [4, 2]. Use x.add(y), x.gt(y) or x.eq(y), x.item() for a number, or String(x) for text."],
-  ["indexSelect(0, [0, 1])", () => x.indexSelect(0, any([0, 1])), "indexSelect: index must be a tensor, got the array [0, 1]. Wrap values in tensor(…)."],
+  ["indexSelect(0, [0, 1])", () => x.indexSelect(0, any([0, 1])), 'indexSelect: index must be a tensor, got the array [0, 1]. Use tensor([0, 1], { dtype: "int32" }).'],
   ["concat(a, b)", () => concat(any(x), any(x)), "concat: tensors must be an array of tensors, got a float32 tensor [4, 2]. Wrap it in an array."],
   ["stack([1, 2])", () => stack(any([1, 2])), "stack: tensors must be an array of tensors, got the array [1, 2]. Use tensor(…) for a tensor of numbers."],
   ["tensor(['1'])", () => tensor(any(["1"])), 'tensor: values must be numbers, booleans or arrays of them, got "1". Convert strings with Number(…).'],
@@ -69,7 +86,7 @@ const mistakes: [code: string, call: () => unknown, message: string][] = [
   ["LSTM({ num_layers })", () => new nn.LSTM(2, 3, any({ num_layers: 2 })), 'LSTM: unknown option "num_layers". Did you mean "numLayers"? Valid options: numLayers, bias, batchFirst, dropout, bidirectional.'],
   ["ReLU({ inplace })", () => new (nn.ReLU as new (o: unknown) => nn.ReLU)({ inplace: true }), "ReLU: takes no arguments, got 1: argument 1 is the object { inplace }. Remove it."],
   ["model.forward([1, 2])", () => model.forward(any([1, 2])), "Sequential: x must be a tensor, got the array [1, 2]. Wrap values in tensor(…)."],
-  ["new Sequential([…])", () => new nn.Sequential(any([new nn.ReLU()])), "Sequential: layer must be a module, got the array […]. Spread the array: f(...layers)."],
+  ["new Sequential([…])", () => new nn.Sequential(any([new nn.ReLU()])), "Sequential: layer must be a module, got the array […]. Spread the array: Sequential(...array)."],
   ["a function in Sequential", () => new nn.Sequential(any((v: Tensor) => v)), "Sequential: layer must be a module, got a function. Construct a class with new; wrap a function in a class that extends nn.Module."],
   ["a class in Sequential", () => new nn.Sequential(any(nn.ReLU)), "Sequential: layer must be a module, got a class. Construct a class with new; wrap a function in a class that extends nn.Module."],
   ["an LSTM in Sequential", () => new nn.Sequential(any(new nn.LSTM(2, 3)), new nn.Linear(3, 1)).forward(ones([5, 4, 2])), "Sequential: layer 0 (LSTM) returned the array [a tensor, …], but the next layer needs one tensor. Wrap it in a module whose forward returns the tensor you need."],
@@ -118,6 +135,53 @@ const mistakes: [code: string, call: () => unknown, message: string][] = [
   ["randn([2], 0, 1)", () => (randn as (...args: unknown[]) => Tensor)([2], 0, 1), "randn: options must be an object, got 0. Use normal(shape, mean, std). Valid options: dtype, requiresGrad."],
   ["SequentialLR(optimizer, …)", () => new optim.SequentialLR(any(sgd()), any([])), "SequentialLR: schedulers must be an array, got an optimizer (SGD). Leave out the optimizer: each schedule has one."],
   ["zeros([NaN])", () => zeros([Number.NaN]), "zeros: [NaN] is not a shape: give an array of whole numbers, such as [2, 3]."],
+  ["new Adam(model.parameters)", () => new optim.Adam(any(model.parameters)), "Adam: params must be an array, got a function. Call it: model.parameters()."],
+  ["new Adam(model.stateDict())", () => new optim.Adam(any(linear.stateDict())), "Adam: params must be an array, got the object { weight, bias }. Pass model.parameters()."],
+  ["new Adam([])", () => new optim.Adam([]), "Adam: params must have at least one tensor, got []. Assign layers and nn.parameter(…) tensors to public properties of the model, or to arrays there: parameters() finds only those."],
+  ["zeros(2, 3)", () => zeros(any(2), any(3)), "zeros: options must be an object, got 3. Did you mean zeros([2, 3])? Valid options: dtype, requiresGrad."],
+  ["ones(2, 3, 4, {})", () => many(ones)(2, 3, 4, {}), "ones: options must be an object, got 3. Did you mean ones([2, 3, 4])? Valid options: dtype, requiresGrad."],
+  ["randn(2, 3)", () => randn(any(2), any(3)), "randn: options must be an object, got 3. Did you mean randn([2, 3])? Valid options: dtype, requiresGrad."],
+  ["rand(2, 3)", () => rand(any(2), any(3)), "rand: options must be an object, got 3. Did you mean rand([2, 3])? Valid options: dtype, requiresGrad."],
+  ["x.sum(0, 1)", () => x.sum(0, any(1)), "sum: options must be an object, got 1. Did you mean sum([0, 1])? Valid options: keepdim."],
+  ["sum(x, 0, 1)", () => sum(x, 0, any(1)), "sum: options must be an object, got 1. Did you mean sum(x, [0, 1])? Valid options: keepdim."],
+  ["x.broadcastTo(2, 3)", () => many(x.broadcastTo.bind(x))(2, 3), "broadcastTo: shape must be an array of numbers, got 2. Did you mean broadcastTo([2, 3])?"],
+  ["tensor(1, 2, 3)", () => tensor(1, any(2), any(3)), "tensor: shape must be an array of numbers, got 2. Did you mean tensor([1, 2, 3])?"],
+  ["tensor(values, 2, 3)", () => tensor(new Float32Array(6), any(2), any(3)), "tensor: shape must be an array of numbers, got 2. Did you mean tensor(values, [2, 3])?"],
+  ["tensor([1, 2], 'int32')", () => tensor([1, 2], any("int32")), 'tensor: shape must be an array of numbers, got "int32". Did you mean { dtype: "int32" }?'],
+  ["tensor([1, 2], true)", () => tensor([1, 2], any(true)), "tensor: shape must be an array of numbers, got true. Did you mean { requiresGrad: true }?"],
+  ["x.sort(true)", () => x.sort(any(true)), "sort: dim must be a number, got true. Did you mean { descending: true }?"],
+  ["randint(10, [3])", () => many(randint)(10, [3]), "randint: high must be a number, got the array [3]. Pass the arguments as randint(low, high, shape)."],
+  ["uniform([2], 1, -1)", () => uniform([2], 1, -1), "uniform: low must not be above high (-1), got 1."],
+  ["normal([2], 1, -1)", () => normal([2], 1, -1), "normal: std must be finite and at least 0, got -1."],
+  ["x.indexSelect(index, 0)", () => x.indexSelect(any(int([0])), any(0)), "indexSelect: dim must be a number, got an int32 tensor [1]. Pass the arguments as indexSelect(dim, index)."],
+  ["indexSelect(x, index, 0)", () => indexSelect(x, any(int([0])), any(0)), "indexSelect: dim must be a number, got an int32 tensor [1]. Pass the arguments as indexSelect(x, dim, index)."],
+  ["x.gather(index)", () => many(x.gather.bind(x))(int([0])), "gather: dim must be a number, got an int32 tensor [1]. Pass the arguments as gather(dim, index)."],
+  ["clipGradNorm(1, params)", () => optim.clipGradNorm(any(1), any(params)), "clipGradNorm: params must be an array, got 1. Pass the arguments as clipGradNorm(params, maxNorm)."],
+  ["softplus(x, tensor)", () => softplus(x, any(ones([]))), "softplus: beta must be a number, got a float32 tensor []. Pass x.item()."],
+  ["x.max(y)", () => x.max(any(y)), "max: dims must be a number or an array of numbers, got a float32 tensor [4, 1]. Use maximum(a, b) for two tensors."],
+  ["max(1, 2)", () => max(1, 2), "max: a tensor of 0 dimensions has no dim 2. Pass one with dimensions."],
+  ["x.reshape(-1, -1)", () => x.reshape(-1, -1), "reshape: only one size may be -1, got [-1, -1]."],
+  ["einsum(equation, [a, b])", () => einsum("ij,kj->ik", any([x, x])), "einsum: operands must be a tensor, got the array [a tensor, a tensor]. Spread the array: einsum(equation, ...array)."],
+  ["nll(x, [0, 1])", () => losses.nll(x, any([0, 1])), 'nll: labels must be a tensor, got the array [0, 1]. Use tensor([0, 1], { dtype: "int32" }).'],
+  ["Embedding.forward([[1, 2]])", () => new nn.Embedding(3, 2).forward(any([[1, 2]])), 'Embedding: index must be a tensor, got the array […]. Use tensor([…], { dtype: "int32" }).'],
+  ["crossEntropy(labels, logits)", () => losses.crossEntropy(int([0, 1]), x), "crossEntropy: logits must be float32, got int32 [2]. Pass the arguments as crossEntropy(logits, target)."],
+  ["minimize with [loss, logits]", () => sgd().minimize(any(() => [x, y])), "SGD.minimize: the loss must be a tensor, got the array [a tensor, a tensor]. Return only the loss; keep() other results in outer variables."],
+  ["minimize with backward", () => sgd().minimize(() => { const loss = losses.mse(model.forward(x), y); loss.backward(); return loss; }), "sum: an earlier backward freed this part of the graph. minimize calls backward itself, so do not call it too; otherwise compute the loss again, or pass backward({ retainGraph: true }) the first time."],
+  ["step(loss)", () => sgd().step(any(ones([]))), "SGD.step: closure must be a function, got a float32 tensor []. Call loss.backward() before step(), or minimize(() => loss)."],
+  ["LSTM.forward(x, h)", () => any<nn.GRU>(new nn.LSTM(2, 3)).forward(ones([4, 1, 2]), ones([1, 1, 3])), "LSTM: state must be an array of tensors, got a float32 tensor [1, 1, 3]. Pass both states: [h0, c0]."],
+  ["Conv1d with channels first", () => new nn.Conv1d(3, 8, 3).forward(ones([2, 3, 10])), "conv1d: sequences [2, 3, 10] do not fit the weight [8, 3, 3] with 1 group: they must have 3 channels, got 10. Channels are last: convert PyTorch's sequences with x.permute([0, 2, 1])."],
+  ["Conv1d with channels first, without a batch", () => new nn.Conv1d(3, 8, 3).forward(ones([3, 10])), "conv1d: sequences [3, 10] do not fit the weight [8, 3, 3] with 1 group: they must have 3 channels, got 10. Channels are last: convert PyTorch's sequences with x.permute([1, 0])."],
+  ["ConvTranspose1d with channels first", () => new nn.ConvTranspose1d(3, 8, 2).forward(ones([2, 3, 10])), "convTranspose1d: sequences [2, 3, 10] do not fit the weight [3, 2, 8] with 1 group: they must have 3 channels, got 10. Channels are last: convert PyTorch's sequences with x.permute([0, 2, 1])."],
+  ["conv2d with PyTorch's weights", () => conv2d(ones([1, 9, 9, 3]), ones([8, 3, 5, 5])), "conv2d: images [1, 9, 9, 3] do not fit the weight [8, 3, 5, 5] with 1 group: they must have 5 channels, got 3. Channels are last: convert PyTorch's weights with w.permute([0, 2, 3, 1])."],
+  ["Conv2d with padding 'SAME'", () => new nn.Conv2d(1, 8, 3, { padding: any("SAME") }), 'Conv2d: padding must be one of same, valid, got "SAME". Did you mean "same"?'],
+  ["GELU({ approximate: 'fast' })", () => new nn.GELU({ approximate: any("fast") }), 'GELU: approximate must be one of none, tanh, got "fast".'],
+  ["Sequential whose last layer returns nothing", () => new nn.Sequential(linear, new Silent()).forward(x), "Sequential: layer 1 (Silent) returned nothing. Return the result from its forward."],
+  ["loadStateDict(model)", () => linear.loadStateDict(any(linear)), "loadStateDict: state must be an object, got a module (Linear). Pass model.stateDict()."],
+  ["writeSafetensors(model)", () => writeSafetensors(any(linear)), "writeSafetensors: tensors must be an object, got a module (Linear). Pass model.stateDict()."],
+  ["loadStateDict(readSafetensors(bytes))", () => linear.loadStateDict(any(readSafetensors(writeSafetensors(linear.stateDict()))), { strict: false }), "loadStateDict: state must be tensors by name, got the object { tensors, metadata } that readSafetensors returns. Pass its tensors."],
+  ["loadStateDict of PyTorch's layout", () => new nn.Conv2d(1, 2, 3).loadStateDict(toPyTorch(new nn.Conv2d(1, 2, 3))), "loadStateDict: weight must be float32 [2, 3, 3, 1], got float32 [2, 1, 3, 3]. Convert PyTorch's layout with fromPyTorch(model, state)."],
+  ["console.log in compile", () => compile((v: Tensor) => { any<Record<symbol, () => string>>(v)[Symbol.for("nodejs.util.inspect.custom")]!(); return v; })(x), "console.log: the float32 tensor [4, 2] made by compile's argument has no value while compile records the function. Return it and read it outside, or choose between values with where(…)."],
+  ["a template string in compile", () => compile((v: Tensor) => { `${v}`; return v; })(x), "toString: the float32 tensor [4, 2] made by compile's argument has no value while compile records the function. Return it and read it outside, or choose between values with where(…)."],
 ]; // biome-ignore format: a table
 
 test.each(mistakes)("%s: the error says how to fix it", (_, call, message) => {
@@ -131,6 +195,26 @@ test.each(mistakes)("%s: the error says how to fix it", (_, call, message) => {
   const text = (found as Error).message;
   expect(text).toBe(message);
   expect(text.length).toBeLessThanOrEqual(300);
+});
+test.each([
+  ["a loss", (n: optim.SGD, f: () => Tensor) => n.minimize(f)],
+  ["several losses", (n: optim.SGD, f: () => Tensor) => n.minimize([f])],
+  ["a compiled step", (n: optim.SGD, f: () => Tensor) => compile(() => n.minimize(f))()],
+])("minimize throws for %s of another model, and changes no parameter", (_, minimize) => {
+  const other = new nn.Linear(2, 1);
+  const states = (): unknown => [linear, other].map((m) => m.parameters().map((p) => p.toArray()));
+  const before = states();
+  const optimizer = new optim.SGD(linear.parameters(), { lr: 0.1, momentum: 0.9 });
+  expect(() => minimize(optimizer, () => losses.mse(other.forward(x), y))).toThrow(
+    "SGD.minimize: the loss depends on none of the optimizer's parameters. Create the optimizer with the parameters of the model that computes the loss.",
+  );
+  expect(states()).toEqual(before);
+  expect(optimizer.stateDict().state).toEqual([{}, {}]);
+});
+test("init shows the quotes of a string", async () => {
+  await expect(init(any({ threads: "2" }))).rejects.toThrow(
+    /^init: threads must be "auto" or a whole number in 1 … 64, got "2"\.$/,
+  );
 });
 test("init rejects an unknown option before it starts the engine", async () => {
   await expect(init(any({ thread: 2 }))).rejects.toThrow(

@@ -156,7 +156,9 @@ describe("optimizers", () => {
   });
   test("reject invalid parameters, options and states", () => {
     const p = tensor([1], { requiresGrad: true });
-    expect(() => new optim.SGD([], { lr: 1 })).toThrow("SGD: no parameters given. Pass model.parameters().");
+    expect(() => new optim.SGD([], { lr: 1 })).toThrow(
+      "SGD: params must have at least one tensor, got []. Assign layers and nn.parameter(…) tensors to public properties of the model, or to arrays there: parameters() finds only those.",
+    );
     expect(() => new optim.SGD([p, p], { lr: 1 })).toThrow("SGD: a parameter [1] is in two groups.");
     expect(() => new optim.Adam([p], { lr: -1 })).toThrow("lr must be a number ≥ 0, got -1.");
     expect(() => new optim.Adam([p], { betas: [0.9, 1] })).toThrow("Adam: beta2 must be in 0 … 1, below 1, got 1.");

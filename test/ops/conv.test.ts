@@ -203,7 +203,7 @@ describe("a CNN", () => {
 describe("invalid arguments are rejected with a remedy", () => {
   const w = rand([3, 3, 3, 2]);
   const refused: [() => unknown, string][] = [
-    [() => conv2d(rand([1, 2, 5, 5]), w), "they must have 2 channels, got 5. Images are channels last: convert PyTorch's with x.permute([0, 2, 3, 1])."],
+    [() => conv2d(rand([1, 2, 5, 5]), w), "they must have 2 channels, got 5. Channels are last: convert PyTorch's images with x.permute([0, 2, 3, 1])."],
     [() => conv2d(rand([5, 2]), w), "conv2d: images must be [batch, height, width, channels] and weights must have 4 dims, channels last, got [5, 2] and [3, 3, 3, 2]."],
     [() => conv2d(rand([1, 2, 5, 2]), w), "conv2d: the kernel [3, 3, 3, 2] spans 3 pixels, but the padded image [1, 2, 5, 2] has 2 along its height. Pad it, or use a smaller kernel."],
     [() => conv2d(rand([1, 5, 5, 2]), w, rand([2])), "conv2d: the bias must be [3], got [2]."],

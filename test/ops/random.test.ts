@@ -236,11 +236,11 @@ describe("probabilities", () => {
     expect(Array.from(uniform([3], 2, 2).data)).toEqual([2, 2, 2]);
   });
   test("uniform and normal reject invalid intervals and deviations", () => {
-    expect(() => uniform([2], 1, 0)).toThrow("rand: low must not be above high (0), got 1.");
-    expect(() => uniform([2], 0, Infinity)).toThrow("rand: high must be a finite float32, got Infinity.");
+    expect(() => uniform([2], 1, 0)).toThrow("uniform: low must not be above high (0), got 1.");
+    expect(() => uniform([2], 0, Infinity)).toThrow("uniform: high must be a finite float32, got Infinity.");
     expect(() => uniform([2], Number.NaN, 1)).toThrow(RangeError);
-    expect(() => normal([2], 0, -1)).toThrow("randn: std must be finite and at least 0, got -1.");
-    expect(() => normal([2], Number.NaN, 1)).toThrow("randn: mean must be finite, got NaN.");
+    expect(() => normal([2], 0, -1)).toThrow("normal: std must be finite and at least 0, got -1.");
+    expect(() => normal([2], Number.NaN, 1)).toThrow("normal: mean must be finite, got NaN.");
   });
   test("randperm: each number is equally likely at each position for n > 2¹⁶", () => {
     manualSeed(10);

@@ -17,7 +17,7 @@ describe("init and dispose", () => {
       const failed = expect(init({ threads: threads as number }), String(threads)).rejects;
       await failed.toThrow(
         typeof threads === "number" || typeof threads === "string"
-          ? /^init: threads must be "auto" or a whole number in 1 … 64, got .*\.$/
+          ? /^init: threads must be "auto" or a whole number in 1 … 64, got .+\.$/
           : /^init: threads must be a number or a string, got .+\.$/,
       );
     }

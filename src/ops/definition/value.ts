@@ -124,6 +124,7 @@ export function broadcastShapes(op: string, a: Shape, b: Shape): number[] {
 export function normalizeDim(op: string, dim: number, rank: number): number {
   const at = dim < 0 ? dim + rank : dim;
   if (!Number.isInteger(dim) || at < 0 || at >= rank) {
+    if (!rank) throw new ShapeError(`${op}: a tensor of 0 dimensions has no dim ${dim}. Pass one with dimensions.`);
     throw new ShapeError(`${op}: dim ${dim} is not one of a tensor of ${rank} dimensions: use ${-rank} … ${rank - 1}.`);
   }
   return at;

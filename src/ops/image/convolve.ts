@@ -4,7 +4,7 @@ import { Activation } from "../../../assembly/opcodes.ts";
 import { RangeError, ShapeError } from "../../runtime/errors.ts";
 import { describe } from "../../runtime/kinds.ts";
 import { apply, type Operand } from "../definition/op.ts";
-import { show, type Value } from "../definition/value.ts";
+import { type Shape, show, type Value } from "../definition/value.ts";
 import { float } from "../pointwise/pointwise.ts";
 import { reshape } from "../shape/reshape.ts";
 import { convDefinition, convInputDefinition, type Pair, span } from "./conv.ts";
@@ -85,6 +85,21 @@ export function paddingAlong(
   return both as unknown as Pair; // two numbers, as checked above
 }
 
+/** @throws ShapeError for images or sequences with other channels than the weight's, or for a weight with the wrong groups */
+function throwChannels(name: string, what: string, x: Shape, w: Shape, inputs: number, groups: number): never {
+  const channels = x.at(-1);
+  /** The dims that move channels from before the other sizes to the end. */
+  const moved = (rank: number): string => show(rank === w.length ? [0, ...later(2, rank), 1] : [...later(1, rank), 0]);
+  const isPyTorchWeight = w[1] === channels && (w.length < 4 || w[2] === w[3]);
+  throw new ShapeError(
+    `${name}: ${what} ${show(x)} do not fit the weight ${show(w)} with ${groups} group${groups > 1 ? "s" : ""}: ` +
+      `they must have ${inputs} channels, got ${channels}. Channels are last: convert PyTorch's ` +
+      (isPyTorchWeight ? `weights with w.permute(${moved(w.length)}).` : `${what} with x.permute(${moved(x.length)}).`),
+  );
+}
+/** The dims from start to rank − 1. */
+const later = (start: number, rank: number): number[] => Array.from({ length: rank - start }, (_, i) => start + i);
+
 /** @throws ShapeError unless x contains images and w kernels for their channels */
 function requireFit(
   name: string,
@@ -104,10 +119,7 @@ function requireFit(
   if (w.shape.some((n) => n === 0))
     throw new ShapeError(`${name}: the weight ${show(w.shape)} is empty. Every size must be at least 1.`);
   if (inputs % groups || outputs % groups || x.shape[3] !== inputs)
-    throw new ShapeError(
-      `${name}: images ${show(x.shape)} do not fit the weight ${show(w.shape)} with ${groups} group${groups > 1 ? "s" : ""}: ` +
-        `they must have ${inputs} channels, got ${x.shape[3]}. Images are channels last: convert PyTorch's with x.permute([0, 2, 3, 1]).`,
-    );
+    throwChannels(name, "images", x.shape, w.shape, inputs, groups);
   if (bias && (bias.shape.length !== 1 || bias.shape[0] !== outputs))
     throw new ShapeError(`${name}: the bias must be [${outputs}], got ${show(bias.shape)}.`);
 }
@@ -243,6 +255,9 @@ function asImages<O>(
     throw new ShapeError(
       `${name}: sequences must be [batch, length, channels] and weights must have 3 dims, channels last, got ${show(x.shape)} and ${show(w.shape)}.`,
     );
+  const { groups = 1 } = options as { readonly groups?: number };
+  const inputs = name === "conv1d" ? w.shape[2]! * groups : w.shape[0]!;
+  if (groups >= 1 && x.shape.at(-1) !== inputs) throwChannels(name, "sequences", x.shape, w.shape, inputs, groups);
   // The dim of size 1 has no padding, stride or dilation.
   const alone: Record<string, unknown> = { stride: 1, padding: 0, outputPadding: 0, dilation: 1 };
   const wide = Object.fromEntries(

@@ -97,18 +97,18 @@ export const randomDefinitions = {
 const BELOW = 2 ** 31;
 
 /** Uniform in [low, high). @throws RangeError unless low ≤ high, both float32 */
-export function rand(shape: Shape, low = 0, high = 1): Value {
-  requireShape("rand", shape);
-  requireRange("rand", { low, high }, (v) => Number.isFinite(Math.fround(v)), "a finite float32");
-  if (low > high) throw new RangeError(`rand: low must not be above high (${high}), got ${low}.`);
+export function rand(shape: Shape, low = 0, high = 1, name = "rand"): Value {
+  requireShape(name, shape);
+  requireRange(name, { low, high }, (v) => Number.isFinite(Math.fround(v)), "a finite float32");
+  if (low > high) throw new RangeError(`${name}: low must not be above high (${high}), got ${low}.`);
   return apply(randomDefinitions.uniform, [], { shape, p: low, q: high });
 }
 
 /** Normal with the given mean and standard deviation. @throws RangeError for a negative deviation */
-export function randn(shape: Shape, mean = 0, std = 1): Value {
-  requireShape("randn", shape);
-  requireRange("randn", { mean }, Number.isFinite, "finite");
-  requireRange("randn", { std }, (v) => v >= 0 && Number.isFinite(v), "finite and at least 0");
+export function randn(shape: Shape, mean = 0, std = 1, name = "randn"): Value {
+  requireShape(name, shape);
+  requireRange(name, { mean }, Number.isFinite, "finite");
+  requireRange(name, { std }, (v) => v >= 0 && Number.isFinite(v), "finite and at least 0");
   return apply(randomDefinitions.normal, [], { shape, p: mean, q: std });
 }
 

@@ -41,15 +41,12 @@ export function view(x: Value, ...shape: [shape: Shape] | number[]): Value {
 }
 function reshapeAs(op: string, x: Value, sizes: [shape: Shape] | number[]): Value {
   const shape = listOf(op, sizes);
+  if (shape.indexOf(-1) !== shape.lastIndexOf(-1))
+    throw new ShapeError(`${op}: only one size may be -1, got ${show(shape)}.`);
   const known = shape.reduce((product, n) => (n === -1 ? product : product * n), 1);
   const target = shape.map((n) => (n === -1 ? x.size / known : n));
-  if (
-    sizeOf(target) !== x.size ||
-    target.some((n) => !Number.isInteger(n) || n < 0) ||
-    shape.indexOf(-1) !== shape.lastIndexOf(-1)
-  ) {
+  if (sizeOf(target) !== x.size || target.some((n) => !Number.isInteger(n) || n < 0))
     throw new ShapeError(`${op}: ${show(x.shape)} has ${x.size} elements, which do not fit ${show(shape)}.`);
-  }
   return sameShape(x.shape, target) ? x : reshaped(x, target);
 }
 
