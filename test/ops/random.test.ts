@@ -235,7 +235,7 @@ describe("probabilities", () => {
     expect(chiDeviation(wide.data, 10, (v) => Math.floor((v / 6e38 + 0.5) * 10))).toBeLessThan(4);
     expect(Array.from(uniform([3], 2, 2).data)).toEqual([2, 2, 2]);
   });
-  test("uniform and normal reject invalid intervals and deviations", () => {
+  test("uniform rejects invalid intervals, and normal rejects invalid standard deviations", () => {
     expect(() => uniform([2], 1, 0)).toThrow("uniform: low must not be above high (0), got 1.");
     expect(() => uniform([2], 0, Infinity)).toThrow("uniform: high must be a finite float32, got Infinity.");
     expect(() => uniform([2], Number.NaN, 1)).toThrow(RangeError);
