@@ -113,7 +113,7 @@ describe("error messages have at most 300 characters", () => {
   });
 });
 
-describe("rejecting 10⁶ values takes less than 80 ms of CPU time", () => {
+describe("rejecting 10⁶ values takes less than 250 ms of CPU time", () => {
   const numbers = new Array(1e6).fill(7);
   const strings = new Array(1e6).fill("seven");
   const bytes = new Uint8Array(1e6);
@@ -145,6 +145,6 @@ describe("rejecting 10⁶ values takes less than 80 ms of CPU time", () => {
     ["to", (v) => x.to(any(v))],
   ])("%s", (_, f) => {
     for (const value of [numbers, strings, bytes])
-      expect(Math.min(...Array.from({ length: 3 }, () => cost(() => f(value))))).toBeLessThan(80);
+      expect(Math.min(...Array.from({ length: 3 }, () => cost(() => f(value))))).toBeLessThan(250);
   });
 });
