@@ -259,7 +259,10 @@ function powHalf(x: v128, y: v128): v128 {
   return f64x2.mul(madd64(e, f, splat64(1)), i64x2.shl(t, 52));
 }
 
-/** xʸ = ±2^(y·log₂|x|) in f64, with the special cases of C99's pow. At most 0.6 ulp (17 million pairs). */
+/**
+ * xʸ = ±2^(y·log₂|x|) in f64, with the special cases of C99's pow. The error is at most 0.6 ulp, measured on 17 million
+ * pairs.
+ */
 @inline
 export function pow(x: v128, y: v128): v128 {
   const a = f32x4.abs(x), b = f32x4.abs(y);

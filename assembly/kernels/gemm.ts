@@ -212,7 +212,7 @@ export function deepRow(c: usize, a: usize, stepA: usize, b: usize, ldb: usize, 
   }
 }
 
-/** c += more, `count` elements, a multiple of 4. */
+/** Adds `count` elements of `more` to c; `count` is a multiple of 4. */
 @inline
 function addTile(c: usize, more: usize, count: usize): void {
   for (const end = c + (count << 2); c < end; c += 16, more += 16)

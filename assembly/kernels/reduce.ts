@@ -1,9 +1,9 @@
 /**
  * Reductions of the middle of [outer, n, inner], and running sums along it, of float32 and int32.
  *
- * Sums of float32 add blocks of eight vectors pairwise and the blocks in float64, so their error does not grow with n, and a mean
- * of n equal numbers is that number. Other folds use blocks of a fixed size. The bits of a result depend only on n, never on
- * how the work is shared.
+ * Float32 sums add the vectors of each block of eight pairwise and accumulate the block sums in float64, so the error
+ * does not grow with n, and the mean of n equal numbers is exactly that number. Other folds use blocks of a fixed size.
+ * The bits of a result depend only on n, never on how the work is shared.
  */
 import { addPairs, At1, At2, At3, duo, laneMask, narrow, pairSum, promoteHigh, quad, storeLanes, TREE,
   tree } from "../simd";

@@ -132,7 +132,7 @@ export function softmaxGrad(out: usize, dy: usize, y: usize, n: u32, begin: u32,
 }
 
 /**
- * dx = dy − exp(y)·Σ dy, y = logSoftmax(x): (1 − eʸ)·dy − eʸ·Σ (the other dy) where eʸ > ½, which keeps the digits of 1 − eʸ.
+ * dx = dy − exp(y)·Σ dy, y = logSoftmax(x): (1 − eʸ)·dy − eʸ·Σ (the other dy) where eʸ > ½, to avoid cancellation.
  * 0 where dy is 0 along the row, whatever y is. In place if out is dy or y.
  */
 export function logSoftmaxGrad(out: usize, dy: usize, y: usize, n: u32, begin: u32, end: u32): void {
@@ -180,8 +180,8 @@ export function crossEntropy(loss: usize, lse: usize, logits: usize, labels: usi
 }
 
 /**
- * dx[r] = dy[r]·(softmax(logits[r]) − onehot(label[r])), at the label by expm1 of its log-probability, which keeps the digits of
- * 1 − p. Exactly 0 where label = ignoreIndex or dy[r] = 0, whatever the logits are.
+ * dx[r] = dy[r]·(softmax(logits[r]) − onehot(label[r])). The entry at the label, p − 1, is computed as expm1(log p) to
+ * avoid cancellation. Exactly 0 where label = ignoreIndex or dy[r] = 0, whatever the logits are.
  */
 export function crossEntropyGrad(out: usize, dy: usize, logits: usize, labels: usize, lse: usize, classes: u32,
   ignoreIndex: i32, begin: u32, end: u32): void

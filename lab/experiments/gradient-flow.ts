@@ -48,7 +48,7 @@ export default experiment({
         );
       };
       const at = objective([theta], () => loss(theta));
-      // The same gradient in float64, because float32 rounding hides the fourth order.
+      // The same gradient in float64, because float32 rounding hides fourth-order convergence.
       const exact = { theta: start, gradient: (t: Point) => h.map((c, i) => c * t[i]! + Q * t[i]! ** 3) };
       // No curvature between the start and 0 is larger.
       const steepest = Math.max(...h.map((c, i) => c + 3 * Q * start[i]! ** 2));

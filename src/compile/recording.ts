@@ -142,7 +142,7 @@ class FunctionRecorder implements Recorder<Tensor> {
     }
     if (!this.cleared.has(leaf) && leaf.grad && !leaf.grad.storage("backward").symbolic) {
       throw new TraceError(
-        `backward: a parameter ${show(leaf.shape)} has a gradient from before compile's function, so each call would add to it. ` +
+        `backward: a parameter ${show(leaf.shape)} had a gradient before the compiled function ran, so each call would add to it. ` +
           "Call optimizer.zeroGrad() inside the function, before backward (optimizer.minimize does).",
       );
     }
@@ -169,13 +169,13 @@ class FunctionRecorder implements Recorder<Tensor> {
   private requireWritable(op: string, storage: Storage, inputs: readonly Tensor[]): void {
     if (this.argumentStorages.has(storage)) {
       throw new TraceError(
-        `${op}: compile's function would write to its own copy of an argument. Return the new value instead, or use the tensor without passing it.`,
+        `${op}: the compiled function would write to its own copy of an argument. Return the new value instead, or use the tensor without passing it.`,
       );
     }
     const owner = inputs.find((x) => x.storage(op) === storage);
     if (this.isConstantOf(storage, owner!)) {
       throw new TraceError(
-        `${op}: values made inside compile's function from numbers are constants, and a write would change them for all calls. Write to a clone().`,
+        `${op}: values that the compiled function makes from numbers are constants, and a write would change them for all calls. Write to a clone().`,
       );
     }
   }
@@ -228,7 +228,7 @@ class FunctionRecorder implements Recorder<Tensor> {
       if (this.cleared.has(leaf)) continue;
       this.undo();
       throw new TraceError(
-        `backward: compile's function leaves a gradient for a parameter ${show(leaf.shape)}, so the next call would add to it. ` +
+        `backward: the compiled function leaves a gradient for a parameter ${show(leaf.shape)}, so the next call would add to it. ` +
           "Call optimizer.zeroGrad() inside the function (optimizer.minimize does).",
       );
     }

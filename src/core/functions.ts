@@ -696,7 +696,7 @@ export const matmul: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__
  *
  * a, b: [n] → [], float32.
  *
- * @throws ShapeError if the operands are not vectors of one length
+ * @throws ShapeError if the operands are not vectors of the same length
  * @example
  * ```ts
  * const a = tensor([1, 2, 3]);
@@ -2811,7 +2811,7 @@ export const concat: (tensors: readonly Tensor[], dim?: number) => Tensor = /* @
   shapeOps.concat,
 );
 /**
- * Joins tensors of one shape along a new dim.
+ * Joins tensors of the same shape along a new dim.
  *
  * tensors: the same shape → that shape with the number of tensors at `dim`, with the tensors' type.
  *

@@ -323,7 +323,7 @@ export interface Methods<Tensor> {
    *
    * a, b: [n] → [], float32.
    *
-   * @throws ShapeError if the operands are not vectors of one length
+   * @throws ShapeError if the operands are not vectors of the same length
    * @example
    * ```ts
    * const a = tensor([1, 2, 3]);

@@ -86,7 +86,7 @@ export function signature(text: string): Signature {
 }
 
 /**
- * Put this among a signature's options if the object may also hold functions under other names, such as a training's `loss`. These are ignored,
+ * Put this among a signature's options if the object may also hold functions under other names, such as the `loss` of a training task. These are ignored,
  * unless the name looks like a misspelt option or no option is given.
  */
 const OTHERS = "...";

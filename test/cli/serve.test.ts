@@ -318,7 +318,7 @@ describe("serve", () => {
     expect((await fetch(`${url}/metrics`)).status).toBe(401);
     expect((await fetch(`${url}/metrics`, { headers: { authorization: "Bearer secret" } })).status).toBe(200);
   });
-  test("--batch: joins requests, and each gets its own response", async () => {
+  test("--batch: runs requests as one batch, and each gets its own response", async () => {
     const { url } = await serve("options.mjs", ["--batch", "5"]);
     const ask = async (i: number): Promise<unknown> => {
       const init = { method: "POST", headers: { "content-type": "application/json" }, body: `{"inputs":[${i},1]}` };

@@ -6,11 +6,11 @@ describe("functions that cannot be recorded are rejected", () => {
   test("writes to arguments and to constants", () => {
     const lost = compile((x: Tensor) => x.copyFrom(x.add(1)));
     expect(() => lost(tensor([1]))).toThrow(
-      "copyFrom: compile's function would write to its own copy of an argument. Return the new value instead, or use the tensor without passing it.",
+      "copyFrom: the compiled function would write to its own copy of an argument. Return the new value instead, or use the tensor without passing it.",
     );
     const lasting = compile((x: Tensor) => tensor([0]).copyFrom(x));
     expect(() => lasting(tensor([1]))).toThrow(
-      "copyFrom: values made inside compile's function from numbers are constants, and a write would change them for all calls. Write to a clone().",
+      "copyFrom: values that the compiled function makes from numbers are constants, and a write would change them for all calls. Write to a clone().",
     );
     const clone = compile((x: Tensor) => {
       const sum = tensor([1]).clone();
@@ -49,7 +49,7 @@ describe("functions that cannot be recorded are rejected", () => {
     expect(() => f(tensor([1]))).toThrow(/Call optimizer.zeroGrad\(\) inside the function/);
     expect(w.grad).toBe(null);
     w.mul(2).sum().backward();
-    expect(() => f(tensor([1]))).toThrow(/has a gradient from before compile's function/);
+    expect(() => f(tensor([1]))).toThrow(/had a gradient before the compiled function ran/);
     expect(w.grad!.toArray()).toEqual([2]);
   });
   test("an outside tensor that was disposed after the recording", () => {

@@ -39,7 +39,10 @@ export const KNOWN = { build: "simd", loss: 0.05873793363571167, hash: "ec95f940
 /** The hash of the file saved after half of the steps. */
 const KNOWN_FILE = "633b5970";
 
-/** The output of save.mjs: the files after three saves, the last save, and the one before it, loaded because the last is damaged. */
+/**
+ * What save.mjs must print: the files after three saves, the number of the last save, and the number loaded after the
+ * last file was damaged.
+ */
 export const SAVED = {
   files: ["run.safetensors", "run.safetensors.1"],
   last: 3,

@@ -293,7 +293,7 @@ describe("int32 with a number", () => {
   });
 });
 
-test("the variance of int32 is exact if the differences are small, at any distance from 0", () => {
+test("the variance of int32 values is exact if they are close together, however far from 0", () => {
   tidy(() => {
     expect(
       I([MAX, MAX - 2])

@@ -257,7 +257,7 @@ describe("clients that never read", () => {
     await ended;
     expect(bytes).toBeGreaterThan(8e6);
   });
-  test("unread events of a training close its connection and free its slot", async () => {
+  test("unread events of a training request close its connection and free its slot", async () => {
     const events = async () =>
       new Response(new ReadableStream({ pull: (controller) => controller.enqueue(new Uint8Array(1e5)) }));
     const { port } = await serve(events, { writeTimeout: 300 });

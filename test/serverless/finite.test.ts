@@ -40,7 +40,7 @@ const learner =
 const huge = { inputs: [[1e18, -1e18]], targets: [[0]] };
 const square = (y: Tensor, t: Tensor) => losses.mse(y, t);
 
-describe("a diverging training stores nothing and names what diverged", () => {
+describe("a diverging run stores nothing, and the error names what diverged", () => {
   for (const compiled of [true, false]) {
     const kind = compiled ? "compiled" : "eager";
     test(`parameters after the last step, although its loss was finite (${kind})`, async () => {

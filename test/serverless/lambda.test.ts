@@ -43,7 +43,7 @@ test("binary bodies are base64 in events and results", async () => {
   const { outputs } = readSafetensors(Buffer.from(result.body, "base64")).tensors;
   expect(outputs!.toArray()).toEqual([[2, 4]]);
 });
-test("lambdaHandler returns the events of a training together", async () => {
+test("lambdaHandler returns the events of a training request together", async () => {
   const train = lambdaHandler(
     trainingHandler({ create: learner, input: { shape: [null, 2] }, target: { shape: [null, 1] } }),
   );

@@ -166,7 +166,7 @@ describe("requests", () => {
   });
 });
 
-describe("a training that takes ten seconds", () => {
+describe("a training request that takes ten seconds", () => {
   const course = { ...xor, epochs: 1000, batchSize: 2 };
   test("a short training is stored", async () => {
     expect((await allEvents(await send("train", { ...course, epochs: 5 }))).at(-1)).toMatchObject({ event: "done" });

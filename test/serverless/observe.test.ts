@@ -70,7 +70,7 @@ describe("cors", () => {
       expect(response.headers.get("vary")).toBe("origin");
     },
   );
-  test("* * allows all origins without Vary, even for the events of a training", async () => {
+  test("* * allows all origins without Vary, even for the events of a training request", async () => {
     const open = trainingHandler({ ...specs, cors: { origins: "*" } });
     const response = await post(open, xor, { headers: { origin } });
     expect(response.headers.get("access-control-allow-origin")).toBe("*");
@@ -154,7 +154,7 @@ describe("access log", () => {
       },
     ]);
   });
-  test("a training is logged at its end or after a disconnect, with the bytes of its events", async () => {
+  test("a training request is logged at its end or after a disconnect, with the bytes of its events", async () => {
     const accessLog = vi.fn<(access: Access) => void>();
     const own = trainingHandler({ ...specs, accessLog });
     const response = await post(own, { ...xor, epochs: 3 });

@@ -14,7 +14,7 @@ beforeAll(async () => {
 });
 
 describe("a client that disconnects", () => {
-  /** Disconnects from a training of at least ten seconds after half a second, and checks that it stops. */
+  /** Disconnects from a training run of at least ten seconds after half a second, and checks that it stops. */
   async function disconnects(
     disconnect: (request: AbortController, reader: ReadableStreamDefaultReader<Uint8Array>) => void,
   ) {

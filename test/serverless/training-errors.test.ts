@@ -7,7 +7,7 @@ import { MemoryStore, pause, serveTraining, slow } from "./training.ts";
 
 const handlerOf = serveTraining();
 
-describe("a training ends with an error and stores nothing", () => {
+describe("a training run ends with an error and stores nothing", () => {
   test("after the time limit", async () => {
     const { counted, create } = slow(5);
     const memoryStore = new MemoryStore();
@@ -118,7 +118,7 @@ describe("a training ends with an error and stores nothing", () => {
   });
 });
 
-describe("a training does not start", () => {
+describe("a training run does not start", () => {
   test.each([
     ["without targets", { inputs: xor.inputs }, 422, '"targets" is missing. Add it.'],
     [
@@ -211,7 +211,7 @@ describe("a training does not start", () => {
       await problem(await post(handlerOf({ create: () => undefined as never, onError }), xor), 500);
     },
   );
-  test("a training whose optimizer cannot be disposed frees the other parts", async () => {
+  test("a training run whose optimizer cannot be disposed frees the other parts", async () => {
     const before = memory();
     const onError = vi.fn();
     const create = () => {

@@ -7,7 +7,7 @@ import { MemoryStore, pause, serveTraining, slow } from "./training.ts";
 
 const handlerOf = serveTraining();
 
-describe("a training", () => {
+describe("a training request", () => {
   test("trains, reports progress, and stores the result", async () => {
     const memoryStore = new MemoryStore();
     const all = await allEvents(await post(handlerOf({ store: memoryStore }), { ...xor, epochs: 1000, batchSize: 4 }));

@@ -191,7 +191,7 @@ export function matmul(a: Operand, b: Operand): Value {
  *
  * a, b: [n] → [], float32.
  *
- * @throws ShapeError if the operands are not vectors of one length
+ * @throws ShapeError if the operands are not vectors of the same length
  * @example
  * ```ts
  * const a = tensor([1, 2, 3]);
@@ -203,7 +203,7 @@ export function dot(a: Operand, b: Operand): Value {
   const [x, y] = [operand(a), operand(b)];
   if (x.shape.length !== 1 || y.shape.length !== 1 || x.size !== y.size) {
     throw new ShapeError(
-      `dot: ${show(x.shape)} and ${show(y.shape)} must be vectors of one length. Use matmul for matrices.`,
+      `dot: the operands must be vectors of the same length, got ${show(x.shape)} and ${show(y.shape)}. Use matmul for matrices.`,
     );
   }
   return sum(mul(x, y));

@@ -270,7 +270,7 @@ export function concat(tensors: readonly Value[], dim = 0): Value {
 }
 
 /**
- * Joins tensors of one shape along a new dim.
+ * Joins tensors of the same shape along a new dim.
  *
  * tensors: the same shape → that shape with the number of tensors at `dim`, with the tensors' type.
  *
