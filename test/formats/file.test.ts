@@ -105,7 +105,7 @@ describe("older saves", () => {
     expect(files().map((name) => valueAt(join(folder, name)))).toEqual([4, 3, 1]);
   });
   test.each([0, -1, 1.5, Number.NaN])("keep: %s is rejected before anything is written", async (keep) => {
-    await expect(saveFile(path, fileOf(1), { keep })).rejects.toThrow(/^saveFile: keep is/);
+    await expect(saveFile(path, fileOf(1), { keep })).rejects.toThrow(/^saveFile: keep must be a whole number/);
     expect(files()).toEqual([]);
   });
 });

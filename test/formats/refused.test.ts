@@ -67,10 +67,10 @@ const cases: [Kind, string, (metadata: Metadata) => void, RegExp, ((tensors: Rec
   ["LBFGS", "curvature of another element type", none, /incomplete/, (t) => (t["optimizer.0.y"] = zeros(t["optimizer.0.y"]!.shape, { dtype: "uint8" }))],
   ["LBFGS", "half of the last step", none, /incomplete/, (t) => (t["optimizer.0.last"] = t["optimizer.0.last"]!.narrow(0, 0, 1))],
   ["LBFGS", "other parameter sizes", none, /^LBFGS: the state is for parameters of sizes 20,5,14,4/, (t) => (t["optimizer.0.sizes"] = bytes(20, 5, 14, 4))],
-  ["NaturalGradient", "infinite damping", none, /^NaturalGradient: damping is Infinity/, (t) => (t["optimizer.0.damping"] = bytes(Number.POSITIVE_INFINITY))],
+  ["NaturalGradient", "infinite damping", none, /^NaturalGradient: damping must be finite and above 0, got Infinity\./, (t) => (t["optimizer.0.damping"] = bytes(Number.POSITIVE_INFINITY))],
   ["NaturalGradient", "a flag that is a string", options({ adapt: "no" }), /^NaturalGradient: the state has adapt as "no"/],
   ["NaturalGradient", "another likelihood", options({ likelihood: "gaussian" }), /has the likelihood "gaussian"/],
-  ["KFAC", "infinite damping", none, /^KFAC: damping is Infinity/, (t) => (t["optimizer.0.progress"] = bytes(Number.POSITIVE_INFINITY, 3))],
+  ["KFAC", "infinite damping", none, /^KFAC: damping must be finite and above 0, got Infinity\./, (t) => (t["optimizer.0.progress"] = bytes(Number.POSITIVE_INFINITY, 3))],
   ["KFAC", "a negative number of steps", none, /incomplete/, (t) => (t["optimizer.0.progress"] = bytes(0.1, -1))],
   ["KFAC", "a likelihood that is a property of Object", options({ likelihood: "constructor" }), /has the likelihood "constructor"/],
   ["KFAC", "missing inverses", (metadata) => (metadata.optimizer.slots[2] = []), /^KFAC: the state is incomplete/],
@@ -102,7 +102,7 @@ test.each(Object.keys(optimizers) as Kind[])(
     const training = { ...start(kind, 2), average: new optim.EMA(other.model.parameters()) };
     training.run(2);
     const before = saveState(training);
-    expect(() => loadState(file, training)).toThrow(/^loadStateDict: 0 is float32 \[2\]/);
+    expect(() => loadState(file, training)).toThrow(/^loadStateDict: 0 must be float32 \[\d, \d\], got float32 \[2\]/);
     expect(saveState(training)).toEqual(before);
   },
 );
@@ -285,14 +285,23 @@ describe("schedules", () => {
 describe("optimizers reject invalid options", () => {
   const model = new nn.Linear(2, 2);
   test.each<[() => unknown, RegExp]>([
-    [() => new optim.LBFGS(model.parameters(), { toleranceGrad: Number.NaN }), /^LBFGS: toleranceGrad is NaN/],
-    [() => new optim.LBFGS(model.parameters(), { toleranceChange: -1 }), /^LBFGS: toleranceChange is -1/],
-    [() => new optim.LBFGS(model.parameters(), { maxEval: -3 }), /^LBFGS: maxEval is -3/],
+    [
+      () => new optim.LBFGS(model.parameters(), { toleranceGrad: Number.NaN }),
+      /^LBFGS: toleranceGrad must be ≥ 0, got NaN\./,
+    ],
+    [
+      () => new optim.LBFGS(model.parameters(), { toleranceChange: -1 }),
+      /^LBFGS: toleranceChange must be ≥ 0, got -1\./,
+    ],
+    [() => new optim.LBFGS(model.parameters(), { maxEval: -3 }), /^LBFGS: maxEval must be at least 1, got -3\./],
     [
       () => new NaturalGradient(model, { likelihood: "softmax", damping: Number.POSITIVE_INFINITY }),
-      /damping is Infinity/,
+      /damping must be finite and above 0, got Infinity\./,
     ],
-    [() => new NaturalGradient(model, { likelihood: "softmax", tolerance: Number.NaN }), /tolerance is NaN/],
+    [
+      () => new NaturalGradient(model, { likelihood: "softmax", tolerance: Number.NaN }),
+      /tolerance must be ≥ 0, got NaN\./,
+    ],
     [
       () => new KFAC(model, { likelihood: "toString" as Likelihood }),
       /^fisher: likelihood must be one of .*, got "toString"\./,

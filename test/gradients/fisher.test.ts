@@ -304,7 +304,9 @@ describe("optimizers", () => {
     expect(() => new NaturalGradient(new nn.Linear(2, 2), { likelihood: "poisson" as Likelihood })).toThrow(
       'likelihood must be one of softmax, bernoulli, gaussian, got "poisson".',
     );
-    expect(() => new NaturalGradient(new nn.Linear(2, 2), { likelihood: "softmax", lr: 0 })).toThrow(/lr is 0/);
+    expect(() => new NaturalGradient(new nn.Linear(2, 2), { likelihood: "softmax", lr: 0 })).toThrow(
+      /lr must be above 0 and below 2, got 0\./,
+    );
     const layer = new nn.Linear(2, 2);
     expect(() =>
       fisherProduct(layer, () => layer.forward(randn([2])), new Float64Array(6), { likelihood: "softmax" }),

@@ -44,6 +44,6 @@ test("errors say how to fix the call", () => {
   const p = tensor([1, 2], { requiresGrad: true });
   expect(() => objective([], () => p.sum())).toThrow(/Pass a model with parameters/);
   expect(() => objective([tensor([1])], () => p.sum())).toThrow(/requiresGrad/);
-  expect(() => objective([p], () => p.mul(2)).gradient()).toThrow(/one number, got a float32 tensor \[2\].*sum\(\)/);
+  expect(() => objective([p], () => p.mul(2)).gradient()).toThrow(/one element, got a float32 tensor \[2\].*sum\(\)/);
   expect(() => objective([p], () => p.sum()).hvp([1])).toThrow(/as many numbers as θ \(2\), got 1/);
 });
