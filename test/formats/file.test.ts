@@ -241,7 +241,7 @@ describe("if the file is", () => {
       );
     });
   });
-  test("missing, and there are no older saves, loadFile throws ENOENT", async () => {
+  test("missing and has no older saves, loadFile throws ENOENT", async () => {
     await expect(loadFile(path)).rejects.toMatchObject({ code: "ENOENT" });
   });
   test("intact, loadFile ignores damaged older saves", async () => {

@@ -108,7 +108,7 @@ describe.each(Object.entries(PLATFORMS))("%s", (_, command) => {
     expect(all.at(-1)).toMatchObject({ event: "done", data: { steps: 600 } });
     expect((await predict()).map((logit) => Number(logit > 0))).toEqual(labels);
   });
-  test("returns its metadata, and says what is wrong with a request", async () => {
+  test("returns its metadata, and describes the error in an invalid request", async () => {
     const metadata = await (await fetch(`${url}/metadata`)).json();
     expect(metadata).toMatchObject({ name: "xor", nabla: { version: "0.1.0", threads: 1 } });
     const response = await post("/", { inputs: [[1]] });

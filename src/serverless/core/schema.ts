@@ -101,7 +101,7 @@ const path = v.pipe(
 const placeOf = (issue: v.BaseIssue<unknown>): string =>
   (issue.path ?? []).map(({ key }) => (typeof key === "number" ? `[${key}]` : `.${String(key)}`)).join("");
 
-/** Explains what is wrong at `place`. It replaces valibot's own messages, which only missing and unknown keys have. */
+/** Explains what is wrong at `place`. Missing and unknown keys would otherwise have the default messages of valibot. */
 function explain(issue: v.BaseIssue<unknown>, place: string): string {
   if (issue.type !== "strict_object") return `${place} ${issue.message}, got ${describe(issue.input)}.`;
   return issue.path ? `${place} is missing. Add it.` : `${place} must be an object, got ${describe(issue.input)}.`;

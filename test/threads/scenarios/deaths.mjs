@@ -66,7 +66,7 @@ await runScenario({
     return { results, recovered, after, left: alive().length };
   },
 
-  /** Workers die one after another, until they are no longer replaced. */
+  /** Kills one worker after another until the pool stops replacing them. */
   async all() {
     await init({ threads: 2 });
     const product = new Product(nabla, 256);
