@@ -1,8 +1,6 @@
 // A pass over the text that asc emits: it moves each v128.const inside a loop to a local that is set once, on function entry.
 // V8 ≥ 12 (Node ≥ 22) rebuilds a v128.const at every use, in four instructions; a local stays in a register or on the stack.
 // This halves the time of the polynomial kernels. asc has no such pass.
-import binaryen from "binaryen";
-
 const ZERO = /^v128\.const i32x4( 0x0{8}){4}$/; // already takes one instruction
 
 /** A constant as text. Four equal lanes are written as a splat, which takes 6 bytes instead of 18. */
@@ -31,11 +29,8 @@ function hoistFunction(lines) {
   return [...lines.slice(0, body), ...locals, ...sets, ...code];
 }
 
-/**
- * Hoists the constants of a module, given as text; returns { bytes, text }. assembly/ exports every kernel so that asc
- * does not inline it into its dispatcher: only those exports that match `called` are kept.
- */
-export function hoistConstants(wat, called) {
+/** Hoists the constants of a module, given as text. */
+export function hoistConstants(wat) {
   const lines = wat.split("\n");
   const out = [];
   for (let i = 0; i < lines.length; ) {
@@ -47,20 +42,5 @@ export function hoistConstants(wat, called) {
     out.push(...hoistFunction(lines.slice(i, end)));
     i = end;
   }
-  const text = out.join("\n");
-  const module = binaryen.parseText(text);
-  module.setFeatures(binaryen.Features.All);
-  if (!module.validate())
-    throw new Error(
-      "hoistConstants: the rewritten module is not valid. Check hoistFunction against the text in build/.",
-    );
-  const names = Array.from(
-    { length: module.getNumExports() },
-    (_, i) => binaryen.getExportInfo(module.getExportByIndex(i)).name,
-  );
-  for (const name of names) if (!called.test(name)) module.removeExport(name);
-  module.runPasses(["remove-unused-module-elements"]);
-  const bytes = module.emitBinary();
-  module.dispose();
-  return { bytes, text };
+  return out.join("\n");
 }
