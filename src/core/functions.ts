@@ -47,17 +47,17 @@ import { lift } from "./lift.ts";
 import type { Tensor } from "./tensor.ts";
 
 /**
- * 2-d convolution (cross-correlation, as in all frameworks): each output is Σ x·w over the kernel's taps and a
- * group's channels, plus bias. dx: convTranspose2d of dy.
+ * 2-d convolution (cross-correlation, as in other frameworks): each output is Σ x·w, summed over the kernel's taps and
+ * a group's channels, plus bias. dx: convTranspose2d of dy.
  *
  * x: [batch, height, width, in] or [height, width, in], w: [out, kernelHeight, kernelWidth, in/groups], bias: [out] →
  * [batch, outHeight, outWidth, out], float32, where outHeight = ⌊(height + 2·padding − dilation·(kernelHeight − 1) −
  * 1)/stride⌋ + 1.
  *
  * @param w The kernels' weights, float32.
- * @param bias A number for each output channel; null or none adds nothing.
- * @throws ShapeError if the sizes or the channels do not fit
- * @throws RangeError if an option is out of its range
+ * @param bias One number per output channel. Omit it or pass null for no bias.
+ * @throws ShapeError if the sizes or the channels do not match
+ * @throws RangeError if an option is out of range
  * @example
  * ```ts
  * const x = ones([1, 4, 4, 1]);
@@ -67,17 +67,17 @@ import type { Tensor } from "./tensor.ts";
  */
 export const conv2d: {
   /**
-   * 2-d convolution (cross-correlation, as in all frameworks): each output is Σ x·w over the kernel's taps and a
-   * group's channels, plus bias. dx: convTranspose2d of dy.
+   * 2-d convolution (cross-correlation, as in other frameworks): each output is Σ x·w, summed over the kernel's taps and
+   * a group's channels, plus bias. dx: convTranspose2d of dy.
    *
    * x: [batch, height, width, in] or [height, width, in], w: [out, kernelHeight, kernelWidth, in/groups], bias: [out] →
    * [batch, outHeight, outWidth, out], float32, where outHeight = ⌊(height + 2·padding − dilation·(kernelHeight − 1) −
    * 1)/stride⌋ + 1.
    *
    * @param w The kernels' weights, float32.
-   * @param bias A number for each output channel; null or none adds nothing.
-   * @throws ShapeError if the sizes or the channels do not fit
-   * @throws RangeError if an option is out of its range
+   * @param bias One number per output channel. Omit it or pass null for no bias.
+   * @throws ShapeError if the sizes or the channels do not match
+   * @throws RangeError if an option is out of range
    * @example
    * ```ts
    * const x = ones([1, 4, 4, 1]);
@@ -87,16 +87,16 @@ export const conv2d: {
    */
   (x: Tensor | number, w: Tensor, bias?: Tensor | null, options?: Conv2dOptions): Tensor;
   /**
-   * 2-d convolution (cross-correlation, as in all frameworks): each output is Σ x·w over the kernel's taps and a
-   * group's channels, plus bias. dx: convTranspose2d of dy.
+   * 2-d convolution (cross-correlation, as in other frameworks): each output is Σ x·w, summed over the kernel's taps and
+   * a group's channels, plus bias. dx: convTranspose2d of dy.
    *
    * x: [batch, height, width, in] or [height, width, in], w: [out, kernelHeight, kernelWidth, in/groups], bias: [out] →
    * [batch, outHeight, outWidth, out], float32, where outHeight = ⌊(height + 2·padding − dilation·(kernelHeight − 1) −
    * 1)/stride⌋ + 1.
    *
    * @param w The kernels' weights, float32.
-   * @throws ShapeError if the sizes or the channels do not fit
-   * @throws RangeError if an option is out of its range
+   * @throws ShapeError if the sizes or the channels do not match
+   * @throws RangeError if an option is out of range
    * @example
    * ```ts
    * const x = ones([1, 4, 4, 1]);
@@ -114,9 +114,9 @@ export const conv2d: {
  * dilation·(kernelHeight − 1) + outputPadding + 1.
  *
  * @param w The kernels' weights, float32.
- * @param bias A number for each output channel; null or none adds nothing.
- * @throws ShapeError if the sizes or the channels do not fit
- * @throws RangeError if an option is out of its range
+ * @param bias One number per output channel. Omit it or pass null for no bias.
+ * @throws ShapeError if the sizes or the channels do not match
+ * @throws RangeError if an option is out of range
  * @example
  * ```ts
  * const x = ones([1, 2, 2, 1]);
@@ -132,9 +132,9 @@ export const convTranspose2d: {
    * dilation·(kernelHeight − 1) + outputPadding + 1.
    *
    * @param w The kernels' weights, float32.
-   * @param bias A number for each output channel; null or none adds nothing.
-   * @throws ShapeError if the sizes or the channels do not fit
-   * @throws RangeError if an option is out of its range
+   * @param bias One number per output channel. Omit it or pass null for no bias.
+   * @throws ShapeError if the sizes or the channels do not match
+   * @throws RangeError if an option is out of range
    * @example
    * ```ts
    * const x = ones([1, 2, 2, 1]);
@@ -150,8 +150,8 @@ export const convTranspose2d: {
    * dilation·(kernelHeight − 1) + outputPadding + 1.
    *
    * @param w The kernels' weights, float32.
-   * @throws ShapeError if the sizes or the channels do not fit
-   * @throws RangeError if an option is out of its range
+   * @throws ShapeError if the sizes or the channels do not match
+   * @throws RangeError if an option is out of range
    * @example
    * ```ts
    * const x = ones([1, 2, 2, 1]);
@@ -161,16 +161,16 @@ export const convTranspose2d: {
   (x: Tensor | number, w: Tensor, options: ConvTranspose2dOptions): Tensor;
 } = /* @__PURE__ */ lift("convTranspose2d", convolveOps.convTranspose2d);
 /**
- * 1-d convolution: conv2d along one dim. Each output is Σ x·w over the kernel's taps and a group's channels, plus
- * bias.
+ * 1-d convolution: conv2d along one dim. Each output is Σ x·w, summed over the kernel's taps and a group's channels,
+ * plus bias.
  *
  * x: [batch, length, in] or [length, in], w: [out, kernel, in/groups], bias: [out] → [batch, outLength, out],
  * float32.
  *
  * @param w The kernels' weights, float32.
- * @param bias A number for each output channel; null or none adds nothing.
- * @throws ShapeError if the sizes or the channels do not fit
- * @throws RangeError if an option is out of its range
+ * @param bias One number per output channel. Omit it or pass null for no bias.
+ * @throws ShapeError if the sizes or the channels do not match
+ * @throws RangeError if an option is out of range
  * @example
  * ```ts
  * const x = tensor([[[1], [2], [3], [4]]]);
@@ -179,16 +179,16 @@ export const convTranspose2d: {
  */
 export const conv1d: {
   /**
-   * 1-d convolution: conv2d along one dim. Each output is Σ x·w over the kernel's taps and a group's channels, plus
-   * bias.
+   * 1-d convolution: conv2d along one dim. Each output is Σ x·w, summed over the kernel's taps and a group's channels,
+   * plus bias.
    *
    * x: [batch, length, in] or [length, in], w: [out, kernel, in/groups], bias: [out] → [batch, outLength, out],
    * float32.
    *
    * @param w The kernels' weights, float32.
-   * @param bias A number for each output channel; null or none adds nothing.
-   * @throws ShapeError if the sizes or the channels do not fit
-   * @throws RangeError if an option is out of its range
+   * @param bias One number per output channel. Omit it or pass null for no bias.
+   * @throws ShapeError if the sizes or the channels do not match
+   * @throws RangeError if an option is out of range
    * @example
    * ```ts
    * const x = tensor([[[1], [2], [3], [4]]]);
@@ -197,15 +197,15 @@ export const conv1d: {
    */
   (x: Tensor | number, w: Tensor, bias?: Tensor | null, options?: Conv1dOptions): Tensor;
   /**
-   * 1-d convolution: conv2d along one dim. Each output is Σ x·w over the kernel's taps and a group's channels, plus
-   * bias.
+   * 1-d convolution: conv2d along one dim. Each output is Σ x·w, summed over the kernel's taps and a group's channels,
+   * plus bias.
    *
    * x: [batch, length, in] or [length, in], w: [out, kernel, in/groups], bias: [out] → [batch, outLength, out],
    * float32.
    *
    * @param w The kernels' weights, float32.
-   * @throws ShapeError if the sizes or the channels do not fit
-   * @throws RangeError if an option is out of its range
+   * @throws ShapeError if the sizes or the channels do not match
+   * @throws RangeError if an option is out of range
    * @example
    * ```ts
    * const x = tensor([[[1], [2], [3], [4]]]);
@@ -221,9 +221,9 @@ export const conv1d: {
  * float32.
  *
  * @param w The kernels' weights, float32.
- * @param bias A number for each output channel; null or none adds nothing.
- * @throws ShapeError if the sizes or the channels do not fit
- * @throws RangeError if an option is out of its range
+ * @param bias One number per output channel. Omit it or pass null for no bias.
+ * @throws ShapeError if the sizes or the channels do not match
+ * @throws RangeError if an option is out of range
  * @example
  * ```ts
  * const x = tensor([[[1], [2]]]);
@@ -238,9 +238,9 @@ export const convTranspose1d: {
    * float32.
    *
    * @param w The kernels' weights, float32.
-   * @param bias A number for each output channel; null or none adds nothing.
-   * @throws ShapeError if the sizes or the channels do not fit
-   * @throws RangeError if an option is out of its range
+   * @param bias One number per output channel. Omit it or pass null for no bias.
+   * @throws ShapeError if the sizes or the channels do not match
+   * @throws RangeError if an option is out of range
    * @example
    * ```ts
    * const x = tensor([[[1], [2]]]);
@@ -255,8 +255,8 @@ export const convTranspose1d: {
    * float32.
    *
    * @param w The kernels' weights, float32.
-   * @throws ShapeError if the sizes or the channels do not fit
-   * @throws RangeError if an option is out of its range
+   * @throws ShapeError if the sizes or the channels do not match
+   * @throws RangeError if an option is out of range
    * @example
    * ```ts
    * const x = tensor([[[1], [2]]]);
@@ -266,14 +266,15 @@ export const convTranspose1d: {
   (x: Tensor | number, w: Tensor, options: ConvTranspose1dOptions): Tensor;
 } = /* @__PURE__ */ lift("convTranspose1d", convolveOps.convTranspose1d);
 /**
- * The largest value of each window, and its position in the image, row·width + column. The gradient goes to that position.
+ * The largest value in each window, and its position in the image, row·width + column. The gradient goes to that
+ * position.
  *
  * x: [batch, height, width, channels] → [values, indices], both [batch, outHeight, outWidth, channels]: values
  * float32, indices int32.
  *
  * @param kernelSize The window's size: one number, or [height, width].
  * @throws ShapeError if the window does not fit the image
- * @throws RangeError if an option is out of its range
+ * @throws RangeError if an option is out of range
  * @example
  * ```ts
  * const x = arange(16).reshape(1, 4, 4, 1);
@@ -283,14 +284,14 @@ export const convTranspose1d: {
 export const maxPool2dWithIndices: (x: Tensor | number, kernelSize: Size2d, options?: MaxPool2dOptions) => Tensor[] =
   /* @__PURE__ */ lift("maxPool2dWithIndices", poolOps.maxPool2dWithIndices);
 /**
- * The largest value of each window, channels last. The gradient goes to the position of that value.
+ * The largest value in each window, channels last. The gradient goes to the position of that value.
  *
  * x: [batch, height, width, channels] or [height, width, channels] → [batch, outHeight, outWidth, channels], float32.
  * Other types are converted first, so int32 beyond 2²⁴ is rounded.
  *
  * @param kernelSize The window's size: one number, or [height, width].
  * @throws ShapeError if the window does not fit the image
- * @throws RangeError if an option is out of its range
+ * @throws RangeError if an option is out of range
  * @example
  * ```ts
  * const x = arange(16).reshape(1, 4, 4, 1);
@@ -300,13 +301,13 @@ export const maxPool2dWithIndices: (x: Tensor | number, kernelSize: Size2d, opti
 export const maxPool2d: (x: Tensor | number, kernelSize: Size2d, options?: MaxPool2dOptions) => Tensor =
   /* @__PURE__ */ lift("maxPool2d", poolOps.maxPool2d);
 /**
- * The mean of each window, channels last, summed in float64. The gradient spreads evenly over the window.
+ * The mean of each window, channels last, summed in float64. The gradient is spread evenly over the window.
  *
  * x: [batch, height, width, channels] or [height, width, channels] → [batch, outHeight, outWidth, channels], float32.
  *
  * @param kernelSize The window's size: one number, or [height, width].
  * @throws ShapeError if the window does not fit the image
- * @throws RangeError if an option is out of its range
+ * @throws RangeError if an option is out of range
  * @example
  * ```ts
  * const x = arange(16).reshape(1, 4, 4, 1);
@@ -316,7 +317,7 @@ export const maxPool2d: (x: Tensor | number, kernelSize: Size2d, options?: MaxPo
 export const avgPool2d: (x: Tensor | number, kernelSize: Size2d, options?: AvgPool2dOptions) => Tensor =
   /* @__PURE__ */ lift("avgPool2d", poolOps.avgPool2d);
 /**
- * The mean of all pixels of each channel.
+ * The mean of each channel over all pixels.
  *
  * x: [batch, height, width, channels] → [batch, channels], float32.
  *
@@ -332,9 +333,9 @@ export const globalAvgPool2d: (x: Tensor | number) => Tensor = /* @__PURE__ */ l
   poolOps.globalAvgPool2d,
 );
 /**
- * The slices of x at the given indices along `dim`. The gradient is added back at these indices.
+ * The slices of x at the given indices along `dim`. The gradient is added back at the same indices.
  *
- * x: any shape, index: [n] → x's shape with size n at `dim`, with x's type.
+ * x: any shape, index: [n] → x's shape but with size n at `dim`, x's type.
  *
  * @param dim The dim to select from.
  * @param index The indices, int32.
@@ -352,9 +353,9 @@ export const indexSelect: (x: Tensor, dim: number, index: Tensor) => Tensor = /*
 );
 /**
  * Selects one element for each index along `dim`: out[i][j] = x[index[i][j]][j] for dim 0, out[i][j] =
- * x[i][index[i][j]] for dim 1. The gradient is added back at these positions.
+ * x[i][index[i][j]] for dim 1. The gradient is added back at the same positions.
  *
- * x: any shape, index: x's shape except at `dim` → index's shape, with x's type.
+ * x: any shape, index: x's shape except at `dim` → the index's shape, x's type.
  *
  * @param dim The dim to pick from.
  * @param index The indices, int32.
@@ -371,10 +372,10 @@ export const gather: (x: Tensor, dim: number, index: Tensor) => Tensor = /* @__P
   gatherOps.gather,
 );
 /**
- * Zeros of size n along `dim`, with each element of `source` added at its index. The gradient is read at these
+ * Zeros of size n along `dim`, with each element of `source` added at its index. The gradient is gathered at the same
  * indices.
  *
- * source, index: the same shape → that shape with size n at `dim`, with source's type.
+ * source and index: the same shape → that shape but with size n at `dim`, the source's type.
  *
  * @param source The elements to add.
  * @param dim The dim to index along.
@@ -395,12 +396,12 @@ export const scatterSum: (source: Tensor, dim: number, index: Tensor, n: number)
 /**
  * x with each element of `source` added at its index along `dim`: PyTorch's scatter_add, without writing to x.
  *
- * x: any shape; source, index: the same shape, x's except at `dim` → x's shape.
+ * x: any shape; source and index have the same shape, which equals x's except at `dim` → x's shape.
  *
  * @param dim The dim to index along.
  * @param index The indices, int32.
  * @param source The elements to add.
- * @throws ShapeError if the shapes do not fit
+ * @throws ShapeError if the shapes do not match
  * @throws RangeError if an index is outside the dim
  * @example
  * ```ts
@@ -415,12 +416,12 @@ export const scatterAdd: (x: Tensor, dim: number, index: Tensor, source: Tensor)
 /**
  * x with slices of `source` added at the given indices along `dim`: PyTorch's index_add, without writing to x.
  *
- * x: any shape, index: [n], source: x's shape with size n at `dim` → x's shape.
+ * x: any shape, index: [n], source: x's shape but with size n at `dim` → x's shape.
  *
  * @param dim The dim to index along.
  * @param index The indices, int32.
  * @param source The slices to add.
- * @throws ShapeError if the index does not have one dim as long as source's
+ * @throws ShapeError if the index is not a vector with one entry per slice of `source`
  * @throws RangeError if an index is outside the dim
  * @example
  * ```ts
@@ -433,9 +434,9 @@ export const indexAdd: (x: Tensor, dim: number, index: Tensor, source: Tensor) =
   gatherOps.indexAdd,
 );
 /**
- * The rows of `weight` at the given indices. The gradient is added to these rows.
+ * The rows of `weight` at the given indices. The gradient is added to the same rows.
  *
- * index: any shape, weight: [entries, size] → [...index.shape, size], with weight's type.
+ * index: any shape, weight: [entries, size] → [...index.shape, size], the weight's type.
  *
  * @param index The indices of the rows, int32.
  * @param weight The table.
@@ -466,15 +467,17 @@ export const embedding: (index: Tensor, weight: Tensor) => Tensor = /* @__PURE__
  */
 export const oneHot: (index: Tensor, classes: number) => Tensor = /* @__PURE__ */ lift("oneHot", gatherOps.oneHot);
 /**
- * Products and sums by letters (Einstein 1916). A letter names a dim; the result sums over letters that it does not
- * name. Without "->", the result has the letters that occur once, sorted. "..." stands for dims that broadcast.
- * Operands are multiplied from left to right, each time by one matrix product.
+ * Einstein summation (Einstein 1916): multiplies tensors and sums over named dims. Each letter names a dim; letters
+ * that are not in the result are summed over. Without "->", the result has the letters that occur once, in alphabetical
+ * order. "..." stands for dims that broadcast. Operands are multiplied from left to right, with one matrix product
+ * each.
  *
- * operands: any shapes that fit their letters → the sizes of the letters after "->", float32.
+ * operands: any shapes that match their letters → the sizes of the letters after "->", float32.
  *
- * @param equation Such as "ij,jk->ik" (a matrix product), "bij->bji" (a transpose) or "ii->" (a trace).
- * @param operands One tensor for each term of the equation.
- * @throws ShapeError if the equation does not fit the operands
+ * @param equation The letters of each operand and of the result, such as "ij,jk->ik" (a matrix product), "bij->bji" (a
+ * transpose) or "ii->" (a trace).
+ * @param operands One tensor per term of the equation.
+ * @throws ShapeError if the equation does not match the operands
  * @example
  * ```ts
  * const a = tensor([[1, 2], [3, 4]]);
@@ -487,8 +490,9 @@ export const einsum: (equation: string, ...operands: Tensor[]) => Tensor = /* @_
   einsumOps.einsum,
 );
 /**
- * The lower triangular L with L·Lᵀ = (a + aᵀ)/2, for symmetric positive definite matrices; NaN for others. dA =
- * sym(L⁻ᵀ·Φ(Lᵀ·dL)·L⁻¹) (Murray 2016, eq. 10).
+ * The Cholesky factor of symmetric positive definite matrices: the lower triangular L such that L·Lᵀ = (a + aᵀ)/2. NaN
+ * for other matrices. dA = sym(L⁻ᵀ·Φ(Lᵀ·dL)·L⁻¹), where Φ takes the lower triangle and halves its diagonal (Murray
+ * 2016, eq. 10).
  *
  * a: [..., n, n] → [..., n, n], float32.
  *
@@ -501,10 +505,10 @@ export const einsum: (equation: string, ...operands: Tensor[]) => Tensor = /* @_
  */
 export const cholesky: (a: Tensor) => Tensor = /* @__PURE__ */ lift("cholesky", linalgOps.cholesky);
 /**
- * Eigenvalues and eigenvectors of symmetric matrices: (a + aᵀ)/2 = V·diag(w)·Vᵀ. The gradient is that of Giles (2008,
+ * Eigenvalues and eigenvectors of symmetric matrices: (a + aᵀ)/2 = V·diag(w)·Vᵀ. The gradient follows Giles (2008,
  * §3.1); it is infinite where eigenvalues are equal.
  *
- * a: [..., n, n] → [w, V]: w: [..., n], ascending; V: [..., n, n], whose columns are the eigenvectors; float32.
+ * a: [..., n, n] → [w, V]: w is [..., n], ascending; V is [..., n, n], with the eigenvectors as columns; float32.
  *
  * @throws ShapeError if the matrices are not square
  * @example
@@ -515,13 +519,13 @@ export const cholesky: (a: Tensor) => Tensor = /* @__PURE__ */ lift("cholesky", 
  */
 export const eigh: (a: Tensor) => Tensor[] = /* @__PURE__ */ lift("eigh", linalgOps.eigh);
 /**
- * The X with a·X = b, where a is triangular. dB = a⁻ᵀ·dX, dA = −dB·Xᵀ in its triangle.
+ * Solves a·X = b for X, where a is triangular. dB = a⁻ᵀ·dX; dA is the triangle of −dB·Xᵀ.
  *
  * a: [..., n, n], b: [..., n, columns] → [..., n, columns], float32. Leading dims broadcast.
  *
  * @param a The triangular matrices; only one triangle is read.
  * @param b The right-hand sides, as columns.
- * @throws ShapeError if the sizes do not fit
+ * @throws ShapeError if the sizes do not match
  * @example
  * ```ts
  * const a = tensor([[2, 0], [1, 4]]);
@@ -533,8 +537,9 @@ export const triangularSolve: (a: Tensor, b: Tensor, options?: TriangularSolveOp
   linalgOps.triangularSolve,
 );
 /**
- * The elements along `dim` in ascending order (or descending), and their indices. Equal elements keep their order; NaN
- * comes last (first if descending). The gradient goes back to the original position of each element.
+ * Sorts the elements along `dim` in ascending (or descending) order, and returns them and their indices. Equal elements
+ * keep their order. NaN comes last, or first in descending order. The gradient goes back to the original position of
+ * each element.
  *
  * x: any shape → [values, indices], both of the same shape: values of x's type, indices int32.
  *
@@ -549,8 +554,9 @@ export const triangularSolve: (a: Tensor, b: Tensor, options?: TriangularSolveOp
  */
 export const sort: {
   /**
-   * The elements along `dim` in ascending order (or descending), and their indices. Equal elements keep their order; NaN
-   * comes last (first if descending). The gradient goes back to the original position of each element.
+   * Sorts the elements along `dim` in ascending (or descending) order, and returns them and their indices. Equal elements
+   * keep their order. NaN comes last, or first in descending order. The gradient goes back to the original position of
+   * each element.
    *
    * x: any shape → [values, indices], both of the same shape: values of x's type, indices int32.
    *
@@ -565,8 +571,9 @@ export const sort: {
    */
   (x: Tensor | number, dim?: number, options?: SortOptions): Tensor[];
   /**
-   * The elements along `dim` in ascending order (or descending), and their indices. Equal elements keep their order; NaN
-   * comes last (first if descending). The gradient goes back to the original position of each element.
+   * Sorts the elements along `dim` in ascending (or descending) order, and returns them and their indices. Equal elements
+   * keep their order. NaN comes last, or first in descending order. The gradient goes back to the original position of
+   * each element.
    *
    * x: any shape → [values, indices], both of the same shape: values of x's type, indices int32.
    *
@@ -623,8 +630,8 @@ export const argSort: {
   (x: Tensor | number, options: SortOptions): Tensor;
 } = /* @__PURE__ */ lift("argSort", linalgOps.argSort);
 /**
- * The k largest elements along `dim` (or the smallest), in order, and their indices. The gradient goes back to the
- * original position of each element.
+ * The k largest (or smallest) elements along `dim`, sorted, and their indices. The gradient goes back to the original
+ * position of each element.
  *
  * x: any shape → [values, indices], with size k at `dim`: values of x's type, indices int32.
  *
@@ -640,8 +647,8 @@ export const argSort: {
  */
 export const topK: {
   /**
-   * The k largest elements along `dim` (or the smallest), in order, and their indices. The gradient goes back to the
-   * original position of each element.
+   * The k largest (or smallest) elements along `dim`, sorted, and their indices. The gradient goes back to the original
+   * position of each element.
    *
    * x: any shape → [values, indices], with size k at `dim`: values of x's type, indices int32.
    *
@@ -657,8 +664,8 @@ export const topK: {
    */
   (x: Tensor, k: number, dim?: number, options?: TopKOptions): Tensor[];
   /**
-   * The k largest elements along `dim` (or the smallest), in order, and their indices. The gradient goes back to the
-   * original position of each element.
+   * The k largest (or smallest) elements along `dim`, sorted, and their indices. The gradient goes back to the original
+   * position of each element.
    *
    * x: any shape → [values, indices], with size k at `dim`: values of x's type, indices int32.
    *
@@ -676,8 +683,8 @@ export const topK: {
 /**
  * The matrix product a·b. dA = dC·Bᵀ, dB = Aᵀ·dC.
  *
- * a: [..., m, k], b: [..., k, n] → [..., m, n], float32. Leading dims broadcast. A vector counts as a row on the left
- * and as a column on the right, and the result drops that dim.
+ * a: [..., m, k], b: [..., k, n] → [..., m, n], float32. Leading dims broadcast. A vector is treated as a row on the
+ * left and as a column on the right, and the result drops that dim.
  *
  * @throws ShapeError if the inner sizes differ or an operand is a number
  * @example
@@ -710,8 +717,8 @@ export const dot: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__PUR
  * x: [..., in] of any type, w: [out, in], bias: [out] → [..., out], float32.
  *
  * @param w The weight, float32.
- * @param bias Added to each row, float32; null or none adds nothing.
- * @throws ShapeError if the sizes do not fit
+ * @param bias The bias to add to each row, float32. Omit it or pass null for no bias.
+ * @throws ShapeError if the sizes do not match
  * @throws DTypeError if w or bias is not float32
  * @example
  * ```ts
@@ -724,7 +731,7 @@ export const linear: (x: Tensor, w: Tensor, bias?: Tensor | null) => Tensor = /*
   matmulOps.linear,
 );
 /**
- * The transpose of the last two dims.
+ * Transposes the last two dims.
  *
  * x: [..., m, n] → [..., n, m], with x's type.
  *
@@ -789,7 +796,7 @@ export const softplus: (x: Tensor | number, beta?: number) => Tensor = /* @__PUR
   activationOps.softplus,
 );
 /**
- * max(x, 0). Derivative 1 above 0, else 0.
+ * max(x, 0). Derivative 1 where x > 0, else 0.
  *
  * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
  *
@@ -801,7 +808,7 @@ export const softplus: (x: Tensor | number, beta?: number) => Tensor = /* @__PUR
  */
 export const relu: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("relu", activationOps.relu);
 /**
- * x above 0, else slope·x. Derivative 1 or slope.
+ * x where x > 0, else slope·x. Derivative 1 or slope.
  *
  * x: any shape → the same shape, float32.
  *
@@ -817,11 +824,11 @@ export const leakyRelu: (x: Tensor | number, slope?: number) => Tensor = /* @__P
   activationOps.leakyRelu,
 );
 /**
- * x above 0, else α(eˣ − 1). Derivative 1, or αeˣ = y + α.
+ * x where x > 0, else α(eˣ − 1). Derivative 1, or αeˣ = y + α.
  *
  * x: any shape → the same shape, float32.
  *
- * @param alpha α ≥ 0: large negative elements approach −α. Default 1.
+ * @param alpha α ≥ 0. Results approach −α for large negative elements. Default 1.
  * @throws RangeError if alpha is negative
  * @example
  * ```ts
@@ -831,7 +838,7 @@ export const leakyRelu: (x: Tensor | number, slope?: number) => Tensor = /* @__P
  */
 export const elu: (x: Tensor | number, alpha?: number) => Tensor = /* @__PURE__ */ lift("elu", activationOps.elu);
 /**
- * λx above 0, else λα(eˣ − 1) (Klambauer et al. 2017). Derivative λ, or y + λα.
+ * λx where x > 0, else λα(eˣ − 1) (Klambauer et al. 2017). Derivative λ, or y + λα.
  *
  * x: any shape → the same shape, float32.
  *
@@ -894,7 +901,7 @@ export const hardSigmoid: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift(
  */
 export const hardSwish: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("hardSwish", activationOps.hardSwish);
 /**
- * min(max(x, low), high). Derivative 1 inside, 0 outside and, unlike clamp's, at the bounds.
+ * min(max(x, low), high). Derivative 1 where low < x < high, else 0. Unlike clamp's, it is 0 at the bounds.
  *
  * x: any shape → the same shape, float32.
  *
@@ -1090,10 +1097,10 @@ export const ge: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__PURE
  */
 export const isNaN: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("isNaN", comparisonOps.isNaN);
 /**
- * condition ? a : b, element by element. The gradient goes to the operand that was selected.
+ * condition ? a : b, element by element. The gradient goes to the selected operand.
  *
- * condition: bool; a, b: any shapes that broadcast with it → the broadcast shape. int32 if no operand is float32; two
- * numbers give float32 where float32 holds both; two masks give bool.
+ * condition: bool; a, b: any shapes that broadcast with it → the broadcast shape. int32 if neither a nor b is float32,
+ * but two numbers that float32 can represent give float32, and two masks give bool.
  *
  * @param condition A mask of type bool.
  * @param a Selected where the mask is true.
@@ -1111,7 +1118,7 @@ export const where: (condition: Tensor, a: Tensor | number, b: Tensor | number) 
   comparisonOps.where,
 );
 /**
- * √x, NaN below 0. Derivative 1/(2√x).
+ * √x, or NaN where x < 0. Derivative 1/(2√x).
  *
  * x: any shape → the same shape, float32.
  *
@@ -1147,7 +1154,7 @@ export const rsqrt: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("rsqrt
  */
 export const exp: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("exp", exponentialOps.exp);
 /**
- * eˣ − 1 (≤ 1.5 ulp, near 0 too). Derivative eˣ.
+ * eˣ − 1 (≤ 1.5 ulp, even near 0). Derivative eˣ.
  *
  * x: any shape → the same shape, float32.
  *
@@ -1159,7 +1166,7 @@ export const exp: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("exp", e
  */
 export const expm1: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("expm1", exponentialOps.expm1);
 /**
- * Natural logarithm (≤ 1 ulp), NaN below 0. Derivative 1/x.
+ * Natural logarithm (≤ 1 ulp), or NaN where x < 0. Derivative 1/x.
  *
  * x: any shape → the same shape, float32.
  *
@@ -1171,7 +1178,7 @@ export const expm1: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("expm1
  */
 export const log: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("log", exponentialOps.log);
 /**
- * log(1 + x) (≤ 1.5 ulp, near 0 too). Derivative 1/(1 + x).
+ * log(1 + x) (≤ 1.5 ulp, even near 0). Derivative 1/(1 + x).
  *
  * x: any shape → the same shape, float32.
  *
@@ -1183,8 +1190,8 @@ export const log: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("log", e
  */
 export const log1p: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("log1p", exponentialOps.log1p);
 /**
- * aᵇ (≤ 0.6 ulp), float32; int32 modulo 2³² for int32 a and a whole number b ≥ 0. Derivatives b·aᵇ⁻¹ (0 where b = 0)
- * and aᵇ·log a (0 where a = 0 ≤ b).
+ * aᵇ (≤ 0.6 ulp), float32. If a is an int32 tensor and b a whole number ≥ 0, the result is int32, modulo 2³².
+ * Derivatives b·aᵇ⁻¹ (0 where b = 0) and aᵇ·log a (0 where a = 0 ≤ b).
  *
  * a, b: any shapes that broadcast → the broadcast shape, float32.
  *
@@ -1210,7 +1217,7 @@ export const pow: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__PUR
  */
 export const abs: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("abs", extremesOps.abs);
 /**
- * −1, 0 or 1. Derivative 0.
+ * The sign of x: −1, 0 or 1. Derivative 0.
  *
  * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
  *
@@ -1222,13 +1229,13 @@ export const abs: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("abs", e
  */
 export const sign: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("sign", extremesOps.sign);
 /**
- * min(max(x, low), high); int32 stays int32 for whole bounds. Derivative 1 inside, bounds included; 0 outside.
+ * min(max(x, low), high). int32 stays int32 if the bounds are whole numbers. Derivative 1 where low ≤ x ≤ high, else 0.
  *
  * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
  *
- * @param low The lower bound; null or none means no bound.
- * @param high The upper bound; null or none means no bound.
- * @throws TypeError if both bounds are missing
+ * @param low The lower bound. Omit it or pass null for no lower bound.
+ * @param high The upper bound. Omit it or pass null for no upper bound.
+ * @throws TypeError if neither bound is given
  * @example
  * ```ts
  * const x = tensor([-2, 0.5, 3]);
@@ -1241,7 +1248,8 @@ export const clamp: (x: Tensor | number, low?: number | null, high?: number | nu
   extremesOps.clamp,
 );
 /**
- * The larger of a and b, NaN if either is; a number below the range of int32 keeps int32. Ties share the gradient.
+ * The larger of a and b, or NaN if either is NaN. int32 stays int32 even if the other operand is a number below its
+ * range. Ties share the gradient.
  *
  * a, b: any shapes that broadcast → the broadcast shape, int32 if no operand is float32, else float32.
  *
@@ -1257,7 +1265,8 @@ export const maximum: (a: Tensor | number, b: Tensor | number) => Tensor = /* @_
   extremesOps.maximum,
 );
 /**
- * The smaller of a and b, NaN if either is; a number above the range of int32 keeps int32. Ties share the gradient.
+ * The smaller of a and b, or NaN if either is NaN. int32 stays int32 even if the other operand is a number above its
+ * range. Ties share the gradient.
  *
  * a, b: any shapes that broadcast → the broadcast shape, int32 if no operand is float32, else float32.
  *
@@ -1286,7 +1295,7 @@ export const minimum: (a: Tensor | number, b: Tensor | number) => Tensor = /* @_
 export const erf: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("erf", geluOps.erf);
 /**
  * Gaussian error linear unit: x·Φ(x) (Hendrycks and Gimpel 2016), where Φ is the normal distribution function; or its
- * approximation by tanh, ½x(1 + tanh(√(2/π)(x + 0.044715x³))). Derivative Φ(x) + x·φ(x).
+ * tanh approximation, ½x(1 + tanh(√(2/π)(x + 0.044715x³))). Derivative Φ(x) + x·φ(x).
  *
  * x: any shape → the same shape, float32.
  *
@@ -1300,7 +1309,7 @@ export const erf: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("erf", g
  */
 export const gelu: (x: Tensor | number, options?: GeluOptions) => Tensor = /* @__PURE__ */ lift("gelu", geluOps.gelu);
 /**
- * a ∧ b: true where both are true. Numbers other than 0, and NaN, count as true. No gradient.
+ * a ∧ b: true where both are true. Nonzero numbers and NaN count as true. No gradient.
  *
  * a, b: any shapes that broadcast → the broadcast shape, bool.
  *
@@ -1316,7 +1325,7 @@ export const logicalAnd: (a: Tensor | number, b: Tensor | number) => Tensor = /*
   logicalOps.logicalAnd,
 );
 /**
- * a ∨ b: true where at least one is true. Numbers other than 0, and NaN, count as true. No gradient.
+ * a ∨ b: true where at least one is true. Nonzero numbers and NaN count as true. No gradient.
  *
  * a, b: any shapes that broadcast → the broadcast shape, bool.
  *
@@ -1332,7 +1341,7 @@ export const logicalOr: (a: Tensor | number, b: Tensor | number) => Tensor = /* 
   logicalOps.logicalOr,
 );
 /**
- * a ⊕ b: true where exactly one is true. Numbers other than 0, and NaN, count as true. No gradient.
+ * a ⊕ b: true where exactly one is true. Nonzero numbers and NaN count as true. No gradient.
  *
  * a, b: any shapes that broadcast → the broadcast shape, bool.
  *
@@ -1384,7 +1393,7 @@ export const floor: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("floor
  */
 export const ceil: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("ceil", roundingOps.ceil);
 /**
- * The nearest whole number, halves to even. Derivative 0.
+ * The nearest whole number, with halves rounded to even. Derivative 0.
  *
  * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
  *
@@ -1396,8 +1405,8 @@ export const ceil: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("ceil",
  */
 export const round: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("round", roundingOps.round);
 /**
- * a − b·⌊a/b⌋ with the sign of b, exact for any a and b; int32 stays int32 (modulo 2³²), 0 if b = 0. Derivatives 1,
- * −⌊a/b⌋.
+ * The remainder a − b·⌊a/b⌋, exact for any a and b, with the sign of b. int32 stays int32 (modulo 2³²), with 0 where b
+ * = 0. Derivatives 1, −⌊a/b⌋.
  *
  * a, b: any shapes that broadcast → the broadcast shape, int32 if no operand is float32, else float32.
  *
@@ -1410,7 +1419,7 @@ export const round: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("round
  */
 export const mod: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__PURE__ */ lift("mod", roundingOps.mod);
 /**
- * sin x, radians (≤ 1.6 ulp for any finite x). Derivative cos x.
+ * sin x, with x in radians (≤ 1.6 ulp for any finite x). Derivative cos x.
  *
  * x: any shape → the same shape, float32.
  *
@@ -1422,7 +1431,7 @@ export const mod: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__PUR
  */
 export const sin: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("sin", trigonometryOps.sin);
 /**
- * cos x, radians (≤ 1.6 ulp for any finite x). Derivative −sin x.
+ * cos x, with x in radians (≤ 1.6 ulp for any finite x). Derivative −sin x.
  *
  * x: any shape → the same shape, float32.
  *
@@ -1434,7 +1443,7 @@ export const sin: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("sin", t
  */
 export const cos: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("cos", trigonometryOps.cos);
 /**
- * tan x, radians (≤ 0.6 ulp for any finite x). Derivative 1 + tan² x.
+ * tan x, with x in radians (≤ 0.6 ulp for any finite x). Derivative 1 + tan² x.
  *
  * x: any shape → the same shape, float32.
  *
@@ -1497,14 +1506,14 @@ export const bernoulli: (shape: Shape, p: number, value?: number) => Tensor = /*
  */
 export const randperm: (n: number) => Tensor = /* @__PURE__ */ lift("randperm", randomOps.randperm);
 /**
- * Layer normalization over the last dims: (x − μ)/√(σ² + ε)·weight + bias (Ba et al. 2016).
+ * Layer normalization along the last dims: (x − μ)/√(σ² + ε)·weight + bias (Ba et al. 2016).
  *
  * x: [..., ...normalizedShape]; weight, bias: normalizedShape → x's shape, float32.
  *
  * @param normalizedShape The sizes of the last dims, which are normalized together.
- * @param weight The scale to apply after normalizing; null or none is 1.
- * @param bias The shift to add after that; null or none is 0.
- * @throws ShapeError if the sizes do not fit
+ * @param weight The scale to apply after normalizing. Omit it or pass null for no scaling.
+ * @param bias The shift to add after scaling. Omit it or pass null for no shift.
+ * @throws ShapeError if the sizes do not match
  * @throws RangeError if eps is negative
  * @example
  * ```ts
@@ -1514,14 +1523,14 @@ export const randperm: (n: number) => Tensor = /* @__PURE__ */ lift("randperm", 
  */
 export const layerNorm: {
   /**
-   * Layer normalization over the last dims: (x − μ)/√(σ² + ε)·weight + bias (Ba et al. 2016).
+   * Layer normalization along the last dims: (x − μ)/√(σ² + ε)·weight + bias (Ba et al. 2016).
    *
    * x: [..., ...normalizedShape]; weight, bias: normalizedShape → x's shape, float32.
    *
    * @param normalizedShape The sizes of the last dims, which are normalized together.
-   * @param weight The scale to apply after normalizing; null or none is 1.
-   * @param bias The shift to add after that; null or none is 0.
-   * @throws ShapeError if the sizes do not fit
+   * @param weight The scale to apply after normalizing. Omit it or pass null for no scaling.
+   * @param bias The shift to add after scaling. Omit it or pass null for no shift.
+   * @throws ShapeError if the sizes do not match
    * @throws RangeError if eps is negative
    * @example
    * ```ts
@@ -1537,12 +1546,12 @@ export const layerNorm: {
     options?: NormOptions,
   ): Tensor;
   /**
-   * Layer normalization over the last dims: (x − μ)/√(σ² + ε)·weight + bias (Ba et al. 2016).
+   * Layer normalization along the last dims: (x − μ)/√(σ² + ε)·weight + bias (Ba et al. 2016).
    *
    * x: [..., ...normalizedShape]; weight, bias: normalizedShape → x's shape, float32.
    *
    * @param normalizedShape The sizes of the last dims, which are normalized together.
-   * @throws ShapeError if the sizes do not fit
+   * @throws ShapeError if the sizes do not match
    * @throws RangeError if eps is negative
    * @example
    * ```ts
@@ -1552,13 +1561,13 @@ export const layerNorm: {
    */
   (x: Tensor | number, normalizedShape: number | Shape, options: NormOptions): Tensor;
   /**
-   * Layer normalization over the last dims: (x − μ)/√(σ² + ε)·weight + bias (Ba et al. 2016).
+   * Layer normalization along the last dims: (x − μ)/√(σ² + ε)·weight + bias (Ba et al. 2016).
    *
    * x: [..., ...normalizedShape]; weight, bias: normalizedShape → x's shape, float32.
    *
    * @param normalizedShape The sizes of the last dims, which are normalized together.
-   * @param weight The scale to apply after normalizing; null or none is 1.
-   * @throws ShapeError if the sizes do not fit
+   * @param weight The scale to apply after normalizing. Omit it or pass null for no scaling.
+   * @throws ShapeError if the sizes do not match
    * @throws RangeError if eps is negative
    * @example
    * ```ts
@@ -1574,13 +1583,13 @@ export const layerNorm: {
   ): Tensor;
 } = /* @__PURE__ */ lift("layerNorm", normOps.layerNorm);
 /**
- * Root mean square normalization over the last dims: x/√(mean(x²) + ε)·weight (Zhang and Sennrich 2019).
+ * Root mean square normalization along the last dims: x/√(mean(x²) + ε)·weight (Zhang and Sennrich 2019).
  *
  * x: [..., ...normalizedShape]; weight: normalizedShape → x's shape, float32.
  *
  * @param normalizedShape The sizes of the last dims, which are normalized together.
- * @param weight The scale to apply after normalizing; null or none is 1.
- * @throws ShapeError if the sizes do not fit
+ * @param weight The scale to apply after normalizing. Omit it or pass null for no scaling.
+ * @throws ShapeError if the sizes do not match
  * @throws RangeError if eps is negative
  * @example
  * ```ts
@@ -1590,13 +1599,13 @@ export const layerNorm: {
  */
 export const rmsNorm: {
   /**
-   * Root mean square normalization over the last dims: x/√(mean(x²) + ε)·weight (Zhang and Sennrich 2019).
+   * Root mean square normalization along the last dims: x/√(mean(x²) + ε)·weight (Zhang and Sennrich 2019).
    *
    * x: [..., ...normalizedShape]; weight: normalizedShape → x's shape, float32.
    *
    * @param normalizedShape The sizes of the last dims, which are normalized together.
-   * @param weight The scale to apply after normalizing; null or none is 1.
-   * @throws ShapeError if the sizes do not fit
+   * @param weight The scale to apply after normalizing. Omit it or pass null for no scaling.
+   * @throws ShapeError if the sizes do not match
    * @throws RangeError if eps is negative
    * @example
    * ```ts
@@ -1606,12 +1615,12 @@ export const rmsNorm: {
    */
   (x: Tensor | number, normalizedShape: number | Shape, weight?: Tensor | null, options?: RmsNormOptions): Tensor;
   /**
-   * Root mean square normalization over the last dims: x/√(mean(x²) + ε)·weight (Zhang and Sennrich 2019).
+   * Root mean square normalization along the last dims: x/√(mean(x²) + ε)·weight (Zhang and Sennrich 2019).
    *
    * x: [..., ...normalizedShape]; weight: normalizedShape → x's shape, float32.
    *
    * @param normalizedShape The sizes of the last dims, which are normalized together.
-   * @throws ShapeError if the sizes do not fit
+   * @throws ShapeError if the sizes do not match
    * @throws RangeError if eps is negative
    * @example
    * ```ts
@@ -1625,12 +1634,12 @@ export const rmsNorm: {
  * Batch normalization with the batch's own statistics, as in training: (x − μ)/√(σ² + ε)·weight + bias (Ioffe and
  * Szegedy 2015).
  *
- * x: [batch, ..., channels]; weight, bias: [channels] → [y, statistics]: y has x's shape; statistics is [2,
- * channels], μ and the biased σ², through which no gradient flows. float32.
+ * x: [batch, ..., channels]; weight, bias: [channels] → [y, statistics]: y has x's shape; statistics is [2, channels],
+ * μ and the biased σ², and passes no gradient. float32.
  *
- * @param weight The scale to apply after normalizing; null or none is 1.
- * @param bias The shift to add after that; null or none is 0.
- * @throws ShapeError if the sizes do not fit
+ * @param weight The scale to apply after normalizing. Omit it or pass null for no scaling.
+ * @param bias The shift to add after scaling. Omit it or pass null for no shift.
+ * @throws ShapeError if the sizes do not match
  * @throws RangeError if eps is negative
  * @example
  * ```ts
@@ -1644,12 +1653,12 @@ export const batchNormTrain: {
    * Batch normalization with the batch's own statistics, as in training: (x − μ)/√(σ² + ε)·weight + bias (Ioffe and
    * Szegedy 2015).
    *
-   * x: [batch, ..., channels]; weight, bias: [channels] → [y, statistics]: y has x's shape; statistics is [2,
-   * channels], μ and the biased σ², through which no gradient flows. float32.
+   * x: [batch, ..., channels]; weight, bias: [channels] → [y, statistics]: y has x's shape; statistics is [2, channels],
+   * μ and the biased σ², and passes no gradient. float32.
    *
-   * @param weight The scale to apply after normalizing; null or none is 1.
-   * @param bias The shift to add after that; null or none is 0.
-   * @throws ShapeError if the sizes do not fit
+   * @param weight The scale to apply after normalizing. Omit it or pass null for no scaling.
+   * @param bias The shift to add after scaling. Omit it or pass null for no shift.
+   * @throws ShapeError if the sizes do not match
    * @throws RangeError if eps is negative
    * @example
    * ```ts
@@ -1663,10 +1672,10 @@ export const batchNormTrain: {
    * Batch normalization with the batch's own statistics, as in training: (x − μ)/√(σ² + ε)·weight + bias (Ioffe and
    * Szegedy 2015).
    *
-   * x: [batch, ..., channels]; weight, bias: [channels] → [y, statistics]: y has x's shape; statistics is [2,
-   * channels], μ and the biased σ², through which no gradient flows. float32.
+   * x: [batch, ..., channels]; weight, bias: [channels] → [y, statistics]: y has x's shape; statistics is [2, channels],
+   * μ and the biased σ², and passes no gradient. float32.
    *
-   * @throws ShapeError if the sizes do not fit
+   * @throws ShapeError if the sizes do not match
    * @throws RangeError if eps is negative
    * @example
    * ```ts
@@ -1680,11 +1689,11 @@ export const batchNormTrain: {
    * Batch normalization with the batch's own statistics, as in training: (x − μ)/√(σ² + ε)·weight + bias (Ioffe and
    * Szegedy 2015).
    *
-   * x: [batch, ..., channels]; weight, bias: [channels] → [y, statistics]: y has x's shape; statistics is [2,
-   * channels], μ and the biased σ², through which no gradient flows. float32.
+   * x: [batch, ..., channels]; weight, bias: [channels] → [y, statistics]: y has x's shape; statistics is [2, channels],
+   * μ and the biased σ², and passes no gradient. float32.
    *
-   * @param weight The scale to apply after normalizing; null or none is 1.
-   * @throws ShapeError if the sizes do not fit
+   * @param weight The scale to apply after normalizing. Omit it or pass null for no scaling.
+   * @throws ShapeError if the sizes do not match
    * @throws RangeError if eps is negative
    * @example
    * ```ts
@@ -1696,16 +1705,16 @@ export const batchNormTrain: {
   (x: Tensor | number, weight: Tensor | null | undefined, options: NormOptions): [y: Tensor, stats: Tensor];
 } = /* @__PURE__ */ lift("batchNormTrain", normOps.batchNormTrain);
 /**
- * Batch normalization with given statistics, as in evaluation: (x − average)/√(variance + ε)·weight + bias (Ioffe and
- * Szegedy 2015).
+ * Batch normalization with precomputed statistics, as in evaluation: (x − average)/√(variance + ε)·weight + bias (Ioffe
+ * and Szegedy 2015).
  *
  * x: [batch, ..., channels]; average, variance, weight, bias: [channels] → x's shape, float32.
  *
  * @param average The mean of each channel.
  * @param variance The variance of each channel.
- * @param weight The scale to apply after normalizing; null or none is 1.
- * @param bias The shift to add after that; null or none is 0.
- * @throws ShapeError if the sizes do not fit
+ * @param weight The scale to apply after normalizing. Omit it or pass null for no scaling.
+ * @param bias The shift to add after scaling. Omit it or pass null for no shift.
+ * @throws ShapeError if the sizes do not match
  * @throws RangeError if eps is negative
  * @example
  * ```ts
@@ -1715,16 +1724,16 @@ export const batchNormTrain: {
  */
 export const batchNorm: {
   /**
-   * Batch normalization with given statistics, as in evaluation: (x − average)/√(variance + ε)·weight + bias (Ioffe and
-   * Szegedy 2015).
+   * Batch normalization with precomputed statistics, as in evaluation: (x − average)/√(variance + ε)·weight + bias (Ioffe
+   * and Szegedy 2015).
    *
    * x: [batch, ..., channels]; average, variance, weight, bias: [channels] → x's shape, float32.
    *
    * @param average The mean of each channel.
    * @param variance The variance of each channel.
-   * @param weight The scale to apply after normalizing; null or none is 1.
-   * @param bias The shift to add after that; null or none is 0.
-   * @throws ShapeError if the sizes do not fit
+   * @param weight The scale to apply after normalizing. Omit it or pass null for no scaling.
+   * @param bias The shift to add after scaling. Omit it or pass null for no shift.
+   * @throws ShapeError if the sizes do not match
    * @throws RangeError if eps is negative
    * @example
    * ```ts
@@ -1741,14 +1750,14 @@ export const batchNorm: {
     options?: NormOptions,
   ): Tensor;
   /**
-   * Batch normalization with given statistics, as in evaluation: (x − average)/√(variance + ε)·weight + bias (Ioffe and
-   * Szegedy 2015).
+   * Batch normalization with precomputed statistics, as in evaluation: (x − average)/√(variance + ε)·weight + bias (Ioffe
+   * and Szegedy 2015).
    *
    * x: [batch, ..., channels]; average, variance, weight, bias: [channels] → x's shape, float32.
    *
    * @param average The mean of each channel.
    * @param variance The variance of each channel.
-   * @throws ShapeError if the sizes do not fit
+   * @throws ShapeError if the sizes do not match
    * @throws RangeError if eps is negative
    * @example
    * ```ts
@@ -1758,15 +1767,15 @@ export const batchNorm: {
    */
   (x: Tensor | number, average: Tensor, variance: Tensor, options: NormOptions): Tensor;
   /**
-   * Batch normalization with given statistics, as in evaluation: (x − average)/√(variance + ε)·weight + bias (Ioffe and
-   * Szegedy 2015).
+   * Batch normalization with precomputed statistics, as in evaluation: (x − average)/√(variance + ε)·weight + bias (Ioffe
+   * and Szegedy 2015).
    *
    * x: [batch, ..., channels]; average, variance, weight, bias: [channels] → x's shape, float32.
    *
    * @param average The mean of each channel.
    * @param variance The variance of each channel.
-   * @param weight The scale to apply after normalizing; null or none is 1.
-   * @throws ShapeError if the sizes do not fit
+   * @param weight The scale to apply after normalizing. Omit it or pass null for no scaling.
+   * @throws ShapeError if the sizes do not match
    * @throws RangeError if eps is negative
    * @example
    * ```ts
@@ -1783,16 +1792,16 @@ export const batchNorm: {
   ): Tensor;
 } = /* @__PURE__ */ lift("batchNorm", normOps.batchNorm);
 /**
- * Group normalization: normalizes each image over its pixels and the channels of a group (Wu and He 2018). With as many
- * groups as channels, it is instance normalization.
+ * Group normalization: in each image, normalizes the channels of a group together, over all pixels (Wu and He 2018).
+ * With as many groups as channels, it is instance normalization.
  *
  * x: [batch, ..., channels]; weight, bias: [channels] → x's shape, float32.
  *
  * @param groups The number of groups, a divisor of the number of channels.
- * @param weight The scale to apply after normalizing; null or none is 1.
- * @param bias The shift to add after that; null or none is 0.
- * @throws ShapeError if the sizes do not fit
- * @throws RangeError if groups does not divide the channels or eps is negative
+ * @param weight The scale to apply after normalizing. Omit it or pass null for no scaling.
+ * @param bias The shift to add after scaling. Omit it or pass null for no shift.
+ * @throws ShapeError if the sizes do not match
+ * @throws RangeError if groups does not divide the number of channels or eps is negative
  * @example
  * ```ts
  * const x = tensor([[1, 3, 10, 30]]);
@@ -1801,16 +1810,16 @@ export const batchNorm: {
  */
 export const groupNorm: {
   /**
-   * Group normalization: normalizes each image over its pixels and the channels of a group (Wu and He 2018). With as many
-   * groups as channels, it is instance normalization.
+   * Group normalization: in each image, normalizes the channels of a group together, over all pixels (Wu and He 2018).
+   * With as many groups as channels, it is instance normalization.
    *
    * x: [batch, ..., channels]; weight, bias: [channels] → x's shape, float32.
    *
    * @param groups The number of groups, a divisor of the number of channels.
-   * @param weight The scale to apply after normalizing; null or none is 1.
-   * @param bias The shift to add after that; null or none is 0.
-   * @throws ShapeError if the sizes do not fit
-   * @throws RangeError if groups does not divide the channels or eps is negative
+   * @param weight The scale to apply after normalizing. Omit it or pass null for no scaling.
+   * @param bias The shift to add after scaling. Omit it or pass null for no shift.
+   * @throws ShapeError if the sizes do not match
+   * @throws RangeError if groups does not divide the number of channels or eps is negative
    * @example
    * ```ts
    * const x = tensor([[1, 3, 10, 30]]);
@@ -1819,14 +1828,14 @@ export const groupNorm: {
    */
   (x: Tensor | number, groups: number, weight?: Tensor | null, bias?: Tensor | null, options?: NormOptions): Tensor;
   /**
-   * Group normalization: normalizes each image over its pixels and the channels of a group (Wu and He 2018). With as many
-   * groups as channels, it is instance normalization.
+   * Group normalization: in each image, normalizes the channels of a group together, over all pixels (Wu and He 2018).
+   * With as many groups as channels, it is instance normalization.
    *
    * x: [batch, ..., channels]; weight, bias: [channels] → x's shape, float32.
    *
    * @param groups The number of groups, a divisor of the number of channels.
-   * @throws ShapeError if the sizes do not fit
-   * @throws RangeError if groups does not divide the channels or eps is negative
+   * @throws ShapeError if the sizes do not match
+   * @throws RangeError if groups does not divide the number of channels or eps is negative
    * @example
    * ```ts
    * const x = tensor([[1, 3, 10, 30]]);
@@ -1835,15 +1844,15 @@ export const groupNorm: {
    */
   (x: Tensor | number, groups: number, options: NormOptions): Tensor;
   /**
-   * Group normalization: normalizes each image over its pixels and the channels of a group (Wu and He 2018). With as many
-   * groups as channels, it is instance normalization.
+   * Group normalization: in each image, normalizes the channels of a group together, over all pixels (Wu and He 2018).
+   * With as many groups as channels, it is instance normalization.
    *
    * x: [batch, ..., channels]; weight, bias: [channels] → x's shape, float32.
    *
    * @param groups The number of groups, a divisor of the number of channels.
-   * @param weight The scale to apply after normalizing; null or none is 1.
-   * @throws ShapeError if the sizes do not fit
-   * @throws RangeError if groups does not divide the channels or eps is negative
+   * @param weight The scale to apply after normalizing. Omit it or pass null for no scaling.
+   * @throws ShapeError if the sizes do not match
+   * @throws RangeError if groups does not divide the number of channels or eps is negative
    * @example
    * ```ts
    * const x = tensor([[1, 3, 10, 30]]);
@@ -1853,13 +1862,13 @@ export const groupNorm: {
   (x: Tensor | number, groups: number, weight: Tensor | null | undefined, options: NormOptions): Tensor;
 } = /* @__PURE__ */ lift("groupNorm", normOps.groupNorm);
 /**
- * Σ x over `dims`. Derivative 1.
+ * Σ x along `dims`. Derivative 1.
  *
- * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32, or int32 (modulo 2³²) for
- * int32, bool and uint8.
+ * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32, or int32
+ * (modulo 2³²) for int32, bool and uint8.
  *
- * @param dims One dim, several, or all by default. Negative dims count from the end.
- * @throws ShapeError if a dim does not exist or is named twice
+ * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
+ * @throws ShapeError if a dim does not exist or is listed twice
  * @example
  * ```ts
  * const x = tensor([[1, 2], [3, 4]]);
@@ -1869,13 +1878,13 @@ export const groupNorm: {
  */
 export const sum: {
   /**
-   * Σ x over `dims`. Derivative 1.
+   * Σ x along `dims`. Derivative 1.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32, or int32 (modulo 2³²) for
-   * int32, bool and uint8.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32, or int32
+   * (modulo 2³²) for int32, bool and uint8.
    *
-   * @param dims One dim, several, or all by default. Negative dims count from the end.
-   * @throws ShapeError if a dim does not exist or is named twice
+   * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
+   * @throws ShapeError if a dim does not exist or is listed twice
    * @example
    * ```ts
    * const x = tensor([[1, 2], [3, 4]]);
@@ -1885,12 +1894,12 @@ export const sum: {
    */
   (x: Tensor | number, dims?: Dims, options?: ReduceOptions): Tensor;
   /**
-   * Σ x over `dims`. Derivative 1.
+   * Σ x along `dims`. Derivative 1.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32, or int32 (modulo 2³²) for
-   * int32, bool and uint8.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32, or int32
+   * (modulo 2³²) for int32, bool and uint8.
    *
-   * @throws ShapeError if a dim does not exist or is named twice
+   * @throws ShapeError if a dim does not exist or is listed twice
    * @example
    * ```ts
    * const x = tensor([[1, 2], [3, 4]]);
@@ -1901,13 +1910,13 @@ export const sum: {
   (x: Tensor | number, options: ReduceOptions): Tensor;
 } = /* @__PURE__ */ lift("sum", reduceOps.sum);
 /**
- * The arithmetic mean Σ x / n over `dims`. Derivative 1/n.
+ * The arithmetic mean Σ x / n along `dims`. Derivative 1/n.
  *
- * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32. Other types are converted
- * first, so int32 beyond 2²⁴ is rounded.
+ * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32. Other types are
+ * converted first, so int32 beyond 2²⁴ is rounded.
  *
- * @param dims One dim, several, or all by default. Negative dims count from the end.
- * @throws ShapeError if a dim does not exist or is named twice
+ * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
+ * @throws ShapeError if a dim does not exist or is listed twice
  * @example
  * ```ts
  * const x = tensor([[1, 2], [3, 4]]);
@@ -1917,13 +1926,13 @@ export const sum: {
  */
 export const mean: {
   /**
-   * The arithmetic mean Σ x / n over `dims`. Derivative 1/n.
+   * The arithmetic mean Σ x / n along `dims`. Derivative 1/n.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32. Other types are converted
-   * first, so int32 beyond 2²⁴ is rounded.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32. Other types are
+   * converted first, so int32 beyond 2²⁴ is rounded.
    *
-   * @param dims One dim, several, or all by default. Negative dims count from the end.
-   * @throws ShapeError if a dim does not exist or is named twice
+   * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
+   * @throws ShapeError if a dim does not exist or is listed twice
    * @example
    * ```ts
    * const x = tensor([[1, 2], [3, 4]]);
@@ -1933,12 +1942,12 @@ export const mean: {
    */
   (x: Tensor | number, dims?: Dims, options?: ReduceOptions): Tensor;
   /**
-   * The arithmetic mean Σ x / n over `dims`. Derivative 1/n.
+   * The arithmetic mean Σ x / n along `dims`. Derivative 1/n.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32. Other types are converted
-   * first, so int32 beyond 2²⁴ is rounded.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32. Other types are
+   * converted first, so int32 beyond 2²⁴ is rounded.
    *
-   * @throws ShapeError if a dim does not exist or is named twice
+   * @throws ShapeError if a dim does not exist or is listed twice
    * @example
    * ```ts
    * const x = tensor([[1, 2], [3, 4]]);
@@ -1949,12 +1958,13 @@ export const mean: {
   (x: Tensor | number, options: ReduceOptions): Tensor;
 } = /* @__PURE__ */ lift("mean", reduceOps.mean);
 /**
- * The largest element over `dims`; NaN if there is one. Elements that tie share the gradient.
+ * The largest element along `dims`, or NaN if any of them is NaN. Tied elements share the gradient.
  *
- * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; x's type. argMax returns its index.
+ * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; x's type. argMax returns
+ * its index.
  *
- * @param dims One dim, several, or all by default. Negative dims count from the end.
- * @throws ShapeError if a dim does not exist, is named twice, or has no elements
+ * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
+ * @throws ShapeError if a dim does not exist, is listed twice, or has no elements
  * @example
  * ```ts
  * const x = tensor([[1, 5], [3, 4]]);
@@ -1964,12 +1974,13 @@ export const mean: {
  */
 export const max: {
   /**
-   * The largest element over `dims`; NaN if there is one. Elements that tie share the gradient.
+   * The largest element along `dims`, or NaN if any of them is NaN. Tied elements share the gradient.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; x's type. argMax returns its index.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; x's type. argMax returns
+   * its index.
    *
-   * @param dims One dim, several, or all by default. Negative dims count from the end.
-   * @throws ShapeError if a dim does not exist, is named twice, or has no elements
+   * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
+   * @throws ShapeError if a dim does not exist, is listed twice, or has no elements
    * @example
    * ```ts
    * const x = tensor([[1, 5], [3, 4]]);
@@ -1979,11 +1990,12 @@ export const max: {
    */
   (x: Tensor | number, dims?: Dims, options?: ReduceOptions): Tensor;
   /**
-   * The largest element over `dims`; NaN if there is one. Elements that tie share the gradient.
+   * The largest element along `dims`, or NaN if any of them is NaN. Tied elements share the gradient.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; x's type. argMax returns its index.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; x's type. argMax returns
+   * its index.
    *
-   * @throws ShapeError if a dim does not exist, is named twice, or has no elements
+   * @throws ShapeError if a dim does not exist, is listed twice, or has no elements
    * @example
    * ```ts
    * const x = tensor([[1, 5], [3, 4]]);
@@ -1994,12 +2006,13 @@ export const max: {
   (x: Tensor | number, options: ReduceOptions): Tensor;
 } = /* @__PURE__ */ lift("max", reduceOps.max);
 /**
- * The smallest element over `dims`; NaN if there is one. Elements that tie share the gradient.
+ * The smallest element along `dims`, or NaN if any of them is NaN. Tied elements share the gradient.
  *
- * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; x's type. argMin returns its index.
+ * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; x's type. argMin returns
+ * its index.
  *
- * @param dims One dim, several, or all by default. Negative dims count from the end.
- * @throws ShapeError if a dim does not exist, is named twice, or has no elements
+ * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
+ * @throws ShapeError if a dim does not exist, is listed twice, or has no elements
  * @example
  * ```ts
  * const x = tensor([[1, 5], [3, 4]]);
@@ -2009,12 +2022,13 @@ export const max: {
  */
 export const min: {
   /**
-   * The smallest element over `dims`; NaN if there is one. Elements that tie share the gradient.
+   * The smallest element along `dims`, or NaN if any of them is NaN. Tied elements share the gradient.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; x's type. argMin returns its index.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; x's type. argMin returns
+   * its index.
    *
-   * @param dims One dim, several, or all by default. Negative dims count from the end.
-   * @throws ShapeError if a dim does not exist, is named twice, or has no elements
+   * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
+   * @throws ShapeError if a dim does not exist, is listed twice, or has no elements
    * @example
    * ```ts
    * const x = tensor([[1, 5], [3, 4]]);
@@ -2024,11 +2038,12 @@ export const min: {
    */
   (x: Tensor | number, dims?: Dims, options?: ReduceOptions): Tensor;
   /**
-   * The smallest element over `dims`; NaN if there is one. Elements that tie share the gradient.
+   * The smallest element along `dims`, or NaN if any of them is NaN. Tied elements share the gradient.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; x's type. argMin returns its index.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; x's type. argMin returns
+   * its index.
    *
-   * @throws ShapeError if a dim does not exist, is named twice, or has no elements
+   * @throws ShapeError if a dim does not exist, is listed twice, or has no elements
    * @example
    * ```ts
    * const x = tensor([[1, 5], [3, 4]]);
@@ -2129,14 +2144,14 @@ export const argMin: {
   (x: Tensor | number, options: ReduceOptions): Tensor;
 } = /* @__PURE__ */ lift("argMin", reduceOps.argMin);
 /**
- * Π x over `dims`. It multiplies pairs until one element is left, so gradients of any order are exact even where
- * elements are 0.
+ * The product Π x along `dims`. It multiplies pairs until one element is left, so gradients of any order are exact even
+ * where elements are 0.
  *
- * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32, or int32 (modulo 2³²) for
- * int32, bool and uint8.
+ * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32, or int32
+ * (modulo 2³²) for int32, bool and uint8.
  *
- * @param dims One dim, several, or all by default. Negative dims count from the end.
- * @throws ShapeError if a dim does not exist or is named twice
+ * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
+ * @throws ShapeError if a dim does not exist or is listed twice
  * @example
  * ```ts
  * const x = tensor([[1, 2], [3, 4]]);
@@ -2146,14 +2161,14 @@ export const argMin: {
  */
 export const prod: {
   /**
-   * Π x over `dims`. It multiplies pairs until one element is left, so gradients of any order are exact even where
-   * elements are 0.
+   * The product Π x along `dims`. It multiplies pairs until one element is left, so gradients of any order are exact even
+   * where elements are 0.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32, or int32 (modulo 2³²) for
-   * int32, bool and uint8.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32, or int32
+   * (modulo 2³²) for int32, bool and uint8.
    *
-   * @param dims One dim, several, or all by default. Negative dims count from the end.
-   * @throws ShapeError if a dim does not exist or is named twice
+   * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
+   * @throws ShapeError if a dim does not exist or is listed twice
    * @example
    * ```ts
    * const x = tensor([[1, 2], [3, 4]]);
@@ -2163,13 +2178,13 @@ export const prod: {
    */
   (x: Tensor | number, dims?: Dims, options?: ReduceOptions): Tensor;
   /**
-   * Π x over `dims`. It multiplies pairs until one element is left, so gradients of any order are exact even where
-   * elements are 0.
+   * The product Π x along `dims`. It multiplies pairs until one element is left, so gradients of any order are exact even
+   * where elements are 0.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32, or int32 (modulo 2³²) for
-   * int32, bool and uint8.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32, or int32
+   * (modulo 2³²) for int32, bool and uint8.
    *
-   * @throws ShapeError if a dim does not exist or is named twice
+   * @throws ShapeError if a dim does not exist or is listed twice
    * @example
    * ```ts
    * const x = tensor([[1, 2], [3, 4]]);
@@ -2180,12 +2195,12 @@ export const prod: {
   (x: Tensor | number, options: ReduceOptions): Tensor;
 } = /* @__PURE__ */ lift("prod", reduceOps.prod);
 /**
- * True where at least one element over `dims` is not 0. No gradient.
+ * True where at least one element along `dims` is nonzero. No gradient.
  *
- * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; bool.
+ * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; bool.
  *
- * @param dims One dim, several, or all by default. Negative dims count from the end.
- * @throws ShapeError if a dim does not exist or is named twice
+ * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
+ * @throws ShapeError if a dim does not exist or is listed twice
  * @example
  * ```ts
  * const x = tensor([[0, 1], [0, 0]]);
@@ -2194,12 +2209,12 @@ export const prod: {
  */
 export const any: {
   /**
-   * True where at least one element over `dims` is not 0. No gradient.
+   * True where at least one element along `dims` is nonzero. No gradient.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; bool.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; bool.
    *
-   * @param dims One dim, several, or all by default. Negative dims count from the end.
-   * @throws ShapeError if a dim does not exist or is named twice
+   * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
+   * @throws ShapeError if a dim does not exist or is listed twice
    * @example
    * ```ts
    * const x = tensor([[0, 1], [0, 0]]);
@@ -2208,11 +2223,11 @@ export const any: {
    */
   (x: Tensor | number, dims?: Dims, options?: ReduceOptions): Tensor;
   /**
-   * True where at least one element over `dims` is not 0. No gradient.
+   * True where at least one element along `dims` is nonzero. No gradient.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; bool.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; bool.
    *
-   * @throws ShapeError if a dim does not exist or is named twice
+   * @throws ShapeError if a dim does not exist or is listed twice
    * @example
    * ```ts
    * const x = tensor([[0, 1], [0, 0]]);
@@ -2222,12 +2237,12 @@ export const any: {
   (x: Tensor | number, options: ReduceOptions): Tensor;
 } = /* @__PURE__ */ lift("any", reduceOps.any);
 /**
- * True where no element over `dims` is 0. No gradient.
+ * True where all elements along `dims` are nonzero. No gradient.
  *
- * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; bool.
+ * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; bool.
  *
- * @param dims One dim, several, or all by default. Negative dims count from the end.
- * @throws ShapeError if a dim does not exist or is named twice
+ * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
+ * @throws ShapeError if a dim does not exist or is listed twice
  * @example
  * ```ts
  * const x = tensor([[1, 1], [0, 1]]);
@@ -2236,12 +2251,12 @@ export const any: {
  */
 export const all: {
   /**
-   * True where no element over `dims` is 0. No gradient.
+   * True where all elements along `dims` are nonzero. No gradient.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; bool.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; bool.
    *
-   * @param dims One dim, several, or all by default. Negative dims count from the end.
-   * @throws ShapeError if a dim does not exist or is named twice
+   * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
+   * @throws ShapeError if a dim does not exist or is listed twice
    * @example
    * ```ts
    * const x = tensor([[1, 1], [0, 1]]);
@@ -2250,11 +2265,11 @@ export const all: {
    */
   (x: Tensor | number, dims?: Dims, options?: ReduceOptions): Tensor;
   /**
-   * True where no element over `dims` is 0. No gradient.
+   * True where all elements along `dims` are nonzero. No gradient.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; bool.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; bool.
    *
-   * @throws ShapeError if a dim does not exist or is named twice
+   * @throws ShapeError if a dim does not exist or is listed twice
    * @example
    * ```ts
    * const x = tensor([[1, 1], [0, 1]]);
@@ -2278,7 +2293,8 @@ export const all: {
  */
 export const cumsum: (x: Tensor | number, dim: number) => Tensor = /* @__PURE__ */ lift("cumsum", reduceOps.cumsum);
 /**
- * eˣᵢ / Σⱼ eˣʲ along `dim`, without overflow: positive, and adds up to 1. With y = softmax(x), dx = y(dy − Σ dy·y).
+ * eˣᵢ / Σⱼ eˣʲ along `dim`, computed without overflow. The results are positive and add up to 1. With y = softmax(x),
+ * dx = y(dy − Σ dy·y).
  *
  * x: any shape → the same shape, float32.
  *
@@ -2310,13 +2326,13 @@ export const logSoftmax: (x: Tensor | number, dim?: number) => Tensor = /* @__PU
   rowsOps.logSoftmax,
 );
 /**
- * log Σ eˣ over `dims`, without overflow; −∞ over no elements. Its gradient is the softmax, and 0 where all elements
- * are −∞.
+ * log Σ eˣ along `dims`, computed without overflow; −∞ if there are no elements. Its gradient is the softmax, or 0
+ * where all elements are −∞.
  *
- * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32.
+ * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
  *
- * @param dims One dim, several, or all by default. Negative dims count from the end.
- * @throws ShapeError if a dim does not exist or is named twice
+ * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
+ * @throws ShapeError if a dim does not exist or is listed twice
  * @example
  * ```ts
  * const x = tensor([1000, 1000]);
@@ -2325,13 +2341,13 @@ export const logSoftmax: (x: Tensor | number, dim?: number) => Tensor = /* @__PU
  */
 export const logSumExp: {
   /**
-   * log Σ eˣ over `dims`, without overflow; −∞ over no elements. Its gradient is the softmax, and 0 where all elements
-   * are −∞.
+   * log Σ eˣ along `dims`, computed without overflow; −∞ if there are no elements. Its gradient is the softmax, or 0
+   * where all elements are −∞.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
    *
-   * @param dims One dim, several, or all by default. Negative dims count from the end.
-   * @throws ShapeError if a dim does not exist or is named twice
+   * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
+   * @throws ShapeError if a dim does not exist or is listed twice
    * @example
    * ```ts
    * const x = tensor([1000, 1000]);
@@ -2340,12 +2356,12 @@ export const logSumExp: {
    */
   (x: Tensor | number, dims?: Dims, options?: ReduceOptions): Tensor;
   /**
-   * log Σ eˣ over `dims`, without overflow; −∞ over no elements. Its gradient is the softmax, and 0 where all elements
-   * are −∞.
+   * log Σ eˣ along `dims`, computed without overflow; −∞ if there are no elements. Its gradient is the softmax, or 0
+   * where all elements are −∞.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
    *
-   * @throws ShapeError if a dim does not exist or is named twice
+   * @throws ShapeError if a dim does not exist or is listed twice
    * @example
    * ```ts
    * const x = tensor([1000, 1000]);
@@ -2355,13 +2371,13 @@ export const logSumExp: {
   (x: Tensor | number, options: ReduceOptions): Tensor;
 } = /* @__PURE__ */ lift("logSumExp", statisticsOps.logSumExp);
 /**
- * The variance over `dims`: Σ (x − mean)² / (n − correction), in two passes. It overflows or underflows only if its
- * result does.
+ * The variance along `dims`: Σ (x − mean)² / (n − correction), in two passes. It overflows or underflows only if the
+ * exact result does.
  *
- * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32.
+ * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
  *
- * @param dims One dim, several, or all by default. Negative dims count from the end.
- * @throws ShapeError if a dim does not exist or is named twice
+ * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
+ * @throws ShapeError if a dim does not exist or is listed twice
  * @example
  * ```ts
  * const x = tensor([1, 2, 3, 4]);
@@ -2371,13 +2387,13 @@ export const logSumExp: {
  */
 export const variance: {
   /**
-   * The variance over `dims`: Σ (x − mean)² / (n − correction), in two passes. It overflows or underflows only if its
-   * result does.
+   * The variance along `dims`: Σ (x − mean)² / (n − correction), in two passes. It overflows or underflows only if the
+   * exact result does.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
    *
-   * @param dims One dim, several, or all by default. Negative dims count from the end.
-   * @throws ShapeError if a dim does not exist or is named twice
+   * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
+   * @throws ShapeError if a dim does not exist or is listed twice
    * @example
    * ```ts
    * const x = tensor([1, 2, 3, 4]);
@@ -2387,12 +2403,12 @@ export const variance: {
    */
   (x: Tensor | number, dims?: Dims, options?: VarianceOptions): Tensor;
   /**
-   * The variance over `dims`: Σ (x − mean)² / (n − correction), in two passes. It overflows or underflows only if its
-   * result does.
+   * The variance along `dims`: Σ (x − mean)² / (n − correction), in two passes. It overflows or underflows only if the
+   * exact result does.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
    *
-   * @throws ShapeError if a dim does not exist or is named twice
+   * @throws ShapeError if a dim does not exist or is listed twice
    * @example
    * ```ts
    * const x = tensor([1, 2, 3, 4]);
@@ -2403,13 +2419,13 @@ export const variance: {
   (x: Tensor | number, options: VarianceOptions): Tensor;
 } = /* @__PURE__ */ lift("variance", statisticsOps.variance);
 /**
- * The standard deviation over `dims`: √(Σ (x − mean)² / (n − correction)), finite even if the variance overflows. The
+ * The standard deviation along `dims`: √(Σ (x − mean)² / (n − correction)), finite even if the variance overflows. The
  * gradient is 0 where the result is 0.
  *
- * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32.
+ * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
  *
- * @param dims One dim, several, or all by default. Negative dims count from the end.
- * @throws ShapeError if a dim does not exist or is named twice
+ * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
+ * @throws ShapeError if a dim does not exist or is listed twice
  * @example
  * ```ts
  * const x = tensor([1, 2, 3, 4]);
@@ -2419,13 +2435,13 @@ export const variance: {
  */
 export const std: {
   /**
-   * The standard deviation over `dims`: √(Σ (x − mean)² / (n − correction)), finite even if the variance overflows. The
+   * The standard deviation along `dims`: √(Σ (x − mean)² / (n − correction)), finite even if the variance overflows. The
    * gradient is 0 where the result is 0.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
    *
-   * @param dims One dim, several, or all by default. Negative dims count from the end.
-   * @throws ShapeError if a dim does not exist or is named twice
+   * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
+   * @throws ShapeError if a dim does not exist or is listed twice
    * @example
    * ```ts
    * const x = tensor([1, 2, 3, 4]);
@@ -2435,12 +2451,12 @@ export const std: {
    */
   (x: Tensor | number, dims?: Dims, options?: VarianceOptions): Tensor;
   /**
-   * The standard deviation over `dims`: √(Σ (x − mean)² / (n − correction)), finite even if the variance overflows. The
+   * The standard deviation along `dims`: √(Σ (x − mean)² / (n − correction)), finite even if the variance overflows. The
    * gradient is 0 where the result is 0.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
    *
-   * @throws ShapeError if a dim does not exist or is named twice
+   * @throws ShapeError if a dim does not exist or is listed twice
    * @example
    * ```ts
    * const x = tensor([1, 2, 3, 4]);
@@ -2451,14 +2467,14 @@ export const std: {
   (x: Tensor | number, options: VarianceOptions): Tensor;
 } = /* @__PURE__ */ lift("std", statisticsOps.std);
 /**
- * The p-norm (Σ |x|ᵖ)^(1/p) over `dims`. It overflows or underflows only if its result does. Its gradient is 0 where
- * the norm is 0.
+ * The p-norm (Σ |x|ᵖ)^(1/p) along `dims`. It overflows or underflows only if the exact result does. Its gradient is 0
+ * where the norm is 0.
  *
- * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32.
+ * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
  *
- * @param p The order: any number, ∞ or −∞; 0 counts the elements that are not 0. Default 2.
- * @param dims One dim, several, or all by default. Negative dims count from the end.
- * @throws ShapeError if a dim does not exist or is named twice, or if x is empty and p is ∞ or negative
+ * @param p The order: any number, ∞ or −∞; 0 counts the nonzero elements. Default 2.
+ * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
+ * @throws ShapeError if a dim does not exist or is listed twice, or if x is empty and p is ∞ or negative
  * @example
  * ```ts
  * const x = tensor([3, -4]);
@@ -2468,14 +2484,14 @@ export const std: {
  */
 export const norm: {
   /**
-   * The p-norm (Σ |x|ᵖ)^(1/p) over `dims`. It overflows or underflows only if its result does. Its gradient is 0 where
-   * the norm is 0.
+   * The p-norm (Σ |x|ᵖ)^(1/p) along `dims`. It overflows or underflows only if the exact result does. Its gradient is 0
+   * where the norm is 0.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
    *
-   * @param p The order: any number, ∞ or −∞; 0 counts the elements that are not 0. Default 2.
-   * @param dims One dim, several, or all by default. Negative dims count from the end.
-   * @throws ShapeError if a dim does not exist or is named twice, or if x is empty and p is ∞ or negative
+   * @param p The order: any number, ∞ or −∞; 0 counts the nonzero elements. Default 2.
+   * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
+   * @throws ShapeError if a dim does not exist or is listed twice, or if x is empty and p is ∞ or negative
    * @example
    * ```ts
    * const x = tensor([3, -4]);
@@ -2485,12 +2501,12 @@ export const norm: {
    */
   (x: Tensor | number, p?: number, dims?: Dims, options?: ReduceOptions): Tensor;
   /**
-   * The p-norm (Σ |x|ᵖ)^(1/p) over `dims`. It overflows or underflows only if its result does. Its gradient is 0 where
-   * the norm is 0.
+   * The p-norm (Σ |x|ᵖ)^(1/p) along `dims`. It overflows or underflows only if the exact result does. Its gradient is 0
+   * where the norm is 0.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
    *
-   * @throws ShapeError if a dim does not exist or is named twice, or if x is empty and p is ∞ or negative
+   * @throws ShapeError if a dim does not exist or is listed twice, or if x is empty and p is ∞ or negative
    * @example
    * ```ts
    * const x = tensor([3, -4]);
@@ -2500,13 +2516,13 @@ export const norm: {
    */
   (x: Tensor | number, options: ReduceOptions): Tensor;
   /**
-   * The p-norm (Σ |x|ᵖ)^(1/p) over `dims`. It overflows or underflows only if its result does. Its gradient is 0 where
-   * the norm is 0.
+   * The p-norm (Σ |x|ᵖ)^(1/p) along `dims`. It overflows or underflows only if the exact result does. Its gradient is 0
+   * where the norm is 0.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
    *
-   * @param p The order: any number, ∞ or −∞; 0 counts the elements that are not 0. Default 2.
-   * @throws ShapeError if a dim does not exist or is named twice, or if x is empty and p is ∞ or negative
+   * @param p The order: any number, ∞ or −∞; 0 counts the nonzero elements. Default 2.
+   * @throws ShapeError if a dim does not exist or is listed twice, or if x is empty and p is ∞ or negative
    * @example
    * ```ts
    * const x = tensor([3, -4]);
@@ -2518,14 +2534,14 @@ export const norm: {
 } = /* @__PURE__ */ lift("norm", statisticsOps.norm);
 /**
  * Attention: softmax(scale·q·kᵀ + mask)·v (Vaswani et al. 2017, eq. 1). It computes the weights of one block of queries
- * at a time and never stores all of them. A query that may attend to nothing gets 0.
+ * at a time and never stores all of them. A query that may not attend to any key gets 0.
  *
  * q: [..., queries, width], k: [..., keys, width], v: [..., keys, valueWidth] → [..., queries, valueWidth], float32.
  *
  * @param q The queries.
  * @param k The keys.
  * @param v The values.
- * @throws ShapeError if the sizes do not fit
+ * @throws ShapeError if the sizes do not match
  * @throws DTypeError if the mask is neither bool nor float32
  * @throws RangeError if dropout is outside 0 … 1
  * @example
@@ -2539,12 +2555,12 @@ export const scaledDotProductAttention: (q: Tensor, k: Tensor, v: Tensor, option
 /**
  * A recurrent layer over a sequence: h = tanh(W·x + U·h + b) at each step, or relu (Elman 1990).
  *
- * x: [steps, batch, in], h0: [batch, hidden] → [output, h]: output has the states of all steps, [steps, batch,
- * hidden]; h is the last one, [batch, hidden]. float32.
+ * x: [steps, batch, in], h0: [batch, hidden] → [output, h]: output holds the states of all steps, [steps, batch,
+ * hidden]; h is the last state, [batch, hidden]. float32.
  *
- * @param h0 The first state, [batch, hidden]; null for zeros.
+ * @param h0 The initial state, [batch, hidden], or null for zeros.
  * @param weights The parameters in PyTorch's shapes.
- * @throws ShapeError if the sizes do not fit
+ * @throws ShapeError if the sizes do not match
  * @throws DTypeError if lengths is not int32
  * @throws RangeError if a length is outside 0 … steps
  * @example
@@ -2558,16 +2574,16 @@ export const rnn: (x: Tensor, h0: Tensor | null, weights: RecurrentWeights, opti
   /* @__PURE__ */ lift("rnn", sequenceOps.rnn);
 /**
  * Long short-term memory over a sequence: i, f, o = σ(W·x + U·h + b), g = tanh(…), c = f·c + i·g, h = o·tanh c
- * (Hochreiter and Schmidhuber 1997), with PyTorch's order of gates i, f, g, o.
+ * (Hochreiter and Schmidhuber 1997), with the gates in PyTorch's order i, f, g, o.
  *
- * x: [steps, batch, in]; h0, c0: [batch, hidden] → [output, h, c]: output has the states of all steps, [steps, batch,
- * hidden]; h and c are the last ones, [batch, hidden]. float32.
+ * x: [steps, batch, in]; h0, c0: [batch, hidden] → [output, h, c]: output holds the states of all steps, [steps, batch,
+ * hidden]; h and c are the last states, [batch, hidden]. float32.
  *
- * @param h0 The first state, [batch, hidden]; null for zeros.
- * @param c0 The first cell state, [batch, hidden]; null for zeros.
+ * @param h0 The initial state, [batch, hidden], or null for zeros.
+ * @param c0 The initial cell state, [batch, hidden], or null for zeros.
  * @param weights The parameters in PyTorch's shapes.
- * @throws TypeError if only one of h0 and c0 is given
- * @throws ShapeError if the sizes do not fit
+ * @throws TypeError if only one of h0 and c0 is null
+ * @throws ShapeError if the sizes do not match
  * @throws DTypeError if lengths is not int32
  * @throws RangeError if a length is outside 0 … steps
  * @example
@@ -2586,14 +2602,14 @@ export const lstm: (
 ) => Tensor[] = /* @__PURE__ */ lift("lstm", sequenceOps.lstm);
 /**
  * Gated recurrent units over a sequence: r, z = σ(W·x + U·h + b), n = tanh(W·x + b + r·(U·h + b)), h = n + z·(h − n)
- * (Cho et al. 2014), with PyTorch's order of gates r, z, n.
+ * (Cho et al. 2014), with the gates in PyTorch's order r, z, n.
  *
- * x: [steps, batch, in], h0: [batch, hidden] → [output, h]: output has the states of all steps, [steps, batch,
- * hidden]; h is the last one, [batch, hidden]. float32.
+ * x: [steps, batch, in], h0: [batch, hidden] → [output, h]: output holds the states of all steps, [steps, batch,
+ * hidden]; h is the last state, [batch, hidden]. float32.
  *
- * @param h0 The first state, [batch, hidden]; null for zeros.
+ * @param h0 The initial state, [batch, hidden], or null for zeros.
  * @param weights The parameters in PyTorch's shapes.
- * @throws ShapeError if the sizes do not fit
+ * @throws ShapeError if the sizes do not match
  * @throws DTypeError if lengths is not int32
  * @throws RangeError if a length is outside 0 … steps
  * @example
@@ -2606,12 +2622,12 @@ export const lstm: (
 export const gru: (x: Tensor, h0: Tensor | null, weights: RecurrentWeights, options?: SequenceOptions) => Tensor[] =
   /* @__PURE__ */ lift("gru", sequenceOps.gru);
 /**
- * The same elements with another shape, without a copy. The gradient has x's shape again.
+ * The same elements with another shape, without a copy. The gradient is reshaped back to x's shape.
  *
  * x: any shape → `shape`, with x's type.
  *
- * @param shape The new sizes, as numbers or as one array; one size may be -1.
- * @throws ShapeError if the sizes do not fit the number of elements
+ * @param shape The new sizes, as separate numbers or as one array. One of them may be -1: it is inferred.
+ * @throws ShapeError if the sizes do not match the number of elements
  * @example
  * ```ts
  * const x = arange(6);
@@ -2626,7 +2642,7 @@ export const reshape: (x: Tensor, ...shape: [shape: Shape] | number[]) => Tensor
 /**
  * Merges the dims from startDim to endDim into one.
  *
- * x: any shape → x's shape with the product of these sizes in their place, with x's type.
+ * x: any shape → x's shape, but with the product of these sizes in their place, x's type.
  *
  * @param startDim The first dim to merge. Default 0.
  * @param endDim The last dim to merge. Default -1.
@@ -2673,12 +2689,12 @@ export const squeeze: (x: Tensor, dim?: number) => Tensor = /* @__PURE__ */ lift
  */
 export const unsqueeze: (x: Tensor, dim: number) => Tensor = /* @__PURE__ */ lift("unsqueeze", reshapeOps.unsqueeze);
 /**
- * The dims in another order. The gradient is permuted back.
+ * Reorders the dims. The gradient is permuted back.
  *
  * x: any shape → the same sizes in the order of `dims`, with x's type.
  *
- * @param dims Every dim of x once, as numbers or as one array.
- * @throws ShapeError if `dims` does not name every dim once
+ * @param dims The new order of all of x's dims, as separate numbers or as one array.
+ * @throws ShapeError if `dims` does not list every dim exactly once
  * @example
  * ```ts
  * const x = ones([2, 3, 4]);
@@ -2722,11 +2738,12 @@ export const transpose: (x: Tensor, dim0: number, dim1: number) => Tensor = /* @
 export const t: (x: Tensor) => Tensor = /* @__PURE__ */ lift("t", shapeOps.t);
 /**
  * Selects a part of each dim: NumPy's x[2, 1:5, ::-1] is x.slice(2, [1, 5], [null, null, -1]). The gradient is 0 for
- * elements that are left out.
+ * the elements that are not selected.
  *
- * x: any shape → the sizes of the ranges; a number drops its dim. The type is x's.
+ * x: any shape → the sizes of the ranges, without the dims that have an index, x's type.
  *
- * @param ranges For each dim: null for all of it, an index, or [start, end, step]. Dims without a range stay whole.
+ * @param ranges One entry per dim: null for all of it, an index, or [start, end, step]. Dims without an entry are kept
+ * whole.
  * @throws ShapeError if an index does not exist or there are more ranges than dims
  * @example
  * ```ts
@@ -2754,14 +2771,14 @@ export const flip: (x: Tensor, dims: number | readonly number[]) => Tensor = /* 
   shapeOps.flip,
 );
 /**
- * Adds a border of one value. The gradient is the inner part of dy.
+ * Adds a border that is filled with one value. The gradient is the part of dy inside the border.
  *
  * x: any shape → each size plus its border, with x's type.
  *
- * @param padding Pairs [before, after] in one flat list, from the last dim on, as in PyTorch. A negative number removes
- * elements.
- * @param value The border's value. Default 0.
- * @throws ShapeError if the list does not fit x or removes more elements than there are
+ * @param padding [before, after] pairs in one flat list, starting with the last dim, as in PyTorch. Negative numbers
+ * remove elements.
+ * @param value The value of the border. Default 0.
+ * @throws ShapeError if the list does not fit x or removes more elements than x has
  * @throws RangeError if x is not float32 and `value` is not whole
  * @example
  * ```ts
@@ -2775,7 +2792,7 @@ export const pad: (x: Tensor, padding: readonly number[], value?: number) => Ten
   shapeOps.pad,
 );
 /**
- * Repeats x along new leading dims and along dims of size 1. The gradient is summed over them.
+ * Repeats x along new leading dims and along dims of size 1. The gradient is summed over these dims.
  *
  * x: any shape → `shape`, with x's type.
  *
@@ -2792,9 +2809,9 @@ export const broadcastTo: (x: Tensor, shape: Shape) => Tensor = /* @__PURE__ */ 
   shapeOps.broadcastTo,
 );
 /**
- * Joins tensors along `dim`. The gradient is split into the same pieces.
+ * Joins tensors along `dim`. The gradient is split back into these pieces.
  *
- * tensors: the same shape except at `dim` → that shape with the sum of the sizes at `dim`, with the tensors' type.
+ * tensors: the same shape except at `dim` → that shape with the sum of the sizes at `dim`, the tensors' type.
  *
  * @param tensors The tensors to join, at least one.
  * @param dim The dim to join along. Default 0.
@@ -2813,7 +2830,7 @@ export const concat: (tensors: readonly Tensor[], dim?: number) => Tensor = /* @
 /**
  * Joins tensors of the same shape along a new dim.
  *
- * tensors: the same shape → that shape with the number of tensors at `dim`, with the tensors' type.
+ * tensors: the same shape → that shape with the number of tensors inserted at `dim`, the tensors' type.
  *
  * @param tensors The tensors to join, at least one.
  * @param dim The position of the new dim. Default 0.
@@ -2830,7 +2847,8 @@ export const stack: (tensors: readonly Tensor[], dim?: number) => Tensor = /* @_
   shapeOps.stack,
 );
 /**
- * `length` elements of `dim`, from `start` on. The gradient is 0 for elements that are left out.
+ * Selects `length` elements along `dim`, beginning at `start`. The gradient is 0 for the elements that are not
+ * selected.
  *
  * x: any shape → x's shape with size `length` at `dim`, with x's type.
  *
@@ -2851,7 +2869,7 @@ export const narrow: (x: Tensor, dim: number, start: number, length: number) => 
 /**
  * Cuts x into pieces along `dim`.
  *
- * x: any shape → an array of tensors with x's sizes except at `dim`, with x's type.
+ * x: any shape → an array of tensors with x's shape except at `dim`, x's type.
  *
  * @param sizes The size of each piece (the last may be smaller), or a list of sizes.
  * @param dim The dim to cut. Default 0.
@@ -2867,11 +2885,11 @@ export const split: (x: Tensor, sizes: number | readonly number[], dim?: number)
   shapeOps.split,
 );
 /**
- * The lower triangle of matrices; 0 elsewhere.
+ * The lower triangle of each matrix, with 0 elsewhere.
  *
  * x: [..., rows, columns] → the same shape, with x's type.
  *
- * @param diagonal The last diagonal to keep, counted from the main one upwards. Default 0.
+ * @param diagonal The last diagonal to keep: 0 is the main diagonal, and positive numbers are above it. Default 0.
  * @throws ShapeError if x has fewer than 2 dims
  * @throws DTypeError if x is uint8
  * @example
@@ -2882,11 +2900,11 @@ export const split: (x: Tensor, sizes: number | readonly number[], dim?: number)
  */
 export const tril: (x: Tensor, diagonal?: number) => Tensor = /* @__PURE__ */ lift("tril", triangleOps.tril);
 /**
- * The upper triangle of matrices; 0 elsewhere.
+ * The upper triangle of each matrix, with 0 elsewhere.
  *
  * x: [..., rows, columns] → the same shape, with x's type.
  *
- * @param diagonal The first diagonal to keep, counted from the main one upwards. Default 0.
+ * @param diagonal The first diagonal to keep: 0 is the main diagonal, and positive numbers are above it. Default 0.
  * @throws ShapeError if x has fewer than 2 dims
  * @throws DTypeError if x is uint8
  * @example

@@ -131,9 +131,9 @@ export const methods = {
 /** The types of these methods, with the documentation that editors show. */
 export interface Methods<Tensor> {
   /**
-   * The slices of x at the given indices along `dim`. The gradient is added back at these indices.
+   * The slices of x at the given indices along `dim`. The gradient is added back at the same indices.
    *
-   * x: any shape, index: [n] → x's shape with size n at `dim`, with x's type.
+   * x: any shape, index: [n] → x's shape but with size n at `dim`, x's type.
    *
    * @param dim The dim to select from.
    * @param index The indices, int32.
@@ -148,9 +148,9 @@ export interface Methods<Tensor> {
   indexSelect(dim: number, index: Tensor): Tensor;
   /**
    * Selects one element for each index along `dim`: out[i][j] = x[index[i][j]][j] for dim 0, out[i][j] =
-   * x[i][index[i][j]] for dim 1. The gradient is added back at these positions.
+   * x[i][index[i][j]] for dim 1. The gradient is added back at the same positions.
    *
-   * x: any shape, index: x's shape except at `dim` → index's shape, with x's type.
+   * x: any shape, index: x's shape except at `dim` → the index's shape, x's type.
    *
    * @param dim The dim to pick from.
    * @param index The indices, int32.
@@ -166,12 +166,12 @@ export interface Methods<Tensor> {
   /**
    * x with each element of `source` added at its index along `dim`: PyTorch's scatter_add, without writing to x.
    *
-   * x: any shape; source, index: the same shape, x's except at `dim` → x's shape.
+   * x: any shape; source and index have the same shape, which equals x's except at `dim` → x's shape.
    *
    * @param dim The dim to index along.
    * @param index The indices, int32.
    * @param source The elements to add.
-   * @throws ShapeError if the shapes do not fit
+   * @throws ShapeError if the shapes do not match
    * @throws RangeError if an index is outside the dim
    * @example
    * ```ts
@@ -183,12 +183,12 @@ export interface Methods<Tensor> {
   /**
    * x with slices of `source` added at the given indices along `dim`: PyTorch's index_add, without writing to x.
    *
-   * x: any shape, index: [n], source: x's shape with size n at `dim` → x's shape.
+   * x: any shape, index: [n], source: x's shape but with size n at `dim` → x's shape.
    *
    * @param dim The dim to index along.
    * @param index The indices, int32.
    * @param source The slices to add.
-   * @throws ShapeError if the index does not have one dim as long as source's
+   * @throws ShapeError if the index is not a vector with one entry per slice of `source`
    * @throws RangeError if an index is outside the dim
    * @example
    * ```ts
@@ -213,8 +213,9 @@ export interface Methods<Tensor> {
    */
   oneHot(classes: number): Tensor;
   /**
-   * The elements along `dim` in ascending order (or descending), and their indices. Equal elements keep their order; NaN
-   * comes last (first if descending). The gradient goes back to the original position of each element.
+   * Sorts the elements along `dim` in ascending (or descending) order, and returns them and their indices. Equal elements
+   * keep their order. NaN comes last, or first in descending order. The gradient goes back to the original position of
+   * each element.
    *
    * x: any shape → [values, indices], both of the same shape: values of x's type, indices int32.
    *
@@ -229,8 +230,9 @@ export interface Methods<Tensor> {
    */
   sort(dim?: number, options?: SortOptions): Tensor[];
   /**
-   * The elements along `dim` in ascending order (or descending), and their indices. Equal elements keep their order; NaN
-   * comes last (first if descending). The gradient goes back to the original position of each element.
+   * Sorts the elements along `dim` in ascending (or descending) order, and returns them and their indices. Equal elements
+   * keep their order. NaN comes last, or first in descending order. The gradient goes back to the original position of
+   * each element.
    *
    * x: any shape → [values, indices], both of the same shape: values of x's type, indices int32.
    *
@@ -271,8 +273,8 @@ export interface Methods<Tensor> {
    */
   argSort(options: SortOptions): Tensor;
   /**
-   * The k largest elements along `dim` (or the smallest), in order, and their indices. The gradient goes back to the
-   * original position of each element.
+   * The k largest (or smallest) elements along `dim`, sorted, and their indices. The gradient goes back to the original
+   * position of each element.
    *
    * x: any shape → [values, indices], with size k at `dim`: values of x's type, indices int32.
    *
@@ -288,8 +290,8 @@ export interface Methods<Tensor> {
    */
   topK(k: number, dim?: number, options?: TopKOptions): Tensor[];
   /**
-   * The k largest elements along `dim` (or the smallest), in order, and their indices. The gradient goes back to the
-   * original position of each element.
+   * The k largest (or smallest) elements along `dim`, sorted, and their indices. The gradient goes back to the original
+   * position of each element.
    *
    * x: any shape → [values, indices], with size k at `dim`: values of x's type, indices int32.
    *
@@ -306,8 +308,8 @@ export interface Methods<Tensor> {
   /**
    * The matrix product a·b. dA = dC·Bᵀ, dB = Aᵀ·dC.
    *
-   * a: [..., m, k], b: [..., k, n] → [..., m, n], float32. Leading dims broadcast. A vector counts as a row on the left
-   * and as a column on the right, and the result drops that dim.
+   * a: [..., m, k], b: [..., k, n] → [..., m, n], float32. Leading dims broadcast. A vector is treated as a row on the
+   * left and as a column on the right, and the result drops that dim.
    *
    * @throws ShapeError if the inner sizes differ or an operand is a number
    * @example
@@ -332,7 +334,7 @@ export interface Methods<Tensor> {
    */
   dot(b: Tensor | number): Tensor;
   /**
-   * The transpose of the last two dims.
+   * Transposes the last two dims.
    *
    * x: [..., m, n] → [..., n, m], with x's type.
    *
@@ -394,7 +396,7 @@ export interface Methods<Tensor> {
    */
   softplus(beta?: number): Tensor;
   /**
-   * max(x, 0). Derivative 1 above 0, else 0.
+   * max(x, 0). Derivative 1 where x > 0, else 0.
    *
    * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
    *
@@ -406,7 +408,7 @@ export interface Methods<Tensor> {
    */
   relu(): Tensor;
   /**
-   * x above 0, else slope·x. Derivative 1 or slope.
+   * x where x > 0, else slope·x. Derivative 1 or slope.
    *
    * x: any shape → the same shape, float32.
    *
@@ -419,11 +421,11 @@ export interface Methods<Tensor> {
    */
   leakyRelu(slope?: number): Tensor;
   /**
-   * x above 0, else α(eˣ − 1). Derivative 1, or αeˣ = y + α.
+   * x where x > 0, else α(eˣ − 1). Derivative 1, or αeˣ = y + α.
    *
    * x: any shape → the same shape, float32.
    *
-   * @param alpha α ≥ 0: large negative elements approach −α. Default 1.
+   * @param alpha α ≥ 0. Results approach −α for large negative elements. Default 1.
    * @throws RangeError if alpha is negative
    * @example
    * ```ts
@@ -433,7 +435,7 @@ export interface Methods<Tensor> {
    */
   elu(alpha?: number): Tensor;
   /**
-   * λx above 0, else λα(eˣ − 1) (Klambauer et al. 2017). Derivative λ, or y + λα.
+   * λx where x > 0, else λα(eˣ − 1) (Klambauer et al. 2017). Derivative λ, or y + λα.
    *
    * x: any shape → the same shape, float32.
    *
@@ -493,7 +495,7 @@ export interface Methods<Tensor> {
    */
   hardSwish(): Tensor;
   /**
-   * min(max(x, low), high). Derivative 1 inside, 0 outside and, unlike clamp's, at the bounds.
+   * min(max(x, low), high). Derivative 1 where low < x < high, else 0. Unlike clamp's, it is 0 at the bounds.
    *
    * x: any shape → the same shape, float32.
    *
@@ -686,7 +688,7 @@ export interface Methods<Tensor> {
    */
   isNaN(): Tensor;
   /**
-   * This tensor where the condition is true, `other` elsewhere. The gradient goes to the tensor that was selected.
+   * This tensor where the condition is true, `other` elsewhere. The gradient goes to the selected tensor.
    *
    * condition: bool; the three shapes broadcast → the broadcast shape.
    *
@@ -702,7 +704,7 @@ export interface Methods<Tensor> {
    */
   where(condition: Tensor, other: Tensor | number): Tensor;
   /**
-   * √x, NaN below 0. Derivative 1/(2√x).
+   * √x, or NaN where x < 0. Derivative 1/(2√x).
    *
    * x: any shape → the same shape, float32.
    *
@@ -738,7 +740,7 @@ export interface Methods<Tensor> {
    */
   exp(): Tensor;
   /**
-   * eˣ − 1 (≤ 1.5 ulp, near 0 too). Derivative eˣ.
+   * eˣ − 1 (≤ 1.5 ulp, even near 0). Derivative eˣ.
    *
    * x: any shape → the same shape, float32.
    *
@@ -750,7 +752,7 @@ export interface Methods<Tensor> {
    */
   expm1(): Tensor;
   /**
-   * Natural logarithm (≤ 1 ulp), NaN below 0. Derivative 1/x.
+   * Natural logarithm (≤ 1 ulp), or NaN where x < 0. Derivative 1/x.
    *
    * x: any shape → the same shape, float32.
    *
@@ -762,7 +764,7 @@ export interface Methods<Tensor> {
    */
   log(): Tensor;
   /**
-   * log(1 + x) (≤ 1.5 ulp, near 0 too). Derivative 1/(1 + x).
+   * log(1 + x) (≤ 1.5 ulp, even near 0). Derivative 1/(1 + x).
    *
    * x: any shape → the same shape, float32.
    *
@@ -774,8 +776,8 @@ export interface Methods<Tensor> {
    */
   log1p(): Tensor;
   /**
-   * aᵇ (≤ 0.6 ulp), float32; int32 modulo 2³² for int32 a and a whole number b ≥ 0. Derivatives b·aᵇ⁻¹ (0 where b = 0)
-   * and aᵇ·log a (0 where a = 0 ≤ b).
+   * aᵇ (≤ 0.6 ulp), float32. If a is an int32 tensor and b a whole number ≥ 0, the result is int32, modulo 2³².
+   * Derivatives b·aᵇ⁻¹ (0 where b = 0) and aᵇ·log a (0 where a = 0 ≤ b).
    *
    * a, b: any shapes that broadcast → the broadcast shape, float32.
    *
@@ -801,7 +803,7 @@ export interface Methods<Tensor> {
    */
   abs(): Tensor;
   /**
-   * −1, 0 or 1. Derivative 0.
+   * The sign of x: −1, 0 or 1. Derivative 0.
    *
    * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
    *
@@ -813,13 +815,13 @@ export interface Methods<Tensor> {
    */
   sign(): Tensor;
   /**
-   * min(max(x, low), high); int32 stays int32 for whole bounds. Derivative 1 inside, bounds included; 0 outside.
+   * min(max(x, low), high). int32 stays int32 if the bounds are whole numbers. Derivative 1 where low ≤ x ≤ high, else 0.
    *
    * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
    *
-   * @param low The lower bound; null or none means no bound.
-   * @param high The upper bound; null or none means no bound.
-   * @throws TypeError if both bounds are missing
+   * @param low The lower bound. Omit it or pass null for no lower bound.
+   * @param high The upper bound. Omit it or pass null for no upper bound.
+   * @throws TypeError if neither bound is given
    * @example
    * ```ts
    * const x = tensor([-2, 0.5, 3]);
@@ -829,7 +831,8 @@ export interface Methods<Tensor> {
    */
   clamp(low?: number | null, high?: number | null): Tensor;
   /**
-   * The larger of a and b, NaN if either is; a number below the range of int32 keeps int32. Ties share the gradient.
+   * The larger of a and b, or NaN if either is NaN. int32 stays int32 even if the other operand is a number below its
+   * range. Ties share the gradient.
    *
    * a, b: any shapes that broadcast → the broadcast shape, int32 if no operand is float32, else float32.
    *
@@ -842,7 +845,8 @@ export interface Methods<Tensor> {
    */
   maximum(b: Tensor | number): Tensor;
   /**
-   * The smaller of a and b, NaN if either is; a number above the range of int32 keeps int32. Ties share the gradient.
+   * The smaller of a and b, or NaN if either is NaN. int32 stays int32 even if the other operand is a number above its
+   * range. Ties share the gradient.
    *
    * a, b: any shapes that broadcast → the broadcast shape, int32 if no operand is float32, else float32.
    *
@@ -868,7 +872,7 @@ export interface Methods<Tensor> {
   erf(): Tensor;
   /**
    * Gaussian error linear unit: x·Φ(x) (Hendrycks and Gimpel 2016), where Φ is the normal distribution function; or its
-   * approximation by tanh, ½x(1 + tanh(√(2/π)(x + 0.044715x³))). Derivative Φ(x) + x·φ(x).
+   * tanh approximation, ½x(1 + tanh(√(2/π)(x + 0.044715x³))). Derivative Φ(x) + x·φ(x).
    *
    * x: any shape → the same shape, float32.
    *
@@ -882,7 +886,7 @@ export interface Methods<Tensor> {
    */
   gelu(options?: GeluOptions): Tensor;
   /**
-   * a ∧ b: true where both are true. Numbers other than 0, and NaN, count as true. No gradient.
+   * a ∧ b: true where both are true. Nonzero numbers and NaN count as true. No gradient.
    *
    * a, b: any shapes that broadcast → the broadcast shape, bool.
    *
@@ -895,7 +899,7 @@ export interface Methods<Tensor> {
    */
   logicalAnd(b: Tensor | number): Tensor;
   /**
-   * a ∨ b: true where at least one is true. Numbers other than 0, and NaN, count as true. No gradient.
+   * a ∨ b: true where at least one is true. Nonzero numbers and NaN count as true. No gradient.
    *
    * a, b: any shapes that broadcast → the broadcast shape, bool.
    *
@@ -908,7 +912,7 @@ export interface Methods<Tensor> {
    */
   logicalOr(b: Tensor | number): Tensor;
   /**
-   * a ⊕ b: true where exactly one is true. Numbers other than 0, and NaN, count as true. No gradient.
+   * a ⊕ b: true where exactly one is true. Nonzero numbers and NaN count as true. No gradient.
    *
    * a, b: any shapes that broadcast → the broadcast shape, bool.
    *
@@ -957,7 +961,7 @@ export interface Methods<Tensor> {
    */
   ceil(): Tensor;
   /**
-   * The nearest whole number, halves to even. Derivative 0.
+   * The nearest whole number, with halves rounded to even. Derivative 0.
    *
    * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
    *
@@ -969,8 +973,8 @@ export interface Methods<Tensor> {
    */
   round(): Tensor;
   /**
-   * a − b·⌊a/b⌋ with the sign of b, exact for any a and b; int32 stays int32 (modulo 2³²), 0 if b = 0. Derivatives 1,
-   * −⌊a/b⌋.
+   * The remainder a − b·⌊a/b⌋, exact for any a and b, with the sign of b. int32 stays int32 (modulo 2³²), with 0 where b
+   * = 0. Derivatives 1, −⌊a/b⌋.
    *
    * a, b: any shapes that broadcast → the broadcast shape, int32 if no operand is float32, else float32.
    *
@@ -983,7 +987,7 @@ export interface Methods<Tensor> {
    */
   mod(b: Tensor | number): Tensor;
   /**
-   * sin x, radians (≤ 1.6 ulp for any finite x). Derivative cos x.
+   * sin x, with x in radians (≤ 1.6 ulp for any finite x). Derivative cos x.
    *
    * x: any shape → the same shape, float32.
    *
@@ -995,7 +999,7 @@ export interface Methods<Tensor> {
    */
   sin(): Tensor;
   /**
-   * cos x, radians (≤ 1.6 ulp for any finite x). Derivative −sin x.
+   * cos x, with x in radians (≤ 1.6 ulp for any finite x). Derivative −sin x.
    *
    * x: any shape → the same shape, float32.
    *
@@ -1007,7 +1011,7 @@ export interface Methods<Tensor> {
    */
   cos(): Tensor;
   /**
-   * tan x, radians (≤ 0.6 ulp for any finite x). Derivative 1 + tan² x.
+   * tan x, with x in radians (≤ 0.6 ulp for any finite x). Derivative 1 + tan² x.
    *
    * x: any shape → the same shape, float32.
    *
@@ -1032,13 +1036,13 @@ export interface Methods<Tensor> {
    */
   atan2(b: Tensor | number): Tensor;
   /**
-   * Σ x over `dims`. Derivative 1.
+   * Σ x along `dims`. Derivative 1.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32, or int32 (modulo 2³²) for
-   * int32, bool and uint8.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32, or int32
+   * (modulo 2³²) for int32, bool and uint8.
    *
-   * @param dims One dim, several, or all by default. Negative dims count from the end.
-   * @throws ShapeError if a dim does not exist or is named twice
+   * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
+   * @throws ShapeError if a dim does not exist or is listed twice
    * @example
    * ```ts
    * const x = tensor([[1, 2], [3, 4]]);
@@ -1048,12 +1052,12 @@ export interface Methods<Tensor> {
    */
   sum(dims?: Dims, options?: ReduceOptions): Tensor;
   /**
-   * Σ x over `dims`. Derivative 1.
+   * Σ x along `dims`. Derivative 1.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32, or int32 (modulo 2³²) for
-   * int32, bool and uint8.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32, or int32
+   * (modulo 2³²) for int32, bool and uint8.
    *
-   * @throws ShapeError if a dim does not exist or is named twice
+   * @throws ShapeError if a dim does not exist or is listed twice
    * @example
    * ```ts
    * const x = tensor([[1, 2], [3, 4]]);
@@ -1063,13 +1067,13 @@ export interface Methods<Tensor> {
    */
   sum(options: ReduceOptions): Tensor;
   /**
-   * The arithmetic mean Σ x / n over `dims`. Derivative 1/n.
+   * The arithmetic mean Σ x / n along `dims`. Derivative 1/n.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32. Other types are converted
-   * first, so int32 beyond 2²⁴ is rounded.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32. Other types are
+   * converted first, so int32 beyond 2²⁴ is rounded.
    *
-   * @param dims One dim, several, or all by default. Negative dims count from the end.
-   * @throws ShapeError if a dim does not exist or is named twice
+   * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
+   * @throws ShapeError if a dim does not exist or is listed twice
    * @example
    * ```ts
    * const x = tensor([[1, 2], [3, 4]]);
@@ -1079,12 +1083,12 @@ export interface Methods<Tensor> {
    */
   mean(dims?: Dims, options?: ReduceOptions): Tensor;
   /**
-   * The arithmetic mean Σ x / n over `dims`. Derivative 1/n.
+   * The arithmetic mean Σ x / n along `dims`. Derivative 1/n.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32. Other types are converted
-   * first, so int32 beyond 2²⁴ is rounded.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32. Other types are
+   * converted first, so int32 beyond 2²⁴ is rounded.
    *
-   * @throws ShapeError if a dim does not exist or is named twice
+   * @throws ShapeError if a dim does not exist or is listed twice
    * @example
    * ```ts
    * const x = tensor([[1, 2], [3, 4]]);
@@ -1094,12 +1098,13 @@ export interface Methods<Tensor> {
    */
   mean(options: ReduceOptions): Tensor;
   /**
-   * The largest element over `dims`; NaN if there is one. Elements that tie share the gradient.
+   * The largest element along `dims`, or NaN if any of them is NaN. Tied elements share the gradient.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; x's type. argMax returns its index.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; x's type. argMax returns
+   * its index.
    *
-   * @param dims One dim, several, or all by default. Negative dims count from the end.
-   * @throws ShapeError if a dim does not exist, is named twice, or has no elements
+   * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
+   * @throws ShapeError if a dim does not exist, is listed twice, or has no elements
    * @example
    * ```ts
    * const x = tensor([[1, 5], [3, 4]]);
@@ -1109,11 +1114,12 @@ export interface Methods<Tensor> {
    */
   max(dims?: Dims, options?: ReduceOptions): Tensor;
   /**
-   * The largest element over `dims`; NaN if there is one. Elements that tie share the gradient.
+   * The largest element along `dims`, or NaN if any of them is NaN. Tied elements share the gradient.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; x's type. argMax returns its index.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; x's type. argMax returns
+   * its index.
    *
-   * @throws ShapeError if a dim does not exist, is named twice, or has no elements
+   * @throws ShapeError if a dim does not exist, is listed twice, or has no elements
    * @example
    * ```ts
    * const x = tensor([[1, 5], [3, 4]]);
@@ -1123,12 +1129,13 @@ export interface Methods<Tensor> {
    */
   max(options: ReduceOptions): Tensor;
   /**
-   * The smallest element over `dims`; NaN if there is one. Elements that tie share the gradient.
+   * The smallest element along `dims`, or NaN if any of them is NaN. Tied elements share the gradient.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; x's type. argMin returns its index.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; x's type. argMin returns
+   * its index.
    *
-   * @param dims One dim, several, or all by default. Negative dims count from the end.
-   * @throws ShapeError if a dim does not exist, is named twice, or has no elements
+   * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
+   * @throws ShapeError if a dim does not exist, is listed twice, or has no elements
    * @example
    * ```ts
    * const x = tensor([[1, 5], [3, 4]]);
@@ -1138,11 +1145,12 @@ export interface Methods<Tensor> {
    */
   min(dims?: Dims, options?: ReduceOptions): Tensor;
   /**
-   * The smallest element over `dims`; NaN if there is one. Elements that tie share the gradient.
+   * The smallest element along `dims`, or NaN if any of them is NaN. Tied elements share the gradient.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; x's type. argMin returns its index.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; x's type. argMin returns
+   * its index.
    *
-   * @throws ShapeError if a dim does not exist, is named twice, or has no elements
+   * @throws ShapeError if a dim does not exist, is listed twice, or has no elements
    * @example
    * ```ts
    * const x = tensor([[1, 5], [3, 4]]);
@@ -1210,14 +1218,14 @@ export interface Methods<Tensor> {
    */
   argMin(options: ReduceOptions): Tensor;
   /**
-   * Π x over `dims`. It multiplies pairs until one element is left, so gradients of any order are exact even where
-   * elements are 0.
+   * The product Π x along `dims`. It multiplies pairs until one element is left, so gradients of any order are exact even
+   * where elements are 0.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32, or int32 (modulo 2³²) for
-   * int32, bool and uint8.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32, or int32
+   * (modulo 2³²) for int32, bool and uint8.
    *
-   * @param dims One dim, several, or all by default. Negative dims count from the end.
-   * @throws ShapeError if a dim does not exist or is named twice
+   * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
+   * @throws ShapeError if a dim does not exist or is listed twice
    * @example
    * ```ts
    * const x = tensor([[1, 2], [3, 4]]);
@@ -1227,13 +1235,13 @@ export interface Methods<Tensor> {
    */
   prod(dims?: Dims, options?: ReduceOptions): Tensor;
   /**
-   * Π x over `dims`. It multiplies pairs until one element is left, so gradients of any order are exact even where
-   * elements are 0.
+   * The product Π x along `dims`. It multiplies pairs until one element is left, so gradients of any order are exact even
+   * where elements are 0.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32, or int32 (modulo 2³²) for
-   * int32, bool and uint8.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32, or int32
+   * (modulo 2³²) for int32, bool and uint8.
    *
-   * @throws ShapeError if a dim does not exist or is named twice
+   * @throws ShapeError if a dim does not exist or is listed twice
    * @example
    * ```ts
    * const x = tensor([[1, 2], [3, 4]]);
@@ -1243,12 +1251,12 @@ export interface Methods<Tensor> {
    */
   prod(options: ReduceOptions): Tensor;
   /**
-   * True where at least one element over `dims` is not 0. No gradient.
+   * True where at least one element along `dims` is nonzero. No gradient.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; bool.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; bool.
    *
-   * @param dims One dim, several, or all by default. Negative dims count from the end.
-   * @throws ShapeError if a dim does not exist or is named twice
+   * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
+   * @throws ShapeError if a dim does not exist or is listed twice
    * @example
    * ```ts
    * const x = tensor([[0, 1], [0, 0]]);
@@ -1257,11 +1265,11 @@ export interface Methods<Tensor> {
    */
   any(dims?: Dims, options?: ReduceOptions): Tensor;
   /**
-   * True where at least one element over `dims` is not 0. No gradient.
+   * True where at least one element along `dims` is nonzero. No gradient.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; bool.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; bool.
    *
-   * @throws ShapeError if a dim does not exist or is named twice
+   * @throws ShapeError if a dim does not exist or is listed twice
    * @example
    * ```ts
    * const x = tensor([[0, 1], [0, 0]]);
@@ -1270,12 +1278,12 @@ export interface Methods<Tensor> {
    */
   any(options: ReduceOptions): Tensor;
   /**
-   * True where no element over `dims` is 0. No gradient.
+   * True where all elements along `dims` are nonzero. No gradient.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; bool.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; bool.
    *
-   * @param dims One dim, several, or all by default. Negative dims count from the end.
-   * @throws ShapeError if a dim does not exist or is named twice
+   * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
+   * @throws ShapeError if a dim does not exist or is listed twice
    * @example
    * ```ts
    * const x = tensor([[1, 1], [0, 1]]);
@@ -1284,11 +1292,11 @@ export interface Methods<Tensor> {
    */
   all(dims?: Dims, options?: ReduceOptions): Tensor;
   /**
-   * True where no element over `dims` is 0. No gradient.
+   * True where all elements along `dims` are nonzero. No gradient.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; bool.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; bool.
    *
-   * @throws ShapeError if a dim does not exist or is named twice
+   * @throws ShapeError if a dim does not exist or is listed twice
    * @example
    * ```ts
    * const x = tensor([[1, 1], [0, 1]]);
@@ -1311,7 +1319,8 @@ export interface Methods<Tensor> {
    */
   cumsum(dim: number): Tensor;
   /**
-   * eˣᵢ / Σⱼ eˣʲ along `dim`, without overflow: positive, and adds up to 1. With y = softmax(x), dx = y(dy − Σ dy·y).
+   * eˣᵢ / Σⱼ eˣʲ along `dim`, computed without overflow. The results are positive and add up to 1. With y = softmax(x),
+   * dx = y(dy − Σ dy·y).
    *
    * x: any shape → the same shape, float32.
    *
@@ -1340,13 +1349,13 @@ export interface Methods<Tensor> {
    */
   logSoftmax(dim?: number): Tensor;
   /**
-   * log Σ eˣ over `dims`, without overflow; −∞ over no elements. Its gradient is the softmax, and 0 where all elements
-   * are −∞.
+   * log Σ eˣ along `dims`, computed without overflow; −∞ if there are no elements. Its gradient is the softmax, or 0
+   * where all elements are −∞.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
    *
-   * @param dims One dim, several, or all by default. Negative dims count from the end.
-   * @throws ShapeError if a dim does not exist or is named twice
+   * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
+   * @throws ShapeError if a dim does not exist or is listed twice
    * @example
    * ```ts
    * const x = tensor([1000, 1000]);
@@ -1355,12 +1364,12 @@ export interface Methods<Tensor> {
    */
   logSumExp(dims?: Dims, options?: ReduceOptions): Tensor;
   /**
-   * log Σ eˣ over `dims`, without overflow; −∞ over no elements. Its gradient is the softmax, and 0 where all elements
-   * are −∞.
+   * log Σ eˣ along `dims`, computed without overflow; −∞ if there are no elements. Its gradient is the softmax, or 0
+   * where all elements are −∞.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
    *
-   * @throws ShapeError if a dim does not exist or is named twice
+   * @throws ShapeError if a dim does not exist or is listed twice
    * @example
    * ```ts
    * const x = tensor([1000, 1000]);
@@ -1369,13 +1378,13 @@ export interface Methods<Tensor> {
    */
   logSumExp(options: ReduceOptions): Tensor;
   /**
-   * The variance over `dims`: Σ (x − mean)² / (n − correction), in two passes. It overflows or underflows only if its
-   * result does.
+   * The variance along `dims`: Σ (x − mean)² / (n − correction), in two passes. It overflows or underflows only if the
+   * exact result does.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
    *
-   * @param dims One dim, several, or all by default. Negative dims count from the end.
-   * @throws ShapeError if a dim does not exist or is named twice
+   * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
+   * @throws ShapeError if a dim does not exist or is listed twice
    * @example
    * ```ts
    * const x = tensor([1, 2, 3, 4]);
@@ -1385,12 +1394,12 @@ export interface Methods<Tensor> {
    */
   var(dims?: Dims, options?: VarianceOptions): Tensor;
   /**
-   * The variance over `dims`: Σ (x − mean)² / (n − correction), in two passes. It overflows or underflows only if its
-   * result does.
+   * The variance along `dims`: Σ (x − mean)² / (n − correction), in two passes. It overflows or underflows only if the
+   * exact result does.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
    *
-   * @throws ShapeError if a dim does not exist or is named twice
+   * @throws ShapeError if a dim does not exist or is listed twice
    * @example
    * ```ts
    * const x = tensor([1, 2, 3, 4]);
@@ -1400,13 +1409,13 @@ export interface Methods<Tensor> {
    */
   var(options: VarianceOptions): Tensor;
   /**
-   * The standard deviation over `dims`: √(Σ (x − mean)² / (n − correction)), finite even if the variance overflows. The
+   * The standard deviation along `dims`: √(Σ (x − mean)² / (n − correction)), finite even if the variance overflows. The
    * gradient is 0 where the result is 0.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
    *
-   * @param dims One dim, several, or all by default. Negative dims count from the end.
-   * @throws ShapeError if a dim does not exist or is named twice
+   * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
+   * @throws ShapeError if a dim does not exist or is listed twice
    * @example
    * ```ts
    * const x = tensor([1, 2, 3, 4]);
@@ -1416,12 +1425,12 @@ export interface Methods<Tensor> {
    */
   std(dims?: Dims, options?: VarianceOptions): Tensor;
   /**
-   * The standard deviation over `dims`: √(Σ (x − mean)² / (n − correction)), finite even if the variance overflows. The
+   * The standard deviation along `dims`: √(Σ (x − mean)² / (n − correction)), finite even if the variance overflows. The
    * gradient is 0 where the result is 0.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
    *
-   * @throws ShapeError if a dim does not exist or is named twice
+   * @throws ShapeError if a dim does not exist or is listed twice
    * @example
    * ```ts
    * const x = tensor([1, 2, 3, 4]);
@@ -1431,14 +1440,14 @@ export interface Methods<Tensor> {
    */
   std(options: VarianceOptions): Tensor;
   /**
-   * The p-norm (Σ |x|ᵖ)^(1/p) over `dims`. It overflows or underflows only if its result does. Its gradient is 0 where
-   * the norm is 0.
+   * The p-norm (Σ |x|ᵖ)^(1/p) along `dims`. It overflows or underflows only if the exact result does. Its gradient is 0
+   * where the norm is 0.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
    *
-   * @param p The order: any number, ∞ or −∞; 0 counts the elements that are not 0. Default 2.
-   * @param dims One dim, several, or all by default. Negative dims count from the end.
-   * @throws ShapeError if a dim does not exist or is named twice, or if x is empty and p is ∞ or negative
+   * @param p The order: any number, ∞ or −∞; 0 counts the nonzero elements. Default 2.
+   * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
+   * @throws ShapeError if a dim does not exist or is listed twice, or if x is empty and p is ∞ or negative
    * @example
    * ```ts
    * const x = tensor([3, -4]);
@@ -1448,12 +1457,12 @@ export interface Methods<Tensor> {
    */
   norm(p?: number, dims?: Dims, options?: ReduceOptions): Tensor;
   /**
-   * The p-norm (Σ |x|ᵖ)^(1/p) over `dims`. It overflows or underflows only if its result does. Its gradient is 0 where
-   * the norm is 0.
+   * The p-norm (Σ |x|ᵖ)^(1/p) along `dims`. It overflows or underflows only if the exact result does. Its gradient is 0
+   * where the norm is 0.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
    *
-   * @throws ShapeError if a dim does not exist or is named twice, or if x is empty and p is ∞ or negative
+   * @throws ShapeError if a dim does not exist or is listed twice, or if x is empty and p is ∞ or negative
    * @example
    * ```ts
    * const x = tensor([3, -4]);
@@ -1463,13 +1472,13 @@ export interface Methods<Tensor> {
    */
   norm(options: ReduceOptions): Tensor;
   /**
-   * The p-norm (Σ |x|ᵖ)^(1/p) over `dims`. It overflows or underflows only if its result does. Its gradient is 0 where
-   * the norm is 0.
+   * The p-norm (Σ |x|ᵖ)^(1/p) along `dims`. It overflows or underflows only if the exact result does. Its gradient is 0
+   * where the norm is 0.
    *
-   * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
    *
-   * @param p The order: any number, ∞ or −∞; 0 counts the elements that are not 0. Default 2.
-   * @throws ShapeError if a dim does not exist or is named twice, or if x is empty and p is ∞ or negative
+   * @param p The order: any number, ∞ or −∞; 0 counts the nonzero elements. Default 2.
+   * @throws ShapeError if a dim does not exist or is listed twice, or if x is empty and p is ∞ or negative
    * @example
    * ```ts
    * const x = tensor([3, -4]);
@@ -1479,12 +1488,12 @@ export interface Methods<Tensor> {
    */
   norm(p: number | undefined, options: ReduceOptions): Tensor;
   /**
-   * The same elements with another shape, without a copy. The gradient has x's shape again.
+   * The same elements with another shape, without a copy. The gradient is reshaped back to x's shape.
    *
    * x: any shape → `shape`, with x's type.
    *
-   * @param shape The new sizes, as numbers or as one array; one size may be -1.
-   * @throws ShapeError if the sizes do not fit the number of elements
+   * @param shape The new sizes, as separate numbers or as one array. One of them may be -1: it is inferred.
+   * @throws ShapeError if the sizes do not match the number of elements
    * @example
    * ```ts
    * const x = arange(6);
@@ -1498,8 +1507,8 @@ export interface Methods<Tensor> {
    *
    * x: any shape → `shape`, with x's type.
    *
-   * @param shape The new sizes, as numbers or as one array; one size may be -1.
-   * @throws ShapeError if the sizes do not fit the number of elements
+   * @param shape The new sizes, as separate numbers or as one array. One of them may be -1: it is inferred.
+   * @throws ShapeError if the sizes do not match the number of elements
    * @example
    * ```ts
    * const x = arange(6);
@@ -1510,7 +1519,7 @@ export interface Methods<Tensor> {
   /**
    * Merges the dims from startDim to endDim into one.
    *
-   * x: any shape → x's shape with the product of these sizes in their place, with x's type.
+   * x: any shape → x's shape, but with the product of these sizes in their place, x's type.
    *
    * @param startDim The first dim to merge. Default 0.
    * @param endDim The last dim to merge. Default -1.
@@ -1554,12 +1563,12 @@ export interface Methods<Tensor> {
    */
   unsqueeze(dim: number): Tensor;
   /**
-   * The dims in another order. The gradient is permuted back.
+   * Reorders the dims. The gradient is permuted back.
    *
    * x: any shape → the same sizes in the order of `dims`, with x's type.
    *
-   * @param dims Every dim of x once, as numbers or as one array.
-   * @throws ShapeError if `dims` does not name every dim once
+   * @param dims The new order of all of x's dims, as separate numbers or as one array.
+   * @throws ShapeError if `dims` does not list every dim exactly once
    * @example
    * ```ts
    * const x = ones([2, 3, 4]);
@@ -1597,11 +1606,12 @@ export interface Methods<Tensor> {
   t(): Tensor;
   /**
    * Selects a part of each dim: NumPy's x[2, 1:5, ::-1] is x.slice(2, [1, 5], [null, null, -1]). The gradient is 0 for
-   * elements that are left out.
+   * the elements that are not selected.
    *
-   * x: any shape → the sizes of the ranges; a number drops its dim. The type is x's.
+   * x: any shape → the sizes of the ranges, without the dims that have an index, x's type.
    *
-   * @param ranges For each dim: null for all of it, an index, or [start, end, step]. Dims without a range stay whole.
+   * @param ranges One entry per dim: null for all of it, an index, or [start, end, step]. Dims without an entry are kept
+   * whole.
    * @throws ShapeError if an index does not exist or there are more ranges than dims
    * @example
    * ```ts
@@ -1626,14 +1636,14 @@ export interface Methods<Tensor> {
    */
   flip(dims: number | readonly number[]): Tensor;
   /**
-   * Adds a border of one value. The gradient is the inner part of dy.
+   * Adds a border that is filled with one value. The gradient is the part of dy inside the border.
    *
    * x: any shape → each size plus its border, with x's type.
    *
-   * @param padding Pairs [before, after] in one flat list, from the last dim on, as in PyTorch. A negative number removes
-   * elements.
-   * @param value The border's value. Default 0.
-   * @throws ShapeError if the list does not fit x or removes more elements than there are
+   * @param padding [before, after] pairs in one flat list, starting with the last dim, as in PyTorch. Negative numbers
+   * remove elements.
+   * @param value The value of the border. Default 0.
+   * @throws ShapeError if the list does not fit x or removes more elements than x has
    * @throws RangeError if x is not float32 and `value` is not whole
    * @example
    * ```ts
@@ -1644,7 +1654,7 @@ export interface Methods<Tensor> {
    */
   pad(padding: readonly number[], value?: number): Tensor;
   /**
-   * Repeats x along new leading dims and along dims of size 1. The gradient is summed over them.
+   * Repeats x along new leading dims and along dims of size 1. The gradient is summed over these dims.
    *
    * x: any shape → `shape`, with x's type.
    *
@@ -1658,7 +1668,8 @@ export interface Methods<Tensor> {
    */
   broadcastTo(shape: Shape): Tensor;
   /**
-   * `length` elements of `dim`, from `start` on. The gradient is 0 for elements that are left out.
+   * Selects `length` elements along `dim`, beginning at `start`. The gradient is 0 for the elements that are not
+   * selected.
    *
    * x: any shape → x's shape with size `length` at `dim`, with x's type.
    *
@@ -1676,7 +1687,7 @@ export interface Methods<Tensor> {
   /**
    * Cuts x into pieces along `dim`.
    *
-   * x: any shape → an array of tensors with x's sizes except at `dim`, with x's type.
+   * x: any shape → an array of tensors with x's shape except at `dim`, x's type.
    *
    * @param sizes The size of each piece (the last may be smaller), or a list of sizes.
    * @param dim The dim to cut. Default 0.
@@ -1689,8 +1700,9 @@ export interface Methods<Tensor> {
    */
   split(sizes: number | readonly number[], dim?: number): Tensor[];
   /**
-   * The elements as another type. int32 truncates and saturates (NaN becomes 0); uint8 keeps the low 8 bits of that; bool
-   * is true for any number but 0, and for NaN. The gradient passes only from float32 to float32.
+   * Converts the elements to another type. int32 truncates and saturates (NaN becomes 0); uint8 keeps the low 8 bits of
+   * the int32 result; bool is false only for 0, so it is true for NaN. Only a conversion from float32 to float32 has a
+   * gradient.
    *
    * x: any shape → the same shape, `dtype`.
    *
@@ -1705,11 +1717,11 @@ export interface Methods<Tensor> {
    */
   to(dtype: DType): Tensor;
   /**
-   * The lower triangle of matrices; 0 elsewhere.
+   * The lower triangle of each matrix, with 0 elsewhere.
    *
    * x: [..., rows, columns] → the same shape, with x's type.
    *
-   * @param diagonal The last diagonal to keep, counted from the main one upwards. Default 0.
+   * @param diagonal The last diagonal to keep: 0 is the main diagonal, and positive numbers are above it. Default 0.
    * @throws ShapeError if x has fewer than 2 dims
    * @throws DTypeError if x is uint8
    * @example
@@ -1720,11 +1732,11 @@ export interface Methods<Tensor> {
    */
   tril(diagonal?: number): Tensor;
   /**
-   * The upper triangle of matrices; 0 elsewhere.
+   * The upper triangle of each matrix, with 0 elsewhere.
    *
    * x: [..., rows, columns] → the same shape, with x's type.
    *
-   * @param diagonal The first diagonal to keep, counted from the main one upwards. Default 0.
+   * @param diagonal The first diagonal to keep: 0 is the main diagonal, and positive numbers are above it. Default 0.
    * @throws ShapeError if x has fewer than 2 dims
    * @throws DTypeError if x is uint8
    * @example

@@ -1,6 +1,6 @@
 /**
- * The op table: the entry of every code. Its type requires each code, so a forgotten entry does not compile. Autograd,
- * the encoder, the tests and the op reference read it. test/ops/oracles/index.ts has the float64 oracle of each code.
+ * The op table: one entry per code. Its type lists every code, so a missing entry does not compile. Autograd, the
+ * encoder, the tests and the op reference read it. test/ops/oracles/index.ts has a float64 oracle for each code.
  */
 import { Op } from "../../assembly/opcodes.ts";
 import { checkDefinition } from "./definition/check.ts";

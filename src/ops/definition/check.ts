@@ -1,11 +1,14 @@
-/** Checks of element values: indices in range and finite numbers. Eager mode checks before an op runs; compiled programs contain check instructions. */
+/**
+ * Checks of element values, such as indices in range and finite numbers. Eager mode checks before an op runs; compiled
+ * programs contain check instructions.
+ */
 import { Op, Type } from "../../../assembly/opcodes.ts";
 import { STATUS } from "../../runtime/heap.ts";
 import { encodeCheck } from "../../runtime/instructions.ts";
 import type { AnyOp, OpDefinition, RangeCheck } from "./op.ts";
 import type { Value } from "./value.ts";
 
-/** The largest float32. A value that is not between it and its negative is infinite or NaN. */
+/** The largest finite float32. Any value outside ±LARGEST is infinite or NaN. */
 export const LARGEST = (2 - 2 ** -23) * 2 ** 127;
 
 /** @throws the error of the first check that fails */
@@ -26,16 +29,16 @@ export function verifyOne({ low, high, skip, error }: RangeCheck, values: ArrayL
   }
 }
 
-/** The operands of a check instruction. It records `id` if an element is out of range. */
+/** The operands of a check instruction, which records `id` if an element is out of range. */
 export interface CheckAttributes extends Pick<RangeCheck, "low" | "high" | "skip"> {
   readonly id: number;
 }
 
-/** Records the position of the first element that is out of range. Only in compiled functions. */
+/** Records the position of the first element that is out of range. Used only in compiled functions. */
 export const checkDefinition: OpDefinition<CheckAttributes> = {
   code: Op.Check,
   name: "check",
-  // One thread looks.
+  // A single thread runs the check.
   cost: 0,
   infer: () => [],
   encode(encoder, { inputs: [x], attributes: { low, high, skip = low, id }, address }) {

@@ -6,7 +6,7 @@ import { type Family, Head, type Op } from "../../../assembly/opcodes.ts";
 import type { Encoder } from "../../runtime/encoder.ts";
 import type { DType, Shape, Spec, Value } from "./value.ts";
 
-/** An operand as callers pass it. */
+/** An operand, as callers pass it: a tensor or a number. */
 export type Operand = Value | number;
 
 /** The forward call as its gradient rule sees it. Values that `saves` does not name have only a shape and a type. */
@@ -29,7 +29,7 @@ export interface EncodeIO<A> {
   readonly address: (value: Value) => number;
 }
 
-/** A range that all elements of an input (int32 or float32) must be in, from `low` to `high`. */
+/** The range from `low` to `high`, inclusive, that all elements of an int32 or float32 input must be in. */
 export interface RangeCheck {
   /** The index of the input. */
   readonly input: number;
@@ -37,9 +37,9 @@ export interface RangeCheck {
   readonly high: number;
   /** Whether the input is float32 rather than int32. */
   readonly isFloat?: boolean;
-  /** An additional value that is allowed. */
+  /** One more value to allow, outside the range. */
   readonly skip?: number;
-  /** The error for a value, given its index in the flat array. */
+  /** Creates the error for a value that is out of range, given its index in the flat array. */
   readonly error: (value: number, at: number) => Error;
 }
 
@@ -50,8 +50,8 @@ export interface OpDefinition<A = unknown> {
   readonly infer: (inputs: readonly Value[], attributes: A) => Spec[];
   /**
    * The cost in nanoseconds per operation on one thread. `npm run bench -- costs` measures it; the entries hold the
-   * costs on an Intel Sapphire Rapids at 2.6 GHz. Costs decide which calls threads share, where an error by a factor of
-   * two does no harm. 0: never shared.
+   * costs on an Intel Sapphire Rapids at 2.6 GHz. Costs decide which calls threads share, and being off by a factor of
+   * two does no harm. 0 means never shared.
    */
   readonly cost: number;
   /** Writes the instructions. */
@@ -71,47 +71,49 @@ export interface OpDefinition<A = unknown> {
    */
   readonly differentiable?: number;
   /**
-   * The differentiable outputs, computed by other ops. Higher-order gradients use it if the rule itself is a kernel
-   * without a gradient. It needs all inputs saved.
+   * Computes the differentiable outputs with other ops. Higher-order gradients use it if the gradient rule is itself a
+   * kernel without a gradient. It needs all inputs to be saved.
    */
   readonly composed?: (inputs: readonly Value[], attributes: A) => Value[];
-  /** Inputs whose memory the first output may take over. */
+  /** The indices of inputs whose memory the first output may reuse. */
   readonly inPlace?: readonly number[];
   /** The indices of the inputs that an op without outputs writes to. */
   readonly mutates?: (inputs: readonly Value[], attributes: A) => readonly number[];
   /**
-   * How its instruction can be part of a chain (pointwise/chain.ts), if at all: "same" if all operands must have the
-   * result's shape, "scalar" if operands of one element may be broadcast.
+   * Whether its instruction can be part of a chain (pointwise/chain.ts): "same" if all operands must have the result's
+   * shape, "scalar" if one-element operands may also be broadcast. Absent if it cannot.
    */
   readonly chainable?: "same" | "scalar";
   /** Whether it draws random numbers, which advances the generator. */
   readonly random?: boolean;
   /** Whether it is an optimizer's update. Updates that differ only in the parameter can be merged into one instruction. */
   readonly update?: boolean;
-  /** Floating-point operations of a call. Default: one for each element of the largest operand. */
+  /** The floating-point operations in a call. Default: one per element of the largest operand. */
   readonly flops?: (inputs: readonly Value[], outputs: readonly Value[], attributes: A) => number;
-  /** The number of independent parts of a call, if that number may be small. Default: any number. */
+  /** The number of independent parts that a call can be divided into, if it may be small. Default: no limit. */
   readonly units?: (inputs: readonly Value[], outputs: readonly Value[], attributes: A) => number;
-  /** Inputs whose elements must be in a range, such as indices. Checked on every call, before anything outside the call changes. */
+  /**
+   * The ranges that inputs such as indices must be in. Checked on every call, before anything outside the call changes.
+   */
   readonly checks?: (inputs: readonly Value[], attributes: A) => readonly RangeCheck[];
   /**
-   * For each output, n if its elements are in 0 … n − 1 for any inputs. Such elements do not have to be checked if they
-   * are used as indices.
+   * For each output, n if its elements are always in 0 … n − 1, whatever the inputs are. Such an output needs no check
+   * when it is used as an index.
    */
   readonly below?: (inputs: readonly Value[], attributes: A) => readonly (number | undefined)[];
 }
 
-/** An entry without its attributes' type: the table and the executors only pass attributes on. */
+/** An entry with attributes of any type: the table and the executors only pass attributes on. */
 // biome-ignore lint/suspicious/noExplicitAny: attributes are both read and written by entries, so nothing narrower fits all
 export type AnyOp = OpDefinition<any>;
 
-/** The family of an op: the ops that share its layout and its dispatch. */
+/** An op's family: the ops that share a layout and a dispatch case. */
 export const familyOf = ({ code }: AnyOp): Family => code >> Head.family;
 
 /** The functions that run ops: those of eager mode, or of a recorder. */
 export interface Executor {
   execute(op: AnyOp, inputs: readonly Value[], attributes: unknown): Value[];
-  /** A tensor without dims that holds one number. */
+  /** A tensor with shape [] that holds one number. */
   constant(value: number, dtype: DType): Value;
   /** The same elements with another shape, without a copy. */
   reshape(x: Value, shape: Shape): Value;

@@ -13,7 +13,7 @@ export type DType = "float32" | "int32" | "bool" | "uint8";
 export interface Value {
   readonly shape: Shape;
   readonly dtype: DType;
-  /** Elements. */
+  /** The number of elements. */
   readonly size: number;
 }
 
@@ -47,7 +47,7 @@ export const isInt32 = (value: number): boolean => value === (value | 0);
 
 /**
  * A number converted to an element type, by the rules of the Cast kernel: int32 truncates and saturates, and NaN
- * becomes 0; uint8 keeps the low eight bits of that; bool is true for any number but 0, and for NaN.
+ * becomes 0; uint8 keeps the low eight bits of the int32 result; bool is false only for 0, so it is true for NaN.
  */
 export function toDType(value: number, dtype: DType): number {
   if (dtype === "float32") return value;
@@ -89,7 +89,8 @@ export function sameShape(a: Shape, b: Shape): boolean {
 }
 
 /**
- * A hash of a shape. It shows whether a caller changed a tensor's shape. Frozen arrays would double the cost of a small op.
+ * A hash of a shape, which shows whether a caller changed a tensor's shape array. Freezing the arrays would double the
+ * cost of a small op.
  */
 export function fingerprint(shape: Shape): number {
   let hash = shape.length;
@@ -102,7 +103,7 @@ export function show(shape: Shape): string {
   return `[${listed(shape)}]`;
 }
 
-/** The shape to which NumPy's rule broadcasts a and b. @throws ShapeError */
+/** The shape that a and b broadcast to by NumPy's rule. @throws ShapeError */
 export function broadcastShapes(op: string, a: Shape, b: Shape): number[] {
   const rank = Math.max(a.length, b.length);
   const out = new Array<number>(rank);
@@ -130,7 +131,7 @@ export function normalizeDim(op: string, dim: number, rank: number): number {
   return at;
 }
 
-/** The dims in ascending order, without duplicates; all of them if none is named. @throws ShapeError */
+/** The dims as non-negative indices in ascending order; all of them if `dims` is undefined. @throws ShapeError */
 export function normalizeDims(op: string, dims: number | readonly number[] | undefined, rank: number): number[] {
   if (dims === undefined) return Array.from({ length: rank }, (_, i) => i);
   const list = (typeof dims === "number" ? [dims] : dims).map((dim) => normalizeDim(op, dim, rank));
@@ -165,8 +166,8 @@ export interface Dimension {
 }
 
 /**
- * A loop nest over `sizes` with as few dimensions as possible: it drops those of size 1 and merges neighbours with
- * matching strides.
+ * A loop nest over `sizes` with as few dimensions as possible: dims of size 1 are dropped, and neighbours with matching
+ * strides are merged.
  */
 export function collapse(sizes: Shape, first: readonly number[], second: readonly number[]): Dimension[] {
   const dims: Dimension[] = [];
@@ -207,7 +208,7 @@ export function requireShape(op: string, shape: Shape): void {
   }
 }
 
-/** Numbers passed one by one or as one list: reshape(2, 3) or reshape([2, 3]). */
+/** Numbers passed as separate arguments or as one array: reshape(2, 3) or reshape([2, 3]). */
 export function listOf(op: string, numbers: readonly unknown[]): readonly number[] {
   const list: readonly unknown[] = Array.isArray(numbers[0]) ? numbers[0] : numbers;
   if (list !== numbers && numbers.length > 1)

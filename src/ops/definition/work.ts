@@ -19,30 +19,33 @@ function largest({ inputs, outputs }: Call): number {
   return most;
 }
 
-/** Floating-point operations of a call. */
+/** The floating-point operations in a call. */
 export const flopsOf = (op: AnyOp, call: Call): number =>
   op.flops ? op.flops(call.inputs, call.outputs, call.attributes) : largest(call);
 
-/** The number of operations of a call: of its floating-point operations or of its elements, whichever is larger. */
+/**
+ * The number of operations in a call: its floating-point operations or the elements of its largest operand, whichever
+ * is larger.
+ */
 export const operationsOf = (op: AnyOp, call: Call): number => Math.max(flopsOf(op, call), largest(call));
 
 /** The thresholds for sharing work, in nanoseconds. Tests lower them so that everything is shared. */
 export const sharing = {
-  /** The minimum work of a share. Taking a share costs some tenths of a microsecond and moves memory between cores. */
+  /** The minimum work of a share. Taking a share costs a few tenths of a microsecond and moves memory between cores. */
   least: 3000,
   /**
    * The minimum time that sharing a program must save, even a program of a single op. Waking the other threads and
-   * waiting for them may cost as much.
+   * waiting for them can cost this much.
    */
   program: 20_000,
 };
 
-/** Whether a program should be shared, given the nanoseconds that this saves. */
+/** Whether a program should be shared, given the nanoseconds that sharing saves. */
 export const isWorthWaking = (saved: number): boolean => saved > 0 && saved >= sharing.program;
 
 /**
- * Writes an op's instructions, divided into as many shares as pay off. Returns the nanoseconds that this saves.
- * `isProgram`: whether these instructions are a program of their own.
+ * Writes an op's instructions, divided into as many shares as pay off. Returns the nanoseconds that sharing saves.
+ * `isProgram`: whether these instructions are the whole program.
  */
 export function encodeShared<A>(op: AnyOp, encoder: Encoder, io: EncodeIO<A>, isProgram = false): number {
   const threads = threadCount();

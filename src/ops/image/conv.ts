@@ -1,7 +1,7 @@
 /**
- * Convolutions of images with channels last. The three ops are each other's gradients: conv, its gradient with respect
- * to the input (the transposed convolution), and its gradient with respect to the weight. A 1-d convolution is a
- * convolution of images with height 1.
+ * Convolutions of images with channels last. Three ops compute each other's gradients: conv, its gradient with respect
+ * to the input (the transposed convolution), and its gradient with respect to the weight. A 1-d convolution treats
+ * sequences as images of height 1.
  */
 import { Activation, Op } from "../../../assembly/opcodes.ts";
 import { draft } from "../../runtime/encoder.ts";
@@ -18,14 +18,14 @@ export type Pair = readonly [height: number, width: number];
 /** The geometry of the forward convolution, which the three ops share. */
 export interface ConvAttributes {
   readonly stride: Pair;
-  /** The padding above and to the left of the image. The padding below and to the right follows from the sizes. */
+  /** The padding above and to the left of the image. The sizes determine the padding below and to the right. */
   readonly pad: Pair;
   readonly dilation: Pair;
   readonly groups: number;
   readonly activation: Activation;
-  /** Height and width of x. */
+  /** The height and width of x. */
   readonly inputSize: Pair;
-  /** Height and width of y. */
+  /** The height and width of y. */
   readonly outputSize: Pair;
   readonly kernelSize: Pair;
 }
@@ -66,7 +66,7 @@ const encodeAs: (code: ConvCode) => OpDefinition<ConvAttributes>["encode"] =
       activation,
       workspace: 0,
     };
-    // The size of the workspace follows from the other operands.
+    // The kernel computes the size of the workspace from the other operands.
     encodeConv(draft, code, operands);
     operands.workspace = encoder.workspace(kernels().convWorkspace!(SCRATCH));
     encodeConv(encoder, code, operands);
@@ -76,8 +76,8 @@ const flopsOf = (pixels: number, w: Value): number => 2 * pixels * w.size;
 const channelSums = (dy: Value): Value => sum(dy, [0, 1, 2]);
 
 /**
- * act(Σ x·w over the kernel's taps and a group's channels + bias), channels last. dx: convInput, dw: convWeight, dbias: Σ
- * dy.
+ * act(Σ x·w + bias), channels last, where Σ sums over the kernel's taps and a group's channels. dx: convInput, dw:
+ * convWeight, dbias: Σ dy.
  */
 export const convDefinition: OpDefinition<ConvAttributes> = {
   code: Op.Conv,
@@ -102,8 +102,8 @@ export const convDefinition: OpDefinition<ConvAttributes> = {
 };
 
 /**
- * The gradient of conv with respect to its input, from dy and w: the transposed convolution, act(… + bias). d dy: conv,
- * dw: convWeight.
+ * The gradient of conv with respect to its input, from dy and w: act(transposed convolution + bias). d dy: conv, dw:
+ * convWeight.
  */
 export const convInputDefinition: OpDefinition<ConvAttributes> = {
   code: Op.ConvInput,

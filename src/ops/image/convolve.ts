@@ -9,36 +9,36 @@ import { float } from "../pointwise/pointwise.ts";
 import { reshape } from "../shape/reshape.ts";
 import { convDefinition, convInputDefinition, type Pair, span } from "./conv.ts";
 
-/** One number for both dims, or one number for each. */
+/** One number for both height and width, or one for each. */
 export type Size2d = number | readonly [height: number, width: number];
 
 /**
- * The width of the border of zeros around the image, in pixels: a number for both sides of a dim, [before, after] for
- * each dim, "valid" for no border, or "same" for a border that gives the output the size input/stride (an odd pixel
- * goes to the end, as in TensorFlow).
+ * The width of the border of zeros around the image, in pixels: one number for all sides, [height, width], [[top,
+ * bottom], [left, right]], "valid" for no border, or "same" for an output of size ⌈input/stride⌉ (an odd pixel goes to
+ * the end, as in TensorFlow).
  */
 export type Padding2d = Size2d | "same" | "valid" | readonly [readonly [number, number], readonly [number, number]];
 
 export interface Conv2dOptions {
-  /** The distance between the windows of two neighbouring results, in pixels. Default 1. */
+  /** The distance between neighbouring windows, in pixels. Default 1. */
   readonly stride?: Size2d;
-  /** The width of the border of zeros around the image in pixels, "same" or "valid". Default 0. */
+  /** The width of the border of zeros around the image, in pixels, or "same" or "valid". Default 0. */
   readonly padding?: Padding2d;
-  /** The distance between two neighbouring taps of the kernel, in pixels. Default 1. */
+  /** The distance between neighbouring taps of the kernel, in pixels. Default 1. */
   readonly dilation?: Size2d;
   /**
-   * The channels are split into this many independent groups. With as many groups as channels, the convolution is
+   * The number of independent groups to split the channels into. With as many groups as channels, the convolution is
    * depthwise. Default 1.
    */
   readonly groups?: number;
 }
 
 export interface ConvTranspose2dOptions extends Omit<Conv2dOptions, "padding"> {
-  /** The number of pixels removed on each side of the result. Default 0. */
+  /** The number of pixels to remove on each side of the result. Default 0. */
   readonly padding?: Size2d;
   /**
-   * The number of pixels added at the bottom and right of the result, less than the stride or the dilation. It selects
-   * one of the output sizes that conv2d with this stride maps to the same input size. Default 0.
+   * The number of pixels to add at the bottom and right of the result, less than the stride or the dilation. conv2d
+   * with a stride maps several sizes to the same one; this number selects which of them to restore. Default 0.
    */
   readonly outputPadding?: Size2d;
 }
@@ -52,7 +52,7 @@ function requireCountable(name: string, ...sizes: number[]): void {
     throw new ShapeError(`${name}: ${sizes.join(" × ")} pixels exceed the limit of 2³¹. Use smaller sizes.`);
 }
 
-/** @throws RangeError unless whole numbers ≥ least */
+/** Expands one number to a pair. @throws RangeError unless the numbers are whole and ≥ least */
 export function pair(name: string, option: string, value: Size2d, least: number): Pair {
   const list = typeof value === "number" ? [value, value] : value;
   if (!Array.isArray(list) || list.length !== 2 || list.some((v) => !Number.isInteger(v) || v < least))
@@ -85,10 +85,13 @@ export function paddingAlong(
   return both as unknown as Pair; // two numbers, as checked above
 }
 
-/** @throws ShapeError for images or sequences with other channels than the weight's, or for a weight with the wrong groups */
+/**
+ * Throws a ShapeError that says why the channels of images or sequences do not match the weight, and how to convert
+ * them.
+ */
 function throwChannels(name: string, what: string, x: Shape, w: Shape, inputs: number, groups: number): never {
   const channels = x.at(-1);
-  /** The dims that move channels from before the other sizes to the end. */
+  /** The permutation that moves channels from PyTorch's position to the last dim. */
   const moved = (rank: number): string => show(rank === w.length ? [0, ...later(2, rank), 1] : [...later(1, rank), 0]);
   const isPyTorchWeight = w[1] === channels && (w.length < 4 || w[2] === w[3]);
   throw new ShapeError(
@@ -100,7 +103,7 @@ function throwChannels(name: string, what: string, x: Shape, w: Shape, inputs: n
 /** The dims from start to rank − 1. */
 const later = (start: number, rank: number): number[] => Array.from({ length: rank - start }, (_, i) => start + i);
 
-/** @throws ShapeError unless x contains images and w kernels for their channels */
+/** @throws ShapeError unless x is a batch of images and the kernels in w match its channels */
 function requireFit(
   name: string,
   x: Value,
@@ -124,7 +127,7 @@ function requireFit(
     throw new ShapeError(`${name}: the bias must be [${outputs}], got ${show(bias.shape)}.`);
 }
 
-/** Turns a single image into a batch of one. */
+/** Applies f to a batch of images; a single image becomes a batch of one. */
 export function batched(x: Value, f: (x: Value) => Value): Value {
   if (x.shape.length !== 3) return f(x);
   const y = f(reshape(x, [1, ...x.shape]));
@@ -132,17 +135,17 @@ export function batched(x: Value, f: (x: Value) => Value): Value {
 }
 
 /**
- * 2-d convolution (cross-correlation, as in all frameworks): each output is Σ x·w over the kernel's taps and a
- * group's channels, plus bias. dx: convTranspose2d of dy.
+ * 2-d convolution (cross-correlation, as in other frameworks): each output is Σ x·w, summed over the kernel's taps and
+ * a group's channels, plus bias. dx: convTranspose2d of dy.
  *
  * x: [batch, height, width, in] or [height, width, in], w: [out, kernelHeight, kernelWidth, in/groups], bias: [out] →
  * [batch, outHeight, outWidth, out], float32, where outHeight = ⌊(height + 2·padding − dilation·(kernelHeight − 1) −
  * 1)/stride⌋ + 1.
  *
  * @param w The kernels' weights, float32.
- * @param bias A number for each output channel; null or none adds nothing.
- * @throws ShapeError if the sizes or the channels do not fit
- * @throws RangeError if an option is out of its range
+ * @param bias One number per output channel. Omit it or pass null for no bias.
+ * @throws ShapeError if the sizes or the channels do not match
+ * @throws RangeError if an option is out of range
  * @example
  * ```ts
  * const x = ones([1, 4, 4, 1]);
@@ -192,9 +195,9 @@ export function conv2d(x: Operand, w: Value, bias?: Value | null, options: Conv2
  * dilation·(kernelHeight − 1) + outputPadding + 1.
  *
  * @param w The kernels' weights, float32.
- * @param bias A number for each output channel; null or none adds nothing.
- * @throws ShapeError if the sizes or the channels do not fit
- * @throws RangeError if an option is out of its range
+ * @param bias One number per output channel. Omit it or pass null for no bias.
+ * @throws ShapeError if the sizes or the channels do not match
+ * @throws RangeError if an option is out of range
  * @example
  * ```ts
  * const x = ones([1, 2, 2, 1]);
@@ -242,7 +245,7 @@ export function convTranspose2d(
   });
 }
 
-/** Sequences as images of height 1. */
+/** Runs a 2-d convolution on sequences, as images of height 1. */
 function asImages<O>(
   name: string,
   f: (x: Operand, w: Value, bias: Value | null | undefined, options: O) => Value,
@@ -258,7 +261,7 @@ function asImages<O>(
   const { groups = 1 } = options as { readonly groups?: number };
   const inputs = name === "conv1d" ? w.shape[2]! * groups : w.shape[0]!;
   if (groups >= 1 && x.shape.at(-1) !== inputs) throwChannels(name, "sequences", x.shape, w.shape, inputs, groups);
-  // The dim of size 1 has no padding, stride or dilation.
+  // The height of 1 has no padding, stride or dilation.
   const alone: Record<string, unknown> = { stride: 1, padding: 0, outputPadding: 0, dilation: 1 };
   const wide = Object.fromEntries(
     Object.entries(options).map(([key, v]) => {
@@ -276,41 +279,44 @@ function asImages<O>(
 
 /** As for images, along the one dimension. */
 export interface Conv1dOptions {
-  /** The distance between the windows of two neighbouring results, in steps. Default 1. */
+  /** The distance between neighbouring windows, in steps. Default 1. */
   readonly stride?: number;
-  /** The number of zeros on both sides, or [before, after]. [dilation·(kernel − 1), 0] makes the convolution causal. */
+  /**
+   * The number of zeros on each side, or [before, after]. [dilation·(kernel − 1), 0] makes the convolution causal.
+   * Default 0.
+   */
   readonly padding?: number | readonly [before: number, behind: number] | "same" | "valid";
-  /** The distance between two neighbouring taps of the kernel, in steps. Default 1. */
+  /** The distance between neighbouring taps of the kernel, in steps. Default 1. */
   readonly dilation?: number;
-  /** The channels are split into this many independent groups. Default 1. */
+  /** The number of independent groups to split the channels into. Default 1. */
   readonly groups?: number;
 }
 
 /** As for images, along the one dimension. */
 export interface ConvTranspose1dOptions {
-  /** The distance between the positions of two neighbouring inputs in the result, in steps. Default 1. */
+  /** The distance in the result between the positions of neighbouring inputs, in steps. Default 1. */
   readonly stride?: number;
-  /** The number of steps removed at each end of the result. Default 0. */
+  /** The number of steps to remove at each end of the result. Default 0. */
   readonly padding?: number;
-  /** The number of steps added at the end of the result, less than the stride or the dilation. Default 0. */
+  /** The number of steps to add at the end of the result, less than the stride or the dilation. Default 0. */
   readonly outputPadding?: number;
-  /** The distance between two neighbouring taps of the transposed kernel, in steps. Default 1. */
+  /** The distance between neighbouring taps of the transposed kernel, in steps. Default 1. */
   readonly dilation?: number;
-  /** The number of groups of channels, each with its own kernels. Default 1. */
+  /** The number of independent groups to split the channels into. Default 1. */
   readonly groups?: number;
 }
 
 /**
- * 1-d convolution: conv2d along one dim. Each output is Σ x·w over the kernel's taps and a group's channels, plus
- * bias.
+ * 1-d convolution: conv2d along one dim. Each output is Σ x·w, summed over the kernel's taps and a group's channels,
+ * plus bias.
  *
  * x: [batch, length, in] or [length, in], w: [out, kernel, in/groups], bias: [out] → [batch, outLength, out],
  * float32.
  *
  * @param w The kernels' weights, float32.
- * @param bias A number for each output channel; null or none adds nothing.
- * @throws ShapeError if the sizes or the channels do not fit
- * @throws RangeError if an option is out of its range
+ * @param bias One number per output channel. Omit it or pass null for no bias.
+ * @throws ShapeError if the sizes or the channels do not match
+ * @throws RangeError if an option is out of range
  * @example
  * ```ts
  * const x = tensor([[[1], [2], [3], [4]]]);
@@ -329,9 +335,9 @@ export function conv1d(x: Operand, w: Value, bias?: Value | null, options: Conv1
  * float32.
  *
  * @param w The kernels' weights, float32.
- * @param bias A number for each output channel; null or none adds nothing.
- * @throws ShapeError if the sizes or the channels do not fit
- * @throws RangeError if an option is out of its range
+ * @param bias One number per output channel. Omit it or pass null for no bias.
+ * @throws ShapeError if the sizes or the channels do not match
+ * @throws RangeError if an option is out of range
  * @example
  * ```ts
  * const x = tensor([[[1], [2]]]);

@@ -1,6 +1,6 @@
 /**
- * Pooling of images with channels last. The gradient of max pooling scatters to the saved positions of the maxima; average
- * pooling and its gradient are adjoint.
+ * Pooling of images with channels last. The gradient of max pooling is scattered to the saved positions of the maxima.
+ * Average pooling and its gradient are adjoint, so each is the other's gradient.
  */
 import { Op } from "../../../assembly/opcodes.ts";
 import { RangeError, ShapeError } from "../../runtime/errors.ts";
@@ -17,7 +17,7 @@ import { batched, pair, type Size2d } from "./convolve.ts";
 export interface MaxPoolAttributes {
   readonly kernelSize: Pair;
   readonly stride: Pair;
-  /** Above and left. */
+  /** The padding above and to the left of the image. */
   readonly pad: Pair;
   readonly dilation: Pair;
   readonly outputSize: Pair;
@@ -25,7 +25,7 @@ export interface MaxPoolAttributes {
 
 const planes = (x: Value): Value => reshape(x, [x.shape[0]!, x.shape[1]! * x.shape[2]!, x.shape[3]!]);
 
-/** The operands that both layouts share: the sizes of image and result, and the geometry of the windows. */
+/** The operands that both layouts share: the sizes of the image and the result, and the geometry of the windows. */
 function windows(
   x: Value,
   [height, width]: Pair,
@@ -40,7 +40,9 @@ function windows(
   return { ...image, outHeight, outWidth, kernelH, kernelW, strideH, strideW, padTop, padLeft };
 }
 
-/** The largest value of each window, channels last, and its position in the image. dx: dy scattered to these positions. */
+/**
+ * The largest value in each window, channels last, and its position in the image. dx: dy scattered to these positions.
+ */
 export const maxPoolDefinition: OpDefinition<MaxPoolAttributes> = {
   code: Op.MaxPool,
   cost: 0.2,
@@ -70,7 +72,7 @@ export const maxPoolDefinition: OpDefinition<MaxPoolAttributes> = {
   },
   vjp(dy, { inputs: [x], outputs: [, places], attributes: { kernelSize, stride, dilation, outputSize } }) {
     const [, height, width] = x!.shape as [number, number, number];
-    // The number of windows that read the same pixel.
+    // The maximum number of windows that read the same pixel, along dim i.
     const meet = (i: 0 | 1): number =>
       Math.min(kernelSize[i], outputSize[i], Math.ceil((dilation[i] * (kernelSize[i] - 1) + 1) / stride[i]));
     const attributes = { dim: 1, n: height * width, most: meet(0) * meet(1) };
@@ -107,7 +109,10 @@ export const avgPoolDefinition: OpDefinition<AvgPoolAttributes> = {
   vjp: (dy, { attributes }) => [apply(avgPoolGradDefinition, [dy], attributes)],
 };
 
-/** avgPool's gradient: Σ dy/n over the windows that read a pixel, n numbers each. d dy: avgPool. */
+/**
+ * avgPool's gradient: Σ dy/n, summed over the windows that read a pixel, where n is the number of values in a window's
+ * mean. d dy: avgPool.
+ */
 export const avgPoolGradDefinition: OpDefinition<AvgPoolAttributes> = {
   code: Op.AvgPoolGrad,
   cost: 0.2,
@@ -119,11 +124,11 @@ export const avgPoolGradDefinition: OpDefinition<AvgPoolAttributes> = {
 };
 
 export interface MaxPool2dOptions {
-  /** The distance between two neighbouring windows, in pixels. Default: the window's size. */
+  /** The distance between neighbouring windows, in pixels. Default: the window's size. */
   readonly stride?: Size2d;
-  /** The width of the border of −∞ around the image in pixels, at most half the window. Default 0. */
+  /** The width of the border of −∞ around the image, in pixels, at most half the window's size. Default 0. */
   readonly padding?: Size2d;
-  /** The distance between two neighbouring elements of a window, in pixels. Default 1. */
+  /** The distance between neighbouring elements of a window, in pixels. Default 1. */
   readonly dilation?: Size2d;
   /** Include windows that begin inside the image but end outside it. Default false. */
   readonly ceilMode?: boolean;
@@ -151,7 +156,7 @@ function poolSizes(
       throw new ShapeError(
         `${name}: the window ${kernel.join("×")} does not fit ${show(x.shape)} along ${i ? "its width" : "its height"}. Pad it, or use a smaller window.`,
       );
-    // With dilation, a window could lie in the padding alone.
+    // With dilation, a window may read only padding.
     const reads = (at: number): boolean =>
       Array.from({ length: kernel[i] }, (_, q) => at * steps[i] - pad[i] + q * spread[i]).some(
         (p) => p >= 0 && p < size,
@@ -170,14 +175,15 @@ function poolSizes(
 }
 
 /**
- * The largest value of each window, and its position in the image, row·width + column. The gradient goes to that position.
+ * The largest value in each window, and its position in the image, row·width + column. The gradient goes to that
+ * position.
  *
  * x: [batch, height, width, channels] → [values, indices], both [batch, outHeight, outWidth, channels]: values
  * float32, indices int32.
  *
  * @param kernelSize The window's size: one number, or [height, width].
  * @throws ShapeError if the window does not fit the image
- * @throws RangeError if an option is out of its range
+ * @throws RangeError if an option is out of range
  * @example
  * ```ts
  * const x = arange(16).reshape(1, 4, 4, 1);
@@ -191,14 +197,14 @@ export function maxPool2dWithIndices(x: Operand, kernelSize: Size2d, options: Ma
 }
 
 /**
- * The largest value of each window, channels last. The gradient goes to the position of that value.
+ * The largest value in each window, channels last. The gradient goes to the position of that value.
  *
  * x: [batch, height, width, channels] or [height, width, channels] → [batch, outHeight, outWidth, channels], float32.
  * Other types are converted first, so int32 beyond 2²⁴ is rounded.
  *
  * @param kernelSize The window's size: one number, or [height, width].
  * @throws ShapeError if the window does not fit the image
- * @throws RangeError if an option is out of its range
+ * @throws RangeError if an option is out of range
  * @example
  * ```ts
  * const x = arange(16).reshape(1, 4, 4, 1);
@@ -216,13 +222,13 @@ export interface AvgPool2dOptions extends Omit<MaxPool2dOptions, "dilation" | "c
 }
 
 /**
- * The mean of each window, channels last, summed in float64. The gradient spreads evenly over the window.
+ * The mean of each window, channels last, summed in float64. The gradient is spread evenly over the window.
  *
  * x: [batch, height, width, channels] or [height, width, channels] → [batch, outHeight, outWidth, channels], float32.
  *
  * @param kernelSize The window's size: one number, or [height, width].
  * @throws ShapeError if the window does not fit the image
- * @throws RangeError if an option is out of its range
+ * @throws RangeError if an option is out of range
  * @example
  * ```ts
  * const x = arange(16).reshape(1, 4, 4, 1);
@@ -240,7 +246,7 @@ export function avgPool2d(x: Operand, kernelSize: Size2d, options: AvgPool2dOpti
 }
 
 /**
- * The mean of all pixels of each channel.
+ * The mean of each channel over all pixels.
  *
  * x: [batch, height, width, channels] → [batch, channels], float32.
  *

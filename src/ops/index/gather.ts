@@ -21,16 +21,16 @@ export interface IndexAttributes {
   readonly dim: number;
   /** The size of `dim` in the indexed tensor. */
   readonly n: number;
-  /** The name of the function in messages about the index. Default: the op's name. */
+  /** The function name for error messages about the index. Default: the op's name. */
   readonly caller?: string;
-  /** For scattering: the maximum number of elements that can go to one index. Default: all of them. */
+  /** For scattering: the maximum number of elements that can have the same index. Default: all of them. */
   readonly most?: number;
 }
 
 /** Sums of up to this many terms do not need compensation. */
 const SHORT = 16;
 
-/** A shape seen as [outer, middle, inner] around `dim`. */
+/** The sizes [outer, middle, inner] of a shape that is split around `dim`. */
 export function around(shape: Shape, dim: number): { outer: number; middle: number; inner: number } {
   return {
     outer: sizeOf(shape.slice(0, dim)),
@@ -42,7 +42,7 @@ export function around(shape: Shape, dim: number): { outer: number; middle: numb
 export const resized = (shape: Shape, dim: number, n: number): number[] =>
   shape.map((size, i) => (i === dim ? n : size));
 
-/** The check of an index into a dim of size n. */
+/** Checks indices into a dim of size n. */
 const indexCheck = (name: string, input: number, n: number): RangeCheck => ({
   input,
   low: 0,
@@ -50,7 +50,7 @@ const indexCheck = (name: string, input: number, n: number): RangeCheck => ({
   error: (value, at) => new RangeError(`${name}: index ${value} (at ${at}) is outside 0 … ${n - 1}.`),
 });
 
-/** The check of a cross-entropy's labels, for logits [rows, classes]. */
+/** Checks the labels of a cross-entropy with logits [rows, classes]. */
 export const labelCheck = (input: number, logits: Shape, ignoreIndex?: number): RangeCheck => ({
   input,
   low: 0,
@@ -65,9 +65,9 @@ export const labelCheck = (input: number, logits: Shape, ignoreIndex?: number): 
 function indexOp(
   code: IndexCode,
   name: string,
-  /** Whether the index has the operand's rank, and selects element by element. */
+  /** Whether the index has the operand's rank and selects single elements, not slices. */
   elementwise: boolean,
-  /** Whether x is written to (adding) rather than read from. */
+  /** Whether the op adds x into the result at the indices, rather than reading x at them. */
   adds: boolean,
   vjp: (dy: Value, index: Value, attributes: IndexAttributes, xShape: Shape) => Value,
 ): OpDefinition<IndexAttributes> {
@@ -113,27 +113,29 @@ function indexOp(
   };
 }
 
-/** The slices of x at the given indices along a dim. The gradient is added back at these indices. */
+/** The slices of x at the given indices along a dim. The gradient is added back at the same indices. */
 const indexSelectDefinition = indexOp(Op.IndexSelect, "indexSelect", false, false, (dy, index, attributes) =>
   apply(indexAddDefinition, [dy, index], attributes),
 );
-/** Zeros, with slices added at the given indices along a dim, in order. The gradient is read at these indices. */
+/**
+ * Zeros, with slices added at the given indices along a dim, in order. The gradient is gathered at the same indices.
+ */
 const indexAddDefinition = indexOp(Op.IndexAdd, "indexAdd", false, true, (dy, index, attributes) =>
   apply(indexSelectDefinition, [dy, index], attributes),
 );
-/** One element of x for each index along a dim. The gradient is added back at these indices. */
+/** One element of x per index along a dim. The gradient is added back at the same indices. */
 const gatherDefinition = indexOp(Op.Gather, "gather", true, false, (dy, index, attributes) =>
   apply(scatterAddDefinition, [dy, index], attributes),
 );
-/** Zeros, with each element added at its index along a dim, in order. The gradient is read at these indices. */
+/** Zeros, with each element added at its index along a dim, in order. The gradient is gathered at the same indices. */
 const scatterAddDefinition = indexOp(Op.ScatterAdd, "scatterAdd", true, true, (dy, index, attributes) =>
   apply(gatherDefinition, [dy, index], attributes),
 );
 
 /**
- * The slices of x at the given indices along `dim`. The gradient is added back at these indices.
+ * The slices of x at the given indices along `dim`. The gradient is added back at the same indices.
  *
- * x: any shape, index: [n] → x's shape with size n at `dim`, with x's type.
+ * x: any shape, index: [n] → x's shape but with size n at `dim`, x's type.
  *
  * @param dim The dim to select from.
  * @param index The indices, int32.
@@ -164,9 +166,9 @@ function requireSameOuter(name: string, x: Value, index: Value, dim: number): vo
 
 /**
  * Selects one element for each index along `dim`: out[i][j] = x[index[i][j]][j] for dim 0, out[i][j] =
- * x[i][index[i][j]] for dim 1. The gradient is added back at these positions.
+ * x[i][index[i][j]] for dim 1. The gradient is added back at the same positions.
  *
- * x: any shape, index: x's shape except at `dim` → index's shape, with x's type.
+ * x: any shape, index: x's shape except at `dim` → the index's shape, x's type.
  *
  * @param dim The dim to pick from.
  * @param index The indices, int32.
@@ -186,10 +188,10 @@ export function gather(x: Value, dim: number, index: Value): Value {
 }
 
 /**
- * Zeros of size n along `dim`, with each element of `source` added at its index. The gradient is read at these
+ * Zeros of size n along `dim`, with each element of `source` added at its index. The gradient is gathered at the same
  * indices.
  *
- * source, index: the same shape → that shape with size n at `dim`, with source's type.
+ * source and index: the same shape → that shape but with size n at `dim`, the source's type.
  *
  * @param source The elements to add.
  * @param dim The dim to index along.
@@ -218,12 +220,12 @@ export function scatterSum(source: Value, dim: number, index: Value, n: number):
 /**
  * x with each element of `source` added at its index along `dim`: PyTorch's scatter_add, without writing to x.
  *
- * x: any shape; source, index: the same shape, x's except at `dim` → x's shape.
+ * x: any shape; source and index have the same shape, which equals x's except at `dim` → x's shape.
  *
  * @param dim The dim to index along.
  * @param index The indices, int32.
  * @param source The elements to add.
- * @throws ShapeError if the shapes do not fit
+ * @throws ShapeError if the shapes do not match
  * @throws RangeError if an index is outside the dim
  * @example
  * ```ts
@@ -239,12 +241,12 @@ export function scatterAdd(x: Value, dim: number, index: Value, source: Value): 
 /**
  * x with slices of `source` added at the given indices along `dim`: PyTorch's index_add, without writing to x.
  *
- * x: any shape, index: [n], source: x's shape with size n at `dim` → x's shape.
+ * x: any shape, index: [n], source: x's shape but with size n at `dim` → x's shape.
  *
  * @param dim The dim to index along.
  * @param index The indices, int32.
  * @param source The slices to add.
- * @throws ShapeError if the index does not have one dim as long as source's
+ * @throws ShapeError if the index is not a vector with one entry per slice of `source`
  * @throws RangeError if an index is outside the dim
  * @example
  * ```ts
@@ -264,9 +266,9 @@ export function indexAdd(x: Value, dim: number, index: Value, source: Value): Va
 }
 
 /**
- * The rows of `weight` at the given indices. The gradient is added to these rows.
+ * The rows of `weight` at the given indices. The gradient is added to the same rows.
  *
- * index: any shape, weight: [entries, size] → [...index.shape, size], with weight's type.
+ * index: any shape, weight: [entries, size] → [...index.shape, size], the weight's type.
  *
  * @param index The indices of the rows, int32.
  * @param weight The table.
@@ -284,7 +286,7 @@ export function embedding(index: Value, weight: Value): Value {
   return reshape(rows, [...index.shape, ...weight.shape.slice(1)]);
 }
 
-/** 1 at each index, 0 elsewhere. An index out of range throws, except in losses, which ignore such rows. */
+/** 1 at each index, 0 elsewhere. An index that is out of range throws, except in losses, which ignore such rows. */
 const oneHotDefinition: OpDefinition<{ classes: number; of?: "index" | "labels" }> = {
   code: Op.OneHot,
   cost: 0.3,
@@ -301,12 +303,12 @@ const oneHotDefinition: OpDefinition<{ classes: number; of?: "index" | "labels" 
   },
 };
 
-/** The one-hot rows of a cross-entropy's labels. @throws RangeError if a label is not one of the classes */
+/** The labels of a cross-entropy as one-hot rows. @throws RangeError if a label is not one of the classes */
 export function oneHotLabels(labels: Value, classes: number): Value {
   return apply(oneHotDefinition, [labels], { classes, of: "labels" });
 }
 
-/** The one-hot rows of labels, with zeros for labels that are not one of the classes. */
+/** Labels as one-hot rows, with zeros for labels that are not one of the classes. */
 export function oneHotOrZeros(labels: Value, classes: number): Value {
   return apply(oneHotDefinition, [labels], { classes });
 }

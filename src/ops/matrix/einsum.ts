@@ -13,10 +13,10 @@ interface Labelled {
   readonly labels: string;
 }
 
-/** The letters that stand for the dims of "...", the last one first. */
+/** The letters that stand for the dims of "...", beginning with the last dim. */
 const REST = "αβγδεζηθ";
 
-/** Takes the diagonal of a letter that occurs twice. */
+/** Takes the diagonal over the two dims of a letter that occurs twice. */
 function diagonals({ x, labels }: Labelled): Labelled {
   const twice = [...labels].find((label, i) => labels.indexOf(label) < i);
   if (!twice) return { x, labels };
@@ -31,14 +31,14 @@ function diagonals({ x, labels }: Labelled): Labelled {
   return diagonals({ x: diagonal, labels: others.map((at) => labels[at]).join("") + twice });
 }
 
-/** Sums over the dims that no other operand names. */
+/** Sums over the dims with letters that are not in `kept`. */
 function summed({ x, labels }: Labelled, kept: ReadonlySet<string>): Labelled {
   const gone = [...labels].flatMap((label, i) => (kept.has(label) ? [] : [i]));
   if (!gone.length) return { x, labels };
   return { x: sum(x, gone), labels: [...labels].filter((label) => kept.has(label)).join("") };
 }
 
-/** The value with its dims in this order, broadcast, as [batch, rows, columns]. */
+/** The value with its dims permuted, broadcast to `sizes`, and merged to one dim per group. */
 function arranged({ x, labels }: Labelled, groups: readonly string[], sizes: ReadonlyMap<string, number>): Value {
   const order = groups.join("");
   const sorted = permute(
@@ -55,14 +55,14 @@ function arranged({ x, labels }: Labelled, groups: readonly string[], sizes: Rea
   );
 }
 
-/** The product of two operands, summed over the letters that only these two have: one batched matrix product. */
+/** The product of two operands, summed over the letters that only these two have, as one batched matrix product. */
 function contracted(a: Labelled, b: Labelled, kept: ReadonlySet<string>, sizes: ReadonlyMap<string, number>): Labelled {
   const [left, right] = [summed(a, new Set([...kept, ...b.labels])), summed(b, new Set([...kept, ...a.labels]))];
   const shared = [...left.labels].filter((label) => right.labels.includes(label));
   const pick = (labels: Iterable<string>, test: (label: string) => boolean): string =>
     [...labels].filter(test).join("");
   if (shared.every((label) => kept.has(label))) {
-    // Without a letter to sum over, it is an elementwise product.
+    // If there is no letter to sum over, this is an elementwise product.
     const labels = left.labels + pick(right.labels, (label) => !left.labels.includes(label));
     const aligned = ({ x, labels: own }: Labelled): Value => {
       const order = pick(labels, (label) => own.includes(label));
@@ -93,15 +93,17 @@ function contracted(a: Labelled, b: Labelled, kept: ReadonlySet<string>, sizes: 
 }
 
 /**
- * Products and sums by letters (Einstein 1916). A letter names a dim; the result sums over letters that it does not
- * name. Without "->", the result has the letters that occur once, sorted. "..." stands for dims that broadcast.
- * Operands are multiplied from left to right, each time by one matrix product.
+ * Einstein summation (Einstein 1916): multiplies tensors and sums over named dims. Each letter names a dim; letters
+ * that are not in the result are summed over. Without "->", the result has the letters that occur once, in alphabetical
+ * order. "..." stands for dims that broadcast. Operands are multiplied from left to right, with one matrix product
+ * each.
  *
- * operands: any shapes that fit their letters → the sizes of the letters after "->", float32.
+ * operands: any shapes that match their letters → the sizes of the letters after "->", float32.
  *
- * @param equation Such as "ij,jk->ik" (a matrix product), "bij->bji" (a transpose) or "ii->" (a trace).
- * @param operands One tensor for each term of the equation.
- * @throws ShapeError if the equation does not fit the operands
+ * @param equation The letters of each operand and of the result, such as "ij,jk->ik" (a matrix product), "bij->bji" (a
+ * transpose) or "ii->" (a trace).
+ * @param operands One tensor per term of the equation.
+ * @throws ShapeError if the equation does not match the operands
  * @example
  * ```ts
  * const a = tensor([[1, 2], [3, 4]]);

@@ -1,4 +1,4 @@
-/** Factorizations, triangular solves and sorting. Matrices are the last two dimensions; the others are the batch. */
+/** Factorizations, triangular solves and sorting. The last two dims hold matrices; the others are batch dims. */
 import { Op } from "../../../assembly/opcodes.ts";
 import { kernels } from "../../runtime/engine.ts";
 import { ShapeError } from "../../runtime/errors.ts";
@@ -17,16 +17,16 @@ const mT = (x: Value): Value => transpose(x, -2, -1);
 const half = (x: Value): Value => mul(add(x, mT(x)), 0.5);
 const isSquare = ({ shape }: { shape: Shape }): boolean => shape.length >= 2 && shape.at(-1) === shape.at(-2);
 
-/** Sizes of a batch of n × n matrices. @throws ShapeError, DTypeError */
+/** @throws ShapeError, DTypeError unless x is a float32 batch of square matrices */
 function requireSquare(name: string, x: Value): void {
   requireType(name, x, "float32");
   if (!isSquare(x)) throw new ShapeError(`${name}: ${show(x.shape)} is not a square matrix, nor a batch of them.`);
 }
 
-/** The number of matrices. One thread computes each. */
+/** The number of matrices, each of which a single thread computes. */
 const matrices = ([a]: readonly Value[]): number => a!.size / Math.max(1, a!.shape.at(-1)! ** 2);
 
-/** @param workspaceOf returns the number of scratch bytes for n */
+/** @param workspaceOf returns the number of scratch bytes for matrices or rows of size n */
 function encodeAs(
   code: FactorCode,
   workspaceOf: (n: number) => number,
@@ -49,7 +49,8 @@ function encodeAs(
 }
 
 /**
- * L with L·Lᵀ = (A + Aᵀ)/2. dA = sym(L⁻ᵀ·Φ(Lᵀ·dL)·L⁻¹), Φ: the lower triangle, its diagonal halved (Murray 2016, eq. 10).
+ * The L such that L·Lᵀ = (A + Aᵀ)/2. dA = sym(L⁻ᵀ·Φ(Lᵀ·dL)·L⁻¹), where Φ takes the lower triangle and halves its
+ * diagonal (Murray 2016, eq. 10).
  */
 const choleskyDefinition: OpDefinition<null> = {
   code: Op.Cholesky,
@@ -77,7 +78,9 @@ export interface SolveAttributes {
   readonly unit: boolean;
 }
 
-/** X with op(A)·X = B, A triangular. dB = op(A)⁻ᵀ·dX, dA = −dB·Xᵀ (transposed with A), its triangle. */
+/**
+ * Solves op(A)·X = B for X, where A is triangular. dB = op(A)⁻ᵀ·dX; dA is the triangle of −dB·Xᵀ, transposed if A is.
+ */
 const triangularSolveDefinition: OpDefinition<SolveAttributes> = {
   code: Op.TriangularSolve,
   cost: 1,
@@ -120,8 +123,8 @@ const triangularSolveDefinition: OpDefinition<SolveAttributes> = {
 };
 
 /**
- * w, V with (A + Aᵀ)/2 = V·diag(w)·Vᵀ, w ascending. dA = sym(V·(diag(dw) + F∘(Vᵀ·dV))·Vᵀ), Fᵢⱼ = 1/(wⱼ − wᵢ) off the
- * diagonal (Giles 2008, §3.1).
+ * w and V such that (A + Aᵀ)/2 = V·diag(w)·Vᵀ, with w ascending. dA = sym(V·(diag(dw) + F∘(Vᵀ·dV))·Vᵀ), Fᵢⱼ = 1/(wⱼ −
+ * wᵢ) off the diagonal (Giles 2008, §3.1).
  */
 const eighDefinition: OpDefinition<null> = {
   code: Op.Eigh,
@@ -153,7 +156,7 @@ const eighDefinition: OpDefinition<null> = {
   },
 };
 
-/** The indices that sort each row. Equal elements keep their order; NaN comes last (first if descending). */
+/** The indices that sort each row. Equal elements keep their order. NaN comes last, or first in descending order. */
 const argSortDefinition: OpDefinition<{ descending: boolean }> = {
   code: Op.ArgSort,
   cost: 1,
@@ -168,8 +171,9 @@ const argSortDefinition: OpDefinition<{ descending: boolean }> = {
 };
 
 /**
- * The lower triangular L with L·Lᵀ = (a + aᵀ)/2, for symmetric positive definite matrices; NaN for others. dA =
- * sym(L⁻ᵀ·Φ(Lᵀ·dL)·L⁻¹) (Murray 2016, eq. 10).
+ * The Cholesky factor of symmetric positive definite matrices: the lower triangular L such that L·Lᵀ = (a + aᵀ)/2. NaN
+ * for other matrices. dA = sym(L⁻ᵀ·Φ(Lᵀ·dL)·L⁻¹), where Φ takes the lower triangle and halves its diagonal (Murray
+ * 2016, eq. 10).
  *
  * a: [..., n, n] → [..., n, n], float32.
  *
@@ -184,10 +188,10 @@ const argSortDefinition: OpDefinition<{ descending: boolean }> = {
 export const cholesky = (a: Value): Value => apply(choleskyDefinition, [float(a, "cholesky")], null);
 
 /**
- * Eigenvalues and eigenvectors of symmetric matrices: (a + aᵀ)/2 = V·diag(w)·Vᵀ. The gradient is that of Giles (2008,
+ * Eigenvalues and eigenvectors of symmetric matrices: (a + aᵀ)/2 = V·diag(w)·Vᵀ. The gradient follows Giles (2008,
  * §3.1); it is infinite where eigenvalues are equal.
  *
- * a: [..., n, n] → [w, V]: w: [..., n], ascending; V: [..., n, n], whose columns are the eigenvectors; float32.
+ * a: [..., n, n] → [w, V]: w is [..., n], ascending; V is [..., n, n], with the eigenvectors as columns; float32.
  *
  * @throws ShapeError if the matrices are not square
  * @example
@@ -209,13 +213,13 @@ export interface TriangularSolveOptions {
 }
 
 /**
- * The X with a·X = b, where a is triangular. dB = a⁻ᵀ·dX, dA = −dB·Xᵀ in its triangle.
+ * Solves a·X = b for X, where a is triangular. dB = a⁻ᵀ·dX; dA is the triangle of −dB·Xᵀ.
  *
  * a: [..., n, n], b: [..., n, columns] → [..., n, columns], float32. Leading dims broadcast.
  *
  * @param a The triangular matrices; only one triangle is read.
  * @param b The right-hand sides, as columns.
- * @throws ShapeError if the sizes do not fit
+ * @throws ShapeError if the sizes do not match
  * @example
  * ```ts
  * const a = tensor([[2, 0], [1, 4]]);
@@ -242,8 +246,9 @@ export interface SortOptions {
 }
 
 /**
- * The elements along `dim` in ascending order (or descending), and their indices. Equal elements keep their order; NaN
- * comes last (first if descending). The gradient goes back to the original position of each element.
+ * Sorts the elements along `dim` in ascending (or descending) order, and returns them and their indices. Equal elements
+ * keep their order. NaN comes last, or first in descending order. The gradient goes back to the original position of
+ * each element.
  *
  * x: any shape → [values, indices], both of the same shape: values of x's type, indices int32.
  *
@@ -294,8 +299,8 @@ export interface TopKOptions {
 }
 
 /**
- * The k largest elements along `dim` (or the smallest), in order, and their indices. The gradient goes back to the
- * original position of each element.
+ * The k largest (or smallest) elements along `dim`, sorted, and their indices. The gradient goes back to the original
+ * position of each element.
  *
  * x: any shape → [values, indices], with size k at `dim`: values of x's type, indices int32.
  *

@@ -1,4 +1,4 @@
-/** Matrix products: one op for all transpositions, batched with broadcasting, with bias and activation. */
+/** Matrix products: one op for all transpositions, with batches that broadcast, a bias and an activation. */
 import { Activation, Op } from "../../../assembly/opcodes.ts";
 import { kernels } from "../../runtime/engine.ts";
 import { Error, ShapeError } from "../../runtime/errors.ts";
@@ -51,7 +51,7 @@ export function sizes(
   };
 }
 
-/** compile's passes make products with a derivative, after all gradients have been recorded. */
+/** Only compile's passes create products that are fused with a derivative, after all gradients have been recorded. */
 function fusedOnly(): never {
   throw new Error("matmul: a product that was fused with a derivative has no gradient.");
 }
@@ -66,12 +66,12 @@ export const activationGrad: Record<Activation, (dy: Value, y: Value) => Value> 
   [Activation.SigmoidGrad]: fusedOnly,
 };
 
-/** Whether the third operand is y, where a derivative is evaluated, instead of a bias. */
+/** Whether the third operand is the y at which a derivative is evaluated, instead of a bias. */
 export const readsOutput = ({ activation }: MatmulAttributes): boolean => activation >= Activation.ReluGrad;
 
 /**
- * act(α·op(A)·op(B) + bias), or α·op(A)·op(B)·act′ at y in compiled functions. dA = dC·Bᵀ, dB = Aᵀ·dC (each by transposition
- * flags), dbias = Σ rows of dC.
+ * act(α·op(A)·op(B) + bias), or α·op(A)·op(B)·act′ at y in compiled functions. dA = dC·Bᵀ, dB = Aᵀ·dC (both use
+ * transposition flags), dbias = Σ rows of dC.
  */
 export const matmulDefinition: OpDefinition<MatmulAttributes> = {
   code: Op.Matmul,
@@ -143,7 +143,7 @@ export const matmulDefinition: OpDefinition<MatmulAttributes> = {
   },
 };
 
-/** A batch of products with the same right operand is one tall product. */
+/** Computes a batch of products with the same right operand as one tall product. */
 function tall(a: Value, b: Value, bias: Value | undefined, attributes: MatmulAttributes): Value {
   const inputs = (x: Value) => (bias ? [x, b, bias] : [x, b]);
   if (a.shape.length <= 2 || b.shape.length !== 2 || attributes.transA)
@@ -161,8 +161,8 @@ function operand(x: Operand): Value {
 /**
  * The matrix product a·b. dA = dC·Bᵀ, dB = Aᵀ·dC.
  *
- * a: [..., m, k], b: [..., k, n] → [..., m, n], float32. Leading dims broadcast. A vector counts as a row on the left
- * and as a column on the right, and the result drops that dim.
+ * a: [..., m, k], b: [..., k, n] → [..., m, n], float32. Leading dims broadcast. A vector is treated as a row on the
+ * left and as a column on the right, and the result drops that dim.
  *
  * @throws ShapeError if the inner sizes differ or an operand is a number
  * @example
@@ -215,8 +215,8 @@ export function dot(a: Operand, b: Operand): Value {
  * x: [..., in] of any type, w: [out, in], bias: [out] → [..., out], float32.
  *
  * @param w The weight, float32.
- * @param bias Added to each row, float32; null or none adds nothing.
- * @throws ShapeError if the sizes do not fit
+ * @param bias The bias to add to each row, float32. Omit it or pass null for no bias.
+ * @throws ShapeError if the sizes do not match
  * @throws DTypeError if w or bias is not float32
  * @example
  * ```ts
@@ -240,7 +240,7 @@ export function linear(x: Value, w: Value, bias?: Value | null): Value {
 }
 
 /**
- * The transpose of the last two dims.
+ * Transposes the last two dims.
  *
  * x: [..., m, n] → [..., n, m], with x's type.
  *

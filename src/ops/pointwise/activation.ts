@@ -1,4 +1,4 @@
-/** The activations of neural networks, and those of their derivatives that are faster as separate kernels. */
+/** The activations of neural networks, and the derivatives that are faster as kernels of their own. */
 
 import { Op } from "../../../assembly/opcodes.ts";
 import { RangeError } from "../../runtime/errors.ts";
@@ -10,7 +10,7 @@ import { le, lt } from "./comparison.ts";
 import { abs, maximum } from "./extremes.ts";
 import { derivative, unary } from "./pointwise.ts";
 
-/** 1 where a mask holds, else 0. */
+/** 1 where a mask is true, else 0. */
 const indicator = (mask: Value): Value => cast(mask, "float32");
 
 /**
@@ -102,7 +102,7 @@ export function softplus(x: Operand, beta = 1): Value {
 }
 
 /**
- * max(x, 0). Derivative 1 above 0, else 0.
+ * max(x, 0). Derivative 1 where x > 0, else 0.
  *
  * @example
  * ```ts
@@ -125,7 +125,7 @@ export const reluGrad = derivative({
   vjp: () => null,
 });
 /**
- * x above 0, else slope·x. Derivative 1 or slope.
+ * x where x > 0, else slope·x. Derivative 1 or slope.
  *
  * @param slope The slope for negative elements. Default 0.01.
  * @example
@@ -149,9 +149,9 @@ export const leakyReluGrad = derivative({
   vjp: () => null,
 });
 /**
- * x above 0, else α(eˣ − 1). Derivative 1, or αeˣ = y + α.
+ * x where x > 0, else α(eˣ − 1). Derivative 1, or αeˣ = y + α.
  *
- * @param alpha α ≥ 0: large negative elements approach −α. Default 1.
+ * @param alpha α ≥ 0. Results approach −α for large negative elements. Default 1.
  * @throws RangeError if alpha is negative
  * @example
  * ```ts
@@ -166,7 +166,7 @@ export const elu = unary({
   name: "elu",
   saves: "output",
   parameters: (alpha: number = 1) => {
-    // The derivative is computed from y, which has the sign of x only if α ≥ 0.
+    // The derivative is computed from y, which is negative where x is only if α ≥ 0.
     if (!(alpha >= 0)) throw new RangeError(`elu: alpha must be ≥ 0, got ${alpha}.`);
     return [alpha, 0];
   },
@@ -179,7 +179,7 @@ export const eluGrad = derivative({
   vjp: (d, { dy, x: y }) => product(d, dy, indicator(le(y, 0))),
 });
 /**
- * λx above 0, else λα(eˣ − 1) (Klambauer et al. 2017). Derivative λ, or y + λα.
+ * λx where x > 0, else λα(eˣ − 1) (Klambauer et al. 2017). Derivative λ, or y + λα.
  *
  * @example
  * ```ts
@@ -308,7 +308,7 @@ export const hardSwishGrad = derivative({
   vjp: (d, { dy, x }) => product(d, dy, indicator(lt(abs(x), 3)), 1 / 3),
 });
 /**
- * min(max(x, low), high). Derivative 1 inside, 0 outside and, unlike clamp's, at the bounds.
+ * min(max(x, low), high). Derivative 1 where low < x < high, else 0. Unlike clamp's, it is 0 at the bounds.
  *
  * @param low The lower bound. Default -1.
  * @param high The upper bound. Default 1.

@@ -122,7 +122,7 @@ export const div = binary({
   code: Op.Div,
   name: "div",
   saves: "both",
-  // (a/b)/b instead of (1/b)·(a/b), because 1/b overflows earlier.
+  // y/b is safer than (1/b)·y, because 1/b overflows earlier.
   vjp: (dy, { b, y, needs }) => [needs[0] ? div(dy, b) : null, needs[1] ? neg(mul(dy, div(y, b))) : null],
 });
 

@@ -1,11 +1,11 @@
-/** Runs several pointwise ops over the same elements as one instruction. Only the passes of compile make it. */
+/** Runs several pointwise ops over the same elements as one instruction. Only compile's passes create it. */
 import { Block, Op } from "../../../assembly/opcodes.ts";
 import { WordList } from "../../runtime/encoder.ts";
 import { encodeChain } from "../../runtime/instructions.ts";
 import type { AnyOp, OpDefinition } from "../definition/op.ts";
 import type { Value } from "../definition/value.ts";
 
-/** The number of scratch bytes for 32-bit elements. */
+/** The number of scratch bytes in a block of 32-bit elements. */
 const BLOCK_BYTES = 4 * Block.elements;
 
 /** One op of a chain. */
@@ -17,16 +17,16 @@ export interface ChainPart {
 }
 
 export interface ChainAttributes {
-  /** Elements. */
+  /** The number of elements. */
   readonly n: number;
   readonly parts: readonly ChainPart[];
-  /** The block of scratch memory for a value that only the chain reads; undefined for other values. */
+  /** The index of the scratch block for a value that only the chain reads; undefined for other values. */
   readonly blockOf: (value: Value) => number | undefined;
   /** The number of blocks of scratch memory in use. */
   readonly blocks: number;
 }
 
-/** Several pointwise ops in sequence, block by block. Only in compiled functions. */
+/** Several pointwise ops in sequence, block by block. Used only in compiled functions. */
 export const chainDefinition: OpDefinition<ChainAttributes> = {
   code: Op.Chain,
   name: "chain",
@@ -50,7 +50,7 @@ export const chainDefinition: OpDefinition<ChainAttributes> = {
   },
 };
 
-/** Whether an instruction of this op can be part of a chain, given what it reads and writes. */
+/** Whether an instruction of this op can be part of a chain, given the values that it reads and writes. */
 export function isChainable(op: AnyOp, inputs: readonly Value[], [out]: readonly Value[]): boolean {
   if (!op.chainable || !out?.size) return false;
   return inputs.every(

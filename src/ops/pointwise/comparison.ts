@@ -115,7 +115,7 @@ export const ge = (a: Operand, b: Operand): Value => le(b, a);
  */
 export const isNaN = (x: Operand): Value => ne(x, x);
 
-/** condition ? a : b. The gradient goes to the operand that was selected. */
+/** condition ? a : b. The gradient goes to the selected operand. */
 export const whereDefinition: OpDefinition<null> = {
   code: Op.Where,
   name: "where",
@@ -136,10 +136,10 @@ export const whereDefinition: OpDefinition<null> = {
 };
 
 /**
- * condition ? a : b, element by element. The gradient goes to the operand that was selected.
+ * condition ? a : b, element by element. The gradient goes to the selected operand.
  *
- * condition: bool; a, b: any shapes that broadcast with it → the broadcast shape. int32 if no operand is float32; two
- * numbers give float32 where float32 holds both; two masks give bool.
+ * condition: bool; a, b: any shapes that broadcast with it → the broadcast shape. int32 if neither a nor b is float32,
+ * but two numbers that float32 can represent give float32, and two masks give bool.
  *
  * @param condition A mask of type bool.
  * @param a Selected where the mask is true.
@@ -167,7 +167,7 @@ export function where(condition: Value, a: Operand, b: Operand): Value {
 }
 
 /**
- * This tensor where the condition is true, `other` elsewhere. The gradient goes to the tensor that was selected.
+ * This tensor where the condition is true, `other` elsewhere. The gradient goes to the selected tensor.
  *
  * condition: bool; the three shapes broadcast → the broadcast shape.
  *

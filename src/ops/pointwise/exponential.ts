@@ -9,7 +9,7 @@ import { logicalAnd } from "./logical.ts";
 import { binary, unary } from "./pointwise.ts";
 
 /**
- * √x, NaN below 0. Derivative 1/(2√x).
+ * √x, or NaN where x < 0. Derivative 1/(2√x).
  *
  * @example
  * ```ts
@@ -58,7 +58,7 @@ export const exp = unary({
   vjp: (dy, { y }) => [mul(dy, y)],
 });
 /**
- * eˣ − 1 (≤ 1.5 ulp, near 0 too). Derivative eˣ.
+ * eˣ − 1 (≤ 1.5 ulp, even near 0). Derivative eˣ.
  *
  * @example
  * ```ts
@@ -75,7 +75,7 @@ export const expm1 = unary({
   vjp: (dy, { y }) => [mul(dy, add(y, 1))],
 });
 /**
- * Natural logarithm (≤ 1 ulp), NaN below 0. Derivative 1/x.
+ * Natural logarithm (≤ 1 ulp), or NaN where x < 0. Derivative 1/x.
  *
  * @example
  * ```ts
@@ -92,7 +92,7 @@ export const log = unary({
   vjp: (dy, { x }) => [div(dy, x)],
 });
 /**
- * log(1 + x) (≤ 1.5 ulp, near 0 too). Derivative 1/(1 + x).
+ * log(1 + x) (≤ 1.5 ulp, even near 0). Derivative 1/(1 + x).
  *
  * @example
  * ```ts
@@ -109,8 +109,8 @@ export const log1p = unary({
   vjp: (dy, { x }) => [div(dy, add(x, 1))],
 });
 /**
- * aᵇ (≤ 0.6 ulp), float32; int32 modulo 2³² for int32 a and a whole number b ≥ 0. Derivatives b·aᵇ⁻¹ (0 where b = 0)
- * and aᵇ·log a (0 where a = 0 ≤ b).
+ * aᵇ (≤ 0.6 ulp), float32. If a is an int32 tensor and b a whole number ≥ 0, the result is int32, modulo 2³².
+ * Derivatives b·aᵇ⁻¹ (0 where b = 0) and aᵇ·log a (0 where a = 0 ≤ b).
  *
  * @example
  * ```ts

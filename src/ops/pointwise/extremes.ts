@@ -1,4 +1,4 @@
-/** The maximum and minimum of two operands, bounds, absolute values and signs. */
+/** The maximum and minimum of two operands, clamping, absolute values and signs. */
 
 import { Op } from "../../../assembly/opcodes.ts";
 import { TypeError } from "../../runtime/errors.ts";
@@ -26,7 +26,7 @@ export const abs = unary({
   vjp: (dy, { x }) => [mul(dy, sign(x))],
 });
 /**
- * −1, 0 or 1. Derivative 0.
+ * The sign of x: −1, 0 or 1. Derivative 0.
  *
  * @example
  * ```ts
@@ -43,11 +43,11 @@ export const sign = unary({
   vjp: () => [null],
 });
 /**
- * min(max(x, low), high); int32 stays int32 for whole bounds. Derivative 1 inside, bounds included; 0 outside.
+ * min(max(x, low), high). int32 stays int32 if the bounds are whole numbers. Derivative 1 where low ≤ x ≤ high, else 0.
  *
- * @param low The lower bound; null or none means no bound.
- * @param high The upper bound; null or none means no bound.
- * @throws TypeError if both bounds are missing
+ * @param low The lower bound. Omit it or pass null for no lower bound.
+ * @param high The upper bound. Omit it or pass null for no upper bound.
+ * @throws TypeError if neither bound is given
  * @example
  * ```ts
  * const x = tensor([-2, 0.5, 3]);
@@ -67,8 +67,8 @@ export const clamp = unary({
     return [low ?? -Infinity, high ?? Infinity];
   },
   integer(x, low, high) {
-    // A lower bound below int32 or an upper bound above it has no effect. One on the other side would be a result that
-    // int32 cannot represent.
+    // A lower bound below int32's range or an upper bound above it has no effect. A lower bound above the range, or an
+    // upper bound below it, would become a result that int32 cannot represent.
     const isLow = low === -Infinity || (Number.isInteger(low) && low <= MAX);
     const isHigh = high === Infinity || (Number.isInteger(high) && high >= MIN);
     if (!isLow || !isHigh) return null;
@@ -84,14 +84,15 @@ export const clampGrad = derivative({
   vjp: () => null,
 });
 /**
- * An operand's share of the gradient of a maximum or minimum: none if the other operand is selected, half in a tie,
- * otherwise (for NaN, too) all of it.
+ * An operand's share of the gradient of a maximum or minimum: 0 if the other operand is selected, ½ in a tie, otherwise
+ * (including NaN) 1.
  */
 function share(loses: Value, ties: Value): Value {
   return sub(sub(1, cast(loses, "float32")), mul(cast(ties, "float32"), 0.5));
 }
 /**
- * The larger of a and b, NaN if either is; a number below the range of int32 keeps int32. Ties share the gradient.
+ * The larger of a and b, or NaN if either is NaN. int32 stays int32 even if the other operand is a number below its
+ * range. Ties share the gradient.
  *
  * @example
  * ```ts
@@ -113,7 +114,8 @@ export const maximum = binary({
   ],
 });
 /**
- * The smaller of a and b, NaN if either is; a number above the range of int32 keeps int32. Ties share the gradient.
+ * The smaller of a and b, or NaN if either is NaN. int32 stays int32 even if the other operand is a number above its
+ * range. Ties share the gradient.
  *
  * @example
  * ```ts

@@ -15,6 +15,6 @@ const definition = {
   vjp: (dy) => [dy],
 } satisfies OpDefinition<FractionAttributes>;
 
-/** x, whose values must be in 0 … 1. @throws the error for the first value that is not */
+/** x, after checking that all values are in 0 … 1. @throws the error for the first value that is not */
 export const checkedFraction = (x: Value, error: RangeCheck["error"]): Value =>
   apply<FractionAttributes>(definition, [x], Object.assign([0, 1], { error }));

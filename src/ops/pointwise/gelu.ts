@@ -1,4 +1,4 @@
-/** The error function, and GELU in its exact form and as an approximation by tanh. */
+/** The error function, and GELU in its exact form and its tanh approximation. */
 
 import { Op } from "../../../assembly/opcodes.ts";
 import { requireChoice } from "../../runtime/names.ts";
@@ -46,7 +46,7 @@ export const geluGrad = derivative({
 });
 // gelu_tanh(x) = ½x(1 + tanh u), u = c(x + 0.044715x³), c = √(2/π).
 const C = Math.sqrt(2 / Math.PI);
-/** ½x(1 + tanh(√(2/π)(x + 0.044715x³))), the approximation of GELU by tanh. */
+/** ½x(1 + tanh(√(2/π)(x + 0.044715x³))), the tanh approximation of GELU. */
 export const geluTanhOp = unary({
   code: Op.GeluTanh,
   cost: 1,
@@ -69,13 +69,13 @@ export const geluTanhGrad = derivative({
   },
 });
 export interface GeluOptions {
-  /** "none" computes x·Φ(x); "tanh" computes its approximation. Default "none". */
+  /** "none" computes x·Φ(x); "tanh" computes the tanh approximation. Default "none". */
   readonly approximate?: "none" | "tanh";
 }
 
 /**
  * Gaussian error linear unit: x·Φ(x) (Hendrycks and Gimpel 2016), where Φ is the normal distribution function; or its
- * approximation by tanh, ½x(1 + tanh(√(2/π)(x + 0.044715x³))). Derivative Φ(x) + x·φ(x).
+ * tanh approximation, ½x(1 + tanh(√(2/π)(x + 0.044715x³))). Derivative Φ(x) + x·φ(x).
  *
  * x: any shape → the same shape, float32.
  *

@@ -1,4 +1,4 @@
-/** Logical ops of masks. */
+/** Logical ops on masks. */
 
 import type { Operand } from "../definition/op.ts";
 import type { Value } from "../definition/value.ts";
@@ -9,7 +9,7 @@ import { maximum } from "./extremes.ts";
 
 const truth = (x: Operand): Value => (typeof x === "object" && x.dtype === "bool" ? x : ne(x, 0));
 /**
- * a ∧ b: true where both are true. Numbers other than 0, and NaN, count as true. No gradient.
+ * a ∧ b: true where both are true. Nonzero numbers and NaN count as true. No gradient.
  *
  * a, b: any shapes that broadcast → the broadcast shape, bool.
  *
@@ -23,7 +23,7 @@ const truth = (x: Operand): Value => (typeof x === "object" && x.dtype === "bool
  */
 export const logicalAnd = (a: Operand, b: Operand): Value => cast(mul(truth(a), truth(b)), "bool");
 /**
- * a ∨ b: true where at least one is true. Numbers other than 0, and NaN, count as true. No gradient.
+ * a ∨ b: true where at least one is true. Nonzero numbers and NaN count as true. No gradient.
  *
  * a, b: any shapes that broadcast → the broadcast shape, bool.
  *
@@ -37,7 +37,7 @@ export const logicalAnd = (a: Operand, b: Operand): Value => cast(mul(truth(a), 
  */
 export const logicalOr = (a: Operand, b: Operand): Value => cast(maximum(truth(a), truth(b)), "bool");
 /**
- * a ⊕ b: true where exactly one is true. Numbers other than 0, and NaN, count as true. No gradient.
+ * a ⊕ b: true where exactly one is true. Nonzero numbers and NaN count as true. No gradient.
  *
  * a, b: any shapes that broadcast → the broadcast shape, bool.
  *

@@ -1,4 +1,4 @@
-/** The logistic loss of a logit and a probability, and its derivative. Losses use them; they are not public. */
+/** The logistic loss of a logit and a probability, and its derivative. Losses use them; neither is public. */
 import { Op } from "../../../assembly/opcodes.ts";
 import { sigmoid } from "./activation.ts";
 import { mul, neg } from "./arithmetic.ts";
@@ -16,7 +16,10 @@ export const logisticLoss = binary({
   ],
 });
 
-/** σ(x) − t, as 1 − t − σ(−x) above 0: exact where t is 0 or 1. Derivatives σ(x)·σ(−x), −1. */
+/**
+ * σ(x) − t, computed as 1 − t − σ(−x) where x > 0, so that no digits cancel where t is 0 or 1. Derivatives σ(x)·σ(−x),
+ * −1.
+ */
 export const logisticSlope = binary({
   code: Op.LogisticSlope,
   cost: 1,

@@ -1,4 +1,6 @@
-/** Creates the entries of pointwise ops: of one operand, of derivatives, and of two operands with broadcasting. */
+/**
+ * Creates the entries of pointwise ops: ops with one operand, derivatives, and ops with two operands that broadcast.
+ */
 import { Type } from "../../../assembly/opcodes.ts";
 import { ShapeError, TypeError } from "../../runtime/errors.ts";
 import {
@@ -27,12 +29,12 @@ import { cast } from "../shape/shape.ts";
 /** The two parameters of a pointwise kernel. */
 export type Parameters = readonly [p: number, q: number];
 
-/** A function and its entry. */
+/** A function together with its entry. */
 export type Defined<F, A = unknown> = F & {
   readonly definition: OpDefinition<A>;
 };
 
-/** A pointwise op of one operand without arguments. Entries that refer to each other need this type. */
+/** A pointwise op with one operand and no other arguments. Entries that refer to each other need this type. */
 export type UnaryOp = Defined<(x: Operand) => Value, Parameters>;
 
 const NONE: Parameters = [0, 0];
@@ -50,7 +52,7 @@ export function float(x: Operand, op = "op"): Value {
   return typeof x === "number" ? constant(x) : cast(x, "float32");
 }
 
-/** Converts integer types to int32, which represents them exactly, and everything else to float32. */
+/** Converts int32, bool and uint8 to int32, which represents them exactly, and numbers and float32 to float32. */
 export function exact(x: Operand, op = "op"): Value {
   requireOperand(op, x);
   return typeof x === "number" || x.dtype === "float32" ? float(x, op) : cast(x, "int32");
@@ -59,21 +61,24 @@ export function exact(x: Operand, op = "op"): Value {
 interface UnaryEntry<Arguments extends unknown[]> {
   code: UnaryCode;
   name: string;
-  /** Nanoseconds per element, as a literal. Default 0.2. The loop of kernels from 1 on is not unrolled. */
+  /**
+   * Nanoseconds per element, as a literal. Default 0.2. Kernels with a cost of 1 or more get a loop that is not
+   * unrolled.
+   */
   cost?: number;
   saves: "none" | "input" | "output";
   /** Converts the public arguments to the kernel's parameters. */
   parameters?: (...args: Arguments) => Parameters;
   /**
-   * The op for int32, whose result stays int32; null for parameters that require float32. Absent if results are not
+   * Computes the op for int32 without leaving int32; null if the parameters require float32. Absent if results are not
    * integers.
    */
   integer?: (x: Value, p: number, q: number) => Value | null;
-  /** The gradient in terms of ops; null if it is zero everywhere. */
+  /** The gradient, in terms of ops; null if it is zero everywhere. */
   vjp: (dy: Value, saved: { x: Value; y: Value; p: number; q: number }) => [Value | null];
 }
 
-/** A pointwise op of one operand. */
+/** Defines a pointwise op with one operand. */
 export function unary<Arguments extends unknown[] = []>(
   entry: UnaryEntry<Arguments>,
 ): Defined<(x: Operand, ...args: Arguments) => Value, Parameters> {
@@ -103,13 +108,19 @@ export function unary<Arguments extends unknown[] = []>(
 interface DerivativeEntry {
   code: DerivativeCode;
   name: string;
-  /** Nanoseconds per element, as a literal. Default 0.15. The loop of kernels from 1 on is not unrolled. */
+  /**
+   * Nanoseconds per element, as a literal. Default 0.15. Kernels with a cost of 1 or more get a loop that is not
+   * unrolled.
+   */
   cost?: number;
   /** The gradient with respect to the second operand, x or y, given the gradient d of the result; null if it is zero. */
   vjp: (d: Value, saved: { dy: Value; x: Value; p: number; q: number }) => Value | null;
 }
 
-/** A derivative kernel: (dy, x or y) → dx. It is linear in dy, so its gradient with respect to dy is the op itself. */
+/**
+ * Defines a derivative kernel: (dy, x or y) → dx. It is linear in dy, so its gradient with respect to dy is the op
+ * itself.
+ */
 export function derivative(
   entry: DerivativeEntry,
 ): Defined<(dy: Value, x: Value, p?: number, q?: number) => Value, Parameters> {
@@ -138,7 +149,7 @@ export function derivative(
   return Object.assign(call, { definition });
 }
 
-/** Rounds the first and the second operand. */
+/** How to round a number as the first or as the second operand. */
 interface Rounding {
   readonly first: (x: number) => number;
   readonly second: (x: number) => number;
@@ -147,24 +158,29 @@ interface Rounding {
 interface BinaryEntry {
   code: BinaryCode | CompareCode;
   name: string;
-  /** Nanoseconds per element, as a literal. Default 0.2. The loop of kernels from 1 on is not unrolled. */
+  /**
+   * Nanoseconds per element, as a literal. Default 0.2. Kernels with a cost of 1 or more get a loop that is not
+   * unrolled.
+   */
   cost?: number;
   /** `int`: int32 operands give int32. `bool`: the result is a mask; operands are float32 or int32. */
   type?: "float" | "int" | "bool";
   saves: "none" | "input" | "output" | "both";
-  /** The exact int32 result for an int32 tensor and a number that promotion would round; null if there is none. */
+  /**
+   * Computes the exact int32 result for an int32 tensor and a number that promotion would round; null if there is none.
+   */
   integer?: (x: Value, c: number) => Value | null;
-  /** Whether `integer` also applies if the number is the first operand. */
+  /** Whether `integer` also applies when the number is the first operand. */
   commutes?: boolean;
-  /** Gradients before they are summed back over broadcast dimensions (the driver does that). */
+  /** The gradients, before autograd sums them over broadcast dims. */
   vjp?: (dy: Value, saved: { a: Value; b: Value; y: Value; needs: readonly boolean[] }) => [Value | null, Value | null];
-  /** For comparisons of order: rounds a number that is compared with integers. */
+  /** For <, ≤, > and ≥: how to round a number that is compared with integers. */
   round?: Rounding;
 }
 
 /**
- * Converts operands to one element type: int32 if `keepInt` and none is float32, otherwise float32. Two numbers become
- * float32, unless both are int32 and float32 cannot represent one of them.
+ * Converts both operands to one element type: int32 if `keepInt` and neither is float32, otherwise float32. Two numbers
+ * become float32, unless `keepInt`, int32 can represent both, and float32 cannot represent one of them.
  */
 export function promote(op: string, a: Operand, b: Operand, keepInt: boolean): [Value, Value] {
   requireOperand(op, a);
@@ -178,9 +194,9 @@ export function promote(op: string, a: Operand, b: Operand, keepInt: boolean): [
 }
 
 /**
- * The operands of an exact comparison. int32 and float32 are compared without a conversion. A number that is compared
- * with int32, but is not one, becomes an integer on the same side of every int32 (`first` and `second` round it), ±∞ or
- * NaN, all of which compare like the number.
+ * The operands of an exact comparison. int32 and float32 tensors are compared without a conversion. A number that is
+ * compared with int32 tensors, but that int32 cannot represent, is replaced with an operand that compares the same with
+ * every int32: the integer that `first` or `second` rounds it to, ±∞, or NaN.
  */
 function comparable(op: string, a: Operand, b: Operand, round?: Rounding): [Value, Value] {
   requireOperand(op, a);
@@ -203,7 +219,7 @@ function comparable(op: string, a: Operand, b: Operand, round?: Rounding): [Valu
   return [beside(a, b, round?.first), beside(b, a, round?.second)];
 }
 
-/** A pointwise op of two operands, which broadcast as in NumPy. */
+/** Defines a pointwise op with two operands, which broadcast as in NumPy. */
 export function binary(entry: BinaryEntry): Defined<(a: Operand, b: Operand) => Value, null> {
   const { code, name, type = "float", saves } = entry;
   const definition: OpDefinition<null> = {
@@ -223,7 +239,7 @@ export function binary(entry: BinaryEntry): Defined<(a: Operand, b: Operand) => 
       const dims = sameShape(a!.shape, b!.shape)
         ? []
         : collapse(out!.shape, broadcastStrides(a!.shape, out!.shape), broadcastStrides(b!.shape, out!.shape));
-      // Operands with the same layout are one row. Without dimensions there is still one element.
+      // Operands with the same layout are one row. A tensor with shape [] still has one element.
       if (!dims.length) dims.push({ size: out!.size, first: 1, second: 1 });
       const mixed = a!.dtype === "int32" ? Type.IntFloat : Type.FloatInt;
       const type = a!.dtype === b!.dtype ? typeCode[a!.dtype] : mixed;

@@ -1,11 +1,11 @@
-/** Sines, cosines, tangents, and the angle of a point. */
+/** Sine, cosine and tangent, and the angle of a point. */
 
 import { Op } from "../../../assembly/opcodes.ts";
 import { add, div, mul, neg, square } from "./arithmetic.ts";
 import { binary, type UnaryOp, unary } from "./pointwise.ts";
 
 /**
- * sin x, radians (≤ 1.6 ulp for any finite x). Derivative cos x.
+ * sin x, with x in radians (≤ 1.6 ulp for any finite x). Derivative cos x.
  *
  * @example
  * ```ts
@@ -22,7 +22,7 @@ export const sin: UnaryOp = unary({
   vjp: (dy, { x }) => [mul(dy, cos(x))],
 });
 /**
- * cos x, radians (≤ 1.6 ulp for any finite x). Derivative −sin x.
+ * cos x, with x in radians (≤ 1.6 ulp for any finite x). Derivative −sin x.
  *
  * @example
  * ```ts
@@ -39,7 +39,7 @@ export const cos: UnaryOp = unary({
   vjp: (dy, { x }) => [neg(mul(dy, sin(x)))],
 });
 /**
- * tan x, radians (≤ 0.6 ulp for any finite x). Derivative 1 + tan² x.
+ * tan x, with x in radians (≤ 0.6 ulp for any finite x). Derivative 1 + tan² x.
  *
  * @example
  * ```ts

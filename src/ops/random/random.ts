@@ -1,4 +1,4 @@
-/** Random numbers from the one generator, which manualSeed seeds, and counters in memory. */
+/** Random numbers from the global generator, which manualSeed seeds, and counters in memory. */
 import { Op } from "../../../assembly/opcodes.ts";
 import { type Encoder, encodeAlone } from "../../runtime/encoder.ts";
 import { RangeError, requireRange } from "../../runtime/errors.ts";
@@ -29,8 +29,8 @@ const distribution =
     encodeDistribution(encoder, code, { out: places.out, n: places.n, state: places.state, p, q });
 
 /**
- * p·2⁶⁴ − 1 in two words: the value is drawn if 64 random bits do not exceed this number. For p = 0, the value itself is
- * 0.
+ * Passes p·2⁶⁴ − 1 in two words: the kernel draws the value if 64 random bits do not exceed this number. For p = 0, the
+ * value itself is 0.
  */
 const drawBernoulli: Draw = (encoder, places, p, value) => {
   const scaled = p * 2 ** 32;
@@ -50,7 +50,7 @@ const drawBernoulli: Draw = (encoder, places, p, value) => {
   });
 };
 
-/** The first number, and the number of possible results modulo 2³². */
+/** Passes the lowest result, and the number of possible results modulo 2³². */
 const drawInteger: Draw = (encoder, places, low, high) =>
   encodeRandomInteger(encoder, { out: places.out, n: places.n, state: places.state, low, range: high - low });
 
@@ -77,7 +77,7 @@ function random(
   };
 }
 
-/** Advances a counter, which has 64 bits if `wide`. */
+/** Advances a counter of 32 bits, or of 64 bits if `wide`. */
 const advanceBy = (encoder: Encoder, address: number, by: number, wide: boolean): void =>
   encodeAlone(encoder, () => encodeAdvance(encoder, { address, by, wide: Number(wide) }));
 
@@ -90,13 +90,13 @@ export const randomDefinitions = {
   bernoulli: random(Op.Bernoulli, "bernoulli", 6, drawBernoulli),
   /** Whole numbers p … q − 1, each equally likely. */
   integer: random(Op.RandomInteger, "randint", 6, drawInteger, "int32"),
-  /** The numbers 0 … n − 1 in random order. One thread draws them. */
+  /** The numbers 0 … n − 1 in random order. A single thread draws them. */
   permutation: random(Op.RandomPermutation, "randperm", 0, encodeRandomPermutation, "int32", 2),
 };
 
 const BELOW = 2 ** 31;
 
-/** Uniform in [low, high). @throws RangeError unless low ≤ high, both float32 */
+/** Uniform in [low, high). @throws RangeError unless low ≤ high and both are finite in float32 */
 export function rand(shape: Shape, low = 0, high = 1, name = "rand"): Value {
   requireShape(name, shape);
   requireRange(name, { low, high }, (v) => Number.isFinite(Math.fround(v)), "a finite float32");

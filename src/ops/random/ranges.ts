@@ -1,7 +1,7 @@
 /** The numbers of arange and linspace in float64, and the checks of their arguments. */
 import { RangeError, requireRange } from "../../runtime/errors.ts";
 
-/** More elements than this do not fit into linear memory. */
+/** More elements than this never fit into linear memory. */
 const TOO_MANY = 2 ** 32;
 
 function formula(op: string, n: number, value: (i: number) => number): Float64Array {
@@ -12,8 +12,9 @@ function formula(op: string, n: number, value: (i: number) => number): Float64Ar
 }
 
 /**
- * The numbers from, from + step, … below `to`, or above it for a negative step. There are ⌈(to − from)/step⌉ of them. A
- * quotient within rounding errors of an integer counts as that integer: from 1 to 1.3 by 0.1, there are three numbers.
+ * The numbers from, from + step, … that are below `to`, or above it for a negative step. There are ⌈(to − from)/step⌉
+ * of them. A quotient within rounding error of an integer counts as that integer: from 1 to 1.3 in steps of 0.1, there
+ * are three numbers.
  * @throws RangeError if the steps never reach `to`
  */
 export function rangeValues(op: string, from: number, to: number, step: number): Float64Array {

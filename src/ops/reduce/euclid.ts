@@ -1,6 +1,6 @@
 /**
- * Entries of the sum of squares and the Euclidean norm along the middle of [outer, n, inner]. reduce.ts has the
- * functions.
+ * Entries of the sum of squares and the Euclidean norm along the middle dim of [outer, n, inner]. statistics.ts has the
+ * public functions.
  */
 import { Op, Type } from "../../../assembly/opcodes.ts";
 import { encodeAlone } from "../../runtime/encoder.ts";
@@ -13,7 +13,7 @@ import { reshape } from "../shape/reshape.ts";
 import type { Middle } from "./fold.ts";
 
 export interface SquaresAttributes extends Middle {
-  /** The divisor of the sum of squares. */
+  /** The number that the sum of squares is divided by. */
   readonly divisor: number;
 }
 
@@ -21,8 +21,8 @@ export interface SquaresAttributes extends Middle {
 const [FEW, PIECE] = [64, 8192];
 
 /**
- * Runs `code` over pieces if threads can share them, with the divisor applied, then `finish` over the results of the
- * pieces.
+ * If threads can share pieces of n, runs `code`, which also divides, on each piece and then `finish` on the results.
+ * Otherwise runs `code` once.
  */
 const encodeFold: (code: ReduceCode, finish: ReduceCode) => OpDefinition<SquaresAttributes>["encode"] =
   (code, finish) =>
@@ -42,7 +42,7 @@ const encodeFold: (code: ReduceCode, finish: ReduceCode) => OpDefinition<Squares
 const seen = (x: Value, { outer, n, inner }: Middle): Value => reshape(x, [outer, n, inner]);
 const seenResult = (y: Value, { outer, inner }: Middle): Value => reshape(y, [outer, 1, inner]);
 
-/** √(Σ x² / d), with squares in float64, so that none overflows. dx = dy·x/(d·y), 0 where y = 0. */
+/** √(Σ x² / d), with squares in float64 so that none of them overflows. dx = dy·x/(d·y), 0 where y = 0. */
 export const normDefinition: OpDefinition<SquaresAttributes> = {
   code: Op.Norm,
   name: "norm",
@@ -53,14 +53,14 @@ export const normDefinition: OpDefinition<SquaresAttributes> = {
   vjp(dy, { inputs: [x], outputs: [y], attributes }) {
     const size = seenResult(y!, attributes);
     const isZero = eq(size, 0);
-    // x/y is at most √d, however large or small x and y are.
+    // |x/y| is at most √d, however large or small x and y are.
     const direction = div(seen(x!, attributes), where(isZero, 1, size));
     const d = seenResult(attributes.divisor === 1 ? dy : div(dy, attributes.divisor), attributes);
     return [reshape(mul(direction, where(isZero, 0, d)), x!.shape)];
   },
 };
 
-/** Σ x² / d, with squares in float64, so that no single one overflows or underflows. dx = dy·2x/d. */
+/** Σ x² / d, with squares in float64 so that none of them overflows or underflows. dx = dy·2x/d. */
 export const squaresDefinition: OpDefinition<SquaresAttributes> = {
   code: Op.Squares,
   name: "squares",

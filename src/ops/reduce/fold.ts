@@ -1,4 +1,4 @@
-/** Entries of the reductions of [outer, n, inner] along its middle, and of running sums. */
+/** Entries of the reductions along the middle dim of [outer, n, inner], and of running sums. */
 import { Op, Type } from "../../../assembly/opcodes.ts";
 import { encodeAlone } from "../../runtime/encoder.ts";
 import { encodeReduce, type ReduceCode } from "../../runtime/instructions.ts";
@@ -9,7 +9,7 @@ import { eq } from "../pointwise/comparison.ts";
 import { reshape } from "../shape/reshape.ts";
 import { broadcastTo, cast } from "../shape/shape.ts";
 
-/** The kernels see [outer, n, inner] and reduce the middle. */
+/** Kernels view their operand as [outer, n, inner] and reduce the middle dim. */
 export interface Middle {
   readonly outer: number;
   readonly n: number;
@@ -19,9 +19,9 @@ export interface Middle {
 }
 
 export interface FoldAttributes extends Middle {
-  /** The divisor of a float32 sum. */
+  /** The number that a float32 sum is divided by. */
   readonly divisor: number;
-  /** Cumsum: from the end. */
+  /** For cumsum: sum from the end. */
   readonly reverse: boolean;
 }
 
@@ -30,8 +30,8 @@ const PIECE = 4096;
 const FEW = 64;
 
 /**
- * The length of the pieces in which n is reduced, so that threads can share even a sum to one number; 0 if it is
- * reduced in one pass. It depends on the shape alone, so the bits do too.
+ * The length of the pieces that n is reduced in, so that threads can share even a sum to one number; 0 for a single
+ * pass. It depends only on the shape, so results have the same bits for any number of threads.
  */
 function pieceOf({ outer, n, inner }: Middle): number {
   const piece = Math.max(32, 2 ** Math.floor(Math.log2(PIECE / inner)));
@@ -42,7 +42,7 @@ function fold(
   code: ReduceCode,
   name: string,
   rest: Pick<OpDefinition<FoldAttributes>, "cost" | "vjp" | "saves" | "below" | "units"> & {
-    /** Whether n may be reduced in pieces, whose results are reduced again. */
+    /** Whether n may be reduced in pieces and the results of the pieces reduced again. */
     pieces?: boolean;
     dtype?: "int32";
   },
@@ -75,12 +75,12 @@ function fold(
   };
 }
 
-/** The gradient of a reduction with respect to its operand: dy repeated along the reduced dim. */
+/** The gradient of a sum with respect to its operand: dy repeated along the reduced dim. */
 function spread(dy: Value, { outer, n, inner }: Middle, shape: Shape): Value {
   return reshape(broadcastTo(reshape(dy, [outer, 1, inner]), [outer, n, inner]), shape);
 }
 
-/** Σ x, or Σ x / divisor for means. The gradient is repeated. */
+/** Σ x, or Σ x / divisor for means. The gradient is repeated along the reduced dim. */
 export const sumDefinition = fold(Op.Sum, "sum", {
   cost: 0.1,
   pieces: true,
@@ -89,7 +89,7 @@ export const sumDefinition = fold(Op.Sum, "sum", {
   ],
 });
 
-/** All elements that equal the extreme share the gradient evenly. */
+/** A maximum or minimum. All elements that equal it share the gradient evenly. */
 function extreme(code: ReduceCode, name: string): OpDefinition<FoldAttributes> {
   return fold(code, name, {
     cost: 0.5,
@@ -106,9 +106,9 @@ function extreme(code: ReduceCode, name: string): OpDefinition<FoldAttributes> {
     },
   });
 }
-/** The largest element, NaN if there is one. Ties share the gradient. */
+/** The largest element, or NaN if any element is NaN. Tied elements share the gradient. */
 export const maxDefinition = extreme(Op.Max, "max");
-/** The smallest element, NaN if there is one. Ties share the gradient. */
+/** The smallest element, or NaN if any element is NaN. Tied elements share the gradient. */
 export const minDefinition = extreme(Op.Min, "min");
 
 const withoutGradient = ({ vjp: _, ...rest }: OpDefinition<FoldAttributes>): OpDefinition<FoldAttributes> => ({
@@ -116,8 +116,8 @@ const withoutGradient = ({ vjp: _, ...rest }: OpDefinition<FoldAttributes>): OpD
   saves: "none",
 });
 /**
- * The largest and the smallest element, without a gradient. Results are shifted or scaled by them so that nothing
- * overflows.
+ * The largest and the smallest element, without a gradient. Functions shift or scale their operands by them to prevent
+ * overflow.
  */
 export const shiftDefinition = withoutGradient(maxDefinition);
 export const smallestDefinition = withoutGradient(minDefinition);
@@ -133,7 +133,7 @@ export const argMinDefinition = argExtreme(Op.ArgMin, "argMin");
 /** Running sums. The gradient is the running sum from the other end. */
 export const cumsumDefinition = fold(Op.Cumsum, "cumsum", {
   cost: 1,
-  // A running sum cannot be divided along n.
+  // Threads cannot divide a running sum along n.
   units: (_, __, { outer, inner }) => outer * Math.ceil(inner / 4),
   vjp: (dy, { attributes }) => [
     apply(cumsumDefinition, [dy], {

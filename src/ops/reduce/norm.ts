@@ -1,4 +1,4 @@
-/** Normalization along some dimensions: the op behind layer, RMS, batch, instance and group norm, and its gradient. */
+/** Normalization: the op behind layer, RMS, batch, instance and group norm, and its gradient. */
 import { Op } from "../../../assembly/opcodes.ts";
 import { RangeError, ShapeError } from "../../runtime/errors.ts";
 import { encodeNormalize, encodeNormalizeGrad } from "../../runtime/instructions.ts";
@@ -13,7 +13,10 @@ import { normDefinition } from "./euclid.ts";
 import { mean, sum } from "./reduce.ts";
 import { centre } from "./statistics.ts";
 
-/** x is [outer, n, inner], normalized along n. `center`: subtract the mean; RMS normalization does not. */
+/**
+ * x is viewed as [outer, n, inner] and normalized along n. `center`: whether to subtract the mean, as all but RMS
+ * normalization do.
+ */
 export interface NormAttributes {
   readonly outer: number;
   readonly n: number;
@@ -22,12 +25,13 @@ export interface NormAttributes {
   readonly center: boolean;
 }
 
-/** The means over n of x as [outer, n, inner]. */
+/** The means along n, where x is [outer, n, inner]. */
 const groupMean = (x: Value): Value => mean(x, 1, { keepdim: true });
 
 /**
- * x̂ and r as ops of x, for gradients of gradients. 1/r = √(σ² + ε) is the norm of x − μ and one more element, √(nε),
- * divided by √n: no square overflows or underflows, and gradients of any order exist where σ = 0.
+ * x̂ and r in terms of ops, for higher-order gradients. 1/r = √(σ² + ε) is computed as the norm of x − μ, extended with
+ * one element √(nε), divided by √n. That way, no square overflows or underflows, and gradients of any order exist where
+ * σ = 0.
  */
 function parts(x: Value, { outer, n, inner, eps, center }: NormAttributes): { hat: Value; rate: Value } {
   const centred = center ? centre(x, 1) : x;
@@ -37,8 +41,8 @@ function parts(x: Value, { outer, n, inner, eps, center }: NormAttributes): { ha
 }
 
 /**
- * x̂·w + b, x̂ = (x − μ)/√(σ² + ε) along n of [outer, n, inner] (RMS: μ = 0), and μ and σ². dx: normalizeGrad(dy·w), dw: Σ
- * dy·x̂, db: Σ dy.
+ * x̂·w + b with x̂ = (x − μ)/√(σ² + ε) along n of [outer, n, inner] (RMS: μ = 0); also returns μ and σ². dx:
+ * normalizeGrad(dy·w), dw: Σ dy·x̂, db: Σ dy.
  */
 export const normalizeDefinition: OpDefinition<NormAttributes> = {
   code: Op.Normalize,
@@ -71,7 +75,7 @@ export const normalizeDefinition: OpDefinition<NormAttributes> = {
   vjp(dy, { inputs: [x, weight, bias], attributes, needs }) {
     const { outer, n, inner } = attributes;
     const seen = (v: Value): Value => reshape(v, [outer, n, inner]);
-    // The weight is [n, 1] if rows are normalized, [inner] if columns are.
+    // The weight broadcasts as [n, 1] if rows are normalized, as [inner] if columns are.
     const affine = (v: Value): Value => (inner === 1 ? reshape(v, [n, 1]) : v);
     const rowwise = (v: Value): Value => (inner === 1 ? reshape(sum(v, 0), [n]) : sum(v, [0, 1]));
     const d = seen(dy);
@@ -86,7 +90,7 @@ export const normalizeDefinition: OpDefinition<NormAttributes> = {
   },
 };
 
-/** r·(dy − mean(dy) − x̂·mean(dy·x̂)), r = 1/√(σ² + ε) (RMS: without mean(dy)). */
+/** r·(dy − mean(dy) − x̂·mean(dy·x̂)), where r = 1/√(σ² + ε) (RMS: without mean(dy)). */
 export const normalizeGradDefinition: OpDefinition<NormAttributes> = {
   code: Op.NormalizeGrad,
   name: "normalizeGrad",
@@ -107,8 +111,8 @@ export const normalizeGradDefinition: OpDefinition<NormAttributes> = {
       eps,
     });
   },
-  // Linear in dy and its own adjoint. By x, with a = mean(dy·x̂), b = mean(g·x̂) and s = mean(g·dy) − mean(g)·mean(dy) − a·b:
-  // the same op on −r·(g·a + dy·b), for x̂'s part, and −s·r²·x̂ for r's.
+  // The op is linear in dy and self-adjoint. With respect to x, let a = mean(dy·x̂), b = mean(g·x̂) and s = mean(g·dy)
+  // − mean(g)·mean(dy) − a·b. x̂ contributes the same op applied to −r·(g·a + dy·b), and r contributes −s·r²·x̂.
   vjp(g, { inputs: [dy, x], attributes, needs }) {
     const byX = (): Value => {
       const { hat, rate } = parts(x!, attributes);
@@ -123,14 +127,14 @@ export const normalizeGradDefinition: OpDefinition<NormAttributes> = {
   },
 };
 
-/** @throws ShapeError unless weight and bias have this shape */
+/** @throws ShapeError unless each of `affine` has this shape or is missing */
 function requireAffine(name: string, shape: Shape, ...affine: (Value | null | undefined)[]): void {
   for (const v of affine)
     if (v && !sameShape(v.shape, shape))
       throw new ShapeError(`${name}: weight and bias must be ${show(shape)}, but one is ${show(v.shape)}.`);
 }
 
-/** The inputs of the op: x, and weight and bias if there are any. A bias without a weight gets an empty weight. */
+/** Runs the op on x, with weight and bias if there are any. A bias without a weight is added afterwards. */
 function normalized(
   x: Value,
   weight: Value | null | undefined,
@@ -170,14 +174,14 @@ function lastDims(name: string, x: Value, shape: number | Shape, eps: number, ce
 const flat = (v: Value | null | undefined): Value | undefined => (v ? reshape(v, [v.size]) : undefined);
 
 /**
- * Layer normalization over the last dims: (x − μ)/√(σ² + ε)·weight + bias (Ba et al. 2016).
+ * Layer normalization along the last dims: (x − μ)/√(σ² + ε)·weight + bias (Ba et al. 2016).
  *
  * x: [..., ...normalizedShape]; weight, bias: normalizedShape → x's shape, float32.
  *
  * @param normalizedShape The sizes of the last dims, which are normalized together.
- * @param weight The scale to apply after normalizing; null or none is 1.
- * @param bias The shift to add after that; null or none is 0.
- * @throws ShapeError if the sizes do not fit
+ * @param weight The scale to apply after normalizing. Omit it or pass null for no scaling.
+ * @param bias The shift to add after scaling. Omit it or pass null for no shift.
+ * @throws ShapeError if the sizes do not match
  * @throws RangeError if eps is negative
  * @example
  * ```ts
@@ -201,13 +205,13 @@ export function layerNorm(
 }
 
 /**
- * Root mean square normalization over the last dims: x/√(mean(x²) + ε)·weight (Zhang and Sennrich 2019).
+ * Root mean square normalization along the last dims: x/√(mean(x²) + ε)·weight (Zhang and Sennrich 2019).
  *
  * x: [..., ...normalizedShape]; weight: normalizedShape → x's shape, float32.
  *
  * @param normalizedShape The sizes of the last dims, which are normalized together.
- * @param weight The scale to apply after normalizing; null or none is 1.
- * @throws ShapeError if the sizes do not fit
+ * @param weight The scale to apply after normalizing. Omit it or pass null for no scaling.
+ * @throws ShapeError if the sizes do not match
  * @throws RangeError if eps is negative
  * @example
  * ```ts
@@ -228,7 +232,7 @@ export function rmsNorm(
   return normalized(v, flat(weight), undefined, attributes)[0]!;
 }
 
-/** The number of channels, which are the last dim, and of pixels in each. */
+/** The number of channels (the last dim), and the number of pixels in each. */
 function channelDims(name: string, x: Value, least: number): { channels: number; pixels: number } {
   if (x.shape.length < least)
     throw new ShapeError(`${name}: ${show(x.shape)} must have at least ${least} dimensions, the channels last.`);
@@ -240,12 +244,12 @@ function channelDims(name: string, x: Value, least: number): { channels: number;
  * Batch normalization with the batch's own statistics, as in training: (x − μ)/√(σ² + ε)·weight + bias (Ioffe and
  * Szegedy 2015).
  *
- * x: [batch, ..., channels]; weight, bias: [channels] → [y, statistics]: y has x's shape; statistics is [2,
- * channels], μ and the biased σ², through which no gradient flows. float32.
+ * x: [batch, ..., channels]; weight, bias: [channels] → [y, statistics]: y has x's shape; statistics is [2, channels],
+ * μ and the biased σ², and passes no gradient. float32.
  *
- * @param weight The scale to apply after normalizing; null or none is 1.
- * @param bias The shift to add after that; null or none is 0.
- * @throws ShapeError if the sizes do not fit
+ * @param weight The scale to apply after normalizing. Omit it or pass null for no scaling.
+ * @param bias The shift to add after scaling. Omit it or pass null for no shift.
+ * @throws ShapeError if the sizes do not match
  * @throws RangeError if eps is negative
  * @example
  * ```ts
@@ -265,7 +269,7 @@ export function batchNormTrain(
   requireEps("batchNorm", eps);
   const { channels, pixels } = channelDims("batchNorm", v, 2);
   requireAffine("batchNorm", [channels], weight, bias);
-  // One channel is a row.
+  // A single channel is normalized as one row.
   const attributes = { outer: 1, n: pixels, inner: channels, eps, center: true };
   if (channels !== 1) {
     const [y, stats] = normalized(v, weight, bias, attributes);
@@ -277,16 +281,16 @@ export function batchNormTrain(
 }
 
 /**
- * Batch normalization with given statistics, as in evaluation: (x − average)/√(variance + ε)·weight + bias (Ioffe and
- * Szegedy 2015).
+ * Batch normalization with precomputed statistics, as in evaluation: (x − average)/√(variance + ε)·weight + bias (Ioffe
+ * and Szegedy 2015).
  *
  * x: [batch, ..., channels]; average, variance, weight, bias: [channels] → x's shape, float32.
  *
  * @param average The mean of each channel.
  * @param variance The variance of each channel.
- * @param weight The scale to apply after normalizing; null or none is 1.
- * @param bias The shift to add after that; null or none is 0.
- * @throws ShapeError if the sizes do not fit
+ * @param weight The scale to apply after normalizing. Omit it or pass null for no scaling.
+ * @param bias The shift to add after scaling. Omit it or pass null for no shift.
+ * @throws ShapeError if the sizes do not match
  * @throws RangeError if eps is negative
  * @example
  * ```ts
@@ -308,22 +312,22 @@ export function batchNorm(
   const { channels } = channelDims("batchNorm", v, 2);
   requireAffine("batchNorm", [channels], average, variance, weight, bias);
   const rate = rsqrt(add(variance, eps));
-  // x·scale + shift would lose digits in channels whose mean is far from 0.
+  // Computing x·scale + shift would lose digits in channels with a mean far from 0.
   const y = mul(sub(v, average), weight ? mul(rate, weight) : rate);
   return bias ? add(y, bias) : y;
 }
 
 /**
- * Group normalization: normalizes each image over its pixels and the channels of a group (Wu and He 2018). With as many
- * groups as channels, it is instance normalization.
+ * Group normalization: in each image, normalizes the channels of a group together, over all pixels (Wu and He 2018).
+ * With as many groups as channels, it is instance normalization.
  *
  * x: [batch, ..., channels]; weight, bias: [channels] → x's shape, float32.
  *
  * @param groups The number of groups, a divisor of the number of channels.
- * @param weight The scale to apply after normalizing; null or none is 1.
- * @param bias The shift to add after that; null or none is 0.
- * @throws ShapeError if the sizes do not fit
- * @throws RangeError if groups does not divide the channels or eps is negative
+ * @param weight The scale to apply after normalizing. Omit it or pass null for no scaling.
+ * @param bias The shift to add after scaling. Omit it or pass null for no shift.
+ * @throws ShapeError if the sizes do not match
+ * @throws RangeError if groups does not divide the number of channels or eps is negative
  * @example
  * ```ts
  * const x = tensor([[1, 3, 10, 30]]);
@@ -354,7 +358,8 @@ export function groupNorm(
   if (own === 1 && channels > 1) {
     return normalized(v, weight, bias, { outer: batch, n: pixels, inner: channels, eps, center: true })[0]!;
   }
-  // A group's channels are adjacent in memory, its pixels are not. Permute them into rows, normalize, and permute back.
+  // A group's channels are adjacent in memory, but its pixels are not. Permute them into rows, normalize, and permute
+  // back.
   const together = permute(reshape(v, [batch, pixels, groups, own]), [0, 2, 1, 3]);
   const attributes = { outer: batch * groups, n: pixels * own, inner: 1, eps, center: true };
   const [y] = applyAll(normalizeDefinition, [reshape(together, [batch * groups, pixels * own])], attributes);

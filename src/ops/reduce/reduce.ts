@@ -1,4 +1,4 @@
-/** Reductions over any set of dimensions, and running sums. */
+/** Public reductions along any set of dims, and running sums. */
 
 import { ShapeError } from "../../runtime/errors.ts";
 import { apply, type OpDefinition, type Operand } from "../definition/op.ts";
@@ -26,14 +26,14 @@ export interface ReduceOptions {
   readonly keepdim?: boolean;
 }
 
-/** x's shape without the reduced dimensions, or with them as 1. */
+/** x's shape without the reduced dimensions, or with size 1 in their place if `keepdim` is true. */
 export function reducedShape(x: Value, reduced: readonly number[], keepdim: boolean): number[] {
   return keepdim
     ? x.shape.map((n, i) => (reduced.includes(i) ? 1 : n))
     : x.shape.filter((_, i) => !reduced.includes(i));
 }
 
-/** Runs a reduction over `dims`: directly if they are adjacent, otherwise after moving them to the end. */
+/** Runs a reduction along `dims`: directly if they are adjacent, otherwise after moving them to the end. */
 export function reduce(
   definition: Omit<OpDefinition<FoldAttributes>, "samples">,
   x: Value,
@@ -85,13 +85,13 @@ export function counted(name: string, x: Value, dims: Dims | undefined): number 
 }
 
 /**
- * Σ x over `dims`. Derivative 1.
+ * Σ x along `dims`. Derivative 1.
  *
- * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32, or int32 (modulo 2³²) for
- * int32, bool and uint8.
+ * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32, or int32
+ * (modulo 2³²) for int32, bool and uint8.
  *
- * @param dims One dim, several, or all by default. Negative dims count from the end.
- * @throws ShapeError if a dim does not exist or is named twice
+ * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
+ * @throws ShapeError if a dim does not exist or is listed twice
  * @example
  * ```ts
  * const x = tensor([[1, 2], [3, 4]]);
@@ -105,13 +105,13 @@ export function sum(x: Operand, dims?: Dims, { keepdim = false }: ReduceOptions 
 }
 
 /**
- * The arithmetic mean Σ x / n over `dims`. Derivative 1/n.
+ * The arithmetic mean Σ x / n along `dims`. Derivative 1/n.
  *
- * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32. Other types are converted
- * first, so int32 beyond 2²⁴ is rounded.
+ * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32. Other types are
+ * converted first, so int32 beyond 2²⁴ is rounded.
  *
- * @param dims One dim, several, or all by default. Negative dims count from the end.
- * @throws ShapeError if a dim does not exist or is named twice
+ * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
+ * @throws ShapeError if a dim does not exist or is listed twice
  * @example
  * ```ts
  * const x = tensor([[1, 2], [3, 4]]);
@@ -135,12 +135,13 @@ function extreme(
 }
 
 /**
- * The largest element over `dims`; NaN if there is one. Elements that tie share the gradient.
+ * The largest element along `dims`, or NaN if any of them is NaN. Tied elements share the gradient.
  *
- * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; x's type. argMax returns its index.
+ * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; x's type. argMax returns
+ * its index.
  *
- * @param dims One dim, several, or all by default. Negative dims count from the end.
- * @throws ShapeError if a dim does not exist, is named twice, or has no elements
+ * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
+ * @throws ShapeError if a dim does not exist, is listed twice, or has no elements
  * @example
  * ```ts
  * const x = tensor([[1, 5], [3, 4]]);
@@ -154,12 +155,13 @@ export function max(x: Operand, dims?: Dims, { keepdim = false }: ReduceOptions 
 }
 
 /**
- * The smallest element over `dims`; NaN if there is one. Elements that tie share the gradient.
+ * The smallest element along `dims`, or NaN if any of them is NaN. Tied elements share the gradient.
  *
- * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; x's type. argMin returns its index.
+ * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; x's type. argMin returns
+ * its index.
  *
- * @param dims One dim, several, or all by default. Negative dims count from the end.
- * @throws ShapeError if a dim does not exist, is named twice, or has no elements
+ * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
+ * @throws ShapeError if a dim does not exist, is listed twice, or has no elements
  * @example
  * ```ts
  * const x = tensor([[1, 5], [3, 4]]);
@@ -211,14 +213,14 @@ export function argMin(x: Operand, dim?: number, { keepdim = false }: ReduceOpti
 }
 
 /**
- * Π x over `dims`. It multiplies pairs until one element is left, so gradients of any order are exact even where
- * elements are 0.
+ * The product Π x along `dims`. It multiplies pairs until one element is left, so gradients of any order are exact even
+ * where elements are 0.
  *
- * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32, or int32 (modulo 2³²) for
- * int32, bool and uint8.
+ * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32, or int32
+ * (modulo 2³²) for int32, bool and uint8.
  *
- * @param dims One dim, several, or all by default. Negative dims count from the end.
- * @throws ShapeError if a dim does not exist or is named twice
+ * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
+ * @throws ShapeError if a dim does not exist or is listed twice
  * @example
  * ```ts
  * const x = tensor([[1, 2], [3, 4]]);
@@ -244,12 +246,12 @@ export function prod(x: Operand, dims?: Dims, { keepdim = false }: ReduceOptions
 }
 
 /**
- * True where at least one element over `dims` is not 0. No gradient.
+ * True where at least one element along `dims` is nonzero. No gradient.
  *
- * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; bool.
+ * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; bool.
  *
- * @param dims One dim, several, or all by default. Negative dims count from the end.
- * @throws ShapeError if a dim does not exist or is named twice
+ * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
+ * @throws ShapeError if a dim does not exist or is listed twice
  * @example
  * ```ts
  * const x = tensor([[0, 1], [0, 0]]);
@@ -262,12 +264,12 @@ export function any(x: Operand, dims?: Dims, { keepdim = false }: ReduceOptions 
 }
 
 /**
- * True where no element over `dims` is 0. No gradient.
+ * True where all elements along `dims` are nonzero. No gradient.
  *
- * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; bool.
+ * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; bool.
  *
- * @param dims One dim, several, or all by default. Negative dims count from the end.
- * @throws ShapeError if a dim does not exist or is named twice
+ * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
+ * @throws ShapeError if a dim does not exist or is listed twice
  * @example
  * ```ts
  * const x = tensor([[1, 1], [0, 1]]);
@@ -308,7 +310,7 @@ export function cumsum(x: Operand, dim: number): Value {
   });
 }
 
-/** Sums x back to `shape`, from which it was broadcast. */
+/** Sums x over broadcast dims, back to `shape`. */
 export function sumTo(x: Value, shape: Shape): Value {
   const offset = x.shape.length - shape.length;
   const dims = x.shape.map((_, i) => i).filter((i) => i < offset || (shape[i - offset] === 1 && x.shape[i] !== 1));

@@ -1,4 +1,4 @@
-/** Softmax and cross-entropy, over rows of the last dimension. */
+/** Softmax and cross-entropy of rows, along the last dim. */
 import { Op } from "../../../assembly/opcodes.ts";
 import { DTypeError, ShapeError } from "../../runtime/errors.ts";
 import {
@@ -26,7 +26,7 @@ import { sum } from "./reduce.ts";
 
 const lastDim = (x: { shape: Shape }): number => x.shape[x.shape.length - 1] ?? 1;
 
-/** The parts in which row ops differ. */
+/** What differs between row ops. */
 interface RowEntry<Code, Rule> {
   code: Code;
   name: string;
@@ -71,7 +71,7 @@ function rowGrad({
 }
 
 const rowSum = (x: Value): Value => sum(x, -1, { keepdim: true });
-/** x, with 0 in rows whose weights are all 0. These rows are ignored, whatever they contain. */
+/** x, with 0 in every row that has only zero weights: such rows are ignored, whatever they contain. */
 const counted = (weights: Value, x: Value): Value => where(eq(rowSum(abs(weights)), 0), 0, x);
 
 /** eˣ/Σeˣ along the last dim, without overflow. dx = y(dy − Σ dy·y). */
@@ -84,7 +84,7 @@ const softmaxDefinition = rowOp({
 const softmaxGradDefinition = rowGrad({
   code: Op.SoftmaxGrad,
   name: "softmaxGrad",
-  // With s = Σ dy·y: d/d dy is the op itself; d/dy = d·(dy − s) − dy·Σ d·y.
+  // The gradient with respect to dy is the op itself. With respect to y, it is d·(dy − s) − dy·Σ d·y, where s = Σ dy·y.
   vjp(d, dy, y) {
     const seen = counted(dy, y);
     return [
@@ -93,7 +93,7 @@ const softmaxGradDefinition = rowGrad({
     ];
   },
 });
-/** dx = y(dy − Σ dy·y) along the last dim, y = softmax(x). */
+/** dx = y(dy − Σ dy·y) along the last dim, where y = softmax(x). */
 export const softmaxGrad = (dy: Value, y: Value): Value => apply(softmaxGradDefinition, [dy, y], null);
 /** x − log Σeˣ along the last dim. dx = dy − eʸ·Σ dy. */
 const logSoftmaxDefinition = rowOp({
@@ -117,7 +117,8 @@ function along(definition: OpDefinition<null>, x: Operand, dim: number): Value {
 }
 
 /**
- * eˣᵢ / Σⱼ eˣʲ along `dim`, without overflow: positive, and adds up to 1. With y = softmax(x), dx = y(dy − Σ dy·y).
+ * eˣᵢ / Σⱼ eˣʲ along `dim`, computed without overflow. The results are positive and add up to 1. With y = softmax(x),
+ * dx = y(dy − Σ dy·y).
  *
  * x: any shape → the same shape, float32.
  *
@@ -157,7 +158,7 @@ export interface CrossEntropyAttributes {
   readonly ignoreIndex: number;
 }
 
-/** −log softmax(logits), or 0 where it is not finite and the target is 0, as in the loss. */
+/** −log softmax(logits), but 0 where that is not finite and the target is 0, as in the loss. */
 function costs(logits: Value, target: Value): Value {
   const logP = logSoftmax(logits);
   return neg(where(logicalAnd(eq(target, 0), ne(mul(logP, 0), 0)), 0, logP));
@@ -169,7 +170,7 @@ function crossEntropyOp(
   name: string,
   infer: (logits: Value, target: Value) => void,
   checks: OpDefinition<CrossEntropyAttributes>["checks"],
-  /** The target as probabilities, with zeros in ignored rows. */
+  /** Converts the target to probabilities, with zeros in ignored rows. */
   probabilities: (logits: Value, target: Value, attributes: CrossEntropyAttributes) => Value,
 ): {
   forward: OpDefinition<CrossEntropyAttributes>;
@@ -203,7 +204,7 @@ function crossEntropyOp(
     },
     vjp: (dy, { inputs: [logits, target], outputs: [, lse], attributes, needs }) => [
       needs[0] ? apply(grad, [dy, logits!, target!, lse!], attributes) : null,
-      // dL/dt = lse − logits, for probabilities.
+      // For probabilities t, dL/dt = lse − logits.
       needs[1] ? mul(costs(logits!, target!), unsqueeze(dy, -1)) : null,
     ],
   };
@@ -227,7 +228,8 @@ function crossEntropyOp(
       });
     },
     vjp(d, { inputs: [dy, logits, target], attributes, needs }) {
-      // out = dy·(s·m − t) with s = softmax(logits), m = Σ t. Rows without a target are ignored, whatever their logits are.
+      // out = dy·(s·m − t), where s = softmax(logits) and m = Σ t. Rows without a target are ignored, whatever their
+      // logits are.
       const t = probabilities(logits!, target!, attributes);
       const m = rowSum(t);
       const s = softmax(counted(t, logits!));
@@ -264,7 +266,7 @@ const hard = crossEntropyOp(
   },
 );
 /**
- * Σ target·(log Σ exp(logits) − logits) for each row, without the classes whose target is 0. dx = dy·(softmax·Σ target −
+ * Σ target·(log Σ exp(logits) − logits) for each row, skipping the classes with target 0. dx = dy·(softmax·Σ target −
  * target).
  */
 const soft = crossEntropyOp(

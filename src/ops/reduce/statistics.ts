@@ -17,13 +17,13 @@ import { shiftDefinition, smallestDefinition } from "./fold.ts";
 import { counted, type Dims, max, mean, min, type ReduceOptions, reduce, reducedShape, sum } from "./reduce.ts";
 
 /**
- * log Σ eˣ over `dims`, without overflow; −∞ over no elements. Its gradient is the softmax, and 0 where all elements
- * are −∞.
+ * log Σ eˣ along `dims`, computed without overflow; −∞ if there are no elements. Its gradient is the softmax, or 0
+ * where all elements are −∞.
  *
- * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32.
+ * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
  *
- * @param dims One dim, several, or all by default. Negative dims count from the end.
- * @throws ShapeError if a dim does not exist or is named twice
+ * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
+ * @throws ShapeError if a dim does not exist or is listed twice
  * @example
  * ```ts
  * const x = tensor([1000, 1000]);
@@ -35,21 +35,21 @@ export function logSumExp(x: Operand, dims?: Dims, { keepdim = false }: ReduceOp
   const v = float(x);
   if (!counted("logSumExp", v, dims)) return add(sum(v, dims, { keepdim }), -Infinity);
   const top = reduce(shiftDefinition, v, dims, true);
-  // An infinite maximum is not subtracted, because ∞ − ∞ is NaN.
+  // Don't subtract an infinite maximum, because ∞ − ∞ is NaN.
   const shift = where(ne(mul(top, 0), 0), 0, top);
   const total = sum(exp(sub(v, shift)), dims, { keepdim: true });
   const result = add(unlessZero(total, log, -Infinity), shift);
   return reshape(result, reducedShape(v, normalizeDims("logSumExp", dims, v.shape.length), keepdim));
 }
 
-/** f(x), but `atZero` where x = 0; gradients of any order are 0 there. For functions without a finite derivative at 0. */
+/** f(x), but `atZero` where x = 0, with gradients of 0 there. For functions without a finite derivative at 0. */
 function unlessZero(x: Value, f: (x: Value) => Value, atZero: number): Value {
   const zero = eq(x, 0);
   return where(zero, atZero, f(where(zero, 1, x)));
 }
 
 export interface VarianceOptions extends ReduceOptions {
-  /** The number to subtract from the count: 1 is Bessel's correction, 0 gives the population variance. Default 1. */
+  /** The number to subtract from n: 1 is Bessel's correction, and 0 gives the population variance. Default 1. */
   readonly correction?: number;
 }
 
@@ -59,7 +59,9 @@ export function centre(x: Value, dims: Dims | undefined): Value {
   return sub(near, mean(near, dims, { keepdim: true }));
 }
 
-/** x − mean for int32: once the upper halves are near 0, float32 can represent the rest of each element. */
+/**
+ * x − mean for int32. It centres the upper 16 bits first, because float32 can represent what remains of each element.
+ */
 function centreWhole(x: Value, dims: Dims | undefined): Value {
   const low = mod(x, 2 ** 16);
   const high = mul(float(sub(x, low)), 2 ** -16);
@@ -67,7 +69,7 @@ function centreWhole(x: Value, dims: Dims | undefined): Value {
   return centre(add(mul(near, 2 ** 16), float(low)), dims);
 }
 
-/** `definition` of x − mean over `dims`, with n − correction as its divisor. */
+/** Applies `definition` to x − mean along `dims`, with divisor n − correction. */
 function deviation(
   name: string,
   definition: typeof squaresDefinition,
@@ -83,13 +85,13 @@ function deviation(
 }
 
 /**
- * The variance over `dims`: Σ (x − mean)² / (n − correction), in two passes. It overflows or underflows only if its
- * result does.
+ * The variance along `dims`: Σ (x − mean)² / (n − correction), in two passes. It overflows or underflows only if the
+ * exact result does.
  *
- * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32.
+ * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
  *
- * @param dims One dim, several, or all by default. Negative dims count from the end.
- * @throws ShapeError if a dim does not exist or is named twice
+ * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
+ * @throws ShapeError if a dim does not exist or is listed twice
  * @example
  * ```ts
  * const x = tensor([1, 2, 3, 4]);
@@ -103,13 +105,13 @@ export function variance(x: Operand, dims?: Dims, { keepdim = false, correction 
 }
 
 /**
- * The standard deviation over `dims`: √(Σ (x − mean)² / (n − correction)), finite even if the variance overflows. The
+ * The standard deviation along `dims`: √(Σ (x − mean)² / (n − correction)), finite even if the variance overflows. The
  * gradient is 0 where the result is 0.
  *
- * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32.
+ * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
  *
- * @param dims One dim, several, or all by default. Negative dims count from the end.
- * @throws ShapeError if a dim does not exist or is named twice
+ * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
+ * @throws ShapeError if a dim does not exist or is listed twice
  * @example
  * ```ts
  * const x = tensor([1, 2, 3, 4]);
@@ -123,14 +125,14 @@ export function std(x: Operand, dims?: Dims, { keepdim = false, correction = 1 }
 }
 
 /**
- * The p-norm (Σ |x|ᵖ)^(1/p) over `dims`. It overflows or underflows only if its result does. Its gradient is 0 where
- * the norm is 0.
+ * The p-norm (Σ |x|ᵖ)^(1/p) along `dims`. It overflows or underflows only if the exact result does. Its gradient is 0
+ * where the norm is 0.
  *
- * x: any shape → x's shape without `dims`, or with them as 1 if `keepdim` is true; float32.
+ * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
  *
- * @param p The order: any number, ∞ or −∞; 0 counts the elements that are not 0. Default 2.
- * @param dims One dim, several, or all by default. Negative dims count from the end.
- * @throws ShapeError if a dim does not exist or is named twice, or if x is empty and p is ∞ or negative
+ * @param p The order: any number, ∞ or −∞; 0 counts the nonzero elements. Default 2.
+ * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
+ * @throws ShapeError if a dim does not exist or is listed twice, or if x is empty and p is ∞ or negative
  * @example
  * ```ts
  * const x = tensor([3, -4]);
@@ -155,8 +157,8 @@ export function norm(x: Operand, p = 2, dims?: Dims, { keepdim = false }: Reduce
   // ‖x‖ = s·‖x/s‖, where s is the largest element, or the smallest for p < 0: powers of x/s are at most 1.
   const most = reduce(p > 0 ? shiftDefinition : smallestDefinition, abs(v), dims, true);
   const scale = where(logicalAnd(gt(most, 0), lt(most, Infinity)), most, 1);
-  // |x|ᵖ has no derivative at 0 for p < 1, nor does the root of a sum that is 0. The gradient of elements that are 0 is
-  // 0, as in PyTorch.
+  // For p < 1, |x|ᵖ has no derivative at 0, and neither does the root of a sum that is 0. Elements that are 0 get a
+  // gradient of 0, as in PyTorch.
   const zero = eq(v, 0);
   const powers = pow(abs(div(where(zero, 1, v), scale)), p);
   const total = sum(p > 0 ? where(zero, 0, powers) : where(zero, Infinity, powers), dims, { keepdim: true });

@@ -1,4 +1,7 @@
-/** Scaled dot-product attention and its gradient, one op each. The heads dim may come before or after the steps dim. */
+/**
+ * Scaled dot-product attention and its gradient, each a single op. The heads dim may come before or after the steps
+ * dim.
+ */
 import { Op } from "../../../assembly/opcodes.ts";
 import { DTypeError, RangeError, ShapeError } from "../../runtime/errors.ts";
 import { apply, applyAll, type OpDefinition } from "../definition/op.ts";
@@ -16,8 +19,8 @@ import { causalMask } from "../shape/triangle.ts";
 import { type AttentionAttributes, encodeDirection, infer, type Layout, places, sizes } from "./heads.ts";
 
 /**
- * The weights in terms of ops, for gradients of gradients, gradients of masks, and dropout, which the kernels do not
- * compute. q, k: [b, h, t, d].
+ * The attention weights in terms of ops, for what the kernels do not compute: higher-order gradients, gradients of
+ * masks, and dropout. q, k: [b, h, t, d].
  */
 export function attentionWeights(
   q: Value,
@@ -30,7 +33,7 @@ export function attentionWeights(
   let masked = mask ? add(scores, mask) : scores;
   if (causal !== null) masked = add(masked, causalMask(queries, keys, causal));
   if (!mask && (causal === null || causal >= 0)) return softmax(masked);
-  // The weights of a query that may attend to nothing are 0, not 0/0.
+  // A query that may not attend to any key gets weights of 0, not 0/0.
   const nothing = eq(max(masked, -1, { keepdim: true }), Number.NEGATIVE_INFINITY);
   return where(nothing, 0, softmax(where(nothing, 0, masked)));
 }
@@ -85,7 +88,7 @@ export const attentionDefinition: OpDefinition<AttentionAttributes> = {
   },
 };
 
-/** dV = Pᵀ·dy, dP = dy·Vᵀ, dS = scale·P∘(dP − Σ dP∘P), dQ = dS·K, dK = dSᵀ·Q, where P is recomputed. */
+/** dV = Pᵀ·dy, dP = dy·Vᵀ, dS = scale·P∘(dP − Σ dP∘P), dQ = dS·K, dK = dSᵀ·Q. P is recomputed. */
 const attentionGradDefinition: OpDefinition<AttentionAttributes> = {
   code: Op.AttentionGrad,
   cost: 0.03,
@@ -108,13 +111,13 @@ const attentionGradDefinition: OpDefinition<AttentionAttributes> = {
 
 export interface AttentionOptions {
   /**
-   * A bool mask that is true where a query may attend to a key, or float32 numbers to add to the scores. Broadcasts to
+   * A bool mask that is true where a query may attend to a key, or a float32 tensor to add to the scores. Broadcasts to
    * [..., queries, keys].
    */
   readonly mask?: Value;
   /** Let each query attend only to keys up to its own position. Default false. */
   readonly isCausal?: boolean;
-  /** The fraction of the weights to drop; the others are scaled up. Default 0. */
+  /** The probability of dropping each weight; the remaining weights are scaled up. Default 0. */
   readonly dropout?: number;
   /** The factor that scales the scores. Default 1/√width. */
   readonly scale?: number;
@@ -127,7 +130,7 @@ export function additiveMask(mask: Value): Value {
   throw new DTypeError(`attention: the mask must be bool or float32, got ${mask.dtype}. Convert it with .to("bool").`);
 }
 
-/** Attention of heads in the given layout: the op, or the ops that it is composed of if there is dropout. */
+/** Attention of heads in the given layout. Runs the op or, if there is dropout, the ops that it is composed of. */
 export function attend(
   q: Value,
   k: Value,
@@ -149,14 +152,14 @@ export function attend(
 
 /**
  * Attention: softmax(scale·q·kᵀ + mask)·v (Vaswani et al. 2017, eq. 1). It computes the weights of one block of queries
- * at a time and never stores all of them. A query that may attend to nothing gets 0.
+ * at a time and never stores all of them. A query that may not attend to any key gets 0.
  *
  * q: [..., queries, width], k: [..., keys, width], v: [..., keys, valueWidth] → [..., queries, valueWidth], float32.
  *
  * @param q The queries.
  * @param k The keys.
  * @param v The values.
- * @throws ShapeError if the sizes do not fit
+ * @throws ShapeError if the sizes do not match
  * @throws DTypeError if the mask is neither bool nor float32
  * @throws RangeError if dropout is outside 0 … 1
  * @example
@@ -179,7 +182,7 @@ export function scaledDotProductAttention(
       `${name}: query ${show(q.shape)}, key ${show(k.shape)} and value ${show(v.shape)} must have the same number of dimensions, two or more.`,
     );
   if (!(dropout >= 0 && dropout <= 1)) throw new RangeError(`${name}: dropout must be in 0 … 1, got ${dropout}.`);
-  // Reshapes the leading dims to one batch and one head, unless they are those already.
+  // Reshapes the leading dims to one batch dim and one heads dim.
   const heads = rank > 2 ? q.shape[rank - 3]! : 1;
   const batch = sizeOf(q.shape.slice(0, Math.max(0, rank - 3)));
   const inner = (x: Value): Value => reshape(x, [batch, heads, ...x.shape.slice(-2)]);
@@ -196,7 +199,7 @@ export function scaledDotProductAttention(
     const additive = additiveMask(mask);
     const ones = Array<number>(rank).fill(1);
     const shape = [...ones.slice(mask.shape.length), ...mask.shape];
-    // Dims that are merged must not be broadcast.
+    // Dims that are merged into the batch dim must have their full size or all be 1.
     const whole = shape.slice(0, Math.max(0, rank - 3)).every((n) => n === 1)
       ? shape
       : scores.slice(0, -3).concat(shape.slice(-3));

@@ -6,13 +6,13 @@ import { relu, sigmoid, tanh } from "../pointwise/activation.ts";
 import { add, mul, sub } from "../pointwise/arithmetic.ts";
 import { split } from "../shape/shape.ts";
 
-/** A kind of cell. x is the input's contribution to each gate, and g is the state's. */
+/** A kind of cell. x is the input's contribution to each gate, and g is the state's contribution. */
 export interface Cell {
   readonly code: RecurrentCode;
   readonly gradCode: RecurrentGradCode;
   readonly name: string;
   readonly gates: number;
-  /** The rows of `hidden` numbers that the gradient needs for each step. */
+  /** The number of rows, of `hidden` numbers each, that the gradient needs for each step. */
   readonly saved: number;
   readonly hasCellState: boolean;
   /** Whether the gradients of g and x differ. */
@@ -25,12 +25,12 @@ const gatesOf = (z: Value, count: number): Value[] => split(z, z.shape[1]! / cou
 
 export const cells: Readonly<Record<"rnn" | "lstm" | "gru", Cell>> = {
   /**
-   * h = tanh(x + W·h + b), or relu (Elman 1990). Returns h of every step. dx, dh₀: rnnGrad; dW: Σ dzᵀ·h of the step
-   * before.
+   * h = tanh(x + W·h + b), or relu (Elman 1990). Returns the h of every step. dx, dh₀: rnnGrad; dW: Σ dzᵀ·h, with h
+   * from the previous step.
    */
   rnn: {
     code: Op.Rnn,
-    /** The gradients of rnn with respect to the inputs' contribution and h₀, back through time. */
+    /** The gradients of rnn with respect to the inputs' contribution and h₀, by backpropagation through time. */
     gradCode: Op.RnnGrad,
     name: "rnn",
     gates: 1,
@@ -41,11 +41,11 @@ export const cells: Readonly<Record<"rnn" | "lstm" | "gru", Cell>> = {
   },
   /**
    * i, f, o = σ(x + W·h + b), g = tanh(…), c = f·c + i·g, h = o·tanh c (Hochreiter and Schmidhuber 1997, Gers et al.
-   * 2000). Returns h and c of every step, and the gates. dx, dh₀: lstmGrad; dW: Σ dzᵀ·h of the step before.
+   * 2000). Returns the h, c and gates of every step. dx, dh₀: lstmGrad; dW: Σ dzᵀ·h, with h from the previous step.
    */
   lstm: {
     code: Op.Lstm,
-    /** The gradients of lstm with respect to the inputs' contribution, h₀ and c₀, back through time. */
+    /** The gradients of lstm with respect to the inputs' contribution, h₀ and c₀, by backpropagation through time. */
     gradCode: Op.LstmGrad,
     name: "lstm",
     gates: 4,
@@ -59,12 +59,12 @@ export const cells: Readonly<Record<"rnn" | "lstm" | "gru", Cell>> = {
     },
   },
   /**
-   * r, z = σ(x + W·h + b), n = tanh(x + r·(W·h + b)), h = n + z·(h − n) (Cho et al. 2014, the reset after the product).
-   * Returns h of every step, and the gates. dx, dh₀: gruGrad; dW: Σ dzᵀ·h of the step before.
+   * r, z = σ(x + W·h + b), n = tanh(x + r·(W·h + b)), h = n + z·(h − n) (Cho et al. 2014, with the reset after the
+   * product). Returns the h and gates of every step. dx, dh₀: gruGrad; dW: Σ dzᵀ·h, with h from the previous step.
    */
   gru: {
     code: Op.Gru,
-    /** The gradients of gru with respect to the inputs' contribution and h₀, back through time. */
+    /** The gradients of gru with respect to the inputs' contribution and h₀, by backpropagation through time. */
     gradCode: Op.GruGrad,
     name: "gru",
     gates: 3,

@@ -1,17 +1,17 @@
-/** The memory layout of attention heads: sizes, shapes and strides, and the instruction that contains them. */
+/** The memory layout of attention heads: sizes, shapes, strides, and the instruction that takes them. */
 import type { Encoder } from "../../runtime/encoder.ts";
 import { kernels } from "../../runtime/engine.ts";
 import { DTypeError, ShapeError } from "../../runtime/errors.ts";
 import { type AttentionCode, encodeAttention } from "../../runtime/instructions.ts";
 import { contiguousStrides, type Shape, sameShape, show, type Value } from "../definition/value.ts";
 
-/** The order of the dims of q, k, v and the result; d is the width of a head. */
+/** The order of dims in q, k, v and the result: b is the batch, h the heads, t the steps, and d the width of a head. */
 export type Layout = "bhtd" | "bthd" | "tbhd";
 
 export interface AttentionAttributes {
   readonly layout: Layout;
   readonly scale: number;
-  /** Query i attends to keys up to i + offset, or to all keys if null. */
+  /** Query i attends to keys 0 … i + causal. If null, it attends to all keys. */
   readonly causal: number | null;
   /** Whether there is a mask to add, [batch or 1, heads or 1, queries or 1, keys]. */
   readonly masked: boolean;
@@ -19,7 +19,7 @@ export interface AttentionAttributes {
 
 export const places = (layout: Layout): number[] => [..."bhtd"].map((dim) => layout.indexOf(dim));
 
-/** Sizes by meaning. */
+/** The sizes, by name. */
 export function sizes(q: { shape: Shape }, v: { shape: Shape }, { layout }: AttentionAttributes) {
   const [b, h, t, d] = places(layout) as [number, number, number, number];
   const size = (x: { shape: Shape }, i: number): number => x.shape[i]!;

@@ -1,7 +1,7 @@
 /**
- * Recurrent layers. One op runs one layer in one direction over a whole sequence; another op is its gradient, back
- * through time. The contribution of the inputs is computed beforehand, in one product for all steps. The formulas of
- * the cells are in cells.ts.
+ * Recurrent layers. One op runs one layer in one direction over a whole sequence; another op computes its gradient, by
+ * backpropagation through time. The inputs' contribution is computed beforehand, in one product for all steps. The
+ * formulas of the cells are in cells.ts.
  */
 import { kernels } from "../../runtime/engine.ts";
 import { RangeError, ShapeError } from "../../runtime/errors.ts";
@@ -20,9 +20,9 @@ export interface RecurrentAttributes {
   readonly batchFirst: boolean;
   /** Whether to run from the last step to the first. */
   readonly reverse: boolean;
-  /** Whether there is an initial state; otherwise it is 0. */
+  /** Whether there is an initial state as an input; otherwise it is 0. */
   readonly initial: boolean;
-  /** Whether the state's product has a bias. */
+  /** Whether a bias is added to the state's product. */
   readonly bias: boolean;
   /** Whether the sequences have different lengths. */
   readonly masked: boolean;
@@ -31,7 +31,7 @@ export interface RecurrentAttributes {
 }
 
 export interface GradAttributes extends RecurrentAttributes {
-  /** Whether the cell states of an LSTM have a gradient. */
+  /** Whether there is a gradient for the cell states of an LSTM. */
   readonly cellGradient: boolean;
 }
 
@@ -39,7 +39,7 @@ export interface GradAttributes extends RecurrentAttributes {
 export const stepsOf = (count: number, reverse: boolean): number[] =>
   Array.from({ length: count }, (_, s) => (reverse ? count - 1 - s : s));
 
-/** The inputs of the forward op by name. Absent ones leave no gap in the list. */
+/** The inputs of the forward op, by name. The list has no entries for inputs that are absent. */
 export function namedInputs<V>(cell: Cell, inputs: readonly V[], { initial, bias, masked }: RecurrentAttributes) {
   const rest = [...inputs];
   const take = (there = true): V | undefined => (there ? rest.shift() : undefined);
@@ -53,7 +53,7 @@ export function namedInputs<V>(cell: Cell, inputs: readonly V[], { initial, bias
   };
 }
 
-/** The inputs of the gradient op by name. */
+/** The inputs of the gradient op, by name. */
 export function namedGradInputs<V>(
   cell: Cell,
   inputs: readonly V[],
@@ -74,7 +74,7 @@ export function namedGradInputs<V>(
   };
 }
 
-/** The sizes, and the distances from a row to the rows of the next step and of the next sequence. */
+/** The sizes, and the distances in rows from one step to the next and from one sequence to the next. */
 export function geometry(y: { shape: Shape }, hidden: number, batchFirst: boolean) {
   const [outer, inner] = y.shape as [number, number];
   return batchFirst
@@ -82,7 +82,7 @@ export function geometry(y: { shape: Shape }, hidden: number, batchFirst: boolea
     : { batch: inner, steps: outer, hidden, stepRows: inner, batchRows: 1 };
 }
 
-/** The operands that describe how both ops walk over steps and sequences. */
+/** The operands that tell both ops how to iterate over steps and sequences. */
 const walkOf = (sizes: ReturnType<typeof geometry>, { reverse, rectify }: RecurrentAttributes) => ({
   ...sizes,
   reverse: Number(reverse),
@@ -98,7 +98,7 @@ function statesBefore(y: Value, h0: Value | undefined, { batchFirst, reverse }: 
   return concat(reverse ? [rest, start] : [start, rest], dim);
 }
 
-/** The pair of ops of one kind of cell. */
+/** The forward op of one kind of cell, and its gradient. */
 function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; grad: AnyOp } {
   const { gates, saved, hasCellState, name } = cell;
 

@@ -1,4 +1,4 @@
-/** Recurrent layers as functions of a sequence: one layer, one direction. nn's layers stack them. */
+/** Recurrent layers as functions of a sequence, each one layer in one direction. The layers in nn stack them. */
 import { ShapeError, TypeError } from "../../runtime/errors.ts";
 import { applyAll } from "../definition/op.ts";
 import { requireType, show, type Value } from "../definition/value.ts";
@@ -11,13 +11,16 @@ import { cast, narrow } from "../shape/shape.ts";
 import { counting } from "../shape/triangle.ts";
 import { recurrences } from "./recurrent.ts";
 
-/** How a sequence is walked. */
+/** How to run over a sequence. */
 export interface SequenceOptions {
   /** Use [batch, steps, …] instead of [steps, batch, …] for x and the result. Default false. */
   readonly batchFirst?: boolean;
   /** Run from the last step to the first. Default false. */
   readonly reverse?: boolean;
-  /** The number of steps of each sequence, int32 [batch]. After its last step, results are 0 and the state stays the same. */
+  /**
+   * The number of steps in each sequence, int32 [batch]. After a sequence's last step, results are 0 and the state no
+   * longer changes.
+   */
   readonly lengths?: Value | undefined;
 }
 
@@ -35,9 +38,9 @@ export interface RecurrentWeights {
   readonly weightIh: Value;
   /** The weight of the state, [gates·hidden, hidden]. */
   readonly weightHh: Value;
-  /** The bias of the input's product, [gates·hidden]; null or none adds nothing. */
+  /** The bias of the input's product, [gates·hidden]. Omit it or pass null for no bias. */
   readonly biasIh?: Value | null;
-  /** The bias of the state's product, [gates·hidden]; null or none adds nothing. */
+  /** The bias of the state's product, [gates·hidden]. Omit it or pass null for no bias. */
   readonly biasHh?: Value | null;
 }
 
@@ -71,7 +74,8 @@ function run(
   if (lengths) requireType(kind, lengths, "int32", "list of lengths");
   const dim = batchFirst ? 1 : 0;
   const steps = v.shape[dim]!;
-  // If the state's bias is only added, add it to the input's bias, so that one product applies both.
+  // Except in a GRU, which multiplies by the reset gate in between, both biases are only added. Add them up, so that
+  // one product applies both.
   const joined = kind !== "gru" && biasIh && biasHh;
   const active = lengths && activeSteps(lengths, steps, batchFirst);
   // Elements after the end of a sequence, even NaN, must not affect results or gradients.
@@ -94,12 +98,12 @@ function run(
 /**
  * A recurrent layer over a sequence: h = tanh(W·x + U·h + b) at each step, or relu (Elman 1990).
  *
- * x: [steps, batch, in], h0: [batch, hidden] → [output, h]: output has the states of all steps, [steps, batch,
- * hidden]; h is the last one, [batch, hidden]. float32.
+ * x: [steps, batch, in], h0: [batch, hidden] → [output, h]: output holds the states of all steps, [steps, batch,
+ * hidden]; h is the last state, [batch, hidden]. float32.
  *
- * @param h0 The first state, [batch, hidden]; null for zeros.
+ * @param h0 The initial state, [batch, hidden], or null for zeros.
  * @param weights The parameters in PyTorch's shapes.
- * @throws ShapeError if the sizes do not fit
+ * @throws ShapeError if the sizes do not match
  * @throws DTypeError if lengths is not int32
  * @throws RangeError if a length is outside 0 … steps
  * @example
@@ -121,16 +125,16 @@ export function rnn(
 
 /**
  * Long short-term memory over a sequence: i, f, o = σ(W·x + U·h + b), g = tanh(…), c = f·c + i·g, h = o·tanh c
- * (Hochreiter and Schmidhuber 1997), with PyTorch's order of gates i, f, g, o.
+ * (Hochreiter and Schmidhuber 1997), with the gates in PyTorch's order i, f, g, o.
  *
- * x: [steps, batch, in]; h0, c0: [batch, hidden] → [output, h, c]: output has the states of all steps, [steps, batch,
- * hidden]; h and c are the last ones, [batch, hidden]. float32.
+ * x: [steps, batch, in]; h0, c0: [batch, hidden] → [output, h, c]: output holds the states of all steps, [steps, batch,
+ * hidden]; h and c are the last states, [batch, hidden]. float32.
  *
- * @param h0 The first state, [batch, hidden]; null for zeros.
- * @param c0 The first cell state, [batch, hidden]; null for zeros.
+ * @param h0 The initial state, [batch, hidden], or null for zeros.
+ * @param c0 The initial cell state, [batch, hidden], or null for zeros.
  * @param weights The parameters in PyTorch's shapes.
- * @throws TypeError if only one of h0 and c0 is given
- * @throws ShapeError if the sizes do not fit
+ * @throws TypeError if only one of h0 and c0 is null
+ * @throws ShapeError if the sizes do not match
  * @throws DTypeError if lengths is not int32
  * @throws RangeError if a length is outside 0 … steps
  * @example
@@ -154,14 +158,14 @@ export function lstm(
 
 /**
  * Gated recurrent units over a sequence: r, z = σ(W·x + U·h + b), n = tanh(W·x + b + r·(U·h + b)), h = n + z·(h − n)
- * (Cho et al. 2014), with PyTorch's order of gates r, z, n.
+ * (Cho et al. 2014), with the gates in PyTorch's order r, z, n.
  *
- * x: [steps, batch, in], h0: [batch, hidden] → [output, h]: output has the states of all steps, [steps, batch,
- * hidden]; h is the last one, [batch, hidden]. float32.
+ * x: [steps, batch, in], h0: [batch, hidden] → [output, h]: output holds the states of all steps, [steps, batch,
+ * hidden]; h is the last state, [batch, hidden]. float32.
  *
- * @param h0 The first state, [batch, hidden]; null for zeros.
+ * @param h0 The initial state, [batch, hidden], or null for zeros.
  * @param weights The parameters in PyTorch's shapes.
- * @throws ShapeError if the sizes do not fit
+ * @throws ShapeError if the sizes do not match
  * @throws DTypeError if lengths is not int32
  * @throws RangeError if a length is outside 0 … steps
  * @example

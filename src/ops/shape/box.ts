@@ -1,24 +1,30 @@
-/** Slice and pad: cut a box of elements out of an array, or surround a box with a constant. Each is the other's gradient. */
+/**
+ * Slice and pad: cut a box of elements out of an array, or surround a box with a constant. Each computes the other's
+ * gradient.
+ */
 import { Op } from "../../../assembly/opcodes.ts";
 import { apply, type OpDefinition } from "../definition/op.ts";
 import { contiguousStrides, type Shape, type Value } from "../definition/value.ts";
 import { copyElements, fillWith, whole } from "./copy.ts";
 
-/** A box of elements: `sizes` elements from `starts`, `steps` apart (negative: backwards). */
+/**
+ * A box of elements: along each dim, `sizes` elements that begin at `starts` and are `steps` apart (a negative step
+ * goes backwards).
+ */
 export interface Box {
   readonly starts: readonly number[];
   readonly sizes: readonly number[];
   readonly steps: readonly number[];
 }
 
-/** The offset of a box in a contiguous array, and its strides, in elements. */
+/** The offset and the strides of a box in a contiguous array, in elements. */
 export function boxLayout(shape: Shape, box: Box): { offset: number; strides: number[] } {
   const own = contiguousStrides(shape);
   const offset = box.starts.reduce((sum, start, i) => sum + start * own[i]!, 0);
   return { offset, strides: own.map((stride, i) => stride * box.steps[i]!) };
 }
 
-/** A box of elements. The gradient is dy inside this box and 0 outside. */
+/** Cuts out a box of elements. The gradient is dy inside the box and 0 outside. */
 export const sliceDefinition: OpDefinition<Box> = {
   code: Op.Slice,
   cost: 0.25,
@@ -34,7 +40,7 @@ export const sliceDefinition: OpDefinition<Box> = {
   vjp: (dy, { inputs: [x], attributes }) => [unslice(dy, x!.shape, attributes, 0)],
 };
 
-/** A box of elements with a border of one value. The gradient is the part of dy inside the box. */
+/** Surrounds a box of elements with a constant. The gradient is the part of dy inside the box. */
 export const unsliceDefinition: OpDefinition<Box & { shape: Shape; value: number }> = {
   code: Op.Unslice,
   cost: 0.25,

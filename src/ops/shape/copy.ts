@@ -39,7 +39,7 @@ export function fillWith(encoder: Encoder, address: number, x: Value, value: num
   encodeFill(encoder, { out: address, bytes: x.size * bytesPerElement[x.dtype], value: pattern });
 }
 
-/** The operand of a copy, if it is contiguous. */
+/** Describes a contiguous operand of a copy. */
 export function whole(address: number, shape: Shape): { address: number; offset: number; strides: number[] } {
   return { address, offset: 0, strides: contiguousStrides(shape) };
 }

@@ -1,4 +1,4 @@
-/** Entries of the ops that move whole arrays: fill, permute, broadcast, concatenate, convert, copy in place. */
+/** Entries of the ops that move whole arrays: fill, permute, broadcast, concatenate, convert, and copy in place. */
 import { Op } from "../../../assembly/opcodes.ts";
 import { DTypeError, ShapeError } from "../../runtime/errors.ts";
 import { encodeCast } from "../../runtime/instructions.ts";
@@ -7,7 +7,7 @@ import { broadcastStrides, contiguousStrides, type DType, type Shape, show, type
 import { cut, sliceDefinition, unsliceDefinition } from "./box.ts";
 import { copyElements, fillWith, whole } from "./copy.ts";
 
-/** One number in every element. */
+/** Fills a new tensor with one number. */
 const fillDefinition: OpDefinition<{
   shape: Shape;
   dtype: DType;
@@ -22,7 +22,7 @@ const fillDefinition: OpDefinition<{
     fillWith(encoder, address(out!), out!, attributes.value),
 };
 
-/** The dims in another order. The gradient is permuted back. */
+/** Reorders the dims. The gradient is permuted back. */
 const permuteDefinition: OpDefinition<{ dims: readonly number[] }> = {
   code: Op.Permute,
   cost: 0.25,
@@ -42,7 +42,7 @@ const permuteDefinition: OpDefinition<{ dims: readonly number[] }> = {
   ],
 };
 
-/** Repeats x along new dims and dims of size 1. The gradient is summed over them. */
+/** Repeats x along new dims and dims of size 1. The gradient is summed over these dims. */
 const broadcastDefinition: OpDefinition<{ shape: Shape }> = {
   code: Op.BroadcastTo,
   cost: 0.25,
@@ -59,7 +59,7 @@ const broadcastDefinition: OpDefinition<{ shape: Shape }> = {
   vjp: (dy) => [dy],
 };
 
-/** Concatenates operands along a dim. The gradient is split into the same pieces. */
+/** Concatenates operands along a dim. The gradient is split back into these pieces. */
 const concatDefinition: OpDefinition<{ dim: number }> = {
   code: Op.Concat,
   cost: 0.25,
@@ -113,8 +113,8 @@ const concatDefinition: OpDefinition<{ dim: number }> = {
 };
 
 /**
- * Converts the element type: int32 truncates and saturates (NaN: 0), uint8 keeps the low 8 bits of that, bool is x ≠ 0
- * (NaN: true). The gradient passes only from float32 to float32.
+ * Converts the element type: int32 truncates and saturates (NaN: 0), uint8 keeps the low 8 bits of the int32 result,
+ * and bool is x ≠ 0 (NaN: true). Only a conversion from float32 to float32 has a gradient.
  */
 const castDefinition: OpDefinition<{ dtype: DType }> = {
   code: Op.Cast,

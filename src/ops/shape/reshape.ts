@@ -1,16 +1,16 @@
-/** Public functions that change a shape without changing the elements. */
+/** Public functions that change the shape of a tensor without moving its elements. */
 
 import { ShapeError } from "../../runtime/errors.ts";
 import { reshaped } from "../definition/op.ts";
 import { listOf, normalizeDim, type Shape, sameShape, show, sizeOf, type Value } from "../definition/value.ts";
 
 /**
- * The same elements with another shape, without a copy. The gradient has x's shape again.
+ * The same elements with another shape, without a copy. The gradient is reshaped back to x's shape.
  *
  * x: any shape → `shape`, with x's type.
  *
- * @param shape The new sizes, as numbers or as one array; one size may be -1.
- * @throws ShapeError if the sizes do not fit the number of elements
+ * @param shape The new sizes, as separate numbers or as one array. One of them may be -1: it is inferred.
+ * @throws ShapeError if the sizes do not match the number of elements
  * @example
  * ```ts
  * const x = arange(6);
@@ -27,8 +27,8 @@ export function reshape(x: Value, ...shape: [shape: Shape] | number[]): Value {
  *
  * x: any shape → `shape`, with x's type.
  *
- * @param shape The new sizes, as numbers or as one array; one size may be -1.
- * @throws ShapeError if the sizes do not fit the number of elements
+ * @param shape The new sizes, as separate numbers or as one array. One of them may be -1: it is inferred.
+ * @throws ShapeError if the sizes do not match the number of elements
  * @example
  * ```ts
  * const x = arange(6);
@@ -53,7 +53,7 @@ function reshapeAs(op: string, x: Value, sizes: [shape: Shape] | number[]): Valu
 /**
  * Merges the dims from startDim to endDim into one.
  *
- * x: any shape → x's shape with the product of these sizes in their place, with x's type.
+ * x: any shape → x's shape, but with the product of these sizes in their place, x's type.
  *
  * @param startDim The first dim to merge. Default 0.
  * @param endDim The last dim to merge. Default -1.

@@ -17,19 +17,19 @@ import { cut, unslice } from "./box.ts";
 import { moves } from "./move.ts";
 import { reshape, unsqueeze } from "./reshape.ts";
 
-/** A value of `shape` with one number in every element. */
+/** A tensor of the given shape, filled with one number. */
 export function full(shape: Shape, value: number, dtype: DType = "float32"): Value {
   requireShape("full", shape);
   return apply(moves.fill, [], { shape, dtype, value });
 }
 
 /**
- * The dims in another order. The gradient is permuted back.
+ * Reorders the dims. The gradient is permuted back.
  *
  * x: any shape → the same sizes in the order of `dims`, with x's type.
  *
- * @param dims Every dim of x once, as numbers or as one array.
- * @throws ShapeError if `dims` does not name every dim once
+ * @param dims The new order of all of x's dims, as separate numbers or as one array.
+ * @throws ShapeError if `dims` does not list every dim exactly once
  * @example
  * ```ts
  * const x = ones([2, 3, 4]);
@@ -91,18 +91,19 @@ export function t(x: Value): Value {
 }
 
 /**
- * The selected part of a dim: all of it (null), one index (which drops the dim), or [start, end, step] with NumPy's
+ * What to select along a dim: everything (null), one index (which drops the dim), or [start, end, step] with NumPy's
  * defaults.
  */
 export type SliceRange = null | number | readonly [start?: number | null, end?: number | null, step?: number];
 
 /**
  * Selects a part of each dim: NumPy's x[2, 1:5, ::-1] is x.slice(2, [1, 5], [null, null, -1]). The gradient is 0 for
- * elements that are left out.
+ * the elements that are not selected.
  *
- * x: any shape → the sizes of the ranges; a number drops its dim. The type is x's.
+ * x: any shape → the sizes of the ranges, without the dims that have an index, x's type.
  *
- * @param ranges For each dim: null for all of it, an index, or [start, end, step]. Dims without a range stay whole.
+ * @param ranges One entry per dim: null for all of it, an index, or [start, end, step]. Dims without an entry are kept
+ * whole.
  * @throws ShapeError if an index does not exist or there are more ranges than dims
  * @example
  * ```ts
@@ -181,14 +182,14 @@ export function flip(x: Value, dims: number | readonly number[]): Value {
 }
 
 /**
- * Adds a border of one value. The gradient is the inner part of dy.
+ * Adds a border that is filled with one value. The gradient is the part of dy inside the border.
  *
  * x: any shape → each size plus its border, with x's type.
  *
- * @param padding Pairs [before, after] in one flat list, from the last dim on, as in PyTorch. A negative number removes
- * elements.
- * @param value The border's value. Default 0.
- * @throws ShapeError if the list does not fit x or removes more elements than there are
+ * @param padding [before, after] pairs in one flat list, starting with the last dim, as in PyTorch. Negative numbers
+ * remove elements.
+ * @param value The value of the border. Default 0.
+ * @throws ShapeError if the list does not fit x or removes more elements than x has
  * @throws RangeError if x is not float32 and `value` is not whole
  * @example
  * ```ts
@@ -214,7 +215,7 @@ export function pad(x: Value, padding: readonly number[], value = 0): Value {
   const shape = x.shape.map((n, i) => n + before[i]! + after[i]!);
   if (shape.some((n) => n < 0))
     throw new ShapeError(`pad: ${show(padding)} removes more elements than ${show(x.shape)} has.`);
-  // Cut first, so that the rest fits into the result.
+  // Cut first, so that what is left fits into the result.
   const kept = slice(x, ...x.shape.map((n, i): SliceRange => [Math.max(0, -before[i]!), n + Math.min(0, after[i]!)]));
   if (sameShape(kept.shape, shape)) return kept;
   const starts = before.map((b) => Math.max(0, b));
@@ -222,7 +223,7 @@ export function pad(x: Value, padding: readonly number[], value = 0): Value {
 }
 
 /**
- * Repeats x along new leading dims and along dims of size 1. The gradient is summed over them.
+ * Repeats x along new leading dims and along dims of size 1. The gradient is summed over these dims.
  *
  * x: any shape → `shape`, with x's type.
  *
@@ -247,9 +248,9 @@ export function broadcastTo(x: Value, shape: Shape): Value {
 }
 
 /**
- * Joins tensors along `dim`. The gradient is split into the same pieces.
+ * Joins tensors along `dim`. The gradient is split back into these pieces.
  *
- * tensors: the same shape except at `dim` → that shape with the sum of the sizes at `dim`, with the tensors' type.
+ * tensors: the same shape except at `dim` → that shape with the sum of the sizes at `dim`, the tensors' type.
  *
  * @param tensors The tensors to join, at least one.
  * @param dim The dim to join along. Default 0.
@@ -272,7 +273,7 @@ export function concat(tensors: readonly Value[], dim = 0): Value {
 /**
  * Joins tensors of the same shape along a new dim.
  *
- * tensors: the same shape → that shape with the number of tensors at `dim`, with the tensors' type.
+ * tensors: the same shape → that shape with the number of tensors inserted at `dim`, the tensors' type.
  *
  * @param tensors The tensors to join, at least one.
  * @param dim The position of the new dim. Default 0.
@@ -300,7 +301,8 @@ export function stack(tensors: readonly Value[], dim = 0): Value {
 }
 
 /**
- * `length` elements of `dim`, from `start` on. The gradient is 0 for elements that are left out.
+ * Selects `length` elements along `dim`, beginning at `start`. The gradient is 0 for the elements that are not
+ * selected.
  *
  * x: any shape → x's shape with size `length` at `dim`, with x's type.
  *
@@ -334,7 +336,7 @@ export function narrow(x: Value, dim: number, start: number, length: number): Va
 /**
  * Cuts x into pieces along `dim`.
  *
- * x: any shape → an array of tensors with x's sizes except at `dim`, with x's type.
+ * x: any shape → an array of tensors with x's shape except at `dim`, x's type.
  *
  * @param sizes The size of each piece (the last may be smaller), or a list of sizes.
  * @param dim The dim to cut. Default 0.
@@ -362,8 +364,9 @@ export function split(x: Value, sizes: number | readonly number[], dim = 0): Val
 }
 
 /**
- * The elements as another type. int32 truncates and saturates (NaN becomes 0); uint8 keeps the low 8 bits of that; bool
- * is true for any number but 0, and for NaN. The gradient passes only from float32 to float32.
+ * Converts the elements to another type. int32 truncates and saturates (NaN becomes 0); uint8 keeps the low 8 bits of
+ * the int32 result; bool is false only for 0, so it is true for NaN. Only a conversion from float32 to float32 has a
+ * gradient.
  *
  * x: any shape → the same shape, `dtype`.
  *
@@ -381,7 +384,7 @@ export function cast(x: Value, dtype: DType): Value {
   return x.dtype === dtype ? x : apply(moves.cast, [x], { dtype });
 }
 
-/** Overwrites `target` with `source`, of the same shape and type. @throws ShapeError */
+/** Overwrites `target` with `source`, which must have the same shape and type. @throws ShapeError */
 export function assign(target: Value, source: Value): void {
   if (!sameShape(target.shape, source.shape) || target.dtype !== source.dtype) {
     throw new ShapeError(

@@ -1,4 +1,4 @@
-/** Triangles of matrices, and masks made from them. */
+/** Triangles of matrices, and the causal mask, which is a triangle. */
 import { DTypeError, ShapeError } from "../../runtime/errors.ts";
 import { show, type Value } from "../definition/value.ts";
 import { sub } from "../pointwise/arithmetic.ts";
@@ -28,7 +28,7 @@ function sides(op: string, x: Value): [number, number] {
   return [rows, columns];
 }
 
-/** x where the mask holds, 0 elsewhere, of x's type. */
+/** x where the mask is true, 0 elsewhere, with x's type. */
 function kept(op: string, x: Value, mask: Value): Value {
   if (x.dtype === "bool") return logicalAnd(x, mask);
   if (x.dtype === "uint8")
@@ -39,11 +39,11 @@ function kept(op: string, x: Value, mask: Value): Value {
 }
 
 /**
- * The lower triangle of matrices; 0 elsewhere.
+ * The lower triangle of each matrix, with 0 elsewhere.
  *
  * x: [..., rows, columns] → the same shape, with x's type.
  *
- * @param diagonal The last diagonal to keep, counted from the main one upwards. Default 0.
+ * @param diagonal The last diagonal to keep: 0 is the main diagonal, and positive numbers are above it. Default 0.
  * @throws ShapeError if x has fewer than 2 dims
  * @throws DTypeError if x is uint8
  * @example
@@ -58,11 +58,11 @@ export function tril(x: Value, diagonal = 0): Value {
 }
 
 /**
- * The upper triangle of matrices; 0 elsewhere.
+ * The upper triangle of each matrix, with 0 elsewhere.
  *
  * x: [..., rows, columns] → the same shape, with x's type.
  *
- * @param diagonal The first diagonal to keep, counted from the main one upwards. Default 0.
+ * @param diagonal The first diagonal to keep: 0 is the main diagonal, and positive numbers are above it. Default 0.
  * @throws ShapeError if x has fewer than 2 dims
  * @throws DTypeError if x is uint8
  * @example

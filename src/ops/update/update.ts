@@ -8,15 +8,15 @@ import { requireType, sameShape, show, type Value } from "../definition/value.ts
 export interface UpdateAttributes {
   /** UpdateFlag bits (opcodes.ts). */
   readonly flags: number;
-  /** The kernel's constants, in its order. */
+  /** The kernel's constants, in the order that it reads them. */
   readonly constants: readonly number[];
   /** The state slots (s0, s1, s2) that the inputs after `step` fill. */
   readonly slots: readonly number[];
 }
 
 /**
- * Inputs: lr (float32 []), then for each of `count` parameters: parameter, gradient, step (int32 [], from 1), state….
- * Eager mode updates one parameter at a time; compile's passes join updates that differ only in these inputs.
+ * Inputs: lr (float32 []), followed by these for each parameter: parameter, gradient, step (int32 [], starting at 1),
+ * state…. Eager mode updates one parameter at a time; compile's passes join updates that differ only in these inputs.
  */
 function update(code: UpdateCode, name: string): OpDefinition<UpdateAttributes> {
   const partsOf = (inputs: readonly Value[], { slots }: UpdateAttributes): Value[][] => {
@@ -73,8 +73,8 @@ function update(code: UpdateCode, name: string): OpDefinition<UpdateAttributes> 
 }
 
 /**
- * Adam's operations: two running means, their corrections, a root and a quotient. The other optimizers need slightly
- * fewer.
+ * Adam's operations: two running means, their bias corrections, a root and a quotient. The other optimizers need
+ * slightly fewer operations.
  */
 const FLOPS_PER_ELEMENT = 12;
 
