@@ -102,7 +102,7 @@ export function step(at: usize, thread: u32, threads: u32): void {
   }
 }
 
-/** Traps unless an instruction is its family's only op. */
+/** Traps unless `op` is `own`, the only op of its family. */
 @inline
 function only(op: Op, own: Op): void { if (op != own) unreachable(); }
 
@@ -111,8 +111,8 @@ function stepPointwise(at: usize, n: u32, thread: u32, threads: u32): void {
 }
 
 /**
- * Runs a pointwise instruction on elements [begin, end). Operands whose bit is set in `locals` hold only these elements, in this
- * thread's scratch memory, `scratch` bytes further on.
+ * Runs a pointwise instruction on elements [begin, end). Operands whose bit is set in `locals` hold only these elements, in
+ * scratch memory. This thread's copy is `scratch` bytes after the address in the instruction.
  */
 function pointwise(at: usize, begin: u32, end: u32, locals: u32, scratch: usize): void {
   const op = <Op>(word(at, Head.code) & 0xffff);

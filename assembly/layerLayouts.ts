@@ -5,8 +5,8 @@ import { Head } from "./opcodes.ts";
  * The geometry always describes the forward convolution, from x: [batch, height, width, channels] and w: [outChannels,
  * kernelHeight, kernelWidth, channels/groups] to y: [batch, outHeight, outWidth, outChannels]:
  * Conv: out = y from a = x, b = w;  ConvInput: out = dx from a = dy, b = w;  ConvWeight: out = dw from a = x, b = dy.
- * Conv and ConvInput add `bias` (or 0) for each channel of out, then apply `activation`. Padding may be negative. A member of the
- * width follows the one of the height, which convPhase.ts relies on.
+ * Conv and ConvInput add `bias` (unless it is 0) to each channel of out, then apply `activation`. Padding may be negative.
+ * The members for width directly follow those for height; convPhase.ts relies on this order.
  */
 export const enum Conv {
   out = Head.words,
@@ -57,9 +57,9 @@ export const enum MaxPool {
 }
 
 /**
- * The geometry is that of the forward op. AvgPool: out: [batch, outHeight, outWidth, channels] from x: [batch, height, width,
- * channels];  AvgPoolGrad: out = dx from x = dy. `countPad`: means divide by the whole window's size, not by the part inside
- * the image.
+ * The geometry describes the forward op. AvgPool: out: [batch, outHeight, outWidth, channels] from x: [batch, height, width,
+ * channels];  AvgPoolGrad: out = dx from x = dy. `countPad`: divide by the size of the whole window, not by the size of its
+ * part inside the image.
  */
 export const enum AvgPool {
   out = Head.words,
@@ -80,7 +80,10 @@ export const enum AvgPool {
   words,
 }
 
-/** out = x̂·weight + bias (addresses or 0) along n of [outer, n, inner]; stats: [outer, 2, inner] receives μ and σ². */
+/**
+ * out = x̂·weight + bias, normalized along n of [outer, n, inner]. weight and bias may be 0 (absent). stats: [outer, 2,
+ * inner] receives μ and σ².
+ */
 export const enum Normalize {
   out = Head.words,
   stats,
@@ -109,9 +112,10 @@ export const enum NormalizeGrad {
 }
 
 /**
- * y, c (LSTM) and saved (LSTM, GRU: 4 rows of `hidden` each) from x: rows of gates·hidden, `stepRows` apart between steps
- * and `batchRows` between sequences, like the outputs' rows. w: [gates·hidden, hidden]; bias: [gates·hidden] or 0; h0, c0:
- * [batch, hidden], or 0 for zeros; lengths: int32 [batch] or 0. `rectify`: relu instead of tanh (Rnn).
+ * y, c (LSTM) and saved (LSTM and GRU: 4·hidden numbers per row) from x (gates·hidden numbers per row). In x and in the
+ * outputs, consecutive steps are `stepRows` rows apart and consecutive sequences `batchRows` rows. w: [gates·hidden, hidden];
+ * bias: [gates·hidden] or 0; h0, c0: [batch, hidden], or 0 for zeros; lengths: int32 [batch] or 0. `rectify`: relu instead of
+ * tanh (Rnn).
  */
 export const enum Recurrent {
   y = Head.words,
@@ -134,7 +138,7 @@ export const enum Recurrent {
   words,
 }
 
-/** dx, dg (GRU), dh, dc (LSTM) from dy, dcs (or 0) and what the forward op read and returned, laid out as in Recurrent. */
+/** dx, dg (GRU), dh, dc (LSTM) from dy, dcs (or 0) and the inputs and outputs of the forward op, laid out as in Recurrent. */
 export const enum RecurrentGrad {
   dx = Head.words,
   dg,
@@ -161,9 +165,10 @@ export const enum RecurrentGrad {
 }
 
 /**
- * out from q, k, v; or dq, dk, dv from dy (in `out`), q, k, v. Each has its distances in elements between batches, heads and
- * rows (a gradient has those of its tensor): `queries` rows of q and out, `keys` rows of k and v, `width` numbers in a row of q
- * and k, `valueWidth` in one of v and out. mask: added to the scores, or 0. Causal: query i sees keys up to i + offset.
+ * out from q, k, v; or dq, dk, dv from dy (in `out`), q, k, v. Each tensor has its own strides, in elements, between batches,
+ * heads and rows; a gradient has the strides of its tensor. q and out have `queries` rows, k and v have `keys` rows. A row of
+ * q or k has `width` numbers, a row of v or out has `valueWidth`. mask: the address of a tensor to add to the scores, or 0.
+ * If `causal`, query i sees the keys up to i + offset.
  */
 export const enum Attention {
   out = Head.words,
@@ -204,7 +209,7 @@ export const enum Attention {
 
 /**
  * Cholesky: out from x: [count, n, n];  Eigh: out: [count, n] (values) and second: [count, n, n] (vectors);  ArgSort: out: int32
- * [count, n], the indices that sort x: [count, n], float32 or `integer`, from the largest if `descending`.
+ * [count, n], the indices that sort x: [count, n], float32 (or int32 if `integer`), largest first if `descending`.
  */
 export const enum Factor {
   out = Head.words,

@@ -1,11 +1,10 @@
 /**
- * The operands of instructions: one layout for each family of ops, whose members number the operands' words (compiled by asc
- * and by tsc). layerLayouts.ts has the layouts for layers.
+ * The operands of instructions: one layout per family of ops (compiled by asc and by tsc). A member is the index of the word
+ * that holds the operand. layerLayouts.ts has the layouts for layers.
  *
- * Operands are addresses (bytes), sizes (in elements unless noted) and flags, of one word each. A comment marks the
- * others: `f32`, `f64` (two words), and, in brackets, what follows the layout's `words`, as many times as the operand
- * says. From these layouts, `npm run generate` writes src/runtime/instructions.ts, the functions that encode
- * instructions.
+ * Operands are addresses (in bytes), sizes (in elements unless noted) and flags, one word each. Comments mark the exceptions:
+ * `f32` and `f64` (two words). Brackets name the records that follow the layout's `words`; the operand is their number. From
+ * these layouts, `npm run generate` writes src/runtime/instructions.ts, the functions that encode instructions.
  */
 import { Head } from "./opcodes.ts";
 
@@ -31,8 +30,8 @@ export const enum Derivative {
 }
 
 /**
- * out = f(a, b) over `rank` ≥ 1 dimensions, outermost first, each [size, stride of a, stride of b] in elements;
- * out is contiguous. Strides are 0 where an operand is broadcast; the innermost are 0 or 1.
+ * out = f(a, b) over `rank` ≥ 1 dimensions, outermost first. A dimension is [size, stride of a, stride of b], in elements;
+ * out is contiguous. A stride is 0 where an operand is broadcast; the innermost strides are 0 or 1.
  */
 export const enum Binary {
   out = Head.words,
@@ -63,7 +62,7 @@ export const enum Where {
 
 /**
  * x: [outer, n, inner], float32 or int32 (`type`) → out: [outer, inner], divided by `divisor` (Sum of float32, Norm,
- * Squares); Cumsum keeps the shape and with `reverse` starts at the end.
+ * Squares); Cumsum keeps the shape and, if `reverse`, starts at the end.
  */
 export const enum Reduce {
   out = Head.words,
@@ -75,8 +74,8 @@ export const enum Reduce {
   reverse = divisor + 2,
   type,
   /**
-   * 0, or the length of the pieces of n that are folded separately: out is then [outer, ⌈n / piece⌉, inner], float64 for a Sum
-   * of float32.
+   * The length of the pieces of n that are reduced separately, or 0 to reduce n as a whole. With pieces, out is [outer, ⌈n /
+   * piece⌉, inner], in float64 for a Sum of float32.
    */
   piece,
   words,
@@ -91,7 +90,7 @@ export const enum Softmax {
   words,
 }
 
-/** dx, dy, y: [rows, n], where y is what the forward op returned. */
+/** dx, dy, y: [rows, n], where y is the output of the forward op. */
 export const enum SoftmaxGrad {
   out = Head.words,
   dy,
@@ -101,7 +100,10 @@ export const enum SoftmaxGrad {
   words,
 }
 
-/** loss: [rows], lse: [rows, 2] from logits: [rows, classes] and target: int32 [rows], or float32 [rows, classes] (Soft…). */
+/**
+ * loss: [rows], lse: [rows, 2] from logits: [rows, classes] and target: int32 [rows], or float32 [rows, classes]
+ * (SoftCrossEntropy).
+ */
 export const enum CrossEntropy {
   loss = Head.words,
   lse,
@@ -127,8 +129,9 @@ export const enum CrossEntropyGrad {
 }
 
 /**
- * C = act(alpha·op(A)·op(B) + bias) for each batch; then `rank` times [size, stride of A, stride of B], in matrices.
- * C's batches are contiguous, and so are those of `y`, which a derivative reads (else 0).
+ * C = act(alpha·op(A)·op(B) + bias) for each matrix of a batch, followed by `rank` batch dimensions [size, stride of A,
+ * stride of B], strides in matrices. The matrices of C are contiguous, and so are those of `y`, which only derivatives read
+ * (otherwise 0).
  */
 export const enum Matmul {
   out = Head.words,
@@ -148,7 +151,7 @@ export const enum Matmul {
   words,
 }
 
-/** `value` is the pattern of one element, repeated to fill 32 bits; `bytes` are counted, not elements. */
+/** `value` is the bit pattern of one element, repeated to fill 32 bits. The length is in bytes. */
 export const enum Fill {
   out = Head.words,
   bytes,
@@ -156,7 +159,10 @@ export const enum Fill {
   words,
 }
 
-/** out[…] = x[…] over `rank` ≥ 1 dimensions, outermost first, each [size, stride of out, stride of x] in bytes, signed. */
+/**
+ * out[…] = x[…] over `rank` ≥ 1 dimensions, outermost first. A dimension is [size, stride of out, stride of x]; strides are
+ * in bytes and may be negative.
+ */
 export const enum StridedCopy {
   out = Head.words,
   x,
@@ -178,9 +184,9 @@ export const enum Cast {
 /**
  * IndexSelect: out[o, j, i] = x[o, index[j], i];  IndexAdd: out[o, index[j], i] += x[o, j, i], j < count;
  * Gather: out[o, j, i] = x[o, index[o, j, i], i];  ScatterAdd: out[o, index[o, j, i], i] += x[o, j, i].
- * n is the size of the indexed dimension. The adding ops clear out first. An index outside 0…n−1 is skipped (reads give 0).
- * The workspace of IndexAdd holds the lists of each share, `listBytes` apart; that of ScatterAdd as many floats as out, or
- * it is 0 for short sums.
+ * n is the size of the indexed dimension. IndexAdd and ScatterAdd clear out first. An index outside 0…n−1 is skipped (reads
+ * give 0). IndexAdd's workspace holds the lists of each share, `listBytes` apart. ScatterAdd's workspace holds as many floats
+ * as out; it is 0 for short sums.
  */
 export const enum Index {
   out = Head.words,
@@ -206,8 +212,8 @@ export const enum OneHot {
 }
 
 /**
- * Uniform in [p, q), or normal with mean p and deviation q. `state` is the address of [seed low, seed high, counter low,
- * counter high].
+ * Uniform in [p, q), or normal with mean p and standard deviation q. `state` is the address of [seed low, seed high, counter
+ * low, counter high].
  */
 export const enum Distribution {
   out = Head.words,
@@ -229,7 +235,7 @@ export const enum Bernoulli {
   words,
 }
 
-/** int32 low … low + range − 1; range 0 is 2³². */
+/** int32 numbers from low to low + range − 1; a range of 0 means 2³². */
 export const enum RandomInteger {
   out = Head.words,
   n,
@@ -239,7 +245,7 @@ export const enum RandomInteger {
   words,
 }
 
-/** int32 0 … n − 1 in random order. */
+/** The int32 numbers from 0 to n − 1, in random order. */
 export const enum RandomPermutation {
   out = Head.words,
   n,
@@ -256,9 +262,8 @@ export const enum Advance {
 }
 
 /**
- * One pass over `count` parameters, each an UpdatePart that follows. `lr` is the address of one f32, so that a
- * schedule can change it without a new recording; c0 … c4 are the optimizer's constants, float64 (two words each), in the
- * kernel's order.
+ * One pass over `count` parameters, with one UpdatePart each. `lr` is the address of an f32, so a schedule can change the
+ * learning rate without recording the program again. c0 … c4 are the optimizer's constants, in the kernel's order.
  */
 export const enum Update {
   lr = Head.words,
@@ -273,8 +278,8 @@ export const enum Update {
 }
 
 /**
- * n elements of a parameter p with its gradient g; s0, s1, s2 are the optimizer's state (0 where unused), `step` is the
- * address of one u32, from 1.
+ * A parameter p of n elements and its gradient g. s0, s1 and s2 are the optimizer's state (0 if unused). `step` is the
+ * address of a u32, the number of the step, starting at 1.
  */
 export const enum UpdatePart {
   p,
@@ -288,10 +293,10 @@ export const enum UpdatePart {
 }
 
 /**
- * `count` pointwise instructions (layouts Unary, Zip, Binary of one dimension, Where, Cast) over the same n elements, run
- * block by block. The operands are followed by `count` masks, then by the instructions; `length` includes both. If bit j of
- * a mask is set, operand word Head.words + j is not a whole array but one block of 32-bit elements in this thread's scratch
- * memory of `scratch` bytes.
+ * `count` pointwise instructions (layouts Unary, Derivative, Binary with one dimension, Where, Cast) on the same n elements,
+ * run block by block. The operands are followed by `count` masks, then by the instructions; `length` includes both. If bit j
+ * of a mask is set, operand word Head.words + j is the address not of a whole array but of one block of 32-bit elements in
+ * the first thread's scratch memory. Each thread has `scratch` bytes of it.
  */
 export const enum Chain {
   n = Head.words,
@@ -301,8 +306,8 @@ export const enum Chain {
 }
 
 /**
- * Writes `id` at the address `status` (layout Status) if one of n elements of `type` Int32 or Float32 is neither in low … high
- * nor `skip`, which are words of that type. NaN is never in range.
+ * Writes `id` at the address `status` (layout Status) if one of the n elements is out of range. An Int32 element is in range
+ * if it is in low … high or equal to `skip`, a Float32 element if it is in low … high. NaN is never in range.
  */
 export const enum Check {
   status = Head.words,

@@ -1,8 +1,8 @@
 /**
- * Elementary functions of four f32 lanes: exponentials, logarithms, the error function and the activations built from
- * them (angles, powers and remainders come from trig.ts). All are inlined and stateless, and branch only for rare
- * lanes; the result of a lane never depends on its neighbours. NaN gives NaN, infinities give the limit. Bounds hold for
- * all of f32, including denormals, and in both builds unless they name one; 1 ulp is the spacing of f32 at the exact result.
+ * Elementary functions on four f32 lanes: exponentials, logarithms, the error function and the activations built from them
+ * (angles, powers and remainders come from trig.ts). All are inlined and stateless, and branch only for rare lanes; the
+ * result of a lane never depends on its neighbours. NaN gives NaN, infinities give the limit. Bounds hold for all of f32,
+ * including denormals, and in both builds unless they name one; 1 ulp is the spacing of f32 at the exact result.
  */
 import { Fast, fma, madd } from "./simd";
 import { poly4, poly5, poly7, splat, withSign } from "./trig";
@@ -25,14 +25,14 @@ function roundShifted(x: v128): v128 {
   return fma(x, splat(LOG2E), splat(SHIFT));
 }
 
-/** r = x − n·ln 2, the product in two parts. */
+/** r = x − n·ln 2, with the product in two parts. */
 @inline
 function reduce(x: v128, t: v128): v128 {
   const n = f32x4.sub(t, splat(SHIFT));
   return fma(n, splat(-LN2_LO), fma(n, splat(-LN2_HI), x));
 }
 
-/** eʳ ≈ 1 + r + r²·P(r), minimax, 3.3e-9. */
+/** eʳ ≈ 1 + r + r²·P(r), minimax, error 3.3e-9. */
 @inline
 function expPoly(r: v128): v128 {
   const p = poly4(r, 0.49999994, 0.16666515, 0.041668084, 0.008369349, 0.0013840399);
@@ -133,7 +133,7 @@ export function log<M = Fast>(x: v128): v128 {
   return rare ? logLimits(y, x) : y;
 }
 
-/** ln(hi + lo) for hi ≥ |lo|, hi + lo normal and finite: the rounding error of the sum is put back into f. */
+/** ln(hi + lo) for hi ≥ |lo|, hi + lo normal and finite: the rounding error of the sum is added back to f. */
 @inline
 function logOfSum(hi: v128, lo: v128): v128 {
   const u = f32x4.add(hi, lo);
@@ -144,7 +144,7 @@ function logOfSum(hi: v128, lo: v128): v128 {
   return logSum(f32x4.convert_i32x4_s(k), fma(error, i32x4.sub(i32x4.splat(127 << 23), shift), f));
 }
 
-/** ln(1 + x), with the rounding error of 1 + x put back. At most 1.5 ulp; −∞ at −1, NaN below; keeps −0. */
+/** ln(1 + x), with the rounding error of 1 + x added back. At most 1.5 ulp; −∞ at −1, NaN below; keeps −0. */
 @inline
 export function log1p(x: v128): v128 {
   const y = logOfSum(f32x4.pmax(x, splat(1)), f32x4.pmin(x, splat(1)));
@@ -186,7 +186,7 @@ export function tanh(x: v128): v128 {
 export function sigmoid(x: v128): v128 {
   const e = expNegAbs(x);
   const b = v128.bitselect(e, splat(1), f32x4.lt(x, splat(0)));
-  // below 2⁻²⁶ the product has no effect, and must not become a denormal, which is slow
+  // Below 2⁻²⁶ the product has no effect: make it 0, because a denormal would be slow.
   const q = v128.andnot(f32x4.div(e, f32x4.add(e, splat(1))), f32x4.le(e, splat(1.4901161193847656e-8)));
   return fma(f32x4.neg(b), q, b);
 }
@@ -198,7 +198,7 @@ export function gateSigmoid(x: v128): v128 {
   return f32x4.div(splat(1), f32x4.add(splat(1), expSmall(c)));
 }
 
-/** d/dx x·σ(v(x)) = s(1 + x·(1 − s)·v′), with 1 − s = σ(−v) not taken by subtraction. */
+/** d/dx x·σ(v(x)) = s(1 + x·(1 − s)·v′), with 1 − s computed as σ(−v), not by subtraction. */
 @inline
 function gateGrad(x: v128, v: v128, dv: v128): v128 {
   const e = expNegAbs(v);
@@ -264,14 +264,14 @@ export function erf(x: v128): v128 {
   return withSign(v128.bitselect(near, far, f32x4.lt(a, splat(0.875))), x);
 }
 
-/** Mills' ratio over √2π, R(a) = Φ(−a)·e^(a²/2), for 0 ≤ a ≤ 15: P(a)/Q(a), all coefficients positive, 1.2e-8. */
+/** Mills' ratio over √2π, R(a) = Φ(−a)·e^(a²/2), for 0 ≤ a ≤ 15: P(a)/Q(a), all coefficients positive, error 1.2e-8. */
 @inline
 function mills(a: v128): v128 {
   const p = poly4(a, 0.5, 0.43928552, 0.18397006, 0.04088127, 0.004153195);
   return f32x4.div(p, poly5(a, 1, 1.676456, 1.2055535, 0.471411, 0.10248025, 0.010410405));
 }
 
-/** m·e^(−a²/2) for 0 ≤ a ≤ 15: a² is taken in two exact parts, or the tail would lose its last seven bits. */
+/** m·e^(−a²/2) for 0 ≤ a ≤ 15: a² is computed in two exact parts, because otherwise the tail would lose its last seven bits. */
 @inline
 function timesGaussian(m: v128, a: v128): v128 {
   const hi = v128.and(a, i32x4.splat(0xfffff000));

@@ -1,25 +1,25 @@
 /**
- * Op codes and the other numbers that both sides of the boundary share (compiled by asc and by tsc). An instruction is a run of
- * 32-bit words, [code, length in words, operands …]; layouts.ts and layerLayouts.ts name the operands.
+ * Op codes and the other numbers that both sides of the boundary share (compiled by asc and by tsc). An instruction is a
+ * sequence of 32-bit words, [code, length in words, operands …]; layouts.ts and layerLayouts.ts name the operands.
  */
 
 /** The first two words of every instruction. */
 export const enum Head {
   /** The op's code and, in the bits above, the number of shares the instruction is split into (0: not split). */
   code,
-  /** In words, with the head. */
+  /** The length of the instruction in words, including the head. */
   length,
   words,
-  /** The first bit of the family within a code. */
+  /** The bit position of the family within a code. */
   family = 8,
-  /** The first bit of the number of shares. */
+  /** The bit position of the number of shares. */
   shares = 16,
 }
 
 /**
- * Families of ops. The ops of a family share an instruction layout and one dispatch in the engine. A family has the
- * layout of its name (layouts.ts, layerLayouts.ts), or the one that a comment names. No family is 0, so a word of zeros
- * is not an instruction.
+ * Families of ops. The ops in a family share an instruction layout and one dispatch function in the engine. The layout has
+ * the same name as the family (layouts.ts, layerLayouts.ts), unless a comment names a different one. No family is 0, so a
+ * word of zeros is never an instruction.
  */
 export const enum Family {
   /** Pointwise, one operand. */
@@ -30,17 +30,17 @@ export const enum Family {
   Binary,
   /** Comparisons with broadcasting, to bool. */
   Compare, // layout Binary
-  /** Selection from two operands by a mask. */
+  /** Selection between two operands with a mask. */
   Where,
-  /** Reductions of the middle of [outer, n, inner], and running sums. */
+  /** Reductions along the middle dimension of [outer, n, inner], and running sums. */
   Reduce,
   /** Softmax over rows. */
   Softmax,
   SoftmaxGrad,
-  /** Losses per row, with labels or probabilities as targets. */
+  /** One loss per row; targets are labels or probabilities. */
   CrossEntropy,
   CrossEntropyGrad,
-  /** Products of matrices. */
+  /** Matrix products. */
   Matmul,
   /** Writing one value. */
   Fill,
@@ -48,7 +48,7 @@ export const enum Family {
   StridedCopy,
   /** Converting elements. */
   Cast,
-  /** Reads and additions at indices. */
+  /** Reading and adding at indices. */
   Index,
   OneHot,
   /** Random float32. */
@@ -75,7 +75,7 @@ export const enum Family {
   RecurrentGrad,
   /** Scaled dot-product attention. */
   Attention,
-  /** Ops on small matrices, and sorting of rows. */
+  /** Factorizations of small matrices, and sorting of rows. */
   Factor,
   Solve,
   /** Several pointwise instructions fused into one pass. */
@@ -85,9 +85,9 @@ export const enum Family {
 }
 
 /**
- * Every primitive. The high byte of a code is its family, the low byte its number in the family. Nothing depends on
- * that number or on the order of families, so a new op may go anywhere in its family. `npm run generate` adds the codes
- * of pointwise ops.
+ * Every primitive. The high byte of a code is its family, the low byte its number within the family. Nothing depends on that
+ * number or on the order of families, so a new op may go anywhere in its family. `npm run generate` adds the codes of
+ * pointwise ops.
  */
 export const enum Op {
   Neg = Family.Unary << Head.family,
@@ -260,22 +260,22 @@ export const enum Block {
   elements = 1024,
 }
 
-/** Element types as instructions name them. */
+/** Element types, as encoded in instructions. */
 export const enum Type {
   Float32,
   Int32,
   Bool,
   Uint8,
-  /** The types of two compared operands: int32 and float32, in either order. */
+  /** Comparisons of int32 with float32 and of float32 with int32. */
   IntFloat,
   FloatInt,
-  /** The sums of pieces, which a second instruction adds. */
+  /** Partial sums, which a second instruction adds up. */
   Float64,
 }
 
 /**
- * The function that a gemm applies to each element of C last. The activations are differentiable from their output y
- * alone; the derivatives multiply C by act′ at y, which is laid out like C.
+ * The last step of gemm, applied to each element of C: an activation whose derivative is a function of its output y alone, or
+ * multiplication by that derivative, act′ at y, where y is laid out like C.
  */
 export const enum Activation {
   None,
@@ -298,8 +298,8 @@ export const enum UpdateFlag {
 }
 
 /**
- * The result of a program's checks, as byte offsets: the lowest id of a failed check (0: none), the element's position and its
- * word.
+ * Byte offsets into the result of a program's checks: the lowest id of a failed check (0: none), then the position and the 32
+ * bits of the element that failed it.
  */
 export const enum Status {
   id = 0,
@@ -308,27 +308,27 @@ export const enum Status {
 }
 
 /**
- * The control block through which threads coordinate (pool.ts), as byte offsets of its words. Words that several threads
- * write are two cache lines apart, since processors fetch lines in pairs.
+ * Byte offsets into the control block through which threads coordinate (threads.ts). Words that several threads write are two
+ * cache lines apart, since processors fetch lines in pairs.
  */
 export const enum Control {
   /** Counts jobs; workers wait for it to change. */
   epoch = 0,
-  /** The number of workers that sleep until it changes. */
+  /** The number of workers asleep until `epoch` changes. */
   asleep = 4,
-  /** The address of the instructions to run, and their number. */
+  /** The address and the number of the instructions to run. */
   program = 128,
   count = 132,
   /** Whether a job is open. */
   open = 136,
   /** Whether workers must exit. */
   stop = 140,
-  /** The number of checks before sleeping: for other shares to finish and, in workers, for the next job. */
+  /** The number of polls before a thread sleeps: while it waits for shares (`spins`) or, in a worker, for a job (`idle`). */
   spins = 144,
   idle = 148,
   /** The number of workers inside a job. */
   inside = 256,
-  /** The number of shares of the job taken so far, and the number of shares done. */
+  /** The number of the job's shares taken so far, and the number done. */
   taken = 384,
   done = 512,
   /** The number of threads asleep until shares are done. */

@@ -1,6 +1,6 @@
 /**
- * The words of a record at `at`: an instruction (layouts.ts, layerLayouts.ts) or a kernel's own record, such as convPhase.ts's.
- * `index` is a member of its layout.
+ * Access to the words of the record at `at`: an instruction (layouts.ts, layerLayouts.ts) or a kernel's own record, such as
+ * Phase in convPhase.ts. `index` is a member of the record's layout.
  */
 
 @inline

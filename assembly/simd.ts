@@ -3,7 +3,7 @@
  * stateless. Buffers are padded, so kernels may *read* past the end of a tail; they never *write* past it.
  */
 
-/** Lanes of a 32-bit vector. */
+/** The number of 32-bit lanes in a vector. */
 export const LANES: u32 = 4;
 
 /** a·b + c: fused (one rounding) in the relaxed build, two roundings in the simd build. */
@@ -13,7 +13,7 @@ export function fma(a: v128, b: v128, c: v128): v128 {
   return f32x4.add(f32x4.mul(a, b), c);
 }
 
-/** How a formula rounds a·b + c: as the build does (fma), or twice in both builds, which makes their bits equal. */
+/** How a formula rounds a·b + c: Fast as `fma` does in each build, Same twice in both builds, which gives the same bits. */
 @final export class Fast { @inline of(a: v128, b: v128, c: v128): v128 { return fma(a, b, c); } }
 @final export class Same { @inline of(a: v128, b: v128, c: v128): v128 { return f32x4.add(f32x4.mul(a, b), c); } }
 
@@ -44,7 +44,7 @@ export function storeTail(p: usize, v: v128, count: u32): void {
   } else v128.store32_lane(p, v, 0);
 }
 
-/** Four bools, one byte each, as a lane mask. */
+/** Loads four bools, one byte each, as a lane mask. */
 @inline
 export function loadMask(p: usize): v128 {
   const bytes = i32x4.extend_low_i16x8_u(i16x8.extend_low_i8x16_u(v128.load32_zero(p)));
@@ -69,7 +69,7 @@ export function storeBytes(p: usize, bytes: v128, count: u32): void {
   }
 }
 
-/** The first unit of work of `thread`'s share of n units, a multiple of `grain`. The share ends where the next one begins. */
+/** The first of `thread`'s units in n units of work: a multiple of `grain`, or n. The share ends where the next one begins. */
 @inline
 export function shareBegin(n: u32, grain: u32, thread: u32, threads: u32): u32 {
   if (threads == 1) return thread ? n : 0;
@@ -94,7 +94,7 @@ export function addPairs(total: v128, v: v128): v128 {
 @inline
 export function pairSum(v: v128): f64 { return f64x2.extract_lane(v, 0) + f64x2.extract_lane(v, 1); }
 
-/** Float64 pairs as four float32. */
+/** Converts two pairs of float64 to four float32. */
 @inline
 export function narrow(low: v128, high: v128): v128 {
   return i64x2.shuffle(f32x4.demote_f64x2_zero(low), f32x4.demote_f64x2_zero(high), 0, 2);
@@ -115,13 +115,13 @@ export function tree<A = At0>(p: usize, step: usize): v128 {
   return f32x4.add(quad<A>(p, step), quad<A>(p + 4 * step, step));
 }
 
-/** The same of four. */
+/** The same for four vectors. */
 @inline
 export function quad<A = At0>(p: usize, step: usize): v128 {
   return f32x4.add(duo<A>(p, step), duo<A>(p + 2 * step, step));
 }
 
-/** The same of two. */
+/** The same for two vectors. */
 @inline
 export function duo<A = At0>(p: usize, step: usize): v128 {
   return f32x4.add(changetype<A>(0).load(p), changetype<A>(0).load(p + step));

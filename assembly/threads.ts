@@ -107,7 +107,7 @@ export function lead(program: usize, count: u32, control: usize, sleeps: bool): 
 
 /**
  * The main loop of a worker: runs jobs, sleeps between them, and returns when the pool stops. `mark` is a word that is set
- * during a job, so other threads can detect that the worker died in it.
+ * during a job, so other threads can detect that the worker died during it.
  */
 export function serve(control: usize, mark: usize): void {
   let seen: u32 = 0;

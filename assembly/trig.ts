@@ -1,7 +1,7 @@
 /**
- * Trigonometry, powers and remainders of four f32 lanes, and helpers that math.ts shares; import them from math.ts.
- * Where f32 has too few bits for the range reduction (x mod π/2, y·log₂x, a − ⌊a/b⌋·b), both halves are promoted to
- * f64x2. Bounds as in math.ts: over all of f32, in both builds.
+ * Trigonometry, powers and remainders on four f32 lanes, and helpers that math.ts uses too. Kernels import them from math.ts.
+ * Where f32 has too few bits for the range reduction (x mod π/2, y·log₂x, a − ⌊a/b⌋·b), both halves are promoted to f64x2.
+ * Bounds as in math.ts: over all of f32, in both builds.
  */
 import { Fast, fma, madd } from "./simd";
 
@@ -18,7 +18,7 @@ export function withSign(x: v128, s: v128): v128 {
   return v128.or(x, v128.and(s, i32x4.splat(SIGN)));
 }
 
-// Horner chains, lowest coefficient first: c0 + x(c1 + x(c2 + …)), multiplied and added as M does
+// Horner chains, lowest coefficient first: c0 + x(c1 + x(c2 + …)), rounded as M does
 
 @inline
 export function poly2<M = Fast>(x: v128, c0: f32, c1: f32, c2: f32): v128 {
@@ -47,7 +47,7 @@ function high(x: v128): v128 {
   return f64x2.promote_low_f32x4(v128.shuffle<i32>(x, x, 2, 3, 0, 1));
 }
 
-/** The inverse of low and high. */
+/** The inverse of `low` and `high`. */
 @inline
 function demote(x0: v128, x1: v128): v128 {
   return v128.shuffle<i32>(f32x4.demote_f64x2_zero(x0), f32x4.demote_f64x2_zero(x1), 0, 1, 4, 5);
@@ -76,7 +76,7 @@ const HALF_PI_LO: f64 = 6.077100506506192e-11; // π/2 − HALF_PI_HI
 /** Above this |x|, q has more than 20 bits and the slow reduction takes over. */
 const FAR: f32 = 1e6;
 
-/** Takes x·part, where part is 29 bits of 2/π, into turn = (q, fraction): the product and its multiples of 4 are exact. */
+/** Adds x·part to turn = (q, fraction), where part is 29 bits of 2/π. The product and its multiples of 4 are exact. */
 function addPart(turn: v128, x: f64, part: f64): v128 {
   let p = x * part;
   p -= 4 * nearest(p * 0.25);
@@ -86,8 +86,8 @@ function addPart(turn: v128, x: f64, part: f64): v128 {
 }
 
 /**
- * (SHIFT + q, r) of any finite x, NaN for ∞. Far x after Payne and Hanek, q mod 4 and 2/π in seven parts of 29 bits;
- * near x as in quadrant and angle, so that a lane's result does not depend on its neighbours.
+ * (SHIFT + q, r) for any finite x, NaN for ±∞. Far x are reduced as in Payne and Hanek, with q mod 4 and with 2/π in seven
+ * parts of 29 bits. Near x are reduced as in `quadrant` and `angle`, so a lane's result does not depend on its neighbours.
  */
 function farTurn(x: f64): v128 {
   if (abs(x) <= FAR) {
@@ -112,13 +112,13 @@ function isFar(x: v128): bool {
   return v128.any_true(f32x4.gt(f32x4.abs(x), splat(FAR)));
 }
 
-/** SHIFT + q of two f64 lanes. */
+/** SHIFT + q for two f64 lanes. */
 @inline
 function quadrant(x: v128): v128 {
   return madd64(x, splat64(TWO_OVER_PI), splat64(SHIFT));
 }
 
-/** r = x − q·π/2 of two f64 lanes, the product in two parts. */
+/** r = x − q·π/2 for two f64 lanes, with the product in two parts. */
 @inline
 function angle(x: v128, t: v128): v128 {
   const q = f64x2.sub(t, splat64(SHIFT));
@@ -139,7 +139,7 @@ const C1: f32 = 0.041666646;
 const C2: f32 = -0.001388731;
 const C3: f32 = 2.4432327e-5;
 
-/** sin(x + phase·π/2): sin r or cos r by the quadrant's low bit, negated by the next. */
+/** sin(x + phase·π/2): the low bit of the quadrant selects sin r or cos r, the next bit negates it. */
 @inline
 function sine<M>(x: v128, phase: i32): v128 {
   const x0 = low(x), x1 = high(x);
@@ -176,7 +176,7 @@ export function cos<M = Fast>(x: v128): v128 {
   return sine<M>(x, 1);
 }
 
-/** tan x = sin r/cos r in even quadrants, −cos r/sin r in odd ones, of two f64 lanes. */
+/** tan x = sin r/cos r in even quadrants, −cos r/sin r in odd ones, for two f64 lanes. */
 @inline
 function tanHalf(x: v128, far: bool): v128 {
   let t = quadrant(x);
@@ -268,7 +268,7 @@ export function pow(x: v128, y: v128): v128 {
   const a = f32x4.abs(x), b = f32x4.abs(y);
   let r = demote(powHalf(low(a), low(y)), powHalf(high(a), high(y)));
   const inf = splat(Infinity), one = splat(1), zero = splat(0);
-  // 0, ∞ and NaN as x, ∞ as y
+  // x is 0, ±∞ or NaN, or y is ±∞
   const rare = v128.or(v128.or(f32x4.eq(a, zero), v128.not(f32x4.lt(a, inf))), f32x4.eq(b, inf));
   if (v128.any_true(rare)) {
     const grows = v128.xor(f32x4.gt(a, one), f32x4.lt(y, zero));
@@ -290,7 +290,7 @@ export function pow(x: v128, y: v128): v128 {
 
 // ---- remainders: a − ⌊a/b⌋·b, a and b from f32 or i32 ----------------------------------------------------------------
 
-/** 2²⁹: below it, 24 bits of b times a quotient fit into f64. */
+/** 2²⁹: the 24 bits of b times a smaller quotient fit into f64. */
 const EXACT_QUOTIENT: f64 = 536870912;
 
 const MANTISSA: u64 = 0x000fffffffffffff;
@@ -306,7 +306,7 @@ function farRemainder(a: f64, b: f64): f64 {
     rest = (rest << part) % divisor;
     shift -= part;
   }
-  // in units of b's last bit
+  // `rest` is in units of b's last bit.
   return copysign(<f64>rest * reinterpret<f64>(((bitsB >> 52) - 23) << 52), a);
 }
 
@@ -319,13 +319,13 @@ function rareMod(a: f64, b: f64): f64 {
   return m * b < 0 ? m + b : m;
 }
 
-/** trunc(a/b) of two f64 lanes. */
+/** trunc(a/b) for two f64 lanes. */
 @inline
 function quotient(a: v128, b: v128): v128 {
   return f64x2.trunc(f64x2.div(a, b));
 }
 
-/** The remainder of trunc, a − q·b, which has the sign of a, plus b if the signs differ. */
+/** a − q·b, the remainder of truncating division, which has the sign of a; plus b if that is not the sign of b. */
 @inline
 function remainder(a: v128, b: v128, q: v128): v128 {
   const m = f64x2.sub(a, f64x2.mul(q, b));
@@ -333,15 +333,16 @@ function remainder(a: v128, b: v128, q: v128): v128 {
 }
 
 /**
- * a − ⌊a/b⌋·b with the sign of b, as torch.remainder and Python's %. Correctly rounded for all finite a and b, and exact if
- * their signs agree; a if b = ±∞ has its sign, NaN for b = 0 and a = ±∞. A remainder of 0 has the sign of a.
+ * a − ⌊a/b⌋·b with the sign of b, like torch.remainder and Python's %. Correctly rounded for all finite a and b, and exact if
+ * their signs agree. If b is infinite and has the sign of a, the result is a; if b = 0 or a = ±∞, it is NaN. A remainder of 0
+ * has the sign of a.
  */
 @inline
 export function mod(a: v128, b: v128): v128 {
   const a0 = low(a), b0 = low(b), a1 = high(a), b1 = high(b);
   const q0 = quotient(a0, b0), q1 = quotient(a1, b1);
   let m0 = remainder(a0, b0, q0), m1 = remainder(a1, b1, q1);
-  // A long quotient, or the NaN from an infinite b.
+  // The quotient has too many bits, or the result is NaN because b is infinite.
   const size = f64x2.add(f64x2.abs(q0), f64x2.abs(q1)), sum = f64x2.add(m0, m1);
   if (v128.any_true(v128.or(f64x2.ge(size, splat64(EXACT_QUOTIENT)), f64x2.ne(sum, sum)))) {
     const c0 = rareMod(f64x2.extract_lane(a0, 0), f64x2.extract_lane(b0, 0)),
@@ -355,7 +356,7 @@ export function mod(a: v128, b: v128): v128 {
   return v128.or(m, v128.and(v128.and(a, i32x4.splat(SIGN)), f32x4.eq(m, splat(0))));
 }
 
-/** a − ⌊a/b⌋·b of i32 lanes, exactly; 0 for b = 0. */
+/** a − ⌊a/b⌋·b for i32 lanes, exactly; 0 for b = 0. */
 @inline
 export function modInt(a: v128, b: v128): v128 {
   const a0 = f64x2.convert_low_i32x4_s(a), a1 = f64x2.convert_low_i32x4_s(v128.shuffle<i32>(a, a, 2, 3, 0, 1));

@@ -3,7 +3,7 @@ import { Dim } from "./layouts";
 
 /**
  * The offset of an operand (Dim.first or Dim.second) at step `index` of the dimensions whose words are in [dims, end),
- * outermost first: the digits of index in the mixed base of the sizes, times the operand's strides.
+ * outermost first: the digits of `index` in the mixed radix of the sizes, times the operand's strides.
  */
 export function offsetAt(index: u32, dims: usize, end: usize, operand: usize): isize {
   let offset: isize = 0;

@@ -13,7 +13,7 @@ import { CEILING, median, PURE, type Row } from "./measure.ts";
 export const COMPARED = ["matmul", "step", "threads", "elementwise", START];
 
 export interface AgainstOptions {
-  /** The commit to compare with, as git names it. */
+  /** The commit to compare with, in any form that git accepts. */
   readonly revision: string;
   readonly suites: readonly string[];
   /** The number of turns of B; A has one more. */
@@ -79,7 +79,7 @@ function remove(path: string): void {
   git("worktree", "prune");
 }
 
-/** Runs one suite in a process of a tree, and returns the rows that it prints. */
+/** Runs one suite of a tree in its own process, and returns the rows that it prints. */
 async function suiteRows(tree: string, suite: string, passed: readonly string[], signal: AbortSignal): Promise<Rows> {
   const args = [...process.execArgv, "dist/bench/index.js", suite, "--json", "--rounds", String(SAMPLES), ...passed];
   const rows = JSON.parse(await output(process.execPath, args, tree, signal)) as Row[];
@@ -100,7 +100,7 @@ async function startRows(tree: string, signal: AbortSignal): Promise<Rows> {
   return [{ suite: START, case: "whole process", impl: "nabla", unit: "µs", median: value, min, samples: STARTS }];
 }
 
-/** `--own`, which leaves out pure JS, if both trees support it. Both must run the same. */
+/** `--own`, which leaves out pure JS, if both trees support it. Both must get the same options. */
 async function sharedOptions(trees: readonly string[], signal: AbortSignal): Promise<string[]> {
   const helps = trees.map((tree) => output(process.execPath, ["dist/bench/index.js", "--help"], tree, signal));
   return (await Promise.all(helps)).every((help) => help.includes("--own")) ? ["--own"] : [];

@@ -1,6 +1,6 @@
 /**
- * Compares two trees from alternating runs, A B A B … A: ratios cancel the drift of the machine, and A against A gives the noise.
- * Pure functions from rows to comparisons and text.
+ * Compares two trees from alternating runs, A B A B … A: ratios cancel the drift of the machine, and comparing A with A gives
+ * the noise. Pure functions from rows to comparisons and text.
  */
 import { median, type Row } from "./measure.ts";
 import { figure, table } from "./report.ts";
@@ -20,9 +20,9 @@ export interface Comparison {
   readonly b: number;
   /** The median over turns of B's time divided by the geometric mean of the A turns before and after it. */
   readonly ratio: number;
-  /** The median over turns of A's time divided by that of the A turn before it: 1, except for noise. */
+  /** The median over turns of A's time divided by its time in the previous A turn: 1, except for noise. */
   readonly self: number;
-  /** The largest deviation from 1 of the ratio of A to itself, at 95 % confidence. */
+  /** The largest deviation of A's ratio to itself from 1, at 95 % confidence. */
   readonly noise: number;
   /** The fraction by which B may be slower, in addition to noise. */
   readonly allowed: number;
@@ -72,7 +72,7 @@ function byRow(turns: readonly Rows[]): Map<string, Row[]> {
 }
 
 /**
- * Compares the rows of two trees. `a` has one more turn than `b`, because it has the first and the last.
+ * Compares the rows of two trees. `a` has one more turn than `b`, because A runs first and last.
  * @throws RangeError otherwise
  */
 export function compare(a: readonly Rows[], b: readonly Rows[]): Comparison[] {

@@ -35,7 +35,7 @@ export interface Suite {
 
 /** Carefully written pure JavaScript. Ratios refer to it. */
 export const PURE = "pure JS";
-/** The highest rate that multiply-adds can reach on this machine, to which other rates are compared. */
+/** The highest rate that multiply-adds can reach on this machine. Other rates are compared with it. */
 export const CEILING = "FMA ceiling";
 
 /** A row that `--json` prints, one for each contender of each case. */
@@ -54,7 +54,7 @@ export interface Row {
 
 /** A row with the additional columns of the table. */
 export interface Result extends Row {
-  /** The speed divided by that of the case's base: the median over rounds of each round's ratio. */
+  /** The speed divided by the speed of the case's base: the median over rounds of each round's ratio. */
   readonly ratio: number | undefined;
   /** The rate divided by the ceiling's, computed in the same way. */
   readonly share: number | undefined;

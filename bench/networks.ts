@@ -1,7 +1,7 @@
 /** The networks whose training steps are compared with PyTorch's: their shapes and initial values. */
 import { uniform } from "./values.ts";
 
-/** Two convolutions 3×3 with padding 1 and relu, max pooling 2×2, a linear layer; mean cross-entropy; Adam. */
+/** Two 3×3 convolutions with padding 1 and relu, 2×2 max pooling, a linear layer; mean cross-entropy; Adam. */
 export interface Cnn {
   readonly name: string;
   readonly kind: "cnn";

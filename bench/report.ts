@@ -8,7 +8,10 @@ export function machine(build: string, threads = "one thread"): string {
   return `Node ${node}, V8 ${v8}, nabla ${build}, ${cpus()[0]?.model.trim() ?? "unknown CPU"} × ${cpus().length}, ${threads}`;
 }
 
-/** Formats lines of cells as aligned columns: the first ones to the left, the others, which are numbers, to the right. */
+/**
+ * Formats lines of cells as aligned columns: the first `leftColumns` to the left, the others, which are numbers, to the
+ * right.
+ */
 export function table(lines: readonly (readonly string[])[], leftColumns = 2): string {
   const widths = lines[0]!.map((_, column) => Math.max(...lines.map((line) => line[column]!.length)));
   return lines
@@ -21,7 +24,7 @@ export function table(lines: readonly (readonly string[])[], leftColumns = 2): s
     .join("\n");
 }
 
-/** Formats a number: no decimals from 100, one from 10, otherwise two. */
+/** Formats a number: no decimals from 100 up, one from 10 up, otherwise two. */
 export function figure(v: number): string {
   return v >= 100 ? v.toFixed(0) : v >= 10 ? v.toFixed(1) : v.toFixed(2);
 }

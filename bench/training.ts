@@ -19,7 +19,10 @@ export const LR = 1e-3;
 /** The number of steps after which the losses of all contenders are compared. */
 export const STEPS = 50;
 
-/** The number of first steps whose losses must agree up to rounding. The second loss depends on the first backward pass and update. */
+/**
+ * The number of initial steps whose losses must agree up to rounding. The second loss depends on the first backward pass and
+ * update.
+ */
 const EXACT_STEPS = 2;
 const EXACT = 1e-5;
 /**

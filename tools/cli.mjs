@@ -1,5 +1,6 @@
-// Builds `npx nabla` into dist/bin: cli/index.ts and the programs it starts (mnist, bench), bundled with their dependencies because the
-// installed package has none of them, and the digits they train on. `nabla` stays external: the package's own exports resolve it.
+// Builds `npx nabla` into dist/bin: cli/index.ts and the programs it starts (mnist, bench), bundled with their dependencies
+// because the installed package does not include them, and the digits they train on. `nabla` stays external: the package's
+// own exports resolve it.
 import { chmodSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
@@ -45,7 +46,7 @@ function link(target) {
 }
 
 rmSync(OUT, { recursive: true, force: true });
-/** Benches measure internals, so dist/src and dist/assembly stay external: they are next to dist/bin. */
+/** Benchmarks measure internals, so dist/src and dist/assembly stay external: they are next to dist/bin. */
 const inside = {
   name: "inside",
   resolveId(source, importer) {

@@ -1,4 +1,5 @@
-// Reads the public ops of src/ops: every exported function whose JSDoc has the tag @op. tools/generate.mjs generates the public API from them.
+// Reads the public ops of src/ops: every exported function whose JSDoc has the tag @op. tools/generate.mjs generates the public API
+// from them.
 //
 //   @op                    a function and, if the first parameter is a tensor, a method of Tensor
 //   @op function           a function only
@@ -8,7 +9,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import ts from "typescript";
 
-/** The kinds of runtime/arguments.ts, by the text of the type. */
+/** Maps the text of a type to its kind in src/runtime/kinds.ts. */
 const KINDS = {
   Operand: "tensor|number",
   Value: "tensor",
@@ -32,7 +33,7 @@ const KINDS = {
 };
 const kindOf = (type) => KINDS[type.replace(/ \| undefined$/, "")] ?? (/^"/.test(type) ? "string" : "any");
 
-/** A comment's text without its stars, cut at its tags: { text, tags: [{ tag, text }] }. */
+/** A comment's text without its stars, split at its tags: { text, tags: [{ tag, text }] }. */
 export function parseComment(comment) {
   const lines = comment
     .replace(/^\/\*\*|\*\/$/g, "")

@@ -18,8 +18,8 @@ const withoutEmptyFields = (context) => (file) => {
 };
 
 /**
- * Writes a file that imports the copy of the loader, and without the helper that tsc wraps around `import(id)`: it hides the comments in
- * that call from bundlers, and they warn about its top-level `this`.
+ * Writes a file that imports the copied loader. Removes the helper that tsc wraps around `import(id)`, because it hides the
+ * comments in that call from bundlers, and bundlers warn about its top-level `this`.
  */
 function write(path, text, ...rest) {
   const plain = text

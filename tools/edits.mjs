@@ -1,4 +1,4 @@
-// One build as edits of the other. The two share most of their code, so the edits take a tenth of the bytes.
+// Stores one build as edits of the other. The two share most of their code, so the edits take a tenth of the bytes.
 
 import { readFileSync } from "node:fs";
 
@@ -16,8 +16,8 @@ const zigzag = (number) => (number < 0 ? -2 * number - 1 : 2 * number);
 
 /**
  * Encodes `bytes` as edits of `base`: first their number; then, repeatedly, the number of new bytes, these bytes, the
- * number of bytes to copy, and their position relative to the end of the previous copy. Numbers are LEB128, signed ones
- * in zigzag order. src/runtime/load.ts applies the edits.
+ * number of bytes to copy, and their position relative to the end of the previous copy. Numbers are LEB128, signed numbers
+ * zigzag-encoded. src/runtime/load.ts applies the edits.
  */
 export function editsOf(base, bytes) {
   const places = new Map();
@@ -48,7 +48,7 @@ export function editsOf(base, bytes) {
   return Buffer.from([...edits, ...leb128(fresh.length), ...fresh]);
 }
 
-/** The form in which the package stores a build: its bytes, or edits of those of `simd`. */
+/** The form in which the package stores a build: its bytes, or edits of the bytes of `simd`. */
 export function storedBytes(build) {
   const [simd, bytes] = ["simd", build].map((name) => readFileSync(`build/${name}.wasm`));
   return build === "simd" ? simd : editsOf(simd, bytes);

@@ -29,7 +29,7 @@ const CASE = /^( *)(case .*: .*; break;)$/gm;
 /** Decorators before a top-level declaration. */
 const DECORATOR = /^(@\w+(?:\(.*?\))?)/gm;
 
-/** The formatted text of a file. Code that is on one line and fits stays on one line. */
+/** The formatted text of a file. Code that is on one line stays on one line if it fits. */
 export function format(filePath, text) {
   const kept = [];
   const keep = (mask) => (line, indent, code) => (line.length > WIDTH ? line : indent + mask(kept.push(code) - 1));

@@ -178,7 +178,7 @@ export const methodSignature = (name: keyof typeof methods): string =>
 `;
 }
 
-/** The same text as Biome formats it. */
+/** Formats the text of files with Biome. */
 function formatted(files, root) {
   mkdirSync(join(root, "build"), { recursive: true });
   const folder = mkdtempSync(join(root, "build", "generated-"));
@@ -196,7 +196,7 @@ function formatted(files, root) {
 }
 
 /**
- * Writes the generated files below `root`, or only checks them.
+ * Writes the generated files under `root`, or only checks them.
  * @throws Error if `check` and a file is out of date
  */
 export async function generate(root, { check = false } = {}) {

@@ -1,12 +1,12 @@
-// Generates src/runtime/instructions.ts: for each layout in assembly/layouts.ts and layerLayouts.ts the function that writes such an
-// instruction, with its operands by name, and for each family of ops the type of its codes.
+// Generates src/runtime/instructions.ts: for each layout in assembly/layouts.ts and layerLayouts.ts, a function that writes
+// an instruction from operands by name; for each family of ops, the type of its codes.
 import { join } from "node:path";
 import ts from "typescript";
 
 const FILES = ["assembly/opcodes.ts", "assembly/layouts.ts", "assembly/layerLayouts.ts"];
 const CODE_BITS = 8;
 
-/** The enums of these files by name: members with their values and the comment after them on the line. */
+/** The enums of these files by name: the members with their values and the comment after them on the same line. */
 function enumsOf(files) {
   const program = ts.createProgram(files, { allowImportingTsExtensions: true, noEmit: true, types: [] });
   const checker = program.getTypeChecker();

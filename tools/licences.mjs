@@ -25,7 +25,7 @@ function withDependencies(directories) {
   return found;
 }
 
-/** Packages that are published without a licence text, and for each a package from the same repository that has one. */
+/** Maps each package that is published without a licence text to a package from the same repository that has one. */
 const SIBLINGS = { "@assemblyscript/loader": "assemblyscript" };
 
 /** The text of a package's licence. @throws Error if there is none */

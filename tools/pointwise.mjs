@@ -104,7 +104,7 @@ function readFormulas(root) {
   return formulas;
 }
 
-/** The class and the function of one kernel. `isInt`: of int32 operands. */
+/** The class and the function of one kernel. `isInt`: whether operands are int32. */
 function kernel(formulas, { code, family, cost }, isInt) {
   const name = camelCase(code) + (isInt ? "Int" : "");
   const { loop, operands, parameters } = FAMILIES[family];
@@ -130,7 +130,7 @@ export function ${name}(${parameters}): void { ${call} }`;
 
 const namesOf = (parameters) => parameters.replace(/: \w+/g, "");
 
-/** A function that calls the kernel of a code. */
+/** A function that calls the kernel for a code. */
 function dispatcher(comment, name, parameters, cases) {
   const lines = cases.map(([code, called]) => `    case Op.${code}: ${called}(${namesOf(parameters)}); break;`);
   return `/** ${comment} */
@@ -155,9 +155,9 @@ function kernelsFile(entries, formulas) {
   const text = kernels.join("\n");
   const modules = FORMULAS.filter((module) => text.includes(`${module}.`));
   return `${HEADER}/**
- * The pointwise kernels. Each is exported under its own name, for tests and benches. asc inlines small functions, and
- * V8 takes a long time to optimize a dispatcher with many loops. Kernels of float32 are large enough to stay functions
- * of their own (test/package/emitted.test.ts checks); asc inlines some of int32.
+ * The pointwise kernels. Each is exported under its own name, for tests and benchmarks. asc inlines small functions, and
+ * V8 takes a long time to optimize a dispatcher with many loops. The float32 kernels are large enough to stay separate
+ * functions (test/package/emitted.test.ts checks this); asc inlines some int32 kernels.
  */
 import { Op } from "../opcodes";
 ${modules.map((module) => `import * as ${module} from "../${module}";`).join("\n")}

@@ -5,7 +5,10 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 
-/** The version after `current`: by a part's name, or the version itself. @throws Error if it is not a valid version above the current one */
+/**
+ * The version after `current`. `wanted` is the part to increase, or the version itself. @throws Error if it is not a valid
+ * version above the current one
+ */
 export function nextVersion(current, wanted) {
   const parts = current.split(".").map(Number);
   const at = ["major", "minor", "patch"].indexOf(wanted);

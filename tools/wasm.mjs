@@ -1,5 +1,6 @@
 // Compiles assembly/ to build/*.wasm (asconfig.json) and writes each build as text to src/runtime/binaries, which load.ts decodes.
-// `node tools/wasm.mjs simd relaxed` is the default. `node tools/wasm.mjs debug` only writes build/debug.wasm, unoptimized and with a source map. Load it with init({ module }).
+// `node tools/wasm.mjs simd relaxed` is the default. `node tools/wasm.mjs debug` only writes build/debug.wasm, unoptimized and with a
+// source map. Load it with init({ module }).
 // Fails if a module has a data, global or start section: instances share one memory, so a module must hold no state.
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import asc from "assemblyscript/asc";
@@ -32,8 +33,8 @@ const SINGLES = 86;
 
 /**
  * Encodes bytes as printable text. The 86 most frequent byte values take one character, from "#" to "z" without the
- * backslash; the others take two, of which the first is "}" or "~". A header of 256 bits, in hexadecimal, marks the
- * frequent values. After gzip the text is as small as the bytes (hexadecimal is 1.1 times as large, base64 1.4 times).
+ * backslash; the others take two, the first of which is "}" or "~". A header of 256 bits, in hexadecimal, marks the frequent
+ * values. After gzip, the text is as small as the bytes (hexadecimal: 1.1 times as large, base64: 1.4 times).
  */
 function toText(bytes) {
   const counts = new Array(256).fill(0);

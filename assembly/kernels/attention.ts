@@ -1,7 +1,7 @@
 /**
  * Scaled dot-product attention and its gradient, a block of query rows at a time: softmax(scale·Q·Kᵀ + mask)·V (Vaswani et al.
- * 2017, eq. 1). At most the weights of one block and all keys are stored; the gradient recomputes them. Strides are in
- * elements, so heads may have any layout. A share is a run of (batch, head) pairs, which are independent.
+ * 2017, eq. 1). Stores only the weights of one block for all keys; the gradient recomputes them. Each tensor has its own
+ * strides, so heads may have any layout. A share is a range of (batch, head) pairs, which are independent.
  */
 import { Attention } from "../layerLayouts";
 import { Op } from "../opcodes";
@@ -69,7 +69,7 @@ function weighRow(s: usize, limit: u32, n: u32, scale: f32, mask: usize): void {
   for (; p < stop; p += 16) v128.store(p, zero);
 }
 
-/** dS = scale·P∘(dP − Σ dP∘P) along a row, in place of dP; P is 0 after the last visible key. */
+/** dS = scale·P∘(dP − Σ dP∘P) along a row, written over dP; P is 0 after the last visible key. */
 function weighRowGrad(dp: usize, p: usize, n: u32, scale: f32): void {
   const end = dp + ((<usize>n & ~3) << 2), toP = p - dp, head = laneMask(n & 3);
   let total = f64x2.splat(0);
@@ -93,7 +93,7 @@ function reach(i: u32, keys: u32, causal: bool, offset: i32): u32 {
   return causal ? <u32>min<i32>(<i32>keys, max<i32>(0, <i32>i + 1 + offset)) : keys;
 }
 
-/** C = op(A)·op(B), or C += …, by the packed path; leading dimensions in elements. */
+/** C = op(A)·op(B), or C += …, by the packed path; leading dimensions in bytes. */
 @inline
 function product(c: usize, ldc: usize, a: usize, lda: usize, transA: u32, b: usize, ldb: usize, transB: u32, m: usize,
   n: usize, k: usize, accumulate: u32, workspace: usize): void
@@ -128,7 +128,7 @@ export function attention(op: Op, at: usize, thread: u32, threads: u32): void {
     const q = word(at, Attention.q) + ofQ, k = word(at, Attention.k) + ofK, v = word(at, Attention.v) + ofV;
     const mask0 = word(at, Attention.mask),
       mask = mask0 ? mask0 + ((b * word(at, Attention.maskBatch) + h * word(at, Attention.maskHead)) << 2) : 0;
-    // y is the output in the forward pass and dy in the backward pass; dq, dk, dv are laid out like q, k, v.
+    // `out` is the output in the forward pass and dy in the backward pass; dq, dk, dv are laid out like q, k, v.
     const out = word(at, Attention.out) + ofOut;
     const dq = word(at, Attention.dq) + ofQ, dk = word(at, Attention.dk) + ofK, dv = word(at, Attention.dv) + ofV;
     if (backward) {

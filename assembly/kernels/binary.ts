@@ -1,6 +1,6 @@
 /**
  * Ops on two operands with broadcasting, comparisons of int32 with float32, and `where`. One driver walks the
- * dimensions. A kernel sees one row: `out` is contiguous, each operand advances or repeats one element.
+ * dimensions. A kernel sees one row: `out` is contiguous, and each operand either advances or repeats one element.
  */
 import { loadMask, storeLanes, storeMask } from "../simd";
 import { Dim } from "../layouts";

@@ -52,8 +52,8 @@ export function firstOutsideFloat(x: usize, n: u32, low: f32, high: f32): u32 {
 }
 
 /**
- * Records a check's id at its `status` (layouts.ts: Check), with position and value, if an element is out of range. The lowest
- * id wins: eager mode would have failed there first.
+ * If an element is out of range, records the check's id and the element's position and value at `status` (layouts.ts: Check).
+ * The lowest id wins, because eager mode would have failed there first.
  */
 export function check(instruction: usize): void {
   const status = word(instruction, Check.status), id = word(instruction, Check.id), x = word(instruction, Check.x),

@@ -1,6 +1,6 @@
 /**
  * Convolutions of images [batch, height, width, channels] with weights [outChannels, kernelHeight, kernelWidth, channels of a
- * group], as products of gemm: C = patches·Wᵀ, dX = patches of dY·W, dW = dYᵀ·patches. Patches are gathered while A (or B) is
+ * group], as gemm products: C = patches·Wᵀ, dX = patches of dY·W, dW = dYᵀ·patches. Patches are gathered while A (or B) is
  * packed, a block of pixels at a time, or read directly from the image (convDirect.ts), so the full matrix of patches never
  * exists. Results with the same taps are computed together (convPhase.ts).
  */
@@ -70,8 +70,8 @@ function clear(to: usize, n: u32): usize {
 }
 
 /**
- * Gathers the patches of results [begin, end) of a phase's grid: a row of countH·countW·channels floats each, `ld` bytes apart,
- * from `channels` of the source's channels, of which `from` is the first. Patches are 0 outside the image.
+ * Gathers the patches of results [begin, end) of a phase's grid. A patch is a row of countH·countW·channels floats; rows are
+ * `ld` bytes apart. Reads `channels` of the source's channels, the first at address `from`. Patches are 0 outside the image.
  */
 export function gather(phase: usize, to: usize, ld: usize, from: usize, channels: u32, begin: u32, end: u32): void {
   const height = word(phase, Phase.height), width = word(phase, Phase.width);
@@ -118,7 +118,7 @@ export function gather(phase: usize, to: usize, ld: usize, from: usize, channels
   }
 }
 
-/** The instruction of a convolution (layerLayouts.ts: Conv). */
+/** Runs the instruction of a convolution (layerLayouts.ts: Conv). */
 export function conv(op: Op, at: usize, thread: u32, threads: u32): void {
   // The first share does not need the size of a workspace.
   const workspace = word(at, Conv.workspace) + (thread ? thread * convWorkspace(at) : 0);
@@ -194,7 +194,7 @@ function computePhase(at: usize, phase: usize, thread: u32, threads: u32): void 
   }
 }
 
-/** B[(tap, o), i] = W[o, tap, i], for the listed taps: o in 0…c, i in 0…m. Without taps, B is one row of zeros. */
+/** B[(tap, o), i] = W[o, tap, i], for the phase's taps, o < c and i < m. Without taps, B is one row of zeros. */
 function arrange(phase: usize, b: usize, w: usize, k0: u32, c: u32, m: u32): void {
   const tapsH = word(phase, Phase.tapsH), countH = word(phase, Phase.countH);
   const tapsW = word(phase, Phase.tapsW), countW = word(phase, Phase.countW);
@@ -210,7 +210,7 @@ function arrange(phase: usize, b: usize, w: usize, k0: u32, c: u32, m: u32): voi
   }
 }
 
-/** Writes rows of m floats to results [begin, begin + count) of a phase's grid, of which the first is at `out`. */
+/** Writes rows of m floats to results [begin, begin + count) of a phase's grid; result 0 is at `out`. */
 function scatter(phase: usize, out: usize, results: usize, ld: usize, m: u32, begin: u32, count: u32): void {
   const gridHeight = word(phase, Phase.gridHeight), gridWidth = word(phase, Phase.gridWidth);
   const image = word(phase, Phase.outImage), row = word(phase, Phase.outRow), pixel = word(phase, Phase.outPixel);
@@ -233,7 +233,7 @@ function convWeight(at: usize, phase: usize, thread: u32, threads: u32): void {
     return;
   }
   const whole = word(phase, Phase.whole);
-  // Direct reading requires a row of the kernel that is long enough to fill panels.
+  // Direct reading requires that a row of the kernel is long enough to fill panels.
   const run = kernelWidth * c;
   if (
     groups == 1 && pixels && c && !whole && image >= 32 && word(phase, Phase.gapW) == 1 && outW <= <u32>KC

@@ -1,7 +1,7 @@
 /**
- * Convolutions of one group whose taps are adjacent, without gathering patches: a row of the kernel is contiguous in the
- * image, so the micro-kernel reads A from the image, row by row (pack.ts: segments), and dW's panels are copied from it.
- * Near the edges, a copy of a band of rows adds the zeros around the image.
+ * Convolutions with one group and adjacent taps, without gathered patches: a row of the kernel is contiguous in the image, so
+ * the micro-kernel reads A directly from the image, row by row (pack.ts: segments), and dW's panels are copied from the
+ * image. If taps read outside the image, they read a copy of a band of rows with zeros around it.
  */
 import { BLOCK, KC, LDA, MC, PANELS, tile } from "./gemm";
 import { offsetOf, Phase, positionOf } from "./convPhase";
@@ -40,7 +40,7 @@ function rowsOfBand(phase: usize, width: u32): u32 {
 }
 
 /**
- * The address of the first pixel that row i of the results of image n reads. If rows are padded, that pixel is in a copy of the
+ * The address of the first pixel that row i of image n's results reads. If rows are padded, the address is in a copy of the
  * rows that `count` rows of results read, with zeros outside the image.
  */
 function sourceOf(at: usize, phase: usize, padded: u32, n: u32, i: u32, count: u32): usize {
@@ -67,7 +67,7 @@ function sourceOf(at: usize, phase: usize, padded: u32, n: u32, i: u32, count: u
 /** The largest k that is summed in one pass. */
 const DEEP: u32 = 1024;
 
-/** Packs the weights of a phase's taps as panels. W is [m, k] or, backward, [c, taps, m]. */
+/** Packs the weights of a phase's taps into panels. W is [m, k] or, backward, [c, taps, m]. */
 function packWeights(at: usize, phase: usize): void {
   const w = word(at, Conv.b), m = word(phase, Phase.outChannels), c = word(phase, Phase.channels);
   const tapsH = word(phase, Phase.tapsH), tapsW = word(phase, Phase.tapsW);
@@ -126,7 +126,7 @@ export function direct(at: usize, phase: usize, begin: u32, end: u32): void {
   }
 }
 
-/** A tile of `direct`, for longer k: one row of the kernel at a time, at most KC floats of it. */
+/** A tile of `direct`, for longer k: one row of the kernel at a time, in steps of at most KC floats. */
 export function deepTile(at: usize, phase: usize, c: usize, a: usize, rows: usize, cols: usize, panel: usize,
   jump: usize, bias: usize): void
 {
@@ -144,13 +144,13 @@ export function deepTile(at: usize, phase: usize, c: usize, a: usize, rows: usiz
   }
 }
 
-/** The number of column panels of dW: those of one row of the kernel, times the number of rows. */
+/** The number of column panels of dW: the panels of one row of the kernel, times the number of rows. */
 export function panelsOf(countH: u32, run: u32): u32 {
   return countH * ((run + <u32>NR - 1) / <u32>NR);
 }
 
 /**
- * dW [outC, countH·countW·c]: Σ over blocks of rows of pixels. A row has at most 512 pixels. The share [begin, end) is
+ * dW: [outC, countH·countW·c], summed over blocks of rows of pixels. A row has at most 512 pixels. The share [begin, end) is
  * a range of the `panelsOf` column panels. Each panel is copied once, by the thread that uses it.
  */
 export function directWeight(at: usize, phase: usize, begin: u32, end: u32): void {

@@ -1,22 +1,22 @@
 /**
- * A phase is a grid of results that have the same taps, which the kernels of a convolution compute together. The
- * forward pass has one phase. The gradient with respect to the input, which undoes the stride, has strideH · strideW
- * phases. A share keeps the record of its phase in its own workspace, so that shares which run at the same time do not
- * overwrite each other's record.
+ * A phase is a grid of results with the same taps; convolution kernels compute them together. The forward pass has one phase.
+ * The gradient with respect to the input has up to strideH·strideW phases, because the stride determines which taps reach a
+ * pixel. Each share keeps the record of its phase in its own workspace, so shares that run at the same time do not overwrite
+ * each other's records.
  */
 import { gemmWorkspace } from "./gemm";
 import { Conv } from "../layerLayouts";
 import { setWord, word } from "../operands";
 
 /**
- * Result (n, i, j) of the grid [batch, gridHeight, gridWidth] has outChannels floats. Its tap (a, b) reads pixel [n,
- * i·stepH + offset a, j·stepW + offset b] of the source [batch, height, width, channels]. Each member for the width
- * follows the one for the height, as in Conv.
+ * The results form a grid [batch, gridHeight, gridWidth] with outChannels floats each. For result (n, i, j), tap (a, b) reads
+ * pixel [n, i·stepH + offset(a), j·stepW + offset(b)] of the source [batch, height, width, channels]. As in Conv, the members
+ * for width directly follow those for height.
  */
 export const enum Phase {
-  /** Whether the results are those of the forward pass. */
+  /** Whether this is the phase of the forward pass. */
   forward,
-  /** Whether result (n, i, j) reads pixel (n, i, j) alone. */
+  /** Whether result (n, i, j) reads only pixel (n, i, j). */
   whole,
   channels,
   outChannels,
@@ -26,14 +26,14 @@ export const enum Phase {
   gridWidth,
   stepH,
   stepW,
-  /** The lists of taps (Tap) along each dimension, by ascending offset, their lengths, and the gaps between the offsets. */
+  /** The lists of taps (Tap) along each dimension in ascending order of offset, their lengths, and the gaps between offsets. */
   tapsH,
   tapsW,
   countH,
   countW,
   gapH,
   gapW,
-  /** The size of the source including the zeros around it that taps read. */
+  /** The size of the source, including the zeros around it that taps read. */
   paddedHeight,
   paddedWidth,
   /** The offset of result (n, i, j) in bytes: outFirst + n·outImage + i·outRow + j·outPixel. */
@@ -41,7 +41,7 @@ export const enum Phase {
   outImage,
   outRow,
   outPixel,
-  /** The parts of the workspace: gemm's, the rearranged weights, and a block of patches or a band of the source. */
+  /** The parts of the workspace: gemm's workspace, the rearranged weights, and a block of patches or a band of the source. */
   workspace,
   weights,
   patches,
@@ -49,8 +49,8 @@ export const enum Phase {
 }
 
 /**
- * A tap's position in the kernel, counted in taps, and the offset that it reads. The position of tap (a, b) is the sum of
- * its positions along both dimensions.
+ * A tap's position in the kernel, counted in taps, and the offset of the pixel that it reads. The position of tap (a, b) is
+ * the position of a plus the position of b.
  */
 const enum Tap {
   position,
@@ -72,7 +72,7 @@ export function paddedSize(size: i32, first: i32, last: i32, step: i32, grid: i3
   return size + max<i32>(0, -first) + max<i32>(0, (grid - 1) * step + last - (size - 1));
 }
 
-// The workspace: [gemm's | the phase | its taps | rearranged weights | a block of patches | a block of results].
+// The workspace: [gemm's workspace | the phase | its taps | rearranged weights | a block of patches | a block of results].
 @inline
 export function lines(bytes: usize): usize { return (bytes + 63) & ~63; }
 
@@ -95,8 +95,8 @@ export function patchesFrom(at: usize): usize {
 }
 
 /**
- * Writes the phase of a convolution's instruction whose first result is pixel [firstH, firstW] to a share's workspace, and returns
- * the record's address. The forward pass has only the phase [0, 0].
+ * Writes the record of one phase of a convolution to a share's workspace and returns its address. The phase begins at result
+ * [firstH, firstW]; the forward pass has only the phase [0, 0].
  */
 export function writePhase(at: usize, workspace: usize, forward: bool, firstH: u32, firstW: u32): usize {
   const phase = workspace + phaseFrom(), tapsH = workspace + tapsFrom();
@@ -106,7 +106,7 @@ export function writePhase(at: usize, workspace: usize, forward: bool, firstH: u
   setWord(phase, Phase.channels, word(at, forward ? Conv.channels : Conv.outChannels));
   setWord(phase, Phase.outChannels, pixelBytes >> 2);
   const wholeH = writeDimension(at, phase, forward, firstH, tapsH, word(at, Conv.kernelWidth), rowBytes);
-  // The members for the width are one word after those for the height.
+  // The members for width are one word after those for height.
   const wholeW = writeDimension(at + 4, phase + 4, forward, firstW,
     tapsH + word(at, Conv.kernelHeight) * (Tap.words << 2), 1, pixelBytes);
   setWord(phase, Phase.whole, forward & wholeH & wholeW);

@@ -1,5 +1,5 @@
 /**
- * Depthwise convolutions: each channel has its own kernel. They are not matrix products: vectors run over channels.
+ * Depthwise convolutions: each channel has its own kernel. Instead of a matrix product, the kernels vectorize over channels.
  */
 import { offsetOf, Phase, positionOf } from "./convPhase";
 import { relu, sigmoid, tanh } from "../math";
@@ -8,7 +8,7 @@ import { Conv } from "../layerLayouts";
 import { Activation } from "../opcodes";
 import { word } from "../operands";
 
-/** Channels per step. */
+/** The number of channels per step. */
 const WIDE: u32 = 16;
 /** The number of terms that a sum adds in float32 before it continues in float64. */
 const BLOCK: u32 = 128;
@@ -70,8 +70,8 @@ export function depthwise(at: usize, phase: usize, begin: u32, end: u32): void {
 }
 
 /**
- * Four channels of the result whose taps are offset from pixel (top, left), with many taps: sums at most BLOCK taps of a row in
- * float32, and these sums in float64.
+ * Four channels of one result with many taps, which are offset from pixel (top, left). Adds at most BLOCK taps of a row in
+ * float32, then adds these sums in float64.
  */
 function longPixel(phase: usize, image: usize, weights: usize, top: u32, left: u32): v128 {
   const height = word(phase, Phase.height), width = word(phase, Phase.width);
@@ -108,7 +108,10 @@ function put(to: usize, v: v128, bias: usize, at: usize, activation: u32, count:
   storeLanes(to, v, count);
 }
 
-/** dW[c, tap] = Σ over pixels of x·dy, for channels [begin, end): blocks of a row of pixels in float32, their sums in float64. */
+/**
+ * dW[c, tap] = Σ x·dy over pixels, for channels [begin, end). Adds blocks of a row of pixels in float32, then adds their sums
+ * in float64.
+ */
 export function depthwiseWeight(at: usize, phase: usize, begin: u32, end: u32): void {
   const out = word(at, Conv.out), x = word(at, Conv.a), dy = word(at, Conv.b), batch = word(at, Conv.batch);
   const height = word(phase, Phase.height), width = word(phase, Phase.width), channels = word(phase, Phase.channels);

@@ -1,6 +1,6 @@
 /**
- * Sums of squares and Euclidean norms along the middle of [outer, n, inner]. They add squares in float64, which holds the
- * square of any float32, so nothing overflows or underflows before the result does. Work is shared and cut into pieces as in
+ * Sums of squares and Euclidean norms along the middle dimension of [outer, n, inner]. Squares are added in float64, which
+ * holds the square of any float32, so nothing overflows or underflows before the result does. Shares and pieces work as in
  * reduce.ts.
  */
 import { laneMask, storeLanes } from "../simd";
@@ -34,7 +34,7 @@ function rowSquares(x: usize, n: u32): f64 {
   return f64x2.extract_lane(total, 0) + f64x2.extract_lane(total, 1);
 }
 
-/** √(Σ x² / divisor), or the quotient itself, of four neighbouring columns of n rows, `stride` bytes apart. */
+/** √(Σ x² / divisor), or the quotient itself unless `root`, for four neighbouring columns of n rows, `stride` bytes apart. */
 @inline
 function columnFold(root: bool, x: usize, n: u32, stride: usize, divisor: f64): v128 {
   let low = f64x2.splat(0), high = low;
@@ -54,8 +54,8 @@ function columnFold(root: bool, x: usize, n: u32, stride: usize, divisor: f64): 
 }
 
 /**
- * [outer, n, inner] → [outer, pieces of n, inner]. The share [begin, end) is a range of pieces if inner = 1, otherwise
- * of groups of four columns of all pieces.
+ * [outer, n, inner] → [outer, pieces of n, inner]. The share [begin, end) is a range of pieces if inner = 1, otherwise a
+ * range of groups of four columns over all pieces.
  */
 @inline
 function fold(root: bool, out: usize, x: usize, n: u32, piece: u32, inner: u32, divisor: f64, begin: u32,

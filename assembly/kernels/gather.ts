@@ -23,9 +23,9 @@ export function indexSelect(out: usize, x: usize, index: usize, n: u32, count: u
 const BLOCK: u32 = 16;
 
 /**
- * out[o, i, ·] = Σ x[o, j, ·] over index[j] = i, in the order of j, so the bits are always the same. The share is a
- * range of the outer·n rows of out. Each row follows its own list of j, 16 columns at a time. scratch holds, for each
- * row of out, the first j that points to it and, for each j, the next.
+ * out[o, i, ·] = Σ x[o, j, ·] over the j with index[j] = i, in ascending order, so the bits are always the same. The share is
+ * a range of the outer·n rows of out. Each row follows its own list of j, 16 columns at a time. scratch holds, for each row
+ * of out, the first j that points to it and, for each j, the next such j.
  */
 export function indexAdd(out: usize, x: usize, index: usize, n: u32, count: u32, inner: u32, scratch: usize, begin: u32,
   end: u32): void
@@ -78,7 +78,7 @@ function storeLine(to: usize, a: v128, b: v128, c: v128, d: v128, count: u32): v
   if (count > 12) storeLanes(to + 48, d, count - 12);
 }
 
-/** Adds the rest of a list, from j on, to the sums of 16 columns, block by block in float64, and stores them. */
+/** Adds the rest of a list, starting with j, to the sums of 16 columns, block by block in float64, and stores them. */
 function longRow(to: usize, a: v128, b: v128, c: v128, d: v128, from: usize, j: u32, next: usize, rowBytes: usize,
   count: u32): void
 {
@@ -126,8 +126,8 @@ export function gather(out: usize, x: usize, index: usize, n: u32, count: u32, i
 
 /**
  * out = 0; out[o, index[o, j, i], i] += x[o, j, i] in the order of j, so the bits are always the same. The share is a
- * range of the outer·n rows of out: a thread reads all indices and adds only to its own rows. `lost`, of out's size or
- * 0, collects the rounding errors (Neumaier 1974); without it they grow with the number of terms.
+ * range of the outer·n rows of out: a thread reads all indices and adds only to its own rows. `lost`, a buffer of out's size
+ * or 0, collects the rounding errors (Neumaier 1974); without it, errors grow with the number of terms.
  */
 export function scatterAdd(out: usize, x: usize, index: usize, n: u32, count: u32, inner: u32, lost: usize, begin: u32,
   end: u32): void
@@ -143,7 +143,7 @@ export function scatterAdd(out: usize, x: usize, index: usize, n: u32, count: u3
   scatter(true, out, x, index, n, count, inner, lost, begin, end);
   for (let at = start; at < start + bytes; at += 4) {
     const e = load<f32>(lost + at);
-    // ∞ − ∞ leaves nothing to correct.
+    // If e is NaN, from ∞ − ∞, there is nothing to correct.
     if (e == e) store<f32>(out + at, load<f32>(out + at) + e);
   }
 }

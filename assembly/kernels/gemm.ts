@@ -1,7 +1,8 @@
 /**
- * C = act(α·op(A)·op(B) + bias) (+ C), after Goto and BLIS. Matrices are row-major and dense; op transposes or not; act may be
- * the product with an activation's derivative at y, a matrix like C. Writes only the requested share of C. The path and
- * the order of the sum over k depend only on the shape of the whole product, so an element has the same bits in every share.
+ * C = act(α·op(A)·op(B) + bias) (+ C), after Goto and BLIS. Matrices are row-major and dense; op is the identity or
+ * transposes; act may multiply by an activation's derivative at y, a matrix with C's shape. Writes only the requested share
+ * of C. The path and the order of the sum over k depend only on the shape of the whole product, so an element has the same
+ * bits in every share.
  */
 import { relu, reluGrad, sigmoid, sigmoidGrad, tanh, tanhGrad } from "../math";
 import { Activation } from "../opcodes";
@@ -35,8 +36,8 @@ const DEPTH: usize = 256;
 @inline
 const LONG: usize = 16384;
 
-// The workspace: [one tile of C, and one to add to it | panels of B | a block of A, if transposed | partial sums, if k is cut |
-// their float64 totals, if k is long].
+// The workspace: [one tile of C, and one to add to it | panels of B | a block of A, if transposed | partial sums, if k is
+// split | their float64 totals, if k is long].
 // The odd leading dimension of A spreads its rows over the cache's sets.
 @inline
 export const LDA: usize = (KC + 16) * 4;
@@ -65,8 +66,8 @@ export function gemmWorkspace(m: u32, n: u32, k: u32, transA: u32, transB: u32):
 }
 
 /**
- * The share [rowBegin, rowEnd) × [colBegin, colEnd) of C[m, n]; op(A): [m, k], op(B): [k, n], bias: [n] or 0. Shares begin
- * and end at multiples of `rowStep` and `colStep`, or at C's edge. With k = 0 the product is 0.
+ * Computes the share [rowBegin, rowEnd) × [colBegin, colEnd) of C[m, n]; op(A): [m, k], op(B): [k, n], bias: [n] or 0. Shares
+ * begin and end at multiples of `rowStep` and `colStep`, or at C's edge. With k = 0 the product is 0.
  */
 export function gemm(out: usize, a: usize, b: usize, bias: usize, y: usize, m: usize, n: usize, k: usize, transA: u32,
   transB: u32, alpha: f32, activation: u32, accumulate: u32, workspace: usize, rowBegin: usize, rowEnd: usize,
@@ -143,7 +144,8 @@ function product(path: Path, c: usize, ldc: usize, a: usize, lda: usize, transA:
 }
 
 /**
- * Adds a part, [m, n] with rows of MC, to the float64 totals, or starts them; the `last` part is replaced by the rounded totals.
+ * Adds a part, [m, n] with rows MC floats apart, to the float64 totals, or starts them unless `more`. If the part is the
+ * `last`, the rounded totals replace it.
  */
 function addTotals(totals: usize, part: usize, m: usize, n: usize, more: bool, last: bool): void {
   for (let i: usize = 0; i < m; i++, totals += MC * 8, part += MC * 4) {
@@ -161,7 +163,7 @@ function addTotals(totals: usize, part: usize, m: usize, n: usize, more: bool, l
   }
 }
 
-/** For few rows or a short k, with B unpacked: a row of C is the sum of k rows of B. k ≤ SHORT, fully inlined. */
+/** For few rows or a short k, with B unpacked: a row of C is a weighted sum of k rows of B. k ≤ SHORT, fully inlined. */
 export function thin(c: usize, ldc: usize, a: usize, lda: usize, stepA: usize, b: usize, ldb: usize, bias: usize,
   m: usize, n: usize, k: usize, alpha: f32, activation: u32, toY: usize, accumulate: u32, tile: usize): void
 {
@@ -184,7 +186,7 @@ function thinOf(deep: bool, c: usize, ldc: usize, a: usize, lda: usize, stepA: u
   const step = wide ? WIDE : NR;
   for (let j: usize = 0; j < n; j += step) {
     const cols = min(step, n - j);
-    // The last columns are computed as the end of a whole step.
+    // The last columns are computed as the end of a full step.
     const back: usize = wide ? (WIDE - cols) << 2 : 0;
     const bt = b + (j << 2) - back;
     const bj = bias ? bias + (j << 2) : 0;
@@ -240,7 +242,7 @@ function dots(c: usize, ldc: usize, a: usize, b: usize, bias: usize, m: usize, n
 
 /**
  * Computes C, rows `ldc` bytes apart, from blocks of A and panels of B. With more than one block of k, C itself holds the
- * partial sums; with `accumulate`, k is at most one block (512).
+ * partial sums; with `accumulate`, k must be at most one block (512).
  */
 export function blocks(c: usize, ldc: usize, a: usize, lda: usize, transA: u32, b: usize, ldb: usize, transB: u32,
   bias: usize, m: usize, n: usize, k: usize, alpha: f32, activation: u32, toY: usize, accumulate: u32,
@@ -307,8 +309,8 @@ function micro(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, panel: u
 }
 
 /**
- * The number of rows that the next tile takes from the `rest`: 8 rows are two tiles of 4 rather than one of 6 and a
- * partial one of 2.
+ * The number of rows of the next tile if `rest` rows are left: 8 rows become two tiles of 4 instead of a tile of 6 and a
+ * partial tile of 2.
  */
 @inline
 export function tileRows(rest: usize): usize {
@@ -323,7 +325,7 @@ function complete(c: usize, ldc: usize, rows: usize, alpha: f32, bias: usize, ac
   else finish(c, ldc, c, ldc, rows, NR, 0, alpha, bias, activation, toY, 0);
 }
 
-/** c ← c + bias or max(c + bias, 0) for a whole tile: the result of `finish` at a lower cost. */
+/** c ← c + bias or max(c + bias, 0) for a whole tile: the same as `finish`, but faster. */
 @inline
 function biased(c: usize, ldc: usize, rows: usize, bias: usize, rectify: bool): void {
   const b0 = v128.load(bias), b1 = v128.load(bias, 16);
@@ -336,7 +338,7 @@ function biased(c: usize, ldc: usize, rows: usize, bias: usize, rectify: bool): 
 
 /**
  * One tile of at most MR × NR elements: c = act(A·panel + bias) (+ C if load), where A's rows are segments of an image (pack.ts:
- * micro6). `scratch` takes NR·MR floats.
+ * micro6). `scratch` holds NR·MR floats.
  */
 export function tile(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, cols: usize, panel: usize, kc: usize,
   segments: usize, jump: usize, bias: usize, activation: u32, load: bool, scratch: usize): void
@@ -351,7 +353,10 @@ export function tile(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, co
   }
 }
 
-/** c = act(α·(tile + c if partial) + bias) (+ c if accumulate), for rows × cols elements, writing no other; y = c + toY. */
+/**
+ * c = act(α·(tile + c if partial) + bias) (+ c if accumulate), for rows × cols elements. Writes no other elements. y is at c
+ * + toY.
+ */
 function finish(c: usize, ldc: usize, tile: usize, ldt: usize, rows: usize, cols: usize, partial: u32, alpha: f32,
   bias: usize, activation: u32, toY: usize, accumulate: u32): void
 {

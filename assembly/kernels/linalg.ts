@@ -83,7 +83,7 @@ export function eigh(values: usize, vectors: usize, x: usize, n: u32, workspace:
         for (let q = p + 1; q < n; q++) {
           const apq = load<f64>(s + p * ld + (<usize>q << 3));
           off += apq * apq;
-          // Skip elements that are negligible next to the diagonal.
+          // Skip elements that are negligible compared with the diagonal.
           if (apq * apq <= norm * 1e-34) continue;
           const theta = (load<f64>(s + q * ld + (<usize>q << 3)) - load<f64>(s + p * ld + (<usize>p << 3))) / (2 * apq);
           const t = (theta < 0 ? -1.0 : 1.0) / (Math.abs(theta) + Math.sqrt(theta * theta + 1));
@@ -135,7 +135,7 @@ function after(a: f64, b: f64, descending: u32): bool {
   return descending ? a < b || (b != b && a == a) : a > b || (a != a && b == b);
 }
 
-/** An element as float64, which holds every int32 too. */
+/** An element as float64, which also represents every int32 exactly. */
 @inline
 function element(row: usize, i: u32, integer: u32): f64 {
   const p = row + (<usize>i << 2);

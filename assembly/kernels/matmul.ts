@@ -1,6 +1,6 @@
 /**
  * The Matmul instruction: gemm for each matrix of a batch, with broadcast operands.
- * A share is a run of matrices if there are enough, otherwise a rectangle of one product.
+ * A share is a range of matrices if there are enough, otherwise the same rectangle of every product.
  */
 import { gemm, gemmWorkspace } from "./gemm";
 import { shareBegin } from "../simd";

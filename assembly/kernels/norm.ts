@@ -1,14 +1,14 @@
 /**
  * The kernels of layer, RMS, batch, instance and group norm, and of their gradients.
  *
- * They normalize along the middle of [outer, n, inner]: x̂ = (x − μ)·r, r = 1/√(σ² + ε); without centring, μ = 0 and σ²
- * is the mean square. With inner = 1 a group is a row; otherwise vectors run over groups. μ is m, the rounded mean,
- * which is exact if all elements are equal; far from 0 it is m + δ, δ the mean of x − m, so that x − μ keeps its
- * digits: Σ (x − μ)² = Σ (x − m)² − nδ², Σ y(x − μ) = Σ y(x − m) − δ·Σ y. Sums continue in float64 after each block.
- * Bits depend only on n: a group is never split between threads. A group whose squares float32 cannot hold is
- * normalized in float64 (wide).
+ * They normalize along the middle dimension of [outer, n, inner]: x̂ = (x − μ)·r, r = 1/√(σ² + ε); without centring, μ = 0
+ * and σ² is the mean square. With inner = 1 a group is a row; otherwise the kernels vectorize over groups. μ is m, the
+ * rounded mean, which is exact if all elements are equal. For groups far from 0, μ is m + δ, where δ is the mean of x − m, so
+ * that x − μ keeps its digits: Σ (x − μ)² = Σ (x − m)² − nδ², Σ y(x − μ) = Σ y(x − m) − δ·Σ y. Sums continue in float64 after
+ * each block. Bits depend only on n: a group is never split between threads. If float32 cannot hold the squares of a group,
+ * it is normalized in float64 (wide).
  *
- * The last loops test at their end, so that V8 moves invariants such as the rate out of them.
+ * The last loop of each kernel tests its condition at the end, so that V8 hoists invariants such as the rate.
  */
 import { addPairs, duo, fma, laneMask, narrow, pairSum, promoteHigh, storeLanes, storeTail, SUM_BLOCK, TREE,
   tree } from "../simd";
@@ -39,7 +39,7 @@ function term(kind: i32, p: usize, toY: usize, m: v128, sum: v128): v128 {
   return kind ? fma(v, kind == 1 ? v : v128.load(p + toY), sum) : f32x4.add(sum, v);
 }
 
-/** Σ of such terms along a row. */
+/** The sum of such terms along a row. */
 @inline
 function rowFold(kind: i32, x: usize, y: usize, m: v128, n: u32): f64 {
   const whole = n & ~3, zero = f32x4.splat(0), toY = y - x;
@@ -154,7 +154,7 @@ function isWide(variance: v128, eps: f32): v128 {
   return v128.not(v128.and(f32x4.ge(v, f32x4.splat(LEAST)), f32x4.le(v, f32x4.splat(MOST))));
 }
 
-/** A mask of the lanes whose products with a weight, if it is not 0, may leave float32's range. */
+/** A mask of the lanes whose product with a nonzero weight may leave float32's range. */
 @inline
 function isExtreme(scale: v128): v128 {
   const size = f32x4.abs(scale), zero = f32x4.eq(size, f32x4.splat(0));
@@ -206,8 +206,8 @@ function wideGrad(out: usize, dy: usize, x: usize, n: u32, step: usize, center: 
 }
 
 /**
- * out = x̂·weight + bias (either may be 0: absent; [n] with rows, [inner] with columns); stats: [outer, 2, inner]
- * receives μ and σ². Units [begin, end) (normUnits).
+ * out = x̂·weight + bias for units [begin, end) (normUnits). weight and bias, [n] for rows and [inner] for columns, may be 0
+ * (absent). stats: [outer, 2, inner] receives μ and σ².
  */
 export function normalize(out: usize, stats: usize, x: usize, weight: usize, bias: usize, n: u32, inner: u32,
   center: u32, eps: f32, begin: u32, end: u32): void
@@ -278,7 +278,7 @@ export function normalize(out: usize, stats: usize, x: usize, weight: usize, bia
   }
 }
 
-/** out = r·(dy − mean(dy) − x̂·mean(dy·x̂)), without centring r·(dy − x̂·mean(dy·x̂)). Units [begin, end). */
+/** out = r·(dy − mean(dy) − x̂·mean(dy·x̂)), or r·(dy − x̂·mean(dy·x̂)) without centring, for units [begin, end). */
 export function normalizeGrad(out: usize, dy: usize, x: usize, n: u32, inner: u32, center: u32, eps: f32, begin: u32,
   end: u32): void
 {

@@ -7,14 +7,13 @@
  * Denormal numbers make processors several times slower, and a decaying state would stay denormal. So a gradient or a
  * momentum whose product with a rate would be denormal becomes 0 (see `least`). For a mean of squares, the limit depends on
  * ε:
- * - ε ≥ 2⁻³⁴: a mean of at most 2⁻¹²⁰ becomes 0, and a gradient of at most 2⁻⁵⁶ has the square 0; adding either root to ε
- * changes nothing.
- * - smaller ε: float32's own limits, as in PyTorch. A gradient of at most 2⁻⁷⁵ has the square 0. A denormal mean of squares
- * becomes 0
- *   only where what is divided by its root is 0 too.
+ * - ε ≥ 2⁻³⁴: a mean of at most 2⁻¹²⁰ becomes 0, and the square of a gradient of at most 2⁻⁵⁶ is 0. Adding the root of either
+ *   to ε changes nothing.
+ * - smaller ε: the limits are those of float32, as in PyTorch. The square of a gradient of at most 2⁻⁷⁵ is 0. A denormal mean
+ *   of squares becomes 0 only where the numerator that is divided by its root is 0 too.
  * - ε = 0: the mean of squares is never set to 0.
  *
- * Loops test at their end, so that V8 moves loop invariants out of them.
+ * Loops test their condition at the end, so that V8 hoists loop invariants.
  */
 import { fma, storeLanes } from "../simd";
 import { Update, UpdatePart } from "../layouts";
@@ -25,7 +24,7 @@ import { double, word } from "../operands";
 @inline
 function rateOf(at: usize): f64 { return <f64>load<f32>(word(at, Update.lr)); }
 
-/** The number of this step, from 1. */
+/** The number of this step, starting at 1. */
 @inline
 export function stepOf(part: usize): u32 { return load<u32>(word(part, UpdatePart.step)); }
 
@@ -36,17 +35,17 @@ function splat(x: f64): v128 { return f32x4.splat(<f32>x); }
 @inline
 function above(x: v128, bits: v128): v128 { return i32x4.gt_s(v128.and(x, i32x4.splat(0x7fffffff)), bits); }
 
-/** x, or 0 where |x| is at most the float32 whose bits are `bits`. NaN stays. */
+/** x, or 0 where |x| is at most the float32 whose bits are `bits`. Keeps NaN. */
 @inline
 function flush(x: v128, bits: v128): v128 { return v128.and(x, above(x, bits)); }
 
-/** The bits of 2⁻¹²⁶ / min(1, |a|, |b|): smaller numbers times a or b are denormal. At most those of 2⁻⁸⁰. */
+/** The bits of 2⁻¹²⁶ / min(1, |a|, |b|): smaller numbers times a or b are denormal. At most the bits of 2⁻⁸⁰. */
 function least(a: f64, b: f64): v128 {
   const factor = Math.min(1, Math.min(Math.abs(a), Math.abs(b)));
   return i32x4.splat(reinterpret<i32>(<f32>Math.min(8.271806125530277e-25, 1.1754943508222875e-38 / factor)));
 }
 
-/** From this ε on, adding the root of a mean of squares of 2⁻¹²⁰ changes nothing. */
+/** If ε is at least this, adding the root of a mean of squares of 2⁻¹²⁰ to it changes nothing. */
 const COARSE: f64 = 5.820766091346741e-11;
 
 /** The bits of the largest gradient whose square is 0. */
@@ -91,7 +90,7 @@ function direction(g: v128, p: v128, maximize: u32, decays: bool, decay: v128): 
 
 /**
  * b ← μ·b + (1 − τ)·g (b = g at the first step);  p ← p − lr·(g + μ·b  if nesterov, else b).
- * s0: b, or 0 where momentum μ is 0.
+ * s0: b, or 0 if the momentum μ is 0.
  */
 export function sgd(at: usize, part: usize, begin: u32, end: u32): void {
   const lr = rateOf(at), step = stepOf(part), flags = word(at, Update.flags);
@@ -118,8 +117,8 @@ export function sgd(at: usize, part: usize, begin: u32, end: u32): void {
 /**
  * m ← β₁m + (1 − β₁)g;  v ← β₂v + (1 − β₂)g²;  p ← p − lr/(1 − β₁ᵗ) · m / (√v/√(1 − β₂ᵗ) + ε)
  * (Kingma and Ba 2015, algorithm 1); decoupled decay first scales p by 1 − lr·decay (Loshchilov and Hutter 2019).
- * s0: m, s1: v, s2: the largest v so far if amsgrad; beta1t = β₁ᵗ, beta2t = β₂ᵗ. Nadam (Dozat 2016) replaces m/(1 − β₁ᵗ) by
- * (1 − μₜ)/(1 − ∏μ)·g + μₜ₊₁/(1 − ∏μ·μₜ₊₁)·m with μᵢ = β₁(1 − ½·qⁱ).
+ * s0: m, s1: v, s2: the largest v so far if amsgrad; beta1t = β₁ᵗ, beta2t = β₂ᵗ. Nadam (Dozat 2016) replaces m/(1 − β₁ᵗ) with
+ * (1 − μₜ)/(1 − ∏μ)·g + μₜ₊₁/(1 − ∏μ·μₜ₊₁)·m, where μᵢ = β₁(1 − ½·qⁱ).
  */
 export function adam(at: usize, part: usize, beta1t: f64, beta2t: f64, begin: u32, end: u32): void {
   const lr = rateOf(at), t = stepOf(part), flags = word(at, Update.flags);
@@ -140,7 +139,7 @@ export function adam(at: usize, part: usize, beta1t: f64, beta2t: f64, begin: u3
   const low = least(1 - beta1, ofGradient != 0 ? lr * ofGradient : 1), lowMean = least(lr * ofMean, 1);
   const root = leastRoot(eps), lowSquare = leastSquare(eps), fine = eps < COARSE;
   const decoupled = flags & UpdateFlag.DecoupledDecay, decays = !decoupled && decay != 0;
-  // The factor that multiplies p in the gradient or, if decay is decoupled, p itself.
+  // The factor of p: in the update if decay is decoupled, otherwise in the gradient.
   const shrink = splat(decoupled ? 1 - lr * decay : decay);
   if (begin >= end) return;
   let i = begin;
@@ -188,8 +187,8 @@ export function rmsProp(at: usize, part: usize, begin: u32, end: u32): void {
 }
 
 /**
- * One loop per variant: in a single loop for all, V8 keeps too little in registers. Constants are parameters because V8's loops
- * are a tenth slower if each variant reads them.
+ * One loop per variant, because V8 keeps too few values in registers in a single loop for all. Constants are parameters,
+ * because the loops are 10% slower if each variant reads them.
  */
 @inline
 function rmsPropOf(isCentered: bool, hasMomentum: bool, part: usize, lr: f64, flags: u32, alpha: f64, eps: f64,
@@ -217,7 +216,7 @@ function rmsPropOf(isCentered: bool, hasMomentum: bool, part: usize, lr: f64, fl
     if (isCentered) {
       const mean = flush(fma(a, v128.load(s2 + k), f32x4.mul(c, large)), root);
       storeLanes(s2 + k, mean, count);
-      // pmax: ∞ − ∞ leaves ∞.
+      // If v is ∞, v − a² may be ∞ − ∞, and pmax returns ∞ instead of NaN.
       v = f32x4.pmax(f32x4.mul(noise, v), f32x4.sub(v, f32x4.mul(mean, mean)));
     }
     d = f32x4.div(d, f32x4.add(f32x4.sqrt(v), e));

@@ -1,7 +1,7 @@
 /**
  * The inner loops of gemm: packing, which brings every transposition into one layout, and micro-kernels, which hold a tile
- * of C in registers. Sizes are counts of elements, leading dimensions (ld…) are bytes. Reads up to 12 bytes past
- * the end of an operand; they only affect lanes, rows or columns that are never stored in C.
+ * of C in registers. Sizes are in elements, leading dimensions (ld…) in bytes. The loops read up to 12 bytes past the end of
+ * an operand; those bytes only affect lanes, rows or columns that are never stored in C.
  */
 import { fma } from "../simd";
 
@@ -21,7 +21,7 @@ export const NR: usize = 8;
 export const WIDE: usize = 32;
 
 /**
- * dst[c, r] = src[r, c] in 4 × 4 blocks. Writes both sizes rounded up to 4: rows past the last repeat it.
+ * dst[c, r] = src[r, c] in 4 × 4 blocks. Writes both sizes rounded up to a multiple of 4: rows past the last repeat it.
  */
 export function transpose(dst: usize, ldd: usize, src: usize, lds: usize, rows: usize, cols: usize): void {
   const last = src + (rows - 1) * lds;
@@ -62,8 +62,8 @@ export function copyPanel(panel: usize, src: usize, ld: usize, cols: usize, kc: 
 }
 
 /**
- * C[6, NR] = A[6, k]·panel[k, NR] (+ C if load). The rows of A past `rows` repeat the last. k is `segments` ≥ 1 times kc; in A,
- * which may be an image, a segment begins `jump` bytes after the one before.
+ * C[6, NR] = A[6, k]·panel[k, NR] (+ C if load). The rows of A past `rows` repeat the last. k is split into `segments` ≥ 1
+ * segments of length kc. In A, which may be an image, a segment begins `jump` bytes after the beginning of the previous one.
  */
 export function micro6(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, panel: usize, kc: usize,
   segments: usize, jump: usize, load: bool): void
@@ -321,7 +321,7 @@ function sums(a: v128, b: v128, c: v128, d: v128): v128 {
   return f32x4.add(v128.shuffle<f64>(ab, cd, 0, 2), v128.shuffle<f64>(ab, cd, 1, 3));
 }
 
-/** c[WIDE] = a[k]·B[k, WIDE], a's elements `stepA` bytes apart. */
+/** c[WIDE] = a[k]·B[k, WIDE]; the elements of a are `stepA` bytes apart. */
 export function rowWide(c: usize, a: usize, stepA: usize, b: usize, ldb: usize, k: usize): void {
   wideRow(c, a, stepA, b, ldb, k);
 }

@@ -1,4 +1,7 @@
-/** Max and average pooling of images, channels last. Vectors run over channels; averages are float64 sums, divided once. */
+/**
+ * Max and average pooling of images, channels last. The kernels vectorize over channels. Averages are float64 sums, divided
+ * once.
+ */
 import { AvgPool, MaxPool } from "../layerLayouts";
 import { word } from "../operands";
 import { narrow, promoteHigh, storeLanes } from "../simd";
@@ -34,7 +37,7 @@ export function maxPool(instruction: usize, begin: u32, end: u32): void {
           if (<u32>w >= width) continue;
           const where = h * width + w;
           const v = v128.load(image + <usize>where * pixelBytes + at);
-          // Larger, NaN, or the first value.
+          // v is larger, NaN, or the first value.
           const better = v128.or(v128.or(f32x4.gt(v, most), f32x4.ne(v, v)), i32x4.lt_s(place, i32x4.splat(0)));
           most = v128.bitselect(v, most, better);
           place = v128.bitselect(i32x4.splat(where), place, better);
@@ -92,8 +95,8 @@ export function avgPool(instruction: usize, begin: u32, end: u32): void {
 }
 
 /**
- * Computes pixels [begin, end) of dx: [batch, height, width, channels]: Σ dy/n over the windows that read them, with n
- * as in `avgPool`.
+ * Computes pixels [begin, end) of dx: [batch, height, width, channels]: Σ dy/n over the windows that contain the pixel, with
+ * n as in `avgPool`.
  */
 export function avgPoolGrad(instruction: usize, begin: u32, end: u32): void {
   const out = word(instruction, AvgPool.out), dy = word(instruction, AvgPool.x);
@@ -106,7 +109,7 @@ export function avgPoolGrad(instruction: usize, begin: u32, end: u32): void {
     countPad = word(instruction, AvgPool.countPad);
   const pixelBytes = <usize>channels << 2, whole = f64x2.splat(1 / (<f64>kernelH * <f64>kernelW));
   for (let r = begin; r < end; r++) {
-    // Positions in the padded image, and the windows [i0, i1) × [j0, j1) over them.
+    // The position in the padded image, and the windows [i0, i1) × [j0, j1) that contain it.
     const w = r % width + padLeft, h = r / width % height + padTop, n = r / width / height;
     const i0: u32 = h < kernelH ? 0 : (h - kernelH) / strideH + 1, i1 = min<u32>(h / strideH + 1, outHeight);
     const j0: u32 = w < kernelW ? 0 : (w - kernelW) / strideW + 1, j1 = min<u32>(w / strideW + 1, outWidth);

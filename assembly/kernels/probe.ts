@@ -1,6 +1,6 @@
 /**
- * The peak rate of the machine, for benchmarks: multiply-adds only, in enough independent chains to hide the latency,
- * but few enough to fit into the registers. No op uses it.
+ * Measures the peak rate of the machine, for benchmarks: multiply-adds only, in enough independent chains to hide the
+ * latency, but few enough to fit into the registers. No op uses it.
  */
 import { addPairs, fma, pairSum } from "../simd";
 

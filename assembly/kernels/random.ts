@@ -1,18 +1,18 @@
 /**
- * Random numbers by Philox 4×32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): a block cipher of
- * a counter, so element i depends on the seed, the counter and i alone, whatever thread computes it. Both builds compute
- * the same bits: no multiply-add here is fused.
+ * Random numbers by Philox 4×32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): a block cipher
+ * applied to a counter, so element i depends only on the seed, the counter and i, not on the thread that computes it. Both
+ * builds compute the same bits: no multiply-add here is fused.
  *
- * `state` holds [seed low, seed high, counter low, counter high]. Element i is made of word i mod 4 of block
- * counter + ⌊i/4⌋; normal elements use words 0, 1 of their block as u₁ and 2, 3 as u₂; a permutation uses two words per element.
+ * `state` holds [seed low, seed high, counter low, counter high]. Element i is made from word i mod 4 of block counter +
+ * ⌊i/4⌋; normal elements use words 0, 1 of their block as u₁ and 2, 3 as u₂; a permutation uses two words per element.
  */
 import { log } from "../math";
 import { Same, storeLanes } from "../simd";
 import { cos, sin } from "../trig";
 
 /**
- * Four random 32-bit words of block (counter at `state`) + block. The ten rounds run on one block of four words held
- * as [c0, c1, c2, c3] in one vector. An element that needs more words takes those of attempts 1, 2, …
+ * The four random 32-bit words of the block whose number is the counter at `state` plus `block`. The ten rounds run on one
+ * block of four words held as [c0, c1, c2, c3] in one vector. An element that needs more words takes them from attempts 1, 2, …
  */
 function philox(state: usize, block: u32, attempt: u32 = 0): v128 {
   const counter = load<u64>(state, 8) + block;
@@ -79,8 +79,8 @@ export function bernoulli(out: usize, state: usize, low: u32, high: u32, value: 
 }
 
 /**
- * Whole numbers low … low + range − 1, each equally likely; range 0 is 2³². ⌊word·range/2³²⌋ after Lemire (2019, "Fast random
- * integer generation in an interval"): words whose product has a low half below 2³² mod range are drawn again.
+ * Whole numbers low … low + range − 1, each equally likely; a range of 0 means 2³². ⌊word·range/2³²⌋ after Lemire (2019,
+ * "Fast random integer generation in an interval"): words whose product has a low half below 2³² mod range are drawn again.
  */
 export function randomInteger(out: usize, state: usize, low: i32, range: u32, begin: u32, end: u32): void {
   const uneven: u32 = range ? (<u32>0 - range) % range : 0;
@@ -101,7 +101,8 @@ export function randomInteger(out: usize, state: usize, low: i32, range: u32, be
 }
 
 /**
- * A permutation of 0…n−1 as int32 by Fisher and Yates; word i draws the i-th exchange. Serial: a single share computes all of it.
+ * A permutation of 0…n−1 as int32 by Fisher and Yates; two words draw each exchange. Serial: a single share computes the
+ * whole permutation.
  */
 export function randomPermutation(out: usize, state: usize, n: u32): void {
   for (let i: u32 = 0; i < n; i++) store<u32>(out + (<usize>i << 2), i);

@@ -1,9 +1,8 @@
 /**
  * One layer of a recurrent network over a whole sequence, and its gradient back through time. The weights are packed
  * once; each step is one product with the packed weights and one fused cell. x: [steps, batch, gates·hidden] holds the
- * contribution of the inputs (its rows are `stepRows` and `batchRows` apart, as are those of y, c and saved). A share
- * is a run of sequences: sequences are independent, so threads need no barrier before the end. A sequence that has
- * ended keeps its state.
+ * contribution of the inputs. In x, y, c and saved, rows are `stepRows` and `batchRows` apart. A share is a range of
+ * sequences: sequences are independent, so threads need no barrier before the end. A sequence that has ended keeps its state.
  */
 import { gateSigmoid, relu, reluGrad, sigmoidGrad, tanh, tanhGrad } from "../math";
 import { Recurrent, RecurrentGrad } from "../layerLayouts";
@@ -54,7 +53,7 @@ function rowBytes(gates: u32, hidden: u32): usize {
   return (((<usize>gates * hidden << 2) + 63) & ~63) | 64;
 }
 
-/** C[rows, n] = A[rows, k]·B (+ C if load), B in panels of NR columns for each block of k. */
+/** C[rows, n] = A[rows, k]·B (+ C if load), with B in panels of NR columns for each block of k. */
 function product(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, n: usize, k: usize, panel: usize, load: bool,
   scratch: usize): void
 {
@@ -82,7 +81,7 @@ function pack(panel: usize, w: usize, n: usize, k: usize, transposed: bool): voi
   }
 }
 
-/** A gate before its activation: the input's part, the state's part and the state's bias (or 0). */
+/** A gate before its activation: the sum of the input's part, the state's part and the state's bias (or 0). */
 @inline
 function gate(x: usize, g: usize, bias: usize, at: usize): v128 {
   return f32x4.add(v128.load(x + at), hiddenPart(g, bias, at));
@@ -191,7 +190,7 @@ function rnnCellGrad(dx: usize, dh: usize, dy: usize, y: usize, n: u32, rectify:
   }
 }
 
-/** dc ← dc + dh·o·(1 − tanh² c), then each gate's part through its activation; the previous step receives dc·f. */
+/** dc ← dc + dh·o·(1 − tanh² c), then the gradient of each gate before its activation; the previous step receives dc·f. */
 function lstmCellGrad(dx: usize, dh: usize, dc: usize, dy: usize, dcs: usize, saved: usize, c: usize, c0: usize,
   n: u32): void
 {
@@ -211,7 +210,10 @@ function lstmCellGrad(dx: usize, dh: usize, dc: usize, dy: usize, dcs: usize, sa
   }
 }
 
-/** Each gate's part through its activation; dg differs from dx only in n, by the factor r. The state itself receives dh·z. */
+/**
+ * The gradient of each gate before its activation. dg differs from dx only in gate n, by the factor r. The previous state
+ * receives dh·z directly.
+ */
 function gruCellGrad(dx: usize, dg: usize, dh: usize, dy: usize, saved: usize, h0: usize, n: u32): void {
   const ld: usize = n << 2;
   for (let j: u32 = 0; j < n; j += 4) {

@@ -1,5 +1,5 @@
 /**
- * Reductions of the middle of [outer, n, inner], and running sums along it, of float32 and int32.
+ * Reductions and running sums along the middle dimension of [outer, n, inner], for float32 and int32.
  *
  * Float32 sums add the vectors of each block of eight pairwise and accumulate the block sums in float64, so the error
  * does not grow with n, and the mean of n equal numbers is exactly that number. Other folds use blocks of a fixed size.
@@ -9,7 +9,7 @@ import { addPairs, At1, At2, At3, duo, laneMask, narrow, pairSum, promoteHigh, q
   tree } from "../simd";
 import { Op } from "../opcodes";
 
-/** The number of elements of a row, and of rows of a column, that are folded in order before folding pairwise. */
+/** The number of elements in a row, and of rows in a column, that are folded in order before folding pairwise. */
 const ROW_BLOCK: u32 = 512;
 const COLUMN_BLOCK: u32 = 32;
 
@@ -126,17 +126,17 @@ export function rowTotal(x: usize, n: u32): f64 {
   return isFinite(sum) ? sum : longTotal(x, n, 4);
 }
 
-/** Two sums of neighbouring columns, recomputed in float64 throughout if they are not finite. */
+/** The sums of two neighbouring columns, recomputed in float64 throughout if they are not finite. */
 function recompute(totals: v128, x: usize, n: u32, stride: usize): v128 {
   const a = f64x2.extract_lane(totals, 0), b = f64x2.extract_lane(totals, 1);
   return f64x2(isFinite(a) ? a : longTotal(x, n, stride), isFinite(b) ? b : longTotal(x + 4, n, stride));
 }
 
-/** 0 in lanes where all four sums are finite, else NaN. */
+/** 0 in both lanes if all four sums are finite, otherwise NaN in at least one lane. */
 @inline
 function nonFinite(low: v128, high: v128): v128 { return f64x2.add(f64x2.sub(low, low), f64x2.sub(high, high)); }
 
-/** Stores the first `count` of four sums of columns: as float64, or divided by `divisor` as float32. */
+/** Stores the first `count` of four column sums: as float64, or divided by `divisor` as float32. */
 @inline
 function storeTotals(out: usize, asDouble: bool, low: v128, high: v128, divisor: f64, count: u32): void {
   if (!asDouble) {
@@ -258,7 +258,7 @@ function shorter(a: u32, b: u32): u32 { return a < b ? a : b; }
 
 /**
  * [outer, n, inner] → [outer, pieces of n, inner], each folded separately (one piece covers all of n). The share
- * [begin, end) is a range of pieces if inner = 1, otherwise of groups of four columns (quads) of all pieces.
+ * [begin, end) is a range of pieces if inner = 1, otherwise a range of groups of four columns (quads) over all pieces.
  */
 @inline
 function fold<F>(out: usize, x: usize, n: u32, piece: u32, inner: u32, begin: u32, end: u32): void {
@@ -327,10 +327,10 @@ export function minInt(out: usize, x: usize, n: u32, piece: u32, inner: u32, beg
 
 /** Σ of a row, for the kernels that work on rows. */
 export function sumRow(x: usize, n: u32): f32 { return <f32>rowTotal(x, n); }
-/** The largest element of a row, NaN if it has one. */
+/** The largest element of a row, or NaN if the row contains a NaN. */
 export function maxRow(x: usize, n: u32): f32 { return f32x4.extract_lane(foldRow<Max>(x, n), 0); }
 
-/** The first index of a row that holds the extreme (NaN counts as extreme). */
+/** The first index at which a row holds its extreme (NaN counts as the extreme). */
 function firstOf<F>(x: usize, n: u32): u32 {
   const f = changetype<F>(0);
   const extreme = foldRow<F>(x, n);
@@ -358,8 +358,8 @@ export function argExtreme(out: usize, x: usize, n: u32, least: u32, integer: u3
 }
 
 /**
- * Running sums along the middle of [outer, n, inner], from the end if `reverse`. The share is a range of quads, as in
- * `fold`. Float32 is summed in float64, int32 modulo 2³².
+ * Running sums along the middle dimension of [outer, n, inner], from the end if `reverse`. The share is a range of quads, as
+ * in `fold`. Float32 elements are summed in float64, int32 elements modulo 2³².
  */
 export function cumsum(out: usize, x: usize, n: u32, inner: u32, reverse: u32, integer: u32, begin: u32,
   end: u32): void

@@ -103,8 +103,8 @@ export function copyUnits(elementBytes: u32, rank: u32, dims: usize): u32 {
 }
 
 /**
- * out[i] = x[i], converted, for i in [begin, end). A conversion to int32 truncates and saturates, one to uint8 keeps
- * the low bits, and one to bool tests ≠ 0.
+ * out[i] = x[i], converted, for i in [begin, end). Conversion to int32 truncates and saturates, conversion to uint8 keeps the
+ * low bits, and conversion to bool tests ≠ 0.
  */
 export function cast(out: usize, x: usize, from: Type, to: Type, begin: u32, end: u32): void {
   const fromBytes: usize = from <= Type.Int32 ? 4 : 1, toBytes: usize = to <= Type.Int32 ? 4 : 1;

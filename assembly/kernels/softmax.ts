@@ -7,7 +7,7 @@ import { exp, expm1, log1p } from "../math";
 import { addPairs, fma, laneMask, pairSum, promoteHigh, storeLanes, SUM_BLOCK } from "../simd";
 import { maxRow, rowTotal, sumRow } from "./reduce";
 
-/** The end of the block of a sum that begins at i. */
+/** The end of the block that begins at i. */
 @inline
 function blockEnd(i: u32, n: u32): u32 { return n - i > SUM_BLOCK ? i + SUM_BLOCK : n; }
 
@@ -116,7 +116,7 @@ function dotRow(a: usize, b: usize, n: u32): f32 {
   return <f32>pairSum(total);
 }
 
-/** dx = y·(dy − Σ dy·y), y = softmax(x); 0 where dy is 0 along the row, whatever y is. In place if out is dy or y. */
+/** dx = y·(dy − Σ dy·y), y = softmax(x); 0 if the whole row of dy is 0, whatever y is. In place if out is dy or y. */
 export function softmaxGrad(out: usize, dy: usize, y: usize, n: u32, begin: u32, end: u32): void {
   for (let r = begin; r < end; r++) {
     const at: usize = (<usize>r * n) << 2, dot = dotRow(dy + at, y + at, n), total = f32x4.splat(dot);
@@ -133,7 +133,7 @@ export function softmaxGrad(out: usize, dy: usize, y: usize, n: u32, begin: u32,
 
 /**
  * dx = dy − exp(y)·Σ dy, y = logSoftmax(x): (1 − eʸ)·dy − eʸ·Σ (the other dy) where eʸ > ½, to avoid cancellation.
- * 0 where dy is 0 along the row, whatever y is. In place if out is dy or y.
+ * 0 if the whole row of dy is 0, whatever y is. In place if out is dy or y.
  */
 export function logSoftmaxGrad(out: usize, dy: usize, y: usize, n: u32, begin: u32, end: u32): void {
   const half = f32x4.splat(0.5);
@@ -208,7 +208,7 @@ export function crossEntropyGrad(out: usize, dy: usize, logits: usize, labels: u
 
 /**
  * loss[r] = Σ_j target[r, j]·(l + (m − logits[r, j])) for probabilities as targets; a target of 0 contributes nothing,
- * whatever its logit is. lse[r] = [m, l] as above. Both are 0 where the whole target is 0.
+ * whatever its logit is. lse[r] = [m, l] as above. Both are 0 if the row's whole target is 0.
  */
 export function softCrossEntropy(loss: usize, lse: usize, logits: usize, target: usize, classes: u32, begin: u32,
   end: u32): void
@@ -241,9 +241,9 @@ export function softCrossEntropy(loss: usize, lse: usize, logits: usize, target:
 }
 
 /**
- * dx[r, j] = dy[r]·(softmax(logits[r])[j]·M − target[r, j]), M = Σ target[r]; with p − 1 by expm1 where the target is more than
- * M/2. softmax·M = exp(x − m)·(M/Σ exp(x − m)) in float64, so that equal logits and equal targets give 0.
- * Exactly 0 where dy[r] or the whole target is 0, whatever the logits are.
+ * dx[r, j] = dy[r]·(softmax(logits[r])[j]·M − target[r, j]), M = Σ target[r]; p − 1 is computed as expm1(log p) where the
+ * target is more than M/2. softmax·M = exp(x − m)·(M/Σ exp(x − m)) in float64, so that equal logits and equal targets give 0.
+ * Exactly 0 if dy[r] or the row's whole target is 0, whatever the logits are.
  */
 export function softCrossEntropyGrad(out: usize, dy: usize, logits: usize, target: usize, lse: usize, classes: u32,
   begin: u32, end: u32): void

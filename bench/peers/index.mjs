@@ -105,7 +105,7 @@ async function startPeers() {
   return peers;
 }
 
-/** Checks the results of a contender against those of the first one. @throws Error if they differ */
+/** Checks the results of a contender against the results of the first one. @throws Error if they differ */
 function check(peer, { name, epoch }, { result, losses }, reference) {
   const what = `${name}, ${peer.name}`;
   if (epoch) requireEpoch(what, losses[0], reference.losses[0]);

@@ -45,7 +45,7 @@ function* updates(): Generator<Case> {
       const p = randn([PARAMETERS]).keep();
       p.requiresGrad = true;
       const optimizer = make(p);
-      // Squares decay by 0.999 or 0.99 per step: from 10⁻³⁴ they would become denormal during the warm-up.
+      // Squares decay by 0.999 or 0.99 per step: starting at 10⁻³⁴, they would become denormal during the warm-up.
       p.grad = randn([PARAMETERS])
         .mul(gradient ? 1e-2 : 1e-17)
         .keep();

@@ -8,7 +8,10 @@ import { type CheckAttributes, checkDefinition } from "../ops/definition/check.t
 import type { RangeCheck } from "../ops/definition/op.ts";
 import { addAccesses, collides, draws, mutated, noAccesses, type Operand, type Step, written } from "./step.ts";
 
-/** Ops whose outputs contain only elements of some inputs, or zeros: they have the same upper bound. */
+/**
+ * Ops that only move elements, and the inputs whose elements they move. Their outputs contain only those elements and zeros,
+ * so the upper bound stays the same.
+ */
 const movers = new Map<Op, (inputs: readonly Operand[]) => readonly Operand[]>([
   [Op.Permute, (all) => all],
   [Op.Slice, (all) => all],
@@ -19,7 +22,7 @@ const movers = new Map<Op, (inputs: readonly Operand[]) => readonly Operand[]>([
   [Op.Gather, ([x]) => [x!]],
 ]);
 
-/** The storages whose elements are always in 0 … n − 1, whatever the arguments, with their n. */
+/** Maps each storage whose elements are in 0 … n − 1 for all arguments to its n. */
 function boundsOf(steps: readonly Step[]): Map<Storage, number> {
   const bounds = new Map<Storage, number>();
   for (const { op, inputs, outputs, attributes } of steps) {
@@ -67,7 +70,7 @@ export const isCheck = ({ op }: Step): boolean => op.code === Op.Check;
 
 /** Steps in an order in which a failing call changes nothing. */
 export interface Schedule {
-  /** Checks that can run before all steps: those of arguments and of tensors from outside. */
+  /** Checks of arguments and of tensors from outside, which can run before all steps. */
   readonly first: readonly Step[];
   readonly steps: readonly Step[];
   /** The number of steps up to the last check. */
@@ -76,7 +79,7 @@ export interface Schedule {
   readonly saved: readonly Storage[];
 }
 
-/** @param isState whether writes to a memory outlive the call */
+/** @param isState whether writes to a storage outlive the call */
 export function schedule(steps: readonly Step[], isState: (storage: Storage) => boolean): Schedule {
   const touched = new Set<Storage>();
   const first: Step[] = [];

@@ -23,10 +23,10 @@ export interface CompileOptions {
   /** The name of the function in errors, warnings and listings. Default: f.name. */
   readonly name?: string;
   /**
-   * Check results, gradients and all writes for NaN and ±∞. If a call finds one, it throws a NonFiniteError that names the op and the line
-   * that made the first. Parameters, optimizers' state, running statistics and the random generator are then restored; results and gradients
-   * are undefined. Values that are masked out later, such as −∞ in attention scores, do not count. Needs memory for a copy of the state.
-   * Default false.
+   * Check results, gradients and all writes for NaN and ±∞. If a call finds one, it throws a NonFiniteError that names the op
+   * and the line that produced the first one. Parameters, optimizers' state, running statistics and the random generator are
+   * then restored; results and gradients are undefined. Values that are masked out later, such as −∞ in attention scores, do
+   * not count. Needs memory for a copy of the state. Default false.
    */
   readonly finite?: boolean;
 }
@@ -44,8 +44,8 @@ export interface Compiled<A extends unknown[], T> {
   (...args: Arguments<A>): T;
   (...args: A): T;
   /**
-   * Lists the program for these arguments (default: that of the last call): instructions, shapes, places of values, FLOPs and fused ops.
-   * Print it with `console.log(step.explain())`.
+   * Lists the program for these arguments (default: the arguments of the last call): instructions, shapes, memory addresses,
+   * FLOPs and fused ops. Print it with `console.log(step.explain())`.
    * @throws Error without arguments before the first call
    */
   explain(args?: Arguments<A>): Explanation;
@@ -57,24 +57,26 @@ export interface Compiled<A extends unknown[], T> {
 
 /**
  * Compiles f: records it once per signature (shapes, dtypes, numbers, train or eval), and then runs the recording with one call into
- * WebAssembly. f receives tensors for tensors and typed arrays. Numbers become constants of the recording; a `scalar` does not. The next call
- * overwrites the tensors that f returns: clone() those you want to keep. Parameters, optimizers' state and random numbers are bit-identical
- * to eager mode. Gradients flow inside f, not through its results; if an argument requires a gradient, as in grad(compile(f)), f runs
- * uncompiled.
+ * WebAssembly. f receives a tensor for every tensor and typed array. Numbers become constants of the recording; a `scalar`
+ * does not. The next call overwrites the tensors that f returns: clone() those you want to keep. Parameters, optimizers'
+ * state and random numbers are bit-identical to eager mode. Gradients flow inside f, not through its results; if an argument
+ * requires a gradient, as in grad(compile(f)), f runs uncompiled.
  *
  * Errors are the same as in eager mode: an index out of range throws. A compiled call that throws changes no state: parameters, optimizers'
- * state, running statistics, gradients and the random generator are the same as before. (An eager call may already have updated BatchNorm's
- * statistics and drawn random numbers.) Results of earlier calls are then undefined.
+ * state, running statistics, gradients and the random generator are the same as before. (An eager call may already have
+ * updated BatchNorm's statistics and drawn random numbers.) After a throw, the results of earlier calls are undefined.
  *
- * f is recorded again if a field changes in a module whose class methods f calls, or in modules inside: values, functions, `forward`, and
- * elements of plain objects, arrays, Maps and Sets with up to 64 elements, four levels deep. Every such change counts, even of a field that f
- * never reads, so keep counters and histories outside of modules. If f sets such a field, compile throws: write tensors with copyFrom, and
- * numbers with a `scalar`. If f uses tensors from variables, the second call records f again to compare.
+ * f is recorded again if a field changes in a module whose class methods f calls, or in a module inside it: values,
+ * functions, `forward`, and elements of plain objects, arrays, Maps and Sets with up to 64 elements, four levels deep. Every
+ * such change counts, even to a field that f never reads, so keep counters and histories outside of modules. If f sets such a
+ * field, compile throws: write tensors with copyFrom, and numbers with a `scalar`. If f uses tensors from variables, the
+ * second call records f again to compare.
  *
- * compile does not notice these changes, and uses the values from the recording: numbers from closures, Math.random(), Date.now(); tensors
- * in variables, replaced after the second call; larger or deeper collections; elements of typed arrays; fields of instances of other classes;
- * #private, static and symbol-keyed fields; accessors; fields of a module if f calls none of its class methods (f only reads `m.k`, or
- * `forward` is an arrow function); fields added to an instance of a class with its own `static kind`, such as nabla's layers.
+ * compile does not notice these changes, and uses the values from the recording: numbers from closures, Math.random(),
+ * Date.now(); tensors in variables that are replaced after the second call; larger or deeper collections; elements of typed
+ * arrays; fields of instances of other classes; #private, static and symbol-keyed fields; accessors; fields of a module if f
+ * calls none of its class methods (f only reads `m.k`, or `forward` is an arrow function); fields added to an instance of a
+ * class with its own `static kind`, such as nabla's layers.
  *
  * ```ts
  * const step = compile((x: Tensor, y: Tensor) => optimizer.minimize(() => losses.mse(model.forward(x), y)));
@@ -86,7 +88,7 @@ export function compile<A extends unknown[], T>(f: (...args: A) => T, options: C
   check("compile", arguments, "f:function {name:string finite:boolean}");
   const { name = f.name || "f", finite = false } = options;
   const call = f as (...args: unknown[]) => T;
-  /** The most recently used first. */
+  /** Most recently used first. */
   const traces: Trace<T>[] = [];
   let evicted = 0;
   /** The trace that the current call has made. */
@@ -179,7 +181,7 @@ export function compile<A extends unknown[], T>(f: (...args: A) => T, options: C
 /** Whether an argument is or contains a tensor that requires a gradient. */
 function requiresGradient(value: unknown, depth = 0): boolean {
   if (value instanceof Tensor) return value.requiresGrad;
-  // Cyclic objects end at this depth; the signature rejects them.
+  // Stop at this depth in cyclic objects, which the signature rejects.
   if (typeof value !== "object" || value === null || ArrayBuffer.isView(value) || depth > 100) return false;
   for (const key in value) if (requiresGradient((value as Record<string, unknown>)[key], depth + 1)) return true;
   return false;

@@ -35,7 +35,7 @@ export interface ExplainedStep {
   readonly fused: readonly string[];
   /** The shapes of inputs and outputs: `[32×784] [784×128] → [32×128]`. */
   readonly shapes: string;
-  /** Bytes that it writes. */
+  /** The number of bytes that it writes. */
   readonly bytes: number;
   /** The memory of its outputs: `arena+1c0` (hexadecimal bytes), `own` for results, gradients and copies of arguments, or `outside`. */
   readonly places: readonly string[];

@@ -1,4 +1,7 @@
-/** The result of a program's checks, and the undo of a failed call: copies of the state that it writes, and the random counter. */
+/**
+ * Reads the result of a program's checks and undoes a failed call, with copies of the state that the call writes and of the
+ * random counter.
+ */
 import { Status } from "../../assembly/opcodes.ts";
 import type { Storage } from "../core/memory.ts";
 import { type CheckAttributes, checkDefinition, LARGEST } from "../ops/definition/check.ts";
@@ -9,7 +12,10 @@ import { RANDOM_STATE, STATUS } from "../runtime/heap.ts";
 import { isCheck } from "./checks.ts";
 import { draws, mutated, type Operand, type Step } from "./step.ts";
 
-/** The id of checks for NaN and ±∞. It is above those of index checks, because a wrong index may be the cause and is reported first. */
+/**
+ * The id of checks for NaN and ±∞. It is higher than the ids of index checks, so that a wrong index, which may be the cause,
+ * is reported first.
+ */
 const FINITE_ID = 0x40000000;
 
 export interface GuardOptions {
@@ -19,8 +25,8 @@ export interface GuardOptions {
   /** State to copy before it is written. */
   readonly saved: readonly Storage[];
   /**
-   * Symbolic storages that outlive the call. Their elements and those of state must be finite. Undefined without such
-   * checks.
+   * Symbolic storages that outlive the call: their elements and the elements of the state must be finite. Undefined if finite
+   * values are not required.
    */
   readonly finite: ReadonlySet<Storage> | undefined;
   readonly allocate: (bytes: number) => Storage;

@@ -21,7 +21,7 @@ export interface ProfiledStep {
   readonly shapes: string;
   /** The median time of a call in microseconds. */
   readonly microseconds: number;
-  /** The fraction of the time of all instructions, 0 … 1. */
+  /** Its fraction of the total time of all instructions, 0 … 1. */
   readonly share: number;
   /** Floating-point operations per nanosecond. */
   readonly gflops: number;
@@ -54,7 +54,7 @@ export function measureCeiling(): number {
 export class Profile {
   /** The instructions, in execution order. */
   readonly steps: readonly ProfiledStep[];
-  /** The median time of a whole call in microseconds, including the copy of arguments and the call into WebAssembly. */
+  /** The median time of a whole call in microseconds, including copying the arguments and calling into WebAssembly. */
   readonly microseconds: number;
   /** The speed in GFLOP/s that a kernel of multiply-adds reaches on this machine with one thread. */
   readonly ceiling: number;

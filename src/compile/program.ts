@@ -44,7 +44,7 @@ interface Place {
   readonly count: number;
 }
 
-/** The message for a NaN or ±∞ that does not reappear when the recording is replayed. */
+/** Reported if the NaN or ±∞ does not reappear when the recording is replayed. */
 const UNKNOWN: Flaw = {
   order: 0,
   isNaN: true,
@@ -58,7 +58,7 @@ const UNKNOWN: Flaw = {
 export interface ProgramOptions {
   /** The name of the function in errors. */
   readonly name: string;
-  /** The real storage for each symbolic storage that outlives a call: those of arguments, results and gradients. */
+  /** The real storage for each symbolic storage that outlives a call: arguments, results and gradients. */
   readonly real: ReadonlyMap<Storage, Storage>;
   /** The symbolic storages of gradients. */
   readonly gradients: ReadonlySet<Storage>;
@@ -75,11 +75,11 @@ export class Program {
   readonly recordedSteps: number;
   /** The instructions of each step. */
   readonly places: readonly Place[];
-  /** All storages that it holds: arena, instructions, inputs, results, and those from outside. */
+  /** All storages that it holds: arena, instructions, inputs, results, and storages from outside. */
   private readonly memory: Storage[];
   private readonly address: number;
   private readonly addresses: readonly [first: number, uncertain: number, rest: number];
-  /** Instructions outside of steps: the number of those that copy state, and those that check for NaN and ±∞. */
+  /** Instructions outside of steps: how many copy state, and the place of those that check for NaN and ±∞. */
   private readonly extra: { readonly saving: number; readonly finite: Place };
   /** Whether other threads take part in a run. */
   private readonly isShared: boolean;
@@ -97,7 +97,7 @@ export class Program {
   /** The number of steps up to the last check. */
   private readonly uncertainSteps: number;
 
-  /** Takes over the storages that the recording retained. */
+  /** Takes ownership of the storages that the recording retained. */
   constructor(
     private readonly recording: Recording<unknown>,
     private readonly options: ProgramOptions,
@@ -169,7 +169,7 @@ export class Program {
         saving: starts[1]! - begin,
         finite: { address: addressOf(firsts.at(-1)!), count: total - firsts.at(-1)! },
       };
-      // Their versions change on every run, so that a gradient that needs the overwritten results throws.
+      // Their versions change on every run, so that backward throws if it needs overwritten results.
       this.results = [...real.values()];
       this.state = state;
     } catch (error) {

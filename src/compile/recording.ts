@@ -27,7 +27,7 @@ export interface Recording<T> {
   readonly result: T;
   /** The storages of the tensors in the result and of gradients. */
   readonly storageOf: ReadonlyMap<Tensor, Storage>;
-  /** Leaves to which the function assigned a gradient, with the gradient. */
+  /** The leaves to which the function assigned a gradient, and that gradient. */
   readonly gradients: ReadonlyMap<Tensor, Tensor>;
   /** Leaves whose gradient the function only cleared. */
   readonly cleared: readonly Tensor[];
@@ -39,13 +39,13 @@ export interface Recording<T> {
   readonly isOwn: (storage: Storage) => boolean;
   /** Constants of the function that were checked as indices. */
   readonly checkedConstants: ReadonlySet<Storage>;
-  /** Whether it requires finite values, by `minimize(…, { finite: true })` or detectAnomaly. */
+  /** Whether it requires finite values, because of `minimize(…, { finite: true })` or detectAnomaly. */
   readonly finite: boolean;
   /** Whether it used tensors from outside that may be replaced unnoticed, because no module, optimizer or EMA that it used holds them. */
   readonly usesReplaceable: boolean;
   /** Tensors from outside that it used. They must not be disposed before the recording. */
   readonly captured: readonly Captured[];
-  /** The first field of a module that has changed since, for messages. */
+  /** The first field of a module that has changed since the recording, for messages. */
   readonly changedField: () => string | undefined;
   /** The recording is valid while all of these return true. */
   readonly guards: readonly (() => boolean)[];
@@ -75,14 +75,14 @@ class FunctionRecorder implements Recorder<Tensor> {
   readonly fixed = new Set<Tensor>();
   finite = false;
   private readonly outside = new Map<Tensor, Captured>();
-  /** Leaves to whose gradient backward added. */
+  /** Leaves whose gradients backward added to. */
   private readonly leaves = new Set<Tensor>();
   /** Arguments, and outputs of ops. */
   private readonly own: Set<Tensor>;
   private readonly outputs: Tensor[] = [];
   private readonly argumentStorages: ReadonlySet<Storage>;
   private readonly sites = new Map<Storage, string>();
-  /** The gradients from before the recording, which does not change them. */
+  /** The gradients from before the recording, which must not change them. */
   private readonly gradientsBefore = new Map<Tensor, Tensor | null>();
   private readonly firstId = nextStorageId();
 
@@ -202,7 +202,7 @@ class FunctionRecorder implements Recorder<Tensor> {
     });
   }
 
-  /** Restores the gradients from before. */
+  /** Restores the gradients from before the recording. */
   restoreGradients(): void {
     for (const [leaf, grad] of this.gradientsBefore) leaf.grad = grad?.isDisposed ? null : grad;
   }
@@ -212,7 +212,7 @@ class FunctionRecorder implements Recorder<Tensor> {
     for (const step of this.steps) for (const storage of mutated(step)) if (!storage.symbolic) storage.version--;
   }
 
-  /** Undoes everything after f has failed. */
+  /** Undoes all effects of f after it has failed. */
   undo(): void {
     for (const leaf of this.leaves)
       if (leaf.grad && !leaf.grad.isDisposed && leaf.grad.storage("compile").symbolic) leaf.grad.dispose();
@@ -236,12 +236,12 @@ class FunctionRecorder implements Recorder<Tensor> {
     return gradients;
   }
 
-  /** Disposes the outputs of ops that are not in `results`. */
+  /** Disposes all outputs of ops except those in `results`. */
   disposeOutputs(results: ReadonlySet<Tensor>): void {
     for (const x of this.outputs) if (!results.has(x) && !x.isKept) x.disposeBecause(DISPOSED_BY_COMPILE);
   }
 
-  /** Tensors from outside. Of those that the function made, such as constants, only the memory is needed. */
+  /** Tensors from outside. Tensors that the function made, such as constants, are not included: only their memory is needed. */
   get captured(): Captured[] {
     return Array.from(this.outside.values()).filter(({ tensor }) => !tensor.isDisposed && !this.own.has(tensor));
   }

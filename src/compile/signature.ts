@@ -146,7 +146,7 @@ export function pathsOf({ parts }: Signature): string[] {
   return parts.flatMap((part, i) => visit(part, `arguments[${i}]`));
 }
 
-/** The arguments as listings show them: `float32[4, 2], 3`. */
+/** The arguments as shown in listings: `float32[4, 2], 3`. */
 export function showSignature({ parts }: Signature): string {
   const visit = (part: Part): string => {
     switch (part.kind) {

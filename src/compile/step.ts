@@ -4,7 +4,7 @@ import type { Storage } from "../core/memory.ts";
 import type { AnyOp } from "../ops/definition/op.ts";
 import type { Value } from "../ops/definition/value.ts";
 
-/** A storage that a step reads or writes with a shape. It outlives the recorded tensor. */
+/** A storage that a step reads or writes, and the shape of the value. The storage outlives the recorded tensor. */
 export interface Operand extends Value {
   readonly storage: Storage;
 }
@@ -17,7 +17,7 @@ export interface Step {
   readonly attributes: unknown;
   /** File, line and column of the call in the function; "" if unknown. */
   readonly site: string;
-  /** The op to whose gradient it belongs. */
+  /** The op whose gradient it is part of. */
   readonly gradientOf?: string | undefined;
   /** The ops that a pass fused into it. */
   readonly fused?: readonly string[];
@@ -63,7 +63,7 @@ export function addAccesses({ reads, writes }: Accesses, step: Step): void {
   for (const storage of written(step)) writes.add(storage);
 }
 
-/** Whether the order of a step and of these accesses matters, apart from random numbers. */
+/** Whether the order of a step and these accesses matters, apart from random numbers. */
 export const collides = (step: Step, { reads, writes }: Accesses): boolean =>
   read(step).some((storage) => writes.has(storage)) ||
   written(step).some((storage) => reads.has(storage) || writes.has(storage));

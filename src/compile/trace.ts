@@ -10,7 +10,7 @@ import { bind, matches, pathsOf, type Signature, signatureOf, substitute } from 
 import type { Operand } from "./step.ts";
 import { barrierHandleOf, handleOf, symbolFor, TraceMemory } from "./traceMemory.ts";
 
-/** Gradients that traces have assigned to leaves. A trace does not dispose those of another trace. */
+/** Gradients that traces have assigned to leaves. A trace does not dispose gradients that another trace has assigned. */
 const assigned = new WeakSet<Tensor>();
 
 /** Records f on symbolic arguments, which the caller must dispose. */

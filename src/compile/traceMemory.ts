@@ -16,7 +16,7 @@ const ignoreAll = { record() {}, guard() {}, gradient() {}, siteOf: () => "" };
 export const symbolFor = (x: Spec): Tensor =>
   withRecorder(ignoreAll, () => Tensor.allocate(x, "compile's argument").keep());
 
-/** Another tensor on the same memory, which lives until it is disposed. Users get these. */
+/** Another tensor on the same memory, for the user. It lives until it is disposed. */
 export const handleOf = (x: Tensor, shape = x.shape): Tensor =>
   Tensor.wrap(x.storage("compile").retain(), { shape, dtype: x.dtype }, null, "compile").keep();
 
@@ -94,7 +94,7 @@ export class TraceMemory {
     return copy;
   }
 
-  /** The real storages of symbolic ones. */
+  /** Maps each symbolic storage to its real storage. */
   get real(): Map<Storage, Storage> {
     return new Map(Array.from(this.places, ([storage, x]) => [storage, x.storage("compile")]));
   }

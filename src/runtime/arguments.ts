@@ -86,8 +86,8 @@ export function signature(text: string): Signature {
 }
 
 /**
- * Put this among a signature's options if the object may also hold functions under other names, such as the `loss` of a training task. These are ignored,
- * unless the name looks like a misspelt option or no option is given.
+ * Put this among a signature's options if the object may also hold functions under other names, such as the `loss` of a
+ * training task. They are ignored, unless the name looks like a misspelled option or the object sets no option.
  */
 const OTHERS = "...";
 
@@ -128,13 +128,19 @@ function checkEntries(
   }
 }
 
-/** The option that a value without a name probably sets: `Did you mean { lr: 0.1 }?`; undefined if none takes it. */
+/**
+ * Suggests the option that an unnamed value was probably meant for: `Did you mean { lr: 0.1 }?`; undefined if no option
+ * accepts it.
+ */
 function optionHint(v: unknown, options: ReadonlyMap<string, Parameter>): string | undefined {
   const first = [...options.values()].find(({ kinds: names, test }) => !names.includes("any") && test(v));
   return first && `Did you mean { ${first.name}: ${isObject(v) || isFunction(v) ? "…" : describe(v)} }?`;
 }
 
-/** For the sizes of a shape, or dims, passed one by one: `Did you mean zeros([2, 3])?`; undefined if this is not the mistake. */
+/**
+ * Suggests a list if sizes or dims were passed as separate arguments: `Did you mean zeros([2, 3])?`; undefined if that is not
+ * the mistake.
+ */
 function listHint(
   op: string,
   v: unknown,
@@ -150,7 +156,10 @@ function listHint(
   return list.length ? `Did you mean ${op}(${before.join("")}[${list.join(", ")}])?` : undefined;
 }
 
-/** The signature, for an argument that fits another parameter whose own argument is missing or does not fit, else undefined. */
+/**
+ * Suggests the correct order if an argument fits another parameter whose own argument is missing or does not fit; otherwise
+ * undefined.
+ */
 function orderHint(
   op: string,
   v: unknown,
@@ -164,7 +173,7 @@ function orderHint(
   return fits ? `Pass the arguments as ${op}(${parameters.map(({ name }) => name).join(", ")}).` : undefined;
 }
 
-/** @throws TypeError for an argument in place of the options */
+/** @throws TypeError for an argument that is in the place of the options but is not an options object */
 function throwNotOptions(op: string, v: unknown, options: ReadonlyMap<string, Parameter>, list?: string): never {
   const valid = [...options.keys()].filter((key) => key !== OTHERS).join(", ");
   const hint = list ?? alternatives[op] ?? optionHint(v, options);
@@ -199,7 +208,7 @@ function throwMismatch(op: string, args: ArrayLike<unknown>, expected: Signature
     if (parameter) {
       const isMissing = v === undefined && parameter.optional;
       if (!isMissing && !parameter.test(v)) {
-        // Options in place of an optional argument.
+        // Options may take the place of an optional argument.
         if (parameter.optional && isOptions(v) && options) checkEntries(op, v, options, parameters);
         throwWrongKind(op, parameter.name, parameter.kinds, v, hintOf(op, v, parameter, args, expected));
       }
@@ -236,7 +245,7 @@ export function checkArguments<A extends ArrayLike<unknown>>(op: string, args: A
   const most = parameters.length;
   if (n < minimum || (n > most && !rest)) {
     if (most === 1 && isCallback(args)) return checkArguments(op, [args[0]] as ArrayLike<unknown> as A, expected);
-    // The argument after the last one may be the options.
+    // One extra argument may be the options.
     if (n !== most + 1 || !options) {
       throwMismatch(op, args, expected);
       return args;

@@ -1,6 +1,6 @@
 /**
- * The single engine: linear memory, the kernels of one build, and the instruction that eager mode runs. It starts on first use, or with
- * chosen options by `init`.
+ * The single engine: linear memory, the kernels of one build, and the instruction that eager mode runs. It starts on first
+ * use, or when `init` is called with options.
  */
 
 import { check } from "./arguments.ts";
@@ -25,8 +25,9 @@ export interface InitOptions {
   /** The size in bytes that linear memory may grow to, at least 65536. Default 4 GiB, the most that WebAssembly can address. */
   memoryLimit?: number;
   /**
-   * The number of threads, 1 … 64, or "auto" for one per available core, at most 8. Results have the same bits for any number. If the
-   * runtime does not allow workers or shared memory, nabla runs on one thread, and `info()` says why. Default 1.
+   * The number of threads, 1 … 64, or "auto" for one per available core, up to 8. Results have the same bits for any number
+   * of threads. If the runtime does not allow workers or shared memory, nabla runs on one thread, and `info()` says why.
+   * Default 1.
    */
   threads?: number | "auto";
 }
@@ -57,7 +58,7 @@ let onFull: (() => void) | undefined;
 export function onShortage(f: () => void): void {
   onFull = f;
 }
-/** A call of `init` that has not finished yet. */
+/** A call to `init` that has not finished yet. */
 let starting: { readonly settings: Settings; readonly end: Promise<void> } | undefined;
 
 /** The engine. Starts it with default options if `init` was not called. */
@@ -69,7 +70,7 @@ export function engine(): Engine {
 /** The current heap; undefined before the engine has started. */
 export const currentHeap = (): Heap | undefined => current?.heap;
 
-/** The number of threads that programs are divided for. */
+/** The number of threads that share a program. */
 export const threadCount = (): number => engine().pool?.threads ?? 1;
 
 const buildOf = ({ deterministic, build, module }: InitOptions): Build | undefined =>
@@ -211,7 +212,7 @@ export function info(): {
   return { build, deterministic, ...probe(), threads: threadCount(), reason: trouble };
 }
 
-/** Runs `count` instructions from the address `program`. `shared`: whether other threads should take part. */
+/** Runs `count` instructions, starting at address `program`. `shared`: whether other threads should take part. */
 export function execute(program: number, count: number, shared: boolean): void {
   const { kernels, pool } = engine();
   if (shared && pool) pool.run(program, count);

@@ -1,6 +1,6 @@
 /**
- * The package's error classes, and range checks of numbers. Every message names the op, what it got, and the fix, in at most 300
- * characters. Files that throw import `Error`, `RangeError` and `TypeError` from here: these truncate longer messages.
+ * The package's error classes, and range checks for numbers. Every message names the op, what it got, and the fix, in at most
+ * 300 characters. Files that throw import `Error`, `RangeError` and `TypeError` from here: these truncate longer messages.
  */
 
 /** The maximum length of a message, in characters. */
@@ -18,7 +18,7 @@ export function truncate(text: string, most = MAX_MESSAGE): string {
 /** A string in quotes, truncated, for messages. */
 export const quote = (text: string, most = 60): string => JSON.stringify(truncate(text, most));
 
-/** The first 20 of many values and their number, so that messages about long lists stay cheap. */
+/** Lists up to 20 values, and the total if there are more, so that messages about long lists stay cheap. */
 export const listed = (values: readonly unknown[]): string =>
   values.length > 20 ? `${values.slice(0, 20).join(", ")}, … (${values.length} in all)` : values.join(", ");
 
@@ -76,9 +76,9 @@ export class ThreadError extends CappedError {
 
 /**
  * Thrown if linear memory could not be allocated. Tensors stay valid. Optimizers' `minimize` and `step`, `EMA.update`, and the forward pass
- * of Sequential and of every BatchNorm undo their writes and random numbers, so you can call them again. The forward pass of your own
- * module does not: a BatchNorm that ran before the failure has updated its statistics, and dropout has advanced the random generator.
- * Call such a module inside `minimize`, or put it into a Sequential.
+ * of Sequential and of every BatchNorm undo their writes and reset the random generator, so you can call them again. The
+ * forward pass of your own module does not: a BatchNorm that ran before the failure has updated its statistics, and dropout
+ * has advanced the random generator. Call such a module inside `minimize`, or put it into a Sequential.
  */
 export class OutOfMemoryError extends CappedError {
   override name = "OutOfMemoryError";

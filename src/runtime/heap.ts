@@ -83,7 +83,7 @@ export class Heap {
   /** The start of the untouched memory. */
   private top = HEAP_BASE;
 
-  /** @throws RangeError if the host refuses the memory; some refuse large shared ones */
+  /** @throws RangeError if the host refuses the memory; some hosts refuse large shared memories */
   constructor({ memoryLimit = MAX_BYTES, shared = false }: { memoryLimit?: number; shared?: boolean } = {}) {
     this.limit = limitOf(memoryLimit);
     const maximum = Math.ceil(this.limit / PAGE);

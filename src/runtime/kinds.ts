@@ -68,7 +68,7 @@ export const kinds: Readonly<Record<string, Kind>> = {
   null: [(v) => v === null, "null"],
 };
 
-/** A value as messages show it: `"0.01"`, `a float32 tensor [2, 3]`, `the object { lr }`. */
+/** A value as shown in messages: `"0.01"`, `a float32 tensor [2, 3]`, `the object { lr }`. */
 export function describe(v: unknown): string {
   if (typeof v === "string") return quote(v, 40);
   if (typeof v === "function") return /^class\b/.test(Function.prototype.toString.call(v)) ? "a class" : "a function";

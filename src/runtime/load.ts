@@ -18,7 +18,7 @@ const CONST = [253, 12, ...new Array<number>(16).fill(0)];
 const SIMD = [...HEADER, 22, 1, 20, 0, ...CONST, 11];
 const RELAXED = [...HEADER, 61, 1, 59, 0, ...CONST, ...CONST, ...CONST, 253, 133, 2, 11];
 
-/** The features of this runtime, found by validating modules that use them, never by version. */
+/** The features of this runtime, found by validating modules that use them, not by checking versions. */
 export function probe(): { simd: boolean; relaxed: boolean } {
   return {
     simd: WebAssembly.validate(new Uint8Array(SIMD)),
@@ -118,9 +118,9 @@ export function instantiate(
   stalled: () => void = () => {},
 ): Kernels {
   const imports = { env: { memory, stalled } };
-  // The loader takes a module of another realm, such as one that an edge runtime compiled, for bytes.
+  // The loader mistakes a module from another realm, such as one that an edge runtime compiled, for bytes.
   const isOwn = module instanceof WebAssembly.Module;
   const instance = isOwn ? instantiateSync(module, imports).instance : new WebAssembly.Instance(module, imports);
-  // Not the loader's exports: they wrap each function to count its arguments, which kernels do not need.
+  // Do not use the loader's exports: they wrap each function to count its arguments, which kernels do not need.
   return instance.exports as Kernels;
 }

@@ -43,7 +43,7 @@ function reusable(step: Step, i: number, lives: ReadonlyMap<Storage, Life>): Lif
   return undefined;
 }
 
-/** The number of values that are placed exactly, in quadratic time. */
+/** Up to this many places are compared with each other, in quadratic time. The rest use a faster method. */
 const EXACT = 1024;
 
 /** The offsets of lifetimes, the end of the last one, and the number of comparisons. */

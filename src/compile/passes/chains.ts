@@ -1,6 +1,6 @@
 /**
- * Fuses pointwise steps over the same elements: each block of elements goes through all of them while it is in the L1 cache. Values that only
- * these steps read stay in a block of scratch memory.
+ * Fuses pointwise steps on the same elements: each block of elements goes through all of them while it is in the L1 cache.
+ * Values that only these steps read stay in a block of scratch memory.
  */
 import type { Storage } from "../../core/memory.ts";
 import { bytesPerElement, type Value } from "../../ops/definition/value.ts";
@@ -27,7 +27,7 @@ interface Group extends Accesses {
   readonly parts: Step[];
 }
 
-/** Groups chainable steps, in an order with the same results. */
+/** Groups chainable steps, in an order that gives the same results. */
 function group(steps: readonly Step[]): (Step | Group)[] {
   const list: (Step | Group)[] = [];
   for (const step of steps) {

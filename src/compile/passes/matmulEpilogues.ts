@@ -1,6 +1,6 @@
 /**
  * Fuses a pointwise step into the matrix product or convolution before it, which applies it while the result is in
- * registers: an activation, or the multiplication by its derivative that the backward pass applies to dY·W.
+ * registers: an activation, or, in the backward pass, the multiplication of dY·W by an activation's derivative.
  */
 import { Activation, Op } from "../../../assembly/opcodes.ts";
 import type { MatmulAttributes } from "../../ops/matrix/matmul.ts";
@@ -40,7 +40,7 @@ export const fuseMatmulEpilogues: Pass = (steps, placed) => {
       activations.get(next.op.code) ?? (step.op.code === Op.Matmul ? derivatives.get(next.op.code) : undefined);
     if (activation === undefined) return;
     if (y) {
-      // y must exist before the product, and must not change until the consumer.
+      // y must exist before the product, and must not change until the consumer runs.
       if (step.inputs.length > 2 || (uses.get(y.storage)?.writes ?? []).some((at) => at >= i && at <= j)) return;
       const made = uses.get(y.storage)?.writes[0];
       if (y.storage.symbolic && made !== undefined && made > i) return;

@@ -6,7 +6,7 @@ import { type Pass, read, type Step, written } from "../step.ts";
 interface Group {
   /** The group's index in the list, which is built from the last step to the first. */
   readonly at: number;
-  /** The last update first. */
+  /** Last update first. */
   readonly members: Step[];
 }
 
@@ -20,7 +20,7 @@ class EarliestUses {
     for (const storage of written(step)) this.writes.set(storage, Math.max(at, this.writes.get(storage) ?? -1));
   }
 
-  /** Whether the order of a step and of any step after position `at` of the reversed list matters. */
+  /** Whether a step must keep its order relative to any step after position `at` in the reversed list. */
   conflicts(step: Step, at: number): boolean {
     const isEarlier = (position = -1): boolean => position > at;
     return (

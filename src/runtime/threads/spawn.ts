@@ -45,7 +45,7 @@ function spawnNode({ Worker }: WorkerThreads, init: WorkerInit, events: ThreadEv
   worker.on("message", (message: WorkerMessage) => {
     if (message === "ready") {
       worker.unref();
-      // The first read must happen while the worker lives, or later reads return nothing.
+      // The first read must happen while the worker is alive, or later reads return nothing.
       utilization();
     }
     events.message(message);
@@ -112,8 +112,7 @@ function spawnWeb(init: WorkerInit, events: ThreadEvents): Thread {
     // After a minute, the script has been fetched or never will be.
     setTimeout(() => URL.revokeObjectURL(url), 60_000);
   };
-  // Bundlers recognize exactly this expression. Bundlers that do not recognize it keep the file name, so the name must
-  // not equal that of a user's file.
+  // Most bundlers recognize exactly this expression. The others keep the file name, so it must not clash with a user's file.
   start(() => new Worker(new URL("./nabla-worker.js", import.meta.url), { type: "module" }), startFromText);
   return {
     isDead: () => ended,

@@ -1,4 +1,4 @@
-/** Workers that help to run programs over one shared memory (assembly/threads.ts): starts, supervises and replaces them. */
+/** Starts, supervises and replaces the workers that help run programs in one shared memory (assembly/threads.ts). */
 import { Control } from "../../../assembly/opcodes.ts";
 import { ThreadError } from "../errors.ts";
 import type { Heap } from "../heap.ts";
@@ -16,7 +16,9 @@ const START_TIMEOUT = 20_000;
 const STOP_TIMEOUT = 2_000;
 /** The pool gives up after this many replacements of crashed workers. */
 const MAX_REPLACEMENTS = 8;
-/** Polls of a waiting thread before it sleeps, a nanosecond or two each: few if there are more threads than cores. */
+/**
+ * The number of polls before a waiting thread sleeps, at one or two nanoseconds each: few if there are more threads than cores.
+ */
 const SPINS = { dedicated: 1_000_000, oversubscribed: 200 };
 
 interface Helper {
@@ -182,7 +184,7 @@ export class WorkerPool {
     }
   }
 
-  /** A worker no longer runs. */
+  /** Handles a worker that no longer runs. */
   private handleExit(helper: Helper, reason: string): void {
     if (this.stopping.delete(helper) && !this.stopping.size) this.onAllStopped();
     // start() reports a worker that never became ready.
@@ -204,7 +206,8 @@ export class WorkerPool {
     // From here on, handleExit ignores the old workers.
     this.helpers = [];
     this.signalStop();
-    // A worker in a share writes to memory that its owner may free as soon as the error is thrown, so wait for it.
+    // A worker that is still running a share writes to memory that the caller may free as soon as the error is thrown, so
+    // wait for it.
     const deadline = performance.now() + STOP_TIMEOUT;
     while (old.some((helper) => this.isWorking(helper)) && performance.now() < deadline) {}
     for (const { thread } of old) thread?.terminate();
