@@ -13,7 +13,7 @@ import { Error, ShapeError, TypeError } from "../runtime/errors.ts";
 import { describe, requireKind } from "../runtime/kinds.ts";
 import { concatenate, type Vector, vector } from "./math/vector.ts";
 
-/** A vector of numbers: a vector that an objective returned, an array, or a tensor, whose elements are used. */
+/** A vector of numbers: an array, a vector that an objective returned, or a tensor, read as its elements in order. */
 export type Point = ArrayLike<number>;
 
 /** A loss and its derivatives with respect to a vector θ: [n]. If you leave θ out, methods use the current parameters. */
@@ -24,12 +24,12 @@ export class Objective {
   readonly offsets: readonly number[];
 
   constructor(
-    /** The parameters that θ concatenates. */
+    /** The parameters that make up θ, in order. */
     readonly parameters: readonly Tensor[],
     /** The name of each parameter. */
     readonly names: readonly string[],
     private readonly loss: () => Tensor,
-    /** Running statistics, which evaluations restore. */
+    /** Running statistics, restored after each evaluation. */
     private readonly buffers: readonly Tensor[] = [],
   ) {
     requireKind("Objective", "parameters", "array", parameters);
@@ -54,7 +54,7 @@ export class Objective {
     return concatenate(this.parameters.map((p) => p.data));
   }
 
-  /** Sets the parameters to θ. @throws ShapeError if θ has another length */
+  /** Sets the parameters to θ. @throws ShapeError if θ has the wrong length */
   moveTo(theta: Point): void {
     this.requireSize(theta);
     withGrad(false, () => {
@@ -134,7 +134,7 @@ export class Objective {
     return fromElements(this.part(v, i), this.parameters[i]!.shape, "float32", "objective");
   }
 
-  /** Frees the parameters. Use it for an objective of a function and a point, which owns a copy of the point. */
+  /** Frees the parameters. Use it for objectives created from a function and a point, which own a copy of the point. */
   dispose(): void {
     for (const p of this.parameters) p.dispose();
   }
@@ -161,7 +161,7 @@ export class Objective {
     return backpropagate(roots, { targets: new Set(this.parameters), retain: create, create }).gradients;
   }
 
-  /** Gradients by parameter as one vector, with zeros for missing ones. @internal */
+  /** Joins the parameters' gradients into one vector, with zeros where a gradient is missing. @internal */
   collect(gradients: ReturnType<typeof backpropagate>["gradients"]): Vector {
     return concatenate(
       this.parameters.map((p) => {
@@ -171,7 +171,7 @@ export class Objective {
     );
   }
 
-  /** @throws ShapeError unless v has the length of θ @internal */
+  /** @throws ShapeError unless v is as long as θ @internal */
   requireSize(v: Point): void {
     if (v.length !== this.size)
       throw new ShapeError(`objective: a vector must have as many numbers as θ (${this.size}), got ${v.length}.`);
@@ -179,14 +179,14 @@ export class Objective {
 }
 
 /**
- * Creates an objective from a loss of a model's parameters or of a list of tensors, or from a function of one tensor at a point.
+ * Creates an objective from a model (or a list of tensors) and its loss, or from a function of one tensor and a point.
  *
  * ```ts
  * objective(model, () => losses.crossEntropy(model.forward(x), labels)).gradient();
  * objective((theta) => theta.square().sum(), tensor([1, 2])).hvp([1, 0]);   // [2, 0]
  * ```
- * Each method evaluates the loss again, so it must be the same function each time: call eval() on models with dropout. θ excludes frozen
- * parameters. Evaluations do not change running statistics.
+ * Each method evaluates the loss again, so the loss must be the same function each time: call eval() on models with
+ * dropout. θ excludes frozen parameters. Evaluations do not change running statistics.
  * @throws Error if there are no parameters; TypeError if a tensor is not a leaf that requires a gradient
  */
 export function objective(model: Module | readonly Tensor[], loss: () => Tensor): Objective;

@@ -1,6 +1,6 @@
 /**
- * Backpropagation layer by layer: records the inputs of layers and the gradients of their outputs, and computes from them each sample's
- * gradient of a weight. Per-sample gradients and K-FAC's Kronecker factors build on this.
+ * Backpropagation layer by layer: records each layer's inputs and the gradients at its outputs, and computes each
+ * sample's weight gradients from them. Per-sample gradients and K-FAC's Kronecker factors build on this.
  */
 import { backpropagate } from "../../autograd/backward.ts";
 import { withGrad } from "../../core/context.ts";
@@ -25,7 +25,10 @@ export interface Pass {
   readonly probe: Tensor;
 }
 
-/** Runs f and records each forward pass of the selected layers that takes and returns a tensor. `outputGradients` computes the gradients. */
+/**
+ * Runs f and records every forward pass of a selected layer, if the pass takes and returns a tensor. `outputGradients`
+ * computes the gradients.
+ */
 export function recordPasses<T>(
   model: Module,
   select: (module: Module) => boolean,
@@ -61,8 +64,8 @@ export function outputGradients(root: Tensor, seed: Tensor, passes: readonly Pas
 }
 
 /**
- * The patches of x that a convolution multiplies with its kernel (im2col): [batch, h, w, channels] →
- * [batch, outH·outW, kernelH·kernelW·channels], in the order of the weight's elements. For one group only.
+ * The patches of x that a convolution multiplies by its kernel (im2col): [batch, h, w, channels] → [batch, outH·outW,
+ * kernelH·kernelW·channels], in the order of the weight's elements. Supports only one group.
  */
 export function patches(
   { kernelSize, options }: Conv2d,
@@ -89,7 +92,7 @@ type Range = [from: number, to: number, step: number];
 /** Merges the dimensions between batch and features: [batch, …, features] → [batch, positions, features]. */
 export const asPositions = (x: Tensor): Tensor => x.reshape([x.shape[0]!, -1, x.shape.at(-1)!]);
 
-/** Computes each sample's gradient of a layer's parameters, by their names in the layer: [batch, …shape]. */
+/** Computes each sample's gradients for a layer's parameters, keyed by their names in the layer: [batch, …shape]. */
 type PerSampleRule<M extends Module> = (layer: M, x: Tensor, dy: Tensor) => Record<string, Tensor | null>;
 
 /** Σ dyᵀ·x over each sample's positions: [batch, …shape]. */
@@ -113,7 +116,7 @@ const conv2d: PerSampleRule<Conv2d> = (layer, x, dy) => {
 };
 const embedding: PerSampleRule<Embedding> = ({ weight, paddingIdx }, index, dy) => {
   const [n, width] = [index.shape[0]!, dy.shape.at(-1)!];
-  // Each sample has its own rows: those of sample k begin at k·numEmbeddings.
+  // Each sample has its own rows. The rows of sample k start at k·numEmbeddings.
   const offsets = ops.reshape(arange(n, undefined, 1, { dtype: "int32" }).mul(weight.shape[0]!), [n, 1]);
   const rows = index.reshape([n, -1]).add(offsets).reshape([-1]);
   const g = paddingIdx === null ? dy : dy.where(index.ne(paddingIdx).unsqueeze(-1), 0);
@@ -128,7 +131,7 @@ const rmsNorm: PerSampleRule<RMSNorm> = ({ normalizedShape: shape, weight, optio
   weight: weight && sumPositions(dy.mul(ops.rmsNorm(x, shape, null, options)), shape),
 });
 
-/** Whether a convolution has one group, so that its weight multiplies whole patches. */
+/** Whether a convolution has only one group, which means that its weight multiplies whole patches. */
 export const hasOneGroup = (layer: Conv2d): boolean => (layer.options.groups ?? 1) === 1;
 
 /** The per-sample rule of a layer, or undefined if it has none. */

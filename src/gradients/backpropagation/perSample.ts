@@ -30,7 +30,7 @@ export type PerSample = Record<string, Tensor>;
 /** Computes each sample's gradients for a batch. */
 export interface PerSampleFunction {
   (...inputs: Tensor[]): PerSample;
-  /** Frees the recording that "batch" made, including its last results. */
+  /** Frees the compiled pass of the "batch" method, including its last results. */
   dispose(): void;
 }
 
@@ -46,8 +46,8 @@ export interface PerSampleFunction {
  * With "batch", the next call overwrites the results; clone() them to keep them. The first call compares their sum with the gradient of the
  * summed loss, and falls back to "loop" if the model uses a parameter outside its layer. An Embedding's gradients are dense:
  * [batch, rows, width], which is large for large vocabularies.
- * @throws Error if the method is "batch" and a layer does not allow it, or a BatchNorm is in training mode; ShapeError if `losses` does not
- * return [batch]
+ * @throws Error if the method is "batch" and a layer does not support it, or if a BatchNorm is in training mode;
+ * ShapeError if `losses` does not return [batch]
  */
 export function perSampleGradients(
   model: Module,
@@ -74,7 +74,8 @@ export function perSampleGradients(
     requireSeparate(model);
     if (!checked) {
       const count = inputs[0]?.shape[0] ?? 0;
-      // Also check with one sample fewer, because a tensor without a batch may happen to have as many rows as the batch.
+      // Also check with one fewer sample, because a tensor without a batch dimension may happen to have as many rows as
+      // the batch.
       const fewer = count > 1 ? inputs.map((x) => x.narrow(0, 0, count - 1)) : inputs;
       const obstacle = tidy(() => findMismatch(model, losses, inputs) ?? findMismatch(model, losses, fewer));
       if (obstacle) refuse(obstacle);
@@ -96,9 +97,9 @@ function requireSeparate(model: Module): void {
 }
 
 /**
- * The reason why the per-sample gradients do not add up to the gradient of the summed loss, or undefined if they do.
- * Possible reasons are a parameter that is used outside its layer (because it is tied, or reparametrized, as by
- * SpectralNorm) and a layer input whose first dimension is not the batch.
+ * Why the per-sample gradients do not add up to the gradient of the summed loss, or undefined if they do. Possible
+ * reasons are a parameter that is used outside its layer (because it is tied or, as with SpectralNorm, reparametrized)
+ * and a layer input whose first dimension is not the batch.
  */
 function findMismatch(
   model: Module,
@@ -115,7 +116,7 @@ function findMismatch(
   return undefined;
 }
 
-/** The reason why a model does not support "batch", or undefined if it does. */
+/** Why a model does not support "batch", or undefined if it does. */
 function findObstacle(model: Module): string | undefined {
   const covered = new Set<Tensor>();
   for (const [, module] of model.namedModules())
@@ -134,7 +135,10 @@ function requireLosses(y: unknown, count: number): Tensor {
   );
 }
 
-/** Per-sample gradients from one backward pass, or the problem with a layer's input. With `check`, also the gradient of the summed loss. */
+/**
+ * Returns the per-sample gradients from one backward pass, or a description of what is wrong with a layer's input. With
+ * `check`, also returns the gradient of the summed loss.
+ */
 function batch(
   model: Module,
   losses: (...inputs: Tensor[]) => Tensor,

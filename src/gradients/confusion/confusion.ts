@@ -1,4 +1,7 @@
-/** How much the gradients of mini-batches contradict each other: sign flips, cosines, noise scale; and curricula that reduce it. */
+/**
+ * Measures how much the gradients of mini-batches disagree (sign flips, cosines, noise scale), and orders mini-batches
+ * so that successive gradients disagree less.
+ */
 
 import type { Tensor } from "../../core/tensor.ts";
 import type { Module } from "../../nn/module.ts";
@@ -19,7 +22,7 @@ export function batchGradients<B>(
 }
 
 /**
- * The fraction of components with opposite signs, 0 … 1. A component that is 0 in a or b does not count.
+ * The fraction of components with opposite signs, 0 … 1. A component that is 0 in a or b does not count as a flip.
  * @param a [n]
  * @param b [n]
  */
@@ -36,7 +39,7 @@ export interface Confusion {
   readonly signFlips: number;
   /** The cosine of each pair of gradients: a symmetric matrix. */
   readonly cosines: readonly (readonly number[])[];
-  /** The mean cosine of different gradients. */
+  /** The mean cosine over all pairs of different gradients. */
   readonly meanCosine: number;
   /** The smallest cosine. */
   readonly leastCosine: number;
@@ -46,7 +49,7 @@ export interface Confusion {
 
 /**
  * Measures how much gradients disagree.
- * @param gradients the gradients of successive mini-batches, [n] each, at least two
+ * @param gradients at least two gradients of successive mini-batches, each [n]
  * @throws RangeError for fewer than two
  */
 export function gradientConfusion(gradients: readonly Vector[]): Confusion {
@@ -85,8 +88,8 @@ export interface NoiseScale {
 }
 
 /**
- * Estimates the simple noise scale (McCandlish et al. 2018, appendix A.1) from gradients of equally large mini-batches.
- * @param gradients [n] each, at least two
+ * Estimates the simple noise scale (McCandlish et al. 2018, appendix A.1) from the gradients of mini-batches of equal size.
+ * @param gradients at least two, each [n]
  * @param batchSize the number of samples in each mini-batch
  * @throws RangeError for fewer than two gradients, or a batchSize that is not above 0
  */
@@ -109,7 +112,7 @@ export function gradientNoiseScale(gradients: readonly Vector[], batchSize: numb
   return { signal, noise, scale: signal > 0 ? noise / signal : Infinity };
 }
 
-/** The ways to order mini-batches. */
+/** How to order mini-batches. */
 export type Curriculum =
   /** Each gradient differs from the previous one in the fewest signs, starting with the gradient nearest to the mean. */
   | {
@@ -133,7 +136,8 @@ export type Curriculum =
     };
 
 /**
- * Orders mini-batches. "signs" is a greedy nearest-neighbour path, because the shortest path is a travelling salesman problem.
+ * Orders mini-batches. "signs" is a greedy nearest-neighbour path, because finding the shortest path is a travelling
+ * salesman problem.
  * @returns the indices of the mini-batches in order
  */
 export function curriculum(choice: Curriculum): number[] {

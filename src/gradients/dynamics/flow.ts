@@ -128,7 +128,8 @@ export function heavyBallOf(options: {
 }
 
 /**
- * The arguments with which SGD approximates a heavy ball of mass 1 with step h: lr = h², μ = 1 − γh. The inverse of heavyBallOf.
+ * The arguments for SGD to approximate a heavy ball of mass 1 with time step h: lr = h², μ = 1 − γh. The inverse of
+ * heavyBallOf.
  * @throws RangeError if γh is above 1, because the momentum would be negative
  */
 export function momentumOf(options: {
@@ -167,8 +168,8 @@ export interface DescentOptions extends Start {
 }
 
 /**
- * The steps of optim.SGD in float64: b ← μb + ∇L, θ ← θ − lr·b. The times are those of the path that the steps
- * approximate: k·lr without momentum (gradient flow), k·√lr with momentum (the heavy ball).
+ * The steps of optim.SGD in float64: b ← μb + ∇L, θ ← θ − lr·b. Step k is at time k·lr without momentum, because the
+ * steps approximate gradient flow, and at time k·√lr with momentum, because they approximate the heavy ball.
  *
  * ```ts
  * gradientDescent({ gradient: (theta) => theta }, { start: [1], lr: 0.5, steps: 2 }).states;   // [1], [0.5], [0.25]
@@ -196,32 +197,35 @@ export function gradientDescent(potential: Potential, options: DescentOptions): 
 export interface DiscretizationOptions extends Start {
   /** The time at which the paths end. */
   readonly duration: number;
-  /** The numbers of steps into which to divide the duration. */
+  /** The step counts to measure. Each divides the duration into that many steps. */
   readonly steps: readonly number[];
   /** euler: gradient descent, if there is no friction. rk4: the Runge–Kutta method. momentum: SGD with momentum. */
   readonly method: "euler" | "rk4" | "momentum";
   /** The friction of the heavy ball. Without it, the exact path is gradient flow. Required for method "momentum". */
   readonly friction?: number;
   /**
-   * Errors below this are rounding errors, and do not count for the order. Default 10⁻⁵·(1 + ‖θ‖) for objectives, which are float32,
-   * 10⁻¹¹·(1 + ‖θ‖) for closed forms.
+   * Errors below this count as rounding errors, and `order` ignores them. Default 10⁻⁵·(1 + ‖θ‖) for objectives, which
+   * use float32, and 10⁻¹¹·(1 + ‖θ‖) for closed forms.
    */
   readonly floor?: number;
 }
 
 /** The error of a discrete method compared with the exact path. */
 export interface DiscretizationError {
-  /** Pairs [h, largest distance from the exact path at any step]. */
+  /** [h, error] pairs, where the error is the largest distance from the exact path at any step. */
   readonly points: readonly (readonly [step: number, error: number])[];
-  /** The fitted slope of log error against log h: 1 for euler and momentum, 4 for rk4. NaN for fewer than two errors above the floor. */
+  /**
+   * The fitted slope of log error against log h: 1 for euler and momentum, 4 for rk4. NaN if fewer than two errors are
+   * above the floor.
+   */
   readonly order: number;
   /** The error below which rounding dominates. */
   readonly floor: number;
 }
 
 /**
- * Measures how far a discrete path is from the continuous one, for several step sizes. The continuous path is that of dopri5 with a
- * tolerance below the floor.
+ * Measures how far a discrete path is from the continuous one, for several step sizes. Computes the continuous path
+ * with dopri5 and a tolerance below the floor.
  *
  * ```ts
  * discretizationError({ gradient: (x) => x }, { start: [1], duration: 1, steps: [10, 20, 40], method: "euler" }).order;   // 1.0

@@ -8,7 +8,7 @@ import { minus, norm, slope, vector } from "../math/vector.ts";
 import type { Point } from "../objective.ts";
 import { heavyBallOf, momentumOf } from "./flow.ts";
 
-/** Whether a small perturbation decays, stays, or grows. */
+/** Whether a small perturbation decays, persists or grows. */
 export type StabilityVerdict = "stable" | "marginal" | "unstable";
 
 /** The behaviour of a path near a critical point. */
@@ -16,8 +16,8 @@ export interface Behaviour {
   /** Whether the critical point is stable. */
   readonly verdict: StabilityVerdict;
   /**
-   * The growth rate of the logarithm of the distance along the fastest direction, per unit of time or per step. 0 if no
-   * distance grows.
+   * How fast the logarithm of the distance grows along the fastest direction, per unit of time or per step. 0 if the
+   * distance grows in no direction.
    */
   readonly escapeRate: number;
 }
@@ -33,13 +33,13 @@ export interface Mode {
   readonly curvature: number;
   /** The growth rate under gradient flow, −h: the perturbation is proportional to e^{−ht}. */
   readonly flow: number;
-  /** The growth rates λ under the heavy ball: both roots of λ² + γλ + h = 0, the root with the larger real part first. */
+  /** The growth rates λ under the heavy ball: both roots of λ² + γλ + h = 0, with the larger real part first. */
   readonly heavyBall: readonly [Complex, Complex];
   /** The factor by which each step of gradient descent multiplies the perturbation, 1 − lr·h. NaN without lr. */
   readonly descent: number;
   /**
-   * The corresponding factors for SGD with momentum: both roots of z² − (1 + μ − lr·h)·z + μ = 0, the larger modulus
-   * first. Undefined without lr.
+   * The corresponding factors for SGD with momentum: both roots of z² − (1 + μ − lr·h)·z + μ = 0, with the larger
+   * modulus first. Undefined without lr.
    */
   readonly momentum: readonly [Complex, Complex] | undefined;
 }
@@ -62,7 +62,7 @@ export interface Stability {
 export interface StabilityOptions {
   /** The friction γ of the heavy ball of mass 1. Default: computed from lr and momentum with heavyBallOf. */
   readonly friction?: number;
-  /** The learning rate of the discrete optimizers. Default: none, which analyses only the flow and the ball. */
+  /** The learning rate of the discrete optimizers. If you omit it, only the flow and the ball are analysed. */
   readonly lr?: number;
   /** The momentum μ. Default: computed from friction and lr with momentumOf. */
   readonly momentum?: number;
@@ -71,13 +71,13 @@ export interface StabilityOptions {
 }
 
 /**
- * The stability of a critical point from its Hessian's eigenvalues, under gradient flow, the heavy ball and, given lr, the discrete
- * optimizers.
+ * The stability of a critical point from its Hessian's eigenvalues, under gradient flow, the heavy ball and, if you
+ * pass lr, the discrete optimizers.
  *
  * Along a direction of curvature h < 0, gradient flow escapes at the rate |h|, and the heavy ball at the positive root
  * of λ² + γλ − |h| = 0. Measured in the time of the differential equations, the ball is faster only if |h| + γ < 1. But
- * a step of SGD takes the time lr of the flow without momentum, and the time √lr of the ball with momentum. Per step
- * and at the same lr, any momentum μ > 0 is therefore faster for every h < 0. Along h > 0, gradient descent is stable
+ * one step of SGD covers a time of lr without momentum (gradient flow), and of √lr with momentum (the ball). At the
+ * same lr, any momentum μ > 0 therefore escapes in fewer steps for every h < 0. Along h > 0, gradient descent is stable
  * for lr < 2/h, and momentum for lr < 2(1 + μ)/h.
  *
  * ```ts
@@ -136,7 +136,7 @@ function ratesOf({ lr, friction, momentum }: StabilityOptions): { friction: numb
   return { friction: friction ?? ofMomentum.friction, momentum: momentum ?? 0 };
 }
 
-/** Both roots of x² + px + q = 0 without cancellation, the root of larger `size` first. */
+/** Both roots of x² + px + q = 0 without cancellation, with the larger `size` first. */
 function roots(p: number, q: number, size: (z: Complex) => number): [Complex, Complex] {
   const discriminant = p * p - 4 * q;
   const half = Math.sqrt(Math.abs(discriminant)) / 2;
@@ -150,7 +150,10 @@ function roots(p: number, q: number, size: (z: Complex) => number): [Complex, Co
 export interface EscapeRateOptions {
   /** The critical point. */
   readonly from: Point;
-  /** The times to fit: after the other directions have decayed, and before the curvature changes. Default: the second half of the path. */
+  /**
+   * The time span to fit. It should start after the other directions have decayed, and end before the curvature
+   * changes. Default: the second half of the path.
+   */
   readonly within?: readonly [from: number, to: number];
 }
 
@@ -161,7 +164,7 @@ export interface EscapeRateOptions {
  * ```ts
  * escapeRate(gradientFlow(saddle, { start: [1, 1e-6], duration: 5 }), { from: [0, 0] });
  * ```
- * @throws RangeError if fewer than two states within the times differ from the point
+ * @throws RangeError if fewer than two states in the time span differ from the point
  */
 export function escapeRate(trajectory: Pick<Trajectory, "times" | "states">, options: EscapeRateOptions): number {
   check("escapeRate", arguments, "trajectory:object {from!:numbers within:pair}");

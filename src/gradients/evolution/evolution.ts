@@ -1,4 +1,7 @@
-/** Lande's equation: how selection moves the mean traits of a population. It is natural-gradient ascent of mean fitness. */
+/**
+ * Lande's equation: how selection moves the mean traits of a population. Selection is natural-gradient ascent on mean
+ * fitness.
+ */
 
 import { grad } from "../../autograd/transforms.ts";
 import { rand, tensor } from "../../core/creation.ts";
@@ -54,7 +57,7 @@ function requireSquare(name: string, m: Matrix, d: number): void {
 }
 
 /**
- * The change of the mean traits by selection from one generation to the next: Δz̄ = G·β (Lande 1979).
+ * The change in the mean traits from one generation to the next that selection causes: Δz̄ = G·β (Lande 1979).
  * @param G the additive genetic covariance of the traits: [d][d] @param beta the selection gradient: [d]
  *
  * ```ts
@@ -132,8 +135,9 @@ export function selectionGradient(traits: Matrix, fitness: Point): Vector {
 }
 
 /**
- * The standard error of each component of `selectionGradient`, without assumptions on the variances of the residuals eᵢ: the root of
- * Σ ψᵢ²/n² with ψᵢ = P⁻¹·((zᵢ − z̄)·eᵢ − S·(wᵢ/w̄ − 1)) (White 1980, plus the contribution of the mean fitness).
+ * The standard error of each component of `selectionGradient`, without assumptions about the variances of the residuals
+ * eᵢ: the square root of Σ ψᵢ²/n² with ψᵢ = P⁻¹·((zᵢ − z̄)·eᵢ − S·(wᵢ/w̄ − 1)) (White 1980, plus the contribution of
+ * the mean fitness).
  * @throws ShapeError, RangeError
  */
 export function selectionGradientError(traits: Matrix, fitness: Point): Vector {
@@ -169,7 +173,7 @@ function requirePopulation(name: string, { mean: { length: d }, G, E }: Populati
 export interface DrawOptions {
   /** The number of individuals to draw. Default 10,000. */
   readonly size?: number;
-  /** The seed of the random numbers. Default: continue nabla's generator. */
+  /** The seed of the random numbers. Default: use the generator that `manualSeed` seeds. */
   readonly seed?: number;
 }
 
@@ -188,10 +192,11 @@ export interface Generation {
 }
 
 /**
- * Simulates one generation of selection, individual by individual. Draws parents from the population, and as many offspring. Each
- * offspring has two parents, drawn independently in proportion to fitness. Its breeding value is their mean plus the effect of segregation,
- * N(0, G/2) (Fisher's infinitesimal model; Barton, Etheridge and Véber 2017). Its phenotype adds a new environmental deviation, N(0, E).
- * The expected response is G·P⁻¹·S = G·β (Lande 1979).
+ * Simulates one generation of selection, individual by individual. Draws parents from the population, and creates the
+ * same number of offspring. Each offspring has two parents, drawn independently in proportion to fitness. Its breeding
+ * value is their mean plus the effect of segregation, N(0, G/2) (Fisher's infinitesimal model; Barton, Etheridge and
+ * Véber 2017). Its phenotype is this breeding value plus a new environmental deviation, N(0, E). The expected response
+ * is G·P⁻¹·S = G·β (Lande 1979).
  *
  * ```ts
  * const { response, traits, fitness } = breed({ mean: [0], G: [[0.4]], E: [[0.6]] }, ([z]) => Math.exp(0.3 * z!));   // [0.12]
@@ -252,13 +257,13 @@ function byWeight(weights: Vector, size: number): () => number {
   };
 }
 
-/** Selection as gradient ascent of the logarithm of mean fitness, ln W̄(z̄). */
+/** Selection as gradient ascent on the logarithm of mean fitness, ln W̄(z̄). */
 export interface SelectionAscent {
   /** ∇ ln W̄ with respect to the population's mean, which equals β: [d]. */
   readonly gradient: Vector;
   /** The natural gradient P·∇ ln W̄: steepest ascent in the metric P⁻¹, the Fisher information of N(z̄, P) about z̄. It equals S. */
   readonly natural: Vector;
-  /** S from the same individuals: their mean weighted by fitness, minus the population's mean. */
+  /** S from the same individuals: their fitness-weighted mean minus the population's mean. */
   readonly differential: Vector;
   /** The standard error of each component of natural − differential. */
   readonly standardError: Vector;
@@ -269,8 +274,8 @@ export interface SelectionAscent {
 /**
  * Lande's equation as natural-gradient ascent. Let W̄(z̄) = E[w(z)], where z is normal with mean z̄ and covariance P =
  * G + E. Then ∇ ln W̄ = P⁻¹·S = β (Lande 1979), so selection within a generation, S = P·∇ ln W̄, is the natural
- * gradient (Amari 1998), and Δz̄ = G·∇ ln W̄. Computes the gradient with autograd through each individual, E[w·∇ ln
- * w]/W̄, and S from the individuals' fitness. Both agree as the sample grows.
+ * gradient (Amari 1998), and Δz̄ = G·∇ ln W̄. Computes the gradient E[w·∇ ln w]/W̄ with autograd, and S from the
+ * individuals' fitness. P times this gradient converges to S as the sample grows.
  * @param logFitness ln w of phenotypes [n, d]: [n], computed with nabla's ops
  *
  * ```ts

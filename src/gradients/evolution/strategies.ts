@@ -1,6 +1,6 @@
 /**
- * Evolution strategies: estimates of a loss's gradient from its values at random points around θ, their errors compared with
- * backpropagation, and training with them.
+ * Evolution strategies: estimate a loss's gradient from its values at random points around θ, compare the estimate with
+ * backpropagation, and train with it.
  */
 
 import { tidy } from "../../core/scope.ts";
@@ -20,20 +20,27 @@ const evaluate = (f: Evaluable, theta: Vector): number => (f instanceof Objectiv
 
 /** Options for esGradient. */
 export interface EsOptions {
-  /** The number of random points at which f is evaluated, an even number if antithetic. Default 100. */
+  /** The number of random points at which f is evaluated, which must be even if antithetic is true. Default 100. */
   readonly samples?: number;
-  /** The standard deviation σ of the points around θ: the estimate is the gradient of f smoothed by N(0, σ²I). Default 0.1. */
+  /**
+   * The standard deviation σ of the points around θ. The expected estimate is the gradient of f smoothed by N(0, σ²I).
+   * Default 0.1.
+   */
   readonly sigma?: number;
-  /** Whether points come in pairs θ ± σε, for which even parts of f cancel. Default true. */
+  /** Whether to draw points in pairs θ ± σε, which cancels the even part of f around θ. Default true. */
   readonly antithetic?: boolean;
-  /** Whether to subtract f(θ) if not antithetic. It costs one evaluation, and reduces the variance but not the mean. Default true. */
+  /**
+   * Whether to subtract f(θ) from each value if antithetic is false. This costs one evaluation, and reduces the
+   * variance without changing the mean. Default true.
+   */
   readonly baseline?: boolean;
   /**
-   * Whether to replace values by their centred ranks, −½ … ½ (Salimans et al. 2017, §2.1). Outliers then have no more weight than other
-   * points, and an increasing function of f gives the same result as f. The estimate loses the length of the gradient. Default false.
+   * Whether to replace values by their centred ranks, −½ … ½ (Salimans et al. 2017, §2.1). This limits the influence of
+   * outliers, and gives the same result for any increasing function of f. The length of the estimate then says nothing
+   * about the length of the gradient. Default false.
    */
   readonly ranks?: boolean;
-  /** The seed of the random numbers. Default: continue nabla's generator. */
+  /** The seed of the random numbers. Default: use the generator that `manualSeed` seeds. */
   readonly seed?: number;
 }
 
@@ -111,7 +118,7 @@ function pointOf(name: string, f: Evaluable, theta: Point | undefined): Vector {
   return theta === undefined ? (f as Objective).theta : vector(theta);
 }
 
-/** The ranks of values, scaled to −½ for the smallest and ½ for the largest. Equal values share the mean of their ranks. */
+/** The ranks of values, scaled to −½ for the smallest and ½ for the largest. Equal values all get the mean of their ranks. */
 export function centredRanks(values: ArrayLike<number>): Vector {
   check("centredRanks", arguments, "values:numbers");
   const order = Array.from(values, (_, i) => i).sort((i, j) => values[i]! - values[j]!);
@@ -127,9 +134,9 @@ export function centredRanks(values: ArrayLike<number>): Vector {
 
 /** Options for esError. */
 export interface EsErrorOptions extends Omit<EsOptions, "samples" | "ranks"> {
-  /** The numbers of samples to try. */
+  /** The sample counts to try. */
   readonly samples: readonly number[];
-  /** The number of estimates to average for each number of samples. Default 20. */
+  /** The number of estimates to average for each sample count. Default 20. */
   readonly repeats?: number;
   /** ∇f(θ). Default: the objective's own gradient. */
   readonly exact?: Point;
@@ -137,20 +144,24 @@ export interface EsErrorOptions extends Omit<EsOptions, "samples" | "ranks"> {
 
 /** The error of an evolution strategy's gradients. */
 export interface EsError {
-  /** Pairs [samples, relative error]: the root mean square of ‖estimate − ∇f‖, divided by ‖∇f‖. */
+  /** [samples, error] pairs, where the error is the root mean square of ‖estimate − ∇f‖ divided by ‖∇f‖. */
   readonly points: readonly (readonly [samples: number, error: number])[];
   /** The standard error of each relative error. */
   readonly standardErrors: readonly number[];
   /** The fitted slope of log error against log samples. Theory predicts −½. */
   readonly slope: number;
-  /** The relative errors for linear f, and with pairs also for quadratic f: √((d + 1)/m) for m directions (see esError). */
+  /**
+   * The relative errors that theory predicts for linear f and, if antithetic, for quadratic f: √((d + 1)/m) for m
+   * directions (see esError).
+   */
   readonly predicted: readonly (readonly [samples: number, error: number])[];
 }
 
 /**
- * Measures the relative error of an evolution strategy's gradients, for several numbers of samples. For linear f, each direction contributes
- * (∇f·ε)·ε, whose mean squared distance from ∇f is (d + 1)·‖∇f‖². A relative error of ½ therefore takes about four times as many directions
- * as there are parameters. Without pairs and baseline, the mean squared distance grows by d·f(θ)²/σ².
+ * Measures the relative error of an evolution strategy's gradients, for several sample counts. For linear f, each
+ * direction contributes (∇f·ε)·ε, whose mean squared distance from ∇f is (d + 1)·‖∇f‖². A relative error of ½ therefore
+ * takes about four times as many directions as there are parameters. With neither pairs nor a baseline, the mean
+ * squared distance grows by d·f(θ)²/σ².
  *
  * ```ts
  * esError(objective(model, loss), undefined, { samples: [100, 400, 1600], seed: 1 }).slope;   // −0.5
@@ -196,8 +207,9 @@ export function esError(f: Evaluable, theta: Point | undefined, options: EsError
 }
 
 /**
- * Minimizes an objective with an evolution strategy: `esGradient` estimates the gradient, and any optimizer over the objective's parameters
- * makes the update (Salimans et al. 2017, algorithm 1). It never differentiates the loss, so the loss may be discontinuous.
+ * Minimizes an objective with an evolution strategy: `esGradient` estimates the gradient, and any optimizer of the
+ * objective's parameters makes the update (Salimans et al. 2017, algorithm 1). It never differentiates the loss, so the
+ * loss may be discontinuous.
  *
  * ```ts
  * const strategy = new EvolutionStrategy(objective(model, loss), new optim.Adam(model.parameters(), { lr: 0.05 }), { samples: 50 });
@@ -211,7 +223,7 @@ export class EvolutionStrategy {
   private readonly options: EsOptions;
 
   constructor(
-    /** The objective that is minimized. */
+    /** The objective to minimize. */
     readonly objective: Objective,
     private readonly optimizer: Pick<Optimizer, "step" | "zeroGrad">,
     options: EsOptions = {},

@@ -28,11 +28,11 @@ import {
 } from "./scores.ts";
 
 /**
- * |∂score/∂x|: how much a small change of each input changes the score (Simonyan et al. 2013, §3). x: [batch, …] → the same shape, ≥ 0.
- * For colour images, the paper shows the maximum over channels: `.max(-1)`.
+ * |∂score/∂x|: how much a small change in each input changes the score (Simonyan et al. 2013, §3). x: [batch, …] → the
+ * same shape, ≥ 0. For colour images, the paper shows the maximum over channels: `.max(-1)`.
  *
  * ```ts
- * saliency(model.eval(), images);                     // of the class with the highest score
+ * saliency(model.eval(), images);                     // for the class with the highest score
  * saliency(model, images, { target: 3 });
  * saliency((x) => x.matmul(w), x, { target: labels });
  * ```
@@ -66,7 +66,7 @@ export function gradientTimesInput(f: Scorer, x: Tensor, options: TargetOptions 
 
 /** Options for integratedGradients. */
 export interface IntegratedGradientsOptions extends TargetOptions, BatchOptions {
-  /** The start of the path, an input without information: a number, or a tensor that broadcasts to x. Default 0. */
+  /** The start of the path, an input that carries no information: a number, or a tensor that broadcasts to x. Default 0. */
   readonly baseline?: number | Tensor;
   /** The number of points on the path to evaluate. Default 50. */
   readonly steps?: number;
@@ -74,7 +74,7 @@ export interface IntegratedGradientsOptions extends TargetOptions, BatchOptions 
   readonly rule?: Rule;
 }
 
-/** How closely one sample's attributions add up to the difference of its scores. */
+/** How closely one sample's attributions add up to the difference between its scores. */
 export interface Completeness {
   /** Σ attributions. */
   readonly sum: number;
@@ -86,7 +86,7 @@ export interface Completeness {
 
 /** The result of integratedGradients. */
 export interface IntegratedGradients {
-  /** The attribution of each input, signed: the shape of x. */
+  /** The signed attribution of each input, in the shape of x. */
   readonly attributions: Tensor;
   /** The completeness of each sample's attributions. */
   readonly completeness: readonly Completeness[];
@@ -99,7 +99,7 @@ export interface IntegratedGradients {
  *
  * ```ts
  * const { attributions, completeness } = integratedGradients(model.eval(), images, { steps: 64 });
- * completeness[0].error;   // Σ attributions − (f(x) − f(baseline)), of the first image
+ * completeness[0].error;   // Σ attributions − (f(x) − f(baseline)) for the first image
  * ```
  * Does not work inside compile, because it reads scores from memory.
  * @throws ShapeError, DTypeError, TypeError or RangeError for invalid inputs, scores, targets, baselines or options
@@ -155,9 +155,9 @@ export interface SmoothGradOptions extends TargetOptions, BatchOptions {
 }
 
 /**
- * The mean of ∂score/∂x over copies of x with Gaussian noise: the gradient of the score smoothed by the noise (Smilkov et al. 2017).
- * x: [batch, …] → the same shape, signed; the paper shows `.abs()`. The noise comes from manualSeed's generator. A sample whose values are
- * all equal gets no noise.
+ * The mean of ∂score/∂x over copies of x with Gaussian noise: the gradient of the score smoothed by the noise (Smilkov
+ * et al. 2017). x: [batch, …] → the same shape, signed; the paper shows `.abs()`. The noise comes from the generator
+ * that `manualSeed` seeds. A sample whose values are all equal gets no noise.
  *
  * ```ts
  * manualSeed(1);
@@ -198,7 +198,7 @@ const DEFAULT_BATCH = 256;
 /** A range of samples or points. */
 type Part = readonly [from: number, count: number];
 
-/** A range of the samples of x: [1, count, …]. */
+/** A range of x's samples: [1, count, …]. */
 const rows = (x: Tensor, [from, count]: Part): Tensor => x.narrow(0, from, count).unsqueeze(0);
 
 /** A range of a rule's points on [0, 1]: [count, 1, …], which broadcasts with [1, batch, …]. */
@@ -207,7 +207,7 @@ function column({ points }: Nodes, [from, count]: Part, dims: number): Tensor {
   return fromElements(points.slice(from, from + count), shape, "float32", "integratedGradients");
 }
 
-/** The baseline in the shape of x. @throws ShapeError */
+/** The baseline, expanded to the shape of x. @throws ShapeError */
 function startOfPath(x: Tensor, baseline: number | Tensor): Tensor {
   if (!(baseline instanceof Tensor)) return full(x.shape, baseline);
   requireBroadcast("integratedGradients", "baseline", baseline, x.shape);
@@ -215,8 +215,8 @@ function startOfPath(x: Tensor, baseline: number | Tensor): Tensor {
 }
 
 /**
- * Σₖ wₖ·∂score/∂x(zₖ) in the shape of x, for points zₖ near each sample. `at` creates a range of the points for a range of the samples:
- * [points, samples, …]. The network computes at most batchSize rows at a time.
+ * Σₖ wₖ·∂score/∂x(zₖ) in the shape of x, for points zₖ near each sample. `at` creates the given range of points for the
+ * given range of samples: [points, samples, …]. The network processes at most batchSize rows at a time.
  */
 function averageGradients(
   name: string,

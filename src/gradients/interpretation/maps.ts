@@ -45,9 +45,9 @@ export interface GradCamOptions extends TargetOptions {
  * gradCam(model.eval(), model.layers[4], images);                             // [batch, 14, 14]
  * gradCam(model, model.layers[4], images, { target: 3, resize: true });       // [batch, 28, 28]
  * ```
- * Works inside compile, where the values of targets are not checked.
- * @throws Error if the model does not run the layer exactly once, or the score does not depend on it; ShapeError if the layer's output is
- * not an image; otherwise as in saliency
+ * Works inside compile, but does not check the values of targets there.
+ * @throws Error if the model does not run the layer exactly once, or the score does not depend on it; ShapeError if the
+ * layer's output is not an image; and the errors that saliency throws
  */
 export function gradCam(model: Module, layer: Module, x: Tensor, options: GradCamOptions = {}): Tensor {
   check("gradCam", arguments, "model:module layer:module x:any {target:number|tensor resize:boolean}");
@@ -117,7 +117,7 @@ export interface OcclusionOptions extends TargetOptions, BatchOptions {
    * the size of the window.
    */
   readonly stride?: number | readonly number[];
-  /** The values in a covered part: a number, or a tensor that broadcasts to one sample. Default 0. */
+  /** What to put in place of covered values: a number, or a tensor that broadcasts to one sample. Default 0. */
   readonly fill?: number | Tensor;
 }
 
@@ -152,7 +152,7 @@ export function occlusion(f: Scorer, x: Tensor, options: OcclusionOptions = {}):
     if (s > windows[i]!)
       throw new RangeError(`${name}: stride must be at most ${windows[i]}, the window, to leave no gaps, got ${s}.`);
   });
-  // The first corner of every window: all combinations of the starts along each dimension.
+  // The first corner of every window: all combinations of the start positions in each dimension.
   const corners = positions
     .map((n, i) => startsAlong(n, windows[i]!, strides[i]!))
     .reduce<number[][]>((all, starts) => all.flatMap((corner) => starts.map((s) => [...corner, s])), [[]]);
@@ -207,7 +207,7 @@ function perDimension(
   return list;
 }
 
-/** The starts of windows along a dimension of size n. */
+/** Where the windows start along a dimension of size n. */
 function startsAlong(n: number, window: number, stride: number): number[] {
   const starts = Array.from({ length: Math.ceil((n - window) / stride) }, (_, i) => i * stride);
   return [...starts, n - window];

@@ -1,6 +1,7 @@
 /**
- * Scores: a network's output for each class, and the gradient of one score per sample with respect to the inputs. interpret.ts and maps.ts
- * build on this file. It does not change any parameter's `.grad`, and its results are not recorded for autograd.
+ * Scores: a network's output for each class, and the gradient of one score per sample with respect to the inputs.
+ * interpret.ts and maps.ts build on this file. Nothing here changes a parameter's `.grad`, and autograd does not record
+ * the results.
  */
 
 import { grad } from "../../autograd/transforms.ts";
@@ -25,7 +26,7 @@ export type Target = number | Tensor | undefined;
 /** Selects the score to explain. */
 export interface TargetOptions {
   /**
-   * The class whose score to explain: one for all samples or, as int32 [batch], one per sample. Default: each sample's
+   * The class to explain: one class for all samples or, as int32 [batch], one per sample. Default: each sample's
    * highest score.
    */
   readonly target?: Target;
@@ -138,12 +139,15 @@ export function scoresInBatches(
   return scores;
 }
 
-/** ∂score/∂x in the shape of x. Samples are independent, so the gradient of the summed scores is the gradient of each score. */
+/**
+ * ∂score/∂x in the shape of x. Samples are independent, so the gradient of the summed scores holds the gradient of each
+ * score.
+ */
 export function scoreGradient(name: string, f: Scorer, x: Tensor, target: Target): Tensor {
   return withGrad(false, () => grad((z: Tensor) => selectScores(name, f, z, target).sum())(x));
 }
 
-/** The target of samples `from` … `from + count`. */
+/** The targets of `count` samples, starting at sample `from`. */
 export const targetRows = (target: number | Tensor, from: number, count: number): number | Tensor =>
   typeof target === "number" ? target : target.narrow(0, from, count);
 

@@ -22,7 +22,7 @@ export interface EscapeOptions {
 
 /** The result of `escape`. */
 export interface Escape {
-  /** The number of steps until the escape; Infinity if it did not happen. */
+  /** The number of steps until the escape; Infinity if θ did not escape. */
   readonly steps: number;
   /** The distance from the start, before the first step and after each step. */
   readonly distances: readonly number[];
@@ -62,9 +62,9 @@ export function escape(objective: Objective, options: EscapeOptions): Escape {
 }
 
 /**
- * The median number of steps that `escape` takes from a saddle with the most negative curvature −h. Along that direction
- * xₜ₊₁ = (1 + lr·h)·xₜ + lr·σ·ξ, which is normal with variance (lr·σ)²·(a²ᵗ − 1)/(a² − 1), a = 1 + lr·h, and exceeds the distance with
- * probability ½ once its standard deviation is distance/0.6745.
+ * The median number of steps that `escape` takes from a saddle whose most negative curvature is −h. Along that
+ * direction, xₜ₊₁ = a·xₜ + lr·σ·ξ with a = 1 + lr·h, so xₜ is normal with variance (lr·σ)²·(a²ᵗ − 1)/(a² − 1). |xₜ|
+ * exceeds the distance with probability ½ once the standard deviation is distance/0.6745.
  * @param curvature −h, below 0
  * @throws RangeError for an invalid option or a curvature that is not below 0
  */

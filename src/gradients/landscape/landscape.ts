@@ -1,4 +1,7 @@
-/** The shape of a loss around a point, without forming its Hessian: extreme curvatures, trace, spectrum, and the kind of critical point. */
+/**
+ * The shape of a loss around a point, from Hessian-vector products: extreme curvatures, trace, spectrum, and the kind
+ * of critical point.
+ */
 
 import { check } from "../../runtime/arguments.ts";
 import { RangeError } from "../../runtime/errors.ts";
@@ -14,7 +17,7 @@ import {
 import { basis, dot, mean, norm, type Vector, variance } from "../math/vector.ts";
 import type { Objective } from "../objective.ts";
 
-/** With up to this many parameters, functions that use all eigenvalues form the Hessian. */
+/** With up to this many parameters, functions form the full Hessian to get all of its eigenvalues. */
 const DENSE = 200;
 
 /** An eigenvector of the Hessian, and the second derivative along it. */
@@ -44,7 +47,7 @@ export function hessianExtremes(
   largest: Curvature[];
   /** The smallest eigenvalues and their directions, in ascending order. */
   smallest: Curvature[];
-  /** The number of Hessian-vector products that it took. */
+  /** The number of Hessian-vector products computed. */
   products: number;
 } {
   check(
@@ -116,14 +119,15 @@ export interface DensityOptions {
   readonly probes?: number;
   /** The number of Lanczos steps from each start. Default 60. */
   readonly iterations?: number;
-  /** The number of points around the spectrum at which to evaluate the density. Default 200. */
+  /** The number of points across the spectrum at which to evaluate the density. Default 200. */
   readonly points?: number;
   /** The standard deviation of the Gaussian that represents each eigenvalue, relative to the width of the spectrum. Default 0.01. */
   readonly width?: number;
 }
 
 /**
- * Estimates the density of the Hessian's eigenvalues, with area 1, by stochastic Lanczos quadrature (Ghorbani, Krishnan and Xiao 2019).
+ * Estimates the density of the Hessian's eigenvalues, normalized to area 1, by stochastic Lanczos quadrature (Ghorbani,
+ * Krishnan and Xiao 2019).
  */
 export function spectralDensity(
   objective: Objective,
@@ -165,7 +169,7 @@ export function spectralDensity(
   return { curvatures, density };
 }
 
-/** The kind of a point, by the length of its gradient and the signs of the Hessian's eigenvalues. */
+/** The kind of a point, judged by the length of its gradient and the signs of the Hessian's eigenvalues. */
 export type CriticalKind =
   | "minimum"
   | "maximum"
@@ -266,8 +270,9 @@ function extremes(objective: Objective, options: LanczosOptions): { largest: Cur
 }
 
 /**
- * The ratio of the largest to the smallest curvature of a minimum; Infinity if the smallest is not above 0. Above 200 parameters it is a
- * lower bound, because Lanczos may not reach the smallest curvature. The options apply only in this case.
+ * The ratio of the largest to the smallest curvature of a minimum; Infinity if the smallest is not above 0. With more
+ * than 200 parameters, the result is a lower bound, because Lanczos may not reach the smallest curvature. The options
+ * apply only in this case.
  */
 export function conditionNumber(objective: Objective, options: LanczosOptions = {}): number {
   check(

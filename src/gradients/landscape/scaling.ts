@@ -16,7 +16,10 @@ export interface Conditioning {
   readonly smallest: number;
   /** The largest curvature. */
   readonly largest: number;
-  /** largest/smallest: how many times slower gradient descent is along the flattest direction. Infinity for dependent features. */
+  /**
+   * largest/smallest: how many times slower gradient descent is along the flattest direction. Infinity if features are
+   * linearly dependent.
+   */
   readonly conditionNumber: number;
 }
 
@@ -26,7 +29,7 @@ export interface Scaling {
   readonly apply: (x: Tensor) => Tensor;
   /** The mean of each feature: [d]. */
   readonly mean: Vector;
-  /** The standard deviation of each feature: [d]; 0 for a constant one. */
+  /** The standard deviation of each feature: [d]; 0 for a constant feature. */
   readonly std: Vector;
   /** The conditioning of the original inputs, computed on first use in O(n·d² + d³). */
   readonly before: Conditioning;
@@ -73,7 +76,10 @@ export function conditioning(x: Tensor): Conditioning {
   return { smallest, largest, conditionNumber: smallest > 1e-12 * largest ? largest / smallest : Infinity };
 }
 
-/** A feature is constant if its standard deviation is below this times its largest magnitude, which is rounding noise. */
+/**
+ * A feature counts as constant if its standard deviation is below this fraction of its largest magnitude, where all
+ * variation is rounding noise.
+ */
 const CONSTANT = 1e-6;
 
 /** A scaling that holds no tensors; `apply` creates them. */
@@ -156,8 +162,8 @@ export function whiten(x: Tensor, options: WhitenOptions = {}): Scaling {
 }
 
 /**
- * ∂L/∂θ before and after multiplying the features by factors. For a linear model with equal predictions (θ divided by the factors), each
- * partial derivative grows by its factor.
+ * ∂L/∂θ before and after multiplying the features by factors. If a linear model keeps its predictions (because θ is
+ * divided by the factors), each partial derivative is multiplied by its factor.
  * @param objectiveOf creates the objective for inputs [n, d] @param factors [d]
  * @throws ShapeError
  */

@@ -1,11 +1,11 @@
-/** Slices of the loss landscape for plots: along one direction, and over the plane of two directions. */
+/** Slices of the loss landscape for plots: along one direction, or over the plane that two directions span. */
 import { check } from "../../runtime/arguments.ts";
 import { randomVector } from "../math/eigen.ts";
 import { norm, plus, scale, unit, type Vector, vector } from "../math/vector.ts";
 import type { Objective, Point } from "../objective.ts";
 import { hessianExtremes } from "./landscape.ts";
 
-/** The range of coordinates of a slice through the loss. */
+/** The coordinate range of a slice through the loss. */
 export interface SliceOptions {
   /** The first step, in units of the direction's length. Default -1. */
   readonly from?: number;
@@ -18,7 +18,11 @@ export interface SliceOptions {
 const grid = ({ from = -1, to = 1 }: SliceOptions, points: number): number[] =>
   Array.from({ length: points }, (_, i) => from + ((to - from) * i) / Math.max(1, points - 1));
 
-/** The loss along θ + t·direction from the current parameters θ, which are restored. @returns pairs [t, loss] @throws ShapeError */
+/**
+ * The loss along θ + t·direction, where θ are the current parameters. Restores them afterwards.
+ * @returns pairs [t, loss]
+ * @throws ShapeError
+ */
 export function slice(objective: Objective, direction: Point, options: SliceOptions = {}): [t: number, loss: number][] {
   check("slice", arguments, "objective:objective direction:numbers {from:number to:number points:number}");
   objective.requireSize(direction);
@@ -34,7 +38,12 @@ export interface Plane {
   readonly losses: readonly (readonly number[])[];
 }
 
-/** The loss over θ + a·u + b·v around the current parameters θ, which are restored. @param u [n] @param v [n] @throws ShapeError */
+/**
+ * The loss over θ + a·u + b·v, where θ are the current parameters. Restores them afterwards.
+ * @param u [n]
+ * @param v [n]
+ * @throws ShapeError
+ */
 export function plane(objective: Objective, u: Point, v: Point, options: SliceOptions = {}): Plane {
   check("plane", arguments, "objective:objective u:numbers v:numbers {from:number to:number points:number}");
   for (const direction of [u, v]) objective.requireSize(direction);
@@ -49,8 +58,9 @@ export function plane(objective: Objective, u: Point, v: Point, options: SliceOp
 
 export interface DirectionOptions {
   /**
-   * "filter" scales each filter (the weights of one output) to the norm of the model's filter, and zeroes biases and scales, so that plots
-   * of different networks are comparable (Li et al. 2018, §4). "unit" gives length 1. Default "filter".
+   * "filter" scales each filter (the weights of one output) to the norm of the same filter in the model, and zeroes
+   * biases and scales, so that plots of different networks are comparable (Li et al. 2018, §4). "unit" scales the
+   * direction to length 1. Default "filter".
    */
   normalize?: "filter" | "unit";
 }

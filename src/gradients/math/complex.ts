@@ -53,7 +53,7 @@ export class Complex {
   log(): Complex {
     return new Complex(Math.log(Math.hypot(this.re, this.im)), Math.atan2(this.im, this.re));
   }
-  /** The principal root. */
+  /** The principal square root. */
   sqrt(): Complex {
     const size = Math.hypot(this.re, this.im);
     // Compute the larger part first and derive the other from it, to avoid cancellation.

@@ -1,4 +1,4 @@
-/** Solves linear systems from matrix-vector products alone: the conjugate gradient method (Hestenes and Stiefel 1952). */
+/** Solves linear systems with matrix-vector products only: the conjugate gradient method (Hestenes and Stiefel 1952). */
 
 import { check } from "../../runtime/arguments.ts";
 import { RangeError } from "../../runtime/errors.ts";
@@ -20,15 +20,15 @@ export interface ConjugateOptions {
 export interface Solution {
   /** The solution. */
   readonly x: Vector;
-  /** The number of iterations that it took. */
+  /** The number of iterations used. */
   readonly iterations: number;
   /** ‖b − (A + λ)x‖/‖b‖, as computed by the recurrence. */
   readonly residual: number;
 }
 
 /**
- * Solves (A + λ)·x = b for a symmetric positive semidefinite matrix A that is given by its products with vectors. Stops early if the
- * curvature along a direction is not above 0.
+ * Solves (A + λ)·x = b for a symmetric positive semidefinite matrix A, from a function that multiplies A by a vector.
+ * Stops early if the curvature along a direction is not above 0.
  */
 export function conjugateGradient(product: (v: Vector) => Vector, b: Vector, options: ConjugateOptions = {}): Solution {
   check(

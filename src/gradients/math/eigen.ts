@@ -1,4 +1,7 @@
-/** Eigenvalues of symmetric matrices in float64: all of a small matrix, or the extreme ones of a matrix given by its products. */
+/**
+ * Eigenvalues of symmetric matrices in float64: all eigenvalues of a small matrix, or the extreme eigenvalues of a
+ * large one from matrix-vector products.
+ */
 
 import { randn } from "../../core/creation.ts";
 import { tidy } from "../../core/scope.ts";
@@ -41,7 +44,7 @@ export const rademacher = (n: number): Vector => randomVector(n).map((v) => (v <
 /**
  * All eigenvalues and eigenvectors of a symmetric matrix (n × n, row-major): Householder's reduction to a tridiagonal
  * matrix, then implicit QL steps (Golub and Van Loan 2013, algorithms 8.3.1 and 8.3.2). Takes O(n³) time: use it for n
- * up to several hundred.
+ * up to a few hundred.
  * @throws RangeError if an element is not finite
  */
 export function symmetricEigen(matrix: ArrayLike<number>, n: number): Eigen {
@@ -54,7 +57,7 @@ export function symmetricEigen(matrix: ArrayLike<number>, n: number): Eigen {
   return tridiagonalEigen(diagonal, below, rows);
 }
 
-/** Factors a symmetric matrix as Q·T·Qᵀ with T tridiagonal. Overwrites the rows of the matrix with those of Qᵀ. */
+/** Factors a symmetric matrix as Q·T·Qᵀ with T tridiagonal. Overwrites the rows of the matrix with the rows of Qᵀ. */
 function tridiagonalize(a: readonly Vector[]): { diagonal: Vector; below: Vector } {
   const n = a.length;
   const reflections: { v: Vector; beta: number }[] = [];
@@ -172,13 +175,13 @@ export interface Ritz {
   readonly residuals: Vector;
   /** The squared first components of the tridiagonal matrix's eigenvectors: the weights of Gauss quadrature over the spectrum. */
   readonly weights: Vector;
-  /** The number of matrix-vector products that it took. */
+  /** The number of matrix-vector products computed. */
   readonly products: number;
 }
 
 /**
- * The extreme eigenvalues of a symmetric matrix that is given by its products with vectors (Lanczos 1950). The eigenvalues at both ends of
- * the spectrum converge first. Orthogonalizes each vector against all earlier ones.
+ * The extreme eigenvalues of a symmetric n × n matrix, from a function that multiplies it by a vector (Lanczos 1950).
+ * The eigenvalues at both ends of the spectrum converge first. Orthogonalizes each vector against all earlier ones.
  */
 export function lanczos(product: (v: Vector) => Vector, n: number, options: LanczosOptions = {}): Ritz {
   check(
@@ -219,7 +222,7 @@ export function lanczos(product: (v: Vector) => Vector, n: number, options: Lanc
 
 /**
  * Orthogonalizes w in place against the unit vectors q. Two passes are enough (Kahan and Parlett).
- * @returns the length of the remaining w
+ * @returns the length of what remains of w
  */
 function orthogonalize(w: Vector, q: readonly Vector[]): number {
   for (let pass = 0; pass < 2; pass++) for (const v of q) addScaled(w, v, -dot(w, v));

@@ -1,6 +1,6 @@
 /**
- * Solves θ̇ = f(t, θ) in float64 with explicit Runge–Kutta methods: a table of methods, and one driver that takes fixed steps or, if the
- * method estimates its error, adaptive ones. Does not depend on losses.
+ * Solves θ̇ = f(t, θ) in float64 with explicit Runge–Kutta methods: a table of methods, and one driver that takes fixed
+ * steps or, if the method estimates its error, adaptive ones. Nothing here depends on losses.
  */
 import { check } from "../../runtime/arguments.ts";
 import { quote, RangeError, ShapeError } from "../../runtime/errors.ts";
@@ -15,7 +15,7 @@ export type IntegrationMethod = "euler" | "rk4" | "dopri5";
 
 /** The error that an adaptive step may make. */
 export interface Tolerance {
-  /** The error allowed for an element in each step, whatever its size. */
+  /** The error allowed for an element in each step, regardless of the element's size. */
   readonly absolute: number;
   /** The additional error allowed, relative to the element's size. */
   readonly relative: number;
@@ -36,7 +36,10 @@ export interface IntegrateOptions {
   readonly tolerance?: number | Partial<Tolerance>;
   /** The maximum number of steps, including rejected ones. Default 100,000. */
   readonly maxSteps?: number;
-  /** The times of the returned states, ascending, in 0 … duration; interpolated within steps. Default: the start and the end of each step. */
+  /**
+   * The times at which to return states, ascending, in 0 … duration. States inside a step are interpolated. Default:
+   * the start and the end of each step.
+   */
   readonly times?: readonly number[];
 }
 
@@ -46,7 +49,7 @@ export interface Trajectory {
   readonly times: readonly number[];
   /** θ at each time. */
   readonly states: readonly Vector[];
-  /** The number of calls of f. */
+  /** The number of calls to f. */
   readonly evaluations: number;
   /** The number of accepted steps. */
   readonly steps: number;
@@ -130,7 +133,10 @@ class Step {
     return (this.k[this.tableau.c.length] ??= this.slope(this.end, this.to));
   }
 
-  /** The estimated error divided by the tolerance: at most 1 is allowed. Infinity if θ or its slope is not finite. */
+  /**
+   * The estimated error divided by the tolerance. The step is acceptable if this is at most 1. Infinity if θ or its
+   * slope is not finite.
+   */
   error(tolerance: Tolerance): number {
     if (!allFinite(this.to) || !allFinite(this.slopeAtEnd)) return Number.POSITIVE_INFINITY;
     const error = addWeighted(new Float64Array(this.to.length), this.h, this.tableau.e!, this.k);
@@ -162,7 +168,10 @@ function scaledNorm(v: Vector, from: Vector, to: Vector, { absolute, relative }:
   return Math.sqrt(total / (v.length || 1));
 }
 
-/** Chooses the next step's size from the errors of this step and, weakly, the previous one: PI control (Hairer et al. 1993, §II.4). */
+/**
+ * Chooses the next step's size from the errors of this step and, with less weight, the previous one: PI control (Hairer
+ * et al. 1993, §II.4).
+ */
 class StepControl {
   private static readonly BETA = 0.04;
   private static readonly ALPHA = 1 / 5 - 0.75 * StepControl.BETA;
@@ -183,7 +192,10 @@ class StepControl {
   }
 }
 
-/** A first step for which Euler's method has an error of about a hundredth of the tolerance (Hairer et al. 1993, §II.4). */
+/**
+ * A first step size at which the error of Euler's method is about a hundredth of the tolerance (Hairer et al. 1993,
+ * §II.4).
+ */
 function firstStep(slope: Slope, theta: Vector, first: Vector, tolerance: Tolerance, duration: number): number {
   const normOf = (v: Vector): number => scaledNorm(v, theta, theta, tolerance);
   const [size, speed] = [normOf(theta), normOf(first)];
@@ -204,7 +216,7 @@ function firstStep(slope: Slope, theta: Vector, first: Vector, tolerance: Tolera
  * ```
  * @param start [n]
  * @throws RangeError if an option is out of range, θ becomes infinite or NaN, or maxSteps is too small
- * @throws ShapeError if f's result does not have the length of θ
+ * @throws ShapeError if f's result is not as long as θ
  */
 export function integrate(field: VectorField, start: Point, options: IntegrateOptions): Trajectory {
   check(
@@ -238,7 +250,7 @@ export function integrate(field: VectorField, start: Point, options: IntegrateOp
     const next = fixed === undefined ? t + h : (count.steps + 1) * fixed;
     // Extend this step to the end if only a rounding error would remain.
     const end = next + 1e-10 * h >= duration ? duration : next;
-    // If t hardly advances (by Hairer's limit of 10 rounding units), the steps are shrinking towards a pole.
+    // If t barely advances (by less than Hairer's limit of 10 rounding units), the steps are shrinking towards a pole.
     if (end < duration && !(end - t > 10 * 2 ** -52 * t)) throw blowUp(method, count.steps, t, h);
     const step = new Step(tableau, slope, t, end, theta, first);
     if (fixed === undefined) {

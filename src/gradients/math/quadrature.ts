@@ -6,7 +6,7 @@ export interface Nodes {
   readonly weights: readonly number[];
 }
 
-/** "midpoint": the middles of n equal parts, error O(1/n²). "gaussLegendre": exact for polynomials of degree < 2n. */
+/** "midpoint": the midpoints of n equal intervals, error O(1/n²). "gaussLegendre": exact for polynomials of degree < 2n. */
 export type Rule = "midpoint" | "gaussLegendre";
 
 export const rules: Readonly<Record<Rule, (n: number) => Nodes>> = {

@@ -9,7 +9,7 @@ export type Vector = Float64Array;
 
 export const vector = (values: ArrayLike<number>): Vector => new Float64Array(values);
 export const norm = (a: Vector): number => Math.sqrt(dot(a, a));
-// These functions are loops because map with a function is several times slower.
+// These functions use loops because map with a callback is several times slower.
 export function scale(a: Vector, factor: number): Vector {
   const y = new Float64Array(a.length);
   for (let i = 0; i < y.length; i++) y[i] = a[i]! * factor;

@@ -30,7 +30,7 @@ export interface FisherOptions {
 /** A source of parameters: a model, or a list of tensors. */
 export type Parametric = Module | readonly Tensor[];
 
-/** A model's outputs at one point, and products with their Jacobian and Fisher matrix by passes over one graph. */
+/** A model's outputs at one point, and products with their Jacobian and Fisher matrix, each from passes over one graph. */
 export interface Linearized {
   /** The outputs: [batch, outputs]. */
   readonly outputs: Tensor;
@@ -40,7 +40,7 @@ export interface Linearized {
   pullback(w: Tensor): Vector;
   /** F·v, the mean over the batch. */
   product(v: Point): Vector;
-  /** uᵀ·F·v for all pairs of the given directions, from one pushforward each. */
+  /** uᵀ·F·v for all pairs of the given directions, from one pushforward per direction. */
   form(directions: readonly Point[]): number[][];
 }
 
@@ -189,7 +189,7 @@ export function fisherDiagonal(
   });
 }
 
-/** A natural gradient, and statistics of the solver that computed it. */
+/** A natural gradient, and statistics from the solver that computed it. */
 export interface NaturalGradient extends Solution {
   /** (F + λ)⁻¹·∇L. */
   readonly direction: Vector;
@@ -200,8 +200,9 @@ export interface NaturalGradient extends Solution {
 }
 
 /**
- * The natural gradient (F + λ)⁻¹·∇L of the mean negative log-likelihood, by conjugate gradients on products with F (Martens 2010). For a
- * given change of the model's predictions, a step against it lowers the loss most, however the model is parametrized.
+ * The natural gradient (F + λ)⁻¹·∇L of the mean negative log-likelihood, by conjugate gradients on products with F
+ * (Martens 2010). For a given change in the model's predictions, a step in the opposite direction lowers the loss the
+ * most, no matter how the model is parametrized.
  *
  * ```ts
  * naturalGradient(model, () => model.forward(x), labels, { likelihood: "softmax", damping: 1e-3 }).direction;

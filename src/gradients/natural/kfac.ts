@@ -1,6 +1,7 @@
 /**
- * K-FAC: approximates each layer's block of the Fisher matrix by a Kronecker product A ⊗ G of the second moments of the layer's inputs and of
- * the gradients at its outputs. Its inverse consists of two small inverses (Martens and Grosse 2015; convolutions: Grosse and Martens 2016).
+ * K-FAC: approximates each layer's block of the Fisher matrix with a Kronecker product A ⊗ G, where A holds the second
+ * moments of the layer's inputs, and G those of the gradients at its outputs. To invert the product, it is enough to
+ * invert the two small matrices (Martens and Grosse 2015; convolutions: Grosse and Martens 2016).
  */
 
 import { withGrad } from "../../core/context.ts";
@@ -36,8 +37,8 @@ export interface KroneckerFactors {
 }
 
 /**
- * The factors of all Linear and Conv2d layers (with one group) by path, from one batch, with targets drawn from the model's own
- * predictions.
+ * The factors of all Linear and Conv2d layers (with one group), keyed by path. They come from one batch, with targets
+ * drawn from the model's own predictions.
  * @param outputs the model's outputs: [batch, outputs]
  */
 export function kroneckerFactors(
@@ -58,8 +59,8 @@ export function kroneckerFactors(
 }
 
 /**
- * The factors from the inputs of layers and the gradients at their outputs. Several uses of a layer count as positions of one use: A is
- * summed over them, and G is averaged.
+ * The factors from the inputs of layers and the gradients at their outputs. If the model uses a layer several times,
+ * the uses count like the positions of a convolution: A is summed over them, and G is averaged.
  */
 export function factorsOf(passes: readonly Pass[], dys: readonly Tensor[]): Record<string, KroneckerFactors> {
   const found: Record<string, { a: Tensor; g: Tensor }> = {};

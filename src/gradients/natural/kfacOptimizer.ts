@@ -43,7 +43,7 @@ export interface KFACOptions {
   readonly every?: number;
 }
 
-/** λ changes every ADAPT_EVERY steps, by 19/20 for each of them. */
+/** λ is adapted every ADAPT_EVERY steps, by a factor of 19/20 per step or its inverse. */
 const ADAPT_EVERY = 5;
 const ADAPT_FACTOR = (19 / 20) ** ADAPT_EVERY;
 
@@ -113,7 +113,7 @@ export class KFAC {
   /**
    * Takes one step on a batch.
    * @param outputs the model's outputs: [batch, outputs]
-   * @param target the target, in the format of the likelihood
+   * @param target the target, in the format that the likelihood expects
    * @returns the loss before the step
    * @throws RangeError if the outputs, the loss or the step are not finite; the parameters then do not change
    */
@@ -190,8 +190,8 @@ export class KFAC {
   }
 
   /**
-   * The options, λ, the number of steps, the last step, and the factors and inverses by layer, for saving. The tensors of the first part are
-   * new; the others belong to the optimizer.
+   * The options, λ, the number of steps, the last step, and the factors and inverses by layer, to save. The factors and
+   * inverses still belong to the optimizer; the other tensors are new.
    */
   stateDict(): OptimizerState {
     const numbers = packVectors(this.layout.parameters, {
@@ -205,7 +205,7 @@ export class KFAC {
   loadStateDict(saved: OptimizerState): void {
     tidy(() => this.checkState(saved)());
   }
-  /** Must be called in a scope. @internal */
+  /** Must be called inside a scope. @internal */
   checkState(saved: OptimizerState): () => void {
     const options = readOptions("KFAC", saved, this.options, 3);
     requireSameLikelihood("KFAC", this.options, options);
@@ -234,7 +234,10 @@ export class KFAC {
     };
   }
 
-  /** Copies of the factors by layer, under the names of byLayer. @throws Error if their layers or shapes differ from the model's */
+  /**
+   * Copies the factors of each layer from a state with the keys that byLayer writes.
+   * @throws Error if their layers or shapes differ from the model's
+   */
   private factorsIn(state: State): Factors {
     const found: Factors = new Map();
     for (const [name, { weight, bias }] of this.layers) {

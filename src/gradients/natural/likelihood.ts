@@ -17,7 +17,7 @@ export type Likelihood = "softmax" | "bernoulli" | "gaussian";
 
 /** A likelihood p(t | y) of outputs y: [batch, outputs]. */
 interface Rules {
-  /** The mean over the batch of −log p, without constants. */
+  /** The mean of −log p over the batch, without constant terms. */
   loss(y: Tensor, target: Tensor): Tensor;
   /** H·v, row by row, for the outputs' Fisher information H = E (∂log p/∂y)(∂log p/∂y)ᵀ, which equals −∂²log p/∂y² here. */
   information(y: Tensor, v: Tensor): Tensor;
@@ -72,7 +72,7 @@ const rules: Record<Likelihood, Rules> = {
   },
   gaussian: {
     loss: (y, target) => losses.mse(y, target, { reduction: "sum" }).mul(0.5 / y.shape[0]!),
-    // H = 1.
+    // H = I.
     information: (_, v) => v,
     factor: (y, k) => y.mul(0).add(unitRow(columns(y), k)),
     sample: (y) => y.add(randn(y.shape)),

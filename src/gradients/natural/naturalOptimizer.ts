@@ -1,4 +1,7 @@
-/** An optimizer that follows the natural gradient, for networks with any layers: conjugate gradients on products with the Fisher matrix. */
+/**
+ * An optimizer that follows the natural gradient, for networks of any kind. It uses conjugate gradients and products
+ * with the Fisher matrix.
+ */
 
 import { withGrad } from "../../core/context.ts";
 import { tidy } from "../../core/scope.ts";
@@ -39,9 +42,9 @@ function validate({ iterations, tolerance, ...options }: Required<NaturalGradien
 }
 
 /**
- * θ ← θ − lr·(F + λ)⁻¹∇L (Amari 1998) by conjugate gradients, which start from the solution of the previous step (Martens 2010). Each of
- * their iterations costs about two passes, but a step makes as much progress as many steps of SGD. A step that would raise the loss of its
- * batch is undone.
+ * θ ← θ − lr·(F + λ)⁻¹∇L (Amari 1998) by conjugate gradients, starting from the previous step's solution (Martens
+ * 2010). Each iteration costs about two passes, but one step makes as much progress as many steps of SGD. A step that
+ * raises the loss on its batch is undone.
  *
  * ```ts
  * const optimizer = new NaturalGradient(model.parameters(), { likelihood: "softmax" });
@@ -71,8 +74,8 @@ export class NaturalGradient {
 
   /**
    * Takes one step on a batch.
-   * @param outputs the model's outputs: [batch, outputs]; the same function of the parameters at each call
-   * @param target the target, in the format of the likelihood
+   * @param outputs the model's outputs: [batch, outputs]; the same function of the parameters on every call
+   * @param target the target, in the format that the likelihood expects
    * @returns the loss before the step
    * @throws RangeError if the loss or the gradient is not finite; the parameters then do not change
    */
@@ -105,7 +108,7 @@ export class NaturalGradient {
     if (adapt) this.damping = adaptDamping(damping, step, { before: loss, after, noise, lr, factor: 2 / 3 });
     return loss;
   }
-  /** The options, the current λ and the last step, for saving, as float64 vectors in bytes. The tensors are new. */
+  /** The options, the current λ and the last step, to save. The tensors are new, and hold float64 vectors as bytes. */
   stateDict(): OptimizerState {
     const vectors = { damping: [Float64Array.of(this.damping)], last: this.last ? [this.last] : [] };
     return { groups: [{ ...this.options }], state: [packVectors(this.layout.parameters, vectors)] };

@@ -28,7 +28,7 @@ export function requireSameLikelihood(name: string, own: NaturalOptions, saved: 
 /** A step, and the change of the loss that the quadratic model predicts. */
 export interface Step {
   readonly delta: Vector;
-  /** Below 0. */
+  /** Always below 0. */
   readonly predicted: number;
 }
 
@@ -53,7 +53,7 @@ export function bestStep(
   return { delta, predicted: 0.5 * slopes.reduce((total, s, i) => total + s * weights[i]!, 0) };
 }
 
-/** Solves one or two linear equations. Uses only the first if two are dependent. */
+/** Solves one or two linear equations. Uses only the first equation if the two are dependent. */
 function solve(m: readonly (readonly number[])[], b: readonly number[]): number[] {
   const first = (): number[] => [m[0]![0]! > 0 ? b[0]! / m[0]![0]! : 0, ...b.slice(1).map(() => 0)];
   if (b.length < 2) return first();
@@ -63,12 +63,13 @@ function solve(m: readonly (readonly number[])[], b: readonly number[]): number[
   return [(b[0]! * e - c * b[1]!) / determinant, (a * b[1]! - d * b[0]!) / determinant];
 }
 
-/** Bounds of λ. */
+/** Bounds on λ. */
 const [LEAST, MOST] = [1e-8, 1e6];
 
 /**
- * The new λ after lr times a step: smaller if the loss fell as the model predicted, larger if it did not, unchanged if the prediction is
- * below the rounding error of the loss. M(lr·δ) = lr·(2 − lr)·M(δ), because δ minimizes M.
+ * The new λ after a step that is scaled by lr: smaller if the loss fell as the model predicted, larger if it did not,
+ * unchanged if the prediction is below the rounding error of the loss. M(lr·δ) = lr·(2 − lr)·M(δ), because δ minimizes
+ * M.
  */
 export function adaptDamping(
   damping: number,

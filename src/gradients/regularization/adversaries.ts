@@ -15,7 +15,10 @@ import { describe } from "../../runtime/kinds.ts";
 import { requireCount, requireInputs, requireNumber } from "../interpretation/scores.ts";
 import { onSphere, unitRows } from "../math/sphere.ts";
 
-/** A loss as a function of the inputs: one number, or one per sample, whose sum is attacked. The function closes over the labels. */
+/**
+ * A loss as a function of the inputs only, so it must capture the labels. It returns one number, or one per sample, in
+ * which case the attack raises their sum.
+ */
 export type InputLoss = (x: Tensor) => Tensor;
 
 /** The range that adversarial inputs must stay in. */
@@ -33,8 +36,9 @@ export interface FgsmOptions extends BoxOptions {
 }
 
 /**
- * x + ε·sign(∂loss/∂x), the fast gradient sign method (Goodfellow et al. 2015, §4). Of all changes up to ε per input, this step raises the
- * loss most to first order, by ε·‖∂loss/∂x‖₁. x: [batch, …] → the same shape, within [min, max], and constant for later gradients.
+ * x + ε·sign(∂loss/∂x), the fast gradient sign method (Goodfellow et al. 2015, §4). To first order, no other change of
+ * up to ε per input raises the loss more: by ε·‖∂loss/∂x‖₁. x: [batch, …] → the same shape, within [min, max]. Later
+ * gradients treat the result as a constant.
  *
  * ```ts
  * const attacked = fgsm((z) => losses.crossEntropy(model.forward(z), labels), images, { epsilon: 0.1, min: 0, max: 1 });
@@ -52,22 +56,26 @@ export function fgsm(lossOf: InputLoss, x: Tensor, options: FgsmOptions): Tensor
 
 /** Options for pgd. */
 export interface PgdOptions extends BoxOptions {
-  /** The largest change allowed: of each input (linf), or in the length of each sample's change (l2). */
+  /** The largest change allowed: the change of each input (linf), or the length of each sample's change (l2). */
   readonly epsilon: number;
   /** The number of steps. Default 10. */
   readonly steps?: number;
   /** The length of a step. Default 2.5·ε/steps (Madry et al. 2018, §5), enough to reach the boundary from any start. */
   readonly stepSize?: number;
-  /** Whether to start at a random point within ε of x, from manualSeed's generator, instead of at x. Default true. */
+  /**
+   * Whether to start at a random point within ε of x, drawn with the generator that `manualSeed` seeds, instead of at
+   * x. Default true.
+   */
   readonly randomStart?: boolean;
   /** The norm that bounds the change of the input. Default "linf". */
   readonly norm?: "linf" | "l2";
 }
 
 /**
- * Projected gradient ascent of the loss within ε of x (Madry et al. 2018, eq. after 2.1): steps along the gradient's sign (linf) or along
- * the gradient itself (l2), each followed by a projection to within ε of x and to [min, max]. x: [batch, …] within [min, max] → the same
- * shape, constant for later gradients. A step costs a forward and a backward pass.
+ * Projected gradient ascent on the loss within ε of x (Madry et al. 2018, eq. after 2.1): steps along the gradient's
+ * sign (linf) or along the gradient itself (l2), each followed by a projection to within ε of x and to [min, max]. x:
+ * [batch, …] within [min, max] → the same shape. Later gradients treat the result as a constant. Each step costs one
+ * forward and one backward pass.
  *
  * ```ts
  * const lossOf = (z: Tensor) => losses.crossEntropy(model.forward(z), labels);
@@ -139,7 +147,7 @@ const balls: Readonly<Record<"linf" | "l2", Ball>> = {
   },
 };
 
-/** ∂loss/∂x, of the sum if there is one loss per sample. */
+/** ∂loss/∂x, where one loss per sample counts as their sum. */
 function inputGradient(name: string, lossOf: InputLoss, x: Tensor): Tensor {
   return grad((z: Tensor) => {
     const loss: unknown = lossOf(z);
@@ -181,7 +189,7 @@ export interface AdversarialLossOptions {
  *   ),
  * );
  * ```
- * @throws ShapeError if the attack returns another shape; RangeError if clean is not in 0 … 1
+ * @throws ShapeError if the attack returns a different shape; RangeError if clean is not in 0 … 1
  */
 export function adversarialLoss(
   lossOf: InputLoss,

@@ -1,6 +1,6 @@
 /**
- * A bound on the Lipschitz constant of a network: the product of its layers' bounds (Szegedy et al. 2014, §4.3). Layers without a known
- * bound throw.
+ * A bound on the Lipschitz constant of a network: the product of its layers' bounds (Szegedy et al. 2014, §4.3). Throws
+ * for layers without a known bound.
  */
 
 import { withGrad } from "../../core/context.ts";
@@ -36,7 +36,7 @@ const bounds: readonly (readonly [abstract new (...args: never[]) => Module, Bou
   entry(layers.Hardsigmoid, () => 1 / 6),
   entry(layers.LogSigmoid, () => 1),
   entry(layers.Hardswish, () => 1.5), // at 3
-  entry(layers.GELU, () => 1.13), // 1.1289 at √2; of the approximation by tanh, 1.1290
+  entry(layers.GELU, () => 1.13), // 1.1289 at √2; 1.1290 for the tanh approximation
   entry(layers.SiLU, () => 1.0999), // 1.09984 at 2.399
   entry(layers.Mish, () => 1.089), // 1.0885 at 1.491
   entry(layers.Softmax, () => 1 / 2), // the Jacobian diag(p) − ppᵀ; Gershgorin: 2p(1 − p) ≤ ½
@@ -45,12 +45,12 @@ const bounds: readonly (readonly [abstract new (...args: never[]) => Module, Bou
   entry(MaxPool2d, overlap),
 ];
 
-/** The root of the number of windows that contain a pixel: 1 if windows do not overlap. */
+/** The square root of the number of windows that can contain a pixel: 1 if windows do not overlap. */
 function overlap(pool: MaxPool2d): number {
   const { stride = pool.kernelSize, dilation = 1 } = pool.options;
   const along = (v: number | readonly [number, number], i: 0 | 1): number => (typeof v === "number" ? v : v[i]);
   const windows = ([0, 1] as const).map((i) => {
-    // Of a window's taps at 0, d, 2d, …, a pixel can only be at those that are equal modulo the stride.
+    // A window has taps at 0, d, 2d, … A pixel can only be at taps that are equal modulo the stride.
     const step = along(stride, i);
     return Math.ceil(along(pool.kernelSize, i) / (step / greatestDivisor(step, along(dilation, i))));
   });
@@ -64,7 +64,8 @@ const greatestDivisor = (a: number, b: number): number => (b ? greatestDivisor(b
  * - Conv2d: the minimum of √taps·σ([out, taps·in]), √taps·σ([taps·out, in]) and Σ over taps of σ([out, in]), where σ is the largest singular
  *   value of the weight in that shape, and taps = kernel height × width. Valid for any stride, padding, dilation and image size
  *   (Singla and Feizi 2021, theorem 1; Tsuzuku et al. 2018, §4.2), and at most √taps times the true norm;
- * - SpectralNorm around either; activations by their largest slope; MaxPool2d, GlobalAvgPool2d, Flatten, Identity, Dropout; Sequential.
+ * - SpectralNorm around either; activations, with their largest slope as the bound; MaxPool2d, GlobalAvgPool2d,
+ *   Flatten, Identity, Dropout; Sequential.
  *
  * The smallest such L is often far smaller, because the worst directions of the layers rarely coincide. Holds up to float32 rounding.
  *

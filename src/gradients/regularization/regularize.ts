@@ -17,7 +17,7 @@ import { onSphere } from "../math/sphere.ts";
 /** Added under the root, so that the norm is differentiable at a gradient of 0. */
 const TINY = 1e-12;
 
-/** f's output, one number for each sample. @throws ShapeError */
+/** f's output, one number per sample. @throws ShapeError */
 function onePerSample(name: string, f: Scorer, x: Tensor): Tensor {
   const y: unknown = f instanceof Module ? f.forward(x) : f(x);
   const [batch] = x.shape;
@@ -41,9 +41,10 @@ function squaredNorms(name: string, f: Scorer, x: Tensor): Tensor {
 const roots = (squares: Tensor): Tensor => squares.add(TINY).sqrt();
 
 /**
- * ‖∂f/∂x‖₂ of each sample: how steep f is in its inputs. f: a network or a function of x: [batch, …] → [batch] or [batch, 1], whose value
- * for a sample depends on that sample alone (no batch norm in training) → [batch]. The result is √(‖∂f/∂x‖² + 10⁻¹²): it is differentiable
- * with respect to f's parameters even if a norm is 0, and is never below 10⁻⁶.
+ * ‖∂f/∂x‖₂ of each sample: how steep f is at its inputs. f is a network or a function of x: [batch, …] → [batch] or
+ * [batch, 1], and its value for a sample must depend on that sample alone (no batch norm in training mode). The result
+ * is √(‖∂f/∂x‖² + 10⁻¹²): [batch]. It is differentiable with respect to f's parameters even if a norm is 0, and is
+ * never below 10⁻⁶.
  *
  * ```ts
  * inputGradientNorms(critic, x).mean().item();
@@ -63,8 +64,9 @@ export interface GradientPenaltyOptions {
 }
 
 /**
- * The mean over samples of (‖∂f/∂x‖₂ − target)². Target 0 is the double backpropagation of Drucker and Le Cun (1992). Target 1 is the
- * penalty of WGAN-GP, at points between real and generated samples (Gulrajani et al. 2017, eq. 3). f as in inputGradientNorms.
+ * The mean over samples of (‖∂f/∂x‖₂ − target)². Target 0 is the double backpropagation of Drucker and Le Cun (1992).
+ * Target 1, at points between real and generated samples, is the penalty of WGAN-GP (Gulrajani et al. 2017, eq. 3). f
+ * has the same form as for inputGradientNorms.
  *
  * ```ts
  * const each = (z: Tensor) => losses.crossEntropy(model.forward(z), labels, { reduction: "none" });
@@ -90,8 +92,8 @@ export interface LipschitzPenaltyOptions {
 }
 
 /**
- * The mean over samples of max(0, ‖∂f/∂x‖₂ − bound)²: only norms above the bound have a penalty (Petzka et al. 2018, eq. 8, the penalty of
- * WGAN-LP). f as in inputGradientNorms.
+ * The mean over samples of max(0, ‖∂f/∂x‖₂ − bound)²: only norms above the bound are penalized (Petzka et al. 2018, eq.
+ * 8, the penalty of WGAN-LP). f has the same form as for inputGradientNorms.
  *
  * ```ts
  * optimizer.minimize(() => loss(x).add(lipschitzPenalty(critic, x, { bound: 2 }).mul(10)));
@@ -121,10 +123,12 @@ export interface JacobianPenaltyOptions {
 }
 
 /**
- * The mean over samples of ‖∂f/∂x‖²_F, the sum of squares of the Jacobian (Hoffman et al. 2019; their loss adds λ/2 of it). If projections
- * are fewer than the C outputs, this is an unbiased estimate, C·‖vᵀ∂f/∂x‖² for v uniform on the unit sphere (their eq. 10), from manualSeed's
- * generator; otherwise it is exact. Each projection costs one backward pass. f: a network or a function of x: [batch, …] → [batch, C] or
- * [batch], whose values for a sample depend on that sample alone. The result is differentiable with respect to f's parameters.
+ * The mean over samples of ‖∂f/∂x‖²_F, the sum of the Jacobian's squared elements (Hoffman et al. 2019; their loss adds
+ * λ/2 times this). If there are fewer projections than the C outputs, this is an unbiased estimate, C·‖vᵀ∂f/∂x‖² with v
+ * uniform on the unit sphere (their eq. 10), drawn with the generator that `manualSeed` seeds. Otherwise it is exact.
+ * Each projection costs one backward pass. f is a network or a function of x: [batch, …] → [batch, C] or [batch], and
+ * its values for a sample must depend on that sample alone. The result is differentiable with respect to f's
+ * parameters.
  *
  * ```ts
  * optimizer.minimize(() => losses.crossEntropy(model.forward(x), labels).add(jacobianPenalty(model, x).mul(0.01)));
@@ -142,7 +146,7 @@ export function jacobianPenalty(f: Scorer, x: Tensor, options: JacobianPenaltyOp
     const [y, pullback] = vjp((z: Tensor) => scoresOf(name, f, z), x);
     const [batch, outputs] = y.shape as readonly [number, number];
     const exact = projections >= outputs;
-    // Σ over the basis is exact; over random directions, C/P·Σ has the same mean.
+    // The sum over the basis is exact; C/P times the sum over P random directions has the same mean.
     const squares = Array.from({ length: exact ? outputs : projections }, (_, k) => {
       const v = exact ? basisRows(batch, outputs, k) : onSphere([batch, outputs]);
       return pullback(v)[0]!.square().sum();

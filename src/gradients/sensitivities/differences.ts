@@ -13,7 +13,7 @@ export const EPSILON32 = 2 ** -23;
 export interface DifferenceOptions {
   /** "forward": (f(x + h) − f(x))/h, error O(h); "central": (f(x + h) − f(x − h))/2h, error O(h²). Default "central". */
   readonly method?: "forward" | "central";
-  /** The step h, above 0. Default: that of `bestStep`. */
+  /** The step h, above 0. Default: the step that `bestStep` returns. */
   readonly step?: number;
   /** The relative error of f's values, which sets the default step. Default 2⁻⁵² (float64). For a float32 f, pass 2⁻²³. */
   readonly epsilon?: number;
@@ -94,7 +94,7 @@ export interface ErrorCurve {
 export interface ErrorCurveOptions {
   /** The method to measure. Default "central". */
   readonly method?: ErrorCurve["method"];
-  /** The steps h. Default: 61 from 10⁰ to 10⁻¹⁵, four per decade. */
+  /** The steps h. Default: 61 steps from 10⁰ to 10⁻¹⁵, four per decade. */
   readonly steps?: readonly number[];
   /** f for complex numbers. Required for method "complex". */
   readonly complex?: (z: Complex) => Complex;
@@ -130,7 +130,7 @@ export function errorCurve(
   });
   const best = points.reduce((a, b) => (b[1] < a[1] || Number.isNaN(a[1]) ? b : a))[0];
   const order = method === "forward" ? 2 : 3;
-  // Fit each branch away from the step where they meet, and above float64's resolution.
+  // Fit each branch away from the step where the two meet, and above float64's resolution.
   const meeting = EPSILON64 ** (1 / order);
   const floor = EPSILON64 * Math.abs(derivative);
   const truncated = points.filter(([h, e]) => h > 30 * meeting && h < 0.1 && e > 4 * floor);

@@ -19,11 +19,11 @@ const OPTIONS = "{step:number atol:number rtol:number raise:boolean directions:n
 export interface GradcheckOptions {
   /** The step h, multiplied by max(1, |x|). Default 1e-2. */
   readonly step?: number;
-  /** The allowed absolute error. Default: 1e-3 of the largest derivative compared. */
+  /** The allowed absolute error. Default: 1e-3 times the largest derivative compared. */
   readonly atol?: number;
   /** The allowed relative error. Default 1e-2. */
   readonly rtol?: number;
-  /** Throws if a gradient is wrong; if false, only returns the result. Default true. */
+  /** Whether to throw if a gradient is wrong. If false, gradcheck only returns the result. Default true. */
   readonly raise?: boolean;
   /** For objectives: the number of random directions to compare. Default 10. */
   readonly directions?: number;
@@ -164,7 +164,7 @@ export function gradcheck(
 
 /**
  * Checks second derivatives: runs gradcheck on f's pullback as a function of the inputs and of the output's gradient.
- * @throws the errors of gradcheck
+ * @throws the same errors as gradcheck
  */
 export function gradgradcheck(
   f: (...xs: Tensor[]) => Tensor,
@@ -231,7 +231,7 @@ function checkObjective(f: Objective, options: GradcheckOptions): GradcheckResul
     const { derivative, noise } = richardson((t) => vector([f.value(plus(theta, u, t))]), h);
     comparison.add(where, dot(gradient, u), derivative[0]!, noise[0]!);
   };
-  // Along a unit vector each of n parameters moves by about h/√n, so a longer step is accurate enough.
+  // Along a unit vector, each of n parameters moves by about h/√n, so a longer step is accurate enough.
   const reach = step * Math.sqrt(Math.min(f.size, 100));
   for (let k = 0; k < directions; k++) {
     compare(`the loss along direction ${k}`, unit(vector(tidy(() => randn([f.size]).data))), reach);

@@ -16,7 +16,7 @@ export interface DepthRow {
   readonly type: string;
   /** ‖∂L/∂y‖. */
   readonly gradient: number;
-  /** Elements of y. */
+  /** The number of elements of y. */
   readonly size: number;
 }
 

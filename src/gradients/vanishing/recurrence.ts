@@ -15,8 +15,8 @@ import { norm, slope, vector } from "../math/vector.ts";
 export type RecurrentState = Tensor | readonly Tensor[];
 
 /**
- * ‖∂L/∂hₜ‖ for t = 0 … T: how much a loss computed from the last state depends on each earlier state. The tensors of
- * one state are combined in one norm.
+ * ‖∂L/∂hₜ‖ for t = 0 … T: how much a loss computed from the last state depends on each earlier state. If a state
+ * consists of several tensors, they share one norm.
  *
  * ```ts
  * const cell = new nn.RNNCell(3, 16);

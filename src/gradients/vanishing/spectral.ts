@@ -7,7 +7,11 @@ import { ShapeError } from "../../runtime/errors.ts";
 import { lanczos } from "../math/eigen.ts";
 import { type Vector, vector } from "../math/vector.ts";
 
-/** The spectral norm ‖W‖₂ of a weight [out, …] as a matrix [out, rest]: the square root of the largest eigenvalue of WᵀW, by Lanczos. @throws ShapeError if a value is not finite */
+/**
+ * The spectral norm ‖W‖₂ of a weight [out, …], viewed as a matrix [out, rest]: the square root of the largest
+ * eigenvalue of WᵀW, by Lanczos.
+ * @throws ShapeError if a value is not finite
+ */
 export function spectralNorm(weight: Tensor): number {
   check("spectralNorm", arguments, "weight:tensor");
   const rows = weight.shape[0] ?? 1;

@@ -16,7 +16,7 @@ import { norm } from "../math/vector.ts";
 import { objective } from "../objective.ts";
 import { type ActivationRow, type ParameterRow, type Verdict, verdictsOf, type WatchedStep } from "./verdict.ts";
 
-/** For each activation, a mask of the outputs in its flat part. */
+/** For each type of activation, a mask of the outputs that are in its flat part. */
 const flatWhere: readonly [type: new () => Module, flat: (y: Tensor) => Tensor, oneSided: boolean][] = [
   [layers.Sigmoid, (y) => y.sub(0.5).abs().gt(0.49), false],
   [layers.Tanh, (y) => y.abs().gt(0.98), false],
@@ -157,7 +157,7 @@ export class Watcher {
 }
 
 /**
- * Starts to watch a model's layers: gradient norms, relative updates, saturated activations and dead units.
+ * Starts watching a model's layers: gradient norms, relative updates, saturated activations and dead units.
  *
  * ```ts
  * const watcher = watch(model);

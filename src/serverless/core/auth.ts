@@ -25,7 +25,7 @@ const tokenOf = (request: HandlerRequest): string | undefined =>
   /^Bearer +([\w~+/.-]+=*) *$/i.exec(request.header("authorization") ?? "")?.[1];
 
 /**
- * Whether two tokens are equal. The comparison takes a time that depends only on the length of the first token, which
+ * Whether two tokens are equal. The time that the comparison takes depends only on the length of the first token, which
  * the client knows.
  *
  * ```ts
@@ -59,7 +59,7 @@ function readTokens(what: string, given: unknown): readonly string[] {
   });
 }
 
-/** A result of the user's function, as messages show it. */
+/** A result of the user's function, formatted for messages. */
 const show = (result: unknown): string =>
   typeof result === "string" ? quote(result) : result === null || result === undefined ? String(result) : typeof result;
 

@@ -1,4 +1,4 @@
-/** Combines several handlers into one, which chooses by the start of the path. */
+/** Combines several handlers into one, which chooses a handler by the start of the path. */
 import { check } from "../../runtime/arguments.ts";
 import { TypeError } from "../../runtime/errors.ts";
 import { describe } from "../../runtime/kinds.ts";
@@ -16,7 +16,7 @@ import { urlOf } from "./urls.ts";
  * const handler = combine({ "/digits": inferenceHandler({ … }), "/train": trainingHandler({ … }) });
  * ```
  * @param handlers handlers by path, such as `{ "/digits": handler }`; "/" serves all other paths
- * @throws TypeError if a path does not start with "/" or ends with one, or if a handler is not a function
+ * @throws TypeError if a path does not start with "/" or has a trailing slash, or if a handler is not a function
  */
 export function combine(handlers: Readonly<Record<string, Handler>>): Handler {
   if (typeof handlers === "function")

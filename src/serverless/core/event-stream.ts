@@ -26,7 +26,7 @@ interface Work {
 export function eventStream(request: HandlerRequest, { run, problemOf, end }: Work): Response {
   const { signal } = request;
   let disconnected = signal.aborted;
-  // Call `end` immediately: some runtimes stop the work of a disconnected client, so the work never reaches its own end.
+  // Call `end` immediately: some runtimes stop the work when the client disconnects, so it may never finish.
   const disconnect = (): void => {
     disconnected = true;
     end();

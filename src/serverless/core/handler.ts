@@ -1,6 +1,7 @@
 /**
- * The two forms of a handler. Users and platforms call a web Handler. Each of nabla's own handlers wraps a Responder, which adapters and
- * wrappers call directly, so that two parts of nabla do not build a web Request and Response between them.
+ * The two forms of a handler. Users and platforms call a web Handler. Each of nabla's own handlers wraps a Responder,
+ * which adapters and wrappers call directly, so that parts of nabla can call each other without building a web Request
+ * and Response.
  */
 import { type Answer, responseOf } from "./reply.ts";
 import { type HandlerRequest, WebRequest } from "./request.ts";

@@ -1,6 +1,6 @@
 /**
- * Counts requests, and writes the counts in Prometheus's text format 0.0.4. Labels have few distinct values, whatever
- * clients request.
+ * Counts requests, and writes the counts in Prometheus's text format 0.0.4. Labels have few distinct values, no matter
+ * what clients request.
  */
 
 /** The measurements of one request. */
@@ -32,7 +32,7 @@ const labels = (pairs: Readonly<Record<string, string>>): string =>
 export class Metrics {
   static readonly type = "text/plain; version=0.0.4; charset=utf-8";
   #inFlight = 0;
-  // The keys of these maps are labels as Prometheus reads them.
+  // The keys of these maps are labels in Prometheus's format.
   readonly #requests = new Map<string, number>();
   readonly #received = new Map<string, number>();
   readonly #sent = new Map<string, number>();

@@ -1,6 +1,6 @@
 /**
- * Finds out which errors of a model the client caused: a spec may leave open sizes and ranges that the model then
- * rejects.
+ * Decides which of a model's errors the client caused: a spec may leave sizes and ranges open, so the model may reject
+ * a request that matches it.
  */
 
 import { ShapeError } from "nabla";

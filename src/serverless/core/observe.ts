@@ -30,13 +30,13 @@ export interface Access {
 
 /** One request that was answered with an error. */
 export interface Refusal extends Pick<Access, "id" | "method" | "path" | "status"> {
-  /** The problem's detail that the client received; empty if the response does not come from nabla. */
+  /** The problem detail that the client received; empty if the response does not come from nabla. */
   readonly detail: string;
 }
 
 /** Options for observe. inferenceHandler and trainingHandler take them too. */
 export interface ObserveOptions {
-  /** Lets web pages of other origins call the handler. Default: not allowed. */
+  /** Lets web pages from other origins call the handler. Default: they cannot. */
   readonly cors?: Cors;
   /** Serves counts and latencies in Prometheus's text format at GET /metrics, below the handler's path. Default false. */
   readonly metrics?: boolean;

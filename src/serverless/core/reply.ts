@@ -13,7 +13,7 @@ export class Reply {
 
 export type Answer = Response | Reply;
 
-/** The details of problems, by the Response that reports them. */
+/** Problem details, keyed by the Response that reports them. */
 const details = new WeakMap<Response, string>();
 
 /** The answer as a web Response. */

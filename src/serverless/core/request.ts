@@ -29,7 +29,10 @@ export interface HandlerRequest {
   at(url: URL): HandlerRequest;
 }
 
-/** In Node, a signal no longer aborts if its Request is garbage collected. This map keeps the Request of each signal in use. */
+/**
+ * In Node, a signal never aborts once its Request has been garbage collected. This map keeps the Request of each signal
+ * in use.
+ */
 const requests = new WeakMap<AbortSignal, Request>();
 
 /** Wraps a web Request, which Workers, Deno, Bun and tests pass. */

@@ -1,6 +1,6 @@
 /**
- * The routes of a function: its own, health and metadata, with authorization, limits and 404. Only this file uses the router. Every error
- * is answered with a problem.
+ * The routes of a function (its own, /health and /metadata), with authorization, limits and 404. Only this file uses
+ * the router. Every error response is a problem.
  */
 
 import { PatternRouter } from "hono/router/pattern-router";
@@ -41,9 +41,9 @@ export interface HandlerOptions extends ObserveOptions {
 /** These options, in the form that argument checks read. */
 export const HANDLER = `name:string path:string token:any authorize:function onError:function ${OBSERVE}`;
 
-/** The parts in which functions for inference and for training differ. */
+/** The parts that differ between inference and training. */
 export interface Service<B> {
-  /** Reads the body of a POST. It takes no slot, so slow clients do not block others. */
+  /** Reads the body of a POST. Reading takes no slot, so slow clients do not block others. */
   readonly read: (request: HandlerRequest) => Promise<B>;
   /** Answers the request. Must release the slot at the end; if it throws, the router releases the slot. */
   readonly respond: (body: B, slot: Slot, request: HandlerRequest) => Promise<Answer>;

@@ -31,8 +31,8 @@ export interface Limits {
   /** The maximum number of samples per request. Default 1024 for inference, 65,536 for training. */
   readonly batch: number;
   /**
-   * For inference, the time for the body to arrive, and again for the model to load, in milliseconds (default 10,000).
-   * For training, the time for the whole request, in milliseconds (default 60,000).
+   * For inference, the time limit for the body to arrive, and again for the model to load, in milliseconds (default
+   * 10,000). For training, the time limit for the whole request, in milliseconds (default 60,000).
    */
   readonly milliseconds: number;
   /**
@@ -41,8 +41,9 @@ export interface Limits {
    */
   readonly concurrency: number;
   /**
-   * The maximum size of all bodies that are still arriving, in bytes, plus 16 KiB for each. Above the limit, the
-   * request that has been arriving the longest is answered with 503. Default 64 MiB, or `bytes` if that is more.
+   * The maximum total size, in bytes, of all bodies that are still arriving. Each counts for 16 KiB more than its size.
+   * Above the limit, the request that has been arriving the longest is answered with 503. Default 64 MiB, or `bytes` if
+   * that is more.
    */
   readonly unfinished: number;
 }
@@ -52,8 +53,8 @@ export interface Batching {
   /** The largest number of samples in a batch. Larger requests run alone. Default 64, or `limits.batch` if that is less. */
   readonly size: number;
   /**
-   * The time that a request waits for others, in milliseconds. Default 0, which joins the requests of one turn of the
-   * event loop.
+   * The time that a request waits for others, in milliseconds. Default 0, which joins requests that arrive in the same
+   * turn of the event loop.
    */
   readonly wait: number;
 }
@@ -101,7 +102,7 @@ const path = v.pipe(
 const placeOf = (issue: v.BaseIssue<unknown>): string =>
   (issue.path ?? []).map(({ key }) => (typeof key === "number" ? `[${key}]` : `.${String(key)}`)).join("");
 
-/** Explains what is wrong at `place`. Missing and unknown keys would otherwise have the default messages of valibot. */
+/** Explains what is wrong at `place`. Missing and unknown keys would otherwise get valibot's default messages. */
 function explain(issue: v.BaseIssue<unknown>, place: string): string {
   if (issue.type !== "strict_object") return `${place} ${issue.message}, got ${describe(issue.input)}.`;
   return issue.path ? `${place} is missing. Add it.` : `${place} must be an object, got ${describe(issue.input)}.`;
@@ -142,7 +143,7 @@ function readCounts<K extends string>(what: string, given: object, defaults: Rec
 
 /** The maximum number of characters per element in JSON, including a comma and some space. */
 const DIGITS: Record<DType, number> = { float32: 32, int32: 20, uint8: 12, bool: 14 };
-/** The number of bytes of a body in addition to its elements: names, brackets, options, the header of a file. */
+/** The number of bytes of a body in addition to its elements: names, brackets, options, and a file's header. */
 const FRAME_BYTES = 2 ** 12;
 const MIN_BYTES = 2 ** 16;
 /** The limit if a size is open. In JSON, small arrays take many times the memory of their text. */
@@ -176,13 +177,13 @@ export function nestingOf(specs: readonly FullSpec[], batch: number): JsonLimits
 }
 
 /**
- * The defaults of limits. The default of `unfinished` is derived from other limits. `bytes` is the maximum of a default
- * that is derived too.
+ * The defaults of limits. The default of `unfinished` is derived from the other limits. The default of `bytes` is
+ * derived too, and the value here is its maximum.
  */
 type LimitDefaults<K extends string> = Record<K | Exclude<keyof Limits, "unfinished">, number>;
 
 /**
- * Limits with their defaults. The default of `bytes` derives from the specs of the body.
+ * Limits, with defaults filled in. The default of `bytes` is derived from the specs of the body.
  * @throws TypeError if a limit is not an integer above 0, or is unknown
  */
 export function readLimits<K extends string>(
@@ -191,7 +192,7 @@ export function readLimits<K extends string>(
   defaults: LimitDefaults<K>,
   specs: readonly FullSpec[],
 ): Record<K | keyof Limits, number> {
-  // 0 stands for a limit that derives from others.
+  // 0 marks a limit that is derived from others.
   const derived: Record<K | keyof Limits, number> = { ...defaults, bytes: 0, unfinished: 0 };
   const limits = readCounts(what, given ?? {}, derived);
   const oneSample = bytesOf(specs, 1);
@@ -206,7 +207,7 @@ export function readLimits<K extends string>(
 }
 
 /**
- * Batching with its defaults; undefined if it is off.
+ * Batching options, with defaults filled in; undefined if batching is off.
  * @throws TypeError if an option is invalid, or if the input has no batch dimension
  */
 export function readBatching(
@@ -228,7 +229,7 @@ export function readBatching(
   return { size, wait };
 }
 
-/** nodeListener's options with their defaults. @throws TypeError if one is not an integer above 0, or is unknown */
+/** nodeListener's options, with defaults filled in. @throws TypeError if one is not an integer above 0, or is unknown */
 export const readNodeOptions = (what: string, given: object): { writeTimeout: number; unsent: number } =>
   readCounts(what, given, { writeTimeout: 10_000, unsent: 2 ** 26 });
 

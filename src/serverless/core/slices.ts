@@ -7,13 +7,13 @@ const MAX_STEPS = 256;
 /** The maximum if the clock does not advance: in Workers it stands still during computation. */
 const MAX_STEPS_UNTIMED = 16;
 
-/** Resolves after one turn of the event loop: timers, sockets and messages have been processed. */
+/** Resolves after one turn of the event loop, which processes timers, sockets and messages. */
 export const nextTurn: () => Promise<void> =
   typeof setImmediate === "function"
     ? () => new Promise((resolve) => setImmediate(resolve))
     : () => new Promise((resolve) => setTimeout(resolve, 0));
 
-/** Runs steps in slices, and adapts the number of steps to the length of a slice. */
+/** Runs steps in slices, and adapts the number of steps per slice to the time that they take. */
 export class Slicer {
   #steps = 1;
 

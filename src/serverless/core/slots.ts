@@ -17,8 +17,8 @@ export class Slot {
     return this.#isReleased;
   }
   /**
-   * Called when the slot is released, to free everything that was allocated for the request; called immediately if that
-   * has already happened.
+   * Called when the slot is released, to free everything that was allocated for the request; called immediately if the
+   * slot has already been released.
    */
   set onRelease(free: () => void) {
     if (this.#isReleased) free();

@@ -8,7 +8,7 @@ import { Problem } from "./problems.ts";
 import { Reply } from "./reply.ts";
 import type { FullSpec } from "./schema.ts";
 
-/** The elements of a tensor, in a shape that fits its spec. */
+/** The elements of a tensor, in a shape that matches its spec. */
 export interface Elements {
   readonly values: TypedArray;
   readonly shape: readonly number[];
@@ -41,7 +41,7 @@ const showShape = (shape: readonly number[]): string => `[${shape.join(", ")}]`;
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 
-/** Bodies up to this size are parsed without a check of their nesting, because they cannot take much memory. */
+/** Bodies up to this size are parsed without checking how deeply they nest, because they cannot take much memory. */
 const SMALL = 2 ** 16;
 
 const EXCESS: Record<keyof JsonLimits, string> = {
@@ -202,7 +202,7 @@ function dtypeOf(values: TypedArray, stored: string): DType {
   return stored === "BOOL" ? "bool" : "uint8";
 }
 
-/** The rows of an output that a client gets, and their form. */
+/** The rows of an output that one client receives, and their format. */
 export interface Part {
   readonly type: BodyType;
   /** Whether to leave out the batch dimension. */

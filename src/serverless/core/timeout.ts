@@ -6,7 +6,7 @@ export const disconnectError = (): Problem => new Problem(400, "The client disco
 
 interface Timeout {
   readonly milliseconds: number;
-  /** Creates the error to throw when the time is over. */
+  /** Creates the error to throw when time runs out. */
   readonly timeoutError: () => Problem;
   /** Ends the wait if the client disconnects. */
   readonly signal?: AbortSignal | undefined;

@@ -15,10 +15,14 @@ export function readUrl(text: () => string): URL {
   return url;
 }
 
-/** A name or an address, with an optional port. No character may end the host and start a path. */
+/** A name or an address, with an optional port. None of these characters can end the host and start a path. */
 const HOST = /^[\w.:[\]-]+$/;
 
-/** The URL of a request. Runtimes build it from any Host header, and some of them do so only when it is read. @throws Problem 400 */
+/**
+ * The URL of a request. Runtimes build it from the Host header, even an invalid one, and some only do so when the URL
+ * is read.
+ * @throws Problem 400
+ */
 export function urlOf(request: HandlerRequest): URL {
   const host = request.header("host");
   if (host && !HOST.test(host)) throw invalidTarget();

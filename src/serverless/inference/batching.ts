@@ -1,4 +1,4 @@
-/** Joins the samples of several callers into one call of the model. Each caller waits for its own rows of the output. */
+/** Joins the samples of several callers into one call to the model. Each caller waits for its own rows of the output. */
 import type { Batching } from "../core/schema.ts";
 import { nextTurn } from "../core/slices.ts";
 import type { Elements } from "../core/tensors.ts";
@@ -17,7 +17,7 @@ export function batchSizes(size: number): readonly number[] {
   return sizes;
 }
 
-/** Reads a caller's rows of an output. The output is freed afterwards. */
+/** Reads a caller's rows from an output. The output is freed afterwards. */
 type Read<Y, T> = (y: Y, from: number, count: number) => T;
 
 /** One caller's samples, and the functions that settle its promise. */
@@ -28,7 +28,7 @@ interface Entry<Y, T> {
   readonly reject: (error: unknown) => void;
 }
 
-/** Entries that wait to run together. Their samples have the same shape. */
+/** Entries waiting to run together. Their samples have the same shape. */
 interface Queue<Y, T> {
   readonly entries: Entry<Y, T>[];
   /** The total number of samples. */
@@ -55,7 +55,7 @@ export class Batcher<Y, T> {
   }
 
   /**
-   * Runs the model on samples, together with those of other callers.
+   * Runs the model on samples, together with the samples of other callers.
    * @returns the result of `read` for their rows. Rejects if `read` throws, or if the model throws for these samples alone
    */
   add(elements: Elements, read: Read<Y, T>): Promise<T> {
@@ -98,7 +98,10 @@ export class Batcher<Y, T> {
   }
 
   #runBatch(entries: readonly Entry<Y, T>[]): void {
-    /** Promises are settled after the model's call: a promise that is already resolved could not be rejected if the call fails. */
+    /**
+     * Promises are settled only after the call to the model, because a promise that is already resolved cannot be
+     * rejected if the call fails.
+     */
     const settlements: (() => void)[] = [];
     try {
       this.#run(this.#join(entries), (y) => {
@@ -127,7 +130,7 @@ export class Batcher<Y, T> {
     this.#runBatch(entries.slice(half));
   }
 
-  /** The samples of all entries, padded to the next batch size with copies of the last one. */
+  /** The samples of all entries, padded to the next batch size with copies of the last sample. */
   #join(entries: readonly Entry<Y, T>[]): Elements {
     const count = entries.reduce((sum, entry) => sum + samplesIn(entry), 0);
     const { values: first, shape, dtype } = entries[0]!.elements;

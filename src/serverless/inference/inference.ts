@@ -1,4 +1,7 @@
-/** inferenceHandler: a trained model as a web function. The model is loaded once, and is all that requests share. */
+/**
+ * inferenceHandler: a trained model as a web function. The model is loaded once, and is the only thing that requests
+ * share.
+ */
 
 import { check } from "../../runtime/arguments.ts";
 import { Budget } from "../core/budget.ts";
@@ -42,17 +45,19 @@ export interface InferenceOptions extends HandlerOptions {
    */
   readonly limits?: Partial<Limits>;
   /**
-   * Joins waiting requests into one call of the model, which is faster under load; `true` for the defaults of Batching. Use it only for
-   * models that process each sample independently, as layers do in evaluation mode; a model that averages over its batch does not. Samples
-   * of different shapes are not joined. Incomplete batches are padded, so that a compiled model is recorded for at most 8 sizes. If a call
-   * fails, its requests run again in smaller batches, so that only the requests that cause the error fail. The last bits of an answer may
-   * depend on the other requests in its batch; after `init({ deterministic: true })` each request runs alone. Does not work in Cloudflare
+   * Joins waiting requests into one call to the model, which is faster under load. `true` selects the defaults of
+   * Batching. Use it only for models that process each sample independently, as layers do in evaluation mode; a model
+   * that averages over its batch does not. Samples of different shapes are not joined. Incomplete batches are padded,
+   * so that a compiled model is recorded for at most 8 sizes. If a call fails, its requests run again in smaller
+   * batches, so that only the requests that cause the error fail. The last bits of an answer may depend on the other
+   * requests in its batch; after `init({ deterministic: true })` each request runs alone. Does not work in Cloudflare
    * Workers, where one request cannot wait for another. Default false.
    */
   readonly batching?: boolean | Partial<Batching>;
   /**
-   * Runs the model repeatedly after it has loaded, for up to half a second (see nabla's warmUp), so that the first requests are fast. The
-   * inputs are 0, or the number closest to 0 from `min` to `max`. Has no effect if a size other than the batch is null. Default false.
+   * Runs the model repeatedly after it has loaded, for up to half a second (see nabla's warmUp), so that the first
+   * requests are fast. The inputs are zeros or, if the spec excludes 0, the number between `min` and `max` that is
+   * closest to 0. Has no effect if a size other than the batch is null. Default false.
    */
   readonly warm?: boolean;
 }
@@ -62,10 +67,11 @@ const DEFAULTS = { bytes: 4 * 2 ** 20, batch: 1024, milliseconds: 10_000, concur
 /**
  * Serves a model over HTTP.
  *
- * - `POST /` with `{ "inputs": [[…], …] }` returns `{ "outputs": [[…], …], "shape": […] }`. One sample without the batch dimension
- *   returns one output. If Content-Type is `application/vnd.safetensors` or `application/octet-stream`, the body is a safetensors file
- *   with a tensor "inputs", and the response is one with a tensor "outputs"; the Accept header can ask for the other format. JSON can
- *   only represent finite numbers: the response to other outputs is 422.
+ * - `POST /` with `{ "inputs": [[…], …] }` returns `{ "outputs": [[…], …], "shape": […] }`. One sample without the
+ *   batch dimension returns one output. If Content-Type is `application/vnd.safetensors` or `application/octet-stream`,
+ *   the body is a safetensors file with a tensor "inputs", and so is the response, with a tensor "outputs"; the Accept
+ *   header can ask for the other format. JSON can only represent finite numbers: if an output is NaN or infinite, the
+ *   response is 422.
  * - `GET /health` returns `{ "status": "ok", "ready": … }`; `GET /health?ready` loads the model first.
  * - `GET /metadata` returns the name, input, output, limits, and nabla's version and build.
  *

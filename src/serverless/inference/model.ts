@@ -1,4 +1,7 @@
-/** The model of an inferenceHandler. Loads it once, warms it up if the options say so, runs it without gradients, and checks its outputs. */
+/**
+ * The model of an inferenceHandler. Loads it once, optionally warms it up, runs it without gradients, and checks its
+ * outputs.
+ */
 import { full, info, nn, noGrad, OutOfMemoryError, Tensor, tensor, tidy, warmUp } from "nabla";
 import { Error, TypeError } from "../../runtime/errors.ts";
 import { describe, isModule } from "../../runtime/kinds.ts";
@@ -32,7 +35,10 @@ interface ModelOptions {
 class WrongOutput extends Error {}
 
 export class ServedModel {
-  /** Whether the last bits of an answer may depend on the other samples in its batch: products with more rows may run another kernel. */
+  /**
+   * Whether the last bits of an answer may depend on the other samples in its batch, because products with more rows
+   * may use a different kernel.
+   */
   dependsOnBatch = false;
   readonly #options: ModelOptions;
   readonly #model: Lazy<Model>;
@@ -73,7 +79,7 @@ export class ServedModel {
     this.#run(this.#model.value!, elements, use);
   }
 
-  /** The problem to report for an error of `run`. */
+  /** The problem to report for an error that `run` throws. */
   problemOf(error: unknown): Problem {
     const { input, notify } = this.#options;
     if (error instanceof Problem) return error;

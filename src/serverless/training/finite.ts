@@ -49,7 +49,7 @@ export function constantsOf(learner: Learner): Constants {
 
 /** The first number that is neither finite nor one of the constants. */
 export function findNonFinite(learner: Learner, constants: Constants): NonFinite | undefined {
-  // The stateDict() of some optimizers allocates tensors.
+  // Some optimizers allocate tensors in stateDict().
   return tidy(() => {
     for (const { name, values } of numbersOf(learner)) {
       const i = firstNonFinite(values, constants.get(name));

@@ -7,10 +7,10 @@ import { TypeError } from "../../runtime/errors.ts";
 export interface Learner {
   /** The model to train. Disposed at the end of the request. Required. */
   readonly model: nn.Module;
-  /** The optimizer of the model's parameters. Disposed at the end of the request. Required. */
+  /** The optimizer for the model's parameters. Disposed at the end of the request. Required. */
   // biome-ignore lint/suspicious/noExplicitAny: any optimizer, whatever its options
   readonly optimizer: optim.Optimizer<any, any>;
-  /** The loss of a batch, a tensor of one element, such as losses.mse. Required. */
+  /** Computes a batch's loss as a tensor with one element, like losses.mse. Required. */
   readonly loss: (output: Tensor, target: Tensor) => Tensor;
   /** Whether to compile the training step, which is faster. Set it to false if the model reads values while it computes. Default true. */
   readonly compiled?: boolean;
@@ -18,7 +18,7 @@ export interface Learner {
   dispose?(): void;
 }
 
-/** @throws TypeError that names a missing part of the result of create */
+/** @throws TypeError if the result of create lacks a part. The message names it */
 export function requireLearner(what: string, learner: Partial<Learner> | undefined): void {
   const { model, optimizer, loss } = learner ?? {};
   const missing = Object.entries({

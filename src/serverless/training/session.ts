@@ -38,7 +38,7 @@ interface Restored {
   readonly constants: Constants;
   /** The number of steps taken by earlier requests. */
   readonly step: number;
-  /** The optimizer's own learning rates. The learning rate of a request is not stored. */
+  /** The optimizer's own learning rates. A request's learning rate is not stored. */
   readonly rates: readonly number[];
 }
 
@@ -68,7 +68,7 @@ export class TrainingSession {
     const milliseconds = remainingTime(trainer, started);
     const restoring = restore(trainer, examples.parameters.lr, signal);
     const restored = await withTimeout(restoring, { milliseconds, timeoutError, signal }).catch((error) => {
-      // The learner may still be created.
+      // The learner may still be created later. Free it then.
       restoring.then(({ learner }) => free(learner, trainer.notify)).catch(() => {});
       throw error;
     });
@@ -104,7 +104,7 @@ export class TrainingSession {
     return ["done", { loss, steps, milliseconds: Math.round(performance.now() - this.#started) }];
   }
 
-  /** The problem to report for an error of `train`. */
+  /** The problem to report for an error that `train` throws. */
   problemOf(error: unknown): Problem {
     const { input, target, notify } = this.#trainer;
     if (error instanceof Problem) return error;

@@ -65,10 +65,11 @@ const DEFAULTS = {
  * - `progress` with `{ epoch, step, steps, loss }`, at most 20 times a second; loss is the mean over the epoch so far;
  * - at the end, `done` with `{ loss, steps, milliseconds }` once the state is stored, or `error` with a problem.
  *
- * Training runs in slices of 10 ms, or of one step if that takes longer; other requests are processed between them. Training stops if the
- * client disconnects. Nothing is stored if the client disconnects before the end, if there is an error, if the time limit is reached, or if
- * a parameter, a buffer or the optimizer's state is no longer finite. Concurrent requests all start from the stored state and each store
- * a complete state, so the last one wins. `GET /health` and `GET /metadata` work as for inferenceHandler.
+ * Training runs in slices of 10 ms, or of one step if that takes longer; other requests are processed between them.
+ * Training stops if the client disconnects. Nothing is stored if the client disconnects before the end, if there is an
+ * error, if the time limit is reached, or if a parameter, a buffer or the optimizer's state is no longer finite.
+ * Concurrent requests all start from the stored state and each store a complete state, so the last one wins. `GET
+ * /health` and `GET /metadata` work as they do for inferenceHandler.
  *
  * ```ts
  * const handler = trainingHandler({

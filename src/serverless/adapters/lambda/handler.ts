@@ -23,7 +23,7 @@ export function lambdaHandler(handler: Handler): (event: LambdaEvent) => Promise
   return async (event) => resultOf(await respond(handler, event), event);
 }
 
-/** The global of Lambda's Node runtime that streams responses. */
+/** The global object in Lambda's Node runtime that streams responses. */
 interface Streaming {
   streamifyResponse(f: (event: LambdaEvent, stream: Sink) => Promise<void>): LambdaStreamer;
   readonly HttpResponseStream: {

@@ -12,8 +12,7 @@ import type { NodeRequest, NodeResponse } from "./types.ts";
 /** Options for nodeListener: limits for clients that do not read their responses. */
 export interface NodeOptions {
   /**
-   * The time that a client may read nothing of its response before its connection is closed, in milliseconds. Default
-   * 10,000.
+   * How long a client may go without reading its response before its connection is closed, in milliseconds. Default 10,000.
    */
   readonly writeTimeout?: number;
   /**

@@ -9,7 +9,7 @@ import type { NodeRequest, NodeResponse } from "./types.ts";
 
 export interface SendOptions {
   readonly outbox: Outbox;
-  /** The time that a client may read nothing, in milliseconds. */
+  /** How long a client may go without reading, in milliseconds. */
   readonly writeTimeout: number;
 }
 
@@ -18,7 +18,7 @@ const utf8 = new TextEncoder();
 /** An unwanted body of up to this size is read and ignored. For a larger body, the connection is closed. */
 const IGNORED_BYTES = 2 ** 16;
 
-/** The time that an unwanted body may continue to arrive, in milliseconds. */
+/** How long an unwanted body may continue to arrive, in milliseconds. */
 const LINGER = 1000;
 
 /** Connection headers, which HTTP/2 forbids. */

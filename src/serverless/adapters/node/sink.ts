@@ -12,15 +12,15 @@ export interface Sink {
   end(): unknown;
   /** Sends the last chunk and ends the response. */
   end(whole: Uint8Array): unknown;
-  /** Listens to an event of the response, once. */
+  /** Listens for an event of the response, once. */
   once(event: string, listener: () => void): unknown;
-  /** Stops listening to an event of the response. */
+  /** Stops listening for an event of the response. */
   off?(event: string, listener: () => void): unknown;
   /** Closes the connection immediately. */
   destroy(): unknown;
 }
 
-/** Calls `abort` if the sink has closed, or when it closes, before everything was written. */
+/** Calls `abort` if the sink has closed, or when it closes, before everything has been written. */
 export function onAbort(sink: Sink, abort: () => void): void {
   const onClose = (): void => {
     if (!sink.writableFinished) abort();
@@ -46,7 +46,7 @@ function waitForDrain(sink: Sink, milliseconds: number): Promise<void> {
 
 /**
  * Writes a body and ends the sink. If the body fails, the sink stays open; if the sink closes, the body is cancelled.
- * @param writeTimeout how long a client may read nothing, in milliseconds. Default: no limit
+ * @param writeTimeout how long a client may go without reading, in milliseconds. Default: no limit
  */
 export async function pipe(
   body: ReadableStream<Uint8Array> | null,
@@ -84,7 +84,7 @@ export class Outbox {
   readonly #writeTimeout: number;
   #held = 0;
 
-  /** @param writeTimeout how long a client may read nothing, in milliseconds */
+  /** @param writeTimeout how long a client may go without reading, in milliseconds */
   constructor(bytes: number, writeTimeout: number) {
     this.#limit = bytes;
     this.#writeTimeout = writeTimeout;
