@@ -1,6 +1,6 @@
 /**
- * Draws a Plot as SVG with Observable Plot, in a browser's document or in linkedom's. Axes have the colour of the text. The colours of
- * series, from scale.ts, work in both themes and for colour-blind readers.
+ * Draws a Plot as SVG with Observable Plot, in a browser's document or in linkedom's. Axes use the text colour. The
+ * colours of series, from scale.ts, work in both themes and for colour-blind readers.
  */
 import * as marks from "@observablehq/plot";
 import type { Axis, Plot, Series } from "./experiment.ts";
@@ -55,7 +55,7 @@ export function drawPlot(document: Document, plot: Plot, { width, height }: Size
     ],
   }) as SVGSVGElement; // Plot returns a figure only if it draws titles or legends
   svg.setAttribute("role", "img");
-  // An image has one name. Names of its parts are not allowed, and screen readers ignore them.
+  // An image may have only one accessible name. Its parts must not have names, and screen readers ignore them.
   for (const part of svg.querySelectorAll("[aria-label]")) part.removeAttribute("aria-label");
   for (const part of svg.querySelectorAll("[aria-description]")) {
     const name = part.getAttribute("aria-description")!;
@@ -150,7 +150,7 @@ function drawSeries(
   }
 }
 
-/** Bars as wide as the smallest distance allows, next to those of other series. */
+/** Bars that are as wide as the smallest distance between points allows, next to the bars of other series. */
 function drawBars(
   points: readonly Point[],
   ariaDescription: string,

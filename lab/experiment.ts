@@ -1,7 +1,7 @@
 /**
- * Defines an experiment: a claim of the article, parameters, and a run that returns curves, tables, pictures and findings, which are
- * compared with theory. The command and the page use experiments only through this file. Experiments do not depend on the command or the
- * page.
+ * Defines an experiment: a claim from the article, parameters, and a run that returns curves, tables, pictures and
+ * findings, which are compared with theory. The command and the page use experiments only through this file.
+ * Experiments do not depend on the command or the page.
  */
 import type { Digits } from "../cli/mnist/packed.ts";
 
@@ -33,10 +33,10 @@ export type Values<P extends Parameters> = {
 
 /** A measured number, with the value that theory predicts. */
 export interface Finding {
-  /** The measured quantity, such as "gradient of the first layer divided by that of the last". */
+  /** The measured quantity, such as "gradient at the first layer divided by the gradient at the last". */
   readonly text: string;
   readonly measured: number;
-  /** The prediction of theory: a number with a tolerance, or a bound. */
+  /** What theory predicts: a number with a tolerance, or a bound. */
   readonly expected: Expectation;
   /** The source of the prediction: a formula or a paper. */
   readonly theory: string;
@@ -53,8 +53,8 @@ export function holds({ measured, expected }: Finding): boolean {
 }
 
 /**
- * Formats a number: integers below a million in full, other numbers with four digits. Numbers below a thousandth, or of
- * at least a million, get a power of ten, such as 1.69e-5 or 6.07e8.
+ * Formats a number: integers below a million in full, other numbers with four digits. Numbers below a thousandth and
+ * numbers from a million up get an exponent, such as 1.69e-5 or 6.07e8.
  */
 export function showNumber(value: number): string {
   const rounded = Number.isInteger(value) && Math.abs(value) < 1e6 ? value : Number(value.toPrecision(4));
@@ -117,9 +117,9 @@ export interface Result {
 
 /** The services that the command or the page provides to an experiment. */
 export interface Context {
-  /** Reports the progress, 0 … 1, and lets the event loop run. */
+  /** Reports progress from 0 to 1, and lets the event loop run. */
   progress(fraction: number, what?: string): Promise<void>;
-  /** Handwritten digits: the first ones of MNIST. */
+  /** The first handwritten digits of MNIST. */
   digits(): Promise<{ readonly train: Digits; readonly test: Digits }>;
 }
 
@@ -150,7 +150,10 @@ export interface AnyExperiment extends Omit<Experiment, "run"> {
   run(values: Readonly<Record<string, string | number>>, context: Context): Result | Promise<Result>;
 }
 
-/** The values of all parameters: the given ones, validated, and defaults. @throws RangeError that lists the valid values */
+/**
+ * The values of all parameters: the given values, validated, and defaults for the rest.
+ * @throws RangeError that lists the valid values
+ */
 export function valuesOf(
   parameters: Parameters,
   given: Readonly<Record<string, unknown>> = {},

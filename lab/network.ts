@@ -1,10 +1,10 @@
-/** Helpers for networks that read digits: digits as tensors, training within seconds, accuracy. */
+/** Helpers for networks that read digits: digits as tensors, training that takes seconds, accuracy. */
 import { compile, losses, type nn, optim, randperm, type Tensor, tensor, tidy } from "nabla";
 import { type Digits, SIDE } from "../cli/mnist/packed.ts";
 
 const PIXELS = SIDE * SIDE;
 
-/** Digits as [count, 28, 28, 1], 0 paper … 1 ink. */
+/** Digits as [count, 28, 28, 1], from 0 (paper) to 1 (ink). */
 export function images({ pixels }: Digits, from: number, count: number): Tensor {
   const ink = Float32Array.from(pixels.subarray(from * PIXELS, (from + count) * PIXELS), (v) => v / 255);
   return tensor(ink, [count, SIDE, SIDE, 1]);
@@ -20,7 +20,7 @@ export interface TrainOptions {
   readonly batch?: number;
   /** The loss of a batch. Default: the cross-entropy. */
   readonly loss?: (x: Tensor, labels: Tensor) => Tensor;
-  /** Receives the progress, 0 … 1. */
+  /** Receives the progress, from 0 to 1. */
   readonly progress: (fraction: number) => Promise<void>;
 }
 

@@ -1,9 +1,9 @@
-/** Functions for all code that draws a Plot: colours, the points that an axis can show, ticks and labels. Pure functions. */
+/** Pure functions shared by everything that draws a Plot: colours, which points an axis can show, ticks and labels. */
 import { type Axis, type Plot, type Series, showNumber } from "./experiment.ts";
 
 /**
- * The colours of series, in order: blue, vermilion, green, violet, magenta, mauve, rose, brick. Each has a contrast of
- * at least 3.2 against the backgrounds of both themes. Any two are at least 0.12 apart in OKLab, and 0.06 as
+ * The colours of series, in order: blue, vermilion, green, violet, magenta, mauve, rose, brick. Each has a contrast
+ * ratio of at least 3.2 against the background of either theme. Any two are at least 0.12 apart in OKLab, and 0.06 as
  * protanopes, deuteranopes and tritanopes see them (Machado et al. 2009, severity 1).
  */
 export const COLOURS = [
@@ -29,7 +29,7 @@ export function barTicks(series: readonly Series[]): number[] | undefined {
   return distinct.length > 0 && distinct.length <= 12 ? distinct : undefined;
 }
 
-/** The position of a series' bars among those of other series. */
+/** The position of a series' bars among the bars of other series. */
 export interface BarPlace {
   readonly index: number;
   readonly count: number;

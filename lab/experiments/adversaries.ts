@@ -87,7 +87,7 @@ export default experiment({
         findings: [
           ...findings,
           ...both.map(([name], i) => ({
-            text: `${name}: increase of the loss at ε = ${TINY}, divided by ε‖∂L/∂x‖₁`,
+            text: `${name}: increase in the loss at ε = ${TINY}, divided by ε‖∂L/∂x‖₁`,
             measured: measured[i]!.firstOrder,
             expected: { equals: 1, within: 0.05 },
             theory: "the first Taylor term: the dot product of the step and the gradient is ε‖∂L/∂x‖₁",
@@ -169,7 +169,7 @@ function linearFindings(model: nn.Sequential, data: Digits, epsilon: number, ste
       theory: "−ε·sign(w)·w = −ε‖w‖₁, for every input (Goodfellow et al. 2015, §4)",
     },
     {
-      text: "linear model: increase of the loss under FGSM, divided by the increase if all margins fall by ε‖w‖₁",
+      text: "linear model: increase in the loss under FGSM, divided by the increase if all margins fall by ε‖w‖₁",
       measured:
         (lossOf(fgsm(lossOf, x, { epsilon }))
           .mean()
@@ -234,7 +234,7 @@ function measureNetwork(model: nn.Module, data: Digits, epsilon: number, steps: 
     single: accuracy(model, one(epsilon), y),
     kept: accuracy(model, many(epsilon), y),
     slope,
-    // Pixels may leave their range here, because a limit would truncate steps at its border.
+    // Pixels may leave their range here, because the limits would truncate steps.
     firstOrder: (mean(fgsm(lossOf, x, { epsilon: TINY })) - mean(x)) / (TINY * slope),
     ratio: mean(many(epsilon)) / mean(one(epsilon)),
     fgsm: curve(one),
@@ -242,7 +242,7 @@ function measureNetwork(model: nn.Module, data: Digits, epsilon: number, steps: 
   };
 }
 
-/** A digit (if `first`), the change by the attack, and the adversary with the network's answers. */
+/** A digit (if `first`), the change that the attack makes, and the adversary with the network's answers. */
 function picturesOf(name: string, model: nn.Module, data: Digits, epsilon: number, first: boolean): Picture[] {
   const [x, y] = [images(data, 0, 1), labels(data, 0, 1)];
   const attacked = pgd((z) => losses.crossEntropy(model.forward(z), y), x, {

@@ -25,7 +25,7 @@ export default experiment({
     const make = () => {
       manualSeed(seed);
       const model = new nn.Sequential(new nn.Linear(6, 12), new nn.Tanh(), new nn.Linear(12, 1));
-      // Batches of different kinds: the inputs of each batch are centred at a different point.
+      // The batches differ in kind: each batch's inputs are centred at a different point.
       const teacher = randn([6, 1]);
       const batches = Array.from({ length: BATCHES }, (): readonly [Tensor, Tensor] => {
         const x = randn([SIZE, 6])
@@ -76,7 +76,7 @@ export default experiment({
     };
     const runs = [await train("random", 0), await train("difficulty", 1), await train("signs", 2)];
     const [random, difficulty, signs] = runs as [(typeof runs)[0], (typeof runs)[0], (typeof runs)[0]];
-    // The basis of the claim, without training: the best order of eight sign patterns is known.
+    // Checks the claim without training, on eight sign patterns for which the best order is known.
     const cube = [0, 7, 1, 6, 2, 5, 3, 4].map((bits) => Float64Array.from([1, 2, 4], (bit) => (bits & bit ? 1 : -1)));
     const walked = gradientConfusion(curriculum({ by: "signs", gradients: cube }).map((i) => cube[i]!)).signFlips;
     return {

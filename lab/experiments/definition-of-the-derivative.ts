@@ -2,7 +2,7 @@
 import { type Complex, complexStep, errorCurve, finiteDifference } from "nabla/gradients";
 import { experiment } from "../experiment.ts";
 
-/** Functions with their derivatives and their counterparts for complex numbers. */
+/** The functions to differentiate, each with its derivative and a version for complex arguments. */
 const functions = {
   "exp(sin x)": {
     f: (x: number) => Math.exp(Math.sin(x)),

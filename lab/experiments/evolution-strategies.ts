@@ -1,6 +1,6 @@
 /**
- * Gradients from function values alone: how the error and the cost of evolution strategies depend on the numbers of
- * samples and parameters.
+ * Gradients from function values alone: how the error and cost of evolution strategies depend on the number of samples
+ * and the number of parameters.
  */
 import { losses, manualSeed, nn, optim, tensor, tidy } from "nabla";
 import { type EsError, EvolutionStrategy, esError, logSlope, objective } from "nabla/gradients";
@@ -27,7 +27,7 @@ export default experiment({
   title: "Gradients by random search",
   section: "Applications and Interdisciplinary Connections",
   claim:
-    "Evolution strategies estimate the gradient from values at random points. The estimate is unbiased, and its error is proportional to the square root of the number of parameters divided by the number of samples. Backpropagation gives the exact gradient for the cost of a few values.",
+    "Evolution strategies estimate the gradient from values at random points. The estimate is unbiased, and its error is proportional to the square root of the number of parameters divided by the number of samples. Backpropagation computes the exact gradient at the cost of a few evaluations.",
   formula:
     "\\nabla \\mathbb{E}\\,L(\\boldsymbol\\theta+\\sigma\\boldsymbol\\varepsilon) = \\mathbb{E}\\Big[\\tfrac{L(\\boldsymbol\\theta+\\sigma\\boldsymbol\\varepsilon)-L(\\boldsymbol\\theta-\\sigma\\boldsymbol\\varepsilon)}{2\\sigma}\\boldsymbol\\varepsilon\\Big],\\qquad \\frac{\\mathrm{error}}{\\|\\nabla L\\|} = \\sqrt{\\frac{d+1}{m}}",
   functions: ["esError", "EvolutionStrategy"],
@@ -40,7 +40,7 @@ export default experiment({
   async run({ parameters: d, pairs, sigma, seed }, { progress }) {
     manualSeed(seed);
     await progress(0, "error by samples");
-    // L = ½‖θ‖², by nabla, at θ of length 1.
+    // L = ½‖θ‖², computed by nabla at a θ of length 1.
     const start = new Float32Array(d).fill(1 / Math.sqrt(d));
     const theta = tensor(start, { requiresGrad: true });
     const bowl = objective([theta], () => theta.square().sum().mul(0.5));
@@ -54,7 +54,8 @@ export default experiment({
     const ofParameters = byParameters.map(({ error }, i): [number, number] => [DIMENSIONS[i]! + 1, error]);
 
     await progress(0.5, "training");
-    // A step of rate η on ½‖θ‖² leaves (1 − η)² + η²(d + 1)/m of ‖θ‖² in expectation; the best η = m/(m + d + 1) leaves (d + 1)/(m + d + 1).
+    // A step of rate η on ½‖θ‖² multiplies ‖θ‖² by (1 − η)² + η²(d + 1)/m in expectation. At the best η, m/(m + d + 1),
+    // this factor is (d + 1)/(m + d + 1).
     const sgd = new optim.SGD([theta], { lr: pairs / (pairs + d + 1) });
     const bowlStrategy = new EvolutionStrategy(bowl, sgd, { samples: 2 * pairs, sigma });
     const left = Array.from({ length: 200 }, () => {
@@ -105,13 +106,13 @@ export default experiment({
           theory: "(d + 1)/(m + d + 1); with backpropagation, nothing remains after a step of rate 1",
         },
         {
-          text: "XOR, learnt from function values alone: correct answers out of 4",
+          text: "XOR, learned from function values alone: correct answers out of 4",
           measured: evolved.right,
           expected: { atLeast: 4 },
           theory: "an unbiased gradient is enough for Adam",
         },
         {
-          text: "evaluations of the loss divided by those of backpropagation, for the same number of updates",
+          text: "evaluations of the loss, divided by backpropagation's, for the same number of updates",
           measured: evolved.evaluations / backprop.evaluations,
           expected: { equals: 2 * pairs, within: 0 },
           theory: "2m values per step, instead of one value with its gradient",
@@ -119,7 +120,7 @@ export default experiment({
       ],
       plots: [
         {
-          title: "Error of the estimate by samples",
+          title: "Error of the estimate by number of samples",
           x: { label: "samples", scale: "log" },
           y: { label: "relative error", scale: "log" },
           series: [
@@ -128,7 +129,7 @@ export default experiment({
           ],
         },
         {
-          title: "Error of the estimate by parameters, 64 samples",
+          title: "Error of the estimate by number of parameters, 64 samples",
           x: { label: "parameters", scale: "log" },
           y: { label: "relative error", scale: "log" },
           series: [
@@ -164,7 +165,7 @@ interface Training {
   readonly evaluations: number;
 }
 
-/** Learns XOR with an evolution strategy, or with backpropagation if there are no options. */
+/** Learns XOR with an evolution strategy, or with backpropagation if options are omitted. */
 function train(seed: number, options?: { samples: number; sigma: number }): Training {
   return tidy(() => {
     manualSeed(seed);

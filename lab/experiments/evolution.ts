@@ -101,7 +101,7 @@ export default experiment({
     return {
       findings: [
         ...[0, 1].map((j) => ({
-          text: `change of the mean of trait ${j + 1} in ${generations} generations`,
+          text: `change in the mean of trait ${j + 1} over ${generations} generations`,
           measured: total[j]!,
           expected: { equals: expected[j]!, within: 4 * errors[j]! },
           theory: "the sum of G·β, with β in closed form at each generation's mean; within four standard errors",
@@ -110,7 +110,7 @@ export default experiment({
           text: "mean square of (response − G·β) in standard errors",
           measured: squares / (2 * generations),
           expected: { equals: 1, within: spread },
-          theory: "1 if they differ only by sampling errors; its standard deviation is at most √(2/generations)",
+          theory: "1 if they differ only by sampling error; its standard deviation is at most √(2/generations)",
         },
         {
           text: "mean square of (selection gradient by regression − β) in standard errors",

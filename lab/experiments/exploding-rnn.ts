@@ -14,7 +14,7 @@ export default experiment({
   title: "Exploding and vanishing through time",
   section: "Vanishing and Exploding Gradients",
   claim:
-    "In a recurrent network, the norm of the gradient grows at most like the powers of the recurrent weight's spectral norm: above 1 the gradient can explode, below 1 it vanishes. An orthogonal weight reaches the bound; other weights stay below it. Gates and clipping are the remedies.",
+    "In a recurrent network, the norm of the gradient grows at most as fast as the powers of the recurrent weight's spectral norm: above 1 the gradient can explode, below 1 it vanishes. An orthogonal weight reaches the bound; other weights stay below it. Gates and clipping are the remedies.",
   formula:
     "h_t=\\tanh(Wh_{t-1}+Ux_t),\\qquad \\Bigl\\|\\frac{\\partial L}{\\partial h_t}\\Bigr\\|\\le\\|W\\|_2^{\\,T-t}\\,\\Bigl\\|\\frac{\\partial L}{\\partial h_T}\\Bigr\\|",
   functions: ["gradientThroughTime", "growthPerStep", "spectralNorm"],
@@ -30,7 +30,7 @@ export default experiment({
   run({ norm, steps, matrix, activation, input, clip, seed }) {
     manualSeed(seed);
     const inputs = Array.from({ length: steps }, () => randn([1, HIDDEN]).mul(input));
-    // All singular values of an orthogonal matrix are equal, so after scaling, all of them equal the norm.
+    // All singular values of an orthogonal matrix are equal, so after scaling, each of them equals the norm.
     const plain = matrix === "orthogonal" ? nn.init.orthogonal(zeros([HIDDEN, HIDDEN])) : randn([HIDDEN, HIDDEN]);
     const seedOfLoss = randn([1, HIDDEN]);
     const through = (step: Step): number[] =>

@@ -32,7 +32,7 @@ export default experiment({
       .add(randn([SAMPLES]).mul(0.1))
       .add(0.5);
     const x = plain.mul(tensor([1, scale]));
-    // Both give the same predictions, because θ₂ is divided by the scale.
+    // Both objectives give the same predictions, because θ₂ is divided by the scale.
     const of = (inputs: Tensor, theta: readonly number[]) =>
       objective((t: Tensor) => losses.mse(inputs.matmul(t), y), [...theta]);
     const { before, after } = partialsUnderScaling((z) => of(z, z === plain ? [0.3, 0.4] : [0.3, 0.4 / scale]), plain, [
@@ -47,7 +47,7 @@ export default experiment({
     ];
     const curves = inputs.map(([name, z]) => ({ name, points: descent(z, y) }));
     const final = curves.map(({ points }) => points.at(-1)![1]);
-    // The curvatures of two standardized features with sample correlation r are 1, 1 + r and 1 − r.
+    // For two standardized features with sample correlation r, the curvatures are 1 (for the bias), 1 + r and 1 − r.
     const z = standard.apply(x);
     const r = z
       .narrow(1, 0, 1)
@@ -57,13 +57,13 @@ export default experiment({
     return {
       findings: [
         {
-          text: "second partial derivative after scaling, divided by that before",
+          text: "∂L/∂θ₂ after scaling, divided by ∂L/∂θ₂ before scaling",
           measured: after[1]! / before[1]!,
           expected: { equals: scale, within: 1e-3 * scale },
-          theory: "it grows by the scale of its feature",
+          theory: "it is multiplied by the scale of its feature",
         },
         {
-          text: "first partial derivative after scaling, divided by that before",
+          text: "∂L/∂θ₁ after scaling, divided by ∂L/∂θ₁ before scaling",
           measured: after[0]! / before[0]!,
           expected: { equals: 1, within: 1e-3 },
           theory: "its feature does not change",
@@ -111,8 +111,8 @@ export default experiment({
 });
 
 /**
- * Solves least squares by gradient descent with the best rate for its curvatures, which are twice those of `conditioning`
- * for the mse.
+ * Solves least squares by gradient descent at the best rate for its curvatures. The curvatures of the mse are twice the
+ * values that `conditioning` returns.
  */
 function descent(x: Tensor, y: Tensor): [number, number][] {
   const layer = new nn.Linear(2, 1);

@@ -38,7 +38,7 @@ export default experiment({
   title: "Gradient confusion",
   section: "Stochasticity and Gradient Confusion",
   claim:
-    "Gradients of different mini-batches point in conflicting directions. The fraction of components whose sign flips measures the conflict. Larger batches agree more.",
+    "Gradients of different mini-batches point in conflicting directions. The fraction of components whose sign flips measures the conflict. Larger batches disagree less.",
   formula:
     "\\hat g_B=\\nabla L+\\frac{\\varepsilon}{\\sqrt B},\\qquad B_{\\text{simple}}=\\frac{\\operatorname{tr}\\Sigma}{\\|\\nabla L\\|^2}",
   functions: ["gradientConfusion", "gradientNoiseScale", "batchGradients", "perSampleGradients"],
@@ -70,7 +70,7 @@ export default experiment({
       rows.push({ size, ...gradientConfusion(gradients.slice(0, 64)), ...gradientNoiseScale(gradients, size) });
       await progress((SIZES.indexOf(size) + 1) / SIZES.length, "mini-batches");
     }
-    // tr Σ from per-sample gradients, without batches.
+    // tr Σ, computed from per-sample gradients instead of batches.
     const samples = perSampleGradients(model, (a, b) =>
       losses.mse(model.forward(a), b, { reduction: "none" }).mean(-1),
     )(x, y);
@@ -98,7 +98,7 @@ export default experiment({
           theory: "McCandlish et al. 2018, A.1: an unbiased estimate",
         },
         {
-          text: "growth of the gradient's variance with the batch size (slope of logarithms)",
+          text: "growth of the gradient's variance with the batch size (slope on a log-log plot)",
           measured: logSlope(deviations.slice(0, -1)),
           expected: { equals: -1, within: 0.2 },
           theory: "tr Σ/B",

@@ -3,7 +3,10 @@ import { type Tensor, tensor, tidy } from "nabla";
 import { discretizationError, gradientDescent, gradientFlow, objective, type Point } from "nabla/gradients";
 import { experiment } from "../experiment.ts";
 
-/** How much the landscape differs from a quadratic. If cubes dominated the gradient, the leading terms of RK4's error would cancel. */
+/**
+ * How much the landscape differs from a quadratic. If the cubic terms dominated the gradient, the leading terms of
+ * RK4's error would cancel.
+ */
 const Q = 0.05;
 const last = <T>(list: readonly T[]): T => list[list.length - 1]!;
 const length = (v: Point): number => Math.hypot(...Array.from(v));
@@ -50,7 +53,7 @@ export default experiment({
       const at = objective([theta], () => loss(theta));
       // The same gradient in float64, because float32 rounding hides fourth-order convergence.
       const exact = { theta: start, gradient: (t: Point) => h.map((c, i) => c * t[i]! + Q * t[i]! ** 3) };
-      // No curvature between the start and 0 is larger.
+      // The largest curvature between the start and 0.
       const steepest = Math.max(...h.map((c, i) => c + 3 * Q * start[i]! ** 2));
       const lr = (rate * 2) / steepest;
 

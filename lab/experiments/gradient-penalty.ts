@@ -9,7 +9,7 @@ const STEPS = 400;
 const EPSILONS = [0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5];
 /** The size of the attack in the findings. */
 const STRONG = 0.3;
-/** The window to draw. */
+/** The part of the plane to draw. */
 const [X, Y] = [[-1.6, 2.6] as const, [-1.3, 1.8] as const];
 const COLUMNS = 60;
 const ROWS = 44;
@@ -19,7 +19,7 @@ export default experiment({
   title: "A penalty on the gradient",
   section: "Applications and Interdisciplinary Connections",
   claim:
-    "Adding the squared length of the gradient with respect to the inputs to the loss, and backpropagating through it, makes the network flatter: small changes of the input flip fewer of its answers.",
+    "Adding the squared length of the gradient with respect to the inputs to the loss, and backpropagating through it, makes the network flatter: small changes to the input flip fewer of its answers.",
   formula:
     "L(\\boldsymbol\\theta) + \\lambda\\,\\mathbb E_{\\boldsymbol x}\\bigl\\|\\nabla_{\\boldsymbol x} f_{\\boldsymbol\\theta}(\\boldsymbol x)\\bigr\\|_2^2",
   functions: ["gradientPenalty", "lipschitzPenalty", "inputGradientNorms", "lipschitzBound", "fgsm", "pgd"],
@@ -68,14 +68,14 @@ export default experiment({
             theory: "‖∂f/∂x‖ ≤ Π σ₁(Wₖ), because |tanh′| ≤ 1 (Szegedy et al. 2014)",
           })),
           ...networks.map(({ name }, i) => ({
-            text: `${name}: increase of −y·f under FGSM with ε = 0.001, divided by ε·‖∂f/∂x‖₁`,
+            text: `${name}: increase in −y·f under FGSM with ε = 0.001, divided by ε·‖∂f/∂x‖₁`,
             measured: measured[i]!.firstOrder,
             expected: { equals: 1, within: 0.02 },
             theory:
               "of all steps in a box, ε·sign of the gradient raises a linear function most (Goodfellow et al. 2015)",
           })),
           ...networks.map(({ name }, i) => ({
-            text: `${name}: smallest distance to a cell of the window with another answer, divided by |f|/Π σ₁(Wₖ)`,
+            text: `${name}: smallest distance to a cell of the window with a different answer, divided by |f|/Π σ₁(Wₖ)`,
             measured: measured[i]!.closest,
             expected: { atLeast: 1 },
             theory: "f cannot fall to 0 within |f(x)| divided by its steepest slope (Tsuzuku et al. 2018)",
@@ -134,7 +134,7 @@ interface Points {
   readonly y: Tensor;
 }
 
-/** Two moons with half of the points each, and Gaussian noise. */
+/** Two moons, each with half of the points, and Gaussian noise. */
 function moons(n: number, noise: number): Points {
   const jitter = tidy(() => randn([n, 2]).data);
   const angle = (i: number): number => (Math.PI * (Math.floor(i / 2) + 0.5)) / (n / 2);
@@ -223,7 +223,10 @@ function measure(model: nn.Sequential, { x, y }: Points): Measured {
   };
 }
 
-/** The minimum over points of the distance to the nearest cell with the other sign of f, divided by |f|/bound. */
+/**
+ * The distance from a point to the nearest cell where f has the other sign, divided by |f|/bound: the minimum over all
+ * points.
+ */
 function closest(model: nn.Sequential, x: Tensor, bound: number): number {
   const cells = grid();
   const pairs = (z: Tensor): [number, number][] => z.toArray() as [number, number][];
@@ -249,7 +252,7 @@ function grid(): Tensor {
   return tensor(cells);
 }
 
-/** The network's answer over the window, between −1 and 1, and the points that it was trained on. */
+/** The network's answer across the window, from −1 to 1, and the points that it was trained on. */
 function field({ name, model }: Trained, { x, y }: Points): Plot {
   const [points, signs] = [x.toArray() as [number, number][], y.data];
   const of = (sign: number): [number, number][] => points.filter((_, i) => signs[i] === sign);

@@ -1,4 +1,7 @@
-/** The curvatures of a small network's loss: both ends by Lanczos, the whole spectrum, and a plot over the two steepest directions. */
+/**
+ * The curvatures of a small network's loss: both ends of the spectrum by Lanczos, its density, and a plot of the loss
+ * over the two steepest directions.
+ */
 import { losses, manualSeed, nn, optim, randn, type Tensor } from "nabla";
 import {
   classifyCriticalPoint,
@@ -26,7 +29,7 @@ export default experiment({
   title: "The landscape's curvatures",
   section: "The Geometry of Non-Convex Landscapes",
   claim:
-    "Loss landscapes are non-convex: besides steep directions there are flat and negatively curved ones. Hessian-vector products show them without ever forming the Hessian.",
+    "Loss landscapes are non-convex: besides steep directions, there are flat and negatively curved ones. Hessian-vector products reveal them without ever forming the Hessian.",
   formula: "Hv=\\nabla(\\nabla L\\cdot v),\\qquad \\operatorname{tr}H=\\mathbb E[v^\\top Hv],\\ v_i=\\pm1",
   functions: [
     "hessianExtremes",
@@ -65,19 +68,19 @@ export default experiment({
     return {
       findings: [
         {
-          text: "largest curvature by products, minus that of the dense Hessian",
+          text: "largest curvature from products, minus the largest curvature of the dense Hessian",
           measured: largest[0]!.value - top,
           expected: { equals: 0, within: 1e-3 * top },
           theory: "Lanczos finds the ends of a spectrum first",
         },
         {
-          text: "smallest curvature by products, minus that of the dense Hessian",
+          text: "smallest curvature from products, minus the smallest curvature of the dense Hessian",
           measured: smallest[0]!.value - dense[0]!,
           expected: { equals: 0, within: 1e-3 * top },
           theory: "the same",
         },
         {
-          text: "trace by random signs, minus the sum of all curvatures, in standard errors",
+          text: "trace from random signs, minus the sum of all curvatures, in standard errors",
           measured: (trace.value - total) / trace.standardError,
           expected: { equals: 0, within: 3.5 },
           theory: "E[vᵀHv] = tr H (Hutchinson 1990)",

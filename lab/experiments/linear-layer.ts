@@ -1,4 +1,4 @@
-/** The two basic rules of backpropagation: the gradients of a linear layer are sums of g and of g·xᵀ. */
+/** The two basic rules of backpropagation: the gradients of a linear layer are the sum of g and the sum of g·xᵀ. */
 import { losses, manualSeed, nn, randn, tidy } from "nabla";
 import { gradcheck, linearGradients, objective } from "nabla/gradients";
 import { experiment } from "../experiment.ts";
@@ -25,7 +25,7 @@ export default experiment({
     const loss = () => losses.mse(head.forward(layer.forward(x)), target);
     const at = objective(layer, loss);
     const automatic = at.gradientsByName();
-    // g = ∂L/∂y at the layer's output, from differentiating only the rest of the network.
+    // g = ∂L/∂y at the layer's output, computed by differentiating only the rest of the network.
     const upstream = objective(
       (y) => losses.mse(head.forward(y), target),
       tidy(() => layer.forward(x).detach()),

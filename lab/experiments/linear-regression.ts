@@ -47,13 +47,13 @@ export default experiment({
         { text: "∂L/∂θ₁", measured: g1, expected: { equals: residual * x1, within }, theory: "(θ·x − y)·x₁" },
         { text: "∂L/∂θ₂", measured: g2, expected: { equals: residual * x2, within }, theory: "(θ·x − y)·x₂" },
         {
-          text: "∂L/∂θ₁ by finite differences, minus that by backward",
+          text: "∂L/∂θ₁ from finite differences, minus ∂L/∂θ₁ from backward",
           measured: byDifferences(0) - g1,
           expected: { equals: 0, within: 10 * within },
           theory: "both are the derivative",
         },
         {
-          text: "∂L/∂θ₂ by finite differences, minus that by backward",
+          text: "∂L/∂θ₂ from finite differences, minus ∂L/∂θ₂ from backward",
           measured: byDifferences(1) - g2,
           expected: { equals: 0, within: 10 * within },
           theory: "both are the derivative",

@@ -8,7 +8,7 @@ export default experiment({
   title: "Each sample's pull in logistic regression",
   section: "Calculating Gradients: The Chain Rule and Backpropagation",
   claim:
-    "The gradient of logistic regression is the mean of (ŷ − y)·x: samples that are classified correctly and confidently hardly count, and misclassified samples pull the weights along their input.",
+    "The gradient of logistic regression is the mean of (ŷ − y)·x: samples that are classified correctly and confidently barely count, and misclassified samples pull the weights along their input.",
   formula:
     "\\nabla_{\\boldsymbol w}L=\\frac1n\\sum_{i=1}^n(\\hat y_i-y_i)\\,\\boldsymbol x_i,\\qquad \\hat y_i=\\sigma(\\boldsymbol w^\\top\\boldsymbol x_i)",
   functions: ["logisticPulls", "objective"],
@@ -54,7 +54,7 @@ export default experiment({
         ...(steps >= 50 && wrong.length
           ? [
               {
-                text: "mean |error| of wrong labels divided by that of correct labels",
+                text: "mean |error| of wrong labels divided by the mean |error| of correct labels",
                 measured:
                   meanOf(wrong.map((i) => Math.abs(errors[i]!))) /
                   meanOf(rows.filter(({ i }) => !wrong.includes(i)).map(({ error }) => error)),
@@ -91,7 +91,7 @@ export default experiment({
 
 const meanOf = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
 
-/** Two clouds around ±(1, 0.5). Some points have the label of the other cloud. */
+/** Two clouds of points around ±(1, 0.5). Some points have the other cloud's label. */
 function clouds(n: number, share: number): { x: Tensor; y: Tensor; wrong: number[] } {
   const labels = Float32Array.from({ length: n }, (_, i) => i % 2);
   const noise = randn([n, 2]).data;

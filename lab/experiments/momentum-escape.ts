@@ -12,7 +12,7 @@ import {
 } from "nabla/gradients";
 import { experiment } from "../experiment.ts";
 
-/** The starting point, along both directions. */
+/** The starting coordinate along both directions. */
 const EPSILON = 1e-6;
 const SADDLE = [0, 0];
 
@@ -86,7 +86,7 @@ export default experiment({
             "the positive root of λ² + γλ − |h| = 0",
           ),
           rate(
-            `escape rate of the ball divided by that of the flow, in time; |h| + γ is ${(curvature + friction).toPrecision(3)}`,
+            `escape rate of the ball divided by the flow's, per unit of time; |h| + γ is ${(curvature + friction).toPrecision(3)}`,
             measured.ball / measured.flow,
             predicted.heavyBall.escapeRate / predicted.flow.escapeRate,
             "above 1 only if |h| + γ < 1, because friction slows the ball",
@@ -108,7 +108,7 @@ export default experiment({
             measured: measured.momentum / measured.descent,
             expected: { atLeast: 1 },
             theory:
-              "above 1 for every μ > 0, up to 1/(1 − μ): a step takes the time √η of the ball, but only η of the flow",
+              "above 1 for every μ > 0, up to 1/(1 − μ): one step covers a time of √η for the ball, but only η for the flow",
           },
           {
             text: "this ratio divided by its upper bound 1/(1 − μ)",

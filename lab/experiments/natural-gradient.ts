@@ -35,7 +35,7 @@ export default experiment({
     const options = { likelihood: "gaussian", tolerance: 1e-10 } as const;
     const fisher = fisherMatrix([theta], outputs, { likelihood: options.likelihood });
     const natural = naturalGradient([theta], outputs, target, options);
-    // The same model with parameters φ, θ = Bφ.
+    // The same model with parameters φ, where θ = Bφ.
     const b = [
       [stretch, 0.5],
       [0, 1],
@@ -110,13 +110,13 @@ export default experiment({
             ]
           : []),
         {
-          text: "change √(δᵀFδ) of the model by the natural step, divided by that of a plain step of the same length",
+          text: "change √(δᵀFδ) in the model after the natural step, divided by the change after a plain step of the same length",
           measured:
             Math.hypot(Math.sqrt(f1) * theta1, theta2) /
             (norm(theta1, theta2) * (Math.hypot(Math.sqrt(f1) * plain[0]!, plain[1]!) / norm(plain[0]!, plain[1]!))),
           expected: { atMost: 1 + 1e-9 },
           theory:
-            "of all steps of one length, a plain step may change the model most, and the natural step least for its gain",
+            "of all steps of equal length, a plain step may change the model the most; the natural step changes it the least for its gain",
         },
       ],
       plots: [

@@ -30,7 +30,7 @@ export default experiment({
         .matmul(theta)
         .square()
         .dot(tensor([0.5, 0.5 * kappa]));
-    const start = [2 * c - 1 * s, 2 * s + 1 * c]; // v = 2 along, u = 1 across
+    const start = [2 * c - 1 * s, 2 * s + 1 * c]; // v = 2 along the ravine, u = 1 across it
     const at = objective(loss, start);
     const seen = ravine(at);
     const best = 2 / (kappa + 1);
@@ -55,7 +55,7 @@ export default experiment({
       before = across;
     }
     const predicted = momentum === "none" ? Math.max(Math.abs(1 - lr * kappa), Math.abs(1 - lr)) : Math.sqrt(mu);
-    // Only distances that float32 resolves.
+    // Use only distances that float32 can resolve.
     const clean = distances.filter(([t, d]) => t >= 5 && d > 1e-5);
     const pace = Math.exp(logSlope(clean.map(([t, d]) => [Math.exp(t), d])));
     const grid = Array.from({ length: 41 }, (_, i) => -2.6 + (5.2 * i) / 40);

@@ -1,4 +1,7 @@
-/** With x + f(x), the gradient reaches the first layer of a deep network. Without it, the gradient vanishes, and the network does not learn. */
+/**
+ * With residual blocks, x + f(x), the gradient reaches the first layer of a deep network. Without them, it vanishes,
+ * and the network does not learn.
+ */
 import { compile, losses, manualSeed, nn, optim, randn, type Tensor } from "nabla";
 import { gradientByDepth, growthPerStep } from "nabla/gradients";
 import { experiment, type Plot } from "../experiment.ts";
@@ -83,13 +86,13 @@ export default experiment({
           theory: "weights of variance 1/(3n) pass 1/√3 of the gradient (log = −0.55), and tanh passes less",
         },
         {
-          text: "residual: gradient at the first block divided by that at the last",
+          text: "residual: gradient at the first block divided by the gradient at the last",
           measured: ratio("residual"),
           expected: { atLeast: 1 },
           theory: "the gradient passes I + f′, which rarely shrinks it",
         },
         {
-          text: "gradient at the first block divided by that at the last: gates divided by plain",
+          text: "gradient at the first block relative to the last: gates divided by plain",
           measured: ratio("gates") / ratio("plain"),
           expected: { atLeast: 1 },
           theory: "1 − σ(−2) = 0.88 of the state passes each block",
@@ -116,7 +119,7 @@ export default experiment({
       ],
       tables: [
         {
-          title: "Gradient at the first block divided by that at the last",
+          title: "Gradient at the first block divided by the gradient at the last",
           columns: ["network", "ratio", "final loss"],
           rows: kinds.map((kind) => [kind, ratio(kind), last(kind)]),
         },

@@ -35,7 +35,8 @@ export default experiment({
     }
     const times = runs.map(({ steps }) => steps).sort((a, b) => a - b);
     const median = times[REPEATS >> 1]!;
-    // Times vary by ln(spread of a normal number)/ln a. The median of 41 varies by about a fifth of that, and rounding to steps adds ±1.
+    // Escape times vary by ln(spread of a normal variable)/ln a. The median of 41 times varies by about a fifth of
+    // that, and rounding to whole steps adds ±1.
     const within = 1 + 0.45 / Math.log1p(2 * lr);
     const grid = Array.from({ length: 41 }, (_, i) => -1.2 + (2.4 * i) / 40);
     const findings: Finding[] = [
@@ -52,7 +53,7 @@ export default experiment({
         theory: "the gradient is 0 and remains 0",
       },
       {
-        text: `median steps to a distance of ${DISTANCE}, of ${REPEATS} runs`,
+        text: `median number of steps to a distance of ${DISTANCE}, over ${REPEATS} runs`,
         measured: median,
         expected: { equals: predicted, within },
         theory: "t*, when half of the normal distribution is beyond this distance",

@@ -82,7 +82,7 @@ export default experiment({
             text: "accuracy on 1,000 unseen digits",
             measured: right,
             expected: { atLeast: 0.88 },
-            theory: "the network has learnt something to explain",
+            theory: "the network has learned something to explain",
           },
           {
             text: "integrated gradients: mean error of the sum over pixels, divided by the mean of |f(x) − f(0)|",
@@ -99,14 +99,14 @@ export default experiment({
             theory: "the factor xᵢ − x′ᵢ is 0",
           },
           {
-            text: "integrated gradients: correlation with the decrease of the score when 2 × 2 pixels with ink are covered",
+            text: "integrated gradients: correlation with the decrease in the score when 2 × 2 pixels with ink are covered",
             measured: by["integrated gradients"]!,
             expected: { atLeast: 0.6 },
             theory:
-              "both measure the change of the score towards blank paper, and agree to first order (Ancona et al. 2018)",
+              "both measure how the score changes towards blank paper, and agree to first order (Ancona et al. 2018)",
           },
           {
-            text: "gradient × input: correlation with the decrease of the score when 2 × 2 pixels with ink are covered",
+            text: "gradient × input: correlation with the decrease in the score when 2 × 2 pixels with ink are covered",
             measured: by["gradient × input"]!,
             expected: { atLeast: 0.5 },
             theory: "f(x) − f(x covered) ≈ Σ xᵢ·∂f/∂xᵢ over the covered pixels, to first order",
@@ -174,7 +174,7 @@ function network(): { model: nn.Sequential; camLayer: nn.Module } {
   return { model, camLayer };
 }
 
-/** A number for each pixel. */
+/** One number per pixel. */
 type Pixels = Float32Array;
 
 /** The pixels of each sample. */
@@ -187,7 +187,7 @@ const sum = (values: ArrayLike<number>): number => Array.from(values).reduce((a,
 const mean = (values: ArrayLike<number>): number => sum(values) / values.length;
 const round = (v: number): number => Number(v.toFixed(3));
 
-/** The Pearson correlation of sums over blocks with ink. */
+/** The Pearson correlation between two maps, summed over each block that has ink. */
 function correlation(a: Pixels, b: Pixels, ink: Pixels): number {
   const [p, q, inked] = [a, b, ink].map(blocks) as [number[], number[], number[]];
   return pearson(
@@ -210,12 +210,12 @@ function blocks(map: Pixels): number[] {
   return sums;
 }
 
-/** The fraction of Σ|map| at pixels that meet the condition. */
+/** The fraction of Σ|map| that is at pixels that meet the condition. */
 function shareWhere(map: Pixels, condition: (at: number) => boolean): number {
   return sum(map.map((v, at) => (condition(at) ? Math.abs(v) : 0))) / (sum(map.map(Math.abs)) || 1);
 }
 
-/** The fraction of a map within 2 pixels of ink, divided by the fraction of the pixels there. */
+/** The fraction of a map that is within 2 pixels of ink, divided by the fraction of pixels within 2 pixels of ink. */
 function nearInk(map: Pixels, ink: Pixels): number {
   const near = (at: number): boolean => {
     const [row, column] = [Math.floor(at / SIDE), at % SIDE];
@@ -258,7 +258,7 @@ function deletion(
 const areaUnder = (points: readonly (readonly [number, number])[]): number =>
   points.slice(1).reduce((area, [x, y], i) => area + ((y + points[i]![1]) / 2) * (x - points[i]![0]), 0);
 
-/** The correlation of explanations of x with those of x plus noise of 0.05, for the plain gradient and for SmoothGrad. */
+/** The correlation between the explanations of x and of x with noise of 0.05, for the plain gradient and for SmoothGrad. */
 function steadiness(model: nn.Module, x: Tensor, target: Tensor, noise: number): { plain: number; smooth: number } {
   const moved = x.add(randn(x.shape).mul(0.05));
   const compare = (explain: (z: Tensor) => Tensor): number => {

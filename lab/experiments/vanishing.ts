@@ -1,4 +1,7 @@
-/** In a chain of sigmoids, each one passes on at most a quarter of the gradient. The experiment also compares remedies. */
+/**
+ * In a chain of sigmoids, each sigmoid passes on at most a quarter of the gradient. The experiment also compares
+ * remedies.
+ */
 import { grad, linspace, losses, manualSeed, nn, randn, type Tensor, tensor, tidy } from "nabla";
 import { diagnose, gradientByDepth, growthPerStep, spectralNorm } from "nabla/gradients";
 import { experiment } from "../experiment.ts";
@@ -76,7 +79,8 @@ export default experiment({
       name: [a, b, c === "none" ? "" : c].filter(Boolean).join(", "),
       ...measure(a, b, c),
     }));
-    // The largest slope of the activation. Multiplied by the weight's norm, it bounds the factor of each block.
+    // The largest slope of the activation. Times the weight's norm, it bounds the factor by which each block scales the
+    // gradient.
     const limit = { sigmoid: 0.25, tanh: 1, relu: 1, gelu: 1.13 }[activation];
     const norms = [...chosen.model.namedParameters()]
       .filter(([name]) => name.endsWith("weight") && !/norm/.test(name))
@@ -160,7 +164,7 @@ export default experiment({
           rows: report.verdicts.map(({ text, remedy: help }) => [text, help]),
         },
         {
-          title: "Gradient at the first layer divided by that at the last",
+          title: "Gradient at the first layer divided by the gradient at the last",
           columns: ["network", "ratio"],
           rows: [
             ["this network", ratio],

@@ -1,4 +1,7 @@
-/** The gradient of a weight grows with its input, but that of a bias does not: the scale of the inputs determines which learns faster. */
+/**
+ * A weight's gradient grows with its input, but a bias's gradient does not: the scale of the inputs determines which
+ * learns faster.
+ */
 import { losses, manualSeed, nn, randn, type Tensor } from "nabla";
 import { logSlope, standardize, weightsAgainstBiases } from "nabla/gradients";
 import { experiment } from "../experiment.ts";
@@ -10,7 +13,7 @@ export default experiment({
   title: "Weights against biases",
   section: "Stochasticity and Gradient Confusion",
   claim:
-    "In a linear layer, the scale of the inputs determines whether the updates of weights or of biases dominate. Normalization restores the balance.",
+    "In a linear layer, the scale of the inputs determines whether the updates to the weights or to the biases dominate. Normalization restores the balance.",
   formula:
     "\\frac{\\|\\partial L/\\partial W\\|_F}{\\|\\partial L/\\partial b\\|}=\\frac{\\|g\\,x^\\top\\|_F}{\\|g\\|}=\\|x\\|\\quad\\text{(one sample)}",
   functions: ["weightsAgainstBiases", "standardize"],
@@ -52,7 +55,7 @@ export default experiment({
           theory: "‖g·xᵀ‖ = ‖g‖·‖x‖",
         },
         {
-          text: "growth of ‖∂W‖ with the inputs' scale (slope of logarithms)",
+          text: "growth of ‖∂W‖ with the inputs' scale (slope on a log-log plot)",
           measured: logSlope(points("weight")),
           expected: { equals: 1, within: 0.01 },
           theory: "∂L/∂W = Σ g·xᵀ is linear in x",
@@ -70,7 +73,7 @@ export default experiment({
           theory: "each feature has variance 1, regardless of its unit",
         },
         {
-          text: "‖∂W‖/‖∂b‖ after standardizing: for inputs times 1000, divided by that for the inputs",
+          text: "‖∂W‖/‖∂b‖ after standardizing: with inputs multiplied by 1000, divided by the ratio with the original inputs",
           measured: large.ratio / balanced.ratio,
           expected: { equals: 1, within: 0.01 },
           theory: "standardizing removes the unit, and with it the imbalance",

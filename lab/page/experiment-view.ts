@@ -10,10 +10,10 @@ import type { View } from "./view.ts";
 
 const make = maker(document);
 const sources = import.meta.glob<string>("../experiments/*.ts", { query: "?raw", import: "default" });
-/** The time without a change after which the experiment runs again, in milliseconds. */
+/** How long the parameters must stay unchanged before the experiment runs again, in milliseconds. */
 const REST = 120;
 
-/** `given` are the parameters in the address. If one is invalid, the view reports it and uses the defaults. */
+/** `given` holds the parameters from the address. If one is invalid, the view reports it and uses the defaults. */
 export function showExperiment(experiment: AnyExperiment, given: Readonly<Record<string, string>>): View {
   const { name, parameters } = experiment;
   const runner = new Runner();
@@ -94,7 +94,7 @@ function read(parameters: Parameters, given: Readonly<Record<string, string>>): 
   }
 }
 
-/** The width for a figure: plots are drawn at the size of their frame, so that text stays readable on a phone. */
+/** The width of a plot. It matches the frame, so that text stays readable on a phone. */
 const plotWidth = (results: HTMLElement): number =>
   Math.min(900, Math.max(240, Math.floor(results.clientWidth || 640) - 34));
 

@@ -70,7 +70,10 @@ function home(notice?: string): View {
   return { title: "What gradients do", element, close: () => {} };
 }
 
-/** The hashes of the start page: none, its link, and the target of the skip link if the page is loaded with it. */
+/**
+ * The hashes that show the start page: no hash, the hash of its link, and the skip link's target if the page is loaded
+ * with it.
+ */
 const HOME = ["", "home", "main"];
 
 function viewOf({ name, given }: Address): View {

@@ -26,7 +26,7 @@ export function offerThemes(button: HTMLButtonElement): void {
     try {
       localStorage.setItem(KEY, chosen);
     } catch {
-      // The choice holds until the page is closed.
+      // The choice lasts until the page is closed.
     }
     show();
   });

@@ -1,5 +1,6 @@
-// The lab's page. `npm run lab` serves it and reloads it while you edit it. `npm run lab:build` writes dist/lab-page, a folder that any host
-// can serve from any path, and that loads nothing else from the network. Both need the kernels and digits of `npm run build`.
+// The lab's page. `npm run lab` serves it and reloads it while you edit it. `npm run lab:build` writes dist/lab-page, a
+// folder that any host can serve from any path. The page loads nothing from other servers. Both commands need the
+// kernels and digits that `npm run build` creates.
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vite";
@@ -8,7 +9,7 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 if (!existsSync(`${root}dist/bin/digits.gz`))
   throw new Error("dist/bin/digits.gz does not exist. Run `npm run build` first.");
 
-/** KaTeX's style sheet without the fonts that only old browsers read. */
+/** Removes the font formats that only old browsers need from KaTeX's style sheet. */
 const modernFonts = {
   name: "modern-fonts",
   enforce: "pre",

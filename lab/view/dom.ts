@@ -9,7 +9,10 @@ export type Make = <K extends keyof HTMLElementTagNameMap>(
   ...children: readonly Child[]
 ) => HTMLElementTagNameMap[K];
 
-/** `const make = maker(document); make("p", { class: "claim" }, "text")`. Attributes that are true get no value; false ones are omitted. */
+/**
+ * `const make = maker(document); make("p", { class: "claim" }, "text")`. An attribute that is true has no value; one
+ * that is false is omitted.
+ */
 export const maker =
   (document: Document): Make =>
   (tag, attributes = {}, ...children) => {

@@ -15,7 +15,10 @@ const [NEGATIVE, MIDDLE, POSITIVE]: Rgb[] = [
   [178, 60, 0],
 ];
 
-/** The colour of each value: paper to ink for 0 … 1, or blue through white to vermilion around 0, scaled to the largest value. */
+/**
+ * The colour of each value: from paper to ink for 0 … 1, or from blue through white (0) to vermilion, scaled to the
+ * largest magnitude.
+ */
 export function coloursOf({ values, colours }: Picture): Rgb[] {
   const finite = values.map((v) => (Number.isFinite(v) ? v : 0));
   if (colours === "grey") return finite.map((v) => mix(PAPER!, INK!, Math.min(1, Math.max(0, v))));

@@ -82,7 +82,7 @@ describe("scaling", () => {
     );
     return mixed.mul(tensor([100, 1, 0.1])).add(tensor([5, -3, 0]));
   };
-  test("conditioning equals that of the Hessian of ½·mse of a linear layer", () => {
+  test("conditioning agrees with the Hessian of ½·mse for a linear layer", () => {
     const x = inputs();
     const layer = new nn.Linear(3, 1);
     const at = objective(layer, () => losses.mse(layer.forward(x), randn([200, 1])).mul(0.5));
@@ -138,7 +138,7 @@ describe("scaling", () => {
     ).toThrow(/Remove them, or pass a larger epsilon/);
     expect(() => standardize(tensor([1, 2]))).toThrow(/\[samples, features\]/);
   });
-  test("each partial derivative grows by its feature's factor if predictions stay the same", () => {
+  test("each partial derivative is multiplied by its feature's factor if predictions stay the same", () => {
     manualSeed(5);
     const [x, y] = [randn([20, 2]), randn([20])];
     const factors = [10, 0.1];

@@ -88,10 +88,10 @@ describe("gradcheck", () => {
     expect(() => gradcheck((x) => x.mul(200).exp(), [tensor([1])])).toThrow(/Infinity|NaN/);
     expect(() => gradcheck((x) => x.add(1e7), [tensor([1])])).toThrow(/float32 rounding errors hide/);
   });
-  test("reports a kink", () => {
+  test("rejects a kink, and the error suggests it as the cause", () => {
     expect(() => gradcheck((x) => x.abs(), [tensor([1e-3])])).toThrow(/a kink\?/);
   });
-  test("accepts the objective of a model, and rejects a loss that changes between calls", () => {
+  test("accepts a model's objective, and rejects a loss that changes between calls", () => {
     manualSeed(3);
     const model = new nn.Sequential(new nn.Linear(4, 5), new nn.Tanh(), new nn.Linear(5, 3));
     const [x, labels] = [randn([6, 4]), tensor([0, 1, 2, 0, 1, 2], { dtype: "int32" })];
@@ -108,7 +108,7 @@ describe("sensitivity", () => {
       .sub(8)
       .square()
       .mul(0.5);
-  test("is sorted, with names and indices", () => {
+  test("derivatives are sorted by magnitude, with names and indices", () => {
     expect(sensitivities(objective(loss, [1, 1]))).toEqual([
       { name: "theta", index: [0], derivative: -12 },
       { name: "theta", index: [1], derivative: -4 },

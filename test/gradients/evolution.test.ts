@@ -44,7 +44,7 @@ describe("Lande's equation", () => {
     ]).toEqual([2, 1]);
   });
 
-  test("the differential and gradient of four individuals equal those computed by hand", () => {
+  test("the differential and gradient of four individuals match a calculation by hand", () => {
     // z̄ = (½, ½), P = I/4, w̄ = 2; S = (¾ − ½, ½ − ½).
     const traits = [
       [0, 0],
@@ -55,7 +55,8 @@ describe("Lande's equation", () => {
     const fitness = [1, 1, 3, 3];
     expect([...selectionDifferential(traits, fitness)]).toEqual([0.25, 0]);
     expect(distance(selectionGradient(traits, fitness), [1, 0])).toBeLessThan(1e-14);
-    // The residuals are 0, so only the mean fitness has an error: ψ = ±½ along the first trait, which gives √(¼/4).
+    // The residuals are 0, so only the mean fitness contributes to the error: ψ = ±½ along the first trait, which gives
+    // √(¼/4).
     const error = selectionGradientError(traits, fitness);
     expect(distance(error, [0.25, 0])).toBeLessThan(1e-14);
   });
@@ -95,7 +96,8 @@ describe("Lande's equation", () => {
       response.forEach((v, j) => ofResponse.push((v - expected[j]!) / standardError[j]!));
     }
     for (const scores of [ofGradient, ofResponse]) {
-      // The 400 scores are correlated in pairs: the standard error of the mean is at most √(1/200), of the mean square √(2/200).
+      // The 400 scores are correlated in pairs, so the standard error of their mean is at most √(1/200), and of their
+      // mean square √(2/200).
       expect(Math.abs(mean(scores))).toBeLessThan(4 * Math.sqrt(1 / 200));
       expect(Math.abs(mean(scores.map((v) => v * v)) - 1)).toBeLessThan(4 * Math.sqrt(2 / 200));
     }
@@ -144,7 +146,7 @@ describe("Lande's equation", () => {
       expect(ascent.standardError[j]).toBeLessThan(0.01);
     });
     expect(distance(ascent.response, landeResponse(population.G, ascent.gradient))).toBe(0);
-    // The Euclidean gradient has another direction.
+    // The Euclidean gradient points in a different direction.
     const [nx, ny] = ascent.natural;
     expect(Math.abs(Math.atan2(ny!, nx!) - Math.atan2(gradient[1]!, gradient[0]!))).toBeGreaterThan(0.05);
   });
@@ -297,7 +299,7 @@ describe("evolution strategies", () => {
     g.forEach((v, i) => expect(Math.abs(v - square.gradient()[i]!)).toBeLessThan(4 * standardError[i]!));
   });
 
-  test("centred ranks are from −½ to ½, with shared ranks for ties, and do not change under increasing functions", () => {
+  test("centred ranks range from −½ to ½, are equal for ties, and do not change under increasing functions", () => {
     expect([...centredRanks([30, 10, 20])]).toEqual([0.5, -0.5, 0]);
     expect([...centredRanks([1, 1, 5])]).toEqual([-0.25, -0.25, 0.5]);
     const options = { ranks: true, seed: 6 };

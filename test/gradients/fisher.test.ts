@@ -26,7 +26,7 @@ const close = (a: ArrayLike<number>, b: ArrayLike<number>, tolerance: number) =>
   const scale = Math.max(...Array.from(b).map(Math.abs), 1e-30);
   expect(Math.max(...Array.from(a, (v, i) => Math.abs(v - b[i]!))) / scale).toBeLessThan(tolerance);
 };
-/** F by its definition: E[s·sᵀ] over inputs and labels, where s is the score ∂log p/∂θ. */
+/** F from its definition: E[s·sᵀ] over inputs and labels, where s is the score ∂log p/∂θ. */
 function byDefinition(model: nn.Module, x: Tensor): Float64Array {
   const [n, classes] = [x.shape[0]!, 3];
   const at = objective(model, () => losses.crossEntropy(model.forward(x), tensor([0], { dtype: "int32" })));
@@ -79,7 +79,7 @@ describe("the Fisher information matrix", () => {
       );
     }
   });
-  test("the exact diagonal equals that of the matrix, the sampled one equals it on average, and the empirical one is GᵀG/n", () => {
+  test("the exact diagonal equals the matrix's diagonal, the sampled one equals it on average, and the empirical matrix is GᵀG/n", () => {
     manualSeed(3);
     const model = net([3, 4, 3]);
     const x = randn([6, 3]);
@@ -125,7 +125,7 @@ describe("the Fisher information matrix", () => {
       tidy(() => kroneckerFactors(layer, () => layer.forward(x), { likelihood: "gaussian" })[""]!.g.data).forEach(
         (v, i) => void (g[i]! += v / 3000),
       );
-    // Gaussian scores have covariance 1.
+    // The covariance of Gaussian scores is the identity.
     [1, 0, 0, 1].forEach((v, i) => expect(Math.abs(g[i]! - v)).toBeLessThan(0.1));
   });
 });
@@ -233,7 +233,7 @@ describe("optimizers", () => {
     kfac.dispose();
     expect(memory().tensors).toBe(before - 8);
   });
-  test("at a minimum the damping stays bounded, and the optimizer can learn new targets", () => {
+  test("at a minimum, the damping stays bounded, and the optimizer can learn new targets", () => {
     for (const make of [
       (m: nn.Module) => new NaturalGradient(m, { likelihood: "gaussian" }),
       (m: nn.Module) => new KFAC(m, { likelihood: "gaussian" }),
@@ -258,7 +258,7 @@ describe("optimizers", () => {
     for (let i = 0; i < 60; i++) optimizer.minimize(() => layer.forward(x), y);
     expect(optimizer.damping).toBeLessThan(0.1);
   });
-  test("non-finite batches are rejected and change nothing, and frozen parameters do not change", () => {
+  test("non-finite batches are rejected without changing anything, and frozen parameters never change", () => {
     const { x, labels } = problem();
     const model = net([5, 8, 3]);
     const bad = x.mul(Number.NaN);

@@ -100,7 +100,7 @@ describe("the heavy ball", () => {
     });
   });
 
-  test("conserves energy without friction, and is √2 times as slow with twice the mass", () => {
+  test("conserves energy without friction, and is slower by a factor of √2 with twice the mass", () => {
     const options = { start: [1], velocity: [0.5], friction: 0, duration: 20 };
     const { states, velocities } = heavyBall(quadratic([1]), { ...options, mass: 2 });
     states.forEach(([x], i) => {

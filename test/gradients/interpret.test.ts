@@ -51,7 +51,7 @@ describe("for a linear model", () => {
     }
   });
 
-  test("SmoothGrad equals the gradient, and occlusion of a feature with v is (x − v)·w", () => {
+  test("SmoothGrad equals the gradient, and occluding a feature with v gives (x − v)·w", () => {
     expectClose(smoothGrad(linear, x, { target: 2, samples: 9 }).data, [...column(2), ...column(2)], 1e-6);
     const drops = occlusion(linear, x, { target: 2, fill: 0.25 });
     expectClose(
@@ -80,7 +80,7 @@ describe("integrated gradients", () => {
     expectClose(attributions.data, [12, 6], 1e-6);
   });
 
-  test("add up to the score difference within 2e-6 with 16 nodes; the midpoint rule's error falls 4× when steps double", () => {
+  test("add up to the score difference within 2e-6 with 16 nodes; the midpoint rule's error falls 4× if the number of steps doubles", () => {
     const model = network();
     const x = randn([5, 6]).mul(2);
     const { completeness } = integratedGradients(model, x, { steps: 16, baseline: -1 });
@@ -166,7 +166,7 @@ describe("SmoothGrad", () => {
     smoothed.forEach((g, i) => expect(Math.abs(got[i]! - g), `element ${i}`).toBeLessThan(errors[i]!));
   });
 
-  test("depends on the seed, and equals the gradient without noise or range", () => {
+  test("depends on the seed, and equals the gradient if the noise or a sample's range is 0", () => {
     const model = network();
     const x = randn([3, 6]);
     const at = (seed: number) => {
@@ -208,7 +208,7 @@ describe("side effects", () => {
     expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
   });
 
-  test("existing gradients do not change, and results have no graph", () => {
+  test("existing gradients do not change, and results are not part of a graph", () => {
     const x = randn([2, 6, 6, 2]);
     x.requiresGrad = true;
     model.forward(x).sum().backward();

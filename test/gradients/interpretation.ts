@@ -1,7 +1,7 @@
 /** Models and inputs that the tests of explanations share. */
 import { manualSeed, nn, type Tensor, tensor } from "nabla";
 
-/** A linear model with known weights: scores x·W + b, [batch, 3] from [batch, 4]. */
+/** A linear model with known weights: its scores are x·W + b, [batch, 4] → [batch, 3]. */
 const W = [
   [1, -2, 0.5],
   [-0.25, 3, 1],

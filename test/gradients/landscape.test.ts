@@ -153,7 +153,7 @@ describe("critical points", () => {
   ] as const)("curvatures %j: %s of index %i", (curvatures, kind, index) => {
     expect(classifyCriticalPoint(quadratic(curvatures))).toMatchObject({ kind, index, exact: true });
   });
-  test("a point with a gradient is not critical", () => {
+  test("a point with a nonzero gradient is not critical", () => {
     expect(classifyCriticalPoint(quadratic([1, -1], [1, 0])).kind).toBe("not critical");
   });
   test("a network whose weights are all 0 is at a saddle, found by Hessian-vector products", () => {
@@ -161,7 +161,7 @@ describe("critical points", () => {
     at.moveTo(new Float64Array(at.size));
     const found = classifyCriticalPoint(at, { gradientTolerance: 0.1 });
     expect(found).toMatchObject({ kind: "saddle", exact: false });
-    // At zero weights the loss curves down only if W₁ and W₂ change together.
+    // At zero weights, the loss curves downwards only if W₁ and W₂ change together.
     expect(found.smallest.value).toBeLessThan(-1e-3);
     model.dispose();
   });
@@ -181,7 +181,7 @@ describe("ravines", () => {
 });
 
 describe("slices", () => {
-  test("a line and a plane of a quadratic are parabolas", () => {
+  test("slices of a quadratic along a line and over a plane are parabolic", () => {
     const at = quadratic([2, 6], [1, 0]);
     for (const [t, loss] of slice(at, [0, 1], { points: 5 })) expect(loss).toBeCloseTo(1 + 3 * t * t, 5);
     const { ticks, losses: grid } = plane(at, [1, 0], [0, 1], { points: 5 });

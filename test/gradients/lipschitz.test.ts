@@ -115,7 +115,7 @@ describe("lipschitzBound", () => {
     expect(J.square().sum().sqrt().item()).toBeCloseTo(lipschitzBound(softmax), 5);
   });
 
-  test("is 1 for MaxPool2d without overlap, and the root of the number of overlapping windows otherwise", () => {
+  test("is 1 for MaxPool2d without overlap, and the square root of the number of overlapping windows otherwise", () => {
     expect(lipschitzBound(new nn.MaxPool2d(2))).toBe(1);
     expect(lipschitzBound(new nn.MaxPool2d(3, { stride: 1 }))).toBe(3);
     expect(lipschitzBound(new nn.MaxPool2d([3, 2], { stride: 2 }))).toBeCloseTo(Math.SQRT2, 12);

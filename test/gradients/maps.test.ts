@@ -6,7 +6,7 @@ import { expectClose } from "../support/oracle.ts";
 import { convolutional, X } from "./interpretation.ts";
 
 describe("Grad-CAM", () => {
-  test("equals max(0, Σ α_c·A_c), where α is the mean gradient by central differences", () => {
+  test("equals max(0, Σ α_c·A_c), where α is the mean gradient from central differences", () => {
     const model = convolutional();
     const x = randn([2, 6, 6, 2]);
     const targets = [2, 0];
@@ -119,7 +119,7 @@ describe("Grad-CAM", () => {
 const literally = (text: string): RegExp => new RegExp(text.replace(/[[\]]/g, "\\$&"));
 
 describe("occlusion", () => {
-  test("agrees with a naive loop: the mean decrease of the score over the windows that cover a pixel", () => {
+  test("agrees with a naive loop: the mean decrease in the score over the windows that cover a pixel", () => {
     const model = convolutional();
     const x = randn([3, 6, 6, 2]);
     const targets = [0, 2, 1];

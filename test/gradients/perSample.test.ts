@@ -75,7 +75,7 @@ class LazyHead extends nn.Module {
   }
 }
 
-describe("per-sample gradients from one backward pass equal those from a loop", () => {
+describe("per-sample gradients from one backward pass equal gradients from a loop", () => {
   const labels = randint(0, 4, [7]);
   const cases: [string, () => nn.Module, Tensor][] = [
     ["an MLP", () => new nn.Sequential(new nn.Linear(5, 6), new nn.Tanh(), new nn.Linear(6, 4)), randn([7, 5])],

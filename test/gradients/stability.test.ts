@@ -1,4 +1,4 @@
-/** Stability and escape rates at critical points, against closed forms and runs. */
+/** Stability and escape rates at critical points, against closed forms and simulated runs. */
 import { Complex } from "nabla/gradients";
 import { describe, expect, test } from "vitest";
 import { gradientDescent, gradientFlow, heavyBall, heavyBallOf } from "../../src/gradients/dynamics/flow.ts";
@@ -6,7 +6,7 @@ import { escapeRate, stability } from "../../src/gradients/dynamics/stability.ts
 import { quadratic } from "./quadratic.ts";
 
 describe("stability", () => {
-  test("the heavy ball's rates are the roots of λ² + γλ + h, momentum's factors the roots of z² − (1 + μ − ηh)z + μ", () => {
+  test("the heavy ball's rates are the roots of λ² + γλ + h, and momentum's factors are the roots of z² − (1 + μ − ηh)z + μ", () => {
     const [lr, momentum] = [0.04, 0.7];
     const { modes } = stability([3, 1e-9, 0, -1e-9, -2], { lr, momentum });
     const { friction } = heavyBallOf({ lr, momentum });
@@ -98,7 +98,7 @@ describe("leaving a saddle", () => {
       }
   });
 
-  test("the escape rates of gradient descent and momentum per step are the logarithms of their factors", () => {
+  test("the escape rates per step of gradient descent and momentum are the logarithms of their factors", () => {
     const [lr, momentum] = [0.01, 0.9];
     const predicted = stability([2, -2], { lr, momentum });
     const perStep = (mu: number, steps: number): number => {

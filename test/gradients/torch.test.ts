@@ -5,7 +5,7 @@ import { gradientTimesInput, integratedGradients, saliency } from "../../src/gra
 import { gradientPenalty, jacobianPenalty, lipschitzPenalty } from "../../src/gradients/regularization/regularize.ts";
 import { expectTorch, load, type Stored, values } from "../support/torch.ts";
 
-/** The values that make_gradients of test/torch/make.py writes. */
+/** The values that make_gradients in test/torch/make.py writes. */
 interface Gradients {
   weights: Stored[];
   x: Stored;
@@ -29,7 +29,7 @@ const chosen = (model: nn.Module) => (z: Tensor) =>
     .reshape([-1]);
 const each = (model: nn.Module) => (z: Tensor) => losses.crossEntropy(model.forward(z), target, { reduction: "none" });
 
-describe(`explanations and penalties equal those of PyTorch ${values.torch}`, () => {
+describe(`explanations and penalties match PyTorch ${values.torch}`, () => {
   test("saliency, gradient × input, and integrated gradients with 20 midpoints", () => {
     const model = network();
     const { attributions } = integratedGradients(model, x, {

@@ -82,7 +82,7 @@ describe("diagnose names the problem and the remedy", () => {
     const broken = diagnose(model, () => losses.mse(model.forward(x), y).mul(Number.NaN));
     expect(broken.verdicts[0]!.text).toMatch(/not finite/);
   });
-  test("gradient norms equal those of backward, and diagnose changes nothing and leaves no tensors behind", () => {
+  test("gradient norms match backward, and diagnose changes nothing and leaves no tensors behind", () => {
     const model = deep(2, () => new nn.Tanh());
     const loss = lossOf(model);
     loss().backward();

@@ -93,7 +93,7 @@ test("momentum-escape: with the defaults the heavy ball is slower per unit of ti
   const ratios = async (given: Record<string, unknown>) => {
     const { findings } = await run(momentumEscape, given);
     const find = (text: RegExp): number => findings.find((f) => text.test(f.text))!.measured;
-    return { time: find(/the ball divided by that of the flow/), steps: find(/same learning rate/) };
+    return { time: find(/the ball divided by the flow's/), steps: find(/same learning rate/) };
   };
   const usual = await ratios({});
   expect(usual.time).toBeLessThan(1);

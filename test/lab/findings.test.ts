@@ -113,7 +113,7 @@ test("K-FAC reaches the training loss in fewer steps than Adam at each of four l
 });
 
 describe("all experiments", () => {
-  test("are named after their file, and have texts that explain them", async () => {
+  test("are named after their file, and have a title, a claim and a formula", async () => {
     const face = Object.keys(await import("nabla/gradients"));
     for (const { name, title, claim, formula, functions, parameters } of experiments) {
       expect(name).toMatch(/^[a-z-]+$/);
@@ -130,7 +130,7 @@ describe("all experiments", () => {
     }
     expect(new Set(experiments.map(({ name }) => name)).size).toBe(experiments.length);
   });
-  test("reject values out of range, with the allowed range", () => {
+  test("reject values out of range, and name the allowed range", () => {
     const { parameters } = find("vanishing");
     expect(() => valuesOf(parameters, { depth: 1 })).toThrow("depth must be a whole number from 2 to 40, got 1.");
     expect(() => valuesOf(parameters, { depth: "" })).toThrow(/whole number/);

@@ -22,7 +22,7 @@ beforeAll(async () => {
 }, 120_000);
 afterAll(() => site?.close());
 
-/** Waits for the end of the run that the page shows. */
+/** Waits until the run that the page shows has ended. */
 const ended = (page: Page): Promise<unknown> =>
   page.waitForSelector('.status[data-state="done"], .status[data-state="failed"]', { timeout: 90_000 });
 
@@ -83,7 +83,10 @@ const setTheme = (page: Page, value: "light" | "dark"): Promise<void> =>
 const overflows = (page: Page): Promise<boolean> =>
   page.evaluate(() => document.documentElement.scrollWidth > document.documentElement.clientWidth);
 
-/** Checks that the page has no violations and fits its width, in both themes, wide and on a phone. Takes screenshots. */
+/**
+ * Checks that the page has no violations and fits the window, in both themes, on a wide screen and on a phone. Takes
+ * screenshots.
+ */
 async function inspect(page: Page, file: string): Promise<void> {
   for (const [size, viewport] of Object.entries({ wide: WIDE, phone: PHONE })) {
     await page.setViewport(viewport);
@@ -146,7 +149,7 @@ describe.each(BROWSERS)("%s", (name) => {
   }, 60_000);
   afterAll(() => browser?.close());
 
-  test("the first page links to every experiment", async () => {
+  test("the start page links to every experiment", async () => {
     const links = await page.$$eval("main a", (all) => all.map((a) => a.getAttribute("href")));
     expect(links).toEqual(["#playground", ...experiments.map((experiment) => `#${experiment.name}`)]);
     if (name === "chrome") await inspect(page, "home");
@@ -241,14 +244,14 @@ describe.each(BROWSERS)("%s", (name) => {
       expect(errors.splice(0)).toEqual([]);
     });
 
-    test("with an invalid value shows an error", async () => {
+    test("with an invalid value leads to an error message", async () => {
       await asks(`${sliders.name}?${key}=much`);
       await ended(page);
       expect(await textOf(page, ".alert")).toMatch(new RegExp(`${key} must be a .*, got "much"`));
       expect(errors.splice(0)).toEqual([]);
     });
 
-    test.each(["main", "%E0%A4%A", "no-such"])("#%s shows the first page", async (hash) => {
+    test.each(["main", "%E0%A4%A", "no-such"])("#%s shows the start page", async (hash) => {
       await asks(hash);
       await page.waitForSelector(".home-view");
       expect(await textOf(page, ".alert")).toBe(hash === "main" ? "" : `There is no experiment “${hash}”.`);

@@ -1,4 +1,7 @@
-/** Clients that send slowly, never read, or send bodies that are expensive to parse: other clients are served, and memory is bounded. */
+/**
+ * Clients that send slowly, never read, or send bodies that are expensive to parse. Other clients are still served, and
+ * memory stays bounded.
+ */
 import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { createServer, type Server } from "node:http";
@@ -67,7 +70,7 @@ describe("sockets that send a few bytes and wait take no slot", () => {
     await pause(50);
     expect((await allEvents(await ask(url, xor))).at(-1)).toMatchObject({ event: "done" });
   });
-  test("a body that arrives byte by byte is answered with 408 after the time limit, and the connection closes", async () => {
+  test("a body that arrives byte by byte gets a 408 after the time limit, and the connection closes", async () => {
     const { port, url } = await serve(twice({ limits: { milliseconds: 200 } }));
     const socket = await socketTo(port);
     let answer = "";
@@ -85,7 +88,7 @@ describe("sockets that send a few bytes and wait take no slot", () => {
 
 describe("unfinished bodies share a budget of bytes", () => {
   const limits = { bytes: 100_000, unfinished: 400_000 };
-  test("over the budget, the oldest unfinished requests get 503, and complete ones are served", async () => {
+  test("over the budget, the oldest unfinished requests get a 503, and complete ones are served", async () => {
     const { port, url } = await serve(twice({ limits }));
     const answers: string[] = [];
     for (let i = 0; i < 20; i++) {
@@ -129,7 +132,7 @@ describe("unfinished bodies share a budget of bytes", () => {
     expect(after.arrayBuffers - arrayBuffers).toBeLessThan(20e6);
     expect(after.heapUsed - heapUsed).toBeLessThan(60e6);
   });
-  test("web Requests count", async () => {
+  test("web Requests count towards the budget", async () => {
     const handler = twice({ limits });
     const stuck = (bytes: number) => {
       const body = new ReadableStream({ start: (controller) => controller.enqueue(new Uint8Array(bytes).fill(32)) });
@@ -170,7 +173,7 @@ describe("unfinished bodies share a budget of bytes", () => {
 });
 
 describe("clients that never read", () => {
-  /** A handler with answers of 8 MB. */
+  /** A handler with responses of 8 MB. */
   const large = () =>
     inferenceHandler({
       load: () => (x: Tensor) => zeros([1, 2_000_000]).add(x),
@@ -186,7 +189,7 @@ describe("clients that never read", () => {
     return process.memoryUsage().arrayBuffers;
   };
 
-  test("12 of them hold no more than the budget, and clients that read get complete answers", async () => {
+  test("12 of them hold no more than the budget, and clients that read get complete responses", async () => {
     const { port, url } = await serve(large(), { unsent: 20e6, writeTimeout: 4000 });
     const first = new Uint8Array(await (await fetchLarge(url)).arrayBuffer());
     expect(first.length).toBeGreaterThan(8e6);
@@ -201,7 +204,7 @@ describe("clients that never read", () => {
       socket.pause();
       sockets.push(socket);
     }
-    // The timeout is below writeTimeout, and allows a busy machine to answer all of them.
+    // The timeout is below writeTimeout, but long enough for a busy machine to answer all of them.
     await vi.waitFor(() => expect(held() - before).toBeLessThan(30e6), { timeout: 3000, interval: 100 });
     // Clients that read nothing are disconnected.
     await pause(5000);
@@ -228,12 +231,12 @@ describe("clients that never read", () => {
     await once(socket, "close");
     expect(socket.bytesRead).toBeLessThan(8e6);
   });
-  test("a small response that is never read does not keep its connection", async () => {
+  test("a small response that is never read does not keep its connection open", async () => {
     const handler = async () => new Response("x".repeat(50_000));
     const { port } = await serve(handler, { writeTimeout: 300 });
     const socket = await socketTo(port);
     socket.pause();
-    // Enough requests to fill the buffers of both ends.
+    // Enough requests to fill the buffers at both ends.
     for (let i = 0; i < 2000; i++) socket.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     const closed = once(socket, "close");
     await pause(1500);
@@ -280,7 +283,7 @@ describe("clients that never read", () => {
 describe("a process with 256 MB survives bodies that are expensive to parse", () => {
   const program = fileURLToPath(new URL("./deep.mjs", import.meta.url));
   const kinds = ["arrays", "unclosed", "objects", "empty arrays", "short arrays", "names", "file"];
-  // 4 MiB is the default limit, and 16 MiB a limit that a handler may set.
+  // 4 MiB is the default limit, and 16 MiB is a limit that a handler may set.
   for (const [bytes, limits] of [
     [2 ** 22 - 100, {}],
     [2 ** 24 - 100, { bytes: 2 ** 24 }],
@@ -297,7 +300,7 @@ describe("a process with 256 MB survives bodies that are expensive to parse", ()
     });
 });
 
-describe("default limits derive from the input's shape", () => {
+describe("default limits are derived from the input's shape", () => {
   const bytesOf = async (shape: (number | null)[], limits = {}, dtype = "float32") => {
     const handler = twice({ input: { shape, dtype }, limits });
     const metadata = await (await handler(new Request("http://localhost/metadata"))).json();

@@ -139,7 +139,7 @@ describe("only true admits the client", () => {
       `TypeError: inferenceHandler: authorize must return true or false, got ${shown}. The request was refused.`,
     );
   });
-  test("false rejects the client without a call to onError, and true admits it, directly or in a promise", async () => {
+  test("false rejects the client without calling onError, and true admits it, directly or in a promise", async () => {
     const onError = vi.fn();
     for (const answer of [false, Promise.resolve(false)])
       await problem(await post(handlerOf({ authorize: () => answer, onError }), body), 401);
@@ -152,7 +152,7 @@ describe("only true admits the client", () => {
 describe("authorize", () => {
   const { handlerOf, expectError } = serveNetwork();
   const own = handlerOf({ authorize: async (token) => token === "open+sesame/1=" });
-  test("no token is answered with 401 and WWW-Authenticate", async () => {
+  test("a request without a token gets a 401 with WWW-Authenticate", async () => {
     const response = await post(own, { inputs: x });
     expect(response.headers.get("www-authenticate")).toBe('Bearer realm="nabla"');
     expect((await problem(response, 401)).detail).toBe(
@@ -161,7 +161,7 @@ describe("authorize", () => {
     await problem(await post(own, { inputs: x }, { headers: { authorization: "Basic b3Blbg==" } }), 401);
     await problem(await get(own, "/metadata"), 401);
   });
-  test("a wrong token is answered with 403 before the body is read", async () => {
+  test("a wrong token gets a 403 before the body is read", async () => {
     await problem(await post(own, "invalid JSON", bearer("guess")), 403);
   });
   test("the right token is accepted", async () => {
@@ -185,7 +185,7 @@ describe("authorize", () => {
     expect(response.status).toBe(200);
     expect(authorize).toHaveBeenCalledOnce();
   });
-  test("an authorize that hangs is answered with 503, and the number of waiting requests is limited", async () => {
+  test("an authorize that hangs leads to a 503, and the number of waiting requests is limited", async () => {
     const hanging = handlerOf({ authorize: () => new Promise(() => {}), limits: { milliseconds: 500 } });
     const answers = await Promise.all(Array.from({ length: 70 }, () => post(hanging, { inputs: x })));
     const details = await Promise.all(answers.map(async (answer) => (await problem(answer, 503)).detail));
@@ -203,7 +203,7 @@ describe("authorize", () => {
     open(false);
     await problem(await waiting, 401);
   });
-  test("an authorize that throws is answered with 500", async () => {
+  test("an authorize that throws leads to a 500", async () => {
     const { onError } = expectError(/no database/);
     const broken = handlerOf({ onError, authorize: () => Promise.reject(new Error("no database")) });
     await problem(await post(broken, { inputs: x }, bearer("a")), 500);

@@ -1,4 +1,7 @@
-/** Batching: requests are joined into one call of the model, each gets its own rows, and a failing request does not affect others. */
+/**
+ * Batching: requests are joined into one call to the model, each gets its own rows, and a failing request does not
+ * affect others.
+ */
 import { compile, manualSeed, memory, nn, noGrad, type Tensor, tensor, tidy } from "nabla";
 import { readSafetensors } from "nabla/formats";
 import { type InferenceOptions, inferenceHandler } from "nabla/serverless";
@@ -9,7 +12,7 @@ import { file, get, post, problem, SAFETENSORS } from "./requests.ts";
 const unexpected: unknown[] = [];
 afterEach(() => expect(unexpected.splice(0)).toEqual([]));
 
-/** A model that records the number of samples of each call. */
+/** A model that records the number of samples in each call. */
 function counted(forward: (x: Tensor) => Tensor = (x) => x.mul(2)) {
   const sizes: number[] = [];
   return {
@@ -189,7 +192,7 @@ function throwing(x: Tensor): Tensor {
 }
 
 describe("a compiled model", () => {
-  test("is recorded for at most 8 sizes, all of which warm records before the first request", async () => {
+  test("is recorded for at most 8 sizes, and warm records all of them before the first request", async () => {
     let recordings = 0;
     const load = () =>
       compile((x: Tensor) => {
@@ -219,7 +222,7 @@ describe("a compiled model", () => {
   ])("batches of up to %d samples: sizes %j", (size, sizes) => expect(batchSizes(size)).toEqual(sizes));
 });
 
-describe("the other requests of a batch", () => {
+describe("the other requests in a batch", () => {
   const layers = () => {
     manualSeed(5);
     return new nn.Sequential(new nn.Linear(6, 40), new nn.BatchNorm1d(40), new nn.Tanh(), new nn.Linear(40, 3)).eval();

@@ -44,7 +44,7 @@ describe("the example does not start without a token", () => {
   });
 });
 
-test("the token may be in a file, whose last line break is ignored", async () => {
+test("the token may come from a file, and a line break at its end is ignored", async () => {
   await withFile("from-a-file\n", async (file) => {
     const { default: handler } = await load("handler.mjs", { TRAIN_TOKEN_FILE: file });
     await problem(await post(handler, xor, bearer("from-a-file\n".trim().slice(1))), 403);

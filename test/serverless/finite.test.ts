@@ -102,7 +102,7 @@ describe("a diverging run stores nothing, and the error names what diverged", ()
     );
     expect(memoryStore.saved).toEqual([]);
   });
-  test("the stored state stays unchanged, and the next training starts from it", async () => {
+  test("the stored state stays unchanged, and the next training run starts from it", async () => {
     const create = learner((m) => new optim.Adam(m.parameters(), { lr: 0.01 }));
     const { handler, memoryStore } = handlerOf(() => ({ ...create(), loss: square }));
     const good = { inputs: [[1, 2]], targets: [[1]] };

@@ -86,7 +86,7 @@ describe("over HTTP/2", () => {
     expect((await ask(session, { ...json, ":path": "/model" }, '{"inputs":[[1,2]]}')).status).toBe(200);
     expect((await ask(session, { ":path": "/plain/x" })).text).toMatch(/\/x$/);
   });
-  test("a training streams its events", async () => {
+  test("a training request streams its events", async () => {
     const specs = { input: { shape: [null, 2] }, target: { shape: [null, 1] } };
     const session = await serve(trainingHandler({ create: learner, ...specs }));
     const { status, text } = await ask(session, json, JSON.stringify({ ...xor, epochs: 3 }));
@@ -116,7 +116,7 @@ describe("over HTTP/2", () => {
     }
     expect((await ask(session, json, '{"inputs":[[1,2]]}')).status).toBe(200);
   });
-  test("a host with a user is answered with 400", async () => {
+  test("a host with a user name gets a 400", async () => {
     const session = await serve(twice());
     expect((await ask(session, { ":path": "/health", ":authority": "u@h" })).status).toBe(400);
   });

@@ -4,7 +4,7 @@ import { inferenceHandler } from "nabla/serverless";
 import { expect, test } from "vitest";
 import { post, problem } from "./requests.ts";
 
-test("an index that is out of range for a compiled model is answered with 422, and the next request is served", async () => {
+test("an index that is out of range for a compiled model gets a 422, and the next request is served", async () => {
   const embedding = new nn.Embedding(5, 2);
   const models: ((x: Tensor) => Tensor)[] = [
     (x) => embedding.forward(x).sum(1),

@@ -46,7 +46,7 @@ describe("loading", () => {
     await Promise.all(Array.from({ length: 20 }, () => post(own, { inputs: x })));
     expect(load).toHaveBeenCalledOnce();
   });
-  test("that fails is answered with 503, reported only to onError, and retried after a second", async () => {
+  test("that fails leads to a 503, is reported only to onError, and is retried after a second", async () => {
     const load = vi
       .fn<() => Promise<nn.Module>>()
       .mockRejectedValueOnce(new Error("secret bucket"))
@@ -64,7 +64,7 @@ describe("loading", () => {
     expect((await post(own, { inputs: x })).status).toBe(200);
     expect(load).toHaveBeenCalledTimes(2);
   });
-  test("that is slow is answered with 503, but continues", async () => {
+  test("that is slow leads to a 503, but continues", async () => {
     let late!: (m: nn.Module) => void;
     const load = vi.fn(() => new Promise<nn.Module>((resolve) => (late ??= resolve)));
     const own = handlerOf({ load, limits: { milliseconds: 20 } });
@@ -113,18 +113,18 @@ describe("loading", () => {
     await problem(await get(own, "/health?ready"), 503);
     expect(memory().tensors).toBe(tensors);
   });
-  test("of a module of another copy of nabla is answered with 503, and onError says to use one copy", async () => {
+  test("of a module from another copy of nabla leads to a 503, and onError says to use one copy", async () => {
     const other = { forward: (t: Tensor) => t, namedModules: () => [] } as object as nn.Module;
     const { onError } = expectError(/load returned a module of another copy of nabla, .*npm ls nabla/);
     await problem(await post(handlerOf({ load: () => other, onError }), { inputs: x }), 503);
   });
-  test("of a value that is not a model is answered with 503", async () => {
+  test("of a value that is not a model leads to a 503", async () => {
     const { onError } = expectError(/load must return a module or a function, got the object \{\}/);
     await problem(await post(handlerOf({ load: () => ({}) as nn.Module, onError }), { inputs: x }), 503);
   });
 });
 
-describe("a model that fails is answered with 500 without details", () => {
+describe("a model that fails leads to a 500 without details", () => {
   test.each([
     ["throws", () => expect.unreachable("secret"), /secret/, "The model failed on these inputs."],
     [
@@ -165,7 +165,7 @@ describe("a model that fails is answered with 500 without details", () => {
     expect(onError).toHaveBeenCalledOnce();
     expect(memory().tensors).toBe(before);
   });
-  test("outputs that JSON cannot represent are answered with 422 in JSON, and sent in safetensors", async () => {
+  test("outputs that JSON cannot represent lead to a 422 in JSON, and are sent in safetensors", async () => {
     const own = handlerOf({ load: () => (t: Tensor) => t.log(), input: { shape: [null] }, output: { shape: [null] } });
     const { detail } = await problem(await post(own, { inputs: [1, -1] }), 422);
     expect(detail).toBe(
@@ -175,13 +175,13 @@ describe("a model that fails is answered with 500 without details", () => {
     const { outputs } = readSafetensors(await response.arrayBuffer()).tensors;
     expect([...outputs!.data]).toEqual([Number.NEGATIVE_INFINITY, Number.NaN]);
   });
-  test("sizes that the model rejects are answered with 422 if the spec leaves them open", async () => {
+  test("sizes that the model rejects lead to a 422 if the spec leaves them open", async () => {
     const own = handlerOf({ load: () => model, input: { shape: [null, null] } });
     expect((await problem(await post(own, { inputs: [1, 2, 3] }), 422)).detail).toBe(
       'The model does not accept this shape of "inputs". Send another shape.',
     );
   });
-  test("indices out of range are answered with 422 if the spec leaves the range open", async () => {
+  test("indices out of range lead to a 422 if the spec leaves the range open", async () => {
     const words = new nn.Embedding(5, 2);
     const own = (max?: number) =>
       handlerOf({

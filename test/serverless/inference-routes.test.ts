@@ -39,7 +39,7 @@ describe("routes", () => {
     ["GET", "/health/", 200, null],
     ["PUT", "/health/", 405, "GET, HEAD, OPTIONS"],
     ["GET", "/%00%ff", 404, null],
-  ])("%s %s is answered %d", async (method, path, status, allow) => {
+  ])("%s %s gets a %d", async (method, path, status, allow) => {
     const response = await get(handler, path, {}, method);
     expect(response.status).toBe(status);
     expect(response.headers.get("allow")).toBe(allow);
@@ -133,7 +133,7 @@ describe("limits", () => {
     expect(details.filter((detail) => detail.startsWith("The limit of concurrent requests (64)"))).toHaveLength(6);
     expect((await get(own, "/health")).status).toBe(200);
   });
-  test("a body that does not arrive is answered with 408, an aborted one with 400", async () => {
+  test("a body that does not arrive gets a 408, and an aborted one gets a 400", async () => {
     const own = handlerOf({ limits: { milliseconds: 20 } });
     const init = (body: ReadableStream) =>
       ({ method: "POST", body, duplex: "half", headers: { "content-type": JSON_TYPE } }) as RequestInit;
@@ -144,7 +144,7 @@ describe("limits", () => {
       "The body is incomplete. Send all of it.",
     );
   });
-  test("requests beyond limits.concurrency get 503 with Retry-After", async () => {
+  test("requests beyond limits.concurrency get a 503 with Retry-After", async () => {
     let load!: (m: nn.Module) => void;
     const own = handlerOf({
       load: () => new Promise<nn.Module>((resolve) => (load = resolve)),

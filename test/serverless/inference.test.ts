@@ -41,7 +41,7 @@ describe("answers", () => {
     ["text/html, application/octet-stream;q=0.2, application/*;q=0.1", "application/octet-stream"],
     ["*/*;q=0.1, application/json;q=0", SAFETENSORS],
     ["text/html, */*;q=0.5", JSON_TYPE],
-  ])("Accept: %s is answered with %s", async (accept, type) => {
+  ])("Accept: %s gets %s", async (accept, type) => {
     const response = await post(handler, { inputs: x }, { headers: { accept } });
     expect(response.headers.get("content-type")).toBe(type);
   });

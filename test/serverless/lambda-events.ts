@@ -1,4 +1,4 @@
-/** AWS Lambda events in the formats of its documentation. */
+/** AWS Lambda events in the formats that AWS documents. */
 import type { LambdaEvent } from "nabla/serverless";
 
 interface Call {
@@ -9,7 +9,7 @@ interface Call {
   readonly body?: string;
 }
 
-/** An event of a function URL or an HTTP API: payload version 2.0. */
+/** An event from a function URL or an HTTP API: payload version 2.0. */
 export const functionUrlEvent = ({ method, path, headers, query = {}, body }: Call): LambdaEvent => ({
   version: "2.0",
   routeKey: "$default",
@@ -35,7 +35,7 @@ export const functionUrlEvent = ({ method, path, headers, query = {}, body }: Ca
   stageVariables: null,
 });
 
-/** An event of a REST API: payload version 1.0. */
+/** An event from a REST API: payload version 1.0. */
 export const restApiEvent = ({ method, path, headers, query, body }: Call): LambdaEvent => ({
   version: "1.0",
   resource: "/{proxy+}",
@@ -63,7 +63,7 @@ export const restApiEvent = ({ method, path, headers, query, body }: Call): Lamb
   isBase64Encoded: false,
 });
 
-/** An event of an application load balancer. */
+/** An event from an application load balancer. */
 export const albEvent = ({ method, path, headers, query = {}, body = "" }: Call): LambdaEvent => ({
   requestContext: {
     elb: { targetGroupArn: "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetgroup/t/1" },

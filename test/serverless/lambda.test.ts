@@ -53,7 +53,7 @@ test("lambdaHandler returns the events of a training request together", async ()
   expect(result.headers["content-type"]).toBe("text/event-stream");
   expect(result.body).toMatch(/event: done\ndata: \{.*"steps":50,.*\}\n\n$/);
 });
-describe("events that a web Request cannot represent are answered with 400", () => {
+describe("events that a web Request cannot represent get a 400", () => {
   const detail = "The request's method, URL or Host header is invalid. Correct it.";
   test.each([
     ["a method", restApiEvent({ method: "TRACE", path: "/", headers: {} }), detail],
@@ -79,7 +79,7 @@ describe("events that a web Request cannot represent are answered with 400", () 
     expect(JSON.parse(result.body)).toMatchObject({ status: 400, detail });
   });
 });
-describe("cookies and queries of events and results", () => {
+describe("cookies and queries in events and results", () => {
   const echo = lambdaHandler(async (request) => {
     const answer = Response.json([request.headers.get("cookie"), new URL(request.url).search], {
       headers: { "x-y": "z" },
@@ -89,7 +89,7 @@ describe("cookies and queries of events and results", () => {
   });
   const call = { method: "GET", path: "/", headers: { cookie: "c=3; d=4" } };
   const both = ["a=1; Path=/", "b=2"];
-  test("a function URL has cookies in their own field", async () => {
+  test("a function URL puts cookies in their own field", async () => {
     const { cookies, headers, multiValueHeaders, body } = await echo(
       functionUrlEvent({ ...call, headers: {}, query: { e: "f g" } }),
     );
@@ -97,14 +97,14 @@ describe("cookies and queries of events and results", () => {
     expect(headers).toEqual({ "content-type": "application/json", "x-y": "z" });
     expect(JSON.parse(body)).toEqual(["cookie1; cookie2", "?e=f+g"]);
   });
-  test("a REST API has lists of header values and decoded queries", async () => {
+  test("a REST API sends lists of header values, and decodes queries", async () => {
     const { cookies, headers, multiValueHeaders, body } = await echo(restApiEvent({ ...call, query: { e: "f g&" } }));
     expect(cookies).toBeUndefined();
     expect(multiValueHeaders).toEqual({ "content-type": ["application/json"], "x-y": ["z"], "set-cookie": both });
     expect(headers["set-cookie"]).toBe("b=2");
     expect(JSON.parse(body)).toEqual(["c=3; d=4", "?e=f+g%26"]);
   });
-  test("a load balancer has queries that are not decoded", async () => {
+  test("a load balancer does not decode queries", async () => {
     const { multiValueHeaders, body } = await echo(albEvent({ ...call, query: { e: "f%20g%26", h: "" } }));
     expect(multiValueHeaders!["set-cookie"]).toEqual(both);
     expect(JSON.parse(body)).toEqual(["c=3; d=4", "?e=f%20g%26&h="]);
@@ -153,7 +153,7 @@ describe("lambdaStream", () => {
     await train()(event(course), stream);
     expect(performance.now() - began).toBeLessThan(5000);
   });
-  test("is rejected outside of Lambda", () => {
+  test("throws outside of Lambda", () => {
     vi.unstubAllGlobals();
     expect(train).toThrow("lambdaStream: only Lambda's Node runtime can stream. Use lambdaHandler.");
   });

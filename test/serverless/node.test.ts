@@ -56,7 +56,7 @@ const send = (place: string, body: unknown, init: RequestInit = {}) =>
     ...init,
   });
 
-/** Sends text over a socket and returns everything that the server answers. */
+/** Sends text over a socket and returns everything that the server sends back. */
 async function raw(place: string, text: string): Promise<string> {
   const socket = connect(Number(new URL(places[place]!).port), "127.0.0.1");
   socket.write(text);
@@ -74,7 +74,7 @@ describe("requests", () => {
       expect(((await response.json()) as { shape: number[] }).shape).toEqual([1, 2]);
     }
   });
-  test("a chunked body that is too large is answered with 413, and the connection closes", async () => {
+  test("a chunked body that is too large gets a 413, and the connection closes", async () => {
     const chunk = `1000\r\n${" ".repeat(4096)}\r\n`;
     const answer = await raw(
       "infer",
@@ -161,14 +161,14 @@ describe("requests", () => {
     expect((await send("infer", { inputs: [1, 2, 3, 4] })).status).toBe(200);
     expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
   });
-  test("invalid inputs are answered with a problem", async () => {
+  test("invalid inputs get a problem response", async () => {
     await problem(await send("infer", { inputs: [1] }), 422);
   });
 });
 
 describe("a training request that takes ten seconds", () => {
   const course = { ...xor, epochs: 1000, batchSize: 2 };
-  test("a short training is stored", async () => {
+  test("the result of a short training run is stored", async () => {
     expect((await allEvents(await send("train", { ...course, epochs: 5 }))).at(-1)).toMatchObject({ event: "done" });
     expect(counted.saved).toBe(1);
   });
@@ -235,7 +235,7 @@ describe("any handler", () => {
     });
     await expect(ask(async () => new Response(broken)).then((answer) => answer.text())).rejects.toThrow();
   });
-  test("that rejects is answered with 500", async () => {
+  test("that rejects leads to a 500", async () => {
     const log = vi.spyOn(console, "error").mockImplementation(() => {});
     await problem(await ask(() => Promise.reject(new Error("secret"))), 500);
     expect(String(log.mock.calls)).toContain("secret");

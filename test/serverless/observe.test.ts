@@ -47,7 +47,7 @@ describe("cors", () => {
       vary: "origin",
     });
   });
-  test("responses and errors have the origin, and never credentials", async () => {
+  test("responses and errors allow the origin, but never credentials", async () => {
     for (const [headers, status] of [
       [{ authorization: "Bearer t" }, 200],
       [{ authorization: "Bearer x" }, 403],
@@ -101,7 +101,7 @@ describe("request ids", () => {
   const own = handlerOf({ requestIds: true });
   const idOf = async (id?: string) =>
     (await post(own, body, { headers: id === undefined ? {} : { "x-request-id": id } })).headers.get("x-request-id")!;
-  test("a valid id of the client is kept, and others are replaced by a random id", async () => {
+  test("a valid id from the client is kept, and any other id is replaced with a random one", async () => {
     expect(await idOf("a1-b2_c3.d4:e5")).toBe("a1-b2_c3.d4:e5");
     const random = /^[0-9a-f]{8}-[0-9a-f-]{27}$/;
     for (const id of [undefined, "", "two words", 'a"b', "x".repeat(129), "<script>"])
@@ -251,7 +251,7 @@ describe("metrics", () => {
 });
 
 describe("observe", () => {
-  test("a handler that throws is answered with 500 without the error's message", async () => {
+  test("a handler that throws leads to a 500 without the error's message", async () => {
     const log = vi.spyOn(console, "error").mockImplementation(() => {});
     const own = observe(() => Promise.reject(new Error("secret")), { requestIds: true });
     await problem(await get(own, "/"), 500);

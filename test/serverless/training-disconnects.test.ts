@@ -1,4 +1,4 @@
-/** trainingHandler: clients that disconnect stop their training, free its slot and leak nothing. */
+/** trainingHandler: clients that disconnect stop their training runs, free the slots and leak nothing. */
 import { memory } from "nabla";
 import type { Store, TrainingOptions } from "nabla/serverless";
 import { beforeAll, describe, expect, test, vi } from "vitest";
@@ -46,7 +46,7 @@ describe("a client that disconnects", () => {
     expect(counted.steps).toBe(steps);
   }
   test("by aborting the request stops the training within 100 ms", () => disconnects((request) => request.abort()));
-  test("by aborting the request stops the training if the garbage collector ran before", () =>
+  test("by aborting the request stops the training if the garbage collector ran first", () =>
     disconnects((request) => {
       collectGarbage();
       request.abort();
@@ -106,7 +106,7 @@ describe("a client that disconnects", () => {
     await problem(await response, 400);
     expect((await allEvents(await post(handler, xor))).at(-1)).toMatchObject({ event: "done" });
   });
-  test("in a runtime that stops the code frees its slot after the time limit", async () => {
+  test("in a runtime that stops running its code frees its slot after the time limit", async () => {
     const before = memory();
     const handler = handlerOf({ limits: { milliseconds: 200 } });
     // The event loop never continues the training.

@@ -1,4 +1,4 @@
-/** trainingHandler: trainings that do not start, or end with an error. */
+/** trainingHandler: training runs that do not start, or that end with an error. */
 import { losses, memory, nn, optim, type Tensor } from "nabla";
 import type { Learner, TrainingOptions } from "nabla/serverless";
 import { describe, expect, test, vi } from "vitest";
@@ -52,7 +52,7 @@ describe("a training run ends with an error and stores nothing", () => {
     expect(String(onError.mock.calls)).toContain("secret");
     expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
   });
-  test("for sizes and labels that the model rejects, and says how to fix them", async () => {
+  test("for sizes and labels that the model rejects, and the error says how to fix them", async () => {
     const last = async (options: Partial<TrainingOptions>, body: object) =>
       (await allEvents(await post(handlerOf(options), body))).at(-1)!.data;
     const open = { input: { shape: [null, null] } };

@@ -33,7 +33,7 @@ describe("a training request", () => {
       model.dispose();
     });
   });
-  test("continues from the stored state like an uninterrupted training", async () => {
+  test("continues from the stored state like an uninterrupted run", async () => {
     const course = { ...xor, batchSize: 3, shuffle: false };
     const [once, twice] = [new MemoryStore(), new MemoryStore()];
     const initial = new MemoryStore();
@@ -68,7 +68,7 @@ describe("a training request", () => {
     const { detail } = await problem(await post(handler, { inputs: xor.inputs, targets: [0, 1, 3, 0] }), 422);
     expect(detail).toBe('"targets" must contain numbers from 0 to 2, got 3.');
   });
-  test("uses the lr of a request only for this request", async () => {
+  test("uses a request's lr only for that request", async () => {
     const [slow, fast] = [new MemoryStore(), new MemoryStore()];
     const course = { ...xor, epochs: 3, shuffle: false };
     const weights: number[] = [];
@@ -108,8 +108,8 @@ describe("a training request", () => {
   });
 });
 
-describe("concurrent trainings", () => {
-  test("by default, a second training request gets 503", async () => {
+describe("concurrent training requests", () => {
+  test("by default, a second training request gets a 503", async () => {
     const { create } = slow(2);
     const handler = handlerOf({ create });
     const first = await post(handler, { ...xor, epochs: 50 });

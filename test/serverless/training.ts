@@ -15,7 +15,7 @@ export class MemoryStore implements Store {
   }
 }
 
-/** A learner that counts its steps, each of which takes about `milliseconds`. */
+/** A learner that counts its steps. Each step takes about `milliseconds`. */
 export function slow(milliseconds: number) {
   const counted = { steps: 0, disposed: 0 };
   const create = () => ({

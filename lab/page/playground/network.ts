@@ -1,6 +1,6 @@
 /**
- * A small convolutional network that learns to read digits while the reader watches. It trains in short bursts, reads drawings, and computes
- * the gradient of its answer with respect to each pixel. It does not depend on workers or pages.
+ * A small convolutional network that learns to read digits while the user watches. It trains in short bursts, reads
+ * drawings, and computes the gradient of its answer with respect to each pixel. It does not depend on workers or pages.
  */
 import { compile, grad, losses, manualSeed, nn, optim, randint, randperm, type Tensor, tensor, tidy } from "nabla";
 import { objective } from "nabla/gradients";
@@ -102,7 +102,7 @@ export class Reader {
     return labels.reduce((right, label, i) => right + Number(read[i] === label), 0) / count;
   }
 
-  /** Reads one drawing: 28 × 28 values, 0 paper … 1 ink. */
+  /** Reads one drawing: 28 × 28 values from 0 (paper) to 1 (ink). */
   read(drawing: Float32Array): Reading {
     return tidy(() => {
       const x = tensor(drawing);
@@ -139,5 +139,5 @@ function* batchesOf({ pixels, labels, count }: Digits): Generator<Batch, never> 
   }
 }
 
-/** −1, 0 or 1, n times. */
+/** n random shifts, each −1, 0 or 1. */
 const moves = (n: number): Tensor => randint(-1, 2, [n]);

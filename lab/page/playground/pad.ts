@@ -10,7 +10,7 @@ export interface Pad {
   readonly element: HTMLCanvasElement;
   ink(): Ink;
   clear(): void;
-  /** Shows a digit of 28 × 28 values as if it had been drawn. */
+  /** Shows a digit of 28 × 28 values as if the user had drawn it. */
   show(digit: Float32Array): void;
 }
 

@@ -1,10 +1,13 @@
-/** Prepares drawings like the digits of MNIST: crops, scales to 20 × 20, and centers the mass in 28 × 28. Pure functions. */
+/**
+ * Pure functions that prepare a drawing like an MNIST digit: crop it, scale it to 20 × 20, and put its centre of mass
+ * at the centre of 28 × 28.
+ */
 import { SIDE } from "../../../cli/mnist/packed.ts";
 
 /** The longer side of a digit. */
 const DIGIT = 20;
 
-/** The values, in rows of `width`: 0 paper … 1 ink. */
+/** The values in rows of `width`, from 0 (paper) to 1 (ink). */
 export interface Ink {
   readonly width: number;
   readonly height: number;
@@ -52,7 +55,7 @@ function resample({ width, height, values }: Ink, scale: number, [x, y]: readonl
   });
 }
 
-/** The source pixels that each of the 28 pixels of a side covers, with weights. */
+/** For each of the 28 pixels along a side, the source pixels that it covers, with weights. */
 function weights(size: number, scale: number, from: number): (readonly [index: number, part: number])[][] {
   return Array.from({ length: SIDE }, (_, i) => {
     const [low, high] = [Math.max(0, from + i / scale), Math.min(size, from + (i + 1) / scale)];

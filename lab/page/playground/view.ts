@@ -1,4 +1,4 @@
-/** The playground: a network that learns to read digits while the reader watches, and reads drawings. */
+/** The playground: a network that learns to read digits while the user watches, and reads what the user draws. */
 import { SIDE } from "../../../cli/mnist/packed.ts";
 import { drawPlot } from "../../draw.ts";
 import { type Picture, type Plot, valuesOf } from "../../experiment.ts";
@@ -210,7 +210,7 @@ function drawPicture(caption: string, alt: string, values: readonly number[]): H
   );
 }
 
-/** The curves of training, and a line with its progress. */
+/** The training curves, and a progress line. */
 function drawTraining(onStop: () => void) {
   let running = false;
   const status = newStatus({

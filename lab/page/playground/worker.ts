@@ -1,4 +1,4 @@
-/** The worker of the playground's network. It reads drawings between two bursts of training. */
+/** The worker of the playground's network. It reads drawings between bursts of training. */
 import { loadDigits } from "../digits.ts";
 import { type Burst, Reader, type Reading } from "./network.ts";
 
@@ -16,7 +16,7 @@ export type Answer =
 const answer = (message: Answer): void => postMessage(message);
 let reader: Promise<Reader> | undefined;
 let stopped = false;
-/** The number of examples requested for each digit, so that the next example differs. */
+/** The number of examples requested for each digit, so that the next request gets a different example. */
 const requested = new Array<number>(10).fill(0);
 
 /** The network, created once. If that fails, the next call tries again. */

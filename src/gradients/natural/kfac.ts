@@ -1,7 +1,7 @@
 /**
  * K-FAC: approximates each layer's block of the Fisher matrix with a Kronecker product A ⊗ G, where A holds the second
- * moments of the layer's inputs, and G those of the gradients at its outputs. To invert the product, it is enough to
- * invert the two small matrices (Martens and Grosse 2015; convolutions: Grosse and Martens 2016).
+ * moments of the layer's inputs, and G holds the second moments of the gradients at its outputs. To invert the product,
+ * it is enough to invert the two small matrices (Martens and Grosse 2015; convolutions: Grosse and Martens 2016).
  */
 
 import { withGrad } from "../../core/context.ts";

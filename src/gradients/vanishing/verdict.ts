@@ -66,9 +66,9 @@ export interface Verdict {
 
 /** The thresholds of the diagnosis. */
 export const LIMITS = {
-  /** Gradients vanish if the first weight matrix's rms gradient is below this times that of the last one. */
+  /** Gradients vanish if the rms gradient of the first weight matrix, divided by the last one's, is below this. */
   vanishing: 1e-3,
-  /** Gradients explode if the first weight matrix's rms gradient is above this times that of the last one. */
+  /** Gradients explode if the rms gradient of the first weight matrix, divided by the last one's, is above this. */
   exploding: 1e3,
   /** Gradients also explode if they exceed the weight's norm by this factor. */
   overWeights: 1e3,

@@ -18,7 +18,7 @@ export class Lazy<T> {
   readonly #load: () => Promise<T>;
   readonly #discard: (value: T) => void;
 
-  /** @param discard frees a value whose load finishes after another load has */
+  /** @param discard frees a value if another load finished first */
   constructor(load: () => Promise<T>, discard: (value: T) => void) {
     this.#load = load;
     this.#discard = discard;

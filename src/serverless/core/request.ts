@@ -25,7 +25,7 @@ export interface HandlerRequest {
   toRequest(): Request;
   /** The method, URL and headers as a web Request without a body, for the user's own functions. */
   toHead(): Request;
-  /** The same request with another URL. */
+  /** The same request with a different URL. */
   at(url: URL): HandlerRequest;
 }
 

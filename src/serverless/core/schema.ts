@@ -36,14 +36,14 @@ export interface Limits {
    */
   readonly milliseconds: number;
   /**
-   * The maximum number of requests processed at once. A request counts once its body has arrived. Further requests are
-   * answered with 503 and Retry-After. Default 64 for inference, 1 for training.
+   * The maximum number of requests processed at once. A request counts once its body has arrived. Further requests get
+   * a 503 with Retry-After. Default 64 for inference, 1 for training.
    */
   readonly concurrency: number;
   /**
    * The maximum total size, in bytes, of all bodies that are still arriving. Each counts for 16 KiB more than its size.
-   * Above the limit, the request that has been arriving the longest is answered with 503. Default 64 MiB, or `bytes` if
-   * that is more.
+   * Above the limit, the request that has been arriving the longest gets a 503. Default 64 MiB, or `bytes` if that is
+   * more.
    */
   readonly unfinished: number;
 }
