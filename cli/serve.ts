@@ -57,7 +57,7 @@ export function addServe(program: Command): void {
       whole(0, 10_000),
     )
     .option("--max-connections <n>", "maximum number of open connections; the server closes any others", whole(1))
-    .option("--cors <origin...>", 'origins whose web pages may call the server, or "*"')
+    .option("--cors <origin...>", 'origins allowed to call the server from web pages, or "*"')
     .option("--metrics", "serve Prometheus metrics at /metrics; requires the token if there is one")
     .option("--request-ids", "add X-Request-Id to responses")
     .option("--access-log", "print one line of JSON per request")
@@ -210,7 +210,7 @@ async function loadModel(
     // onError has reported the reason.
     if (failed) throw new Error(`${model}: the model could not be loaded.`);
     if (status !== 503)
-      throw new Error(`${model}: ${below}/health answered with status ${status}. Check the option path.`);
+      throw new Error(`${model}: ${below}/health answered with status ${status}. Check the path option.`);
   }
 }
 
@@ -221,10 +221,10 @@ const batchingOf = ({ batching }: InferenceOptions) => (typeof batching === "obj
 function wrap(handler: Handler, token: string | undefined, options: Options): Handler {
   if (token !== undefined)
     throw new Error(
-      "--token, --token-file and NABLA_TOKEN apply only to models. Remove them, or set the option token in your handler.",
+      "--token, --token-file and NABLA_TOKEN apply only to models. Remove them, or set the token option in your handler.",
     );
   if (options.batch !== undefined)
-    throw new Error("--batch applies only to models. Remove it, or set the option batching in your handler.");
+    throw new Error("--batch applies only to models. Remove it, or set the batching option in your handler.");
   const around = observeOptions(options);
   return Object.keys(around).length ? observe(handler, around) : handler;
 }

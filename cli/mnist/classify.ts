@@ -15,11 +15,11 @@ export interface Options {
 /** The command line, checked. */
 export function options(name: string, what: string, { epochs, lr }: { epochs: number; lr: number }): Options {
   const program = new Command(name)
-    .description(`Train ${what} on the 60,000 training digits of MNIST, and test it on 10,000 others.`)
+    .description(`Train ${what} on MNIST's 60,000 training digits, and test it on 10,000 others.`)
     .option("-e, --epochs <n>", "passes over the training digits", Number, epochs)
     .option("-b, --batch <n>", "digits per training step", Number, 64)
-    .option("--lr <rate>", "initial learning rate of Adam; it falls to a hundredth along a cosine", Number, lr)
-    .option("--seed <n>", "seed of the initial weights, dropout and the order of digits", Number, 1)
+    .option("--lr <rate>", "Adam's initial learning rate; it falls to a hundredth along a cosine", Number, lr)
+    .option("--seed <n>", "seed for the initial weights, dropout and the order of digits", Number, 1)
     .option("--limit <n>", "train on the first n digits only", Number)
     .parse();
   const given = program.opts<Options>();

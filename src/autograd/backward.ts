@@ -216,7 +216,7 @@ export function backward(loss: Tensor, options: BackwardOptions = {}): void {
   rejectOtherCopy("backward", "the gradient", gradient);
   if (!loss.requiresGrad) {
     throw new Error(
-      "backward: the tensor depends on no tensor that requires a gradient. Set requiresGrad on the parameters, and compute it outside noGrad.",
+      "backward: the tensor depends on nothing that requires a gradient. Set requiresGrad on the parameters, and compute the loss outside noGrad.",
     );
   }
   if (!gradient && loss.size !== 1) {
@@ -299,7 +299,7 @@ export function customGradient<A extends Tensor[]>(
         return gradients;
       }
       throw new TypeError(
-        `customGradient: the rule must return an array of ${xs.length}: a gradient or null for each argument.`,
+        `customGradient: the rule must return an array with ${xs.length} entries, a gradient or null for each argument.`,
       );
     };
     return result.attach(

@@ -52,7 +52,7 @@ function resolveIndices(argnums: readonly number[], count: number, name: string)
     const at = i < 0 ? i + count : i;
     if (Number.isInteger(i) && at >= 0 && at < count) return at;
     throw new RangeError(
-      `${name}: argnums has ${i}, but the function was called with ${count} argument(s). Use ${-count} … ${count - 1}.`,
+      `${name}: argnums contains ${i}, but the function was called with ${count} argument(s). Use ${-count} … ${count - 1}.`,
     );
   });
 }
@@ -258,7 +258,7 @@ export function jvp<X extends Tensor | Tensor[]>(
     const v = directions[i];
     if (!v || !sameShape(v.shape, x.shape))
       throw new ShapeError(
-        `jvp: direction ${i} is ${v ? show(v.shape) : "missing"}, but the point is ${show(x.shape)}. Use one shape.`,
+        `jvp: direction ${i} is ${v ? show(v.shape) : "missing"}, but the point is ${show(x.shape)}. Use the same shape.`,
       );
   });
   return tidy(() => {
@@ -298,7 +298,9 @@ export function jvp<X extends Tensor | Tensor[]>(
 export function hvp(f: (x: Tensor) => Tensor, x: Tensor, v: Tensor): Tensor {
   check("hvp", arguments, "f:function x:tensor v:tensor");
   if (!sameShape(v.shape, x.shape))
-    throw new ShapeError(`hvp: the direction is ${show(v.shape)}, but the point is ${show(x.shape)}. Use one shape.`);
+    throw new ShapeError(
+      `hvp: the direction is ${show(v.shape)}, but the point is ${show(x.shape)}. Use the same shape.`,
+    );
   return grad((z: Tensor) => sum(mul(grad(f)(z), v)) as Tensor)(x);
 }
 

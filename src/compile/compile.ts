@@ -106,9 +106,9 @@ export function compile<A extends unknown[], T>(f: (...args: A) => T, options: C
         console.warn(
           `compile: ${name} was recorded ${evicted + MAX_TRACES} times because ${
             field
-              ? `fields of modules keep changing, last ${field}. Keep counters and histories outside of modules, and numbers that ops ` +
+              ? `module fields keep changing, most recently ${field}. Keep counters and histories outside modules, and numbers that ops ` +
                 "use in a scalar(…)."
-              : "arguments, modes or options keep changing. Pass changing numbers as scalar(…) or tensors, and pad batches to one size."
+              : "arguments, modes or options keep changing. Pass changing numbers as scalar(…) or tensors, and pad batches to the same size."
           }`,
         );
       }
@@ -163,7 +163,7 @@ export function compile<A extends unknown[], T>(f: (...args: A) => T, options: C
       const trace = args ? find(args) : traces[0];
       if (!trace)
         throw new Error(
-          `compile(${name}): nothing is recorded yet. Call the function first, or explain([…]) with arguments.`,
+          `compile(${name}): nothing is recorded yet. Call the function first, or pass arguments to explain([…]).`,
         );
       return new Explanation(name, trace);
     },

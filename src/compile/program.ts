@@ -121,7 +121,7 @@ export class Program {
         const { storage } = value as Operand;
         if (!storage.symbolic) return storage.address;
         const place = real.get(storage)?.address ?? arena + (this.plan.offsets.get(storage) ?? Number.NaN);
-        if (Number.isNaN(place)) throw new Error("compile: a value has no place in the arena. This is a bug in nabla.");
+        if (Number.isNaN(place)) throw new Error("compile: a value has no slot in the arena. This is a bug in nabla.");
         return place;
       };
       if (checked.checks.length || finite) {

@@ -155,7 +155,7 @@ class FunctionRecorder implements Recorder<Tensor> {
       if (!storage.symbolic || this.isOwn(storage) || this.argumentStorages.has(storage)) continue;
       throw new TraceError(
         `${op.name}: a tensor ${show(shape)} was made while compile recorded another function, so it has no memory. ` +
-          "Make tensors that outlive a function outside of it, or return them.",
+          "Make tensors that outlive a function outside it, or return them.",
       );
     }
   }
@@ -169,7 +169,7 @@ class FunctionRecorder implements Recorder<Tensor> {
   private requireWritable(op: string, storage: Storage, inputs: readonly Tensor[]): void {
     if (this.argumentStorages.has(storage)) {
       throw new TraceError(
-        `${op}: the compiled function would write to its own copy of an argument. Return the new value instead, or use the tensor without passing it.`,
+        `${op}: the compiled function would write to its own copy of an argument. Return the new value, or capture the tensor instead of passing it.`,
       );
     }
     const owner = inputs.find((x) => x.storage(op) === storage);
@@ -228,7 +228,7 @@ class FunctionRecorder implements Recorder<Tensor> {
       if (this.cleared.has(leaf)) continue;
       this.undo();
       throw new TraceError(
-        `backward: the compiled function leaves a gradient for a parameter ${show(leaf.shape)}, so the next call would add to it. ` +
+        `backward: the compiled function leaves a gradient on a parameter ${show(leaf.shape)}, so the next call would add to it. ` +
           "Call optimizer.zeroGrad() inside the function (optimizer.minimize does).",
       );
     }
@@ -257,8 +257,8 @@ function requireUnchanged(state: ModuleState): void {
   const field = state.changed();
   if (!field) return;
   throw new TraceError(
-    `compile: the function sets ${field}, which would happen when it is recorded and never again. ` +
-      "Keep state in a tensor made outside and write it with copyFrom(…), a number in scalar(…); return what you want to read.",
+    `compile: the function sets ${field}, which would happen only once, when it is recorded. ` +
+      "Keep state in a tensor made outside and write it with copyFrom(…), or a number in scalar(…); return what you want to read.",
   );
 }
 

@@ -173,7 +173,7 @@ export class Trace<T> {
     } catch (error) {
       if (!(error instanceof DisposedError && error.message.includes(DISPOSED_BY_COMPILE))) throw error;
       throw new TraceError(
-        `compile(${name}): the function uses a tensor that it made in an earlier call. A recorded call leaves no values in variables. ` +
+        `compile(${name}): the function uses a tensor that it made in an earlier call. Recorded calls do not set variables. ` +
           "Keep state in a tensor made outside, and write it with copyFrom(…).",
       );
     }

@@ -23,7 +23,7 @@ export interface Flaw {
   readonly isNaN: boolean;
   /** Whether an op made it. If not, it came with an argument, a constant or a tensor from outside. */
   readonly isFromOp: boolean;
-  /** A clause such as `log made -Infinity at train.ts:3:10`. */
+  /** A clause such as `log produced -Infinity at train.ts:3:10`. */
   readonly origin: string;
   /** Further details, such as ` from finite inputs (element 0 of float32 [4])`. */
   readonly details: string;
@@ -55,7 +55,7 @@ export const externalFlaw = (what: string, x: Value, found: NonFiniteElement): F
   order: -1,
   isNaN: Number.isNaN(found.value),
   isFromOp: false,
-  origin: `${what} holds ${found.value}`,
+  origin: `${what} contains ${found.value}`,
   details: ` (${elementText(found, x)})`,
   remedy: "Clean the values before the call.",
 });
@@ -88,7 +88,7 @@ export function flawOf(
     order,
     isNaN,
     isFromOp: op.code !== Op.Fill,
-    origin: `${subject} made ${found.value}${site && ` at ${site}`}`,
+    origin: `${subject} produced ${found.value}${site && ` at ${site}`}`,
     details: `${from} (${elementText(found, x)})`,
     remedy: "Keep its inputs in range (clamp, an eps, a lower lr).",
   };
@@ -187,7 +187,7 @@ export const currentWatch = (): Watch | null => watch;
  *
  * ```ts
  * detectAnomaly(() => optimizer.minimize(() => losses.mse(model.forward(x), y)));
- * // NonFiniteError: detectAnomaly: the gradient of sqrt, in div, made Infinity at train.ts:12:30 …
+ * // NonFiniteError: detectAnomaly: the gradient of sqrt, in div, produced Infinity at train.ts:12:30 …
  * ```
  * @throws NonFiniteError
  */

@@ -39,7 +39,7 @@ export function rejectOtherCopy(name: string, what: string, value: unknown): voi
   if (!isFromOtherCopy(value)) return;
   const isModule = typeof (value as { forward?: unknown }).forward === "function";
   throw new TypeError(
-    `${name}: ${what} is a ${isModule ? "module" : "tensor"} of another copy of nabla, which has its own memory. ` +
+    `${name}: ${what} is a ${isModule ? "module" : "tensor"} from another copy of nabla, which has its own memory. ` +
       `Use one copy: check for two installed versions with npm ls nabla${isModule ? "" : ", or pass x.data"}.`,
   );
 }

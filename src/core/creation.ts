@@ -54,7 +54,9 @@ function unnest(values: TensorValues): {
   const visit = (part: TensorValues, dim: number): void => {
     if (typeof part === "number" || typeof part === "boolean") {
       if (dim !== shape.length)
-        throw new ShapeError(`tensor: expected a row of ${shape[dim]} elements, got a number. Nest all rows equally.`);
+        throw new ShapeError(
+          `tensor: expected a row of ${shape[dim]} elements, got a number. Nest all rows to the same depth.`,
+        );
       elements.push(part);
       return;
     }

@@ -34,7 +34,7 @@ function execute(op: AnyOp, inputs: readonly Value[], attributes: unknown): Tens
     if (tensor.intact(op.name).symbolic && !recorder) {
       throw new TraceError(
         `${op.name}: a ${tensor.dtype} tensor ${show(tensor.shape)} was made while compile recorded a function, so it has no memory. ` +
-          "Make it outside of the function, or return it.",
+          "Make it outside the function, or return it.",
       );
     }
   }

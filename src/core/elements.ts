@@ -20,7 +20,7 @@ export function elementsAt(buffer: ArrayBufferLike, address: number, { dtype, sh
 
 /** structuredClone shows the source text of this function in its error. */
 export const cannotBeCloned = () =>
-  "A tensor lives in WASM memory. Send x.data and x.shape, and make it again with tensor(data, shape).";
+  "A tensor lives in WASM memory. Send x.data and x.shape, and recreate it with tensor(data, shape).";
 
 /** The error for an operator on a tensor. */
 export const operatorError = ({ shape }: Spec): Error =>

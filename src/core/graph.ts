@@ -110,7 +110,7 @@ export class Node<Leaf extends Stored> {
     const { saved, rule } = this;
     if (!saved) {
       throw new Error(
-        `${rule.name}: an earlier backward freed this part of the graph. minimize calls backward itself, so do not call it too; otherwise compute the loss again, or pass backward({ retainGraph: true }) the first time.`,
+        `${rule.name}: an earlier backward freed this part of the graph. minimize calls backward itself, so do not call it too; otherwise recompute the loss, or call the first backward with { retainGraph: true }.`,
       );
     }
     /** Nodes recreated for outputs whose tensors were freed, held until they are wrapped. */

@@ -184,8 +184,8 @@ function warn(): void {
   if (warned) return;
   warned = true;
   console.warn(
-    "nabla: more than 64 MB of tensors were made outside of scopes and not disposed. The oldest now move to JavaScript's memory, " +
-      "and back when used, which takes time. Wrap each step in tidy(() => …), or dispose() tensors.",
+    "nabla: more than 64 MB of tensors were made outside scopes and not disposed. The oldest now move to JavaScript's memory, " +
+      "and back when they are used, which takes time. Wrap each step in tidy(() => …), or dispose() tensors.",
   );
 }
 

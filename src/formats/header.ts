@@ -68,7 +68,7 @@ function requireUniqueNames(text: string): void {
       while (/\s/.test(text[next] ?? "")) next++;
       if (!names || text[next] !== ":") continue;
       const name = JSON.parse(text.slice(start, i + 1)) as string;
-      if (names.has(name)) fail(`the header has the name ${quote(name)} twice.`);
+      if (names.has(name)) fail(`the header has a duplicate key ${quote(name)}.`);
       if (hasLoneSurrogate(name)) fail(`the name ${quote(name)} has a lone surrogate, which is not valid Unicode.`);
       names.add(name);
     }
@@ -141,7 +141,7 @@ export function parseHeader(json: Uint8Array, dataBytes: number | undefined): He
     .sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end);
   let bytes = 0;
   for (const [name, { begin, end }] of tensors) {
-    if (begin < bytes) fail(`${quote(name)} begins at ${begin}, within the tensor before it, which ends at ${bytes}.`);
+    if (begin < bytes) fail(`${quote(name)} begins at ${begin}, within the previous tensor, which ends at ${bytes}.`);
     if (begin > bytes) fail(`bytes ${bytes} to ${begin}, before ${quote(name)}, belong to no tensor.`);
     bytes = end;
   }

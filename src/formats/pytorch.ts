@@ -56,7 +56,7 @@ function findFlattened(op: string, model: Module, { flattened = {} }: PyTorchOpt
       throw new ShapeError(`${op}: flattened must name Linear layers of the model, got "${path}".`);
     if (!(Number.isInteger(channels) && channels > 0 && layer.weight.shape[1]! % channels === 0))
       throw new ShapeError(
-        `${op}: flattened["${path}"] must be a divisor of the layer's ${layer.weight.shape[1]} inputs, got ${channels}.`,
+        `${op}: flattened["${path}"] must divide the layer's ${layer.weight.shape[1]} inputs evenly, got ${channels}.`,
       );
     found.set(layer, channels);
   }

@@ -179,7 +179,7 @@ const removePrefix = (prefix: string, tensors: StateDict): StateDict =>
 
 function optimizerState({ optimizer }: TrainingRecord, tensors: StateDict): OptimizerState {
   if (!optimizer)
-    throw new FormatError("loadState: the file has no optimizer. Leave it out, or save it with saveState.");
+    throw new FormatError("loadState: the file has no optimizer. Omit optimizer, or pass it to saveState too.");
   const state = optimizer.slots.map((slots, i) =>
     Object.fromEntries(
       slots.map((slot) => {
@@ -197,7 +197,7 @@ function requireStateful(name: string, parts: Readonly<Record<string, object | u
   for (const [key, part] of Object.entries(parts) as [string, Partial<Stateful<unknown>> | undefined][])
     if (part && !(typeof part.stateDict === "function" && typeof part.loadStateDict === "function"))
       throw new TypeError(
-        `${name}: ${key} must have stateDict() and loadStateDict(), got ${describe(part)}. Leave it out, or add them.`,
+        `${name}: ${key} must have stateDict() and loadStateDict(), got ${describe(part)}. Omit it, or add these methods.`,
       );
 }
 
@@ -230,10 +230,10 @@ export function loadState(
     const record = decodeRecord(metadata);
     const saved = optimizer && optimizerState(record, tensors);
     if (scheduler && record.scheduler === undefined)
-      throw new FormatError("loadState: the file has no schedule. Leave it out, or save it with saveState.");
+      throw new FormatError("loadState: the file has no schedule. Omit scheduler, or pass it to saveState too.");
     const averages = removePrefix("average", tensors);
     if (average && !Object.keys(averages).length)
-      throw new FormatError("loadState: the file has no averages. Leave them out, or save them with saveState.");
+      throw new FormatError("loadState: the file has no averages. Omit average, or pass it to saveState too.");
     // Load the optimizer after the schedule, because the rates may have changed since the schedule set them.
     const loads = [
       checkLoad(scheduler as Stateful<unknown> | undefined, record.scheduler),

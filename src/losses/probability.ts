@@ -101,7 +101,7 @@ export function bce(x: Tensor, target: Tensor, options: WeightedLossOptions = {}
     const each = weightedLosses(x, target, weight, isInvalid, (p, t) =>
       bceElements(
         requireProbabilities("bce", "prediction", p, "Use bceWithLogits for logits, or apply sigmoid first."),
-        requireProbabilities("bce", "target", t, "Give the probability of class 1."),
+        requireProbabilities("bce", "target", t, "Pass the probability of class 1."),
       ),
     );
     return reduce("bce", each, reduction);

@@ -150,7 +150,7 @@ export class MultiheadAttention extends Module {
     requireFraction("MultiheadAttention", { dropout });
     if (rotary && rotary.dim !== embedDim / numHeads)
       throw new RangeError(
-        `MultiheadAttention: rotary is ${rotary.dim} wide, but heads are ${embedDim / numHeads} wide.`,
+        `MultiheadAttention: rotary.dim must be the head size ${embedDim / numHeads}, got ${rotary.dim}.`,
       );
     this.inProjWeight = parameter(init.xavierUniform(zeros([3 * embedDim, embedDim])), this);
     this.inProjBias = bias ? parameter(zeros([3 * embedDim]), this) : null;
@@ -201,7 +201,7 @@ export class MultiheadAttention extends Module {
     }
     const [batch, queries] = batchFirst ? [query.shape[0]!, query.shape[1]!] : [query.shape[1]!, query.shape[0]!];
     // Check everything before the cache grows.
-    if (cache && !batchFirst) throw new Error("MultiheadAttention: a cache needs a layer with { batchFirst: true }.");
+    if (cache && !batchFirst) throw new Error("MultiheadAttention: a cache requires { batchFirst: true }.");
     if (offset && cache!.batchOf(this) !== batch)
       throw new ShapeError(
         `MultiheadAttention: the cache has batch size ${cache!.batchOf(this)}, but the query has ${batch}. Call cache.clear() before the next sequence.`,

@@ -175,7 +175,7 @@ export class BatchNorm extends Module {
     if ((ranks.length && !ranks.includes(x.shape.length)) || x.shape.at(-1) !== numFeatures)
       throw new ShapeError(
         `${kindOf(this)}: x must have ${ranks.join(" or ") || "some"} dimensions, ` +
-          `the last of them ${numFeatures} channels, got [${x.shape.join(", ")}]. Use x.permute([0, 2, 3, 1]) for PyTorch's images.`,
+          `with ${numFeatures} channels last, got [${x.shape.join(", ")}]. Use x.permute([0, 2, 3, 1]) for PyTorch's images.`,
       );
     if (!this.training && runningMean && runningVar)
       return ops.batchNorm(x, runningMean, runningVar, weight, bias, options);

@@ -102,7 +102,7 @@ export class RotaryEmbedding extends Module {
     const at = dim < 0 ? dim + rank : dim;
     if (rank < 2 || x.shape[rank - 1] !== this.dim || !(at >= 0 && at < rank - 1))
       throw new ShapeError(
-        `RotaryEmbedding: x must be [..., steps, ${this.dim}], with steps at dim ${dim}, got [${x.shape.join(", ")}].`,
+        `RotaryEmbedding: x must be [..., steps, ${this.dim}], with the steps in dim ${dim}, got [${x.shape.join(", ")}].`,
       );
     const steps = x.shape[at]!;
     const { half } = this;
@@ -141,7 +141,7 @@ export class SinusoidalEncoding extends Module {
     const width = this.dim;
     if (x.shape[rank - 1] !== width || !(at >= 0 && at < rank - 1))
       throw new ShapeError(
-        `SinusoidalEncoding: x must be [..., steps, ${width}], with steps at dim ${dim}, got [${x.shape.join(", ")}].`,
+        `SinusoidalEncoding: x must be [..., steps, ${width}], with the steps in dim ${dim}, got [${x.shape.join(", ")}].`,
       );
     const steps = x.shape[at]!;
     const values = new Float32Array(steps * width);

@@ -84,9 +84,9 @@ function resize(caller: string, x: Tensor, options: InterpolateOptions): Tensor 
   const { size, scaleFactor, mode = "nearest", alignCorners = false } = options ?? {};
   requireImages(caller, x);
   if ((size === undefined) === (scaleFactor === undefined))
-    throw new RangeError(`${caller}: give either size or scaleFactor.`);
+    throw new RangeError(`${caller}: pass either size or scaleFactor.`);
   requireChoice(caller, "mode", mode, ["nearest", "bilinear"]);
-  if (alignCorners && mode === "nearest") throw new RangeError(`${caller}: alignCorners is for mode "bilinear".`);
+  if (alignCorners && mode === "nearest") throw new RangeError(`${caller}: alignCorners requires mode "bilinear".`);
   const factors = scaleFactor === undefined ? undefined : both(scaleFactor);
   const sizes = factors ? factors.map((f, i) => Math.floor(x.shape[i + 1]! * f)) : both(size!);
   requireSize(caller, sizes);

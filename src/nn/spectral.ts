@@ -55,7 +55,7 @@ export class SpectralNorm<L extends Module & { readonly weight: Tensor }> extend
     } = options;
     const { weight } = layer;
     if (!weight || weight.shape.length < 2)
-      throw new TypeError(`SpectralNorm: ${kindOf(layer)} has no weight of two or more dimensions.`);
+      throw new TypeError(`SpectralNorm: ${kindOf(layer)} has no weight with two or more dimensions.`);
     requireWhole("SpectralNorm", { nPowerIterations });
     this.iterations = nPowerIterations;
     this.eps = eps;

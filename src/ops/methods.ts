@@ -1707,7 +1707,7 @@ export interface Methods<Tensor> {
    * x: any shape → the same shape, `dtype`.
    *
    * @param dtype "float32", "int32", "bool" or "uint8".
-   * @throws DTypeError if `dtype` is not an element type
+   * @throws DTypeError if `dtype` is unknown
    * @example
    * ```ts
    * const x = tensor([1.7, -2.5, 0]);

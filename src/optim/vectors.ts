@@ -60,7 +60,7 @@ export function unpackVectors<K extends string>(
   const unknown = Object.keys(state).find((name) => name !== "sizes" && !Object.hasOwn(lengths, name));
   if (unknown !== undefined) throw stateError(optimizer, `has an unknown entry ${unknown}`);
   const [sizes] = vectors("sizes", params.length);
-  if (String(sizes) !== String(sizesOf(params))) throw stateError(optimizer, `is for parameters of sizes ${sizes}`);
+  if (String(sizes) !== String(sizesOf(params))) throw stateError(optimizer, `is for parameters with sizes ${sizes}`);
   return Object.fromEntries(
     Object.entries<number>(lengths).map(([name, length]) => [name, vectors(name, length)]),
   ) as Record<K, Float64Array[]>;

@@ -122,13 +122,13 @@ export async function init(options: InitOptions = {}): Promise<void> {
   check("init", arguments, "{threads:number|string build:any module:any deterministic:boolean memoryLimit:number}");
   const { deterministic, build, module, memoryLimit, threads = 1 } = options;
   if (deterministic && build === "relaxed") {
-    throw new Error('init: build "relaxed" is not deterministic. Leave out one of { build, deterministic }.');
+    throw new Error('init: build "relaxed" is not deterministic. Omit build or deterministic.');
   }
   if (build !== undefined && build !== "simd" && build !== "relaxed") {
     throw new Error(`init: unknown build "${build}". Use "simd" or "relaxed".`);
   }
   if (module && (build || deterministic)) {
-    throw new Error("init: build and deterministic do not apply to a custom module. Leave them out.");
+    throw new Error("init: build and deterministic do not apply to a custom module. Omit them.");
   }
   if (build === "relaxed" && !probe().relaxed) {
     throw new Error(

@@ -119,14 +119,14 @@ function remedy(op: string, name: string, wanted: readonly string[], v: unknown)
   if (wants("number", "numbers") && isOptions(v)) {
     for (const name in v) return `Pass ${truncate(name, 40)} as an argument: ${describe(v[name])}.`;
   }
-  if (wants("array") && isObject(v) && "paramGroups" in v) return "Leave out the optimizer: each schedule has one.";
+  if (wants("array") && isObject(v) && "paramGroups" in v) return "Omit the optimizer: each schedule has one.";
   if (name === "state" && wants("tensors") && tensors.isTensor(v)) return "Pass both states: [h0, c0].";
   if (name === "closure" && tensors.isTensor(v)) return "Call loss.backward() before step(), or minimize(() => loss).";
   if (wants("list", "tensors") && tensors.isTensor(v)) return "Wrap it in an array.";
   if (wants("tensor")) {
     if (/\b(index|labels|crossEntropy target)$/.test(`${op} ${name}`) && (Array.isArray(v) || isNumber(v)))
       return `Use tensor(${describe(v).replace("the array ", "")}, { dtype: "int32" }).`;
-    if (Array.isArray(v) && v.some(tensors.isTensor)) return "Pass one tensor of the array.";
+    if (Array.isArray(v) && v.some(tensors.isTensor)) return "Pass one tensor from the array.";
     if (Array.isArray(v) || ArrayBuffer.isView(v) || isNumber(v) || typeof v === "boolean" || typeof v === "string")
       return "Wrap values in tensor(…).";
     if (isModule(v)) return "Pass the result of its forward(x), or a parameter such as its weight.";
@@ -143,7 +143,7 @@ function remedy(op: string, name: string, wanted: readonly string[], v: unknown)
     if (isObject(v) && (isFunction(v.getReader) || isFunction(v.arrayBuffer)))
       return "Read streams, Blobs and Responses with readSafetensorsStream.";
   }
-  if (wants("optimizer")) return "Pass for example new optim.SGD(model.parameters(), { lr: 0.1 }).";
+  if (wants("optimizer")) return "Pass an optimizer, such as new optim.SGD(model.parameters(), { lr: 0.1 }).";
   if (wants("function") && !isFunction(v)) return "Wrap it in a function: () => ….";
   return `Pass ${kindsText(wanted)}.`;
 }

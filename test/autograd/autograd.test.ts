@@ -239,7 +239,7 @@ describe("errors say how to fix the call", () => {
   });
   test("backward of a tensor that depends on no gradient", () => {
     expect(() => tensor([1]).sum().backward()).toThrow(
-      "backward: the tensor depends on no tensor that requires a gradient.",
+      "backward: the tensor depends on nothing that requires a gradient.",
     );
   });
   test("a second backward", () => {

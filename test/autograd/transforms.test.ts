@@ -80,9 +80,9 @@ describe("argnums", () => {
     expect(numbers([byY, byX])).toEqual([6, 10]);
   });
   test.each<[number | number[], RegExp]>([
-    [3, /grad: argnums has 3, but the function was called with 3 argument\(s\). Use -3 … 2\./],
-    [[0, -4], /grad: argnums has -4, but the function was called with 3/],
-    [[0.5], /grad: argnums has 0.5/],
+    [3, /grad: argnums contains 3, but the function was called with 3 argument\(s\). Use -3 … 2\./],
+    [[0, -4], /grad: argnums contains -4, but the function was called with 3/],
+    [[0.5], /grad: argnums contains 0.5/],
   ])("%o is rejected", (argnums, message) => {
     expect(() => grad(weighed, argnums)(...three())).toThrow(message);
     expect(() => valueAndGrad(weighed, argnums)(...three())).toThrow(RangeError);

@@ -144,7 +144,7 @@ describe("serve", () => {
     ["own.mjs", ["--token", "x"], /has its own token or authorize option\. Remove --token/],
     ["syntax.mjs", [], /cannot load \S+syntax\.mjs: .*\. Run `node \S+syntax\.mjs` to see where$/m],
     ["text.mjs", [], /^nabla: cannot load \S+text\.mjs: not an error, a string$/m],
-    ["lost.mjs", [], /^nabla: \S+lost\.mjs: \S+\/health answered with status 404\. Check the option path/m],
+    ["lost.mjs", [], /^nabla: \S+lost\.mjs: \S+\/health answered with status 404\. Check the path option/m],
     ["input.mjs", [], /^nabla: \S+input\.mjs: inferenceHandler: input must be an object/m],
   ])("rejects %s %j", async (name, args, why) => {
     const { code, errors } = await nabla("serve", join(folder, name), "--port", "0", ...args);

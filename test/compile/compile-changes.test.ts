@@ -90,8 +90,8 @@ describe("the next call sees a change to", () => {
     }
     expect(warn.mock.calls).toEqual([
       [
-        "compile: step was recorded 16 times because fields of modules keep changing, last Net.seen. " +
-          "Keep counters and histories outside of modules, and numbers that ops use in a scalar(…).",
+        "compile: step was recorded 16 times because module fields keep changing, most recently Net.seen. " +
+          "Keep counters and histories outside modules, and numbers that ops use in a scalar(…).",
       ],
     ]);
     warn.mockRestore();

@@ -16,7 +16,7 @@ describe("explain and profile", () => {
   test("explain lists instructions with shapes, source lines, FLOPs and fused ops", () => {
     const step = make();
     expect(() => step.explain()).toThrow(
-      "compile(step): nothing is recorded yet. Call the function first, or explain([…]) with arguments.",
+      "compile(step): nothing is recorded yet. Call the function first, or pass arguments to explain([…]).",
     );
     const explained = step.explain(args());
     const [first] = explained.steps;

@@ -55,7 +55,7 @@ describe("the error names the first op that made a non-finite value, and its lin
   for (const [name, [f, op, value, at]] of Object.entries(forward)) {
     test(name, () => {
       const expected = new RegExp(
-        `: ${op} made ${value} at compile-finite\\.test\\.ts:\\d+:\\d+ from .*\\(element ${at} of float32 \\[`,
+        `: ${op} produced ${value} at compile-finite\\.test\\.ts:\\d+:\\d+ from .*\\(element ${at} of float32 \\[`,
       );
       const compiled = compile(f, { finite: true, name: "f" });
       for (let i = 0; i < 2; i++) expect(failure(() => compiled(x))).toMatch(expected);
@@ -76,7 +76,7 @@ describe("the error names the first op that made a non-finite value, and its lin
       const p = nn.parameter(tensor([1, 0, 4]));
       const optimizer = new optim.SGD([p], { lr: 1 });
       const expected = new RegExp(
-        `: the gradient of ${op}, in \\w+, made (NaN|-?Infinity) at compile-finite\\.test\\.ts:\\d+`,
+        `: the gradient of ${op}, in \\w+, produced (NaN|-?Infinity) at compile-finite\\.test\\.ts:\\d+`,
       );
       const step = () => optimizer.minimize(() => f(p));
       expect(failure(compile(step, { finite: true }))).toMatch(expected);
@@ -99,8 +99,8 @@ describe("the error names the first op that made a non-finite value, and its lin
       const o = optimizer(p);
       const step = () => o.minimize(() => p.mul(scale).sum());
       const before = o.stateDict();
-      expect(failure(compile(step, { finite: true }))).toMatch(/(SGD|Adam|Adagrad) made -?Infinity at/);
-      expect(failure(() => detectAnomaly(step))).toMatch(/(SGD|Adam|Adagrad) made -?Infinity at/);
+      expect(failure(compile(step, { finite: true }))).toMatch(/(SGD|Adam|Adagrad) produced -?Infinity at/);
+      expect(failure(() => detectAnomaly(step))).toMatch(/(SGD|Adam|Adagrad) produced -?Infinity at/);
       expect(p.toArray()).toEqual([1, 2]);
       expect(o.stateDict().groups).toEqual(before.groups);
       for (const s of Object.values(o.stateDict().state[0]!)) expect([...s.data].every((v) => v === 0)).toBe(true);
@@ -112,22 +112,24 @@ describe("the error names non-finite inputs", () => {
   test("the error names an argument by its path, and a tensor from outside by its first use", () => {
     const f = compile(({ data }: { data: Tensor[] }) => data[1]!.mul(2).sum(), { finite: true, name: "f" });
     expect(failure(() => f({ data: [x, tensor([1, Number.NaN])] }))).toBe(
-      "compile(f): arguments[0].data[1] holds NaN (element 1 of float32 [2]). Clean the values before the call.",
+      "compile(f): arguments[0].data[1] contains NaN (element 1 of float32 [2]). Clean the values before the call.",
     );
     expect(failure(() => f({ data: [x, Float32Array.of(Number.POSITIVE_INFINITY)] }))).toMatch(
-      "arguments[0].data[1] holds Infinity (element 0 of float32 [1])",
+      "arguments[0].data[1] contains Infinity (element 0 of float32 [1])",
     );
     const w = nn.parameter(tensor([1, Number.NaN, 3]));
     const g = compile((v: Tensor) => v.mul(w).sum(), { finite: true });
     expect(failure(() => g(x))).toMatch(
-      /a tensor from outside, used at compile-finite\.test\.ts:\d+:\d+, holds NaN \(element 1 of float32 \[3\]\)/,
+      /a tensor from outside, used at compile-finite\.test\.ts:\d+:\d+, contains NaN \(element 1 of float32 \[3\]\)/,
     );
-    expect(failure(() => detectAnomaly(() => x.mul(w).sum()))).toMatch("a tensor from outside holds NaN (element 1 of");
+    expect(failure(() => detectAnomaly(() => x.mul(w).sum()))).toMatch(
+      "a tensor from outside contains NaN (element 1 of",
+    );
   });
   test("for an infinite input that becomes NaN, the error names the input and the op", () => {
     const f = compile((v: Tensor) => v.sub(v).sum(), { finite: true });
     expect(failure(() => f(tensor([1, Number.POSITIVE_INFINITY])))).toMatch(
-      /sub made NaN at \S+ from ±Infinity, since arguments\[0\] holds Infinity \(element 1 of/,
+      /sub produced NaN at \S+ from ±Infinity, since arguments\[0\] contains Infinity \(element 1 of/,
     );
   });
 });
@@ -224,7 +226,7 @@ describe("a failed call leaves state unchanged", () => {
     const step = compile((v: Tensor) => s.optimizer.minimize(() => s.model.forward(v).mean()), { finite: true });
     const [good, bad] = [randn([4, 3]), tensor([...randn([4, 3]).data].fill(Number.NaN), [4, 3])];
     step(good);
-    const refused = /^compile\(f\): arguments\[0\] holds NaN/;
+    const refused = /^compile\(f\): arguments\[0\] contains NaN/;
     expect(failure(() => step(bad))).toMatch(refused);
     const { tensors, bytes } = memory();
     for (let i = 0; i < 5; i++) expect(failure(() => step(bad))).toMatch(refused);
@@ -239,7 +241,7 @@ describe("a failed call leaves state unchanged", () => {
     const f = compile((v: Tensor) => grad((u: Tensor) => grad((t: Tensor) => t.pow(1.5).sum())(u).sum())(v), {
       finite: true,
     });
-    expect(failure(() => f(x))).toMatch(/the gradient of \w+, in \w+, made -?(Infinity|NaN) at compile-finite/);
+    expect(failure(() => f(x))).toMatch(/the gradient of \w+, in \w+, produced -?(Infinity|NaN) at compile-finite/);
     expect(f(tensor([1, 4])).toArray()).toEqual([0.75, 0.375]);
   });
   test("a failed call does not advance the random generator", () => {

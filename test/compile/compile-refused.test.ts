@@ -6,7 +6,7 @@ describe("functions that cannot be recorded are rejected", () => {
   test("writes to arguments and to constants", () => {
     const lost = compile((x: Tensor) => x.copyFrom(x.add(1)));
     expect(() => lost(tensor([1]))).toThrow(
-      "copyFrom: the compiled function would write to its own copy of an argument. Return the new value instead, or use the tensor without passing it.",
+      "copyFrom: the compiled function would write to its own copy of an argument. Return the new value, or capture the tensor instead of passing it.",
     );
     const lasting = compile((x: Tensor) => tensor([0]).copyFrom(x));
     expect(() => lasting(tensor([1]))).toThrow(
@@ -26,7 +26,7 @@ describe("functions that cannot be recorded are rejected", () => {
     });
     f(tensor([1, 2]));
     expect(() => kept!.add(1)).toThrow(
-      "add: a float32 tensor [2] was made while compile recorded a function, so it has no memory. Make it outside of the function, or return it.",
+      "add: a float32 tensor [2] was made while compile recorded a function, so it has no memory. Make it outside the function, or return it.",
     );
     expect(() => f(tensor([[1, 2]]))).toThrow("was made while compile recorded another function");
   });

@@ -38,7 +38,7 @@ describe("setting state inside the function is rejected and undone", () => {
       for (let i = 0; i < 2; i++) {
         expect(() => f(one)).toThrow(TraceError);
         expect(() => f(one)).toThrow(
-          `compile: the function sets ${path.replace("Net", "Stateful")}, which would happen when it is recorded and never again. Keep state in a tensor`,
+          `compile: the function sets ${path.replace("Net", "Stateful")}, which would happen only once, when it is recorded. Keep state in a tensor`,
         );
       }
       expect([net.h, net.scale, net.inverted, net.seen]).toEqual([h, scale, inverted, seen]);
@@ -98,7 +98,7 @@ describe("setting state inside the function is rejected and undone", () => {
       // Every later call throws, because it would use a tensor of an earlier call.
       for (let i = 0; i < 3; i++)
         expect(() => f(one), name).toThrow(
-          "compile(f): the function uses a tensor that it made in an earlier call. A recorded call leaves no values in variables. " +
+          "compile(f): the function uses a tensor that it made in an earlier call. Recorded calls do not set variables. " +
             "Keep state in a tensor made outside, and write it with copyFrom(…).",
         );
     }

@@ -251,7 +251,7 @@ describe("conditions of a recording", () => {
     expect(warn.mock.calls).toEqual([
       [
         "compile: scale was recorded 16 times because arguments, modes or options keep changing. " +
-          "Pass changing numbers as scalar(…) or tensors, and pad batches to one size.",
+          "Pass changing numbers as scalar(…) or tensors, and pad batches to the same size.",
       ],
     ]);
     warn.mockRestore();

@@ -21,7 +21,7 @@ beforeAll(async () => {
 const own = (): OwnTensor => tensor([1, 2, 3]);
 const indices = (): OwnTensor => tensor([0, 1, 2], { dtype: "int32" });
 const parameter = (): OwnTensor => tensor([1, 2, 3], { requiresGrad: true });
-const REFUSED = /^\w.*: .+ is a tensor of another copy of nabla, which has its own memory\. Use one copy: /;
+const REFUSED = /^\w.*: .+ is a tensor from another copy of nabla, which has its own memory\. Use one copy: /;
 
 test("the second copy warns when it loads, and the third does not", () => {
   expect(warnings).toEqual([
@@ -70,7 +70,7 @@ test("losses, layers, optimizers, gradients, compiled functions and files reject
   for (const [name, call] of calls) expect(() => tidy(() => void call()), name).toThrow(REFUSED);
 });
 
-const MODULE_REFUSED = /^\w.*: .+ is a module of another copy of nabla, which has its own memory\. Use one copy: /;
+const MODULE_REFUSED = /^\w.*: .+ is a module from another copy of nabla, which has its own memory\. Use one copy: /;
 /** A module that holds `value` in a property. */
 function holding(value: unknown): nn.Module {
   class Net extends nn.Module {
@@ -106,7 +106,7 @@ test("a module rejects layers and parameters of the other copy in any property",
       expect(() => walk(holding(place(layer())))).toThrow(MODULE_REFUSED);
       expect(() => walk(holding(place(weight())))).toThrow(REFUSED);
     }
-  expect(() => holding([layer()]).parameters()).toThrow("Net: part.0 is a module of another copy");
+  expect(() => holding([layer()]).parameters()).toThrow("Net: part.0 is a module from another copy");
   const own = new nn.Linear(3, 1);
   Object.assign(own, { weight: weight() });
   expect(() => own.parameters()).toThrow(REFUSED);

@@ -98,10 +98,10 @@ describe("arange", () => {
     expect(list(arange(16777215, 16777220, 1, options))).toEqual([16777215, 16777216, 16777217, 16777218, 16777219]);
   });
   test("rejects steps that never reach the end and ends that are not finite", () => {
-    expect(() => arange(0, 1, 0)).toThrow("arange: step 0 never leads from 0 to 1.");
+    expect(() => arange(0, 1, 0)).toThrow("arange: step 0 never reaches 1 from 0.");
     expect(() => arange(0, Infinity)).toThrow("arange: end must be finite, got Infinity.");
-    expect(() => arange(0, 1, Number.NaN)).toThrow("arange: step NaN never leads from 0 to 1.");
-    expect(() => arange(0, 1e12)).toThrow("arange: 1000000000000 elements do not fit into memory. Request fewer.");
+    expect(() => arange(0, 1, Number.NaN)).toThrow("arange: step NaN never reaches 1 from 0.");
+    expect(() => arange(0, 1e12)).toThrow("arange: 1000000000000 elements do not fit in memory. Request fewer.");
   });
 });
 
@@ -124,7 +124,7 @@ describe("ranges reject numbers outside the dtype", () => {
       "arange: 2147483649 is outside int32",
     ],
     ["arange downwards", () => arange(0, -4e9, -1e9, { dtype: "int32" }), "arange: -3000000000 is outside int32"],
-    ["arange, uint8", () => arange(254, 258, 1, { dtype: "uint8" }), "arange: 257 is outside uint8, 0 … 255"],
+    ["arange, uint8", () => arange(254, 258, 1, { dtype: "uint8" }), "arange: 257 is outside uint8's range, 0 … 255"],
     ["arange below 0, uint8", () => arange(-1, 3, { dtype: "uint8" }), "arange: -1 is outside uint8"],
     ["linspace, int32", () => linspace(0, 3e9, 3, { dtype: "int32" }), "linspace: 3000000000 is outside int32"],
     ["linspace, uint8", () => linspace(256, 0, 3, { dtype: "uint8" }), "linspace: 256 is outside uint8"],

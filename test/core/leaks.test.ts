@@ -24,7 +24,7 @@ describe("tensors made outside a scope", () => {
     expect(all.map((x) => x.isDisposed)).not.toContain(true);
     for (const x of all) x.dispose();
     expect(warn.mock.calls.map(([message]) => message)).toEqual([
-      expect.stringMatching(/^nabla: more than 64 MB of tensors were made outside of scopes.*Wrap each step in tidy\(/),
+      expect.stringMatching(/^nabla: more than 64 MB of tensors were made outside scopes.*Wrap each step in tidy\(/),
     ]);
     warn.mockRestore();
   });

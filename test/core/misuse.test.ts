@@ -75,9 +75,9 @@ describe("memory is never corrupted", () => {
   });
   test("unknown element types and invalid sizes are rejected", () => {
     expect(() => zeros([2], { dtype: "double" as DType })).toThrow(
-      'zeros: "double" is not an element type. Use float32, int32, bool or uint8.',
+      'zeros: "double" is not a dtype. Use float32, int32, bool or uint8.',
     );
-    expect(() => ones([2]).to("int64" as DType)).toThrow(/"int64" is not an element type/);
+    expect(() => ones([2]).to("int64" as DType)).toThrow(/"int64" is not a dtype/);
     expect(() => int([0]).oneHot(Number.NaN)).toThrow("oneHot: [NaN] is not a shape");
     expect(() => scatterSum(ones([1]), 0, int([0]), 1.5)).toThrow("scatterSum: [1.5] is not a shape");
     expect(() => ones([4]).slice([0.5, 3])).toThrow(

@@ -59,9 +59,12 @@ test("minimize({ finite: true }) undoes a write in the loss function", () => {
 test("non-finite values from JavaScript are not written to state", () => {
   const [w, kept] = [tensor([1, 2]), zeros([1]).keep()];
   const writes: [RegExp, () => unknown][] = [
-    [/a tensor from outside holds NaN \(element 1 .* which reaches a write/, () => w.copyFrom([1, Number.NaN])],
-    [/a tensor from outside holds Infinity .* which reaches a write/, () => kept.copyFrom([Number.POSITIVE_INFINITY])],
-    [/a tensor from outside holds NaN .* which reaches a result/, () => zeros([1]).copyFrom([Number.NaN]).mul(2)],
+    [/a tensor from outside contains NaN \(element 1 .* which reaches a write/, () => w.copyFrom([1, Number.NaN])],
+    [
+      /a tensor from outside contains Infinity .* which reaches a write/,
+      () => kept.copyFrom([Number.POSITIVE_INFINITY]),
+    ],
+    [/a tensor from outside contains NaN .* which reaches a result/, () => zeros([1]).copyFrom([Number.NaN]).mul(2)],
   ];
   for (const [message, write] of writes) expect(() => detectAnomaly(write as () => Tensor)).toThrow(message);
   expect([w.toArray(), kept.toArray()]).toEqual([[1, 2], [0]]);

@@ -77,11 +77,11 @@ describe("malformed files are rejected with a reason, and create no tensors", ()
     ["a gap", fileOf({ x: u8(0, 2), y: u8(3, 5) }, 5), /bytes 2 to 3, before "y", belong to no tensor/],
     ["a gap at the start", fileOf({ x: u8(1, 2) }, 2), /bytes 0 to 1/],
     ["trailing bytes", fileOf({ x: u8(0, 2) }, 3), /2 bytes of tensors, but the file has 3/],
-    ["a duplicate name", fileOf('{"x":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"\\u0078":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}', 1), /the name "x" twice/], // biome-ignore format: one line
+    ["a duplicate name", fileOf('{"x":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"\\u0078":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}', 1), /duplicate key "x"/], // biome-ignore format: one line
     [
       "a duplicate key",
       fileOf('{"x":{"dtype":"U8","shape":[1],"shape":[2],"data_offsets":[0,2]}}', 2),
-      /the name "shape" twice/,
+      /duplicate key "shape"/,
     ],
     ["an unknown key", fileOf({ x: { ...u8(0, 1), strides: [1] } }, 1), /an unknown key "strides"/],
     ["metadata that is not an object", fileOf({ __metadata__: "x" }), /__metadata__ must be an object of strings/],

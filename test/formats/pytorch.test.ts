@@ -130,7 +130,7 @@ test("flattened names the Linear layer after an image that a custom module flatt
   expect(net.fc.weight.toArray()).not.toEqual(weight.toArray());
   expect(net.fc.weight.narrow(1, 1, 1).toArray()).toEqual(weight.narrow(1, 4, 1).toArray());
   expect(() => fromPyTorch(net, theirs, { flattened: { fc: 5 } })).toThrow(
-    `fromPyTorch: flattened["fc"] must be a divisor of the layer's 12 inputs, got 5.`,
+    `fromPyTorch: flattened["fc"] must divide the layer's 12 inputs evenly, got 5.`,
   );
   expect(() => fromPyTorch(net, theirs, { flattened: { conv: 3 } })).toThrow(
     'fromPyTorch: flattened must name Linear layers of the model, got "conv".',

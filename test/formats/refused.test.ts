@@ -66,7 +66,7 @@ const cases: [Kind, string, (metadata: Metadata) => void, RegExp, ((tensors: Rec
   ["LBFGS", "a scale of NaN", none, /incomplete/, (t) => (t["optimizer.0.numbers"] = bytes(Number.NaN, 1))],
   ["LBFGS", "curvature of another element type", none, /incomplete/, (t) => (t["optimizer.0.y"] = zeros(t["optimizer.0.y"]!.shape, { dtype: "uint8" }))],
   ["LBFGS", "half of the last step", none, /incomplete/, (t) => (t["optimizer.0.last"] = t["optimizer.0.last"]!.narrow(0, 0, 1))],
-  ["LBFGS", "other parameter sizes", none, /^LBFGS: the state is for parameters of sizes 20,5,14,4/, (t) => (t["optimizer.0.sizes"] = bytes(20, 5, 14, 4))],
+  ["LBFGS", "other parameter sizes", none, /^LBFGS: the state is for parameters with sizes 20,5,14,4/, (t) => (t["optimizer.0.sizes"] = bytes(20, 5, 14, 4))],
   ["NaturalGradient", "infinite damping", none, /^NaturalGradient: damping must be finite and above 0, got Infinity\./, (t) => (t["optimizer.0.damping"] = bytes(Number.POSITIVE_INFINITY))],
   ["NaturalGradient", "a flag that is a string", options({ adapt: "no" }), /^NaturalGradient: the state has adapt as "no"/],
   ["NaturalGradient", "another likelihood", options({ likelihood: "gaussian" }), /has the likelihood "gaussian"/],

@@ -170,9 +170,9 @@ describe("Lande's equation", () => {
       /traits must be \[n\]\[d\] and fitness \[n\].* got 2 individuals with traits and 1 with fitness/,
     );
     expect(() => selectionDifferential([[1], [2]], [0, 0])).toThrow(
-      /fitness must be finite and 0 or more, with a mean above 0, got the mean 0 and the minimum 0/,
+      /fitness must be finite and 0 or more, with a mean above 0, got mean 0 and minimum 0/,
     );
-    expect(() => selectionDifferential([[1], [2]], [3, -1])).toThrow(/got the mean 1 and the minimum -1/);
+    expect(() => selectionDifferential([[1], [2]], [3, -1])).toThrow(/got mean 1 and minimum -1/);
     expect(() =>
       selectionGradient(
         [

@@ -194,7 +194,7 @@ describe("errors say how to fix the call", () => {
     [
       "a layer that does not run",
       () => gradCam(model, new nn.ReLU(), image()),
-      "gradCam: Sequential must run the layer ReLU once, got 0 runs. Pass a module whose forward() it calls, such as model.layers[0]",
+      "gradCam: Sequential must run the layer ReLU once, got 0 runs. Pass a layer whose forward() the model calls, such as model.layers[0]",
     ],
     [
       "a layer whose output is not an image",
@@ -209,17 +209,13 @@ describe("errors say how to fix the call", () => {
     [
       "window",
       () => occlusion(model, image(), { window: [7, 1] }),
-      "occlusion: window must be a whole number for each of the dimensions [6, 6], from 1 to its size, got [7, 1].",
+      "occlusion: window must have a whole number from 1 to the size for each of the dimensions [6, 6], got [7, 1].",
     ],
-    [
-      "windows",
-      () => occlusion(model, image(), { window: [1] }),
-      "for each of the dimensions [6, 6], from 1 to its size, got [1].",
-    ],
+    ["windows", () => occlusion(model, image(), { window: [1] }), "for each of the dimensions [6, 6], got [1]."],
     [
       "gaps",
       () => occlusion(model, image(), { window: 2, stride: 3 }),
-      "occlusion: stride must be at most 2, the window, to leave no gaps, got 3.",
+      "occlusion: stride must be at most the window size 2, to leave no gaps, got 3.",
     ],
     [
       "fill",

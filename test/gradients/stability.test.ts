@@ -112,7 +112,7 @@ describe("leaving a saddle", () => {
   test("errors say how to fix the call", () => {
     const path = gradientFlow(saddle, { start: [0, 0], duration: 1 });
     expect(() => escapeRate(path, { from: [0, 0] })).toThrow(
-      /escapeRate: at least two states within .* must differ from the point, got 0 of \d+\. .*start next to the point/,
+      /escapeRate: at least two states within .* must differ from the point, got 0 of \d+\. .*start near the point/,
     );
   });
 });

@@ -60,7 +60,7 @@ test("init rejects invalid options before the engine starts, and applies a memor
     try { tensor(new Float32Array(1 << 20)); } catch (error) { messages.push(error.name); }
     console.log(JSON.stringify([...messages, tensor([1]).item()]));`;
   expect(await lastJson(process.execPath, ["--input-type=module", "-e", script], { cwd })).toEqual([
-    'init: build "relaxed" is not deterministic. Leave out one of { build, deterministic }.',
+    'init: build "relaxed" is not deterministic. Omit build or deterministic.',
     "init: memoryLimit must be at least 65536 bytes, got 10.",
     "OutOfMemoryError",
     1,

@@ -274,14 +274,14 @@ describe("Embedding", () => {
 
 test("interpolate and AdaptiveAvgPool2d reject invalid sizes", () => {
   const x = zeros([1, 4, 4, 1]);
-  expect(() => nn.interpolate(x, {})).toThrow("interpolate: give either size or scaleFactor.");
+  expect(() => nn.interpolate(x, {})).toThrow("interpolate: pass either size or scaleFactor.");
   expect(() => nn.interpolate(x, { size: 0 })).toThrow(
     "interpolate: size must be [height, width], whole numbers above 0, got [0, 0]",
   );
   expect(() => nn.interpolate(zeros([4, 4]), { size: 2 })).toThrow(
     "x must be [batch, height, width, channels], got [4, 4].",
   );
-  expect(() => nn.interpolate(x, { size: 2, alignCorners: true })).toThrow('alignCorners is for mode "bilinear".');
+  expect(() => nn.interpolate(x, { size: 2, alignCorners: true })).toThrow('alignCorners requires mode "bilinear".');
   expect(() => new nn.AdaptiveAvgPool2d([2.5, 1])).toThrow(
     "AdaptiveAvgPool2d: size must be [height, width], whole numbers above 0, got [2.5, 1]",
   );

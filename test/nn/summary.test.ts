@@ -139,7 +139,7 @@ describe("spectral normalization", () => {
 
   test("rejects a layer without a weight matrix", () => {
     expect(() => new nn.SpectralNorm(new nn.LayerNorm(4) as never)).toThrow(
-      "SpectralNorm: LayerNorm has no weight of two or more dimensions.",
+      "SpectralNorm: LayerNorm has no weight with two or more dimensions.",
     );
   });
 });

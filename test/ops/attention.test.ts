@@ -195,12 +195,12 @@ describe("invalid arguments are rejected", () => {
     [
       "a rotary embedding of another width",
       () => new nn.MultiheadAttention(6, 2, { rotary: new nn.RotaryEmbedding(4) }),
-      /rotary is 4 wide, but heads are 3 wide/,
+      /rotary.dim must be the head size 3, got 4/,
     ],
     [
       "keys of another width",
       () => scaledDotProductAttention(randn([3, 4]), randn([3, 5]), randn([3, 4])),
-      /attention: query .* the key should be \[1, 1, 3, 4\]/,
+      /attention: query .* the key must be \[1, 1, 3, 4\]/,
     ],
     [
       "a mask that does not broadcast",
@@ -233,7 +233,7 @@ describe("invalid arguments are rejected", () => {
     [
       "a cache without batchFirst",
       () => new nn.MultiheadAttention(6, 2).forward(x(), x(), x(), { cache: new nn.KeyValueCache() }),
-      /a cache needs a layer with \{ batchFirst: true \}/,
+      /a cache requires \{ batchFirst: true \}/,
     ],
     [
       "an unknown activation",

@@ -131,7 +131,7 @@ describe("invalid probabilities", () => {
     ],
     [[-0.25, 0.5], [0, 1], "bce: the prediction must be in 0 … 1, got -0.25 at [0]."],
     [[0.5, Number.NaN], [0, 1], "bce: the prediction must be in 0 … 1, got NaN at [1]."],
-    [[0.5, 0.5], [0, 2], "bce: the target must be in 0 … 1, got 2 at [1]. Give the probability of class 1."],
+    [[0.5, 0.5], [0, 2], "bce: the target must be in 0 … 1, got 2 at [1]. Pass the probability of class 1."],
     [[0.5, 0.5], [Number.NaN, 1], "bce: the target must be in 0 … 1, got NaN at [0]."],
   ])("bce rejects %o against %o", (x, t, message) => {
     expect(() => bce(tensor(x), tensor(t))).toThrow(message);

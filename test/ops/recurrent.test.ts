@@ -53,7 +53,7 @@ test.each<[string, () => unknown, RegExp]>([
   [
     "weights of inconsistent sizes",
     () => lstm(zeros([8, 8, 3]), null, null, { weightIh: zeros([16, 3]), weightHh: zeros([64, 16]) }),
-    /lstm: the inputs' part must be \[8, 8, 64\], got \[8, 8, 16\]/,
+    /lstm: the input projection must be \[8, 8, 64\], got \[8, 8, 16\]/,
   ],
   [
     "one of two states",
@@ -63,7 +63,7 @@ test.each<[string, () => unknown, RegExp]>([
   [
     "the weight of another cell",
     () => gru(zeros([1, 1, 3]), null, { weightIh: zeros([3, 3]), weightHh: zeros([12, 4]) }),
-    /gru: the inputs' part must be \[1, 1, 12\], got \[1, 1, 3\]/,
+    /gru: the input projection must be \[1, 1, 12\], got \[1, 1, 3\]/,
   ],
   [
     "fractional lengths",

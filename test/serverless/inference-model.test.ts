@@ -115,7 +115,7 @@ describe("loading", () => {
   });
   test("of a module from another copy of nabla leads to a 503, and onError says to use one copy", async () => {
     const other = { forward: (t: Tensor) => t, namedModules: () => [] } as object as nn.Module;
-    const { onError } = expectError(/load returned a module of another copy of nabla, .*npm ls nabla/);
+    const { onError } = expectError(/load returned a module from another copy of nabla, .*npm ls nabla/);
     await problem(await post(handlerOf({ load: () => other, onError }), { inputs: x }), 503);
   });
   test("of a value that is not a model leads to a 503", async () => {

@@ -166,7 +166,7 @@ describe("routes and options", () => {
   });
   test("invalid options are rejected immediately", () => {
     expect(() => handlerOf({ input: { shape: [2] } })).toThrow(
-      "trainingHandler: input.shape[0] must be null, for the examples, got 2.",
+      "trainingHandler: input.shape[0] must be null, for any number of examples, got 2.",
     );
     expect(() => handlerOf({ create: undefined as never })).toThrow("trainingHandler: option create is required.");
     expect(() => handlerOf({ limits: { epochs: 1.5 } })).toThrow("trainingHandler: limits.epochs must be an integer");

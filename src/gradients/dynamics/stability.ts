@@ -177,7 +177,7 @@ export function escapeRate(trajectory: Pick<Trajectory, "times" | "states">, opt
   if (points.length < 2)
     throw new RangeError(
       `escapeRate: at least two states within ${first} … ${last} must differ from the point, got ${points.length} of ` +
-        `${times.length}. Compute more times, and start next to the point, not on it.`,
+        `${times.length}. Sample more times, and start near the point, not on it.`,
     );
   return slope(points);
 }

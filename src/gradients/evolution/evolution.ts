@@ -37,7 +37,7 @@ const root = (name: string, m: Matrix): Vector[] =>
   ofEigenvalues(m, (value, largest) => {
     if (!(value >= -1e-12 * Math.abs(largest)))
       throw new RangeError(
-        `${name} must be a covariance matrix, without eigenvalues below 0, got the eigenvalue ${value}.`,
+        `${name} must be a covariance matrix, without eigenvalues below 0, got eigenvalue ${value}.`,
       );
     return Math.sqrt(Math.max(0, value));
   });
@@ -90,7 +90,7 @@ function sampleOf(name: string, traits: Matrix, fitness: Point): Sample {
   const meanFitness = mean(w);
   if (!(meanFitness > 0 && Number.isFinite(meanFitness) && w.every((v) => v >= 0)))
     throw new RangeError(
-      `${name}: fitness must be finite and 0 or more, with a mean above 0, got the mean ${meanFitness} and the minimum ${w.reduce((a, b) => Math.min(a, b))}.`,
+      `${name}: fitness must be finite and 0 or more, with a mean above 0, got mean ${meanFitness} and minimum ${w.reduce((a, b) => Math.min(a, b))}.`,
     );
   const centre = meanOf(traits);
   const deviations = traits.map((z) => minus(vector(z), centre));

@@ -100,7 +100,7 @@ function captureOutput(model: Module, layer: Module, f: () => Tensor): { output:
   if (outputs.length !== 1)
     throw new Error(
       `gradCam: ${nameOf(model)} must run the layer ${nameOf(layer)} once, got ${outputs.length} runs. ` +
-        "Pass a module whose forward() it calls, such as model.layers[0].",
+        "Pass a layer whose forward() the model calls, such as model.layers[0].",
     );
   return { output: outputs[0]!, score };
 }
@@ -150,7 +150,9 @@ export function occlusion(f: Scorer, x: Tensor, options: OcclusionOptions = {}):
   const strides = perDimension("stride", stride, positions);
   strides.forEach((s, i) => {
     if (s > windows[i]!)
-      throw new RangeError(`${name}: stride must be at most ${windows[i]}, the window, to leave no gaps, got ${s}.`);
+      throw new RangeError(
+        `${name}: stride must be at most the window size ${windows[i]}, to leave no gaps, got ${s}.`,
+      );
   });
   // The first corner of every window: all combinations of the start positions in each dimension.
   const corners = positions
@@ -202,7 +204,7 @@ function perDimension(
   const list = typeof value === "number" ? positions.map(() => value) : value;
   if (list.length !== positions.length || !list.every((n, i) => Number.isInteger(n) && n >= 1 && n <= positions[i]!))
     throw new RangeError(
-      `occlusion: ${what} must be a whole number for each of the dimensions [${positions.join(", ")}], from 1 to its size, got [${list.join(", ")}].`,
+      `occlusion: ${what} must have a whole number from 1 to the size for each of the dimensions [${positions.join(", ")}], got [${list.join(", ")}].`,
     );
   return list;
 }

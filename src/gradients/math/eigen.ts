@@ -200,7 +200,9 @@ export function lanczos(product: (v: Vector) => Vector, n: number, options: Lanc
     const w = vector(product(q[k]!));
     alpha.push(dot(w, q[k]!));
     if (!Number.isFinite(alpha[k]))
-      throw new RangeError("lanczos: a product is not finite. Check that the loss is finite at this point.");
+      throw new RangeError(
+        "lanczos: a matrix-vector product is not finite. Check that the loss is finite at this point.",
+      );
     const rest = orthogonalize(w, q);
     const isInvariant = rest <= 1e-7 * Math.max(...alpha.map(Math.abs), ...beta, 1e-300);
     if (alpha.length === limit || (tolerance > 0 && (isInvariant || alpha.length >= nextCheck))) {

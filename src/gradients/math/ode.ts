@@ -306,7 +306,7 @@ function tooManySteps(method: IntegrationMethod, maxSteps: number, t: number, du
 export function blowUp(method: string, steps: number, t: number, step: number): RangeError {
   return new RangeError(
     `${method}: θ is not finite after ${steps} steps, near t = ${t} (step ${step}). ` +
-      "Take smaller steps. If that does not help, the path itself goes to infinity: end earlier.",
+      "Take smaller steps. If that does not help, the path itself diverges: stop earlier.",
   );
 }
 

@@ -252,11 +252,11 @@ export class KFAC {
         if (factor.dtype !== "float32" || !sameShape(factor.shape, [side, side]))
           throw stateError(
             "KFAC",
-            `has a factor of ${name || "the model"} as ${factor.dtype} ${show(factor.shape)}, but it must be float32 ${show([side, side])}`,
+            `has a factor of ${name || "the model"} as ${factor.dtype} ${show(factor.shape)}, but must be float32 ${show([side, side])}`,
           );
       found.set(name, { a: a.clone(), g: g.clone() });
     }
-    if (2 * found.size !== Object.keys(state).length) throw stateError("KFAC", "has factors of other layers");
+    if (2 * found.size !== Object.keys(state).length) throw stateError("KFAC", "has factors for other layers");
     return found;
   }
 

@@ -89,7 +89,7 @@ export const LIMITS = {
 const digits = (v: number): string => v.toPrecision(2);
 const REMEDIES = {
   vanishing:
-    "Try another initialisation (nn.init.xavierUniform for tanh, kaimingNormal for relu), relu or gelu instead of sigmoid, residual connections, or a normalization layer.",
+    "Try another initialization (nn.init.xavierUniform for tanh, kaimingNormal for relu), relu or gelu instead of sigmoid, residual connections, or a normalization layer.",
   exploding:
     "Clip the gradient (optim.clipGradNorm), start from smaller weights, or use a normalization layer or gates (nn.LSTM, nn.GRU).",
   saturated: "Start from smaller weights, standardize the inputs, or put a normalization layer before it.",
@@ -169,7 +169,7 @@ function updateVerdicts(parameters: readonly ParameterRow[]): Verdict[] {
     return [
       {
         kind: "too fast",
-        text: `A step changes ${worst.name} by ${digits(worst.update)} of its norm.`,
+        text: `A step changes ${worst.name} by ${digits(worst.update)} times its norm.`,
         remedy: REMEDIES.fast,
       },
     ];
@@ -178,7 +178,7 @@ function updateVerdicts(parameters: readonly ParameterRow[]): Verdict[] {
     return [
       {
         kind: "too slow",
-        text: `A step changes no weight by more than ${LIMITS.slow} of its norm.`,
+        text: `A step changes no weight by more than ${LIMITS.slow} times its norm.`,
         remedy: REMEDIES.slow,
       },
     ];

@@ -62,7 +62,9 @@ export function requireInDType(op: string, value: number, dtype: DType): void {
   const [low, high] = dtype === "int32" ? [INT32_MIN, INT32_MAX] : [0, 255];
   const whole = Math.trunc(value);
   if (whole < low || whole > high)
-    throw new RangeError(`${op}: ${value} is outside ${dtype}, ${low} … ${high}. Use other bounds, or another dtype.`);
+    throw new RangeError(
+      `${op}: ${value} is outside ${dtype}'s range, ${low} … ${high}. Use other bounds, or another dtype.`,
+    );
 }
 
 /** The elements, converted to what their dtype can store. */
@@ -125,8 +127,8 @@ export function broadcastShapes(op: string, a: Shape, b: Shape): number[] {
 export function normalizeDim(op: string, dim: number, rank: number): number {
   const at = dim < 0 ? dim + rank : dim;
   if (!Number.isInteger(dim) || at < 0 || at >= rank) {
-    if (!rank) throw new ShapeError(`${op}: a tensor of 0 dimensions has no dim ${dim}. Pass one with dimensions.`);
-    throw new ShapeError(`${op}: dim ${dim} is not one of a tensor of ${rank} dimensions: use ${-rank} … ${rank - 1}.`);
+    if (!rank) throw new ShapeError(`${op}: a tensor with 0 dimensions has no dim ${dim}. Pass one with dimensions.`);
+    throw new ShapeError(`${op}: dim ${dim} is out of range for ${rank} dimension(s). Use ${-rank} … ${rank - 1}.`);
   }
   return at;
 }
@@ -136,7 +138,7 @@ export function normalizeDims(op: string, dims: number | readonly number[] | und
   if (dims === undefined) return Array.from({ length: rank }, (_, i) => i);
   const list = (typeof dims === "number" ? [dims] : dims).map((dim) => normalizeDim(op, dim, rank));
   const distinct = [...new Set(list)].sort((a, b) => a - b);
-  if (distinct.length !== list.length) throw new ShapeError(`${op}: dims ${show(list)} name a dimension twice.`);
+  if (distinct.length !== list.length) throw new ShapeError(`${op}: dims ${show(list)} repeat a dimension.`);
   return distinct;
 }
 
@@ -185,7 +187,7 @@ export function collapse(sizes: Shape, first: readonly number[], second: readonl
 /** @throws DTypeError unless it is an element type */
 export function requireDType(op: string, dtype: DType): void {
   if (!Object.hasOwn(bytesPerElement, dtype))
-    throw new DTypeError(`${op}: "${dtype}" is not an element type. Use float32, int32, bool or uint8.`);
+    throw new DTypeError(`${op}: "${dtype}" is not a dtype. Use float32, int32, bool or uint8.`);
 }
 
 /** @throws DTypeError that names the op and the type it needs */
@@ -203,7 +205,7 @@ export function requireShape(op: string, shape: Shape): void {
     !Number.isSafeInteger(4 * sizeOf(shape))
   ) {
     throw new ShapeError(
-      `${op}: ${Array.isArray(shape) ? show(shape) : describe(shape)} is not a shape: give an array of whole numbers, such as [2, 3].`,
+      `${op}: ${Array.isArray(shape) ? show(shape) : describe(shape)} is not a shape. Pass an array of whole numbers, such as [2, 3].`,
     );
   }
 }
@@ -213,8 +215,8 @@ export function listOf(op: string, numbers: readonly unknown[]): readonly number
   const list: readonly unknown[] = Array.isArray(numbers[0]) ? numbers[0] : numbers;
   if (list !== numbers && numbers.length > 1)
     throw new ShapeError(
-      `${op}: got an array and ${numbers.length - 1} more arguments. Pass one array, or numbers alone.`,
+      `${op}: got an array and ${numbers.length - 1} more arguments. Pass either one array or separate numbers.`,
     );
   if (list.every((n) => typeof n === "number")) return list as readonly number[];
-  throw new ShapeError(`${op}: ${describe(list)} is not a list of numbers. Pass numbers, or one array of them.`);
+  throw new ShapeError(`${op}: ${describe(list)} is not a list of numbers. Pass either numbers or one array.`);
 }

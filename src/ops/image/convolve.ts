@@ -57,7 +57,7 @@ export function pair(name: string, option: string, value: Size2d, least: number)
   const list = typeof value === "number" ? [value, value] : value;
   if (!Array.isArray(list) || list.length !== 2 || list.some((v) => !Number.isInteger(v) || v < least))
     throw new RangeError(
-      `${name}: ${option} must be a whole number ≥ ${least}, or [height, width] of them, got ${describe(value)}.`,
+      `${name}: ${option} must be a whole number ≥ ${least}, or [height, width], got ${describe(value)}.`,
     );
   return list as unknown as Pair; // two numbers, as checked above
 }

@@ -142,14 +142,14 @@ function poolSizes(
   { stride, padding = 0, dilation = 1, ceilMode = false }: MaxPool2dOptions,
 ): MaxPoolAttributes {
   if (x.shape.length !== 4)
-    throw new ShapeError(`${name}: images are [batch, height, width, channels], but this is ${show(x.shape)}.`);
+    throw new ShapeError(`${name}: x must be [batch, height, width, channels], got ${show(x.shape)}.`);
   const kernel = pair(name, "kernelSize", kernelSize, 1);
   const steps = pair(name, "stride", stride ?? kernelSize, 1);
   const pad = pair(name, "padding", padding, 0);
   const spread = pair(name, "dilation", dilation, 1);
   const along = (i: 0 | 1): number => {
     if (2 * pad[i] > kernel[i])
-      throw new RangeError(`${name}: padding is ${pad[i]}, but at most half the window of ${kernel[i]} is allowed.`);
+      throw new RangeError(`${name}: padding must be at most half the window of ${kernel[i]}, got ${pad[i]}.`);
     const size = x.shape[i + 1]!;
     const room = size + 2 * pad[i] - spread[i] * (kernel[i] - 1) - 1;
     if (room < 0)
@@ -167,7 +167,7 @@ function poolSizes(
     for (let at = 0; at < count; at++)
       if (!reads(at))
         throw new RangeError(
-          `${name}: window ${at} of ${kernel[i]} with dilation ${spread[i]} reads nothing but padding of ${pad[i]}.`,
+          `${name}: window ${at} of ${kernel[i]} with dilation ${spread[i]} reads only the padding of ${pad[i]}.`,
         );
     return count;
   };

@@ -159,7 +159,7 @@ export function indexSelect(x: Value, dim: number, index: Value): Value {
 function requireSameOuter(name: string, x: Value, index: Value, dim: number): void {
   if (x.shape.length !== index.shape.length || x.shape.some((n, i) => i !== dim && n !== index.shape[i])) {
     throw new ShapeError(
-      `${name}: the index ${show(index.shape)} must have the shape of ${show(x.shape)} but for dim ${dim}.`,
+      `${name}: the index ${show(index.shape)} must match the shape ${show(x.shape)} except in dim ${dim}.`,
     );
   }
 }
@@ -259,7 +259,7 @@ export function indexAdd(x: Value, dim: number, index: Value, source: Value): Va
   const at = normalizeDim("indexAdd", dim, x.shape.length);
   if (index.shape.length !== 1 || source.shape[at] !== index.size) {
     throw new ShapeError(
-      `indexAdd: the index ${show(index.shape)} must have one dimension, as long as dim ${dim} of the source ${show(source.shape)}.`,
+      `indexAdd: the index ${show(index.shape)} must have one dimension, with the size of dim ${dim} of the source ${show(source.shape)}.`,
     );
   }
   return add(x, apply(indexAddDefinition, [source, index], { dim: at, n: x.shape[at]! }));

@@ -23,7 +23,7 @@ function diagonals({ x, labels }: Labelled): Labelled {
   const [i, j] = [labels.indexOf(twice), labels.lastIndexOf(twice)];
   const n = x.shape[i]!;
   if (x.shape[j] !== n)
-    throw new ShapeError(`einsum: "${twice}" names sizes ${n} and ${x.shape[j]} of ${show(x.shape)}.`);
+    throw new ShapeError(`einsum: "${twice}" has sizes ${n} and ${x.shape[j]} in ${show(x.shape)}.`);
   const others = [...labels].map((_, at) => at).filter((at) => at !== i && at !== j);
   const kept = others.map((at) => x.shape[at]!);
   const flat = reshape(permute(x, [...others, i, j]), [...kept, n * n]);
@@ -115,7 +115,7 @@ function contracted(a: Labelled, b: Labelled, kept: ReadonlySet<string>, sizes: 
 export function einsum(equation: string, ...operands: Value[]): Value {
   const [left = "", right, more] = equation.replaceAll(" ", "").split("->");
   if (more !== undefined || !/^[a-zA-Z.,]*$/.test(left + (right ?? "")))
-    throw new ShapeError(`einsum: "${equation}" must be letters, commas and "...", with one "->" at most.`);
+    throw new ShapeError(`einsum: "${equation}" must be letters, commas and "...", with at most one "->".`);
   const terms = left.split(",");
   if (terms.length !== operands.length)
     throw new ShapeError(`einsum: "${equation}" needs ${terms.length} operands, got ${operands.length}.`);
@@ -134,7 +134,7 @@ export function einsum(equation: string, ...operands: Value[]): Value {
     [...labels].forEach((label, i) => {
       const [size, before = 1] = [x.shape[i]!, sizes.get(label)];
       if (size !== before && size !== 1 && before !== 1)
-        throw new ShapeError(`einsum: "${label}" names sizes ${before} and ${size} in "${equation}".`);
+        throw new ShapeError(`einsum: "${label}" has sizes ${before} and ${size} in "${equation}".`);
       sizes.set(label, size === 1 ? before : size);
     });
   const rest = [...REST.slice(0, most)].reverse().join("");
@@ -143,7 +143,7 @@ export function einsum(equation: string, ...operands: Value[]): Value {
   const result = right === undefined ? rest + once.join("") : right.replace("...", rest);
   const unknown = [...result].find((label) => !sizes.has(label));
   if (unknown || new Set(result).size !== result.length)
-    throw new ShapeError(`einsum: the result "${result}" must name dimensions of the operands, each once.`);
+    throw new ShapeError(`einsum: the result "${result}" must name dimensions of the operands, without repeats.`);
   const all = named.reduce((a, b, i) => {
     const later = named.slice(i + 1).flatMap(({ labels }) => [...labels]);
     return contracted(a, b, new Set([...result, ...later]), sizes);

@@ -20,7 +20,7 @@ const isSquare = ({ shape }: { shape: Shape }): boolean => shape.length >= 2 && 
 /** @throws ShapeError, DTypeError unless x is a float32 batch of square matrices */
 function requireSquare(name: string, x: Value): void {
   requireType(name, x, "float32");
-  if (!isSquare(x)) throw new ShapeError(`${name}: ${show(x.shape)} is not a square matrix, nor a batch of them.`);
+  if (!isSquare(x)) throw new ShapeError(`${name}: the matrix must be [..., n, n], got ${show(x.shape)}.`);
 }
 
 /** The number of matrices, each of which a single thread computes. */
@@ -92,7 +92,7 @@ const triangularSolveDefinition: OpDefinition<SolveAttributes> = {
     const [n, batch] = [a!.shape.at(-1)!, a!.shape.slice(0, -2)];
     if (b!.shape.at(-2) !== n || show(b!.shape.slice(0, -2)) !== show(batch))
       throw new ShapeError(
-        `triangularSolve: A is ${show(a!.shape)} and B ${show(b!.shape)}, but B must be ${show([...batch, n])} with columns.`,
+        `triangularSolve: A is ${show(a!.shape)}, so B must be [${[...batch, n].join(", ")}, columns], got ${show(b!.shape)}.`,
       );
     return [{ shape: b!.shape, dtype: "float32" }];
   },

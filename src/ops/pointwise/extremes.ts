@@ -63,7 +63,7 @@ export const clamp = unary({
   saves: "input",
   parameters: (low?: number | null, high?: number | null) => {
     if (low == null && high == null)
-      throw new TypeError("clamp: no bounds given. Pass clamp(low, high); null leaves one open.");
+      throw new TypeError("clamp: no bounds given. Pass clamp(low, high), with null for no bound.");
     return [low ?? -Infinity, high ?? Infinity];
   },
   integer(x, low, high) {

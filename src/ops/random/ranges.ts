@@ -5,7 +5,7 @@ import { RangeError, requireRange } from "../../runtime/errors.ts";
 const TOO_MANY = 2 ** 32;
 
 function formula(op: string, n: number, value: (i: number) => number): Float64Array {
-  if (n > TOO_MANY) throw new RangeError(`${op}: ${n} elements do not fit into memory. Request fewer.`);
+  if (n > TOO_MANY) throw new RangeError(`${op}: ${n} elements do not fit in memory. Request fewer.`);
   const values = new Float64Array(n);
   for (let i = 0; i < n; i++) values[i] = value(i);
   return values;
@@ -20,7 +20,7 @@ function formula(op: string, n: number, value: (i: number) => number): Float64Ar
 export function rangeValues(op: string, from: number, to: number, step: number): Float64Array {
   requireRange(op, { start: from, end: to }, Number.isFinite, "finite");
   const quotient = (to - from) / step;
-  if (!Number.isFinite(quotient)) throw new RangeError(`${op}: step ${step} never leads from ${from} to ${to}.`);
+  if (!Number.isFinite(quotient)) throw new RangeError(`${op}: step ${step} never reaches ${to} from ${from}.`);
   const nearest = Math.round(quotient);
   const rounding = Number.EPSILON * ((Math.abs(from) + Math.abs(to)) / Math.abs(step) + Math.abs(quotient));
   const n = Math.abs(quotient - nearest) <= rounding ? nearest : Math.ceil(quotient);

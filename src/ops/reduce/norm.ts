@@ -168,7 +168,7 @@ function lastDims(name: string, x: Value, shape: number | Shape, eps: number, ce
   const own = typeof shape === "number" ? [shape] : shape;
   const n = sizeOf(own);
   if (!own.length || !sameShape(x.shape.slice(-own.length), own))
-    throw new ShapeError(`${name}: ${show(x.shape)} does not end in the normalized shape ${show(own)}.`);
+    throw new ShapeError(`${name}: ${show(x.shape)} does not end with the normalized shape ${show(own)}.`);
   return { outer: n ? x.size / n : 0, n, inner: 1, eps, center };
 }
 const flat = (v: Value | null | undefined): Value | undefined => (v ? reshape(v, [v.size]) : undefined);
@@ -235,7 +235,7 @@ export function rmsNorm(
 /** The number of channels (the last dim), and the number of pixels in each. */
 function channelDims(name: string, x: Value, least: number): { channels: number; pixels: number } {
   if (x.shape.length < least)
-    throw new ShapeError(`${name}: ${show(x.shape)} must have at least ${least} dimensions, the channels last.`);
+    throw new ShapeError(`${name}: ${show(x.shape)} must have at least ${least} dimensions, with channels last.`);
   const channels = x.shape.at(-1)!;
   return { channels, pixels: channels ? x.size / channels : 0 };
 }

@@ -49,7 +49,7 @@ export function reduce(
   const hasEmpty = ([sumDefinition, squaresDefinition, normDefinition] as unknown[]).includes(definition);
   if (n === 0 && !hasEmpty && sizeOf(shape) > 0) {
     throw new ShapeError(
-      `${name}: ${show(x.shape)} has no elements along the reduced dims, so there is none to return.`,
+      `${name}: ${show(x.shape)} has no elements along the reduced dims, so the result is undefined.`,
     );
   }
   const first = reduced[0] ?? x.shape.length;

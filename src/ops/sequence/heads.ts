@@ -59,7 +59,7 @@ export function infer(name: string, [q, k, v, mask]: readonly Value[], attribute
     if (x.dtype !== "float32") throw new DTypeError(`${name}: the ${what} must be float32, got ${x.dtype}.`);
     if (!sameShape(x.shape, shape))
       throw new ShapeError(
-        `${name}: query ${show(q!.shape)}, key ${show(k!.shape)} and value ${show(v!.shape)} do not fit: the ${what} should be ${show(shape)}.`,
+        `${name}: query ${show(q!.shape)}, key ${show(k!.shape)} and value ${show(v!.shape)} do not fit: the ${what} must be ${show(shape)}.`,
       );
   }
   const scores = [batch, heads, queries, keys];

@@ -114,7 +114,7 @@ function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; g
       const { steps, batch } = geometry(x, hidden, attributes.batchFirst);
       for (const v of [x, w, h0, c0, bias]) if (v) requireType(name, v, "float32");
       const wanted: [string, Value | undefined, Shape][] = [
-        ["inputs' part", x, [...x.shape.slice(0, 2), gates * hidden]],
+        ["input projection", x, [...x.shape.slice(0, 2), gates * hidden]],
         ["weight", w, [gates * hidden, hidden]],
         ["bias", bias, [gates * hidden]],
         ["initial state", h0, [batch, hidden]],

@@ -152,7 +152,7 @@ export function lstm(
   weights: RecurrentWeights,
   options: SequenceOptions = {},
 ): Value[] {
-  if (!h0 !== !c0) throw new TypeError("lstm: one of h0 and c0 is missing. Give both, or null for both.");
+  if (!h0 !== !c0) throw new TypeError("lstm: one of h0 and c0 is missing. Pass both, or null for both.");
   return run("lstm", x, h0 && c0 ? [h0, c0] : [], weights, options);
 }
 

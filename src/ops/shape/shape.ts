@@ -134,7 +134,7 @@ export function slice(x: Value, ...ranges: SliceRange[]): Value {
     }
     if (!Array.isArray(range) || range.length > 3)
       throw new ShapeError(
-        `slice: a range must be null, a number or [start, end, step], got ${describe(range)}. For chosen places use indexSelect.`,
+        `slice: a range must be null, a number or [start, end, step], got ${describe(range)}. For a list of indices, use indexSelect.`,
       );
     const [first, last, step = 1] = range;
     for (const bound of [first, last]) {
@@ -203,7 +203,7 @@ export function pad(x: Value, padding: readonly number[], value = 0): Value {
   const rank = x.shape.length;
   if (padding.length % 2 || padding.length > 2 * rank || padding.some((p) => !Number.isInteger(p))) {
     throw new ShapeError(
-      `pad: ${show(padding)} must list pairs of whole numbers, [before, after] from the last dim on, at most ${rank} of them.`,
+      `pad: ${show(padding)} must list [before, after] pairs of whole numbers, last dim first, at most ${rank} pairs.`,
     );
   }
   if (x.dtype !== "float32" && !Number.isInteger(value))
@@ -241,7 +241,7 @@ export function broadcastTo(x: Value, shape: Shape): Value {
   const offset = shape.length - x.shape.length;
   if (offset < 0 || x.shape.some((n, i) => n !== 1 && n !== shape[i + offset])) {
     throw new ShapeError(
-      `broadcastTo: ${show(x.shape)} does not broadcast to ${show(shape)}: each size must be 1 or agree, counted from the end.`,
+      `broadcastTo: ${show(x.shape)} does not broadcast to ${show(shape)}: aligned at the last dim, each size must be 1 or equal.`,
     );
   }
   return sameShape(x.shape, shape) ? x : apply(moves.broadcastTo, [x], { shape });
@@ -291,7 +291,9 @@ export function stack(tensors: readonly Value[], dim = 0): Value {
   const first = tensors[0]!;
   for (const x of tensors) {
     if (!sameShape(x.shape, first.shape))
-      throw new ShapeError(`stack: ${show(first.shape)} and ${show(x.shape)} differ; all must have one shape.`);
+      throw new ShapeError(
+        `stack: all tensors must have the same shape, got ${show(first.shape)} and ${show(x.shape)}.`,
+      );
   }
   const at = normalizeDim("stack", dim, first.shape.length + 1);
   return concat(
@@ -371,7 +373,7 @@ export function split(x: Value, sizes: number | readonly number[], dim = 0): Val
  * x: any shape → the same shape, `dtype`.
  *
  * @param dtype "float32", "int32", "bool" or "uint8".
- * @throws DTypeError if `dtype` is not an element type
+ * @throws DTypeError if `dtype` is unknown
  * @example
  * ```ts
  * const x = tensor([1.7, -2.5, 0]);

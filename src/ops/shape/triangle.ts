@@ -24,7 +24,7 @@ export function causalMask(queries: number, keys: number, offset: number): Value
 function sides(op: string, x: Value): [number, number] {
   const [rows, columns] = x.shape.slice(-2);
   if (rows === undefined || columns === undefined)
-    throw new ShapeError(`${op}: ${show(x.shape)} is not a matrix, nor a batch of them.`);
+    throw new ShapeError(`${op}: the matrix must be [..., rows, columns], got ${show(x.shape)}.`);
   return [rows, columns];
 }
 

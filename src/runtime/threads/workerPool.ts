@@ -240,7 +240,7 @@ export class WorkerPool {
     this.trouble = "a worker died during a program";
     this.restart();
     throw new ThreadError(
-      "a worker died during this call, so what it was writing is undefined. Reload parameters from a checkpoint. " +
+      "a worker died during this call, so the tensors that it was writing are undefined. Reload parameters from a checkpoint. " +
         "Threads are restarting; until then, calls run on one thread.",
     );
   }

@@ -101,7 +101,7 @@ export class ServedModel {
     if (!(model instanceof nn.Module || isFunction(model)))
       throw new TypeError(
         isModule(model)
-          ? `${what}: load returned a module of another copy of nabla, which has its own memory. Use one copy: check for two installed versions with npm ls nabla.`
+          ? `${what}: load returned a module from another copy of nabla, which has its own memory. Use one copy: check for two installed versions with npm ls nabla.`
           : `${what}: load must return a module or a function, got ${describe(model)}.`,
       );
     this.dependsOnBatch = !info().deterministic;

@@ -91,7 +91,7 @@ export function trainingHandler(options: TrainingOptions): Handler {
   const target = readSpec(`${what}: target`, options.target);
   for (const [name, { shape }] of Object.entries({ input, target }))
     if (shape[0] !== null)
-      throw new TypeError(`${what}: ${name}.shape[0] must be null, for the examples, got ${shape[0]}.`);
+      throw new TypeError(`${what}: ${name}.shape[0] must be null, for any number of examples, got ${shape[0]}.`);
   const limits = readLimits(`${what}: limits`, options.limits, DEFAULTS, [input, target]);
   const { create, store } = options;
   const notify = notifier(options.onError);
