@@ -1,8 +1,8 @@
 /**
- * Reverse-mode differentiation over the op table, to any order. Gradients are computed with ops, so with `createGraph` autograd records them
- * too, and they can be differentiated again; higher orders need nothing else.
+ * Reverse-mode differentiation over the op table, to any order. Gradients are computed with ops. With `createGraph`,
+ * autograd records these ops too, so the gradients can be differentiated again. Higher orders need nothing else.
  *
- * Only this file sums gradients over broadcast dimensions, accumulates them, and checks their shapes.
+ * No other file sums gradients over broadcast dims, accumulates them, or checks their shapes.
  */
 
 import { currentWatch } from "../core/anomaly.ts";
@@ -21,7 +21,8 @@ import { Error, ShapeError, TypeError } from "../runtime/errors.ts";
 export const onesLike = (x: Tensor): Tensor => full(x.shape, 1) as Tensor;
 
 /**
- * Finds the nodes between the roots and the targets, earliest first, and whether the graph contains anything else to differentiate.
+ * Finds the nodes between the roots and the targets, earliest first, and whether the graph contains anything else that
+ * can be differentiated.
  * @param targets null for all leaves
  */
 function nodesBetween(
@@ -36,7 +37,7 @@ function nodesBetween(
     if (targets?.has(edge) || edge instanceof Tensor) {
       if (edge instanceof Tensor && !edge.requiresGrad) continue;
       if (!targets || targets.has(edge)) needed.add(edge);
-      // For an inner target or another leaf: the caller may differentiate further.
+      // Beyond an inner target, or at another leaf, the caller may want to differentiate further.
       if (edge instanceof Node || !targets?.has(edge)) hasOtherLeaves = true;
     } else if (!found.has(edge)) {
       found.add(edge);
@@ -50,7 +51,7 @@ function nodesBetween(
 
 /** @internal */
 export interface BackpropagateOptions {
-  /** The edges whose gradients to compute; null for all leaves. */
+  /** The edges to compute gradients for; null for all leaves. */
   targets: ReadonlySet<Edge> | null;
   /** Keep the graph for another backward pass. */
   retain: boolean;
@@ -59,8 +60,8 @@ export interface BackpropagateOptions {
 }
 
 /**
- * Computes Σ over roots of (∂root/∂target)ᵀ·seed for each target that the roots depend on. The results are new tensors in the open scope.
- * If it throws, it frees everything that it made.
+ * For each target that the roots depend on, computes the sum of (∂root/∂target)ᵀ·seed over all roots. The results are
+ * new tensors in the open scope. If it throws, it frees everything that it made.
  * @returns the gradients, and whether they were recorded for autograd @internal
  */
 export function backpropagate(
@@ -72,7 +73,7 @@ export function backpropagate(
   const create = options.create === "auto" ? isGradEnabled() && hasOtherLeaves : options.create;
   const gradients = new Map<Edge, Tensor>();
 
-  /** Adds a gradient to the sum so far. The new sum is always a new tensor. */
+  /** Adds a gradient to an edge's sum so far. The new sum is always a new tensor. */
   const accumulate = (edge: Edge, g: Tensor): Tensor => {
     const before = gradients.get(edge);
     const sum = before ? (add(before, g) as Tensor) : g.alias(g.shape);
@@ -117,8 +118,8 @@ export function backpropagate(
 type Context = Parameters<NonNullable<GradientRule["vjp"]>>[1];
 
 /**
- * Computes gradients with an op's gradient kernel and records them for autograd as one node. Only if that node is differentiated does it
- * use the ops that the op is composed of.
+ * Computes gradients with an op's gradient kernel and records them for autograd as one node. That node uses the ops
+ * that the op is composed of only if it is differentiated itself.
  */
 function recordGradient({ rule }: Node<Tensor>, dy: Tensor, context: Context): (Tensor | null)[] {
   const { inputs, attributes, needs, more } = context;
@@ -155,7 +156,7 @@ function recordGradient({ rule }: Node<Tensor>, dy: Tensor, context: Context): (
   return results.map((_, k) => outputs[wanted.indexOf(k)] ?? null);
 }
 
-/** The gradients of an op, computed with the ops that it is composed of and recorded for autograd. */
+/** Computes the gradients of an op with the ops that it is composed of, and records them for autograd. */
 function composedGradients(
   composed: NonNullable<GradientRule["composed"]>,
   dy: Tensor,
@@ -170,11 +171,11 @@ function composedGradients(
   return gradientsOf(proxies, needs, roots, true);
 }
 
-/** Aliases of an op's inputs with new nodes in the graph, at which the gradients of this op end. */
+/** Aliases of an op's inputs with new nodes in the graph, so that the op's gradients end at these nodes. */
 const proxiesOf = ({ inputs, needs }: Pick<Context, "inputs" | "needs">): Tensor[] =>
   inputs.map((x, i) => (needs[i] ? (x as Tensor).alias(x.shape) : (x as Tensor)));
 
-/** The gradients of the roots with respect to the proxies that need one; null for the others. */
+/** The gradients of the roots with respect to the proxies that need a gradient; null for the others. */
 function gradientsOf(
   proxies: readonly Tensor[],
   needs: readonly boolean[],
@@ -189,7 +190,7 @@ function gradientsOf(
   });
 }
 
-/** Sums a gradient over the dimensions along which its input was broadcast. */
+/** Sums a gradient over the dims along which the op's input was broadcast. */
 function reduceTo(g: Tensor, shape: readonly number[], op: string): Tensor {
   if (sameShape(g.shape, shape)) return g;
   const offset = g.shape.length - shape.length;
@@ -203,7 +204,7 @@ function reduceTo(g: Tensor, shape: readonly number[], op: string): Tensor {
 
 let leafCheck: ((leaves: Iterable<Edge>) => void) | null = null;
 
-/** Registers a check of the leaves that backward reached; nn/ calls it once. @internal */
+/** Registers a check of the leaves that backward reaches. nn/ calls this once. @internal */
 export function installLeafCheck(check: (leaves: Iterable<Edge>) => void): void {
   leafCheck = check;
 }
@@ -243,7 +244,7 @@ export function backward(loss: Tensor, options: BackwardOptions = {}): void {
       currentWatch()?.require(g, `the gradient of a parameter ${show(leaf.shape)}`);
       currentRecorder()?.gradient(leaf, "added");
       const before = leaf.grad;
-      // .grad must not share memory: writing to it must not change another gradient.
+      // .grad must not share memory, because writing to it must not change another gradient.
       const own = withGrad(createGraph, () => (before ? (add(before, g) as Tensor) : g.isShared ? g.clone() : g));
       if (own !== g) g.dispose();
       return [{ leaf, before, own }];
@@ -260,7 +261,7 @@ Tensor.prototype.backward = function (options) {
 };
 
 /**
- * Runs f without autograd: results do not require gradients.
+ * Runs f without autograd: its results do not require gradients.
  * @returns the result of f @throws Error if f returns a promise
  */
 export function noGrad<T>(f: () => T): T {
@@ -272,9 +273,9 @@ export function noGrad<T>(f: () => T): T {
 }
 
 /**
- * Makes a function with a custom gradient. f returns its value and a rule that maps dy to the gradient of each argument (null for none).
- * The rule uses ops on dy and on the arguments, which it receives again, so it can be differentiated too. Other tensors that f computes are
- * freed; the rule must compute them again if it needs them.
+ * Makes a function with a custom gradient. f returns its value and a rule that maps dy to one gradient per argument, or
+ * null for arguments without a gradient. The rule receives dy and the arguments and computes with ops, so it can be
+ * differentiated too. Other tensors that f computes are freed; the rule must recompute them if it needs them.
  *
  * ```ts
  * const clipped = customGradient((x: Tensor) => [x, (dy: Tensor) => [dy.clamp(-1, 1)]]);

@@ -18,7 +18,10 @@ const zerosLike = (x: Tensor): Tensor => full(x.shape, 0) as Tensor;
 
 const identityRule: GradientRule = { name: "identity", vjp: (dy) => [dy] };
 
-/** A copy of x at which gradients stop: a leaf, or an identity op if x itself is differentiated outside. */
+/**
+ * A copy of x where the gradients of a transform stop: a leaf, or the result of an identity op if x itself is being
+ * differentiated by a caller.
+ */
 function variable(x: Tensor): Tensor {
   const copy = x.detach();
   const { edge } = x;
@@ -27,12 +30,12 @@ function variable(x: Tensor): Tensor {
   return copy;
 }
 
-/** Turns variables into constants: autograd must not propagate gradients to leaves that nobody can reach. */
+/** Turns variables into constants, because autograd must not propagate gradients to leaves that nothing can reach. */
 function retire(variables: readonly Tensor[]): void {
   for (const x of variables) if (x.edge === x) x.requiresGrad = false;
 }
 
-/** Copies a structure of arrays and plain objects with every tensor replaced. */
+/** Copies a structure of arrays and plain objects, and replaces every tensor x with f(x). */
 export function mapTensors<T>(value: T, f: (x: Tensor) => unknown): T {
   if (value instanceof Tensor) return f(value) as T;
   if (Array.isArray(value)) return value.map((part) => mapTensors(part, f)) as T;
@@ -57,7 +60,10 @@ function resolveIndices(argnums: readonly number[], count: number, name: string)
   });
 }
 
-/** Replaces the tensors in the arguments at `indices` by variables. Returns the new arguments, and the variables of each index in order. */
+/**
+ * Replaces the tensors in the arguments at `indices` with variables. Returns the new arguments, and the variables in
+ * each of these arguments, in order.
+ */
 function makeVariables<A extends unknown[]>(
   args: A,
   indices: readonly number[],
@@ -93,14 +99,17 @@ function makeVariables<A extends unknown[]>(
   return { inputs, variables };
 }
 
-/** Like makeVariables, for arguments that are one tensor each. */
+/** Like makeVariables, for arguments that are single tensors. */
 function makeEach<A extends Tensor[]>(args: A, name: string): { inputs: A; variables: Tensor[] } {
   const indices = args.map((_, i) => i);
   const { inputs, variables } = makeVariables(args, indices, name);
   return { inputs, variables: indices.flatMap((i) => variables.get(i)!) };
 }
 
-/** Checks the result of a function to differentiate. @throws TypeError unless it is a tensor of this copy of nabla */
+/**
+ * Checks the result of a function that is to be differentiated. @throws TypeError unless it is a tensor from this copy
+ * of nabla
+ */
 function requireTensor(name: string, y: unknown): Tensor {
   requireSynchronous(name, y);
   rejectOtherCopy(name, "the function's result", y);
@@ -121,7 +130,7 @@ function requireScalar(name: string, y: unknown): Tensor {
   return tensor;
 }
 
-/** The gradients of variables; zeros if there is none. */
+/** The gradients of variables, with zeros for variables without one. */
 function collect(variables: readonly Tensor[], gradients: ReadonlyMap<Edge, Tensor>): Tensor[] {
   return variables.map((x) => gradients.get(x.edge!) ?? zerosLike(x));
 }
@@ -129,11 +138,11 @@ function collect(variables: readonly Tensor[], gradients: ReadonlyMap<Edge, Tens
 const targetsOf = (variables: readonly Tensor[]): Set<Edge> => new Set(variables.map((x) => x.edge!));
 
 /**
- * The indices of the arguments to differentiate with respect to: one number, for one gradient, or an array, for an array of gradients in the
- * same order. −1 is the last argument. An index may appear twice.
+ * The indices of the arguments to differentiate with respect to. One number gives one gradient, and an array gives an
+ * array of gradients in the same order. −1 is the last argument. An index may appear twice.
  */
 export type ArgNums = number | readonly number[];
-/** The type of an argument. For a negative index, the argument is unknown. */
+/** The type of an argument. For a negative index, the union of the types of all arguments. */
 type Argument<A extends unknown[], N> = N extends number
   ? `${N}` extends `-${string}`
     ? A[number]
@@ -142,9 +151,9 @@ type Argument<A extends unknown[], N> = N extends number
 type Gradients<A extends unknown[], N> = N extends number ? Argument<A, N> : { [K in keyof N]: Argument<A, N[K]> };
 
 /**
- * Returns a function that computes f's value and its gradient with respect to the arguments `argnums` (default: the first). These may be
- * float32 tensors or nested arrays and plain objects of them; a gradient has the structure and shapes of its argument. f must return one
- * number.
+ * Returns a function that computes f's value and its gradient with respect to the arguments in `argnums` (default: the
+ * first). These arguments may be float32 tensors, or nested arrays and plain objects of them. Each gradient has the
+ * structure and shapes of its argument. f must return one number.
  *
  * ```ts
  * const [y, g] = valueAndGrad((x: Tensor) => x.square().sum())(tensor([1, 2]));   // 5, [2, 4]
@@ -193,7 +202,8 @@ export function valueAndGrad<A extends unknown[]>(
 }
 
 /**
- * Returns a function that computes f's gradient with respect to the arguments `argnums` (default: the first). See valueAndGrad.
+ * Returns a function that computes f's gradient with respect to the arguments in `argnums` (default: the first). See
+ * valueAndGrad.
  *
  * ```ts
  * grad((x: Tensor) => x.square().sum())(tensor([1, 2]));   // [2, 4]
@@ -210,13 +220,13 @@ export function grad<A extends unknown[]>(f: (...args: A) => Tensor, argnums: Ar
 }
 
 /**
- * Computes f's value and its pullback, which maps dy, in the shape of the value, to (∂f/∂x)ᵀ·dy for each argument x. You can call the pullback
- * any number of times.
+ * Computes f's value and its pullback. The pullback maps dy, which has the shape of the value, to (∂f/∂x)ᵀ·dy for each
+ * argument x. You can call it any number of times.
  * @throws TypeError if f does not return a tensor
  */
 export function vjp<A extends Tensor[]>(f: (...xs: A) => Tensor, ...xs: A): [Tensor, (dy: Tensor) => Tensor[]] {
   check("vjp", [f, ...xs], "f:function ...xs:tensor");
-  // Return the variables from the scope with the value: the pullback needs their nodes.
+  // Return the variables from the scope along with the value, because the pullback needs their nodes.
   const { y, variables } = tidy(() => {
     const made = makeEach(xs, "vjp");
     const value = withGrad(true, () => f(...made.inputs));
@@ -228,7 +238,7 @@ export function vjp<A extends Tensor[]>(f: (...xs: A) => Tensor, ...xs: A): [Ten
       requireKind("vjp", "the gradient", "tensor", dy);
       if (!sameShape(dy.shape, y.shape))
         throw new ShapeError(`vjp: the gradient is ${show(dy.shape)}, but the value is ${show(y.shape)}. Reshape it.`);
-      // The pullback is differentiable with respect to dy too.
+      // The pullback can be differentiated with respect to dy too.
       const { gradients } = backpropagate([[y, dy]], {
         targets: targetsOf(variables),
         retain: true,
@@ -240,10 +250,11 @@ export function vjp<A extends Tensor[]>(f: (...xs: A) => Tensor, ...xs: A): [Ten
 }
 
 /**
- * Computes f's value and its derivative in a direction: [f(x), (∂f/∂x)·v]. It differentiates the pullback, which is linear in dy.
- * @param xs the point: a tensor, or an array with one for each argument
- * @param vs the direction, in the same shapes
- * @throws ShapeError if shapes differ, TypeError if the counts differ
+ * Computes f's value and its directional derivative, [f(x), (∂f/∂x)·v]. It differentiates the pullback, which is linear
+ * in dy.
+ * @param xs the point: a tensor, or an array of tensors, one per argument
+ * @param vs the direction, with the same shapes
+ * @throws ShapeError if the shapes differ, TypeError if the counts differ
  */
 export function jvp<X extends Tensor | Tensor[]>(
   f: (...xs: X extends Tensor[] ? X : [X]) => Tensor,
@@ -291,8 +302,8 @@ export function jvp<X extends Tensor | Tensor[]>(
 }
 
 /**
- * Computes the product of f's Hessian at x with v, in the shape of x, without forming the Hessian: the gradient of ∇f·v. f must return one
- * number.
+ * Computes the product of f's Hessian at x and v without forming the Hessian, as the gradient of ∇f·v. The result has
+ * the shape of x. f must return one number.
  * @throws ShapeError if v does not have the shape of x
  */
 export function hvp(f: (x: Tensor) => Tensor, x: Tensor, v: Tensor): Tensor {
@@ -304,7 +315,10 @@ export function hvp(f: (x: Tensor) => Tensor, x: Tensor, v: Tensor): Tensor {
   return grad((z: Tensor) => sum(mul(grad(f)(z), v)) as Tensor)(x);
 }
 
-/** Returns a function that computes all derivatives of f: shape [...f(x).shape, ...x.shape]. It takes one backward pass per element of f(x). */
+/**
+ * Returns a function that computes all first derivatives of f, with shape [...f(x).shape, ...x.shape]. It takes one
+ * backward pass per element of f(x).
+ */
 export function jacobian(f: (x: Tensor) => Tensor): (x: Tensor) => Tensor {
   check("jacobian", arguments, "f:function");
   return (x) =>
@@ -320,7 +334,10 @@ export function jacobian(f: (x: Tensor) => Tensor): (x: Tensor) => Tensor {
     });
 }
 
-/** Returns a function that computes the second derivatives of f, which must return one number: shape [...x.shape, ...x.shape]. */
+/**
+ * Returns a function that computes all second derivatives of f, with shape [...x.shape, ...x.shape]. f must return one
+ * number.
+ */
 export function hessian(f: (x: Tensor) => Tensor): (x: Tensor) => Tensor {
   check("hessian", arguments, "f:function");
   return jacobian((x) => grad(f)(x));

@@ -1,6 +1,6 @@
 /**
- * Finds the op that made a NaN or ±∞: detectAnomaly, which checks the result of every eager op, and the code that compile
- * shares with it.
+ * Finds the op that made a NaN or ±∞. detectAnomaly checks the result of every eager op; compile shares the code that
+ * describes what was found.
  */
 import { Op } from "../../assembly/opcodes.ts";
 import { LARGEST } from "../ops/definition/check.ts";
@@ -16,12 +16,12 @@ import { requireSynchronous, tensorsIn } from "./scope.ts";
 import { captureSite } from "./site.ts";
 import type { Tensor } from "./tensor.ts";
 
-/** The origin of a NaN or ±∞. */
+/** Describes where a NaN or ±∞ came from. */
 export interface Flaw {
-  /** The position in time: a lower number is earlier. */
+  /** The position in execution order: a lower number is earlier. */
   readonly order: number;
   readonly isNaN: boolean;
-  /** Whether an op made it. If not, it came with an argument, a constant or a tensor from outside. */
+  /** Whether an op made it. If not, it was in an argument, a constant or a tensor from outside. */
   readonly isFromOp: boolean;
   /** A clause such as `log produced -Infinity at train.ts:3:10`. */
   readonly origin: string;
@@ -36,7 +36,9 @@ interface NonFiniteElement {
   readonly index: number;
 }
 
-/** The first NaN of x, or else the first ±∞; undefined if all elements are finite. @param address of x */
+/**
+ * Finds the first NaN in x, or else the first ±∞; undefined if all elements are finite. @param address the address of x
+ */
 export function nonFiniteIn(x: Value, address: number): NonFiniteElement | undefined {
   if (x.dtype !== "float32") return undefined;
   const at = kernels().firstOutsideFloat!(address, x.size, -LARGEST, LARGEST) >>> 0;
@@ -60,18 +62,18 @@ export const externalFlaw = (what: string, x: Value, found: NonFiniteElement): F
   remedy: "Clean the values before the call.",
 });
 
-/** An executed op, for messages. */
+/** An executed op, as error messages describe it. */
 export interface ExecutedOp {
   readonly op: AnyOp;
   readonly order: number;
   readonly site: string;
-  /** The op to whose gradient it belongs. */
+  /** If it computes part of a gradient, the op that the gradient belongs to. */
   readonly gradientOf?: string | undefined;
 }
 
 /**
- * The flaw in an op's result. It is inherited from an input, unless the op turned an infinity that no op made, such as
- * that of a mask, into NaN; then it is the op's own.
+ * The flaw in an op's result. The result inherits the flaw of an input. The exception is an op that turns an infinity
+ * that no op made, such as −∞ in a mask, into NaN: then the flaw is the op's own.
  */
 export function flawOf(
   { op, order, site, gradientOf }: ExecutedOp,
@@ -94,7 +96,7 @@ export function flawOf(
   };
 }
 
-/** The error for a flaw. @param reached where it was found, such as "a result" */
+/** The error for a flaw. @param reached what the flaw reached, such as "a result" */
 export const nonFinite = (caller: string, { origin, details, remedy }: Flaw, reached = ""): NonFiniteError =>
   new NonFiniteError(`${caller}: ${origin}${details}${reached && `, which reaches ${reached}`}. ${remedy}`);
 
@@ -105,14 +107,14 @@ export class Watch {
 
   constructor(private readonly caller: string) {}
 
-  /** Called before an op. @throws NonFiniteError if it would write a NaN or ±∞ to state */
+  /** Called before each op. @throws NonFiniteError if the op would use NaN or ±∞ to update state */
   before(op: AnyOp, inputs: readonly Tensor[], attributes: unknown): void {
     const mutated = op.mutates?.(inputs, attributes) ?? [];
     if (!mutated.some((i) => this.isState(inputs[i]!))) return;
     for (const x of inputs) this.require(x, `a write (${op.name})`);
   }
 
-  /** Called after an op: checks what it wrote. @throws NonFiniteError if it wrote a NaN or ±∞ to state */
+  /** Called after each op, to check what it wrote. @throws NonFiniteError if it wrote NaN or ±∞ to state */
   after(op: AnyOp, inputs: readonly Tensor[], outputs: readonly Tensor[], attributes: unknown): void {
     this.ops++;
     const mutated = (op.mutates?.(inputs, attributes) ?? []).map((i) => inputs[i]!);
@@ -125,7 +127,7 @@ export class Watch {
       }
       const node = currentNode();
       const executed = { op, order: this.ops, site: node?.site?.() || captureSite()(), gradientOf: node?.rule.name };
-      // The old contents of an overwritten tensor are known only if they were checked before.
+      // The old contents of an overwritten tensor are gone, so only an earlier check can tell whether they had a flaw.
       const flawBefore = (input: Tensor) => (mutated.includes(input) ? this.known(input) : this.flawIn(input));
       this.flaws.set(
         storage,
@@ -161,11 +163,11 @@ export class Watch {
     if (flaw) throw nonFinite(this.caller, flaw, reached);
   }
 
-  /** Whether a write to x outlives the watched function. */
+  /** Whether x, and so a write to it, outlives the watched function. */
   private isState(x: Tensor): boolean {
     return x.isKept || !this.made.has(x.storage("detectAnomaly"));
   }
-  /** Storages made by the watched function. */
+  /** The storages that the watched function made. */
   private readonly made = new WeakSet<Storage>();
   /** Registers the outputs of an op before it runs. */
   add(outputs: readonly Tensor[]): void {
@@ -175,15 +177,16 @@ export class Watch {
 
 let watch: Watch | null = null;
 
-/** The active watch; null outside of detectAnomaly. */
+/** The active watch; null outside detectAnomaly. */
 export const currentWatch = (): Watch | null => watch;
 
 /**
- * Runs f and checks the result of every op, forward and backward. Throws if NaN or ±∞ reach a result of f, a loss that backward is called on,
- * a gradient, or a write (an update, a running statistic, copyFrom). The error names the first op that made one and the line that called it;
- * for a gradient, also the op that it belongs to. Parameters, optimizers' state, running statistics and the random generator are then
- * restored. Values that are masked out later do not count, such as −∞ in attention scores. Compiled functions called inside run as with
- * `{ finite: true }`. Slow: use it to find faults.
+ * Runs f and checks the result of every op, forward and backward. Throws if a NaN or ±∞ reaches a result of f, a loss
+ * that backward is called on, a gradient, or a write (an update, a running statistic, copyFrom). The error names the
+ * first op that made one and the line that called the op; for a gradient, it also names the op that the gradient
+ * belongs to. Before it throws, it restores parameters, optimizer state, running statistics and the random generator.
+ * Values that are masked out later, such as −∞ in attention scores, are allowed. Compiled functions that f calls run as
+ * if compiled with `{ finite: true }`. detectAnomaly is slow, so use it only for debugging.
  *
  * ```ts
  * detectAnomaly(() => optimizer.minimize(() => losses.mse(model.forward(x), y)));
@@ -196,7 +199,7 @@ export function detectAnomaly<T>(f: () => T): T {
   return runFinite("detectAnomaly", f);
 }
 
-/** detectAnomaly, with another name in errors. @internal */
+/** Implements detectAnomaly; errors begin with the name of the caller. @internal */
 export function runFinite<T>(caller: string, f: () => T): T {
   const recorder = currentRecorder();
   recorder?.requireFinite?.();

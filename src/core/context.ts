@@ -1,4 +1,7 @@
-/** The context that ops run in: the recorder, if compile records a function; whether autograd records; and the innermost open scope. */
+/**
+ * The context that ops run in: the recorder, if compile is recording a function; whether autograd records ops; and the
+ * innermost open scope.
+ */
 import type { AnyOp } from "../ops/definition/op.ts";
 import type { Stored } from "./graph.ts";
 import type { Owned } from "./handle.ts";
@@ -10,29 +13,34 @@ export interface Recorder<T extends Stored = Stored> {
   record(op: AnyOp, inputs: readonly T[], outputs: readonly T[], attributes: unknown): void;
   /** The file, line and column where the function made a value; "" if unknown. */
   siteOf(storage: Storage): string;
-  /** Registers a condition outside of tensors that the recording depends on: it is valid while `check` returns true. */
+  /**
+   * Registers a condition that the recording depends on, besides tensors. The recording is valid while `check` returns
+   * true.
+   */
   guard(check: () => boolean): void;
-  /** From here on, NaN and ±∞ must not reach results, gradients or state. */
+  /** From now on, NaN and ±∞ must not reach results, gradients or state. */
   requireFinite?(): void;
-  /** Registers tensors of an object that never replaces them, such as an optimizer. */
+  /** Registers the tensors of an object that never replaces them, such as an optimizer. */
   addFixed?(tensors: Iterable<T>): void;
-  /** A leaf's gradient was cleared (the recorder then owns the old one), or is about to be added to. */
+  /**
+   * Called when a leaf's gradient was cleared (the recorder then owns the old gradient), or is about to be added to.
+   */
   gradient(leaf: T, event: "cleared" | "added"): void;
 }
 
-/** One object for all modes, so that what an op depends on is in one place. */
+/** One object for all modes, so that everything an op depends on is in one place. */
 export const context: {
   recorder: Recorder | null;
   /** Whether autograd records ops. */
   gradEnabled: boolean;
-  /** The tensors made in the innermost open scope; null outside of scopes. */
+  /** The tensors made in the innermost open scope; null outside scopes. */
   scope: Owned[] | null;
 } = { recorder: null, gradEnabled: true, scope: null };
 
-/** The active recorder; null if ops run. */
+/** The active recorder; null if ops run instead of being recorded. */
 export const currentRecorder = (): Recorder | null => context.recorder;
 
-/** Runs f with a recorder. With null, ops run even while compile records. */
+/** Runs f with a recorder. If it is null, ops run even while compile records. */
 export function withRecorder<T>(recorder: Recorder | null, f: () => T): T {
   const outer = context.recorder;
   context.recorder = recorder;
@@ -57,7 +65,7 @@ export function withGrad<T>(enabled: boolean, f: () => T): T {
   }
 }
 
-/** Runs f and adds all tensors that it makes to `made`, except those made in scopes inside. */
+/** Runs f and adds all tensors that it makes to `made`, except those made in nested scopes. */
 export function withScope<T, O extends Owned>(made: O[], f: () => T): T {
   const outer = context.scope;
   context.scope = made as Owned[];

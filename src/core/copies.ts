@@ -1,6 +1,6 @@
 /**
- * Several copies of nabla in one process, such as two installed versions. Each has its own memory, so they cannot exchange tensors. Tensors
- * and modules carry a mark by which each copy recognizes and rejects those of others.
+ * Several copies of nabla in one process, such as two installed versions. Each has its own memory, so they cannot
+ * exchange tensors. Tensors and modules carry a mark, so that each copy can recognize and reject those of other copies.
  */
 import { TypeError } from "../runtime/errors.ts";
 
@@ -9,7 +9,7 @@ const COPIES = Symbol.for("nabla.copies");
 /** The mark of this copy. */
 const OWN = {};
 
-/** Marks an object or prototype as one of this copy. */
+/** Marks an object or prototype as belonging to this copy. */
 export function mark(own: object): void {
   Object.defineProperty(own, MARK, { value: OWN });
 }
@@ -27,14 +27,14 @@ export function registerCopy(prototype: object): void {
   }
 }
 
-/** Whether a value is a tensor or module of another copy. */
+/** Whether a value is a tensor or module from another copy. */
 export function isFromOtherCopy(value: unknown): boolean {
   if (typeof value !== "object" || value === null) return false;
   const own = (value as { readonly [MARK]?: unknown })[MARK];
   return own !== undefined && own !== OWN;
 }
 
-/** @throws TypeError if a value is a tensor or module of another copy */
+/** @throws TypeError if a value is a tensor or module from another copy */
 export function rejectOtherCopy(name: string, what: string, value: unknown): void {
   if (!isFromOtherCopy(value)) return;
   const isModule = typeof (value as { forward?: unknown }).forward === "function";

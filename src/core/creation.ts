@@ -1,4 +1,4 @@
-/** Functions that make tensors: from values, constants, ranges and random numbers. */
+/** Functions that make tensors from values, constants, ranges and random numbers. */
 import { rejectOtherCopy } from "./copies.ts";
 import "./eager.ts";
 import { type DType, requireDType, requireInDType, requireShape, type Shape, sizeOf } from "../ops/definition/value.ts";
@@ -18,7 +18,7 @@ const OPTIONS = "{dtype:string requiresGrad:boolean}";
 export interface TensorOptions {
   /** The element type. Default: depends on the values for `tensor`, int32 for `randint`, otherwise float32. */
   readonly dtype?: DType;
-  /** Whether autograd computes gradients for it. Default false. */
+  /** Whether autograd computes gradients for the tensor. Default false. */
   readonly requiresGrad?: boolean;
 }
 
@@ -77,7 +77,7 @@ function unnest(values: TensorValues): {
   return { shape, elements };
 }
 
-/** Look up by toStringTag, which is the same for Buffers and for arrays of other realms. */
+/** Looked up by toStringTag, which is also right for Buffers and for arrays from other realms. */
 const dtypesByTag: Record<string, DType> = {
   Float32Array: "float32",
   Float64Array: "float32",
@@ -89,21 +89,21 @@ const dtypesByTag: Record<string, DType> = {
   Uint8ClampedArray: "uint8",
 };
 
-/** The dtype of the tensor made from a typed array; undefined if it is not supported. @internal */
+/** The dtype of a tensor made from a typed array; undefined if that kind of array is not supported. @internal */
 export const dtypeOf = (values: ArrayBufferView): DType | undefined =>
   dtypesByTag[(values as TypedArray)[Symbol.toStringTag]];
 
 /**
- * Makes a tensor from a copy of values: a number, nested arrays of numbers or booleans, or a typed array. Numbers become float32 and booleans
- * bool; Float32Array becomes float32, Int32Array int32 and Uint8Array uint8. Numbers beyond float32, such as 1e300, become ±Infinity, as in
- * PyTorch (readers of files reject them instead).
+ * Makes a tensor from a copy of values: a number, nested arrays of numbers or booleans, or a typed array. Numbers
+ * become float32, and booleans become bool. A Float32Array becomes float32, an Int32Array int32, and a Uint8Array
+ * uint8. Numbers beyond float32, such as 1e300, become ±Infinity, as in PyTorch (readers of files reject them instead).
  *
  * ```ts
  * tensor([[1, 2], [3, 4]]);
  * tensor(new Float32Array(6), [2, 3], { requiresGrad: true });
  * ```
- * @param shape of the tensor; default: that of the nested arrays, or one dimension for a typed array
- * @throws ShapeError if rows differ in length or the shape has another number of elements
+ * @param shape the shape of the tensor. Default: the shape of the nested arrays, or one dimension for a typed array
+ * @throws ShapeError if rows differ in length or the number of elements does not match the shape
  * @throws TypeError if a value is not a number, DTypeError if a typed array is not supported
  */
 export function tensor(values: TensorValues, shape?: Shape | TensorOptions, options?: TensorOptions): Tensor {
@@ -124,7 +124,10 @@ export function tensor(values: TensorValues, shape?: Shape | TensorOptions, opti
   return finish(fromElements(elements.map(Number), given ?? own, dtype, "tensor"), chosen);
 }
 
-/** Makes a tensor filled with one value, float32 by default. int32 truncates and saturates it; uint8 keeps the low eight bits of that. */
+/**
+ * Makes a tensor filled with one value, float32 by default. int32 truncates and saturates the value; uint8 keeps the
+ * low eight bits of the int32 result.
+ */
 export function full(shape: Shape, value: number, options: TensorOptions = {}): Tensor {
   check("full", arguments, `shape:any value:number ${OPTIONS}`);
   return filledTensor("full", shape, value, options);
@@ -136,7 +139,7 @@ function filledTensor(op: string, shape: Shape, value: number, options: TensorOp
   return finish(fill(shape, value, dtype) as Tensor, options);
 }
 
-/** A number that compiled functions re-read on every call, unlike plain numbers, which become constants. */
+/** A number that compiled functions re-read on every call. Plain numbers, by contrast, become constants. */
 export type Scalar = Tensor & {
   /** The number. Setting it does not make compile record again. */
   value: number;
@@ -175,26 +178,29 @@ export function ones(shape: Shape, options?: TensorOptions): Tensor {
   check("ones", arguments, `shape:any ${OPTIONS}`);
   return filledTensor("ones", shape, 1, options);
 }
-/** Makes a tensor filled with zeros that has x's shape and, unless options say otherwise, x's dtype. */
+/** Makes a tensor of zeros with x's shape and, unless you set another dtype, x's dtype. */
 export function zerosLike(x: Tensor, options?: TensorOptions): Tensor {
   check("zerosLike", arguments, `x:tensor ${OPTIONS}`);
   return filledTensor("zerosLike", x.shape, 0, { dtype: x.dtype, ...options });
 }
-/** Makes a tensor filled with ones that has x's shape and, unless options say otherwise, x's dtype. */
+/** Makes a tensor of ones with x's shape and, unless you set another dtype, x's dtype. */
 export function onesLike(x: Tensor, options?: TensorOptions): Tensor {
   check("onesLike", arguments, `x:tensor ${OPTIONS}`);
   return filledTensor("onesLike", x.shape, 1, { dtype: x.dtype, ...options });
 }
 
-/** Checks the first and last value of a range, which is monotonic. @throws RangeError if one is outside the dtype */
+/**
+ * Checks only the first and the last value of a range, because it is monotonic. @throws RangeError if the dtype cannot
+ * represent one of them
+ */
 function requireEnds(op: string, values: Float64Array, dtype: DType): void {
   if (values.length) for (const v of [values[0]!, values.at(-1)!]) requireInDType(op, v, dtype);
 }
 
 /**
  * Makes a tensor of the numbers start, start + step, … that are less than end (or greater, for a negative step).
- * `arange(n)` is 0 … n − 1. `end` is excluded even under rounding: `arange(1, 1.3, 0.1)` is 1, 1.1, 1.2.
- * @throws RangeError if step does not lead to end, or if a number is outside the dtype
+ * `arange(n)` is 0 … n − 1. `end` is excluded despite rounding errors: `arange(1, 1.3, 0.1)` is 1, 1.1, 1.2.
+ * @throws RangeError if step does not lead to end, or if the dtype cannot represent a number
  */
 export function arange(end: number, options?: TensorOptions): Tensor;
 export function arange(start: number, end?: number, options?: TensorOptions): Tensor;
@@ -213,7 +219,8 @@ export function arange(...args: unknown[]): Tensor {
 }
 
 /**
- * Makes a tensor of n evenly spaced numbers from start to end, both included exactly. For n = 1, the number is start.
+ * Makes a tensor of n evenly spaced numbers from start to end, both of which are included and exact. For n = 1, the
+ * number is start.
  * @throws RangeError
  */
 export function linspace(start: number, end: number, n: number, options: TensorOptions = {}): Tensor {
@@ -238,7 +245,7 @@ export function eye(...args: unknown[]): Tensor {
   return finish(fromElements(values, [n, m], options.dtype ?? "float32", "eye"), options);
 }
 
-/** @throws DTypeError unless the dtype is float32, as random numbers are */
+/** @throws DTypeError unless the dtype is float32, the type of random numbers */
 function requireFloat(op: string, options: TensorOptions): TensorOptions {
   if (options.dtype !== undefined && options.dtype !== "float32")
     throw new DTypeError(`${op}: dtype must be "float32", got ${describe(options.dtype)}. Use randint(…), or .to(…).`);
@@ -260,14 +267,14 @@ export function randn(shape: Shape, options: TensorOptions = {}): Tensor {
   check("randn", arguments, `shape:any ${OPTIONS}`);
   return finish(random.randn(shape) as Tensor, requireFloat("randn", options));
 }
-/** Draws float32 numbers from the normal distribution with this mean and standard deviation. */
+/** Draws float32 numbers from the normal distribution with the given mean and standard deviation. */
 export function normal(shape: Shape, mean: number, std: number, options: TensorOptions = {}): Tensor {
   check("normal", arguments, `shape:any mean:number std:number ${OPTIONS}`);
   return finish(random.randn(shape, mean, std, "normal") as Tensor, requireFloat("normal", options));
 }
 /**
- * Draws integers uniformly from low … high − 1, int32 by default.
- * @throws RangeError unless both are integers in the range of int32 and of the dtype
+ * Draws integers uniformly from low … high − 1, as int32 by default. @throws RangeError unless low and high are
+ * integers, low < high, and all results are in the range of int32 and of the dtype
  */
 export function randint(low: number, high: number, shape: Shape, options: TensorOptions = {}): Tensor {
   check("randint", arguments, `low:number high:number shape:any ${OPTIONS}`);

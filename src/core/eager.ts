@@ -19,7 +19,7 @@ const read = (value: Value): ArrayLike<number> => (value as Tensor).live();
 
 const NOTHING: readonly number[] = [];
 
-/** The error for an operand that is not a tensor of this copy of nabla. */
+/** The error for an operand that is not a tensor from this copy of nabla. */
 function notATensor(op: string, i: number, value: unknown): TypeError {
   rejectOtherCopy(op, `operand ${i + 1}`, value);
   return new TypeError(`${op}: operand ${i + 1} must be a tensor, got ${value === null ? "null" : typeof value}.`);
@@ -68,12 +68,12 @@ function execute(op: AnyOp, inputs: readonly Value[], attributes: unknown): Tens
   return outputs;
 }
 
-/** A cache of tensors for numbers used as operands, by dtype. The least recently used is evicted. */
+/** A cache of tensors for numbers that are used as operands, by dtype. The least recently used tensor is evicted. */
 const constants: Partial<Record<DType, Map<number | string, Tensor>>> = {};
 const MAX_CONSTANTS = 256;
 const allConstants = new WeakSet<Tensor>();
 
-/** Whether a tensor is from this cache. Users cannot reach or replace such tensors. */
+/** Whether a tensor is in this cache. Users cannot reach or replace such tensors. */
 export const isConstant = (x: Tensor): boolean => allConstants.has(x);
 
 function constant(value: number, dtype: DType): Tensor {
@@ -83,7 +83,7 @@ function constant(value: number, dtype: DType): Tensor {
   const key = Object.is(value, -0) ? "-0" : value;
   let made = known.get(key);
   if (made && !made.isDisposed) {
-    // Move it to the end: an op must not lose an operand while it reads the next.
+    // Move it to the end, so that getting an op's second operand does not evict the first one.
     known.delete(key);
     known.set(key, made);
     return made;

@@ -5,10 +5,10 @@ import { context } from "./context.ts";
 import type { AnyHandle } from "./handle.ts";
 import type { Storage } from "./memory.ts";
 
-/** Elements in JavaScript: Float32Array for float32, Int32Array for int32, Uint8Array for uint8 and bool. */
+/** A tensor's elements in JavaScript: Float32Array for float32, Int32Array for int32, Uint8Array for uint8 and bool. */
 export type TypedArray = Float32Array | Int32Array | Uint8Array;
 
-/** A view of the elements of a tensor at an address of a buffer. */
+/** A view of a tensor's elements at an address in a buffer. */
 export function elementsAt(buffer: ArrayBufferLike, address: number, { dtype, shape }: Spec): TypedArray {
   const size = sizeOf(shape);
   return dtype === "float32"
@@ -18,18 +18,18 @@ export function elementsAt(buffer: ArrayBufferLike, address: number, { dtype, sh
       : new Uint8Array(buffer, address, size);
 }
 
-/** structuredClone shows the source text of this function in its error. */
+/** structuredClone shows the source of this function in its error, so the function contains the message. */
 export const cannotBeCloned = () =>
   "A tensor lives in WASM memory. Send x.data and x.shape, and recreate it with tensor(data, shape).";
 
-/** The error for an operator on a tensor. */
+/** The error for a JavaScript operator that is applied to a tensor. */
 export const operatorError = ({ shape }: Spec): Error =>
   new TypeError(
     `operator: +, -, <, > and == do not work on tensors, got a tensor ${show(shape)}. ` +
       "Use x.add(y), x.gt(y) or x.eq(y), x.item() for a number, or String(x) for text.",
   );
 
-/** The error for the use of a disposed tensor. */
+/** The error for using a disposed tensor. */
 export function disposedError(op: string, { dtype, shape }: Spec, { storage, op: maker, freedBy }: AnyHandle): Error {
   const what = `${op}: the ${dtype} tensor ${show(shape)} made by ${maker} was disposed by`;
   return new DisposedError(

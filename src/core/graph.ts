@@ -5,12 +5,15 @@ import { type Shape, type Spec, show, sizeOf, type Value } from "../ops/definiti
 import { Error } from "../runtime/errors.ts";
 import type { Storage } from "./memory.ts";
 
-/** How a node propagates a gradient to its inputs. Entries of the op table are such rules; so are reshape and custom gradients. */
+/**
+ * How a node propagates a gradient to its inputs. The entries of the op table are such rules, and so are the rules for
+ * reshape and custom gradients.
+ */
 export type GradientRule = Pick<AnyOp, "name" | "vjp" | "saves" | "composed" | "differentiable">;
 
-/** A tensor as the graph sees it. As an edge it is a leaf that collects a gradient. */
+/** A tensor as the graph sees it. If it is an edge, it is a leaf, which collects a gradient. */
 export interface Stored extends Value {
-  /** Its memory, for an op that is about to use it. @throws DisposedError */
+  /** Returns its memory, for an op that is about to use it. @throws DisposedError */
   storage(op: string): Storage;
 }
 
@@ -23,17 +26,17 @@ interface Saved<Leaf extends Stored> {
   readonly version: number;
   readonly spec: Spec;
   readonly edge: Edge<Leaf> | null;
-  /** The index of the node's output; negative for an input. */
+  /** The index among the node's outputs; negative for an input. */
   readonly output: number;
 }
 
 let nodes = 0;
 
 let current: Node<Stored> | null = null;
-/** The node whose gradient rule is running: ops that run now belong to that gradient. */
+/** The node with the gradient rule that is running. Ops that run now belong to that gradient. */
 export const currentNode = (): Node<Stored> | null => current;
 
-/** Runs f as a part of a node's gradient rule. */
+/** Runs f as part of a node's gradient rule. */
 export function withNode<T>(node: Node<Stored>, f: () => T): T {
   const outer = current;
   current = node;
@@ -44,18 +47,21 @@ export function withNode<T>(node: Node<Stored>, f: () => T): T {
   }
 }
 
-/** The rule for the nodes of second and further outputs. backward passes their gradients to the owner's rule. */
+/**
+ * The rule for the nodes of an op's second and later outputs. backward passes their gradients to the rule of the first
+ * output's node.
+ */
 const outputRule: GradientRule = { name: "output" };
 
-/** One op in the autograd graph. Reference-counted: its outputs and the nodes after it hold it. */
+/** One op in the autograd graph. It is reference-counted: its outputs and the nodes after it hold it. */
 export class Node<Leaf extends Stored> {
-  /** Creation order: a node comes after the nodes that it depends on. */
+  /** The order of creation. A node has a higher id than the nodes that it depends on. */
   readonly id = nodes++;
   readonly inputShapes: readonly Shape[];
-  /** This node, for the first output, and the nodes of further outputs. */
+  /** This node, for the first output, followed by the nodes of the other outputs. */
   readonly outputs: (Node<Leaf> | undefined)[] = [this];
   readonly outputShape: Shape;
-  /** The location at which its op was called. Known only if compile or detectAnomaly runs. */
+  /** The location where its op was called. Known only while compile records or detectAnomaly runs. */
   site: (() => string) | undefined;
   private references = 1;
   private saved: (Saved<Leaf> | Spec)[] | null;
@@ -98,8 +104,8 @@ export class Node<Leaf extends Stored> {
   }
 
   /**
-   * The arguments of the gradient rule after dy. Saved inputs and outputs are tensors at their place in the graph, made
-   * by `wrap` on a retained storage; of the others, only shape and dtype are known.
+   * The gradient rule's arguments after dy. `wrap` makes a tensor for each saved input and output, on a retained
+   * storage and at its place in the graph. For the other values, only the shape and dtype are known.
    * @throws Error if the graph was freed, or a saved tensor was changed in place
    */
   context(
@@ -113,7 +119,7 @@ export class Node<Leaf extends Stored> {
         `${rule.name}: an earlier backward freed this part of the graph. minimize calls backward itself, so do not call it too; otherwise recompute the loss, or call the first backward with { retainGraph: true }.`,
       );
     }
-    /** Nodes recreated for outputs whose tensors were freed, held until they are wrapped. */
+    /** Nodes that were recreated for outputs with freed tensors. They are held until the outputs are wrapped. */
     const fresh: Node<Leaf>[] = [];
     const edgeOf = (s: Saved<Leaf>): Edge<Leaf> | null => {
       if (s.output < 0) return s.edge;
@@ -159,13 +165,16 @@ export class Node<Leaf extends Stored> {
     return this;
   }
 
-  /** Removes a holder. Without holders, frees the node and releases the nodes before it: iteratively, because chains are long. */
+  /**
+   * Removes a holder. After the last holder is gone, frees the node and releases the nodes before it, iteratively
+   * because chains can be long.
+   */
   release(): void {
     const pending: Node<Leaf>[] = [this];
     for (let node = pending.pop(); node; node = pending.pop()) {
       if (--node.references > 0) continue;
       node.free();
-      // Remove the node of a further output from its owner.
+      // Remove the node of a second or later output from its owner.
       if (node.rule === outputRule) {
         const owner = node.edges[0] as Node<Leaf>;
         owner.outputs[owner.outputs.indexOf(node)] = undefined;

@@ -1,8 +1,8 @@
-/** A tensor's state, in an object of its own so that the tensor's finalizer can free it without keeping the tensor alive. */
+/** A tensor's state. It is a separate object so that the finalizer can free it without keeping the tensor alive. */
 import type { Storage } from "./memory.ts";
 
 export interface Handle<N> {
-  /** null after the tensor was disposed. */
+  /** The tensor's memory; null after the tensor was disposed. */
   storage: Storage | null;
   /** The graph node that made the tensor. */
   node: N | null;
@@ -12,9 +12,9 @@ export interface Handle<N> {
   freedBy: string;
   /** Whether keep() exempted it from scopes. */
   kept: boolean;
-  /** Whether the finalizer is registered for it. */
+  /** Whether it is registered with the finalizer. */
   registered: boolean;
-  /** Whether it only refers to its storage (see Storage.weaken). */
+  /** Whether its reference to the storage is weak (see Storage.weaken). */
   weak: boolean;
   /** The return value of Storage.count. */
   readonly counted: number;

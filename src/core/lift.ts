@@ -1,4 +1,7 @@
-/** Turns an op's function on Values into a function on tensors that checks its arguments. functions.ts exports one for each op. */
+/**
+ * Turns a function of an op, which takes Values, into a function on tensors that checks its arguments. functions.ts
+ * exports one per op.
+ */
 import "./eager.ts";
 import { signatures } from "../ops/signatures.ts";
 import { checker } from "../runtime/arguments.ts";

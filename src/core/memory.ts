@@ -9,7 +9,7 @@ let created = 0;
 /** The id of the next storage. Ids increase. */
 export const nextStorageId = (): number => created;
 
-/** The number of writes in place so far. Each write gives its storage a version that no storage had before. */
+/** The number of in-place writes so far. Each write gives its storage a version that no storage had before. */
 let writes = 0;
 
 let clock = 0;
@@ -17,49 +17,49 @@ let clock = 0;
 export function tick(): void {
   clock++;
 }
-/** The number of the current op. */
+/** The sequence number of the current op. */
 export const currentOp = (): number => clock;
 
 /**
- * Changes when a tensor with pinned memory is disposed and when requiresGrad is set. Compiled programs check their tensors again only if it
- * has changed.
+ * Changes when a tensor with pinned memory is disposed, and when requiresGrad is set. Compiled programs recheck their
+ * tensors only after it has changed.
  */
 export const epoch = { value: 0 };
 
 /** A block of linear memory, shared by tensors with different shapes and by graph nodes. */
 export class Storage {
-  /** Order of creation. */
+  /** The order of creation. */
   readonly id = created++;
   /** The number of holders. */
   references = 1;
-  /** Changes on every write in place, so that a gradient never silently uses a changed value. */
+  /** Changes on every in-place write, so that a gradient never silently uses a changed value. */
   version = 0;
   /** Its address; NaN for symbolic storages. */
   address: number;
-  /** The number of times that it moved to JavaScript's memory. */
+  /** How many times it has moved to JavaScript's memory. */
   private moves = 0;
-  /** The tensors that hold it, as memory() counts them. */
+  /** The number of tensors that hold it, as memory() counts them. */
   private tensors = 0;
   /**
-   * Weakened tensors, which may be unreachable. When the last strong reference is released, the bytes move to
-   * JavaScript's memory for them.
+   * The number of tensors with a weak reference, which may be unreachable. When the last strong reference is released,
+   * the bytes move to JavaScript's memory in case one of these tensors is still in use.
    */
   private weak = 0;
-  /** The number of kept tensors and programs that need a fixed address. */
+  /** The number of kept tensors and programs that need its address to stay fixed. */
   private pins = 0;
-  /** The number of the op that last used it. */
+  /** The sequence number of the op that last used it. */
   lastUse = clock;
-  /** Whether only graph nodes are known to hold it. */
+  /** Whether, as far as is known, only graph nodes hold it. */
   private ownerless = false;
   // A private field, so that printing or serializing a tensor does not print all memory.
   readonly #heap = engine().heap;
-  /** The heap that holds its bytes; null after they moved or were freed. */
+  /** The heap that holds its bytes; null after they were moved out or freed. */
   #home: Heap | null = this.#heap;
   #moved: Uint8Array | null = null;
 
   constructor(
     readonly bytes: number,
-    /** Whether it stands for a value of a function that compile records, and has no memory. */
+    /** Whether it stands for a value in a function that compile records, and so has no memory. */
     readonly symbolic = false,
   ) {
     this.address = symbolic ? Number.NaN : this.#heap.allocate(bytes);
@@ -92,11 +92,14 @@ export class Storage {
   get moved(): Uint8Array | null {
     return this.isGone ? null : this.#moved;
   }
-  /** Must be called after every write in place. */
+  /** Must be called after every in-place write. */
   bumpVersion(): void {
     this.version = ++writes;
   }
-  /** Restores bytes and version from before a write, wherever the bytes are now. Does nothing if they were freed. */
+  /**
+   * Restores the bytes and the version from before a write, wherever the bytes are now. Does nothing if they were
+   * freed.
+   */
   restore(bytes: Uint8Array, version: number): void {
     if (this.isResident) this.#heap.u8.set(bytes, this.address);
     else if (this.#moved) this.#moved.set(bytes);
@@ -107,7 +110,7 @@ export class Storage {
   get isMovable(): boolean {
     return this.isResident && this.pins === 0 && !this.symbolic;
   }
-  /** Whether it has moved out and back, which proves that it is reachable. */
+  /** Whether it has ever moved out. If it is resident, it has moved back, which proves that it is reachable. */
   get isReachable(): boolean {
     return this.moves > 0;
   }
@@ -123,13 +126,13 @@ export class Storage {
     if (this.ownerless) this.#claim();
   }
 
-  /** Registers a tensor that holds it. Returns the argument for `uncount`. */
+  /** Registers a tensor that holds it. Returns the argument to pass to `uncount`. */
   count(): number {
     this.tensors++;
     this.#heap.tensors++;
     return this.moves;
   }
-  /** Unregisters a tensor. A move out has already uncounted the tensors registered before it. */
+  /** Unregisters a tensor. If the bytes have moved out since the tensor was registered, it was uncounted then. */
   uncount(counted: number): void {
     if (counted === this.moves) {
       this.tensors--;
@@ -138,7 +141,7 @@ export class Storage {
     this.release();
     if (this.tensors === 0 && this.references > 0 && !this.pins && !this.symbolic) this.#abandon();
   }
-  /** From now on only graph nodes hold it, and the graph may be garbage. */
+  /** Marks it as held only by graph nodes, which may be garbage. */
   #abandon(): void {
     if (this.ownerless) return;
     this.ownerless = true;
@@ -149,7 +152,7 @@ export class Storage {
     this.ownerless = false;
     ownerless.delete(this);
   }
-  /** Makes a tensor's reference weak. Another tensor must hold the storage. */
+  /** Makes a tensor's reference weak. Another tensor must hold the storage too. */
   weaken(counted: number): void {
     this.weak++;
     this.uncount(counted);
@@ -188,7 +191,7 @@ export class Storage {
   unpin(): void {
     this.pins--;
   }
-  /** Retains and pins it, for programs, which contain its address. */
+  /** Retains and pins it for a compiled program, which contains its address. */
   retainPinned(): this {
     return this.retain().pin();
   }
@@ -198,13 +201,16 @@ export class Storage {
   }
 }
 
-/** Storages that only graph nodes are known to hold. */
+/** The storages that, as far as is known, only graph nodes hold. */
 export const ownerless = new Set<Storage>();
 
-/** An upper bound of the bytes in linear memory that no scope frees. */
+/** An upper bound on the bytes in linear memory that no scope will free. */
 export const unscoped = { bytes: 0 };
 
-/** Undo log of a function: the contents that it overwrites in place, and the state of the random generator before it. */
+/**
+ * The undo log of a function: the contents that it overwrites in place, and the state of the random generator from
+ * before it ran.
+ */
 export class Journal {
   private readonly before = new Map<Storage, { readonly bytes: Uint8Array; readonly version: number }>();
   private readonly random = randomState();
@@ -212,7 +218,7 @@ export class Journal {
 
   note(storage: Storage): void {
     if (storage.symbolic || this.before.has(storage)) return;
-    // A storage made by the function is not state, unless the function keeps it, as an optimizer does.
+    // A storage that the function made is not state, unless it is kept, as an optimizer's state is.
     if (storage.id >= this.start && !storage.isPinned) return;
     const { address, bytes, version } = storage;
     this.before.set(storage, { bytes: engine().heap.u8.slice(address, address + bytes), version });
@@ -224,7 +230,7 @@ export class Journal {
 }
 
 /**
- * The open journals, by the error after which they are restored: OutOfMemoryError (undo.ts) and NonFiniteError
+ * The open journals, by the error that makes nabla restore them: OutOfMemoryError (undo.ts) and NonFiniteError
  * (anomaly.ts).
  */
 const journals: { shortage: Journal | null; nonFinite: Journal | null } = { shortage: null, nonFinite: null };
@@ -242,13 +248,13 @@ export function withJournal<T>(cause: Cause, journal: Journal | null, f: () => T
   }
 }
 
-/** Must be called before every write in place. */
+/** Must be called before every in-place write. */
 export function journalWrite(storage: Storage): void {
   journals.shortage?.note(storage);
   journals.nonFinite?.note(storage);
 }
 
-/** Memory in use, as memory() reports it. */
+/** What memory() reports. */
 export interface MemoryInfo {
   /** The number of bytes of linear memory that tensors hold, rounded up to the allocator's blocks. */
   readonly bytes: number;

@@ -1,4 +1,4 @@
-/** Attaches the ops to the prototype of Tensor as methods that check their arguments. */
+/** Attaches the ops to Tensor's prototype, as methods that check their arguments. */
 import { methods } from "../ops/methods.ts";
 import { methodSignature } from "../ops/signatures.ts";
 import { checker } from "../runtime/arguments.ts";
@@ -22,7 +22,7 @@ export function attachMethods(prototype: Receiver): void {
       } finally {
         endInternal(start, result);
       }
-      // An op with nothing to do returns its operand. The method must return another tensor, so that the caller may
+      // An op that has nothing to do returns its operand. The method must return a new tensor, so that the caller may
       // dispose it.
       return result === this ? this.alias(this.shape) : result;
     };

@@ -1,10 +1,12 @@
 /**
- * Frees tensors that the program does not dispose: at the end of their scope, or outside of scopes when they are garbage collected.
+ * Frees tensors that the program does not dispose: at the end of their scope or, outside scopes, when they are garbage
+ * collected.
  *
- * A FinalizationRegistry never runs during a synchronous loop, and its cells are not freed there either. So a tensor made outside of
- * scopes waits in `unowned` until its job (a turn of the event loop) ends, and only then is it registered. If a job makes too many, the
- * least recently used storages move to JavaScript's memory (memory.ts) and `unowned` drops their tensors: unreachable ones are then
- * collected even during the loop, and reachable ones move back when used.
+ * A FinalizationRegistry never calls back during a synchronous loop, and does not free its cells during one either.
+ * Therefore a tensor made outside scopes waits in `unowned` until its job (a turn of the event loop) ends, and is
+ * registered only then. If a job makes too many tensors, the least recently used storages move to JavaScript's memory
+ * (memory.ts), and `unowned` drops their tensors. Unreachable ones are then collected even during the loop, and
+ * reachable ones move back when they are used.
  */
 
 import { onShortage } from "../runtime/engine.ts";
@@ -12,11 +14,11 @@ import { context } from "./context.ts";
 import type { AnyHandle, Owned } from "./handle.ts";
 import { currentOp, epoch, ownerless, type Storage, tick, unscoped } from "./memory.ts";
 
-/** Tensors made outside of scopes in this job, and kept ones until the next sweep. */
+/** Tensors made outside scopes in this job, including kept ones until the next sweep. */
 const unowned: Owned[] = [];
-/** Kept tensors of this job that sweeps took out of `unowned`: they cannot move, so they must not trigger sweeps. */
+/** This job's kept tensors that sweeps took out of `unowned`. They cannot move, so they must not trigger sweeps. */
 let kept: Owned[] = [];
-/** Handles of tensors from earlier jobs, which are registered with the finalizer. */
+/** Handles of tensors from earlier jobs. They are registered with the finalizer. */
 let registered: AnyHandle[] = [];
 
 const finalizer = new FinalizationRegistry<AnyHandle>((handle) => {
@@ -24,7 +26,7 @@ const finalizer = new FinalizationRegistry<AnyHandle>((handle) => {
   freeHandle(handle, "the garbage collector");
 });
 
-/** Frees what a handle holds. @param freedBy what freed it, for DisposedError. Calling it twice is fine. */
+/** Frees what a handle holds. Calling it twice is fine. @param freedBy what freed it, for DisposedError */
 export function freeHandle(handle: AnyHandle, freedBy: string): void {
   const { storage, node } = handle;
   if (!storage) return;
@@ -41,18 +43,21 @@ export function freeHandle(handle: AnyHandle, freedBy: string): void {
 
 /** The bytes of linear memory that unscoped tensors may hold before a sweep. */
 const MAX_BYTES = 64 * 2 ** 20;
-/** The number of tensors that one job may make before a sweep, and that earlier jobs may leave: finalizers may not run between jobs. */
+/**
+ * The number of tensors that a job may make before a sweep, and the number that earlier jobs may leave, because
+ * finalizers may not run between jobs.
+ */
 const MAX_TENSORS = 1024;
 const MAX_REGISTERED = 16384;
-/** The bytes and tensors at which the next sweep runs. */
+/** The number of bytes and of tensors at which the next sweep runs. */
 let sweepAtBytes = MAX_BYTES;
 let sweepAtTensors = MAX_TENSORS;
-/** The number of kept tensors at which disposed ones are dropped. */
+/** The number of kept tensors at which a sweep drops the disposed ones. */
 let pruneAtKept = MAX_TENSORS;
 /** The op that ran at the last sweep. */
 let lastSweep = 0;
 /**
- * The number of running library functions outside of scopes. Positions in `unowned` must not change until these functions
+ * The number of library functions that are running outside scopes. Positions in `unowned` must not change until they
  * end.
  */
 let depth = 0;
@@ -77,7 +82,7 @@ export function adoptKept(tensor: Owned): void {
   if (!scheduled) schedule();
 }
 
-/** Starts a library function. Returns the argument for `endInternal`. */
+/** Starts a library function. Returns the argument to pass to `endInternal`. */
 export function beginInternal(): number {
   if (context.scope) return -1;
   depth++;
@@ -85,8 +90,8 @@ export function beginInternal(): number {
 }
 
 /**
- * Ends a library function: frees the tensors that it made outside of scopes and does not return, which nobody else can
- * reach.
+ * Ends a library function: frees the tensors that it made outside scopes and does not return, because nothing else can
+ * reach them.
  */
 export function endInternal(start: number, result: unknown): void {
   if (start < 0) return;
@@ -112,7 +117,10 @@ function contains(value: unknown, tensor: Owned): boolean {
   return Object.values(value).some((part) => contains(part, tensor));
 }
 
-/** Makes a library function free the tensors that it makes outside of scopes and does not return. It must not call user code. */
+/**
+ * Makes a library function free the tensors that it makes outside scopes and does not return. The function must not
+ * call user code.
+ */
 export function asInternal<A extends unknown[], T>(f: (...args: A) => T): (...args: A) => T {
   return (...args) => {
     const start = beginInternal();
@@ -158,7 +166,7 @@ function sweepIfDue(): void {
   setKeptAside();
   const all = liveStorages(true);
   const isFull = bytesOf(all) >= sweepAtBytes;
-  // If bytes are not the problem, only move tensors of this job.
+  // If bytes are not the problem, move only tensors from this job.
   const live = isFull ? all : liveStorages(isCrowded);
   // A storage that moved back and was used since the last sweep will probably be used again.
   const isIdle = (storage: Storage): boolean => !storage.isReachable || storage.lastUse < lastSweep;
@@ -166,7 +174,7 @@ function sweepIfDue(): void {
   const newest = moveOldest(idle, isFull ? MAX_BYTES / 2 : MAX_BYTES, 0.75 * MAX_TENSORS);
   if (newest) {
     if (isFull) warn();
-    // Storages that only the graphs of the moved tensors hold are idle too.
+    // Storages that only the moved tensors' graphs hold are idle too.
     else for (const storage of ownerless) if (storage.isMovable && storage.lastUse <= newest) storage.moveOut();
     tick();
     lastSweep = currentOp();
@@ -195,7 +203,10 @@ const bytesOf = (storages: Iterable<Storage>): number => {
   return total;
 };
 
-/** Movable storages of unscoped tensors of this job. @param all include those of earlier jobs and those that only graphs hold */
+/**
+ * The movable storages of unscoped tensors from this job. @param all whether to include those from earlier jobs and
+ * those that only graphs hold
+ */
 function liveStorages(all: boolean): Set<Storage> {
   const live = new Set<Storage>();
   for (const { handle } of unowned) if (handle.storage?.isMovable) live.add(handle.storage);
@@ -209,8 +220,8 @@ function liveStorages(all: boolean): Set<Storage> {
 }
 
 /**
- * Moves the least recently used storages out until at most `maxBytes` and `max` storages are left.
- * @returns the last use of the newest one moved, as the number of an op; 0 if none was moved
+ * Moves out the least recently used storages until at most `max` storages with at most `maxBytes` bytes are left.
+ * @returns the op that last used the most recently used of the moved storages; 0 if none was moved
  */
 function moveOldest(storages: Storage[], maxBytes: number, max: number): number {
   let [bytes, count, newest] = [bytesOf(storages), storages.length, 0];
@@ -228,7 +239,7 @@ function moveOldest(storages: Storage[], maxBytes: number, max: number): number 
   return newest;
 }
 
-/** Drops tensors that were disposed or whose bytes moved out, so that unreachable ones can be collected. */
+/** Drops tensors that were disposed or moved out, so that unreachable ones can be collected. */
 function dropGone(): void {
   const stays = (handle: AnyHandle): boolean => {
     if (handle.storage?.isResident) return true;
@@ -254,7 +265,7 @@ function setKeptAside(): void {
   pruneAtKept = Math.max(MAX_TENSORS, 2 * kept.length);
 }
 
-/** Drops old tensors whose storage another tensor holds. */
+/** Drops old tensors if another tensor holds their storage. */
 function weakenAliases(): void {
   const held = new Set<Storage>();
   const stays = (handle: AnyHandle, isOld: boolean): boolean => {

@@ -1,12 +1,11 @@
 /** Formats elements as nested arrays and as text. */
 import { type DType, type Shape, type Spec, show, sizeOf } from "../ops/definition/value.ts";
 
-/** The result of toArray: numbers or booleans, nested once for each dimension. */
+/** The result of toArray: numbers or booleans, nested once per dim. */
 export type NestedArray = number | boolean | NestedArray[];
 
 /**
- * The number of elements above which a tensor is abbreviated, and the number of elements that long dimensions then show
- * at each end.
+ * Tensors with more elements than BRIEF are abbreviated: long dims then show only EDGE elements at each end.
  */
 const BRIEF = 1000;
 const EDGE = 3;
@@ -22,8 +21,8 @@ export function nest(elements: ArrayLike<number>, shape: Shape, dtype: DType): N
 }
 
 /**
- * Formats a number as tensors print it: integers exactly (up to 2⁵³), others with five significant digits and at least one decimal. Zero
- * keeps its sign.
+ * Formats a number as tensors print it: integers exactly (up to 2⁵³), and other numbers with five significant digits
+ * and at least one decimal. Zero keeps its sign.
  */
 export function formatNumber(v: number): string {
   if (Object.is(v, -0)) return "-0";
@@ -77,7 +76,7 @@ export function table(rows: readonly (readonly string[])[], right: readonly numb
     .join("\n");
 }
 
-/** Formats a number with three digits and a prefix from nano to tera: `1.25 M`. */
+/** Formats a number with three digits and an SI prefix from nano to tera: `1.25 M`. */
 export function amount(value: number, unit = ""): string {
   if (!Number.isFinite(value)) return `${value} ${unit}`.trimEnd();
   const prefixes = ["n", "µ", "m", "", "k", "M", "G", "T"];

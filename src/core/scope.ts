@@ -1,4 +1,4 @@
-/** Scopes: at their end, they free the tensors that were made inside and are not returned. */
+/** Scopes. When a scope ends, it frees the tensors that were made inside it and are not returned. */
 
 import { check } from "../runtime/arguments.ts";
 import { Error } from "../runtime/errors.ts";
@@ -6,7 +6,10 @@ import { withScope } from "./context.ts";
 import { isFromOtherCopy, rejectOtherCopy } from "./copies.ts";
 import { Tensor } from "./tensor.ts";
 
-/** All tensors in a value: the value itself, or those in arrays, objects, Maps and Sets. Adds those of other copies to `foreign`. */
+/**
+ * All tensors in a value: the value itself, or those in arrays, objects, Maps and Sets. Adds tensors and modules from
+ * other copies to `foreign`.
+ */
 export function tensorsIn(
   value: unknown,
   found = new Set<Tensor>(),
@@ -34,7 +37,10 @@ export function tensorsIn(
   return found;
 }
 
-/** @throws TypeError if a value, or an array or plain object in it, contains a tensor of another copy of nabla */
+/**
+ * @throws TypeError if a value is or contains, in arrays and plain objects, a tensor or module from another copy of
+ * nabla
+ */
 export function rejectOtherCopyIn(name: string, what: string, value: unknown): void {
   if (value instanceof Tensor || typeof value !== "object" || value === null || ArrayBuffer.isView(value)) return;
   rejectOtherCopy(name, what, value);
@@ -54,8 +60,8 @@ export function requireSynchronous(name: string, result: unknown): void {
 }
 
 /**
- * Runs f and frees the tensors made inside, except those that f returns (alone or in arrays and objects) or keeps with
- * keep().
+ * Runs f and frees the tensors made inside it, except those that f returns (alone, or in arrays and objects) or keeps
+ * with keep().
  *
  * ```ts
  * const y = tidy(() => x.mul(2).add(1));   // x.mul(2) is freed
@@ -76,7 +82,7 @@ export function tidy<T>(f: () => T): T {
       if (tensor.isKept || returned.has(tensor)) tensor.escape();
       else {
         tensor.disposeBecause(SCOPE_END);
-        // backward keeps gradients as long as their leaf lives.
+        // backward keeps each gradient until its leaf is freed.
         if (tensor.grad && !returned.has(tensor.grad)) tensor.grad.disposeBecause(SCOPE_END);
       }
     }

@@ -1,10 +1,15 @@
-/** Finds where the user's program called nabla, for messages and listings. */
+/** Finds the line of the user's program that called nabla, for error messages and program listings. */
 import type { Error } from "../runtime/errors.ts";
 
-/** The folder of nabla's own modules, as in stack traces. It does not help if nabla is bundled with the program. */
+/**
+ * The folder of nabla's own modules, as stack traces show it. It does not help if nabla is bundled with the program.
+ */
 const OWN = (import.meta.url ?? "").replace(/^file:\/\//, "").replace(/(core\/)?[\w-]+\.\w+$/, "");
 
-/** Stack depths to try. Usually fewer than the first number of nabla's frames lie above the caller, always fewer than the last. */
+/**
+ * The stack depths to try. There are rarely more frames of nabla above the caller than the first number, and never more
+ * than the last.
+ */
 const DEPTHS = [16, 64];
 
 function stackOf(depth: number): Error {
@@ -35,7 +40,10 @@ export function callSite(): string {
   return "";
 }
 
-/** Like `callSite`, but computed when the returned function is called: a stack is cheap to capture and slow to read. */
+/**
+ * Like `callSite`, but captures the stack now and reads it only when the returned function is called: capturing a stack
+ * is cheap, and reading it is slow.
+ */
 export function captureSite(): () => string {
   const error = stackOf(DEPTHS.at(-1)!);
   return () => placeIn(error) ?? "";

@@ -1,13 +1,14 @@
 /**
- * Tracks the state of modules for compile: which modules a recorded function uses, the values of their properties, and whether these have
- * changed since. Classes become known by their instances; their methods are wrapped only while compile records.
+ * Tracks the state of modules for compile: which modules a recorded function uses, the values of their properties, and
+ * whether these have changed since. A class is registered when its first instance is made, and its methods are wrapped
+ * only while compile records.
  */
 import { kindOf } from "../runtime/kinds.ts";
 import { Tensor } from "./tensor.ts";
 
-/** Prototypes of the classes that have instances, and of their superclasses except nn.Module. */
+/** The prototypes of classes that have instances, and of their superclasses except nn.Module. */
 const prototypes = new Set<object>();
-/** Instances made by the function that compile records: their state does not outlive the call. */
+/** The instances made by the function that compile is recording. Their state does not outlive the call. */
 let created: WeakSet<object> | null = null;
 
 /** Called by the constructor of every module. */
@@ -22,14 +23,17 @@ export function registerModule(instance: object): void {
   created?.add(instance);
 }
 
-/** The printed name of an instance: the kind of its class, or else the class name. For messages only: minifiers change class names. */
+/**
+ * The name of an instance in messages: the kind of its class or, if it has none, the class name. Don't use it for
+ * anything else, because minifiers change class names.
+ */
 export const nameOf = (instance: object): string =>
   Object.hasOwn(instance.constructor, "kind") ? kindOf(instance) : instance.constructor.name || kindOf(instance);
 
 const isStateful = (value: object): boolean => prototypes.has(Object.getPrototypeOf(value) as object);
 
 type Owner = Record<string, unknown>;
-/** Maps are compared by key. Sets count as Maps from elements to undefined. */
+/** Maps are compared by key. Sets are treated as Maps from elements to undefined. */
 type Collection = Map<unknown, unknown> | Set<unknown>;
 const valueIn = (owner: Collection, key: unknown): unknown => (owner instanceof Map ? owner.get(key) : undefined);
 
@@ -54,7 +58,7 @@ interface PropertyState {
   readonly path: string;
 }
 
-/** Larger arrays, Maps and Sets and deeper objects are not tracked. */
+/** Larger arrays, Maps and Sets are not tracked, and neither are objects that are nested more deeply. */
 const MAX_ELEMENTS = 64;
 const MAX_DEPTH = 4;
 
@@ -79,7 +83,7 @@ export class ModuleState {
   private readonly tensorSet = new Set<Tensor>();
   private readonly owners = new Map<object, { readonly path: string; readonly names: ReadonlySet<string> }>();
 
-  /** Records the current properties of an object, unless they are recorded already. */
+  /** Records the current properties of an object, unless it is recorded already. */
   add(value: object, path = nameOf(value), depth = 0): void {
     if (this.owners.has(value)) return;
     const owner = value as Owner;
@@ -121,7 +125,10 @@ export class ModuleState {
     return !this.owners.size;
   }
 
-  /** The path of the first property that has changed or is new; undefined if none. @param undo restore all of them */
+  /**
+   * The path of the first property that has changed or is new; undefined if there is none. @param undo whether to
+   * restore all of them
+   */
   changed(undo = false): string | undefined {
     const found: string[] = [];
     for (const { owner, key, value, path } of this.all) {
@@ -148,7 +155,7 @@ export class ModuleState {
     return found[0];
   }
 
-  /** Returns a fast check that no property has changed or was added, and that modules have the same forward. */
+  /** Returns a fast check that no property was changed or added, and that no module has another forward method. */
   guard(): () => boolean {
     const elements = this.all.filter(({ owner }) => Array.isArray(owner));
     const [lists, places] = [
@@ -159,7 +166,8 @@ export class ModuleState {
     const [owners, keys] = [named.map(({ owner }) => owner), named.map(({ key }) => key)];
     const [items, values] = [elements.map(({ value }) => value), named.map(({ value }) => value)];
     const all = Array.from(this.owners.keys()) as Owner[];
-    // Counting properties is slow. Classes with their own kind, such as nabla's layers, read no added fields, so they are not counted.
+    // Counting properties is slow. Classes with a kind of their own, such as nabla's layers, never read added fields,
+    // so skip them.
     const counted = all.filter(
       (owner) => !Array.isArray(owner) && !(isStateful(owner) && Object.hasOwn(owner.constructor as object, "kind")),
     );
@@ -167,7 +175,7 @@ export class ModuleState {
     const modules = all.filter(isStateful);
     const forwards = modules.map(({ forward }) => forward);
     const { collections } = this;
-    // Compare array elements and named properties in separate loops: engines are fast if each loop sees one kind.
+    // Compare array elements and named properties in separate loops: a loop is fast if it accesses only one kind.
     return () => {
       for (let i = 0; i < owners.length; i++) {
         const value = owners[i]![keys[i]!];
@@ -189,7 +197,7 @@ export class ModuleState {
 
 type Method = (this: object, ...args: unknown[]) => unknown;
 
-/** Runs f. Records in `state` every module, at the first call of one of its methods, except modules that f makes. */
+/** Runs f and records every module in `state` when one of its methods is first called, except modules that f makes. */
 export function observe<T>(state: ModuleState, f: () => T): T {
   const inside = new WeakSet<object>();
   const undo: (() => void)[] = [];

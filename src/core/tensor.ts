@@ -38,7 +38,7 @@ export type Edge = GraphEdge<Tensor>;
 
 /** Options for Tensor.backward. */
 export interface BackwardOptions {
-  /** The gradient of the tensor itself, in its shape. Default 1, for tensors with one element. */
+  /** The gradient of the tensor itself, with the same shape. Default 1, for tensors with one element. */
   readonly gradient?: Tensor;
   /** Keep the graph, so that backward can be called again. Default: the value of createGraph. */
   readonly retainGraph?: boolean;
@@ -46,7 +46,7 @@ export interface BackwardOptions {
   readonly createGraph?: boolean;
 }
 
-// The types of the methods that are attached to the prototype below.
+// These are the types of the methods that are attached to the prototype below.
 export interface Tensor extends Methods<Tensor> {
   /**
    * Computes gradients: adds dthis/dp to `p.grad` of every leaf p that this tensor depends on.
@@ -63,7 +63,8 @@ export interface Tensor extends Methods<Tensor> {
 }
 
 /**
- * An array of numbers in linear memory: contiguous and row-major. Only methods that say so change it (`copyFrom`, optimizers' steps).
+ * An array of numbers in linear memory: contiguous and row-major. It changes only through methods that say so, such as
+ * `copyFrom` and an optimizer's step.
  *
  * ```ts
  * const x = tensor([[1, 2], [3, 4]]);
@@ -84,7 +85,9 @@ export class Tensor implements Value {
   private gradient: Tensor | null = null;
   /** The fingerprint of its shape, which must not change. */
   private readonly shapeFingerprint: number;
-  /** structuredClone and postMessage reject objects that hold a function, and show its text. @internal */
+  /**
+   * structuredClone and postMessage reject objects that hold a function, and show its source in the error. @internal
+   */
   readonly refusal = cannotBeCloned;
 
   private constructor(spec: Spec, storage: Storage, node: Node | null, op: string) {
@@ -97,7 +100,7 @@ export class Tensor implements Value {
     adopt(this);
   }
 
-  /** A tensor with new memory and undefined contents. @internal */
+  /** Makes a tensor with new, uninitialized memory. @internal */
   static allocate(spec: Spec, op: string): Tensor {
     requireDType(op, spec.dtype);
     requireShape(op, spec.shape);
@@ -105,9 +108,9 @@ export class Tensor implements Value {
     return new Tensor({ shape: [...spec.shape], dtype: spec.dtype }, storage, null, op);
   }
 
-  /** A tensor on a storage that is already retained for it, at an edge of the graph. @internal */
+  /** Makes a tensor from a storage that is already retained for it, at an edge of the graph. @internal */
   static wrap(storage: Storage, spec: Spec, edge: Edge | null, op = "alias"): Tensor {
-    // A leaf must stay the same object: its gradient must reach the .grad that users read.
+    // A leaf must stay the same object, so that its gradient reaches the .grad that users read.
     if (edge instanceof Tensor && edge.handle.storage === storage && edge.shape === spec.shape) {
       storage.release();
       return edge;
@@ -117,14 +120,14 @@ export class Tensor implements Value {
     return tensor;
   }
 
-  /** Its memory, for an op that is about to use it. @throws DisposedError @internal */
+  /** Returns its memory, for an op that is about to use it. @throws DisposedError @internal */
   storage(op: string): Storage {
     const { storage } = this.handle;
     if (storage?.use()) return storage;
     throw disposedError(op, this, this.handle);
   }
 
-  /** Like `storage`, and checks that the caller did not change the shape. @throws DisposedError, Error @internal */
+  /** Like `storage`, but also checks that the shape was not modified. @throws DisposedError, Error @internal */
   intact(op: string): Storage {
     this.requireIntact(op);
     return this.storage(op);
@@ -136,7 +139,7 @@ export class Tensor implements Value {
       );
   }
 
-  /** Makes this tensor the output of a node, and takes over the caller's reference to the node. @internal */
+  /** Makes this tensor the output of a node, and takes ownership of the caller's reference to the node. @internal */
   attach(node: Node): this {
     this.handle.node = node;
     return this;
@@ -148,8 +151,9 @@ export class Tensor implements Value {
   }
 
   /**
-   * Whether autograd computes gradients for it. Set it to true on parameters and other leaves; results of ops inherit it.
-   * @throws DTypeError if set on a tensor that is not float32, Error on the result of an op
+   * Whether autograd computes gradients for this tensor. Set it to true on parameters and other leaves; results of ops
+   * inherit it.
+   * @throws DTypeError if you set it on a tensor that is not float32, Error if you set it on the result of an op
    */
   get requiresGrad(): boolean {
     return this.edge !== null;
@@ -164,7 +168,10 @@ export class Tensor implements Value {
     epoch.value++;
   }
 
-  /** The gradient that `backward` computed; null before. @throws TypeError, ShapeError unless set to a tensor of the same shape or null */
+  /**
+   * The gradient that `backward` computed; null before that. @throws TypeError, ShapeError if you set it to anything
+   * but null or a tensor of the same shape
+   */
   get grad(): Tensor | null {
     return this.gradient;
   }
@@ -179,7 +186,7 @@ export class Tensor implements Value {
     this.gradient = value;
   }
 
-  /** Whether backward can still go through the op that made it. @internal */
+  /** Whether backward can still pass through the op that made it. @internal */
   get hasLiveGraph(): boolean {
     return this.handle.node?.isLive ?? false;
   }
@@ -189,7 +196,10 @@ export class Tensor implements Value {
     return this.handle.storage?.isGone ?? true;
   }
 
-  /** Frees its memory, and that of its gradient. Using the tensor afterwards throws a DisposedError. Calling it twice is fine. */
+  /**
+   * Frees its memory and its gradient's memory. Using the tensor afterwards throws a DisposedError. Calling dispose
+   * twice is fine.
+   */
   dispose(): void {
     checkNone("dispose", arguments);
     this.disposeBecause("dispose()");
@@ -206,7 +216,8 @@ export class Tensor implements Value {
   /** Sets `grad` to null and frees the gradient. */
   clearGrad(): void {
     checkNone("clearGrad", arguments);
-    // While compile records, the gradient is restored afterwards: only calls of the compiled function clear it.
+    // While compile records, keep the gradient: it is restored after the recording, and only calls to the compiled
+    // function clear it.
     if (context.recorder) context.recorder.gradient(this, "cleared");
     else this.grad?.dispose();
     this.grad = null;
@@ -224,7 +235,7 @@ export class Tensor implements Value {
   get isKept(): boolean {
     return this.handle.kept;
   }
-  /** Called if the scope in which it was made ends and returns or keeps it. @internal */
+  /** Called when the scope that it was made in ends, if the scope returns it or it is kept. @internal */
   escape(): void {
     if (this.handle.kept) adoptKept(this);
     else adopt(this);
@@ -235,7 +246,7 @@ export class Tensor implements Value {
     return this.storage("isShared").isShared;
   }
 
-  /** The same memory with another shape. @internal */
+  /** A tensor with the same memory and another shape. @internal */
   alias(shape: Shape): Tensor {
     tick();
     const view = Tensor.wrap(this.intact("reshape").retain(), { shape, dtype: this.dtype }, null, "reshape");
@@ -244,14 +255,14 @@ export class Tensor implements Value {
     return view;
   }
 
-  /** A tensor with the same memory that autograd treats as a constant. */
+  /** Returns a tensor with the same memory that autograd treats as a constant. */
   detach(): Tensor {
     checkNone("detach", arguments);
     tick();
     return Tensor.wrap(this.storage("detach").retain(), this, null, "detach");
   }
 
-  /** A copy with its own memory. Gradients flow through it. */
+  /** Returns a copy with its own memory. Gradients flow through it. */
   clone(): Tensor {
     checkNone("clone", arguments);
     this.storage("clone");
@@ -264,8 +275,8 @@ export class Tensor implements Value {
 
   /**
    * Overwrites the elements in place and returns the tensor. Autograd does not record it.
-   * @param source a tensor whose shape broadcasts to this one, or as many numbers as the tensor has elements
-   * @throws ShapeError if the sizes differ, Error if autograd would have to record it
+   * @param source a tensor with the same shape and type, or as many numbers as the tensor has elements
+   * @throws ShapeError if the shapes, types or sizes differ, Error if autograd would have to record the write
    */
   copyFrom(source: Tensor | ArrayLike<number>): this {
     if (context.gradEnabled && (this.handle.node || (source instanceof Tensor && source.requiresGrad))) {
@@ -298,8 +309,8 @@ export class Tensor implements Value {
   }
 
   /**
-   * A view of the elements in linear memory, row-major, without a copy. It is valid only until the next op. Autograd does not notice writes
-   * to it.
+   * Returns a row-major view of the elements in linear memory, without copying them. It is valid only until the next
+   * op. Autograd does not notice writes to it.
    */
   live(): TypedArray {
     checkNone("live", arguments);
@@ -313,8 +324,8 @@ export class Tensor implements Value {
   }
 
   /**
-   * The elements for an immediate read. Bytes in JavaScript's memory stay there, so that a loop of reads does not use
-   * linear memory. @internal
+   * Returns the elements for an immediate read. Bytes that are in JavaScript's memory stay there, so that reading many
+   * tensors in a loop does not use linear memory. @internal
    */
   peek(op: string): TypedArray {
     this.requireIntact(op);
@@ -322,12 +333,14 @@ export class Tensor implements Value {
     return moved ? elementsAt(moved.buffer, 0, this) : this.elements(op);
   }
 
-  /** A copy of the elements, row-major. */
+  /** A row-major copy of the elements. */
   get data(): TypedArray {
     return this.peek("data").slice();
   }
 
-  /** The element of a tensor with one element. @throws ShapeError if it has more elements, or none */
+  /**
+   * Returns the element of a tensor with one element, as a number. @throws ShapeError if it has more elements, or none
+   */
   item(): number {
     checkNone("item", arguments);
     if (this.size !== 1) {
@@ -338,8 +351,9 @@ export class Tensor implements Value {
   }
 
   /**
-   * The elements as nested arrays; a number if the tensor has no dimensions. bool becomes booleans. The type of a tensor does not include its
-   * rank, so the result is not type-checked unless you name its type: `x.toArray<number[][]>()`.
+   * Returns the elements as nested arrays, or as a number if the tensor has no dimensions. bool becomes booleans. A
+   * tensor's type does not include its rank, so the result is not type-checked unless you name its type:
+   * `x.toArray<number[][]>()`.
    */
   // biome-ignore lint/suspicious/noExplicitAny: with any other type, x.toArray()[0][0] needs a cast
   toArray<T extends NestedArray = any>(): T {
@@ -347,7 +361,7 @@ export class Tensor implements Value {
     return nest(this.peek("toArray"), this.shape, this.dtype) as T;
   }
 
-  /** Text in PyTorch's format: `tensor([[1, 2], [3, 4]])`. Long dimensions are abbreviated. */
+  /** Returns text in PyTorch's format: `tensor([[1, 2], [3, 4]])`. Long dimensions are abbreviated. */
   toString(): string {
     return this.print("toString");
   }
@@ -358,12 +372,18 @@ export class Tensor implements Value {
   [Symbol.for("nodejs.util.inspect.custom")](): string {
     return this.print("console.log");
   }
-  /** Converts to text; `x + 1` and `x > 0` throw, because JavaScript has no operator overloading. @throws TypeError */
+  /**
+   * Converts the tensor to text. `x + 1` and `x > 0` throw, because JavaScript has no operator overloading. @throws
+   * TypeError
+   */
   [Symbol.toPrimitive](hint: "string" | "number" | "default"): string {
     if (hint === "string") return this.toString();
     throw operatorError(this);
   }
-  /** The elements as nested arrays, so that `tensor(JSON.parse(JSON.stringify(x)))` works. JSON turns NaN and ±∞ into null. */
+  /**
+   * Returns the elements as nested arrays, so that `tensor(JSON.parse(JSON.stringify(x)))` works. JSON turns NaN and ±∞
+   * into null.
+   */
   toJSON(): NestedArray {
     return this.toArray();
   }
@@ -373,13 +393,13 @@ registerCopy(Tensor.prototype);
 attachMethods(Tensor.prototype);
 installTensorChecks({ isTensor: (value) => value instanceof Tensor, isFromOtherCopy, rejectOtherCopy });
 
-/** The gradient of a reshape, an alias or a copy: the same elements in the shape of the input. */
+/** The gradient of a reshape, an alias or a copy: dy in the shape of the input. */
 const reshapeRule: GradientRule = {
   name: "reshape",
   vjp: (dy, { inputs: [x] }) => [(dy as Tensor).alias(x!.shape)],
 };
 
-/** A tensor from row-major elements. @throws ShapeError @internal */
+/** Makes a tensor from row-major elements. @throws ShapeError @internal */
 export function fromElements(elements: ArrayLike<number>, shape: Shape, dtype: DType, op: string): Tensor {
   requireShape(op, shape);
   if (elements.length !== sizeOf(shape))

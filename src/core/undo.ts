@@ -1,10 +1,13 @@
-/** Undoes steps that run out of memory: their writes in place, and their use of the random generator. */
+/** Undoes what steps that ran out of memory did: their in-place writes, and their use of the random generator. */
 
 import { OutOfMemoryError } from "../runtime/errors.ts";
 import { currentRecorder } from "./context.ts";
 import { isJournaling, Journal, withJournal } from "./memory.ts";
 
-/** Runs f. If linear memory runs out, restores parameters, buffers and the random generator, so that a retry gives equal results. */
+/**
+ * Runs f. If linear memory runs out, restores parameters, buffers and the random generator, so that a retry gives the
+ * same results.
+ */
 export function withUndo<T>(f: () => T): T {
   // While compile records, nothing is written.
   if (isJournaling("shortage") || currentRecorder()) return f();
@@ -17,5 +20,5 @@ export function withUndo<T>(f: () => T): T {
   }
 }
 
-/** Runs f, which must not allocate. It cannot run out of memory, so its writes never have to be undone. */
+/** Runs f, which must not allocate. Because f cannot run out of memory, its writes never have to be undone. */
 export const withoutUndo = <T>(f: () => T): T => withJournal("shortage", null, f);

@@ -4,31 +4,35 @@ import { check } from "../runtime/arguments.ts";
 import { TypeError } from "../runtime/errors.ts";
 import { tidy } from "./scope.ts";
 
-/** The number of calls that are compared as a group. The first group runs in the baseline tier. */
+/**
+ * The number of calls in a group. Warm-up compares the fastest times of groups. The first group runs in the baseline
+ * tier.
+ */
 const GROUP = 8;
-/** Warm-up ends when a group is not at least this fraction faster than the best one. */
+/** Warm-up ends when a group is not faster than the best one before it by at least this fraction. */
 const GAIN = 0.1;
 
 /**
- * Calls f until it stops getting faster, and lets the runtime compile between calls. The first calls of a kernel run in the engine's baseline
- * tier, five to ten times as slow as later ones. A server that warms up before it listens serves its first clients at full speed.
+ * Calls f until it stops getting faster, and lets the runtime compile between calls. The first calls of a kernel run in
+ * the engine's baseline tier and take five to ten times as long as later ones. A server that warms up before it listens
+ * serves its first requests at full speed.
  *
  * ```ts
  * await warmUp(() => model.forward(zeros([1, 784])));
  * ```
  * @param f the function to warm up; tensors that it makes are freed
- * @param options milliseconds: no call starts later than this (default 500)
+ * @param options milliseconds: the time after which no more calls start (default 500)
  * @throws TypeError if f is asynchronous; rethrows errors of f
- * @returns the number of calls, and the times of the first and the fastest in milliseconds
+ * @returns the number of calls, and the times of the first and the fastest call in milliseconds
  */
 export async function warmUp(
   f: () => unknown,
   options: {
-    /** The maximum time to keep calling the function, in milliseconds. Default 500. */
+    /** The time after which no more calls start, in milliseconds. Default 500. */
     readonly milliseconds?: number;
   } = {},
 ): Promise<{
-  /** The number of calls of the function. */
+  /** The number of calls. */
   calls: number;
   /** The time of the first call, in milliseconds. */
   first: number;
@@ -47,7 +51,7 @@ export async function warmUp(
       tidy(() => requireSettled(f()));
       times.push(performance.now() - start);
     } while (times.length < before + GROUP && performance.now() < end);
-    // Let the event loop turn once, so that code compiled in the background is installed.
+    // Let the event loop turn once, so that the engine installs code that it compiled in the background.
     await new Promise((resolve) => setTimeout(resolve));
     const least = Math.min(...times.slice(before));
     if (times.length > 4 * GROUP && least > best * (1 - GAIN)) break;
@@ -56,7 +60,7 @@ export async function warmUp(
   return { calls: times.length, first: times[0]!, fastest: Math.min(...times) };
 }
 
-/** @throws TypeError if the result is a promise, whose work could not be timed */
+/** @throws TypeError if the result is a promise, because its work could not be timed */
 function requireSettled(result: unknown): void {
   if (typeof (result as PromiseLike<unknown> | undefined)?.then === "function")
     throw new TypeError(
