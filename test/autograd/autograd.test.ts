@@ -1,4 +1,4 @@
-/** Reverse mode: the public transforms, higher orders, branching graphs, and errors. */
+/** Reverse mode: the public transforms, higher-order gradients, branching graphs, and errors. */
 import {
   customGradient,
   grad,
@@ -91,7 +91,7 @@ describe("higher orders", () => {
     });
     expectClose(w.grad!.data, numeric, 2e-3);
   });
-  test("forward over reverse equals reverse over reverse", () => {
+  test("forward over reverse and reverse over reverse give the same result", () => {
     manualSeed(1);
     const [a, x, v] = [randn([4, 4]), randn([4]), randn([4])];
     const f = (z: Tensor) => a.matmul(z).tanh().square().sum();
@@ -139,7 +139,7 @@ describe("transforms", () => {
       ],
     ]);
   });
-  test("grad differentiates by several arguments and by nested objects of tensors", () => {
+  test("grad differentiates with respect to several arguments and nested objects of tensors", () => {
     const f = (p: { w: Tensor; rest: Tensor[] }, x: Tensor) => p.w.mul(x).add(p.rest[0]!).sum();
     const p = { w: tensor([1, 2]), rest: [tensor([5, 6])] };
     const [gp, gx] = grad(f, [0, 1])(p, tensor([3, 4]));
@@ -157,7 +157,7 @@ describe("transforms", () => {
       [0, 0],
     ]);
   });
-  test("transforms leave no gradient, graph or memory at the point", () => {
+  test("transforms leave no gradient or graph on their arguments, and no memory in use", () => {
     const x = tensor([1, 1]);
     tidy(() => hvp(loss, x, tensor([1, 0])));
     const before = memory().tensors;
@@ -175,13 +175,13 @@ describe("backward", () => {
     x.mul(3).sum().backward();
     expect(x.grad!.toArray()).toEqual([11]);
   });
-  test("sums over broadcast dimensions", () => {
+  test("sums gradients over broadcast dims", () => {
     const b = tensor([1, 2], { requiresGrad: true });
     const s = tensor(3, { requiresGrad: true });
     ones([4, 2]).mul(b).add(s).sum().backward();
     expect([b.grad!.toArray(), s.grad!.toArray()]).toEqual([[4, 4], 8]);
   });
-  test("accepts an initial gradient for a result with several elements", () => {
+  test("accepts an upstream gradient for a result with several elements", () => {
     const x = tensor([1, 2], { requiresGrad: true });
     x.square().backward({ gradient: tensor([1, 10]) });
     expect(x.grad!.toArray()).toEqual([2, 40]);
@@ -214,7 +214,7 @@ describe("backward", () => {
 });
 
 describe("customGradient", () => {
-  test("uses the given rule", () => {
+  test("uses the custom rule", () => {
     const clipped = customGradient((x: Tensor) => [x, (dy: Tensor) => [dy.clamp(-1, 1)]]);
     expect(grad((x: Tensor) => clipped(x.mul(5)).mul(3).sum())(tensor([1])).toArray()).toEqual([5]);
   });
@@ -237,12 +237,12 @@ describe("errors say how to fix the call", () => {
       "backward: the tensor is [2], not one number. Reduce it with sum() or mean(), or pass { gradient }.",
     );
   });
-  test("backward of a tensor that depends on no gradient", () => {
+  test("backward of a tensor that depends on no leaf", () => {
     expect(() => tensor([1]).sum().backward()).toThrow(
       "backward: the tensor depends on nothing that requires a gradient.",
     );
   });
-  test("a second backward", () => {
+  test("a second backward through the same graph", () => {
     const y = x().square().sum();
     y.backward();
     expect(() => y.backward()).toThrow(
@@ -252,7 +252,7 @@ describe("errors say how to fix the call", () => {
     z.backward({ retainGraph: true });
     expect(() => z.backward()).not.toThrow();
   });
-  test("an in-place write to a value that a gradient needs", () => {
+  test("backward after an in-place write to a value that a gradient needs", () => {
     const a = x();
     const y = a.square().sum();
     a.copyFrom([5, 6]);
@@ -271,7 +271,7 @@ describe("errors say how to fix the call", () => {
       "grad: argument 0 contains no tensor. Pass one to differentiate with respect to.",
     );
   });
-  test("the gradient of an int32 tensor", () => {
+  test("requiresGrad on an int32 tensor", () => {
     expect(() => tensor([1], { dtype: "int32", requiresGrad: true })).toThrow(
       "requiresGrad: int32 tensors have no gradients. Use float32.",
     );
@@ -279,7 +279,7 @@ describe("errors say how to fix the call", () => {
       'grad: argument 0 is an int32 tensor [1], but only float32 is differentiable. Use x.to("float32").',
     );
   });
-  test("setting requiresGrad on a result", () => {
+  test("requiresGrad on the result of an op", () => {
     expect(() => {
       x().mul(2).requiresGrad = false;
     }).toThrow("requiresGrad: this tensor is the result of an op.");

@@ -1,4 +1,4 @@
-/** argnums in any order, repeated or counted from the end, and one tensor passed as several arguments. */
+/** argnums may be in any order, repeated or negative, and one tensor may be passed as several arguments. */
 import { compile, grad, hessian, hvp, jacobian, jvp, nn, type Tensor, tensor, valueAndGrad, vjp } from "nabla";
 import { describe, expect, test } from "vitest";
 
@@ -89,10 +89,10 @@ describe("argnums", () => {
   });
 });
 
-describe("a tensor that is passed as two arguments has a derivative for each", () => {
+describe("a tensor that is passed as two arguments has one derivative per argument", () => {
   const f = (a: Tensor, b: Tensor): Tensor => a.square().mul(b).sum();
   const x = tensor([2, 3]);
-  test("grad and valueAndGrad", () => {
+  test("in grad and valueAndGrad", () => {
     for (const [a, b] of [
       grad(f, [0, 1])(x, x),
       valueAndGrad(f, [0, 1])(x, x)[1],
@@ -104,12 +104,12 @@ describe("a tensor that is passed as two arguments has a derivative for each", (
     }
     expect(x.requiresGrad).toBe(false);
   });
-  test("two fields of one structure", () => {
+  test("in two fields of one structure", () => {
     const g = grad((p: { a: Tensor; b: Tensor[] }) => f(p.a, p.b[0]!))({ a: x, b: [x] });
     expect(g.a.toArray()).toEqual([8, 18]);
     expect(g.b[0]!.toArray()).toEqual([4, 9]);
   });
-  test("vjp", () => {
+  test("in vjp", () => {
     const [y, pullback] = vjp(f, x, x);
     expect(y.item()).toBe(35);
     expect(pullback(tensor(2)).map((g) => g.toArray())).toEqual([
@@ -117,14 +117,14 @@ describe("a tensor that is passed as two arguments has a derivative for each", (
       [8, 18],
     ]);
   });
-  test("jvp, even with one tensor as both directions", () => {
+  test("in jvp, even if one tensor is both directions", () => {
     const [y, dy] = jvp(f as (...xs: Tensor[]) => Tensor, [x, x], [tensor([1, 0]), tensor([0, 1])]);
     expect([y.item(), dy.item()]).toEqual([35, 8 + 9]);
     const v = tensor([1, 1]);
     expect(jvp(f as (...xs: Tensor[]) => Tensor, [x, x], [v, v])[1].item()).toBe(8 + 18 + 4 + 9);
     expect(jvp(f as (...xs: Tensor[]) => Tensor, [x, x], [x, x])[1].item()).toBe(3 * 35);
   });
-  test("in an outer gradient, the two derivatives are added", () => {
+  test("and an outer gradient adds the two", () => {
     const outer = (v: Tensor) => {
       const [a, b] = grad(f, [0, 1])(v, v) as [Tensor, Tensor];
       return a.add(b).sum();
@@ -132,7 +132,7 @@ describe("a tensor that is passed as two arguments has a derivative for each", (
     // d/dv Σ 2v² + v².
     expect(grad(outer)(x).toArray()).toEqual([12, 18]);
   });
-  test("hvp along the point itself, jacobian and hessian", () => {
+  test("in hvp along the point itself, jacobian and hessian", () => {
     const cube = (v: Tensor) => f(v, v);
     expect(hvp(cube, x, x).toArray()).toEqual([24, 54]);
     expect(hessian(cube)(x).toArray()).toEqual([

@@ -1,4 +1,4 @@
-/** Two copies of nabla in one process: every function rejects the tensors and modules of the other copy. */
+/** Two copies of nabla in one process: every function rejects tensors and modules from the other copy. */
 import { compile, concat, customGradient, grad, hvp, jvp, losses, nn, noGrad, type Tensor as OwnTensor, optim, stack, tensor, tidy, vjp, where } from "nabla"; // biome-ignore format: one line
 import { writeSafetensors } from "nabla/formats";
 import { beforeAll, expect, test, vi } from "vitest";
@@ -29,7 +29,7 @@ test("the second copy warns when it loads, and the third does not", () => {
   ]); // biome-ignore format: one line
 });
 
-test("ops reject foreign tensors as any operand, in place or not, as a method or a function", () => {
+test("ops reject foreign tensors in any operand, in place or not, called as methods or as functions", () => {
   const calls: [string, () => unknown][] = [
     ["add", () => own().add(foreign)],
     ["add", () => other.add(own() as never, 1)],
@@ -83,7 +83,7 @@ function holding(value: unknown): nn.Module {
   return new Net();
 }
 
-test("a module rejects layers and parameters of the other copy in any property", () => {
+test("a module rejects layers and parameters from the other copy in any property", () => {
   const layer = () => new other.nn.Linear(3, 1) as unknown as nn.Linear;
   const weight = () => other.nn.parameter(other.randn([1, 3])) as unknown as OwnTensor;
   expect(() => new nn.Sequential(new nn.Linear(3, 3), layer())).toThrow(MODULE_REFUSED);

@@ -1,4 +1,7 @@
-/** arange and linspace: exact ends, lengths that do not depend on rounding, every element type. full and eye: exact values. */
+/**
+ * arange and linspace have exact ends, and lengths that do not depend on rounding, for every element type. full and eye
+ * have exact values.
+ */
 import { arange, eye, full, linspace, randint, type Tensor } from "nabla";
 import { describe, expect, test } from "vitest";
 
@@ -15,7 +18,7 @@ describe("linspace", () => {
     [5, 5],
     [16777216, -16777215],
   ];
-  test.each(ranges)("from %d to %d: the first element is start, the last is end, for any n", (start, end) => {
+  test.each(ranges)("from %d to %d: the first element is start and the last is end, for any n", (start, end) => {
     for (const n of [2, 3, 4, 7, 100, 1001]) {
       const values = list(linspace(start, end, n));
       expect(values.length).toBe(n);
@@ -32,11 +35,11 @@ describe("linspace", () => {
     // The element in the middle may be computed from either end.
     values.forEach((v, i) => expect(Math.abs(v - reversed[i]!)).toBeLessThanOrEqual(2 ** -23 * Math.abs(v)));
   });
-  test("every element is the exact value, rounded once", () => {
+  test("every element is its exact value, rounded once", () => {
     expect(list(linspace(0, 1, 1001))).toEqual(Array.from({ length: 1001 }, (_, i) => Math.fround(i / 1000)));
     expect(list(linspace(-3, 0, 7))).toEqual([-3, -2.5, -2, -1.5, -1, -0.5, 0]);
   });
-  test("n may be 1, which gives start, or 0, but not negative or a fraction", () => {
+  test("n may be 0, or 1, which gives start, but not negative or a fraction", () => {
     expect(list(linspace(3, 9, 1))).toEqual([3]);
     expect(linspace(3, 9, 0).shape).toEqual([0]);
     expect(() => linspace(0, 1, 2.5)).toThrow("linspace: n must be a whole number from 0, got 2.5.");
@@ -52,7 +55,7 @@ describe("linspace", () => {
     expect(list(linspace(0, 49, 50, { dtype: "int32" }))).toEqual(Array.from({ length: 50 }, (_, i) => i));
     expect(list(linspace(-2147483648, 2147483647, 2, { dtype: "int32" }))).toEqual([-2147483648, 2147483647]);
   });
-  test("bool and uint8 elements", () => {
+  test("bool and uint8 elements are converted like other numbers", () => {
     expect(linspace(0, 1, 3, { dtype: "bool" }).toArray()).toEqual([false, true, true]);
     expect(list(linspace(0, 255, 6, { dtype: "uint8" }))).toEqual([0, 51, 102, 153, 204, 255]);
   });
@@ -123,13 +126,17 @@ describe("ranges reject numbers outside the dtype", () => {
       () => arange(2147483646, 2147483650, 1, { dtype: "int32" }),
       "arange: 2147483649 is outside int32",
     ],
-    ["arange downwards", () => arange(0, -4e9, -1e9, { dtype: "int32" }), "arange: -3000000000 is outside int32"],
+    ["a descending arange", () => arange(0, -4e9, -1e9, { dtype: "int32" }), "arange: -3000000000 is outside int32"],
     ["arange, uint8", () => arange(254, 258, 1, { dtype: "uint8" }), "arange: 257 is outside uint8's range, 0 … 255"],
-    ["arange below 0, uint8", () => arange(-1, 3, { dtype: "uint8" }), "arange: -1 is outside uint8"],
+    ["arange with numbers below 0, uint8", () => arange(-1, 3, { dtype: "uint8" }), "arange: -1 is outside uint8"],
     ["linspace, int32", () => linspace(0, 3e9, 3, { dtype: "int32" }), "linspace: 3000000000 is outside int32"],
     ["linspace, uint8", () => linspace(256, 0, 3, { dtype: "uint8" }), "linspace: 256 is outside uint8"],
     ["randint, uint8", () => randint(0, 300, [2], { dtype: "uint8" }), "randint: 299 is outside uint8"],
-    ["randint below 0, uint8", () => randint(-1, 3, [2], { dtype: "uint8" }), "randint: -1 is outside uint8"],
+    [
+      "randint with numbers below 0, uint8",
+      () => randint(-1, 3, [2], { dtype: "uint8" }),
+      "randint: -1 is outside uint8",
+    ],
   ] as const)
     test(name, () => void expect(make).toThrow(message));
   test("the limits of each dtype are accepted", () => {

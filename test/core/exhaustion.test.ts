@@ -1,10 +1,10 @@
-/** Running out of memory at any allocation changes nothing: a retry is bit-identical to an uninterrupted run. */
+/** Running out of memory at any allocation changes no state: a retry is bit-identical to an uninterrupted run. */
 import { compile, grad, hessian, jacobian, jvp, losses, manualSeed, memory, nn, optim, randn, type Tensor, tensor, tidy, valueAndGrad, vjp } from "nabla"; // biome-ignore format: one line
 import { expect, test } from "vitest";
 import { engine, randomState } from "../../src/runtime/engine.ts";
 import { OutOfMemoryError } from "../../src/runtime/errors.ts";
 
-/** Runs f and lets allocation number `limit` fail. Returns whether f allocated that often. */
+/** Runs f and makes allocation number `limit` fail. Returns whether f got that far. */
 function failingAt(limit: number, f: () => unknown): boolean {
   const { heap } = engine();
   const { allocate } = heap;
@@ -27,7 +27,7 @@ function failingAt(limit: number, f: () => unknown): boolean {
 
 interface Job {
   readonly step: () => unknown;
-  /** Everything that a step changes. */
+  /** All state that a step changes. */
   readonly state: () => unknown;
   readonly dispose: () => void;
 }
@@ -35,9 +35,9 @@ interface Job {
 const held = () => ({ bytes: memory().bytes, tensors: memory().tensors });
 const values = (tensors: Iterable<Tensor>): number[][] => Array.from(tensors, (x) => Array.from(x.data));
 
-/** Lets each allocation of a job's first step fail, one run per allocation. */
+/** Makes each allocation in a job's first step fail, in one run per allocation. */
 function expectAtomic(begin: () => Job): void {
-  /** Runs two steps. If allocation number `limit` fails in the first, it is retried. */
+  /** Runs two steps. If allocation number `limit` fails in the first step, retries that step. */
   const run = (limit: number): { failed: boolean; end: unknown } => {
     manualSeed(4);
     const job = begin();
@@ -125,7 +125,7 @@ test("a compiled step and its recording are atomic", () => {
   expectAtomic(() => training((params) => new optim.Adam(params), step));
 });
 
-test("a forward pass that fails changes neither BatchNorm's statistics nor the random numbers", () => {
+test("a failed forward pass changes neither BatchNorm's statistics nor the random generator", () => {
   const forward: typeof eager = (model, _, x) => () => model.forward(x) as Tensor;
   expectAtomic(() => training((params) => new optim.Adam(params), forward));
 });

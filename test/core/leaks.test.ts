@@ -1,4 +1,7 @@
-/** Synchronous loops, exceptions and forgotten tensors leak no memory: it is freed immediately, or JavaScript can collect it. */
+/**
+ * Synchronous loops, exceptions and forgotten tensors leak no memory: it is freed immediately, or can be garbage
+ * collected.
+ */
 import { compile, customGradient, grad, hessian, hvp, jacobian, jvp, losses, memory, nn, noGrad, optim, randn, type Tensor, tensor, tidy, valueAndGrad, vjp, zeros } from "nabla"; // biome-ignore format: one line
 import { describe, expect, test, vi } from "vitest";
 import { interceptDuring } from "../../src/nn/intercept.ts";
@@ -7,7 +10,7 @@ const MB = 2 ** 20;
 const held = () => ({ bytes: memory().bytes, tensors: memory().tensors });
 
 describe("tensors made outside a scope", () => {
-  test("above 64 MB, the oldest move to JavaScript's memory and return when used, and one warning recommends tidy", () => {
+  test("above 64 MB, the oldest move to JavaScript's memory and back when used, and a single warning recommends tidy", () => {
     const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
     const before = memory().bytes;
     const all = Array.from({ length: 300 }, (_, i) => zeros([MB / 4]).copyFrom(new Float32Array(MB / 4).fill(i)));
@@ -16,7 +19,7 @@ describe("tensors made outside a scope", () => {
       expect(x.live()[i]).toBe(i);
       expect(x.add(1).max().item()).toBe(i + 1);
     }
-    // A tensor that is in constant use stays in linear memory.
+    // A tensor that is used all the time stays in linear memory.
     const [first] = all;
     const { buffer } = first!.live();
     for (let i = 0; i < 200; i++) first!.add(1);
@@ -58,7 +61,7 @@ describe("tensors made outside a scope", () => {
     expect(() => x.add(1)).toThrow("was disposed by dispose()");
   });
 
-  test("aliases of a tensor do not accumulate, and stay readable after the tensor is disposed", () => {
+  test("aliases of a tensor do not accumulate, and can be read after the tensor is disposed", () => {
     const x = tensor([1, 2]);
     const before = memory().tensors;
     const views = Array.from({ length: 20_000 }, () => x.reshape([2, 1]));
@@ -74,7 +77,7 @@ describe("tensors made outside a scope", () => {
     expect(all.every((x, i) => x.item() === i)).toBe(true);
   });
 
-  test("kept tensors do not delay when small tensors move out", () => {
+  test("kept tensors do not delay the moment when small tensors move out", () => {
     const ways: ((i: number) => Tensor)[] = [
       (i) => tensor([i]).keep(),
       (i) => tidy(() => tensor([i]).keep()),
@@ -116,7 +119,7 @@ describe("tensors made outside a scope", () => {
     }
   });
 
-  test("after backward, results are readable and repeated steps do not use more memory", () => {
+  test("after backward, results can be read, and repeated steps do not use more memory", () => {
     const model = new nn.Sequential(new nn.Linear(2, 3), new nn.Tanh(), new nn.Linear(3, 2));
     const optimizer = new optim.Adam(model.parameters());
     const [x, labels] = [randn([4, 2]), tensor([0, 1, 1, 0], { dtype: "int32" })];
@@ -137,7 +140,7 @@ describe("tensors made outside a scope", () => {
   });
 });
 
-describe("exceptions leave no tensor behind", () => {
+describe("exceptions leave no tensors behind", () => {
   const stop = (..._before: unknown[]): never => {
     throw new Error("stop");
   };
@@ -169,7 +172,7 @@ describe("exceptions leave no tensor behind", () => {
     "a function that reads a value during its recording": () => compile((y: Tensor) => y.exp().item())(x),
     "a hook in the forward pass": () =>
       tidy(() => interceptDuring(model, ({ name, forward }) => (name === "2" ? stop() : forward()), () => model.forward(x))), // biome-ignore format: one line
-    "an op, because of its shapes": () => x.exp().matmul(zeros([3, 1]).keep()),
+    "an op, because its shapes do not fit": () => x.exp().matmul(zeros([3, 1]).keep()),
     "an op, in noGrad in tidy": () => tidy(() => noGrad(() => x.exp().add(zeros([7])))),
     "backward through a freed graph": () =>
       tidy(() => {

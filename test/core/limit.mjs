@@ -1,6 +1,6 @@
-// Trains with a small init({ memoryLimit }) while ballast fills the memory, so that allocations fail at every stage of a step. Each step
-// is retried with a little more free memory until it succeeds. Prints, as JSON, how many attempts failed, how many of those changed any
-// state, and the losses and state at the end.
+// Trains with a small init({ memoryLimit }) while ballast fills the memory, so that allocations fail at every stage of
+// a step. Each step is retried with a little more free memory until it succeeds. Prints as JSON how many attempts
+// failed, how many of those changed any state, and the final losses and state.
 import { createHash } from "node:crypto";
 import { compile, init, losses, manualSeed, memory, nn, optim, randn, tensor, tidy, zeros } from "nabla";
 

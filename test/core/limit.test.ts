@@ -1,4 +1,7 @@
-/** Training that exceeds its memory limit: failed steps change nothing, and retries are bit-identical to an undisturbed run. */
+/**
+ * Training that exceeds its memory limit: failed steps change nothing, and retries are bit-identical to an
+ * uninterrupted run.
+ */
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { expect, test } from "vitest";

@@ -1,4 +1,4 @@
-/** The allocator, scopes, disposal, and constant memory use over long training. */
+/** The allocator, scopes, disposal, and constant memory use in long training runs. */
 import { grad, losses, manualSeed, memory, nn, noGrad, optim, randn, type Tensor, tensor, tidy, zeros } from "nabla";
 import { describe, expect, test } from "vitest";
 import { OutOfMemoryError } from "../../src/runtime/errors.ts";
@@ -9,7 +9,7 @@ import { seeded } from "../support/oracle.ts";
 const MB = 1 << 20;
 
 describe("the allocator", () => {
-  test("over 20,000 random calls, blocks are 64-byte aligned, never overlap, and never touch address 0 or the last 64 bytes", () => {
+  test("in 20,000 random calls, blocks are 64-byte aligned, never overlap, and never touch address 0 or the last 64 bytes", () => {
     const heap = new Heap({ memoryLimit: 64 * MB });
     const random = seeded(1);
     const live: [number, number][] = [];
@@ -102,7 +102,7 @@ describe("scopes", () => {
     expect(memory().tensors).toBe(before);
   });
 
-  test("the result of an inner scope belongs to the outer scope", () => {
+  test("the outer scope owns the result of an inner scope", () => {
     let inner!: Tensor;
     tidy(() => {
       inner = tidy(() => tensor([1]));

@@ -1,4 +1,4 @@
-/** No error of a public function, class or method is longer than 300 characters, for any argument. */
+/** No error from a public function, class or method is longer than 300 characters, for any argument. */
 import * as nabla from "nabla";
 import { nn, ones, randn, Tensor, tidy } from "nabla";
 import * as formats from "nabla/formats";
@@ -24,9 +24,9 @@ const huge: [string, () => unknown][] = [
   ["an error with a message of 10⁶ characters", () => new Error("x".repeat(1e6))],
 ];
 
-/** Functions that would end or restart the engine of this file. */
+/** Functions that would stop or restart this file's engine. */
 const excluded = ["nabla.init", "nabla.dispose"];
-/** All functions and classes that a module exports, with their paths. */
+/** All functions and classes that a module exports, by path. */
 const callablesOf = (path: string, module: object): [string, Callable][] =>
   Object.entries(module).flatMap(([name, value]): [string, Callable][] => {
     if (excluded.includes(`${path}.${name}`)) return [];
@@ -35,7 +35,7 @@ const callablesOf = (path: string, module: object): [string, Callable][] =>
   });
 const modules = { nabla, "nabla/formats": formats, "nabla/gradients": gradients, "nabla/serverless": serverless };
 const callables = Object.entries(modules).flatMap(([path, module]) => callablesOf(path, module));
-/** Methods of a tensor and of a module. */
+/** The methods of a tensor and of a module. */
 const methods = [x, model].flatMap((owner) => {
   const names = new Set<string>();
   for (let p: object = owner; p !== Object.prototype; p = Object.getPrototypeOf(p) as object)
@@ -113,7 +113,7 @@ describe("error messages have at most 300 characters", () => {
   });
 });
 
-describe("rejecting 10⁶ values takes less than 250 ms of CPU time", () => {
+describe("rejecting an argument of 10⁶ values takes less than 250 ms of CPU time", () => {
   const numbers = new Array(1e6).fill(7);
   const strings = new Array(1e6).fill("seven");
   const bytes = new Uint8Array(1e6);

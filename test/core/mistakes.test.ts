@@ -1,4 +1,6 @@
-/** Typical mistakes of newcomers and their exact error messages: each names the function, what it got, and the fix. */
+/**
+ * Newcomers' typical mistakes and the exact error messages. Each message names the function, what it got, and the fix.
+ */
 import {
   arange,
   compile,
@@ -36,14 +38,14 @@ import { hessianTrace, saliency } from "nabla/gradients";
 import { inferenceHandler } from "nabla/serverless";
 import { expect, test } from "vitest";
 
-/** Passes a value that TypeScript would reject and JavaScript accepts. */
+/** Passes a value that TypeScript would reject, as JavaScript callers can. */
 const any = <T>(value: unknown): T => value as T;
 const model = new nn.Sequential(new nn.Linear(2, 3), new nn.ReLU(), new nn.Linear(3, 1));
 const params = model.parameters();
 const x = ones([4, 2]);
 const y = ones([4, 1]);
 const int = (values: number[]): Tensor => tensor(values, { dtype: "int32" });
-/** A function without its signature. */
+/** Removes a function's signature. */
 const many = (f: unknown): ((...args: unknown[]) => unknown) => f as (...args: unknown[]) => unknown;
 const linear = new nn.Linear(2, 3);
 class Silent extends nn.Module {
@@ -124,11 +126,11 @@ const mistakes: [code: string, call: () => unknown, message: string][] = [
   ["cache.append(1)", () => any<{ append(v: number): void }>(new nn.KeyValueCache()).append(1), "KeyValueCache.append: layer must be a module, got 1. Pass a module."],
   ["parameter(x, true)", () => nn.parameter(ones([2]), any(true)), "parameter: owner must be a module, got true. Pass a module."],
   ["zeros of an unknown dtype", () => zeros([2], { dtype: any("double") }), 'zeros: "double" is not a dtype. Use float32, int32, bool or uint8.'],
-  ["view of a wrong size", () => ones([4]).view(3), "view: [4] has 4 elements, which do not fit [3]."],
+  ["view with the wrong number of elements", () => ones([4]).view(3), "view: [4] has 4 elements, which do not fit [3]."],
   ["a token outside the vocabulary", () => new nn.Embedding(3, 2).forward(int([5])), "embedding: index 5 (at 0) is outside 0 … 2."],
-  ["Upsample of no images", () => new nn.Upsample({ scaleFactor: 2 }).forward(ones([2])), "Upsample: x must be [batch, height, width, channels], got [2]."],
+  ["Upsample of a tensor without images", () => new nn.Upsample({ scaleFactor: 2 }).forward(ones([2])), "Upsample: x must be [batch, height, width, channels], got [2]."],
   ["group.lr = '1'", () => { sgd().paramGroups[0]!.lr = any("1"); }, 'SGD: lr must be a number, got "1". Write it without quotes: 1.'],
-  ["a LambdaLR of a string", () => new optim.LambdaLR(sgd(), any(() => "a")), `LambdaLR: lambda's result must be a number, got "a". Pass a number.`],
+  ["a LambdaLR that returns a string", () => new optim.LambdaLR(sgd(), any(() => "a")), `LambdaLR: lambda's result must be a number, got "a". Pass a number.`],
   ["clamp({ min })", () => x.clamp(any({ min: 0 })), "clamp: low must be a number, got the object { min }. Pass min as an argument: 0."],
   ["clamp('0', 1)", () => x.clamp(any("0"), 1), 'clamp: low must be a number, got "0". Write it without quotes: 0.'],
   ["sum({ dim })", () => x.sum(any({ dim: 1 })), 'sum: unknown option "dim". Pass dims as an argument. Valid options: keepdim.'],
@@ -175,7 +177,7 @@ const mistakes: [code: string, call: () => unknown, message: string][] = [
   ["conv2d with PyTorch's weights", () => conv2d(ones([1, 9, 9, 3]), ones([8, 3, 5, 5])), "conv2d: images [1, 9, 9, 3] do not fit the weight [8, 3, 5, 5] with 1 group: they must have 5 channels, got 3. Channels are last: convert PyTorch's weights with w.permute([0, 2, 3, 1])."],
   ["Conv2d with padding 'SAME'", () => new nn.Conv2d(1, 8, 3, { padding: any("SAME") }), 'Conv2d: padding must be one of same, valid, got "SAME". Did you mean "same"?'],
   ["GELU({ approximate: 'fast' })", () => new nn.GELU({ approximate: any("fast") }), 'GELU: approximate must be one of none, tanh, got "fast".'],
-  ["Sequential whose last layer returns nothing", () => new nn.Sequential(linear, new Silent()).forward(x), "Sequential: layer 1 (Silent) returned nothing. Return the result from its forward."],
+  ["a Sequential with a last layer that returns nothing", () => new nn.Sequential(linear, new Silent()).forward(x), "Sequential: layer 1 (Silent) returned nothing. Return the result from its forward."],
   ["loadStateDict(model)", () => linear.loadStateDict(any(linear)), "loadStateDict: state must be an object, got a module (Linear). Pass model.stateDict()."],
   ["writeSafetensors(model)", () => writeSafetensors(any(linear)), "writeSafetensors: tensors must be an object, got a module (Linear). Pass model.stateDict()."],
   ["loadStateDict(readSafetensors(bytes))", () => linear.loadStateDict(any(readSafetensors(writeSafetensors(linear.stateDict()))), { strict: false }), "loadStateDict: state must be tensors by name, got the object { tensors, metadata } that readSafetensors returns. Pass its tensors."],
@@ -211,7 +213,7 @@ test.each([
   expect(states()).toEqual(before);
   expect(optimizer.stateDict().state).toEqual([{}, {}]);
 });
-test("init shows the quotes of a string", async () => {
+test("init's error shows a string in quotes", async () => {
   await expect(init(any({ threads: "2" }))).rejects.toThrow(
     /^init: threads must be "auto" or a whole number in 1 … 64, got "2"\.$/,
   );
@@ -221,14 +223,14 @@ test("init rejects an unknown option before it starts the engine", async () => {
     'init: unknown option "thread". Did you mean "threads"? Valid options: threads, build, module, deterministic, memoryLimit.',
   );
 });
-test("a tensor becomes an array in JSON and text in templates, and the error from structuredClone says how to send it", () => {
+test("a tensor becomes an array in JSON and text in template strings, and structuredClone's error says how to send it", () => {
   const v = tensor([[1, 2]], { dtype: "int32" });
   expect(JSON.stringify({ inputs: v })).toBe('{"inputs":[[1,2]]}');
   expect(`${v}`).toBe("tensor([[1, 2]], int32)");
   for (const use of [() => any<number>(v) + 1, () => +any<number>(v)]) expect(use).toThrow(/^operator: .* x\.item\(\)/);
   expect(() => structuredClone(v)).toThrow(/Send x\.data and x\.shape/);
 });
-test("view takes sizes or a shape, one of which may be −1, as in PyTorch", () => {
+test("view takes sizes or a shape, with one −1 allowed, as in PyTorch", () => {
   expect(ones([4]).view(2, 2).shape).toEqual([2, 2]);
   expect(ones([4]).view([-1, 2]).shape).toEqual([2, 2]);
   expect(() => ones([4]).view(3)).toThrow("view: [4] has 4 elements, which do not fit [3].");

@@ -1,4 +1,4 @@
-/** Misuse causes an error with a remedy or does what PyTorch does, and never corrupts other tensors. */
+/** Misuse throws an error that says how to fix the call, or does what PyTorch does. It never corrupts other tensors. */
 
 import * as nabla from "nabla";
 import {
@@ -89,7 +89,7 @@ describe("memory is never corrupted", () => {
   test("a serialized tensor does not contain the whole linear memory", () => {
     expect(JSON.stringify(ones([2, 3]).mul(2)).length).toBeLessThan(1000);
   });
-  test("a tensor keeps its shape if the array that gave the shape changes", () => {
+  test("a tensor keeps its shape if the array that it was made with changes", () => {
     const shape = [2, 2];
     const x = zeros(shape);
     shape[0] = 1000;
@@ -128,7 +128,7 @@ describe("memory is never corrupted", () => {
     expect(tensor([true]).pad([1, 1], 5).sum().item()).toBe(3);
     expect(zeros([2], { dtype: "bool" }).copyFrom([2, 0]).toArray()).toEqual([true, false]);
   });
-  test("scalar operands stay correct when thousands are in use", () => {
+  test("scalar operands are correct even if thousands are used", () => {
     const mask = tensor([true, false]);
     for (let i = 0; i < 2000; i++) expect(tidy(() => where(mask, 0.25, i + 0.5).toArray())).toEqual([0.25, i + 0.5]);
   });
@@ -149,7 +149,7 @@ describe("gradients", () => {
     const model = new nn.Linear(2, 1);
     expect(() => grad((m: nn.Linear) => m.forward(ones([1, 2])).sum())(model)).toThrow(message);
   });
-  test("gradients of two leaves do not share memory", () => {
+  test("the gradients of two leaves do not share memory", () => {
     const [a, b] = [tensor([1], { requiresGrad: true }), tensor([2], { requiresGrad: true })];
     const seed = tensor([1]);
     a.add(b).backward({ gradient: seed });
@@ -183,7 +183,7 @@ describe("gradients", () => {
     });
     expect(kept.toArray()).toEqual([2, 4]);
   });
-  test("a gradient that backward replaced cannot be read", () => {
+  test("reading a gradient that backward has replaced throws", () => {
     const w = tensor([1], { requiresGrad: true });
     w.mul(2).sum().backward();
     const held = w.grad!;
@@ -215,7 +215,7 @@ describe("gradients", () => {
   });
 });
 
-describe("layers, losses, optimizers", () => {
+describe("layers, losses and optimizers", () => {
   test("an invalid state or the state of another optimizer is rejected before anything changes", () => {
     const w = nn.parameter(ones([3]));
     const canary = full([512], 7);
@@ -244,7 +244,7 @@ describe("layers, losses, optimizers", () => {
     );
     expect([adam.lr, canary.sum().item()]).toEqual([1e-3, 7 * 512]);
   });
-  test("an option that is switched on later creates the state that it needs", () => {
+  test("turning on an option later creates the state that it needs", () => {
     const w = nn.parameter(ones([3]));
     const adam = new optim.Adam([w], { lr: 0.1 });
     adam.minimize(() => w.sum());
@@ -253,7 +253,7 @@ describe("layers, losses, optimizers", () => {
     expect(w.toArray()).toEqual(new Array(3).fill(w.data[0]));
     expect(w.data[0]).toBeCloseTo(0.8, 4);
   });
-  test("optimizers reject tensors that are not leaves, and replace an undefined option by its default", () => {
+  test("optimizers reject tensors that are not leaves, and replace an undefined option with its default", () => {
     const w = nn.parameter(ones([3]));
     expect(() => new optim.SGD([w.mul(2)], { lr: 1 })).toThrow(
       "SGD: a tensor [3] is the result of an op. Pass parameters, such as model.parameters().",
@@ -288,7 +288,7 @@ describe("layers, losses, optimizers", () => {
   });
 });
 
-test("where promotes element types as other ops do", () => {
+test("where promotes element types like other ops", () => {
   const mask = tensor([true, false]);
   expect(where(mask, int([1, 2]), 3e9).dtype).toBe("float32");
   expect(where(mask, tensor([true, true]), tensor([false, false])).toArray()).toEqual([true, false]);

@@ -12,7 +12,7 @@ const params = (): nabla.Tensor[] => [tensor([1], { requiresGrad: true })];
 const sgd = (): optim.SGD => new optim.SGD(params(), { lr: 0.1 });
 const weights = { weightIh: ones([2, 4]), weightHh: ones([2, 2]) };
 
-/** Valid arguments, without the options. */
+/** Valid arguments for each op, without options. */
 const valid: Record<string, unknown[]> = {
   topK: [x, 1], conv1d: [x, ones([1, 1, 4])], convTranspose1d: [x, ones([4, 1, 1])],
   conv2d: [image, ones([1, 1, 1, 2])], convTranspose2d: [image, ones([2, 1, 1, 1])],
@@ -37,7 +37,7 @@ const layers: Record<string, unknown[]> = {
   MaxPool2d: [2], AvgPool2d: [2], MaxPool1d: [2], AvgPool1d: [2], RNN: [2, 2], LSTM: [2, 2], GRU: [2, 2], RNNCell: [2, 2], LSTMCell: [2, 2], GRUCell: [2, 2],
   Upsample: [], SpectralNorm: [new nn.Linear(2, 2)], TransformerEncoderLayer: [4, 2], TransformerDecoderLayer: [4, 2],
 }; // biome-ignore format: a table
-/** Layers without options. They refuse extra arguments. */
+/** Layers without options. They reject extra arguments. */
 const plain: Record<string, unknown[]> = {
   SinusoidalEncoding: [2], Identity: [], Flatten: [1, 2], Dropout: [0.5], ReLU: [], ReLU6: [], SELU: [], SiLU: [], Mish: [], Tanh: [], Sigmoid: [],
   LogSigmoid: [], Hardsigmoid: [], Hardswish: [], LeakyReLU: [1], ELU: [1], Softplus: [1], Hardtanh: [0, 1], Softmax: [1], LogSoftmax: [1],
@@ -76,7 +76,7 @@ describe("optimizers and schedules reject unknown options", () => {
         : (value as (...a: unknown[]) => unknown)(...args, bogus);
     expect(call).toThrow(`${name}: unknown option "bogus". `);
   });
-  test("parameter groups", () => {
+  test("a parameter group", () => {
     expect(() => new optim.SGD([{ params: params(), ...bogus }] as never, { lr: 1 })).toThrow(
       'SGD: unknown option "bogus". ',
     );
@@ -102,7 +102,7 @@ describe("functions that create tensors reject unknown options", () => {
   }); // biome-ignore format: a table
 });
 
-describe("functions of one tensor can be passed to map", () => {
+describe("functions with one tensor argument can be passed to map", () => {
   test("they ignore the index and the array that map passes", () => {
     expect([tensor([-1, 2]), tensor([3])].map(nabla.relu).map((t) => t.toArray())).toEqual([[0, 2], [3]]);
   });
@@ -128,7 +128,7 @@ describe("methods and functions reject invalid extra arguments", () => {
   ])("%s of %s", (name, owner, value) => {
     expect(() => method(owner, name)(value)).toThrow(TypeError);
   }); // biome-ignore format: a table
-  test("manualSeed and calculateGain", () => {
+  test("manualSeed and calculateGain reject invalid arguments", () => {
     expect(() => (nabla.manualSeed as (...args: unknown[]) => void)(1, 2)).toThrow("manualSeed: takes 1 argument");
     expect(() => nn.init.calculateGain("swish" as "relu")).toThrow("calculateGain: nonlinearity must be one of");
   });
@@ -196,7 +196,7 @@ describe("invalid values are rejected with the name of the argument", () => {
     ["softmax({ dim })", () => v.softmax(any({ dim: 1 })), "softmax: dim must be a number, got the object { dim }. Pass dim as an argument: 1."],
     ["stack of numbers", () => nabla.stack(any([1, 2])), "stack: tensors must be an array of tensors, got the array [1, 2]. Use tensor(…) for a tensor of numbers."],
   ])("%s", (_, call, message) => expect(call).toThrow(message)); // biome-ignore format: a table
-  test("a module that holds its parent is printed once", () => {
+  test("a module that holds its parent is printed without endless recursion", () => {
     const child = new nn.ReLU();
     const parent = new nn.Sequential(child);
     Object.assign(child, { parent });

@@ -1,4 +1,4 @@
-/** Printing of tensors and amounts: integers keep all digits, zeros keep their sign. */
+/** Printing tensors and amounts: integers keep all digits, and zeros keep their sign. */
 import { grad, ones, type Tensor, tensor, zeros } from "nabla";
 import { gradcheck } from "nabla/gradients";
 import { describe, expect, test } from "vitest";
@@ -25,13 +25,13 @@ describe("a tensor prints whole numbers exactly", () => {
   ])("float32 %d", (value, text) => {
     expect(String(tensor(value))).toBe(`tensor(${text})`);
   });
-  test("uint8 elements, bool elements, sums and gradients", () => {
+  test("in uint8 and bool tensors, sums and gradients", () => {
     expect(String(tensor(Uint8Array.of(0, 255)))).toBe("tensor([0, 255], uint8)");
     expect(String(tensor([true, false]))).toBe("tensor([true, false], bool)");
     expect(String(ones([525076]).sum())).toBe("tensor(525076)");
     expect(String(grad((x: Tensor) => x.mul(123457).sum())(tensor([1, 2])))).toBe("tensor([123457, 123457])");
   });
-  test("nested and shortened tensors, scalars and the result of toArray", () => {
+  test("in nested and abbreviated tensors, in scalars, and in the result of toArray", () => {
     const nested = int([128256, 1, 2, 3]).reshape([2, 2]);
     expect(String(nested)).toBe("tensor([[128256, 1],\n        [2, 3]], int32)");
     expect(nested.toArray()).toEqual([
@@ -67,7 +67,7 @@ describe("a tensor prints fractions and large numbers", () => {
   ])("%d as %s", (value, text) => {
     expect(String(tensor([value, 1]))).toBe(`tensor([${text}, 1])`);
   });
-  test("a product of a negative number and zero is printed with its sign", () => {
+  test("a product of a negative number and zero is printed as -0", () => {
     expect(String(tensor([-1, 1]).mul(0))).toBe("tensor([-0, 0])");
     expect(tensor([-1]).mul(0).toArray()).toEqual([-0]);
   });

@@ -1,4 +1,4 @@
-/** Creating, reading and printing tensors, and the errors for invalid calls. */
+/** Creating, reading and printing tensors, and the errors that invalid calls throw. */
 import {
   arange,
   concat,
@@ -36,7 +36,7 @@ describe("tensor(values, shape?, options?)", () => {
     expect(tensor([]).shape).toEqual([0]);
     expect(tensor([[], []]).shape).toEqual([2, 0]);
   });
-  test("takes the element type of a typed array", () => {
+  test("takes the element type from a typed array", () => {
     expect(tensor(new Float32Array(2)).dtype).toBe("float32");
     expect(tensor(new Float64Array([0.1])).toArray()).toEqual([Math.fround(0.1)]);
     expect(tensor(new Int32Array(2)).dtype).toBe("int32");
@@ -44,13 +44,13 @@ describe("tensor(values, shape?, options?)", () => {
     expect(tensor(new Uint8ClampedArray(2)).dtype).toBe("uint8");
     expect(tensor(new Float32Array(6), [2, 3]).shape).toEqual([2, 3]);
   });
-  test("takes options as the second or third argument", () => {
+  test("takes options as its second or third argument", () => {
     expect(tensor([1, 2], { dtype: "int32" }).dtype).toBe("int32");
     expect(tensor([1, 2], { requiresGrad: true }).requiresGrad).toBe(true);
     expect(tensor([1, 2, 3, 4], [2, 2], { requiresGrad: true }).shape).toEqual([2, 2]);
     expect(tensor([2, 0], { dtype: "bool" }).toArray()).toEqual([true, false]);
   });
-  test("copies its values: later changes to the source do not show", () => {
+  test("copies its values, so that later changes to the source have no effect", () => {
     const source = new Float32Array([1]);
     const x = tensor(source);
     source[0] = 9;
@@ -72,7 +72,7 @@ describe("tensor(values, shape?, options?)", () => {
   });
 });
 
-test("zeros, ones, full and their Like variants, arange, linspace and eye fill a tensor", () => {
+test("zeros, ones, full, zerosLike, onesLike, arange, linspace and eye fill tensors correctly", () => {
   expect(zeros([2]).toArray()).toEqual([0, 0]);
   expect(ones([2], { dtype: "int32" }).toArray()).toEqual([1, 1]);
   expect(full([2, 1], -1.5).toArray()).toEqual([[-1.5], [-1.5]]);
@@ -148,7 +148,7 @@ describe("slicing and rearranging", () => {
     expect(x().slice(null, [-1], [0, 100, 3]).toArray()).toEqual([[[8, 11]], [[20, 23]]]);
     expect(x().slice([5]).shape).toEqual([0, 3, 4]);
   });
-  test("split, narrow, concat, stack, flip and pad", () => {
+  test("split, narrow, concat, stack, flip and pad move the right elements", () => {
     expect(
       x()
         .split(2, 2)
@@ -243,8 +243,8 @@ describe("element types", () => {
   });
 });
 
-describe("errors name the op, the shapes and the remedy", () => {
-  test("ShapeError", () => {
+describe("errors say what is wrong and how to fix it", () => {
+  test("a ShapeError names the op, the shapes and the fix", () => {
     expect(() => zeros([32, 784]).matmul(zeros([128, 784]))).toThrow(
       new ShapeError(
         "matmul: [32, 784] × [128, 784] do not fit: inner sizes 784 and 128 differ. Did you mean x.matmul(w.t())?",
@@ -266,7 +266,7 @@ describe("errors name the op, the shapes and the remedy", () => {
       "mse: the prediction is [2], but the target is [2, 1]. Losses do not broadcast: reshape one.",
     );
   });
-  test("DTypeError", () => {
+  test("a DTypeError names the op, the element type and the fix", () => {
     expect(() => where(tensor([1]), 1, 2)).toThrow(
       new DTypeError('where: the condition must be bool, got float32. Convert it with .to("bool").'),
     );
@@ -275,7 +275,7 @@ describe("errors name the op, the shapes and the remedy", () => {
     );
     expect(() => losses.crossEntropy(zeros([2, 3]), tensor([true, false]))).toThrow(DTypeError);
   });
-  test("RangeError: indices and labels out of range are rejected before anything is read", () => {
+  test("a RangeError rejects indices and labels that are out of range before anything is read", () => {
     const index = tensor([0, 3], { dtype: "int32" });
     expect(() => embedding(index, zeros([3, 2]))).toThrow("embedding: index 3 (at 1) is outside 0 … 2.");
     expect(() => losses.crossEntropy(zeros([2, 3]), index)).toThrow(
@@ -283,7 +283,7 @@ describe("errors name the op, the shapes and the remedy", () => {
     );
     expect(() => new nn.Dropout(1.5)).toThrow("Dropout: p must be in 0 … 1, got 1.5.");
   });
-  test("DisposedError names the op that made the tensor and the call that disposed it", () => {
+  test("a DisposedError names the op that made the tensor and the call that disposed it", () => {
     const x = tensor([1, 2]);
     const y = x.mul(2);
     y.dispose();
@@ -306,7 +306,7 @@ describe("errors name the op, the shapes and the remedy", () => {
     }).toThrow("grad: the gradient is [3], but the tensor is [2]. Reshape it.");
     expect([p.grad, p.toArray()]).toEqual([null, [1, 2]]);
   });
-  test("init after the first tensor ignores the same options, and lists different ones in its error", async () => {
+  test("init after the first tensor accepts the current options, and lists those that differ in its error", async () => {
     const build = process.env.NABLA_BUILD as "simd" | "relaxed";
     expect(info().build).toBe(build);
     await init({ build });

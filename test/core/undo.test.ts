@@ -1,4 +1,7 @@
-/** Undo after a failure, and reads, when linear memory is short: both work for tensors that moved to JavaScript's memory. */
+/**
+ * Undoing failed steps, and reading tensors, when linear memory runs short: both also work for tensors that have moved
+ * to JavaScript's memory.
+ */
 import { compile, detectAnomaly, dispose, full, info, init, manualSeed, nn, optim, rand, type Tensor, tensor, tidy, zeros } from "nabla"; // biome-ignore format: one line
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { randomState } from "../../src/runtime/engine.ts";
@@ -22,7 +25,7 @@ const crowd = (): Tensor[] => Array.from({ length: 2000 }, (_, i) => full([4], i
 const intact = (all: readonly Tensor[]): boolean => all.every((x, i) => x.data.every((v) => v === i));
 const fail = (): Tensor => tensor([0]).log();
 
-describe("detectAnomaly undoes writes to state that moved to JavaScript's memory", () => {
+describe("detectAnomaly undoes writes to state that has moved to JavaScript's memory", () => {
   const writes: Record<string, (w: Tensor) => void> = {
     "copyFrom of a tensor": (w) => w.copyFrom(full([4], 9)),
     "copyFrom of an array": (w) => w.copyFrom([9, 9, 9, 9]),
@@ -72,7 +75,7 @@ test("non-finite values from JavaScript are not written to state", () => {
   expect(w.toArray()).toEqual([3, 4]);
 });
 
-test("backward rejects a graph that used an undone value, and is correct for an older graph", () => {
+test("backward rejects a graph that used a value that was undone, and is correct for an older graph", () => {
   const [p, s] = [tensor([2], { requiresGrad: true }), tensor([3])];
   const older = p.mul(s).sum();
   let newer: Tensor | undefined;
@@ -88,7 +91,7 @@ test("backward rejects a graph that used an undone value, and is correct for an 
   expect(() => newer!.backward()).toThrow(/in place|changed|overwritten/);
 });
 
-describe("a step that runs out of memory undoes writes to state that moved to JavaScript's memory", () => {
+describe("a step that runs out of memory undoes its writes to state, even if the state has moved to JavaScript's memory", () => {
   const model = { forward: (s: Tensor) => s.add(1) };
   const steps: Record<string, (loss: () => Tensor, p: Tensor) => unknown> = {
     minimize: (loss, p) => new optim.SGD([p], { lr: 0.1 }).minimize(loss),
@@ -121,7 +124,7 @@ describe("a step that runs out of memory undoes writes to state that moved to Ja
         expect([...randomState()]).toEqual(random);
       });
 
-  test("state that a compiled function writes", () => {
+  test("a step undoes what a compiled function wrote to state", () => {
     const [s, p] = [zeros([3]).keep(), tensor([1], { requiresGrad: true }).keep()];
     const advance = compile(() => s.copyFrom(s.add(1)).sum());
     tidy(() => void advance());
@@ -158,7 +161,7 @@ describe("a loop can read more tensors than fit into linear memory", () => {
       expect(all[0]!.isDisposed).toBe(false);
     });
 
-  test("item(), for every element type", async () => {
+  test("item() works for every element type", async () => {
     await limitTo(2 ** 20);
     for (const dtype of ["float32", "int32", "bool", "uint8"] as const) {
       const all = Array.from({ length: 20_000 }, (_, i) => tensor([i % 2], { dtype }));
@@ -166,7 +169,7 @@ describe("a loop can read more tensors than fit into linear memory", () => {
     }
   });
 
-  test("a disposed tensor is still rejected", () => {
+  test("disposed tensors are still rejected", () => {
     const all = crowd();
     all[0]!.dispose();
     expect(() => all[0]!.data).toThrow("data: the float32 tensor [4] made by full was disposed by dispose().");

@@ -1,4 +1,7 @@
-/** The error bounds that assembly/math.ts and trig.ts state, over a million bit patterns spread evenly over all of float32. */
+/**
+ * Checks the error bounds that assembly/math.ts and trig.ts state on a million bit patterns, spread evenly over all of
+ * float32.
+ */
 import { atan2, compile, grad, mod, pow, type Tensor, tensor } from "nabla";
 import { describe, expect, test } from "vitest";
 import { apply } from "../../src/ops/definition/op.ts";
@@ -23,12 +26,15 @@ const patterns = Float32Array.from(
 /** The distance between adjacent float32 values at x. */
 const ulp = (x: number): number => 2 ** (Math.max(-126, Math.floor(Math.log2(Math.abs(x) || 1e-300))) - 23);
 
-/** The error of `actual` in ulps of the exact value; infinite if NaN or infinity is wrong. */
+/**
+ * The error of `actual` in ulps of the exact value; infinite if `actual` is wrongly NaN or infinite, or wrongly
+ * neither.
+ */
 function error(actual: number, exact: number): number {
   const rounded = Math.fround(exact);
   if (Object.is(actual, rounded) || actual === rounded || (Number.isNaN(actual) && Number.isNaN(exact))) return 0;
   if (Number.isNaN(actual) || Number.isNaN(exact)) return Infinity;
-  // At the limit of float32, the largest number instead of infinity is an error of 1 ulp.
+  // At the limit of float32, returning the largest number instead of infinity is an error of 1 ulp.
   if (!Number.isFinite(rounded)) return actual === Math.sign(rounded) * 3.4028234663852886e38 ? 1 : Infinity;
   if (!Number.isFinite(actual)) return Infinity;
   return Math.abs(actual - exact) / ulp(exact);
@@ -36,7 +42,7 @@ function error(actual: number, exact: number): number {
 
 const simd = process.env.NABLA_BUILD === "simd";
 
-describe("ops with one operand, over all of float32", () => {
+describe("ops with one operand are accurate on all of float32", () => {
   const bounds = {
     exp: 1.1,
     expm1: 1.5,
@@ -84,7 +90,7 @@ describe("ops with one operand, over all of float32", () => {
   }
 });
 
-describe("activations, with relative bounds", () => {
+describe("activations are accurate, relative to the result", () => {
   const check = (name: string, low: number, high: number, bound: (x: number, exact: number) => number) => {
     const definition = definitionOf(name);
     const xs = Float32Array.from({ length: 200_001 }, (_, i) => low + ((high - low) * i) / 200_000);
@@ -97,7 +103,7 @@ describe("activations, with relative bounds", () => {
     }
   };
   const tiny = 2 ** -149;
-  test("gelu: the relative error is below 6e-7 until the result underflows", () =>
+  test("gelu: relative error below 6e-7 until the result underflows", () =>
     check("gelu", -14, 20, (_, e) => 6e-7 * Math.abs(e) + tiny));
   test("geluTanh: relative error below 4.5e-7 for x ≥ −2", () =>
     check("geluTanh", -2, 20, (_, e) => 4.5e-7 * Math.abs(e) + tiny));
@@ -107,7 +113,7 @@ describe("activations, with relative bounds", () => {
     check("mish", -87, 90, (_, e) => 6e-7 * Math.abs(e) + tiny));
 });
 
-describe("derivatives, with dy = 1", () => {
+describe("derivatives are accurate for dy = 1", () => {
   const check = (
     name: "siluGrad" | "mishGrad" | "geluGrad" | "geluTanhGrad",
     low: number,
@@ -153,7 +159,7 @@ test("softmax: relative error below 1e-6 down to e⁻⁸⁰", () => {
     .data.forEach((v, i) => expect(Math.abs(v / (Math.exp(x[i]!) / total) - 1)).toBeLessThan(1e-6));
 });
 
-describe("ops with two operands", () => {
+describe("ops with two operands are accurate", () => {
   /** Numbers with a wide range of magnitudes and both signs. */
   const random = seeded(11);
   const wide = () => Math.fround((random() < 0.5 ? -1 : 1) * 2 ** (random() * 40 - 20));
@@ -174,7 +180,7 @@ describe("ops with two operands", () => {
 });
 
 describe("mod", () => {
-  /** The remainder with the sign of y, from JavaScript's %, which is fmod. */
+  /** The remainder with the sign of y, computed with JavaScript's %, which is fmod. */
   const remainder = (x: number, y: number) => {
     const r = x % y;
     return r !== 0 && r < 0 !== y < 0 ? r + y : r;
@@ -203,7 +209,7 @@ describe("mod", () => {
     expect(together).toEqual([3e38, 5.5, -5.5, 1e-40].map((v, i) => mod(v, [7, 2, 2, 1e-42][i]!).item()));
     expect(together[0]).toBe(1);
   });
-  test("int32: the result is exact with the sign of the divisor, and 0 if the divisor is 0", () => {
+  test("int32: the result is exact and has the sign of the divisor, or is 0 if the divisor is 0", () => {
     const most = 2147483647;
     const edges = [most, -most - 1, 16777217, -16777217, 7, -7, 1, -1, 0, 2147483646, 3];
     const any = Array.from({ length: 5000 }, () => Math.floor((random() - 0.5) * 2 ** 32) >> Math.floor(random() * 31));
@@ -216,7 +222,7 @@ describe("mod", () => {
     expect(mod(tensor(Int32Array.of(5)), 2.5).dtype).toBe("float32");
     expect(mod(tensor(Uint8Array.of(200, 7)), 16).toArray()).toEqual([8, 7]);
   });
-  test("compiled and eager results are bit-identical, in a chain of ops and with broadcasting", () => {
+  test("eager and compiled results are bit-identical, in a chain of ops and with broadcasting", () => {
     const [a, b] = [tensor(anyBits().slice(0, 9000), [90, 100]), tensor(anyBits().slice(0, 100))];
     const f = (x: Tensor, y: Tensor) => x.mul(0.5).mod(y).add(1);
     const g = (x: Tensor, y: Tensor) => x.mod(y.add(3)).sub(1);
@@ -289,7 +295,7 @@ describe("hardSigmoid and hardSwish are accurate at their kinks", () => {
 });
 
 describe("sums", () => {
-  test("the error of a sum of 10⁶ equal numbers is at most log₂ n rounding errors", () => {
+  test("a sum of 10⁶ equal numbers has an error of at most log₂ n rounding errors", () => {
     const x = tensor(new Float32Array(1_000_000).fill(0.1));
     expect(Math.abs(x.sum().item() / (1_000_000 * Math.fround(0.1)) - 1)).toBeLessThan(20 * 2 ** -24);
     const columns = tensor(new Float32Array(300_000).fill(0.1), [100_000, 3]);

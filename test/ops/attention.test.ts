@@ -1,4 +1,4 @@
-/** Attention at sizes that the oracle's samples and PyTorch's values do not reach: blocks, positions, caches, and errors. */
+/** Attention beyond the oracle's samples and PyTorch's values: several blocks, positions, caches, and errors. */
 import { compile, manualSeed, nn, randn, scaledDotProductAttention, type Tensor, tensor, tidy } from "nabla";
 import { describe, expect, test } from "vitest";
 import { attentionDefinitions } from "../../src/ops/sequence/attention.ts";
@@ -11,7 +11,7 @@ test.each([
   [70, 600, 8, 20, false],
   [64, 1100, 5, 7, true],
 ])(
-  "%d queries, %d keys, widths %d and %d, causal %s: computing in blocks gives the same result as computing at once",
+  "%d queries, %d keys, widths %d and %d, causal %s: computing in blocks gives the same result as computing everything at once",
   (t, s, d, e, isCausal) => {
     tidy(() => {
       manualSeed(3);
@@ -60,10 +60,10 @@ test("a learned mask gets a gradient", () => {
 
 describe("positional encodings", () => {
   test.each([true, false])(
-    "rotary, interleaved %s: each pair is rotated by its angle, for any dimension of steps",
+    "rotary, interleaved %s: each pair is rotated by its angle, whichever dim holds the steps",
     (interleaved) => {
       tidy(() => {
-        // The number of heads equals the number of pairs, so the two sizes could be confused.
+        // The number of heads equals the number of pairs, so only the values can show a mix-up of the two.
         const x = randn([2, 5, 3, 6]);
         const y = new nn.RotaryEmbedding(6, { base: 100, interleaved }).forward(x, { offset: 7, dim: 1 });
         const expected = Float64Array.from(x.data);
@@ -80,7 +80,7 @@ describe("positional encodings", () => {
     },
   );
 
-  test("rotary: scores depend only on distances", () => {
+  test("rotary: scores depend only on the distance between positions", () => {
     tidy(() => {
       const rotary = new nn.RotaryEmbedding(4);
       const [q, k] = [randn([1, 4]), randn([1, 4])];
@@ -94,7 +94,7 @@ describe("positional encodings", () => {
     });
   });
 
-  test("sinusoidal: equals the formula of Vaswani et al. at any offset", () => {
+  test("sinusoidal: agrees with the formula of Vaswani et al. at any offset", () => {
     tidy(() => {
       const y = new nn.SinusoidalEncoding(5).forward(tensor(new Float32Array(15), [3, 5]), { offset: 2 });
       const expected = [2, 3, 4].flatMap((t) =>
@@ -105,7 +105,7 @@ describe("positional encodings", () => {
   });
 });
 
-test("a cache gives the same results step by step as the whole sequence at once, in several layers with rotary positions", () => {
+test("decoding step by step with a cache gives the same results as the whole sequence at once, in several layers with rotary positions", () => {
   tidy(() => {
     manualSeed(5);
     const options = { dimFeedforward: 12, dropout: 0, batchFirst: true, normFirst: true };
@@ -130,7 +130,7 @@ test("a cache gives the same results step by step as the whole sequence at once,
   });
 });
 
-test("an encoder and a decoder have gradients, and eval() turns dropout off", () => {
+test("an encoder and a decoder have finite gradients, and eval() turns dropout off", () => {
   manualSeed(9);
   const options = { dimFeedforward: 16, dropout: 0.2 };
   const encoder = new nn.TransformerEncoder([new nn.TransformerEncoderLayer(8, 2, options)]);
@@ -152,7 +152,7 @@ test("an encoder and a decoder have gradients, and eval() turns dropout off", ()
 
 describe("a cache", () => {
   const attend = () => new nn.MultiheadAttention(6, 2, { batchFirst: true });
-  test("does not change if a call is rejected", () => {
+  test("does not change when a call is rejected", () => {
     const [layer, cache, x] = [attend(), new nn.KeyValueCache(), randn([1, 2, 6])];
     layer.forward(x, x, x, { cache });
     expect(() => layer.forward(x, x, x, { cache, attnMask: randn([5, 5]) })).toThrow(
@@ -177,12 +177,12 @@ describe("invalid arguments are rejected", () => {
     ["heads", () => new nn.MultiheadAttention(6, 4), /embedDim must be a multiple of numHeads \(4\), got 6\./],
     ["dropout", () => new nn.MultiheadAttention(6, 2, { dropout: 2 }), /dropout must be in 0 … 1, got 2/],
     [
-      "an input of another width",
+      "an input with another width",
       () => attend().forward(randn([2, 4, 5])),
       /the query must be \[batch, steps, 6\], or without the batch, got \[2, 4, 5\]/,
     ],
     [
-      "a padding mask of another shape",
+      "a padding mask with another shape",
       () => attend().forward(x(), x(), x(), { keyPaddingMask: tensor([[true]]) }),
       /keyPaddingMask must be \[2, 4\] \(\[batch, keys\]\), got \[1, 1\]/,
     ],

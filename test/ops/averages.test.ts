@@ -1,4 +1,4 @@
-/** Average pooling against means of windows in float64, with first and second gradients. */
+/** Average pooling agrees with means of windows in float64, and so do its first and second gradients. */
 import * as f from "nabla";
 import { compile, full, grad, manualSeed, nn, ones, rand, randn, type Tensor, tidy, vjp } from "nabla";
 import { describe, expect, test } from "vitest";
@@ -6,7 +6,10 @@ import { describe, expect, test } from "vitest";
 const list = (x: Tensor): number[] => Array.from(x.data);
 const tenth = Math.fround(0.1);
 
-/** The means of all windows of one image with one channel, in float64. With `own`, the divisor is the number of pixels in the image. */
+/**
+ * The means of all windows in an image with one channel, in float64. If `own` is set, the divisor counts only pixels of
+ * the image, not padding.
+ */
 function means64(x: Tensor, kernel: number, stride: number, pad: number, own: boolean): number[] {
   const [, h, w] = x.shape as [number, number, number];
   const out: number[] = [];
@@ -32,7 +35,7 @@ describe("the mean of equal pixels is exact", () => {
     AdaptiveAvgPool2d: (x) => new nn.AdaptiveAvgPool2d([5, 7]).forward(x),
     globalAvgPool2d: (x) => f.globalAvgPool2d(x),
   };
-  test.each(Object.keys(kinds))("in %s, eager and compiled", (kind) => {
+  test.each(Object.keys(kinds))("with %s, eager and compiled", (kind) => {
     tidy(() => {
       for (const channels of [1, 3, 17])
         for (const value of [0.1, -1 / 3, 3e38, 1e-38, 123456.789]) {
@@ -51,32 +54,35 @@ describe.each([
   [5, 4, 2],
   [2, 3, 0],
 ])("windows of %i, stride %i, padding %i", (kernel, stride, pad) => {
-  test.each([true, false])("agree with float64 and have adjoint gradients, countIncludePad %s", (countIncludePad) => {
-    manualSeed(3);
-    tidy(() => {
-      const options = { stride, padding: pad, countIncludePad };
-      const pool = (v: Tensor): Tensor => f.avgPool2d(v, kernel, options);
-      const x = randn([1, 11, 13, 1]);
-      const y = pool(x);
-      const expected = means64(x, kernel, stride, pad, !countIncludePad);
-      expect(y.size).toBe(expected.length);
-      list(y).forEach((v, i) => expect(Math.abs(v - expected[i]!)).toBeLessThan(1e-7));
-      const dy = randn(y.shape);
-      const dx = vjp(pool, x)[1](dy)[0]!;
-      // ⟨dy, pool(x)⟩ = ⟨pool*(dy), x⟩.
-      const dot = (a: Tensor, b: Tensor): number => list(a).reduce((total, v, i) => total + v * b.data[i]!, 0);
-      expect(Math.abs(dot(dy, y) - dot(dx, x))).toBeLessThan(1e-5);
-      // Second order: d/dx Σ (d/dx ½ Σ pool(x)²)·v = pool*(pool(v)).
-      const v = randn(x.shape);
-      const inner = grad((u: Tensor) => pool(u).square().sum().mul(0.5));
-      const second = grad((u: Tensor) => inner(u).mul(v).sum())(x);
-      const direct = vjp(pool, x)[1](pool(v))[0]!;
-      list(second).forEach((s, i) => expect(Math.abs(s - direct.data[i]!)).toBeLessThan(1e-6));
-    });
-  });
+  test.each([true, false])(
+    "have means that agree with float64 and adjoint gradients, countIncludePad %s",
+    (countIncludePad) => {
+      manualSeed(3);
+      tidy(() => {
+        const options = { stride, padding: pad, countIncludePad };
+        const pool = (v: Tensor): Tensor => f.avgPool2d(v, kernel, options);
+        const x = randn([1, 11, 13, 1]);
+        const y = pool(x);
+        const expected = means64(x, kernel, stride, pad, !countIncludePad);
+        expect(y.size).toBe(expected.length);
+        list(y).forEach((v, i) => expect(Math.abs(v - expected[i]!)).toBeLessThan(1e-7));
+        const dy = randn(y.shape);
+        const dx = vjp(pool, x)[1](dy)[0]!;
+        // ⟨dy, pool(x)⟩ = ⟨pool*(dy), x⟩.
+        const dot = (a: Tensor, b: Tensor): number => list(a).reduce((total, v, i) => total + v * b.data[i]!, 0);
+        expect(Math.abs(dot(dy, y) - dot(dx, x))).toBeLessThan(1e-5);
+        // Second order: d/dx Σ (d/dx ½ Σ pool(x)²)·v = pool*(pool(v)).
+        const v = randn(x.shape);
+        const inner = grad((u: Tensor) => pool(u).square().sum().mul(0.5));
+        const second = grad((u: Tensor) => inner(u).mul(v).sum())(x);
+        const direct = vjp(pool, x)[1](pool(v))[0]!;
+        list(second).forEach((s, i) => expect(Math.abs(s - direct.data[i]!)).toBeLessThan(1e-6));
+      });
+    },
+  );
 });
 
-test("means of long windows are accurate", () => {
+test("the means of large windows are accurate", () => {
   tidy(() => {
     const n = 1_000_000;
     expect(new nn.AvgPool1d(n).forward(full([1, n, 1], 0.1)).item()).toBe(tenth);

@@ -1,4 +1,7 @@
-/** Losses at the limits: logits far from zero, probabilities of 0 and 1, invalid probabilities, zero vectors, and kinks. */
+/**
+ * Losses in extreme cases: logits far from zero, probabilities of 0 and 1, invalid probabilities, zero vectors, and
+ * kinks.
+ */
 import { compile, grad, losses, type Tensor, tensor, zeros } from "nabla";
 import { describe, expect, test } from "vitest";
 import { costs, labels, softplus, valuesOf } from "../support/losses.ts";
@@ -7,14 +10,14 @@ import { expectClose } from "../support/oracle.ts";
 const { crossEntropy, nll, bce, bceWithLogits, klDiv } = losses;
 const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
 const MARGINS = [0, 0.5, 5, 10, 15, 16.7, 20, 40, 80, -0.5, -5, -15, -20, -40, -80];
-/** Asserts a relative error, so a loss of 10⁻⁹ must be as accurate as a loss of 1. */
+/** Asserts that the relative error is small, so that a loss of 10⁻⁹ must be as accurate as a loss of 1. */
 const expectRelative = (got: number, want: number, what: string, tolerance = 2e-6): void => {
   const error = Math.abs(got - want) / Math.max(Math.abs(want), 1e-38);
   expect(error, `${what} must be ${want}, got ${got}`).toBeLessThan(tolerance);
 };
 
-describe("values, gradients and second derivatives of confident predictions are accurate for margins up to 80", () => {
-  /** Compares f of a margin z with the float64 loss, slope and curvature. */
+describe("the values, gradients and second derivatives of confident predictions are accurate for margins up to 80", () => {
+  /** Compares the value, slope and curvature of f at margin z with those in float64. */
   function check(
     f: (z: Tensor) => Tensor,
     loss: (z: number) => number,
@@ -99,7 +102,7 @@ describe("values, gradients and second derivatives of confident predictions are 
 });
 
 describe("infinite logits", () => {
-  test("bceWithLogits is 0 for a correct and ∞ for a wrong infinite logit", () => {
+  test("bceWithLogits is 0 if an infinite logit is right, and ∞ if it is wrong", () => {
     for (const options of [{}, { posWeight: tensor(2) }]) {
       const at = (x: number, t: number) => bceWithLogits(tensor(x), tensor(t), options).item();
       expect([at(Infinity, 1), at(-Infinity, 0), at(Infinity, 0), at(-Infinity, 1)]).toEqual([
@@ -137,7 +140,7 @@ describe("invalid probabilities", () => {
     expect(() => bce(tensor(x), tensor(t))).toThrow(message);
     expect(() => grad((v: Tensor) => bce(v, tensor(t)))(tensor(x))).toThrow(RangeError);
   });
-  test("bce names the index in all dimensions", () => {
+  test("bce names the index of the invalid element in all dimensions", () => {
     const x = zeros([2, 3, 4]);
     x.copyFrom(Float32Array.from({ length: 24 }, (_, i) => (i === 17 ? 2 : 0.5)));
     expect(() => bce(x, zeros([2, 3, 4]))).toThrow("bce: the prediction must be in 0 … 1, got 2 at [1, 1, 1]");
@@ -166,7 +169,7 @@ describe("invalid probabilities", () => {
     expect(each[0]).toBeNaN();
     expectClose([each[1]!], [0.5 * (Math.log(0.5) + 1)], 1e-6);
   });
-  test("klDiv: NaN predictions give NaN for any target, with and without logTarget", () => {
+  test("klDiv: a NaN prediction gives NaN for any target, with and without logTarget", () => {
     const x = tensor([Number.NaN, Number.NaN]);
     expect(Array.from(klDiv(x, tensor([0.5, 0]), { reduction: "none" }).data)).toEqual([Number.NaN, Number.NaN]);
     const log = klDiv(x, tensor([-1, -Infinity]), { reduction: "none", logTarget: true });
@@ -196,7 +199,7 @@ describe("cosineEmbedding", () => {
       1e-5,
     );
   });
-  test.each([1e-3, 1])("for vectors of length %d, only the angle matters", (size) => {
+  test.each([1e-3, 1])("only the angle matters for vectors of length %d", (size) => {
     const a = tensor([[3 * size, 4 * size]]);
     const f = (x: Tensor) => losses.cosineEmbedding(x, tensor([[size, 0]]), tensor([1]));
     expectClose([f(a).item()], [0.4], 1e-5);
@@ -206,7 +209,7 @@ describe("cosineEmbedding", () => {
   });
 });
 
-describe("gradients at kinks equal PyTorch's", () => {
+describe("the gradients at kinks equal PyTorch's", () => {
   test.each<[string, (x: Tensor) => Tensor, number[]]>([
     ["huber at 0 and ±δ", (x) => losses.huber(x, zeros([3]), { delta: 0.5, reduction: "sum" }), [-0.5, 0, 0.5]],
     ["smoothL1 at 0 and ±β", (x) => losses.smoothL1(x, zeros([3]), { beta: 0.5, reduction: "sum" }), [-1, 0, 1]],
@@ -234,7 +237,7 @@ describe("gradients at kinks equal PyTorch's", () => {
       }
     },
   );
-  test("smoothL1 rejects a negative β and targets of another shape", () => {
+  test("smoothL1 rejects a negative β and targets with another shape", () => {
     expect(() => losses.smoothL1(zeros([2]), zeros([2]), { beta: -1 })).toThrow("smoothL1: beta must be ≥ 0, got -1.");
     expect(() => losses.smoothL1(zeros([2]), zeros([3]))).toThrow("smoothL1: the prediction is [2]");
   });

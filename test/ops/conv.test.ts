@@ -1,4 +1,4 @@
-/** Convolutions and pooling at sizes that the oracles' samples do not reach: several blocks, layers, shapes, and errors. */
+/** Convolutions and pooling beyond the oracles' samples: several blocks, layers, shapes, and errors. */
 import {
   avgPool2d,
   compile,
@@ -49,7 +49,7 @@ function geometry(x: number[], kernel: number, stride: number, pad: number, dila
   };
 }
 
-describe("sizes beyond the kernels' blocks agree with float64, and the threads' shares agree with the whole", () => {
+describe("sizes beyond the kernels' blocks agree with float64, and several threads give the same results as one", () => {
   // biome-ignore format: a table
   const cases: [what: string, x: number[], out: number, kernel: number, stride: number, pad: number, dilation?: number, groups?: number][] = [
     ["several bands of a wide image", [1, 23, 60, 64], 5, 3, 1, 1],
@@ -105,7 +105,7 @@ describe("sizes beyond the kernels' blocks agree with float64, and the threads' 
 });
 
 describe("convolution and pooling layers", () => {
-  test("have PyTorch's shapes, options and ranges of initial weights", () => {
+  test("have PyTorch's shapes and options, and initial weights in PyTorch's ranges", () => {
     manualSeed(2);
     const conv = new nn.Conv2d(6, 8, [3, 2], { stride: 2, padding: 1, groups: 2 });
     expect([conv.weight.shape, conv.bias!.shape]).toEqual([[8, 3, 2, 3], [8]]);
@@ -126,13 +126,13 @@ describe("convolution and pooling layers", () => {
     expect(new nn.AvgPool2d(3, { stride: 2, padding: 1 }).forward(rand([1, 7, 6, 3])).shape).toEqual([1, 4, 3, 3]);
     expect(new nn.GlobalAvgPool2d().forward(rand([2, 7, 6, 3])).shape).toEqual([2, 3]);
   });
-  test("return an image without a batch dimension if the input has none", () => {
+  test("return an image without a batch dim if the input has none", () => {
     const [x, w] = [rand([5, 5, 2]), rand([3, 3, 3, 2])];
     expect(conv2d(x, w).toArray()).toEqual((conv2d(x.unsqueeze(0), w).toArray() as unknown[])[0]);
     expect(maxPool2d(x, 2).shape).toEqual([2, 2, 2]);
     expect(conv1d(rand([9, 2]), rand([3, 4, 2])).shape).toEqual([6, 3]);
   });
-  test('padding "same" gives input/stride pixels, with any odd pixel of padding at the end', () => {
+  test('padding "same" gives ⌈input/stride⌉ pixels, and puts an odd pixel of padding at the end', () => {
     const x = tensor([[[[1], [2], [3], [4]]]]);
     const two = tensor([[[[1], [10]]]]);
     expect(conv2d(x, two, null, { padding: "same" }).toArray()).toEqual([[[[21], [32], [43], [4]]]]);
@@ -141,7 +141,7 @@ describe("convolution and pooling layers", () => {
     ]);
     expect(conv2d(x, two, null, { padding: [[0, 0], [1, 0]] }).toArray()).toEqual([[[[10], [21], [32], [43]]]]); // biome-ignore format: short
   });
-  test("conv1d can be causal, with padding on one side", () => {
+  test("conv1d is causal if only the beginning is padded", () => {
     const x = tensor([[[1], [2], [3]]]);
     const w = tensor([[[10], [1]]]);
     expect(conv1d(x, w, null, { padding: [1, 0] }).toArray()).toEqual([[[1], [12], [23]]]);

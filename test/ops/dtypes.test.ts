@@ -1,4 +1,4 @@
-/** Inputs that are not float32: every layer and product converts them by the same rule. Weights are never converted. */
+/** Every layer and product converts inputs that are not float32 by the same rule. Weights are never converted. */
 import { compile, dot, einsum, linear, matmul, nn, ones, randn, type Tensor, tensor } from "nabla";
 import { describe, expect, test } from "vitest";
 
@@ -8,7 +8,7 @@ const whole = (shape: number[], dtype: "int32" | "uint8" | "bool"): Tensor =>
     shape,
   ).to(dtype);
 
-/** Functions and layers, and the shape of the input that they take. */
+/** Functions and layers, each with the shape of its input. */
 const takers: [name: string, shape: number[], f: (x: Tensor) => Tensor][] = [
   ["matmul, on the left", [3, 4], (x) => x.matmul(weights.wide)],
   ["matmul, on the right", [4, 3], (x) => matmul(weights.tall, x)],
@@ -49,7 +49,7 @@ describe.each(takers)("%s", (_, shape, f) => {
   });
 });
 
-test("weights get gradients if the input contains integers", () => {
+test("weights get gradients if the input is an integer tensor", () => {
   const layer = new nn.Linear(2, 1);
   layer.forward(tensor([[1, 2], [3, 4]], { dtype: "int32" })).sum().backward(); // biome-ignore format: a matrix
   expect(layer.weight.grad!.toArray()).toEqual([[4, 6]]);

@@ -7,7 +7,7 @@ import { referenceOf, samplesOf } from "./oracles/index.ts";
 
 const SPECIAL = [0, -0, 1, -1, 0.5, -0.5, Infinity, -Infinity, Number.NaN, 1e-40, -1e-40, 88.7, -88.7, 104, -104];
 
-/** Whether both are NaN, the same infinity, or within `tolerance`. */
+/** Whether both are NaN, both are the same infinity, or they differ by at most `tolerance`. */
 function agrees(a: number, e: number, tolerance: number): boolean {
   const expected = Math.fround(e);
   if (Number.isNaN(expected)) return Number.isNaN(a);
@@ -15,7 +15,7 @@ function agrees(a: number, e: number, tolerance: number): boolean {
   return Math.abs(a - expected) <= tolerance * Math.max(1e-30, Math.abs(expected));
 }
 
-// The results of ops whose float64 formula is wrong at infinity.
+// The results of ops with a float64 formula that is wrong at infinity.
 const LIMITS: Record<string, (x: number) => number | undefined> = {
   gelu: (x) => (x === Infinity ? Infinity : undefined),
   geluTanh: (x) => (x === -Infinity ? -0 : undefined),
@@ -39,7 +39,7 @@ describe("ops with one operand", () => {
       for (const [i, x] of values.entries()) {
         const e =
           LIMITS[definition.name]?.(x) ?? referenceOf(definition, [{ shape: [], data: [x] }], parameters)[0]!.data[0]!;
-        // Results below the smallest normal number may be less accurate.
+        // Results that are smaller than the smallest normal number may be less accurate.
         const tolerance = Math.abs(e) < 1.2e-38 ? 1 : 2e-6;
         const tiny = Math.abs(e) < 1.2e-38 && Math.abs(actual[i]!) < 1.2e-38;
         expect(tiny || agrees(actual[i]!, e, tolerance), `${name}(${x}) must be ${e}, got ${actual[i]}`).toBe(true);
@@ -97,7 +97,7 @@ describe("ops with two operands", () => {
       });
     });
   }
-  test("atan2: quadrants and axes are those of C99", () => {
+  test("atan2: quadrants and axes follow C99", () => {
     const points = [0, -0, 1, -1, Infinity, -Infinity];
     const a = tensor(points).reshape([-1, 1]).atan2(tensor(points)).data;
     points.forEach((y, i) => {
@@ -112,7 +112,7 @@ describe("ops with two operands", () => {
         .toArray(),
     ).toEqual([1, 2, -2, -1, 0]);
   });
-  test("mod: zeros, infinities and NaN are treated as in torch.remainder", () => {
+  test("mod: zeros, infinities and NaN give the same results as torch.remainder", () => {
     const [inf, nan] = [Infinity, Number.NaN];
     const cases: [number, number, number][] = [
       [-6, 3, -0],
@@ -135,7 +135,7 @@ describe("ops with two operands", () => {
     const y = tensor(cases.map(([a]) => a)).mod(tensor(cases.map(([, b]) => b)));
     expect(y.toArray()).toEqual(cases.map(([, , e]) => e));
   });
-  test("div: the gradient of a divisor whose reciprocal overflows is −a/b², not NaN", () => {
+  test("div: the gradient of the divisor is −a/b², not NaN, even if 1/b overflows", () => {
     const slope = grad((b: Tensor) => tensor([0, 1e-44, 0, 1]).div(b).sum());
     const got = slope(tensor([1e-40, 1e-40, -1e-45, 2])).toArray() as number[];
     const second = -Math.fround(1e-44) / Math.fround(1e-40) ** 2;
@@ -150,7 +150,7 @@ describe("ops with two operands", () => {
       expect(db.toArray(), f).toEqual([1, 1, 0.5, f === "maximum" ? 1 : 0]);
     }
   });
-  test("clamp: NaN stays NaN, inverted bounds give the upper bound, and a missing bound does not clamp", () => {
+  test("clamp: NaN stays NaN, inverted bounds give the upper bound, and an omitted bound does not clamp", () => {
     const x = tensor([Number.NaN, -5, 0, 5, Infinity, -Infinity]);
     expect(x.clamp(-1, 1).toArray()).toEqual([Number.NaN, -1, 0, 1, 1, -1]);
     expect(x.clamp(2, -2).toArray()).toEqual([Number.NaN, -2, -2, -2, -2, -2]);
@@ -167,14 +167,14 @@ describe("comparisons and extremes of NaN", () => {
     expect(x.isNaN().toArray()).toEqual([true, false]);
     expect(x.lt(2).toArray()).toEqual([false, true]);
   });
-  test("max, min, argMax and argMin return NaN if there is one, as in PyTorch", () => {
+  test("max, min, argMax and argMin treat NaN as the extreme, as in PyTorch", () => {
     const x = tensor([1, Number.NaN, 3, Number.NaN]);
     expect(x.max().item()).toBeNaN();
     expect(x.min().item()).toBeNaN();
     expect(x.argMax().item()).toBe(1);
     expect(x.argMin().item()).toBe(1);
   });
-  test("argMax and argMin return the first of equal elements", () => {
+  test("argMax and argMin return the index of the first of equal elements", () => {
     expect(tensor([1, 3, 3, 1, 1]).argMax().item()).toBe(1);
     expect(tensor([2, 1, 3, 1, 1]).argMin().item()).toBe(1);
   });

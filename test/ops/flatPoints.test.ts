@@ -1,4 +1,7 @@
-/** Gradients at singular points of roots and logarithms: 0 as in PyTorch, with finite second derivatives. logSumExp at its limits. */
+/**
+ * At singular points of roots and logarithms, gradients are 0, as in PyTorch, and second derivatives are finite. Also
+ * tests logSumExp of infinite and of no elements.
+ */
 import * as f from "nabla";
 import { compile, full, grad, hessian, manualSeed, randn, type Tensor, tensor, tidy, valueAndGrad, zeros } from "nabla";
 import { describe, expect, test } from "vitest";
@@ -16,7 +19,7 @@ describe("std of equal numbers has gradient 0 and finite second derivatives", ()
     "n = 1, correction 0": (x) => x.reshape([6, 1]).std(1, { correction: 0 }).sum(),
     "scaled afterwards": (x) => x.std().mul(3).add(1),
   };
-  test.each(Object.keys(kinds))("over %s, eager and compiled", (kind) => {
+  test.each(Object.keys(kinds))("along %s, eager and compiled", (kind) => {
     tidy(() => {
       for (const value of [0, 1, 0.1, 1e6]) {
         const x = full([2, 3], value);
@@ -26,7 +29,7 @@ describe("std of equal numbers has gradient 0 and finite second derivatives", ()
       }
     });
   });
-  test("only for groups without variance", () => {
+  test("only groups without variance have gradient 0", () => {
     tidy(() => {
       const dx = grad((x: Tensor) => x.std(1).sum())(
         tensor([
@@ -38,7 +41,7 @@ describe("std of equal numbers has gradient 0 and finite second derivatives", ()
       for (const [i, d] of [-1, 1].entries()) expect(Math.abs(dx.data[2 + i]! - d * Math.SQRT1_2)).toBeLessThan(1e-6);
     });
   });
-  test("but is NaN for n = 1 with Bessel's correction, as 0/0", () => {
+  test("std is NaN for n = 1 with Bessel's correction, because it is 0/0", () => {
     expect(tensor([3]).std().item()).toBeNaN();
     expect(tensor([3]).var().item()).toBeNaN();
   });

@@ -1,4 +1,7 @@
-/** The gemm kernel against float64: all sizes around the tile's edges, all transpositions, any shares. */
+/**
+ * The gemm kernel agrees with float64 for all sizes around the tile's edges, all transpositions, and any division into
+ * shares.
+ */
 import { describe, expect, test } from "vitest";
 import { engine } from "../../src/runtime/engine.ts";
 import { seeded } from "../support/oracle.ts";
@@ -20,11 +23,11 @@ interface Case {
   bias?: boolean;
   relu?: boolean;
   accumulate?: boolean;
-  /** Rows and columns at which the work is split into shares. */
+  /** The rows and columns where the work is split into shares. */
   cuts?: { rows: number[]; cols: number[] };
 }
 
-/** The addresses of the operands, which all cases reuse. The memory around an operand is NaN. */
+/** The addresses of the operands, which all cases share. The memory around each operand is filled with NaN. */
 const FLOATS = 1 << 21;
 const [a, b, bias, c] = [0, 1, 2, 3].map(() => heap.allocate(4 * FLOATS)) as [number, number, number, number];
 let workspace = 0;
@@ -77,7 +80,10 @@ function run({ m, n, k, transA = 0, transB = 0, alpha = 1, bias: biased, relu, a
   return heap.f32.slice(c / 4, c / 4 + m * n + GUARD);
 }
 
-/** Asserts errors proportional to ε·(Σ|terms| + |result|), because the error of a float32 sum grows with its terms. */
+/**
+ * Asserts that errors are at most proportional to ε·(Σ|terms| + |result|), because the error of a float32 sum grows
+ * with its terms.
+ */
 function check(kind: Case): void {
   const { m, n, k, transA = 0, transB = 0, alpha = 1, bias: biased, relu, accumulate } = kind;
   const random = seeded(m * 10007 + n * 101 + k);
@@ -141,7 +147,7 @@ describe("gemm", () => {
         check({ m, n, k, transA, transB });
       }
     });
-    test(`gives the same bits for any shares, transA=${transA} transB=${transB}`, () => {
+    test(`gives the same bits however the work is divided into shares, transA=${transA} transB=${transB}`, () => {
       for (const [m, n, k] of [
         [1, 64, 20],
         [4, 64, 20],
@@ -188,13 +194,13 @@ describe("gemm", () => {
       }
     }
   });
-  test("returns the bias for an empty inner size, and writes nothing for empty rows or columns", () => {
+  test("returns the bias if the inner size is 0, and writes nothing if there are no rows or no columns", () => {
     check({ m: 5, n: 7, k: 0, bias: true, relu: true });
     check({ m: 5, n: 7, k: 0 });
     check({ m: 0, n: 7, k: 3 });
     check({ m: 7, n: 0, k: 3 });
   });
-  test("NaN and infinity in an operand affect exactly their row or column", () => {
+  test("NaN and infinity in an operand affect exactly one row or column of the result", () => {
     const [m, n, k] = [9, 11, 5];
     run({ m, n, k });
     for (let i = 0; i < m * k; i++) heap.f32[a / 4 + i] = 1;

@@ -1,4 +1,4 @@
-/** int32 is exact: comparisons, extremes, sums, sorting and conversions, at any size and with any other operand. */
+/** int32 is exact in comparisons, extremes, sums, sorting and conversions, for any size and any other operand. */
 import * as f from "nabla";
 import { compile, full, manualSeed, randint, type Tensor, tensor, tidy } from "nabla";
 import { describe, expect, test } from "vitest";
@@ -202,7 +202,7 @@ test("sort, argSort, topK, where, clamp, abs, neg, indexing and joining are exac
   });
 });
 
-describe("all conversions follow one rule", () => {
+describe("all conversions follow the same rule", () => {
   const values = [Number.NaN, Infinity, -Infinity, 3e9, -3e9, MAX, MIN, 300, 255.9, -1, -1.9, 0.5, -0, 1e20, 2 ** 32];
   const rules = {
     int32: [0, MAX, MIN, MAX, MIN, MAX, MIN, 300, 255, -1, -1, 0, 0, MAX, MAX],
@@ -231,7 +231,7 @@ describe("all conversions follow one rule", () => {
   });
 });
 
-describe("int32 with a number", () => {
+describe("ops of int32 and a number", () => {
   const [BEYOND, BELOW] = [3e9, -3e9];
   const typed = (x: Tensor) => [x.dtype, ...list(x)];
   test("clamp, minimum and maximum ignore bounds outside int32 and are exact", () => {
@@ -252,7 +252,7 @@ describe("int32 with a number", () => {
       expect(typed(x.maximum(BEYOND))).toEqual(["float32", BEYOND, BEYOND, BEYOND]);
     });
   });
-  test("mod by a number outside int32 is exact modulo 2³²", () => {
+  test("mod with a number outside int32 is exact modulo 2³²", () => {
     tidy(() => {
       const wrapped = (v: number) => v | 0;
       const values = [MAX, 5, 0, -5, MIN];
@@ -281,7 +281,7 @@ describe("int32 with a number", () => {
     const half = modular(b, Math.floor(n / 2));
     return BigInt.asUintN(32, half * half * (n % 2 ? b : 1n));
   }
-  test("where of two numbers is float32, or int32 if float32 would round one of them", () => {
+  test("where with two numbers gives float32, or int32 if float32 would round one of them", () => {
     tidy(() => {
       const mask = tensor([true, false]);
       expect(typed(f.where(mask, EXACT + 1, 0))).toEqual(["int32", EXACT + 1, 0]);
@@ -293,7 +293,7 @@ describe("int32 with a number", () => {
   });
 });
 
-test("the variance of int32 values is exact if they are close together, however far from 0", () => {
+test("the variance of int32 values is exact if they are close together, no matter how far they are from 0", () => {
   tidy(() => {
     expect(
       I([MAX, MAX - 2])
@@ -337,7 +337,7 @@ test("sort and topK keep the element types uint8 and bool", () => {
   });
 });
 
-test("pad rejects a fractional value for integer tensors", () => {
+test("pad rejects values that are not whole for integer and bool tensors", () => {
   for (const dtype of ["int32", "uint8", "bool"] as const)
     for (const value of [0.5, -1.5, Number.NaN, Infinity])
       expect(() => I([1]).to(dtype).pad([1, 1], value)).toThrow(`pad: ${dtype} cannot represent the value ${value}`);

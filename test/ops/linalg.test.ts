@@ -1,4 +1,4 @@
-/** Factorizations, einsum and sorting: PyTorch's values, defining properties, and errors. */
+/** Factorizations, einsum and sorting: agreement with PyTorch, defining properties, and errors. */
 import {
   argSort,
   cholesky,
@@ -62,7 +62,7 @@ test.each([20, 64])(
   },
 );
 
-test("eigh: equal eigenvalues are correct and have finite gradients", () => {
+test("eigh: equal eigenvalues are correct, and so is the gradient of their sum", () => {
   tidy(() => {
     const a = tensor([
       [2, 0, 0],
@@ -81,7 +81,7 @@ test("eigh: equal eigenvalues are correct and have finite gradients", () => {
   });
 });
 
-test("triangularSolve: a batch of right-hand sides may share a matrix", () => {
+test("triangularSolve: a batch of right-hand sides can share one matrix", () => {
   const x = triangularSolve(
     tensor([
       [2, 0],
@@ -93,7 +93,7 @@ test("triangularSolve: a batch of right-hand sides may share a matrix", () => {
   expect(triangularSolve(tensor([[41]]), tensor([[41]])).item()).toBe(1);
 });
 
-test("cholesky: a matrix that is not positive definite gives NaN from the first invalid pivot on", () => {
+test("cholesky: a matrix that is not positive definite gives NaN, starting at the first invalid pivot", () => {
   const l = cholesky(
     tensor([
       [4, 2, 0],
@@ -112,7 +112,7 @@ describe("sorting", () => {
     expect(argSort(tensor(x), 0, { descending: true }).toArray()).toEqual([1, 7, 5, 0, 3, 4, 2, 6]);
     expect(topK(tensor(x), 2)[1]!.toArray()).toEqual([1, 7]);
   });
-  test("long rows are sorted as in JavaScript", () => {
+  test("long rows are sorted as JavaScript sorts them", () => {
     tidy(() => {
       manualSeed(6);
       const x = randn([3, 5000]);
@@ -154,7 +154,7 @@ describe("sorting", () => {
   test("a scalar can be sorted", () => expect(sort(tensor(3)).map((y) => y.item())).toEqual([3, 0]));
 });
 
-test("compiled and eager results are bit-identical", () => {
+test("eager and compiled results are bit-identical", () => {
   tidy(() => {
     manualSeed(1);
     const x = randn([2, 4, 4]);
@@ -186,12 +186,12 @@ describe("invalid arguments are rejected", () => {
     ["a matrix that is not square", () => cholesky(x()), /cholesky: the matrix must be \[..., n, n\], got \[2, 3\]/],
     ["a vector instead of a matrix", () => eigh(tensor([1])), /eigh: the matrix must be \[..., n, n\], got \[1\]/],
     [
-      "a right side that does not fit",
+      "a right-hand side that does not fit",
       () => triangularSolve(tensor([[1]]), x()),
       /triangularSolve: A is \[1, 1\], so B must be \[1, columns\], got \[2, 3\]/,
     ],
     [
-      "a vector as the right side",
+      "a vector as the right-hand side",
       () => triangularSolve(tensor([[1]]), tensor([1])),
       /triangularSolve: B must have columns, got \[1\]\. Use b\.unsqueeze\(-1\)/,
     ],
@@ -209,7 +209,7 @@ describe("invalid arguments are rejected", () => {
     ],
     ["a letter with two sizes", () => einsum("ij,ij->i", x(), x().t()), /einsum: "i" has sizes 2 and 3 in "ij,ij->i"/],
     [
-      "a diagonal of a matrix that is not square",
+      "the diagonal of a matrix that is not square",
       () => einsum("ii->i", x()),
       /einsum: "i" has sizes 2 and 3 in \[2, 3\]/,
     ],

@@ -1,4 +1,4 @@
-/** Long sums in every kernel agree with float64: their errors do not grow with the length. */
+/** In every kernel, long sums agree with float64, and their errors do not grow with the length. */
 import * as f from "nabla";
 import { full, grad, jvp, losses, manualSeed, nn, ones, rand, randn, type Tensor, tensor, tidy } from "nabla";
 import { describe, expect, test } from "vitest";
@@ -6,13 +6,16 @@ import { describe, expect, test } from "vitest";
 const LONG = [65_536, 128_256];
 const tenth = Math.fround(0.1);
 
-/** Asserts relative errors. Equal numbers are the worst case, because their rounding errors have the same sign. */
+/**
+ * Asserts that relative errors are below the bound. Equal numbers are the worst case, because their rounding errors
+ * have the same sign.
+ */
 function near(actual: Tensor | number, expected: number, bound: number): void {
   const values = typeof actual === "number" ? [actual] : Array.from(actual.data);
   expect(values.reduce((worst, v) => Math.max(worst, Math.abs(v / expected - 1)), 0)).toBeLessThan(bound);
 }
 
-describe.each(LONG)("products over k = %i are accurate", (k) => {
+describe.each(LONG)("products with inner size %i are accurate", (k) => {
   const bound = 1e-5;
   test.each([1, 2, 3, 4, 8, 9])("with %i rows, any number of columns, and transposed operands", (m) => {
     tidy(() => {
@@ -58,7 +61,7 @@ describe.each(LONG)("rows of %i elements", (n) => {
       }
     });
   });
-  test("values and gradients for random logits equal those in float64", () => {
+  test("values and gradients for random logits agree with float64", () => {
     manualSeed(7);
     tidy(() => {
       const x = randn([1, n]);
@@ -81,7 +84,7 @@ describe.each(LONG)("rows of %i elements", (n) => {
       for (let i = 0; i < n; i += 997) near(dp.data[i]!, (e[i]! / total) * (u[i]! - level), 1e-6);
     });
   });
-  test("attention over that many keys is accurate", () => {
+  test("attention over as many keys is accurate", () => {
     tidy(() => {
       const [q, k, v] = [ones([1, 1, 1, 8]), ones([1, 1, n, 8]), full([1, 1, n, 8], 0.1)];
       near(f.scaledDotProductAttention(q, k, v), tenth, 1e-5);

@@ -1,4 +1,4 @@
-/** Means and deviations: they are exact for equal numbers, and accurate far from 0. */
+/** Means and deviations are exact for equal numbers, and accurate far from 0. */
 import * as f from "nabla";
 import { full, grad, losses, manualSeed, nn, ones, randn, type Tensor, tensor, tidy, zeros } from "nabla";
 import { describe, expect, test } from "vitest";
@@ -70,7 +70,7 @@ describe("statistics are accurate far from 0", () => {
     const mean = row.reduce((a, b) => a + b, 0) / row.length;
     return { mean, variance: row.reduce((a, b) => a + (b - mean) ** 2, 0) / row.length };
   };
-  test("of two adjacent numbers", () => {
+  test("for two adjacent numbers", () => {
     tidy(() => {
       expect(
         tensor([1e7, 1e7 + 1])
@@ -93,7 +93,7 @@ describe("statistics are accurate far from 0", () => {
       ).toEqual([-1, -1, 1, 1]); // prettier-ignore
     });
   });
-  test.each([33, 700])("var, layerNorm and batchNorm of %i numbers near 10⁷ equal those in float64", (n) => {
+  test.each([33, 700])("var, layerNorm and batchNorm of %i numbers near 10⁷ agree with float64", (n) => {
     manualSeed(4);
     tidy(() => {
       const { x, rows } = far([5, n]);
@@ -128,7 +128,7 @@ describe("statistics are accurate far from 0", () => {
   });
 });
 
-test("means of n numbers agree with float64 to half an ulp", () => {
+test("means of n numbers agree with float64 to within half an ulp", () => {
   manualSeed(6);
   for (const n of [3, 1000, 100_000, 1_000_000]) {
     tidy(() => {

@@ -1,4 +1,4 @@
-/** Normalization layers: PyTorch's values and running statistics, compiled training, and errors. */
+/** Normalization layers: agreement with PyTorch, running statistics, compiled training, and errors. */
 import {
   batchNormTrain,
   compile,
@@ -47,7 +47,7 @@ describe(`batch norms agree with PyTorch ${values.torch} in values, gradients, r
   }
 });
 
-test("layers normalize, and their state dicts hold parameters and running statistics", () => {
+test("layers normalize their inputs, and their state dicts hold parameters and running statistics", () => {
   const x = randn([2, 3, 8]);
   const sums = (y: Tensor) => y.sum(-1).abs().max().item();
   expect(sums(new nn.LayerNorm(8).forward(x))).toBeLessThan(1e-5);
@@ -98,7 +98,7 @@ test("layerNorm accepts a bias without a weight, and infinity affects only the m
   expect(nn.interpolate(image, { size: [1, 2], mode: "bilinear" }).toArray()).toEqual(image.toArray());
 });
 
-test("batchNorm: the bits of a channel do not depend on other channels", () => {
+test("batchNorm: the bits of a channel's results do not depend on other channels", () => {
   const rows = Array.from({ length: 7 }, (_, row) => row);
   const firstChannel = (secondChannel: (row: number) => number): NestedArray[] => {
     const x = tensor(rows.map((row) => [1 + Math.sin(row), secondChannel(row), row]));

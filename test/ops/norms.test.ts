@@ -1,4 +1,4 @@
-/** Norms whose squares or powers exceed float32: the op, its gradients, and everything that uses it. */
+/** Norms of elements with squares or powers that exceed float32: the op, its gradients, and everything that uses it. */
 import {
   compile,
   grad,
@@ -50,7 +50,7 @@ describe("norms overflow and underflow only if their results do", () => {
       }
     });
 
-  test("over any dims, with keepdim", () => {
+  test("norms along any dims, with keepdim, agree with those of scaled elements", () => {
     const values = Array.from({ length: 2 * 3 * 4 }, (_, i) => Math.sin(i + 1));
     for (const size of [1e-30, 1, 1e30]) {
       const x = tensor(
@@ -72,7 +72,7 @@ describe("norms overflow and underflow only if their results do", () => {
         }
     }
   });
-  test("over many elements, within 1e-6 of float64", () => {
+  test("norms of many elements agree with float64 to within 1e-6", () => {
     for (const [n, inner] of [
       [300_000, 1],
       [20_001, 5],
@@ -88,7 +88,7 @@ describe("norms overflow and underflow only if their results do", () => {
         tidy(() => relative(norm(tensor(values, [n, inner]), 2, 0).data, want, `${n} × ${inner}`));
       }
   });
-  test("zero, empty, infinite, NaN and int32 tensors", () => {
+  test("norms of zero, empty, infinite, NaN and int32 tensors are correct", () => {
     for (const p of [2, 3, 0.5]) {
       expect(norm(zeros([3]), p).item()).toBe(0);
       expect(grad((x: Tensor) => norm(x, p))(zeros([3])).toArray()).toEqual([0, 0, 0]);
@@ -101,7 +101,7 @@ describe("norms overflow and underflow only if their results do", () => {
     expect(norm(tensor([3, 4], { dtype: "int32" })).item()).toBe(5);
     expect(norm(tensor([3e38, 3e38])).item()).toBe(Infinity);
   });
-  test("second derivatives are (I − x̂x̂ᵀ)/‖x‖, and 0 at zero", () => {
+  test("second derivatives are (I − x̂x̂ᵀ)/‖x‖, or 0 where x = 0", () => {
     for (const size of [1e-10, 1, 1e10]) {
       const h = hessian((x: Tensor) => norm(x))(tensor([3 * size, 4 * size])).data;
       relative(
@@ -142,7 +142,7 @@ describe("clipGradNorm", () => {
       relative(after, [30 / want, 0, 40 / want], `${normType}`, 3e-6);
     }
   });
-  test.each([1e-20, 1e-30, 1e-37])("gradients of %d do not change, and their norm is correct", (size) => {
+  test.each([1e-20, 1e-30, 1e-37])("gradients of %d are not changed, and their norm is correct", (size) => {
     const { total, after } = clip([[3 * size], [4 * size]], 1);
     relative([total], [5 * size], "norm");
     relative(after, [3 * size, 4 * size], "gradients");
@@ -180,7 +180,7 @@ describe("SpectralNorm", () => {
     const want = new nn.SpectralNorm(linear, { nPowerIterations: 30 }).forward(x);
     relative(y.data, Array.from(want.data), `${size}`, 1e-4);
   });
-  test("u and v are finite for a weight of zeros", () => {
+  test("keeps u and v finite for a weight of zeros", () => {
     const linear = new nn.Linear(3, 2, { bias: false });
     linear.weight.copyFrom(zeros([2, 3]));
     const layer = new nn.SpectralNorm(linear);
@@ -252,9 +252,9 @@ describe("clipping to a limit", () => {
   });
 });
 
-describe("norms over no elements", () => {
+describe("the norm of no elements", () => {
   for (const p of [Infinity, -Infinity, -1, -2.5])
-    test(`p = ${p}: is rejected, because it has no value`, () => {
+    test(`p = ${p}: is rejected, because it is undefined`, () => {
       for (const f of [
         () => zeros([2, 0]).norm(p, 1),
         () => zeros([0]).norm(p),

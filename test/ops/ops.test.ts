@@ -1,4 +1,7 @@
-/** A suite generated from the op table and the oracles: every op against its oracle, its gradients against finite differences. */
+/**
+ * A suite that is generated from the op table and the oracles: it compares every op with its oracle, and its gradients
+ * with finite differences.
+ */
 import { existsSync } from "node:fs";
 import { grad, mul, sum, type Tensor, tensor, tidy } from "nabla";
 import { describe, expect, test } from "vitest";
@@ -21,19 +24,19 @@ import {
 import { oracleOf, oracles, referenceOf, samplesOf } from "./oracles/index.ts";
 import type { Reference, Sample } from "./oracles/oracle.ts";
 
-// Forward: float32 rounding of values from 1 to 100, in sums of up to a thousand terms.
+// Forward: float32 rounding errors of values from 1 to 100, in sums of up to a thousand terms.
 const FORWARD = 3e-6;
-// Gradients: several rounded ops. The finite differences have an error of about 1e-8.
+// Gradients: rounding errors of several ops. The finite differences have an error of about 1e-8.
 const GRADIENT = 2e-5;
 const SECOND = 2e-4;
 
 const ops = Object.values(table) as AnyOp[];
 
-test("every code has an entry under its own number", () => {
+test("the table maps every code to the entry with that code", () => {
   for (const [code, op] of Object.entries(table)) expect(op.code, op.name).toBe(Number(code));
 });
 
-test("an op without an oracle names the test that checks it", () => {
+test("an op without an oracle names an existing test file that checks it", () => {
   for (const oracle of Object.values(oracles)) {
     if ("testedBy" in oracle) expect(existsSync(oracle.testedBy), oracle.testedBy).toBe(true);
     else expect(oracle.samples.length).toBeGreaterThan(0);
@@ -42,7 +45,7 @@ test("an op without an oracle names the test that checks it", () => {
 
 const label = (sample: Sample<unknown>) => sample.inputs.map((x) => `${x.dtype ?? ""}[${x.shape}]`).join(" × ");
 
-/** The inputs of a sample, in float64 and as tensors. */
+/** The inputs of a sample, as float64 arrays and as tensors. */
 function prepare(sample: Sample<unknown>, seed: number) {
   const random = seeded(seed);
   const inputs = sample.inputs.map((input) => draw(input, random));
@@ -74,7 +77,7 @@ for (const op of ops.filter((o) => oracleOf(o))) {
   describe(op.name, () => {
     const samples = samplesOf(op);
     const smooth = samples.filter((sample) => differentiable(sample).length);
-    test(`agrees with the float64 reference on ${samples.length} samples, on one thread, in place, and on 2 and 3 threads`, () => {
+    test(`agrees with the float64 oracle on ${samples.length} samples: on one thread, in place, and on 2 and 3 threads`, () => {
       samples.forEach((sample, s) => {
         tidy(() => {
           const { inputs, tensors } = prepare(sample, 100 + s);
@@ -132,7 +135,7 @@ for (const op of ops.filter((o) => oracleOf(o))) {
     });
 
     if (!op.vjp) return;
-    test("gradient: agrees with finite differences of the reference for a random upstream gradient", () => {
+    test("gradient: agrees with finite differences of the oracle for a random upstream gradient", () => {
       smooth.forEach((sample, s) => {
         tidy(() => {
           const { random, inputs, tensors } = prepare(sample, 200 + s);
@@ -143,7 +146,7 @@ for (const op of ops.filter((o) => oracleOf(o))) {
             const h = 1e-5;
             const data = inputs[i]!.data as Float64Array;
             const expected = Array.from(data, (own, at) => {
-              // Change the element in place, because copying all inputs for each element takes longer than the reference.
+              // Change the element in place, because copying all inputs for each element takes longer than the oracle.
               const [up, down] = [own + h, own - h].map((value) => {
                 data[at] = value;
                 return objective(op, inputs, sample.attributes, u);
@@ -162,7 +165,7 @@ for (const op of ops.filter((o) => oracleOf(o))) {
       });
     });
 
-    test("second gradient: ∇(∇L·w) agrees with second differences of the reference", () => {
+    test("second gradient: ∇(∇L·w) agrees with second differences of the oracle", () => {
       smooth.forEach((sample, s) => {
         const size = sample.inputs.reduce((total, x) => total + x.shape.reduce((a, b) => a * b, 1), 0);
         if (size > 120) return; // second differences of larger samples are slow and test nothing new
@@ -200,7 +203,7 @@ for (const op of ops.filter((o) => oracleOf(o))) {
 }
 
 test("ops leave no tensors behind in tidy scopes", () => {
-  // Encoders keep their scratch memory, which holds the blocks of a convolution for each thread.
+  // Encoders keep their scratch memory, which holds a convolution's blocks for each thread.
   const scratch = [alone, ...split].reduce((total, { scratchBytes }) => total + scratchBytes, 0);
   expect(engine().heap.inUse - scratch).toBeLessThan(4 << 20);
 });

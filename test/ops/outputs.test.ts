@@ -1,4 +1,6 @@
-/** Ops with several differentiable outputs, higher derivatives of kernels' gradients, and the lifetime of their tensors. */
+/**
+ * Ops with several differentiable outputs, higher derivatives of gradient kernels, and the lifetime of their tensors.
+ */
 import {
   eigh,
   grad,
@@ -36,7 +38,7 @@ function numericHessian(f: (x: Tensor) => Tensor, x: Tensor): number[] {
   });
 }
 
-describe("if the second output was disposed", () => {
+describe("after the second output was disposed", () => {
   test("hessian, jacobian and a repeated pullback work for an LSTM", () => {
     tidy(() => {
       const lstm = layer();
@@ -95,7 +97,7 @@ describe("if the second output was disposed", () => {
   });
 });
 
-test("third derivatives of a GRU equal central differences of second derivatives", () => {
+test("third derivatives of a GRU agree with central differences of second derivatives", () => {
   tidy(() => {
     manualSeed(4);
     const gru = new nn.GRU(1, 2);
@@ -117,7 +119,7 @@ test("third derivatives of a GRU equal central differences of second derivatives
   });
 });
 
-test("losses, gradients, second derivatives, optimizer steps and a cache leave no memory behind", () => {
+test("losses, gradients, second derivatives, optimizer steps and caches leave no tensors behind", () => {
   const lstm = layer();
   const model = new nn.TransformerEncoder([
     new nn.TransformerEncoderLayer(4, 2, { dimFeedforward: 8, batchFirst: true }),

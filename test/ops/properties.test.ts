@@ -1,4 +1,4 @@
-/** Broadcasting and shape ops against naive loops, on random shapes and arguments from fast-check. */
+/** Broadcasting and shape ops agree with naive loops on random shapes and arguments from fast-check. */
 import fc from "fast-check";
 import { arange, concat, grad, type Tensor, tensor, tidy, zeros } from "nabla";
 import { describe, expect, test } from "vitest";
@@ -9,7 +9,7 @@ type Nested = number | Nested[];
 const dims = (max = 4, rank = 4) => fc.array(fc.integer({ min: 0, max }), { maxLength: rank });
 const filled = (shape: number[]) => arange(shape.reduce((a, b) => a * b, 1)).reshape(shape);
 
-/** Checks a property, with each run in its own scope. */
+/** Checks a property. Each run has its own scope. */
 const check = <A extends unknown[]>(
   arbitraries: { [K in keyof A]: fc.Arbitrary<A[K]> },
   f: (...args: A) => void,
@@ -118,7 +118,7 @@ describe("shape ops", () => {
     });
   });
 
-  test("concat reverses split along any dim", () => {
+  test("concat undoes split along any dim", () => {
     check([shaped.filter((s) => s.length > 0), fc.nat(), fc.integer({ min: 1, max: 4 })], (shape, d, size) => {
       const dim = d % shape.length;
       const x = filled(shape);
@@ -128,7 +128,7 @@ describe("shape ops", () => {
     });
   });
 
-  test("a negative pad reverses a pad", () => {
+  test("a negative pad undoes a pad", () => {
     check([shaped, fc.array(fc.integer({ min: 0, max: 3 }), { minLength: 8, maxLength: 8 })], (shape, sizes) => {
       const padding = sizes.slice(0, 2 * shape.length);
       const x = filled(shape);
@@ -155,7 +155,7 @@ describe("shape ops", () => {
     });
   });
 
-  test("sum over any set of dims equals successive sums over each dim", () => {
+  test("a sum over any set of dims equals successive sums over each dim", () => {
     check([shaped, fc.nat({ max: 15 })], (shape, mask) => {
       const over = shape.map((_, i) => i).filter((i) => mask & (1 << i));
       const x = filled(shape);

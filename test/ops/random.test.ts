@@ -19,17 +19,17 @@ import { describe, expect, test } from "vitest";
 import { engine } from "../../src/runtime/engine.ts";
 import { RANDOM_STATE } from "../../src/runtime/heap.ts";
 
-/** The 24 high bits that form a uniform number. */
+/** The 24 bits that each uniform number is made from. */
 const bits = (x: Tensor) => Array.from(x.data, (v) => v * 2 ** 24);
 const high = (word: number) => word >>> 8;
 
 describe("Philox 4×32-10", () => {
-  // From Random123's kat_vectors: counter, key → output.
+  // The known answer is from Random123's kat_vectors.
   test("gives the known answer for counter 0 and key 0", () => {
     manualSeed(0);
     expect(bits(rand([4]))).toEqual([0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8].map(high));
   });
-  test("equals the reference for a counter and a key of all ones", () => {
+  test("agrees with the reference for a counter and a key of all ones", () => {
     const { heap } = engine();
     heap.u32.set([0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff], RANDOM_STATE / 4);
     expect(bits(rand([4]))).toEqual(philox([0xffffffff, 0xffffffff, 0, 0], [0xffffffff, 0xffffffff]).map(high));
@@ -43,7 +43,7 @@ describe("Philox 4×32-10", () => {
   });
 });
 
-/** The cipher from its paper, in BigInt. */
+/** Philox as its paper defines it, in BigInt. */
 function philox(counter: number[], key: number[]): number[] {
   let [c, k] = [counter.map(BigInt), key.map(BigInt)];
   const mask = 0xffffffffn;
@@ -59,7 +59,7 @@ const N = 100_000;
 const moments = (x: Tensor) => tidy(() => ({ mean: x.mean().item(), std: x.std().item() }));
 
 describe("100,000 draws match their distribution within five standard errors", () => {
-  test("uniform in [0, 1) and in [low, high)", () => {
+  test("rand is uniform in [0, 1), and uniform stays in [low, high)", () => {
     manualSeed(1);
     const u = rand([N]);
     expect(Math.abs(moments(u).mean - 0.5)).toBeLessThan((5 * Math.sqrt(1 / 12)) / Math.sqrt(N));
@@ -68,7 +68,7 @@ describe("100,000 draws match their distribution within five standard errors", (
     expect(v.min().item()).toBeGreaterThanOrEqual(-3);
     expect(v.max().item()).toBeLessThan(5);
   });
-  test("normal: mean, deviation, skewness, kurtosis and tails", () => {
+  test("randn has a normal distribution's mean, deviation, skewness, kurtosis and tails", () => {
     manualSeed(2);
     const z = randn([N]);
     expect(Math.abs(moments(z).mean)).toBeLessThan(5 / Math.sqrt(N));
@@ -80,7 +80,7 @@ describe("100,000 draws match their distribution within five standard errors", (
     expect(moments(shifted).mean).toBeCloseTo(10, 1);
     expect(moments(shifted).std).toBeCloseTo(0.5, 2);
   });
-  test("bernoulli: the probability, and constants for probabilities 0 and 1", () => {
+  test("bernoulli: the mean matches the probability, and probabilities 0 and 1 give constant tensors", () => {
     manualSeed(3);
     expect(bernoulli([N], 0.3, 2).mean().item()).toBeCloseTo(0.6, 1);
     expect(bernoulli([1000], 0).sum().item()).toBe(0);
@@ -99,7 +99,7 @@ describe("100,000 draws match their distribution within five standard errors", (
   });
 });
 
-/** How many standard deviations χ² of the counts in equally likely classes is from its mean. */
+/** The number of standard deviations between χ² and its mean, for the counts of equally likely classes. */
 function chiDeviation(values: ArrayLike<number>, classes: number, classOf: (v: number) => number): number {
   const counts = new Float64Array(classes);
   for (let i = 0; i < values.length; i++) counts[classOf(values[i]!)]!++;
@@ -153,7 +153,7 @@ describe("randint", () => {
     });
     expect(Array.from(randint(low, low + range, [32]).data)).toEqual(expected);
   });
-  test("the following draws do not depend on the range", () => {
+  test("later draws do not depend on the range", () => {
     const next = (low: number, high: number): number[] => {
       manualSeed(9);
       randint(low, high, [1001]);
@@ -161,7 +161,7 @@ describe("randint", () => {
     };
     expect(next(-(2 ** 31), 2 ** 30)).toEqual(next(0, 2));
   });
-  test("rejects bounds that are fractional, outside int32, or an empty range", () => {
+  test("rejects bounds that are fractional or outside int32, and empty ranges", () => {
     expect(() => randint(0.5, 3.5, [3])).toThrow("randint: low must be a whole number, got 0.5.");
     expect(() => randint(0, 3.5, [3])).toThrow("randint: high must be a whole number, got 3.5.");
     expect(() => randint(Number.NaN, 3, [3])).toThrow(RangeError);
@@ -179,10 +179,10 @@ describe("randint", () => {
 });
 
 describe("probabilities", () => {
-  test("bernoulli resolves probabilities far below 2⁻²⁴ and close to 1", () => {
+  test("bernoulli is correct for probabilities far below 2⁻²⁴ and close to 1", () => {
     manualSeed(6);
     const n = 1 << 22;
-    // With 24 bits, each of these would be wrong about once in 2²⁴ draws.
+    // With only 24 bits, each of these would go wrong about once in 2²⁴ draws.
     expect(bernoulli([n], 1e-12).sum().item()).toBe(0);
     expect(
       bernoulli([n], 2 ** -60)
@@ -197,7 +197,7 @@ describe("probabilities", () => {
     const rare = bernoulli([n], 1e-5).sum().item();
     expect(Math.abs(rare - n * 1e-5)).toBeLessThan(5 * Math.sqrt(n * 1e-5));
   });
-  test("a word that equals the threshold is decided by a second word", () => {
+  test("if a word equals the threshold, a second word decides", () => {
     const word = philox([0, 0, 0, 0], [0, 0])[0]!;
     const second = philox([0, 0, 1, 0], [0, 0])[0]!;
     const drawn = (p: number): number => {
@@ -218,7 +218,7 @@ describe("probabilities", () => {
     const pairs = kept.filter((v, i) => v && kept[i + 1]).length / N;
     expect(Math.abs(pairs - (1 - p) ** 2)).toBeLessThan(0.01);
   });
-  test("rand never reaches 1, uniform never reaches its upper bound, and an interval may be longer than the largest float32", () => {
+  test("rand never reaches 1, uniform never reaches its upper bound, and an interval can be longer than the largest float32", () => {
     manualSeed(8);
     expect(
       rand([1 << 20])
@@ -247,14 +247,14 @@ describe("probabilities", () => {
     const n = 200_000;
     const { data } = randperm(n);
     expect(new Set(data).size).toBe(n);
-    // Pairs of the tenth of the position and the tenth of the value.
+    // Each class is a tenth of the positions and a tenth of the values.
     const cells = Array.from(data, (v, i) => 10 * Math.floor((10 * i) / n) + Math.floor((10 * v) / n));
     expect(chiDeviation(cells, 100, (cell) => cell)).toBeLessThan(4);
     expect(chiDeviation(data.slice(0, 1000), 10, (v) => v % 10)).toBeLessThan(4);
   });
 });
 
-/** FNV-1a of the bits of the elements. */
+/** The FNV-1a hash of the elements' bits. */
 function hashOf({ data }: Tensor): string {
   let hash = 0x811c9dc5;
   for (const word of new Uint32Array(data.buffer)) hash = Math.imul(hash ^ word, 0x01000193) >>> 0;
@@ -280,7 +280,7 @@ describe("a million draws have these hashes in both builds, in eager and compile
     expect(hashOf(compiled())).toBe(hash);
     compiled.dispose();
   });
-  test("initial values of parameters", () => {
+  test("initial values of parameters have these hashes too", () => {
     manualSeed(12);
     expect(hashOf(nn.init.orthogonal(zeros([40, 30])))).toBe("665daba4");
     expect(hashOf(nn.init.kaimingNormal(zeros([400, 300])))).toBe("5f513b6c");
@@ -295,7 +295,7 @@ describe("seeds", () => {
     expect(randn([5]).toArray()).toEqual(a.toArray());
     expect(a.toArray()).not.toEqual(b.toArray());
   });
-  test("seeds have more than 32 bits", () => {
+  test("seeds that differ only above the low 32 bits give different numbers", () => {
     manualSeed(2 ** 32 + 1);
     const a = rand([3]).toArray();
     manualSeed(1);

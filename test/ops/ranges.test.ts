@@ -1,11 +1,14 @@
-/** Means, deviations and norms overflow or underflow only if their results do, and first and second gradients are finite. */
+/**
+ * Means, deviations and norms overflow or underflow only if their exact results do, and their first and second
+ * gradients are finite.
+ */
 import * as f from "nabla";
 import { compile, full, grad, losses, manualSeed, nn, randn, type Tensor, tensor, tidy } from "nabla";
 import { describe, expect, test } from "vitest";
 
 const list = (x: Tensor): number[] => Array.from(x.data);
 
-/** Asserts errors relative to the largest expected element. */
+/** Asserts that errors are small relative to the largest expected element. */
 function near(actual: Tensor, expected: ArrayLike<number>, bound = 2e-6): void {
   const scale = Array.from(expected).reduce((most, v) => Math.max(most, Math.abs(v)), 0);
   const worst = list(actual).reduce((most, v, i) => Math.max(most, Math.abs(v - expected[i]!) / scale), 0);
@@ -13,7 +16,7 @@ function near(actual: Tensor, expected: ArrayLike<number>, bound = 2e-6): void {
   expect(worst).toBeLessThan(bound);
 }
 
-describe("sums and means overflow only if their result does", () => {
+describe("sums and means overflow only if their exact result does", () => {
   const big = Math.fround(3e38);
   test.each([2, 5, 32, 33, 1000, 70_000, 200_003])("for %i numbers near the largest float32", (n) => {
     tidy(() => {
@@ -55,7 +58,7 @@ describe.each([1e20, 3e30, 1e-20, 1e-23, 1e-30])("for numbers near %d", (scale) 
   const variance = unit.reduce((a, b) => a + (b - mean) ** 2, 0) / n;
   const hat = unit.map((v) => (v - mean) / Math.sqrt(variance));
 
-  test("std along every axis and its first and second gradients are correct", () => {
+  test("std and its first and second gradients are correct along every axis", () => {
     tidy(() => {
       const expected = Math.sqrt((variance * n) / (n - 1)) * scale;
       near(x().std(), [expected]);
@@ -80,7 +83,7 @@ describe.each([1e20, 3e30, 1e-20, 1e-23, 1e-30])("for numbers near %d", (scale) 
     });
   });
 
-  test("var is correct for one outlier whose square overflows or underflows", () => {
+  test("var is correct for a single outlier, even if its square overflows or underflows", () => {
     tidy(() => {
       const m = 1_000_000;
       const one = f.concat([tensor([scale]), f.zeros([m - 1])]);
@@ -91,7 +94,7 @@ describe.each([1e20, 3e30, 1e-20, 1e-23, 1e-30])("for numbers near %d", (scale) 
     });
   });
 
-  test("layer, group, instance, batch and RMS norm without ε are correct", () => {
+  test("layer, group, instance, batch and RMS norm are correct without ε", () => {
     tidy(() => {
       const rows = x().reshape([1, n]);
       const columns = x().reshape([n, 1]);
@@ -122,7 +125,7 @@ describe.each([1e20, 3e30, 1e-20, 1e-23, 1e-30])("for numbers near %d", (scale) 
     });
   });
 
-  test("gradients of norms scale by 1/x, in rows and columns, and second gradients are finite", () => {
+  test("gradients of norms scale with 1/x, in rows and columns, and second gradients are finite", () => {
     tidy(() => {
       const dy = tensor([0.5, 1, -0.3, 0.2, 0.9, -1.4, 0.1, 0.6, -0.8, 0.4]);
       const d = list(dy);

@@ -1,4 +1,7 @@
-/** Recurrent layers beyond the oracles' samples: several blocks of the inner sum, elements after a sequence's end, and errors. */
+/**
+ * Recurrent layers beyond the oracles' samples: inner sums of several blocks, elements after a sequence's end, and
+ * errors.
+ */
 import { gru, lstm, manualSeed, nn, randn, type Tensor, tensor, tidy, zeros } from "nabla";
 import { expect, test } from "vitest";
 import { applyAll } from "../../src/ops/definition/op.ts";
@@ -9,34 +12,37 @@ test.each([
   ["rnn", 1],
   ["lstm", 4],
   ["gru", 3],
-] as const)("%s: the kernel equals the composed ops for 600 hidden units, more than one block", (kind, gates) => {
-  tidy(() => {
-    manualSeed(3);
-    const { forward } = recurrences[kind];
-    const attributes = {
-      batchFirst: false,
-      reverse: false,
-      initial: false,
-      bias: false,
-      masked: false,
-      rectify: false,
-    };
-    const [x, w] = [randn([2, 7, gates * 600]), randn([gates * 600, 600]).mul(0.04)];
-    const run = (f: (inputs: Tensor[]) => Tensor): Tensor[] => {
-      const leaves = [x.clone(), w.clone()];
-      for (const leaf of leaves) leaf.requiresGrad = true;
-      const y = f(leaves);
-      y.square().sum().backward();
-      return [y, ...leaves.map((leaf) => leaf.grad!)];
-    };
-    const kernel = run((inputs) => applyAll(forward, inputs, attributes)[0] as Tensor);
-    const ops = run((inputs) => forward.composed!(inputs, attributes)[0] as Tensor);
-    kernel.forEach((got, i) => {
-      const largest = ops[i]!.abs().max().item();
-      expectClose(got.div(largest).data, ops[i]!.div(largest).data, 2e-5, `array ${i}`);
+] as const)(
+  "%s: the kernel agrees with the composed ops for 600 hidden units, which is more than one block",
+  (kind, gates) => {
+    tidy(() => {
+      manualSeed(3);
+      const { forward } = recurrences[kind];
+      const attributes = {
+        batchFirst: false,
+        reverse: false,
+        initial: false,
+        bias: false,
+        masked: false,
+        rectify: false,
+      };
+      const [x, w] = [randn([2, 7, gates * 600]), randn([gates * 600, 600]).mul(0.04)];
+      const run = (f: (inputs: Tensor[]) => Tensor): Tensor[] => {
+        const leaves = [x.clone(), w.clone()];
+        for (const leaf of leaves) leaf.requiresGrad = true;
+        const y = f(leaves);
+        y.square().sum().backward();
+        return [y, ...leaves.map((leaf) => leaf.grad!)];
+      };
+      const kernel = run((inputs) => applyAll(forward, inputs, attributes)[0] as Tensor);
+      const ops = run((inputs) => forward.composed!(inputs, attributes)[0] as Tensor);
+      kernel.forEach((got, i) => {
+        const largest = ops[i]!.abs().max().item();
+        expectClose(got.div(largest).data, ops[i]!.div(largest).data, 2e-5, `array ${i}`);
+      });
     });
-  });
-});
+  },
+);
 
 test("elements after a sequence's end, even NaN, affect neither results nor gradients", () => {
   tidy(() => {
@@ -56,12 +62,12 @@ test.each<[string, () => unknown, RegExp]>([
     /lstm: the input projection must be \[8, 8, 64\], got \[8, 8, 16\]/,
   ],
   [
-    "one of two states",
+    "only one of two states",
     () => lstm(zeros([1, 1, 3]), zeros([1, 4]), null, { weightIh: zeros([16, 3]), weightHh: zeros([16, 4]) }),
     /lstm: one of h0 and c0 is missing/,
   ],
   [
-    "the weight of another cell",
+    "the weight of another kind of cell",
     () => gru(zeros([1, 1, 3]), null, { weightIh: zeros([3, 3]), weightHh: zeros([12, 4]) }),
     /gru: the input projection must be \[1, 1, 12\], got \[1, 1, 3\]/,
   ],
@@ -71,12 +77,12 @@ test.each<[string, () => unknown, RegExp]>([
     /GRU: lengths must be whole numbers, got \[1\.7, 2\]/,
   ],
   [
-    "an unknown nonlinearity of a cell",
+    "a cell with an unknown nonlinearity",
     () => new nn.RNNCell(3, 4, { nonlinearity: "elu" as "relu" }),
     /RNNCell: nonlinearity must be one of tanh, relu, got "elu"/,
   ],
   [
-    "a cell's input without a batch",
+    "an input of a cell without a batch dim",
     () => new nn.LSTMCell(3, 4).forward(zeros([3])),
     /LSTMCell: x must be \[batch, 3\], got \[3\]/,
   ],

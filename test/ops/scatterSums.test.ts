@@ -11,7 +11,7 @@ const worst = (x: Tensor, expected: number): number =>
   Array.from(x.data).reduce((most, v) => Math.max(most, Math.abs(v / expected - 1)), 0);
 
 describe("131072 equal terms at one index add up exactly", () => {
-  test("in indexAdd, at widths around a block of columns", () => {
+  test("in indexAdd, for widths around a block of columns", () => {
     for (const inner of [1, 3, 4, 7, 8, 9, 17])
       tidy(() => {
         const y = zeros([3, inner]).indexAdd(0, same(n, 1), full([n, inner], 0.1));
@@ -72,7 +72,7 @@ test("indexAdd and scatterAdd of random terms agree with float64, eager and comp
   });
 });
 
-test("infinities at an index stay infinite, and opposite ones give NaN", () => {
+test("infinities at an index stay infinite, and opposite infinities give NaN", () => {
   const many = 40;
   const values = new Array(many).fill(1);
   values[3] = Number.POSITIVE_INFINITY;
@@ -95,13 +95,13 @@ describe("depthwise convolutions", () => {
     [128, 128],
     [512, 40],
     [3, 5000],
-  ])("a kernel of %i×%i", (h, w) => {
+  ])("with a kernel of %i×%i are accurate", (h, w) => {
     // prettier-ignore
     tidy(() => {
       expect(worst(f.conv2d(full([1, h, w, 1], 0.1), ones([1, h, w, 1])), tenth * h * w)).toBeLessThan(3e-6);
     });
   });
-  test.each([1, 4, 5])("have an accurate weight gradient along a row of 131072 pixels with %i channels", (channels) => {
+  test.each([1, 4, 5])("have an accurate weight gradient over a row of 131072 pixels with %i channels", (channels) => {
     tidy(() => {
       const dw = grad((w: Tensor) => f.conv1d(full([1, n, channels], 0.1), w, null, { groups: channels }).sum())(
         ones([channels, 3, 1]),

@@ -1,4 +1,6 @@
-/** Large reductions, which threads share in chunks: they are correct, and their bits do not depend on the shares. */
+/**
+ * Large reductions, which threads share in chunks, are correct, and their bits do not depend on how the work is shared.
+ */
 import { manualSeed, rand, type Tensor, tidy } from "nabla";
 import { describe, expect, test } from "vitest";
 import { Op } from "../../assembly/opcodes.ts";
@@ -6,7 +8,10 @@ import { type AnyOp, applyAll } from "../../src/ops/definition/op.ts";
 import { table } from "../../src/ops/table.ts";
 import { addressOf, SplitEncoder } from "../support/oracle.ts";
 
-/** [outer, n, inner]: single sums, full and partial last chunks, columns that fill vectors or not, and several outer blocks. */
+/**
+ * [outer, n, inner]: a single sum, full and partial last chunks, columns that do and do not fill vectors, and several
+ * outer blocks.
+ */
 const SHAPES = [
   [1, 65536, 1],
   [1, 70001, 1],
@@ -16,7 +21,7 @@ const SHAPES = [
   [1, 4100, 100],
 ] as const;
 
-/** The reduction in float64, in the order of [outer, inner]. */
+/** The reduction in float64, as [outer, inner]. */
 function reference(code: Op, x: Float32Array, [outer, n, inner]: readonly [number, number, number]): number[] {
   const pick = code === Op.Max ? Math.max : code === Op.Min ? Math.min : (a: number, b: number) => a + b;
   return Array.from({ length: outer * inner }, (_, at) => {

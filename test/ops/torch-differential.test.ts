@@ -1,6 +1,6 @@
 /**
- * 500 random configurations of losses, reductions, norms, optimizers and integer ops, eager and compiled, against PyTorch's values
- * (test/torch/differential.json, written by differential.py).
+ * 500 random configurations of losses, reductions, norms, optimizers and integer ops, eager and compiled, agree with
+ * PyTorch's values (test/torch/differential.json, which differential.py writes).
  */
 import { readFileSync } from "node:fs";
 import { compile, grad, optim, type Tensor, tensor, tidy } from "nabla";
@@ -9,7 +9,7 @@ import { type Case, find, load, loadArgument, type Stored } from "../support/tor
 
 type Values = Exclude<Stored, { at: number }>;
 interface CallCase extends Case {
-  /** Whether the function returns several results, of which only the first is compared. */
+  /** Whether the function returns several results. Only the first one is compared. */
   first?: boolean;
 }
 interface OptimizerCase {
@@ -18,7 +18,7 @@ interface OptimizerCase {
   options: object;
   clip: number | null;
   start: Stored[];
-  /** The gradients of each step; null for a parameter without one. */
+  /** The gradients of each step; null for a parameter without a gradient. */
   steps: (Stored | null)[][];
   /** The norms before clipping. */
   totals: number[];
@@ -31,12 +31,13 @@ const differential: Groups & { torch: string } = JSON.parse(
 );
 
 /**
- * The tolerance of float32 against PyTorch's float64: relative to the element, plus a fraction of the largest element for sums that cancel.
+ * The tolerance between float32 and PyTorch's float64: a fraction of the element, plus a fraction of the largest
+ * element because sums may cancel.
  */
 const RELATIVE = 2e-5;
 const OF_LARGEST = 2e-6;
 
-/** Asserts shape, element type and values. Integers, booleans, NaN and ±∞ must be equal to PyTorch's. */
+/** Asserts the shape, the element type and the values. Integers, booleans, NaN and ±∞ must equal PyTorch's. */
 function expectClose(got: Tensor, stored: Stored, what: string): void {
   const want = stored as Values;
   expect([...got.shape], `${what}: shape`).toEqual(want.shape);
@@ -58,7 +59,7 @@ function expectClose(got: Tensor, stored: Stored, what: string): void {
 
 const bits = (x: Tensor): Uint8Array => new Uint8Array(x.data.buffer);
 
-/** The value and gradients of a configuration, as one function of its tensors. */
+/** The value and the gradients of a configuration, as one function of its tensors. */
 function program({ f, args, wrt = [], dy, first }: CallCase): { run: (...xs: Tensor[]) => Tensor[]; inputs: Tensor[] } {
   const method = (x: unknown, ...rest: unknown[]): Tensor =>
     (x as Record<string, (...a: unknown[]) => Tensor>)[f]!(...rest);
@@ -123,7 +124,7 @@ describe(`optimizers: random configurations take the same steps as PyTorch ${dif
   }
 });
 
-test("there are 500 configurations", () => {
+test("the file has 500 configurations", () => {
   const { losses, reductions, norms, integers, optimizers } = differential;
   expect([losses, reductions, norms, integers, optimizers].reduce((n, group) => n + group.length, 0)).toBe(500);
 });

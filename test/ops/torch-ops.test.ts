@@ -1,4 +1,4 @@
-/** Ops and layers against PyTorch: values, gradients and second derivatives, including edge cases. */
+/** Ops and layers agree with PyTorch in values, gradients and second derivatives, including edge cases. */
 import { describe, test } from "vitest";
 import { check, values } from "../support/torch.ts";
 

@@ -10,7 +10,10 @@ export interface CellReference {
     c: number,
     rectify: boolean,
   ) => { h: number; c: number; saved: number[] };
-  /** One unit's gradients in float64. dh and dc are those of the previous step, without the product with W. */
+  /**
+   * One unit's gradients in float64. dh and dc are the gradients of the previous step's state, without the product with
+   * W.
+   */
   readonly backward: (
     dh: number,
     dc: number,

@@ -36,7 +36,7 @@ function forEachProduct(
 const finish64 = (data: Float64Array, bias: Reference | undefined, activation: Activation): Float64Array =>
   data.map((v, i) => activation64[activation](v + (bias ? bias.data[i % bias.data.length]! : 0), 0));
 
-/** Samples for every combination that the kernels distinguish, with sizes that are not multiples of a tile. */
+/** Samples for every case that the kernels distinguish, with sizes that are not multiples of a tile. */
 function samplesOf(
   inputs: (
     x: { shape: Shape },

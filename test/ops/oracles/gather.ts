@@ -22,7 +22,7 @@ const ELEMENTS: Case[] = [
 function indexOp(
   /** Whether the index has the operand's rank and selects single elements. */
   elementwise: boolean,
-  /** Whether the op adds to x instead of reading from it. */
+  /** Whether the op adds x into the result at the indices, rather than reading x at them. */
   adds: boolean,
 ): Oracle<IndexAttributes> {
   return {

@@ -53,13 +53,13 @@ export const oracles: { readonly [code in Op]: AnyOracle | TestedBy } = {
   [Op.Check]: { testedBy: "test/compile/compile-checks.test.ts" },
 };
 
-/** An op's oracle, if it has one. */
+/** The oracle of an op, if it has one. */
 export function oracleOf<A>({ code }: OpDefinition<A>): Oracle<A> | undefined {
   const found = oracles[code];
   return "testedBy" in found ? undefined : found;
 }
 
-/** The op in float64. @throws Error if it has no oracle */
+/** Computes the op in float64. @throws Error if it has no oracle */
 export function referenceOf<A>(
   op: OpDefinition<A>,
   ...call: Parameters<Oracle<A>["reference"]>
@@ -69,5 +69,5 @@ export function referenceOf<A>(
   return oracle.reference(...call);
 }
 
-/** The samples of an op; none if it has no oracle. */
+/** The samples of an op; an empty list if it has no oracle. */
 export const samplesOf = <A>(op: OpDefinition<A>): Oracle<A>["samples"] => oracleOf(op)?.samples ?? [];

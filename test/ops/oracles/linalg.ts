@@ -4,7 +4,7 @@ import type { Shape } from "../../../src/ops/definition/value.ts";
 import type { SolveAttributes } from "../../../src/ops/matrix/linalg.ts";
 import type { Oracle, Reference, Sample } from "./oracle.ts";
 
-/** A batch of matrices with element access. */
+/** A batch of matrices with access to elements. */
 interface Matrix64 {
   n: number;
   count: number;

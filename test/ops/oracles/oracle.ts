@@ -7,14 +7,14 @@ export interface Reference {
   readonly data: ArrayLike<number>;
 }
 
-/** One input of a sample. Its values are uniform in [low, high), at least 0.05 away from any kink. */
+/** One input of a sample. Its values are uniform in [low, high) and at least 0.05 away from any kink. */
 export interface SampleInput {
   readonly shape: Shape;
   readonly dtype?: DType;
   readonly low?: number;
   readonly high?: number;
   readonly kinks?: readonly number[];
-  /** Values that are added to the diagonal of the last two dimensions, repeated. */
+  /** Values to add to the diagonal of the last two dims. They are repeated as needed. */
   readonly diagonal?: readonly number[];
   /** A large value: edge tests compare the op at ±extreme. */
   readonly extreme?: number;
@@ -36,7 +36,7 @@ export interface Oracle<A> {
 // biome-ignore lint/suspicious/noExplicitAny: a reference reads its attributes, so nothing narrower fits all
 export type AnyOracle = Oracle<any>;
 
-/** For ops whose results no formula gives: the test that checks them instead of an oracle. */
+/** The test that checks an op instead of an oracle, for ops without a formula for their results. */
 export interface TestedBy {
   readonly testedBy: string;
 }

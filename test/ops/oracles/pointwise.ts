@@ -1,4 +1,4 @@
-/** Oracles of pointwise ops, made from the formula of one element and the range of its tests. */
+/** The oracles of pointwise ops, each made from a formula for one element and the range that tests draw values from. */
 
 import type { OpDefinition } from "../../../src/ops/definition/op.ts";
 import { broadcastShapes, broadcastStrides, type Shape } from "../../../src/ops/definition/value.ts";
@@ -12,14 +12,14 @@ interface Range extends Pick<SampleInput, "extreme" | "kinks"> {
   readonly high: number;
 }
 
-/** A range, and the kernel's parameters if it has any. */
+/** A range, with the kernel's parameters if it has any. */
 interface ParameterRange extends Range {
   readonly parameters?: Parameters;
 }
 
 const LENGTHS: Shape[] = [[], [0], [1], [3], [4], [5], [31], [33], [2, 3, 5]];
 
-/** The definition of a pointwise op with parameters (or without any), by its name. */
+/** The definition of a pointwise op, with or without parameters, by its name. */
 export function definitionOf(name: string): OpDefinition<Parameters> {
   const found = Object.values(pointwiseDefinitions).find((definition) => definition.name === name);
   if (!found) throw new Error(`There is no pointwise op ${name}.`);
@@ -50,7 +50,7 @@ export function derivative(
   };
 }
 
-// biome-ignore format: a list, as it is read
+// biome-ignore format: a list
 const PAIRS: [Shape, Shape][] = [
   [[], []], [[0], [0]], [[1], [1]], [[3], [3]], [[4], [4]], [[5], [5]], [[31], [31]], [[33], [33]],
   [[5], []], [[], [5]], [[3, 5], [5]], [[5], [3, 5]], [[3, 5], [3, 1]], [[3, 1], [3, 5]], [[3, 1], [1, 5]], [[0, 4], [4]],

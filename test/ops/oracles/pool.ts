@@ -46,7 +46,10 @@ const maxPool: Oracle<MaxPoolAttributes> = {
   samples: maxPoolSamples(),
 };
 
-/** Calls f for each pixel of each window, with flat indices into the image and the result, and the divisor. */
+/**
+ * Calls f for each pixel in each window, with its flat index into the image, the window's flat index into the result,
+ * and the divisor.
+ */
 function forEachPooled(
   [batch, , , channels]: Shape,
   { kernelSize: [kh, kw], stride, pad, inputSize: [h, w], outputSize: [oh, ow], countIncludePad }: AvgPoolAttributes,

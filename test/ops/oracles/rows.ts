@@ -6,7 +6,7 @@ import type { Oracle, Reference, Sample, TestedBy } from "./oracle.ts";
 
 const SHAPES: Shape[] = [[1], [5], [33], [3, 4], [2, 3, 10], [4, 1], [0, 3]];
 
-/** Calls `f` on each row of the last dimension. */
+/** Calls `f` on each row along the last dim. */
 function mapRows(x: Reference, f: (row: number[], index: number) => number[]): Reference {
   const n = x.shape.at(-1) ?? 1;
   const data: number[] = [];
@@ -31,7 +31,7 @@ const rowGrad = (f: (dy: number[], y: number[]) => number[]): Oracle<null> => ({
   samples: SHAPES.map((shape) => ({ inputs: [{ shape }, { shape, low: -1.5, high: 1 }], attributes: null })),
 });
 
-/** @param probabilities the target of one row */
+/** @param probabilities returns the target of one row as probabilities */
 const crossEntropy = (
   probabilities: (target: Reference, row: number, classes: number, attributes: CrossEntropyAttributes) => number[],
   samples: Sample<CrossEntropyAttributes>[],
