@@ -1,11 +1,11 @@
-/** State that changes outside a compiled function: the next call sees the change. */
+/** If state changes outside a compiled function, the next call sees the change. */
 import { compile, losses, manualSeed, nn, optim, randn, type Tensor, tensor, zeros } from "nabla";
 import { describe, expect, test, vi } from "vitest";
 import { Net } from "./net.ts";
 
 const one = tensor([1]).keep();
 
-describe("the next call sees a change to", () => {
+describe("changes outside a compiled function", () => {
   const changes: Record<string, (net: Net) => void> = {
     "a number": (net) => (net.scale = 3),
     "a flag": (net) => (net.inverted = true),
@@ -33,7 +33,7 @@ describe("the next call sees a change to", () => {
     "a new field": (net) => (net.late = 6),
   };
   for (const [name, change] of Object.entries(changes)) {
-    test(name, () => {
+    test(`the next call sees a change to ${name}`, () => {
       const net = new Net();
       const f = compile((x: Tensor) => net.forward(x));
       const x = tensor([-3]);
@@ -44,7 +44,7 @@ describe("the next call sees a change to", () => {
       expect(f(x).item()).not.toBe(before);
     });
   }
-  test("fields of classes that inherit their methods", () => {
+  test("the next call sees changes to fields of classes that inherit their methods", () => {
     class A extends nn.Module {
       s = 2;
       w = nn.parameter(tensor([2]));
@@ -96,7 +96,7 @@ describe("the next call sees a change to", () => {
     ]);
     warn.mockRestore();
   });
-  test("options of the library's layers", () => {
+  test("the next call sees changes to the options of the library's layers", () => {
     const layers: [nn.Module, (layer: never) => void][] = [
       [new nn.Dropout(0.5), (d: { p: number }) => (d.p = 0)],
       [new nn.LayerNorm(4), (n: { options: { eps?: number } }) => (n.options.eps = 3)],

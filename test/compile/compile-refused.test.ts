@@ -1,9 +1,9 @@
-/** Functions that compile refuses to record, and how each error says to change them. */
+/** Functions that compile refuses to record, and the fix that each error names. */
 import { compile, memory, nn, optim, type Tensor, TraceError, tensor, tidy, where, zeros } from "nabla";
 import { describe, expect, test } from "vitest";
 
-describe("functions that cannot be recorded are rejected", () => {
-  test("writes to arguments and to constants", () => {
+describe("functions that compile cannot record", () => {
+  test("writes to arguments and to constants are rejected", () => {
     const lost = compile((x: Tensor) => x.copyFrom(x.add(1)));
     expect(() => lost(tensor([1]))).toThrow(
       "copyFrom: the compiled function would write to its own copy of an argument. Return the new value, or capture the tensor instead of passing it.",
@@ -18,7 +18,7 @@ describe("functions that cannot be recorded are rejected", () => {
     });
     for (let i = 0; i < 3; i++) expect(clone(tensor([1])).item()).toBe(2);
   });
-  test("tensors that outlive the function that made them", () => {
+  test("tensors that outlive the function that made them are rejected", () => {
     let kept: Tensor | undefined;
     const f = compile((x: Tensor) => {
       kept ??= zeros([2]).keep();
@@ -30,7 +30,7 @@ describe("functions that cannot be recorded are rejected", () => {
     );
     expect(() => f(tensor([[1, 2]]))).toThrow("was made while compile recorded another function");
   });
-  test("reading a value", () => {
+  test("reading a value is rejected", () => {
     const f = compile((x: Tensor) => (x.sum().item() > 0 ? x : x.neg()));
     // The error names the line that made the value and an alternative.
     expect(() => f(tensor([1]))).toThrow(TraceError);
@@ -43,7 +43,7 @@ describe("functions that cannot be recorded are rejected", () => {
     const g = compile((x: Tensor) => where(x.sum().gt(0), x, x.neg()));
     expect(g(tensor([-1, -2])).toArray()).toEqual([1, 2]);
   });
-  test("gradients that accumulate over calls", () => {
+  test("gradients that accumulate across calls are rejected", () => {
     const w = nn.parameter(tensor([1]));
     const f = compile((x: Tensor) => w.mul(x).sum().backward());
     expect(() => f(tensor([1]))).toThrow(/Call optimizer.zeroGrad\(\) inside the function/);
@@ -52,7 +52,7 @@ describe("functions that cannot be recorded are rejected", () => {
     expect(() => f(tensor([1]))).toThrow(/had a gradient before the compiled function ran/);
     expect(w.grad!.toArray()).toEqual([2]);
   });
-  test("an outside tensor that was disposed after the recording", () => {
+  test("an outside tensor that was disposed after the recording is rejected", () => {
     const w = tensor([1]);
     const f = compile((x: Tensor) => x.add(w));
     f(tensor([1]));
@@ -61,7 +61,7 @@ describe("functions that cannot be recorded are rejected", () => {
       /^compile: a float32 tensor that the function used when it was recorded \(in add at compile-refused\.test\.ts:\d+:\d+\) was disposed\. Compile the function again\.$/,
     );
   });
-  test("in-place writes of JavaScript values, and arguments of other types", () => {
+  test("in-place writes of JavaScript values and arguments of unsupported types are rejected", () => {
     const x = zeros([1]);
     expect(() => compile(() => x.copyFrom([1]))()).toThrow("copyFrom: values from JavaScript would be written once");
     expect(() => compile((m: unknown) => m)(new Map())).toThrow(

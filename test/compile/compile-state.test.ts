@@ -5,7 +5,7 @@ import { Net } from "./net.ts";
 
 const one = tensor([1]).keep();
 
-describe("setting state inside the function is rejected and undone", () => {
+describe("state that the function sets", () => {
   const bodies: Record<string, [(net: Net, x: Tensor) => unknown, string]> = {
     "a tensor": [(net, x) => (net.h = net.h.add(x)), "Net.h"],
     "a count": [(net) => net.scale++, "Net.scale"],
@@ -25,7 +25,7 @@ describe("setting state inside the function is rejected and undone", () => {
     ],
   };
   for (const [name, [body, path]] of Object.entries(bodies)) {
-    test(name, () => {
+    test(`setting ${name} is rejected and undone`, () => {
       class Stateful extends Net {
         override forward(x: Tensor): Tensor {
           body(this, x);
@@ -48,7 +48,7 @@ describe("setting state inside the function is rejected and undone", () => {
       ]);
     });
   }
-  test("in an inherited method", () => {
+  test("setting state in an inherited method is rejected", () => {
     class A extends nn.Module {
       h = zeros([1]).keep();
       forward(x: Tensor): Tensor {
@@ -67,7 +67,7 @@ describe("setting state inside the function is rejected and undone", () => {
       expect(m.h.item()).toBe(0);
     }
   });
-  test("in variables, plain objects, lists and maps, at the latest in the second call", () => {
+  test("setting variables, plain objects, lists and maps is rejected by the second call at the latest", () => {
     const holders: Record<string, () => (x: Tensor) => Tensor> = {
       "a variable": () => {
         let h = zeros([1]);

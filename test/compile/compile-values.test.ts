@@ -121,7 +121,7 @@ describe("gradients", () => {
       "backward: gradients do not flow through the results of a compiled function. Differentiate inside it and return the gradients.",
     );
   });
-  test("explain changes no gradients", () => {
+  test("explain does not change gradients", () => {
     const w = nn.parameter(tensor([3]));
     const optimizer = new optim.SGD([w], { lr: 1 });
     w.mul(2).sum().backward();

@@ -1,4 +1,7 @@
-/** Compiled functions: the same bits as eager ones, one recording per kind of arguments, and no allocation in a steady state. */
+/**
+ * Compiled functions: the same bits as in eager mode, one recording per kind of arguments, and no allocation in a steady
+ * state.
+ */
 import {
   compile,
   grad,
@@ -110,7 +113,7 @@ describe("recordings", () => {
     expect(new Set(f(x, 2).data)).toEqual(new Set([0, 4]));
     expect(recorded).toBe(4);
   });
-  test("random numbers differ between calls and equal those of eager mode", () => {
+  test("random numbers differ between calls and match those in eager mode", () => {
     const f = compile(() => randn([4]));
     manualSeed(5);
     const drawn = [f().toArray(), f().toArray()];

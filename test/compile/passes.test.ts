@@ -30,7 +30,7 @@ describe("dead code", () => {
     };
     expect(around(withoutDeadCode, f, vector())).toEqual([["exp", "sum", "mul"], ["mul"]]);
   });
-  test("random numbers, updates and writes to outside tensors stay, and an unused copy is removed", () => {
+  test("random numbers, updates and writes to outside tensors are kept, and an unused copy is removed", () => {
     const w = nn.parameter(vector());
     const f = (x: Tensor) => {
       randn([2]);
@@ -60,7 +60,7 @@ describe("common subexpressions", () => {
     const [before, after] = around(pass, f, vector());
     expect(after).toEqual(before);
   });
-  test("values that change in between, random numbers and results are not merged", () => {
+  test("values that change between two uses, random numbers and results are not merged", () => {
     const w = vector();
     const f = (x: Tensor) => {
       const before = w.exp();
@@ -110,7 +110,7 @@ describe("matrix products and the ops after them", () => {
 
 describe("chains of pointwise ops", () => {
   const pass = fuseChains;
-  test("they become one instruction, with blocks of scratch memory for the values between them", () => {
+  test("become one instruction, with blocks of scratch memory for the values between them", () => {
     const f = (x: Tensor) => x.mul(2).add(1).exp().mul(x);
     const { steps, placed } = recorded(f, rand([5000]));
     const after = pass(steps, placed);
@@ -127,7 +127,7 @@ describe("chains of pointwise ops", () => {
     const [chain] = pass(steps, placed);
     expect([chain!.fused, chain!.outputs.length]).toEqual([["exp", "neg"], 2]);
   });
-  test("a step moves past steps that it does not depend on, and not past its inputs", () => {
+  test("a step moves past steps that it does not depend on, but not past its inputs", () => {
     const over = (x: Tensor, y: Tensor) => {
       const a = x.exp();
       const s = y.sum();
@@ -177,7 +177,7 @@ describe("the arena", () => {
       expect(offsets.get(a)! + a.bytes).toBeLessThanOrEqual(bytes);
       for (const [j, b] of storages.entries()) {
         if (i >= j) continue;
-        // A value that reuses an operand's memory starts in the step in which the operand ends.
+        // A value that reuses an operand's memory becomes live in the step in which the operand dies.
         const touching = inPlace.has(a) || inPlace.has(b) ? 1 : 0;
         const together = uses[i]![0]! + touching <= uses[j]!.at(-1)! && uses[j]![0]! + touching <= uses[i]!.at(-1)!;
         const apart = offsets.get(a)! + a.bytes <= offsets.get(b)! || offsets.get(b)! + b.bytes <= offsets.get(a)!;
@@ -268,7 +268,7 @@ test("random programs are bit-identical in eager and compiled mode", () => {
         try {
           expected = run(false);
         } catch {
-          return; // shapes that do not fit
+          return; // The shapes do not fit.
         }
         ran++;
         expect(run(true)).toEqual(expected);

@@ -1,6 +1,6 @@
 /**
- * Global setup of the matrix: packs the package and installs the tarball in an empty project outside the checkout, next to the programs
- * of program/. After all tests, it writes their results to build/matrix.json.
+ * Global setup of the matrix: packs the package and installs the tarball in an empty project outside the checkout, next to
+ * the programs in program/. After all tests, it writes their results to build/matrix.json.
  */
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -29,7 +29,7 @@ async function installTarball(folder: string): Promise<{ tarball: string; projec
   return { tarball, project };
 }
 
-/** A Node of this major version: the one that runs the tests, or else one from the registry. */
+/** A Node with this major version: the one that runs the tests, or otherwise one from the registry. */
 async function node(major: number): Promise<Node> {
   const own = Number.parseInt(process.versions.node, 10) === major;
   const program = "console.log(JSON.stringify({ path: process.execPath, version: process.versions.node }))";

@@ -15,7 +15,7 @@ declare module "vitest" {
 
 /** The maintained major versions of Node. */
 export const MAJORS = [20, 22, 24, 26] as const;
-/** Where the runtimes and bundlers are installed. */
+/** The folder in which the runtimes and bundlers are installed. */
 export const TOOLS = resolve("test/matrix");
 
 /** The result of fingerprint.mjs, and of curvature.mjs and resume.mjs if the program runs them. */
@@ -26,13 +26,13 @@ export interface Result {
   loss: number;
   hash: string;
   curvature?: number;
-  /** Hashes of the file saved half way, and of the parameters at the end of the training resumed from it. */
+  /** Hashes of the file that is saved halfway, and of the parameters at the end of the training run that resumes from it. */
   resumed?: { file: string; hash: string };
 }
 
 /**
- * The network after 200 steps in the `simd` build, in every runtime. It may change if a kernel changes the order of its operations, but
- * must not depend on the runtime.
+ * The loss and the hash after 200 steps in the `simd` build, in every runtime. They may change if a kernel changes the order
+ * of its operations, but must not depend on the runtime.
  */
 export const KNOWN = { build: "simd", loss: 0.05873793363571167, hash: "ec95f940" } as const;
 
@@ -40,8 +40,8 @@ export const KNOWN = { build: "simd", loss: 0.05873793363571167, hash: "ec95f940
 const KNOWN_FILE = "633b5970";
 
 /**
- * What save.mjs must print: the files after three saves, the number of the last save, and the number loaded after the
- * last file was damaged.
+ * The output that save.mjs must print: the files after three saves, the number of the last save, and the number loaded after
+ * the last file was damaged.
  */
 export const SAVED = {
   files: ["run.safetensors", "run.safetensors.1"],
@@ -50,7 +50,10 @@ export const SAVED = {
   damage: "FormatError",
 } as const;
 
-/** Expects that nabla, nabla/gradients and nabla/formats share one engine, and that a resumed training reaches the same bytes. */
+/**
+ * Expects that nabla, nabla/gradients and nabla/formats share one engine, and that a resumed training run reaches the same
+ * bytes.
+ */
 export function expectConsistent({ curvature, resumed }: Result): void {
   expect(curvature).toBe(100);
   expect(resumed).toEqual({ file: KNOWN_FILE, hash: KNOWN.hash });

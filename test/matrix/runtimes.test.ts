@@ -41,7 +41,7 @@ test.each([
   expect(await lastJson(path, [...args, "save.mjs"], { cwd })).toEqual(SAVED);
 });
 
-/** The path of a Node that is new enough for miniflare and @edge-runtime/vm, which need a newer one than nabla. */
+/** The path of a Node that is new enough for miniflare and @edge-runtime/vm, which need a newer version than nabla does. */
 function newerNode(): string {
   const node = nodes[24]!;
   if (node.missing !== undefined)
@@ -49,7 +49,7 @@ function newerNode(): string {
   return node.path;
 }
 
-/** Expects the known bits, and, if init() asks for two threads, one thread and a reason. */
+/** Expects the known bits and, although the second init() asked for two threads, one thread and a reason. */
 function expectOneThread(one: Result, two: Result): void {
   expectKnown(one);
   expectConsistent(one);

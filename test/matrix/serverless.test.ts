@@ -1,4 +1,7 @@
-/** Each program of examples/serverless in its runtime, with the installed tarball: trains, predicts, and handles a disconnect in training. */
+/**
+ * Each program of examples/serverless in its runtime, with the installed tarball: trains, predicts, and handles a disconnect
+ * during training.
+ */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { cpSync } from "node:fs";
@@ -58,8 +61,8 @@ async function start(command: string, args: readonly string[]): Promise<{ url: s
 }
 
 /**
- * The status of a response to the headers of a request alone. If the client sent the body too, the server could close the connection
- * before the client has read the response.
+ * Sends only the headers of a request, and returns the status of the response. If the client sent the body too, the server
+ * could close the connection before the client has read the response.
  */
 async function statusOfHeaders(url: string, bytes: number): Promise<number | undefined> {
   const sent = request(url, { method: "POST", headers: { ...headers, "content-length": bytes } });
@@ -69,7 +72,7 @@ async function statusOfHeaders(url: string, bytes: number): Promise<number | und
   return response.statusCode;
 }
 
-/** The path of a Node that is new enough for miniflare, which needs a newer one than nabla. */
+/** The path of a Node that is new enough for miniflare, which needs a newer version than nabla does. */
 const newerNode = (): string => {
   const node = nodes[24]!;
   if (node.missing !== undefined) throw new Error(`The tests of Workers need Node 24: ${node.missing}`);
@@ -116,7 +119,7 @@ describe.each(Object.entries(PLATFORMS))("%s", (_, command) => {
     expect(response.headers.get("content-type")).toBe("application/problem+json");
     expect(await statusOfHeaders(url, 5_000_000)).toBe(413);
   });
-  test("a disconnect ends a long training, and nothing changes", async () => {
+  test("a disconnect ends a long training run, and the model does not change", async () => {
     const before = await predict();
     const controller = new AbortController();
     const inputs = Array.from({ length: 1000 }, () => xor.inputs).flat();

@@ -11,12 +11,12 @@ import type { Oracle, Reference } from "../ops/oracles/oracle.ts";
 const root = mkdtempSync(join(tmpdir(), "nabla-op-"));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 
-/** The samples of code in the README, by their order. */
+/** The code samples in the README, in order. */
 const [composed = "", formula = "", entry = "", samples = ""] = [
   ...readFileSync("src/ops/README.md", "utf8").matchAll(/^( *)```ts\n([\s\S]*?\n)\1```$/gm),
 ].map(([, indent = "", code = ""]) => code.replaceAll(new RegExp(`^${indent}`, "gm"), ""));
 
-/** What they need from other files. */
+/** The imports that the samples need. */
 const IMPORTS = `import { Op } from "../../../assembly/opcodes.ts";
 import type { Operand } from "../definition/op.ts";
 import type { Value } from "../definition/value.ts";

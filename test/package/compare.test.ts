@@ -36,7 +36,7 @@ describe("medianInterval", () => {
     expect(medianInterval([3, 1, 2])).toEqual([1, 3]);
     expect(medianInterval([7])).toEqual([7, 7]);
   });
-  test("contains the true median in at least 95 of 100 draws", () => {
+  test("contains the true median in at least 95 % of draws", () => {
     const random = seeded(3);
     let contained = 0;
     for (let i = 0; i < 4000; i++) {

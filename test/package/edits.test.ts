@@ -1,4 +1,4 @@
-/** Edits of one build that give the other: what tools/edits.mjs writes, src/runtime/load.ts applies. */
+/** Edits turn one build into the other: tools/edits.mjs writes them, and src/runtime/load.ts applies them. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { applyEdits } from "../../src/runtime/load.ts";
@@ -8,11 +8,11 @@ const roundTrip = (base: Uint8Array, bytes: Uint8Array): Uint8Array =>
   applyEdits(base, editsOf(Buffer.from(base), Buffer.from(bytes)));
 
 test.each<[string, number[], number[]]>([
-  ["nothing from nothing", [], []],
-  ["bytes from nothing", [], [1, 2, 3]],
-  ["nothing from bytes", [1, 2, 3], []],
-  ["bytes without a match", [1, 2, 3], [4, 5, 6]],
-])("edits make %s", (_, base, bytes) => {
+  ["nothing into nothing", [], []],
+  ["nothing into bytes", [], [1, 2, 3]],
+  ["bytes into nothing", [1, 2, 3], []],
+  ["bytes into bytes without a match", [1, 2, 3], [4, 5, 6]],
+])("edits turn %s", (_, base, bytes) => {
   expect([...roundTrip(Uint8Array.from(base), Uint8Array.from(bytes))]).toEqual(bytes);
 });
 
@@ -30,7 +30,7 @@ test("edits reproduce any sequence of pieces, in any order, with other bytes bet
   );
 });
 
-test("copies are cheaper than the bytes", () => {
+test("a copy takes less space than the bytes that it copies", () => {
   const base = Uint8Array.from({ length: 3000 }, (_, i) => (i * i * 2654435761) >>> 24);
   const bytes = Buffer.concat([base.subarray(2000), base.subarray(0, 2000)]);
   expect(editsOf(Buffer.from(base), bytes).length).toBeLessThan(20);

@@ -59,7 +59,7 @@ test.each<[string, string, string[]]>([
   ["a class of globalThis", 'import { Error } from "./errors.ts";\nthrow new globalThis.Error("x");', ["a.ts:2: globalThis.Error"]],
   ["a class without a capped version", "throw new SyntaxError(`${x}`);", ["a.ts:1: SyntaxError"]],
   ["a short fixed message of such a class", 'abort(new DOMException("x", "AbortError"));', []],
-  ["a class of which only the type is imported", 'import type { Error } from "./errors.ts";\nthrow new Error("x");', ["a.ts:2: Error"]],
+  ["a class imported only as a type", 'import type { Error } from "./errors.ts";\nthrow new Error("x");', ["a.ts:2: Error"]],
   ["a global class if another class is imported", 'import { ShapeError } from "./errors.ts";\nthrow new TypeError("x");', ["a.ts:2: TypeError"]],
   ["an imported class", 'import { Error } from "../runtime/errors.ts";\nthrow new Error("x");', []],
   ["an error without a message", "const { stack } = new Error();", []],

@@ -1,4 +1,4 @@
-/** The programs in examples/, the README and the guide run as written, and their results are those in their comments. */
+/** The programs in examples/, the README and the guide run as written, and their results match their comments. */
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test, vi } from "vitest";
 import { run } from "../support/doctest.ts";
@@ -12,7 +12,7 @@ const all = [
   ...programs.map(({ title, source }) => [title, source] as const),
 ];
 
-describe("the results of a program are those in its comments", () => {
+describe("the results of a program match its comments", () => {
   for (const [i, [name, source]] of all.entries()) {
     test(`${name}`, async () => {
       const log = vi.spyOn(console, "log").mockImplementation(() => {});

@@ -1,4 +1,7 @@
-/** Bundles are readable: lines have a normal length, names are those of the source, and errors print a short stack trace. */
+/**
+ * Bundles are readable: lines have a normal length, names are the same as in the source, and errors print a short stack
+ * trace.
+ */
 import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";

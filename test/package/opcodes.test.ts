@@ -91,7 +91,7 @@ test("no code depends on the order of op codes", () => {
 test.each<[string, string]>([
   ["a comparison with a code", "const isUpdate = op.code >= Op.Sgd;"],
   ["a comparison in AssemblyScript", "function f(op: Op): bool { return op <= 7; }"],
-  ["a comparison of a cast", "if (<Op>word(at, 0) < 9) f();"],
+  ["a comparison of a cast value", "if (<Op>word(at, 0) < 9) f();"],
   ["a comparison of two entries", 'import { table } from "../ops/table.ts";\nlist.sort((a, b) => a.code - b.code);'],
   ["a comparison of families", "const isEarly = family < Family.Matmul;"],
   ["the next code", "const next = Op.Lion + 1;"],

@@ -131,7 +131,7 @@ const instances: Readonly<Record<string, object>> = {
 /** Not for callers: an optimizer's internal calls, and a saved state, which may have more fields. */
 const internal = ["Optimizer#addParamGroup", "Optimizer#checkState", "ParamGroup"];
 
-/** The message of the error that a call of `row` with these options throws or rejects with. */
+/** The message of the error that a call to `row` with these options throws or rejects with. */
 async function refusal({ path: [entry, ...names], method, before }: Row, options: object): Promise<string> {
   let owner: unknown = entries[entry as keyof typeof entries];
   for (const name of names) owner = (owner as Record<string, unknown>)[name];

@@ -18,7 +18,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
-/** A process that saves the steps from `first` on. Resolves after its first save. */
+/** Starts a process that saves the states of the steps `first`, `first + 1`, … Resolves after its first save. */
 async function saver(first: number, keep: number): Promise<ChildProcess> {
   const child = spawn(process.execPath, ["test/package/saving.mjs", path, String(first), String(keep)], {
     stdio: ["ignore", "pipe", "inherit"],

@@ -70,7 +70,7 @@ describe("imports", () => {
   const code = files.filter((file) => /^dist\/.*\.(js|d\.ts)$/.test(file));
   const entries = Object.keys(manifest.exports).map((name) => name.replace(/^\./, "nabla"));
 
-  test("the package depends only on the loader, in the compiler's version, and dist contains a copy", () => {
+  test("the package depends only on the loader, in the same version as the compiler, and dist contains a copy", () => {
     expect(manifest.dependencies).toEqual({ "@assemblyscript/loader": manifest.devDependencies.assemblyscript });
     expect(manifest.peerDependencies).toBeUndefined();
     const loader = read("dist/src/runtime/loader.js");

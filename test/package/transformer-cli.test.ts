@@ -11,7 +11,7 @@ test("learns to spell within 400 small steps, and continues a prompt", async () 
   const { stdout } = await run(...small, "--characters", "100", "--prompt", "And Joseph");
   const found = /^400 steps in [\d.]+ s; ([\d.]+) nats per character on held-out text\.\n\n([\s\S]*)\n$/.exec(stdout);
   const written = found![2]!;
-  // The frequencies of single letters give 2.8, and those of pairs of letters 2.3.
+  // The frequencies of single letters give 2.8 nats, and the frequencies of pairs of letters give 2.3.
   expect(Number(found![1])).toBeLessThan(2.1);
   expect(written.startsWith("And Joseph")).toBe(true);
   expect(written.length).toBe(110);

@@ -22,7 +22,7 @@ test("calls the function until it no longer gets faster, and frees the tensors t
   model.dispose();
 });
 
-test("starts no further call after the time limit", async () => {
+test("makes no more calls after the time limit", async () => {
   let calls = 0;
   const spin = (): void => {
     calls++;

@@ -34,7 +34,7 @@ export interface Plan {
   readonly build: "simd" | "relaxed";
   /** Whether the work is compiled. */
   readonly compiled: boolean;
-  /** Whether work of any size is shared, or only what the library shares by default, in which case only training runs. */
+  /** Whether to share work of any size. If false, the library decides what to share, and only training runs. */
   readonly everything: boolean;
 }
 
@@ -51,7 +51,7 @@ export interface Run extends Plan {
   readonly hashes: Record<string, string>;
 }
 
-/** Runs a function `times` times in eager or compiled mode, and returns `use` of its last result. */
+/** Runs a function `times` times in eager or compiled mode, and returns what `use` makes of the last result. */
 type Way = <T, U>(f: () => T, use: (result: T) => U, times?: number) => U;
 
 const eager: Way = (f, use, times = 1) =>
@@ -67,7 +67,7 @@ const compiled: Way = (f, use, times = 1) => {
   return used;
 };
 
-/** FNV-1a of the bits of all elements. */
+/** The FNV-1a hash of the bits of all elements. */
 function hashOf(arrays: Iterable<ArrayBufferView>): string {
   let hash = 0x811c9dc5;
   for (const { buffer, byteOffset, byteLength } of arrays)
@@ -181,7 +181,7 @@ function layerBits(way: Way): Hashes {
   return hashes;
 }
 
-/** Initial values that JavaScript helps to compute. */
+/** Initial values that are computed partly in JavaScript. */
 function initialValues(): Hashes {
   const { kaimingNormal, kaimingUniform, orthogonal, truncNormal, xavierNormal, xavierUniform } = nn.init;
   return tidy(() => {

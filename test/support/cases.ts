@@ -1,4 +1,4 @@
-/** Op calls that are large enough to be shared among threads. */
+/** Calls to ops that are large enough to be shared among threads. */
 import { manualSeed, rand, randint, type Tensor } from "nabla";
 import { Family, Op } from "../../assembly/opcodes.ts";
 import { type AnyOp, familyOf } from "../../src/ops/definition/op.ts";
@@ -24,7 +24,7 @@ const middle = (outer: number, n: number, inner: number, keep = false) => ({
   shape: keep ? [outer, n, inner] : [outer, 1, inner],
 });
 
-/** Calls of an op that are large enough to be shared. */
+/** Calls to one op that are large enough to be shared. */
 export function cases(code: Op): Case[] {
   const op = table[code];
   const target = (rows: number): Tensor =>
@@ -81,7 +81,7 @@ export function cases(code: Op): Case[] {
   ];
 }
 
-/** The index of the sample of an op that is large enough for three threads. */
+/** For some ops, the index of a sample that is large enough for three threads. */
 const SAMPLES: Partial<Record<Op, number>> = {
   [Op.Rnn]: 4,
   [Op.Lstm]: 4,
@@ -98,7 +98,7 @@ const SAMPLES: Partial<Record<Op, number>> = {
 
 /** The codes of the optimizers' update ops. */
 export const UPDATES = Object.values(table).flatMap((op: AnyOp) => (op.update ? [op.code] : []));
-/** A call of an update, which changes a parameter and the optimizer's state in place. */
+/** A call to an update op, which changes a parameter and the optimizer's state in place. */
 export function updateCase(code: Op): Case {
   manualSeed(5);
   const state = [floats([5001]), floats([5001]), floats([5001])];

@@ -10,5 +10,5 @@ export const digits: Context["digits"] = () =>
     test: firstDigits(test, 1000),
   })));
 
-/** The context of experiments in tests. */
+/** The context for experiments in tests. */
 export const context: Context = { progress: async () => {}, digits };

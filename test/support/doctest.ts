@@ -1,4 +1,4 @@
-/** Runs code samples of the documentation and compares results with the values in their comments. */
+/** Runs code samples from the documentation and compares results with the values in their comments. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -22,7 +22,7 @@ const NAMES: Readonly<Record<string, unknown>> = {
   NaN: Number.NaN,
   Infinity: Number.POSITIVE_INFINITY,
 };
-/** The result for a comment that is not a value. */
+/** Stands for a comment that is not a value. */
 const PROSE = Symbol();
 
 /** The value of a literal: a number, string, boolean, null, undefined, or an array or object of these; else PROSE. */

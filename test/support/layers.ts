@@ -1,6 +1,6 @@
 /**
- * Every layer of nn and every optimizer and schedule of optim, at sizes that threads share. A class without a case here is a
- * compile error.
+ * Every layer in nn and every optimizer and schedule in optim, at sizes large enough for threads to share. A class without a
+ * case here is a compile error.
  */
 import { arange, nn, optim, randint, randn, type Tensor } from "nabla";
 
@@ -15,7 +15,7 @@ export const concrete = (exports: object, base: { readonly prototype: object }):
     typeof value === "function" && Object.prototype.isPrototypeOf.call(base.prototype, value.prototype) ? [name] : [],
   );
 
-/** A layer and the arguments of its forward, options last. */
+/** A layer and the arguments for its forward method, options last. */
 export interface Example {
   readonly layer: nn.Module;
   readonly given: readonly unknown[];
@@ -142,7 +142,7 @@ export const layers: Record<Concrete<typeof nn, nn.Module>, () => Example[]> = {
 /** The part of an optimizer that tests use. */
 export type Learner = Pick<optim.Adam, "minimize" | "stateDict" | "dispose">;
 
-/** Optimizers of matrices, with default options and with optional features. */
+/** Optimizers for parameters that are matrices, with default options and with optional features. */
 export const optimizers: Record<Concrete<typeof optim, Learner>, readonly ((params: Tensor[]) => Learner)[]> = {
   Adagrad: [(ps) => new optim.Adagrad(ps, { lrDecay: 0.01, weightDecay: 0.01, initialAccumulatorValue: 0.1 })],
   Adam: [(ps) => new optim.Adam(ps), (ps) => new optim.Adam(ps, { amsgrad: true, weightDecay: 0.01 })],

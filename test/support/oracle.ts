@@ -1,4 +1,7 @@
-/** Sample values, tolerances and finite differences of the float64 oracle. Pages load this file, so it does not import the test runner. */
+/**
+ * Sample values, tolerances and finite differences for the float64 oracle. Pages load this file, so it does not import the
+ * test runner.
+ */
 import { type Tensor, tensor } from "nabla";
 import type { AnyOp } from "../../src/ops/definition/op.ts";
 import { sizeOf, type Value } from "../../src/ops/definition/value.ts";
@@ -56,7 +59,10 @@ export function toTensor(x: Reference, input: SampleInput): Tensor {
   return tensor(values, x.shape, { dtype });
 }
 
-/** Asserts |actual − expected| ≤ tolerance·max(1, |expected|), and equal NaN and ∞. The error names the first element that fails. */
+/**
+ * Asserts |actual − expected| ≤ tolerance·max(1, |expected|), and that NaN and ∞ occur in the same places. The error names
+ * the first element that fails.
+ */
 export function expectClose(
   actual: ArrayLike<number>,
   expected: ArrayLike<number>,
@@ -78,7 +84,7 @@ export function differentiable(sample: Sample<unknown>): number[] {
   return sample.inputs.flatMap((input, i) => ((input.dtype ?? "float32") === "float32" ? [i] : []));
 }
 
-/** L(x) = Σ u·op(x) over the first outputs, from the oracle. */
+/** L(x) = Σ u·op(x), summed over the outputs that u covers. The oracle computes op(x). */
 export function objective(
   op: AnyOp,
   inputs: readonly Reference[],
@@ -93,7 +99,9 @@ export function objective(
   return total;
 }
 
-/** The inputs moved by `amount` along `direction`, which has one list per input, or undefined for an input that stays. */
+/**
+ * The inputs moved by `amount` along `direction`, which has one list per input, or undefined for an input that does not move.
+ */
 export function moved(
   inputs: readonly Reference[],
   direction: readonly (ArrayLike<number> | undefined)[],
@@ -112,7 +120,7 @@ export function basis(inputs: readonly Reference[], input: number, at: number): 
   );
 }
 
-/** The number of bytes after a workspace that must not change. */
+/** The number of bytes after a workspace that kernels must not change. */
 const GUARD = 1 << 20;
 
 /** An encoder that runs the share of each thread in sequence. */
@@ -124,7 +132,7 @@ export class SplitEncoder implements Encoder {
   shares: number;
   constructor(
     readonly threads: number,
-    /** The only thread whose share runs, if given. */
+    /** If given, only this thread's share runs. */
     private readonly only?: number,
   ) {
     this.shares = threads;

@@ -22,7 +22,7 @@ export interface Served {
   readonly address: string;
   /** Paths that are answered with 404 even if their files exist. */
   missing: RegExp | undefined;
-  /** Additional headers of every response. */
+  /** Additional headers for every response. */
   headers: Readonly<Record<string, string>>;
   /** The paths requested so far. */
   readonly asked: string[];

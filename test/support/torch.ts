@@ -174,7 +174,9 @@ export function loadArgument(v: Argument): unknown {
 /** The allowed difference between float32 and PyTorch's float64, relative to the largest element of the tensor. */
 const TOLERANCE = 1e-5;
 
-/** Asserts the shape, each finite element within the tolerance, and equal NaN and infinities. */
+/**
+ * Asserts that shapes are equal, that finite elements differ by at most the tolerance, and that NaN and infinities are equal.
+ */
 export function expectTorch(got: Tensor, stored: Stored, what: string): void {
   const want = resolve(stored);
   expect([...got.shape], `${what}: shape`).toEqual(want.shape);
@@ -192,7 +194,9 @@ export function expectTorch(got: Tensor, stored: Stored, what: string): void {
 
 type Call = (...args: unknown[]) => Tensor;
 
-/** nabla's function with the given path: an op, a loss, or a layer, whose constructor takes the arguments after the first. */
+/**
+ * nabla's function with the given path: an op, a loss, or a layer. A layer's constructor takes the arguments after the first.
+ */
 export function find(path: string): Call {
   const found = path.split(".").reduce<unknown>((at, key) => (at as Record<string, unknown>)[key], nabla) as Call;
   // Functions start with a lower-case letter.
@@ -208,7 +212,7 @@ export function check({ f, args: stored, out, wrt = [], dy, grads = [], v, hvp: 
   expectTorch(call(...args), out, "value");
   if (!wrt.length) return;
   const upstream = dy ? load(dy) : tensor(1);
-  // L(x₁ … xₙ) = Σ dy·f, where x are the arguments to differentiate.
+  // L(x₁ … xₙ) = Σ dy·f, where the xᵢ are the arguments to differentiate with respect to.
   const loss = (...xs: Tensor[]) => {
     const all = [...args];
     for (const [i, at] of wrt.entries()) all[at] = xs[i];

@@ -1,7 +1,7 @@
 /**
  * Results are bit-identical for any number of threads: ops, layers, optimizers and training on 1 to 4 threads that share work of
- * any size, in two versions of Node, and on pages and in workers of Chromium and Firefox. The simd build gives the same bits in all
- * of these, the relaxed build the same bits within each of them.
+ * any size, in two versions of Node, and on pages and in workers of Chromium and Firefox. The simd build gives the same bits
+ * in all environments; the relaxed build gives the same bits within each environment.
  */
 import { execFile } from "node:child_process";
 import { writeFileSync } from "node:fs";
@@ -43,7 +43,10 @@ const plan = (build: Plan["build"], threads: number, compiled: boolean, everythi
   compiled,
   everything,
 });
-/** 1 and 2 threads in eager and compiled mode, then more threads in one of the modes. In the relaxed build each number runs in one mode. */
+/**
+ * 1 and 2 threads in eager and compiled mode, then more threads in one of the modes. In the relaxed build, each number runs
+ * in only one mode.
+ */
 const plans = (more: readonly number[]): Plan[] => [
   ...[1, 2].flatMap((threads) => [plan("simd", threads, false), plan("simd", threads, true)]),
   ...more.map((threads) => plan("simd", threads, threads % 2 === 1)),
@@ -59,7 +62,7 @@ const nameOf = ({ build, threads, compiled, everything }: Plan): string =>
 /** The number of differing results that a message lists. */
 const LISTED = 50;
 
-/** The names of the results that differ between two runs, as text; none if all are equal. */
+/** The names of the results that differ between two runs, as text; empty if all are equal. */
 function differences(run: Run, where: string, other: Run, elsewhere: string): string[] {
   const names = Object.keys(run.everything ? { ...other.hashes, ...run.hashes } : run.hashes);
   const wrong = names.filter((name) => run.hashes[name] !== other.hashes[name]);
@@ -71,10 +74,12 @@ function differences(run: Run, where: string, other: Run, elsewhere: string): st
   ];
 }
 
-/** The first run of the simd build, which the runs in all environments must equal. */
+/** The first run of the simd build, which runs in all environments must match. */
 let reference: { readonly run: Run; readonly where: string } | undefined;
 
-/** Runs all plans in one environment and compares them to one thread there and, in the simd build, to other environments. */
+/**
+ * Runs all plans in one environment and compares them with one thread there and, for the simd build, with other environments.
+ */
 async function check(
   where: string,
   all: readonly Plan[],
@@ -132,7 +137,10 @@ describe.each(BROWSERS)("%s", (name) => {
   }, 60_000);
   afterAll(() => browser?.close());
 
-  /** Evaluates a script on a new page, which must have no errors. It is text because the test runner would rewrite a function. */
+  /**
+   * Evaluates a script on a new page, which must have no errors. The script is text because the test runner would rewrite a
+   * function.
+   */
   async function onPage(script: string): Promise<Run[]> {
     const page = await browser.newPage();
     const errors = watchErrors(page, site.address);

@@ -1,4 +1,7 @@
-/** init and dispose with threads: options, repeated and concurrent calls, the end of old tensors, and the number of cores. */
+/**
+ * init and dispose with threads: options, repeated and concurrent calls, tensors from before dispose(), and the number of
+ * cores.
+ */
 import fs from "node:fs";
 import os from "node:os";
 import { compile, dispose, info, init, losses, memory, nn, optim, tensor, zeros } from "nabla";
@@ -119,7 +122,7 @@ describe("init and dispose", () => {
         );
       }
       expect(x.isDisposed && result.isDisposed && model.weight.isDisposed).toBe(true);
-      // Disposing it is still allowed.
+      // Disposing old objects is still allowed.
       for (const old of [x, y, loss, result]) old.dispose();
       step.dispose();
     },

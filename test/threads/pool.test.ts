@@ -1,6 +1,6 @@
 /**
- * The thread pool in Node processes: start, refusal, dying workers, growing memory, rest and exit. Each test runs a scenario from
- * scenarios/ on the built package, in its own process.
+ * The thread pool in Node processes: startup, hosts that refuse workers, dying workers, growing memory, idling and exit. Each
+ * test runs a scenario from scenarios/ on the built package, in its own process.
  */
 import { execFileSync, spawn } from "node:child_process";
 import { beforeAll, describe, expect, test } from "vitest";
@@ -131,7 +131,7 @@ describe.each(MAJORS)("on Node %i a worker that dies", (major) => {
     const delays = Array.from({ length: 24 }, (_, i) => (i < 12 ? i / 50 : i / 5));
     const { results, ...outcome } = await report<{ results: string[] }>("deaths", "around", { delays });
     expect(outcome).toEqual({ recovered: true, after: delays.map(() => "right"), left: 0 });
-    // Two calls right away, and at least one for each of the two workers that must help again.
+    // Two immediate calls, and at least one for each of the two workers that must help again.
     expect(results.length).toBeGreaterThanOrEqual(4 * delays.length);
     expect(results.filter((result) => result !== "right" && !THREAD_ERROR.test(result))).toEqual([]);
   });
@@ -233,7 +233,7 @@ describe("if the runtime refuses shared memory", () => {
     { above: 2 ** 27, memoryLimit: 2 ** 28 + 2 ** 20, granted: 2 ** 26 + 2 ** 18 },
     { above: 2 ** 29, memoryLimit: 2 ** 28, granted: 2 ** 28 },
   ])(
-    "above a size, nabla uses less memory, and gives the reason if that is less than requested: %o",
+    "above a certain size, nabla uses less memory, and gives the reason if that is less than requested: %o",
     async (options) => {
       const { loss, reason, full, ...outcome } = await reportOf<{ loss: number; reason: string; full: string }>(
         "refusals",
@@ -291,7 +291,7 @@ describe("over time", () => {
       }>("course", "cycles", { count: 1000, settled: 200 }, { major, flags: ["--expose-gc"], within: 400 });
       expect(wrong).toBe(0);
       expect(after).toMatchObject({ resources: [], workers: 0 });
-      // A leaked worker takes megabytes, and a leaked memory 8 GB of addresses. malloc takes some tens of MB.
+      // A leaked worker takes megabytes, and a leaked memory takes 8 GB of address space. malloc takes some tens of MB.
       expect(after.rss - before.rss).toBeLessThan(2 ** 26);
       expect(after.heap - before.heap).toBeLessThan(2 ** 21);
       expect(after.addresses - before.addresses).toBeLessThan(2 ** 32);

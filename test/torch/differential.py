@@ -135,7 +135,7 @@ def last_to_1(v):
 
 
 def classes():
-    """Class losses, some with logits of −∞ at other classes than the label and in ignored rows."""
+    """Classification losses, some with logits of −∞ at classes other than the label and in ignored rows."""
     lead, c = some_shape(1, 2, (1, 2, 3, 4)), pick.choice([2, 3, 5, 6])
     x, kind = values([*lead, c], ("plain", "large", "tied", "offset"))
     smoothing = pick.choice([None, None, 0.1, 0.5])
@@ -156,7 +156,7 @@ def classes():
                 flat[i] = o["ignore_index"]
         if (flat == o["ignore_index"]).all():
             o["reduction"] = "sum"
-    # −∞ must not affect the gradient at another class than the label or in an ignored row.
+    # −∞ at a class other than the label, or in an ignored row, must not affect the gradient.
     if chance(0.5) and not (smoothing and not nll):
         rows, flat = x.reshape(-1, c), t.reshape(-1)
         for i in range(flat.numel()):
@@ -269,7 +269,7 @@ def norm():
     f = pick.choice(["layerNorm", "rmsNorm", "groupNorm", "batchNorm", "batchNormTrain"])
     eps = pick.choice([1e-5, 1e-3, 0.1])
     shape = some_shape(2, 4, (1, 2, 3, 4, 5))
-    # Normalized over one or two elements, x becomes constant: the gradient is 0 plus rounding errors.
+    # If x is normalized over one or two elements, it becomes constant: the gradient is 0 plus rounding errors.
     while f == "batchNormTrain" and math.prod(shape[:-1]) < 3:
         shape = some_shape(2, 4, (1, 2, 3, 4, 5))
     x, kind = values(shape, ("plain", "large", "offset"))
@@ -303,7 +303,7 @@ def norm():
 
 
 def optimizer():
-    """8 steps of two parameters with given gradients, some of which are missing, constant, zero, tiny or large."""
+    """8 steps for two parameters with given gradients, some of which are missing, constant, zero, tiny or large."""
     kind = pick.choice(["SGD", "Adam", "AdamW", "NAdam", "RMSprop", "Adagrad"])
     o = {"lr": pick.choice([1e-3, 0.01, 0.1])}
     if chance(0.5):
@@ -369,7 +369,7 @@ def ints(shape, kind=None):
 
 
 def wrapped(v):
-    """int64 → int32, modulo 2³²."""
+    """Converts int64 to int32, modulo 2³²."""
     return ((v.long() + 2**31) % 2**32 - 2**31).int()
 
 
@@ -431,7 +431,7 @@ def integer():
         return call(f"oneHot {shape}", f, lambda v, c: F.one_hot(v, c).double(), [index, 5])
     if f == "flip":
         return call(f"{note} over {dim}", f, lambda v, d: torch.flip(v, [d]), [a, dim])
-    # nabla saturates float32 → int32, which PyTorch leaves undefined; NaN becomes 0.
+    # nabla saturates in float32 → int32, where PyTorch's result is undefined; NaN becomes 0.
     x = float32(normal(shape) * pick.choice([3.0, 1e6, 3e9, 1e20]))
     x.reshape(-1)[0] = pick.choice([math.nan, math.inf, -math.inf, -0.0, 2.5, -2.5])
     return call(f"to int32 {shape}", "to", lambda v, _: torch.nan_to_num(v.trunc(), 0.0, INT_MAX, INT_MIN).clamp(INT_MIN, INT_MAX).long(), [x, "int32"])

@@ -5,7 +5,7 @@ import torch
 
 
 def exact(values):
-    """Values of 3 decimals, rounded to float32, as float64."""
+    """Values with 3 decimals, rounded to float32, as float64."""
     return torch.round(torch.as_tensor(values, dtype=torch.float64) * 1000).div(1000).float().double()
 
 
@@ -17,7 +17,7 @@ def number(v, digits=8):
 
 
 def brief(v):
-    """The shortest decimal that float32 reads as this number, a float32 stored as float64."""
+    """The shortest decimal that rounds to this number in float32. The number is a float32 stored as float64."""
     for digits in range(1, 9):
         if float(torch.tensor(float(f"{v:.{digits}g}")).float()) == v:
             return float(f"{v:.{digits}g}")

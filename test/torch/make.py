@@ -6,10 +6,10 @@
 Deterministic: one seed, one thread. PyTorch computes in float64 on inputs that are exact in float32, so a difference is a
 rounding error or a defect of nabla. Numbers have 8 significant digits; NaN and infinities are strings.
 
-A case has the function of nabla to call, `f`, and its `args`: tensors as {shape, data, dtype?}, or {at}, an index into `shared`, if
-they occur several times; the options last. `out` is the result. `grads` are the gradients with respect to the arguments `wrt`, for the
-output gradient `dy` (1 if absent). With `v`, `hvp` is the gradient with respect to the first of `wrt` of its gradient's dot product
-with v.
+A case names the function of nabla to call, `f`, and lists its `args`, options last. A tensor is {shape, data, dtype?}, or {at}, an
+index into `shared`, if it occurs several times. `out` is the result. `grads` are the gradients with respect to the arguments in
+`wrt`, for the output gradient `dy` (1 if absent). If a case has `v`, then `hvp` is the product of the Hessian and v, with respect to
+the first argument in `wrt`.
 """
 import json
 import math
@@ -49,7 +49,7 @@ def signs(*shape):
 
 
 def encode(v, short=False):
-    """A value as JSON. `short`: an input, written in shortest decimals, and only once if it occurs several times."""
+    """A value as JSON. If `short`, v is an input: it is written with the shortest decimals, and only once if it occurs several times."""
     if isinstance(v, torch.Tensor):
         v = v.detach()
         made = encode_tensor(v, short)
@@ -120,7 +120,8 @@ def make_losses():
         over_reductions("losses.huber", F.huber_loss, x, t, wrt=(0, 1), hvp=True, delta=delta)
     for beta in (1.0, 0.25, 2.0):
         over_reductions("losses.smoothL1", F.smooth_l1_loss, x, t, wrt=(0, 1), hvp=True, beta=beta)
-    # At x = t and β = 0, PyTorch's gradient is −1, although that of its l1 is 0, like nabla's. We do not compare it.
+    # At x = t and β = 0, PyTorch's gradient is −1, although the gradient of its l1 is 0, as in nabla. We do not compare this
+    # point.
     over_reductions("losses.smoothL1", F.smooth_l1_loss, x[1:], t[1:], wrt=(0, 1), beta=0.0)
     edge = exact([-2.0, -1, -0.5, 0, 0.5, 1, 2])
     case("losses", "losses.huber", F.huber_loss, edge, torch.zeros(7).double(), note="at |d| = δ and 0", reduction="none", delta=1.0)
@@ -176,7 +177,7 @@ def make_losses():
 
 
 def make_certain():
-    """Almost certain predictions, and classes that cannot occur. Each case has one element, so small losses matter too."""
+    """Almost certain predictions, and classes with probability 0. Each case has one element, so small losses matter too."""
     bwl, ce = F.binary_cross_entropy_with_logits, F.cross_entropy
     for z, t in ((15, 1), (20, 1), (25, 1), (-15, 0), (-20, 0), (20, 0), (-20, 1), (18, 0.25)):
         for options in ({}, {"pos_weight": exact([3.0])}):
@@ -517,7 +518,7 @@ def positive(*shape):
 
 
 def several_case(f, torch_f, x, *args, note="", **options):
-    """A function of one tensor with several results, and the gradients of the float ones."""
+    """A function of one tensor with several results, and its gradients for the float results."""
     x = x.clone().requires_grad_()
     outs = list(torch_f(x, *args, **options))
     floats = [y for y in outs if y.is_floating_point()]
@@ -680,7 +681,7 @@ def channels_last(shape):
 
 
 def make_init():
-    """The expected bound or standard deviation of each initializer, from PyTorch's own fans and gains."""
+    """The expected bound or standard deviation of each initializer, computed from PyTorch's own fans and gains."""
     init = torch.nn.init
     names = {"leaky_relu": "leakyRelu"}
     groups["gains"] = [
@@ -708,7 +709,7 @@ def make_init():
             std = gain / math.sqrt(fan)
             note("kaimingUniform", shape, options, bound=math.sqrt(3) * std)
             note("kaimingNormal", shape, options, std=std)
-            # Check that PyTorch's own values have this bound or deviation.
+            # Check that PyTorch's own values have this bound or standard deviation.
             theirs = {"a": 0, **options, "mode": {"fanOut": "fan_out"}.get(options.get("mode"), "fan_in")}
             drawn = torch.empty(theirs_shape)
             torch.manual_seed(1)
@@ -878,7 +879,7 @@ def flat(v):
 
 
 def module_case(name, layer, args, module, run, inputs, stored=None, state=None):
-    """layer(...args).forward(...inputs) and its gradients for parameters and float inputs. `stored`: the inputs in nabla's layout."""
+    """layer(...args).forward(...inputs) and its gradients with respect to parameters and float inputs. `stored`: the inputs in nabla's layout."""
     module = module.double()
     with torch.no_grad():
         for p in module.parameters():
@@ -986,7 +987,7 @@ def make_attention():
 
 
 def make_gradients():
-    """Explanations of a network's scores, and penalties on its gradients, with their gradients for the parameters."""
+    """Explanations of a network's scores, penalties on its gradients, and the gradients of both with respect to the parameters."""
     weights = [randn(5, 4), randn(5, scale=0.5), randn(3, 5), randn(3, scale=0.5)]
     x, base, target = randn(3, 4), randn(3, 4, scale=0.5), torch.tensor([2, 0, 1])
 

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { build } from "esbuild";
 
-/** The bundle's folder, which the caller must remove, and its modules as miniflare expects them, the entry first. */
+/** The bundle's folder, which the caller must remove, and its modules as miniflare expects them, with the entry first. */
 export async function bundle(project, entry) {
   const modulesRoot = mkdtempSync(join(tmpdir(), "nabla-worker-"));
   await build({

@@ -10,7 +10,10 @@ export function hashOf(...parts) {
   return hash.toString(16).padStart(8, "0");
 }
 
-/** The network, its optimizer, `train`, which runs a number of steps and returns the last loss, and `fingerprint`, the parameters' hash. */
+/**
+ * Returns the network, its optimizer, and two functions: `train` runs a number of steps and returns the last loss, and
+ * `fingerprint` hashes the parameters.
+ */
 export function start() {
   manualSeed(7);
   const model = new nn.Sequential(new nn.Linear(2, 16), new nn.Tanh(), new nn.Dropout(0.1), new nn.Linear(16, 3));

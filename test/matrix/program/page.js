@@ -15,8 +15,8 @@ function runInWorker(options) {
 }
 
 /**
- * Trains on the page's main thread, in a task that the page starts: a task of the testing tool may evaluate strings even if the page may
- * not.
+ * Trains on the page's main thread, in a task that the page starts: a task that the testing tool starts may evaluate strings
+ * even if the page may not.
  */
 async function run(options) {
   await new Promise((resolve) => setTimeout(resolve));

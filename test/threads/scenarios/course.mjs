@@ -1,4 +1,7 @@
-/** A pool over time: while memory grows, over a thousand cycles, at rest, with more threads than cores, and after its end. */
+/**
+ * A pool over time: while memory grows, during a thousand cycles, while idle, with more threads than cores, and after
+ * dispose().
+ */
 import { readFileSync } from "node:fs";
 import { setTimeout } from "node:timers/promises";
 import { alive, helps, load, Product, runScenario, textOf, train, until, workers } from "./workers.mjs";

@@ -4,7 +4,7 @@ import { alive, allHelp, load, override, Product, runScenario, spin, textOf, unt
 
 const nabla = await load();
 const { dispose, info, init } = nabla;
-/** Byte offset of a word in the control block (assembly/opcodes.ts). */
+/** The byte offset of `inside` in the control block (assembly/opcodes.ts: Control). */
 const INSIDE = 256;
 
 /** The result of a call: "right", "wrong", or the error that it throws. */
@@ -83,8 +83,8 @@ await runScenario({
   },
 
   /**
-   * A worker exits or traps while it waits for the main thread during a program. It is random which of the two threads takes the long
-   * first part of the program, so a new engine tries until it is the main thread.
+   * A worker exits or traps while it waits for the main thread during a program. Which of the two threads takes the long
+   * first part of the program is random, so the scenario tries new engines until the main thread takes it.
    */
   async waiting({ how }) {
     const original = override.source;
@@ -101,7 +101,7 @@ await runScenario({
       await init({ threads: 2 });
       const product = new Product(nabla, 256);
       const [a, b] = product.factors;
-      // Made from numbers, because such a worker may already exit during any op.
+      // Made from numbers, because such a worker may exit during any op.
       const long = nabla.tensor(symmetric(320), [320, 320]);
       const program = nabla.compile((s) => [nabla.eigh(s)[0].sum(), a.matmul(b)]);
       const call = () => (product.is(program(long)[1].data) ? "right" : "wrong");

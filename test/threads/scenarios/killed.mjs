@@ -1,6 +1,6 @@
 /**
- * nabla runs in a worker thread, and the main thread starts nabla's workers. So the main thread can terminate a worker at any moment
- * of a call, `after` milliseconds from its start.
+ * nabla runs in a worker thread, and the main thread starts nabla's workers. So the main thread can terminate a worker at any
+ * moment during a call, `after` milliseconds after the call starts.
  */
 import { EventEmitter } from "node:events";
 import { isMainThread, parentPort, Worker as Thread, workerData } from "node:worker_threads";
@@ -96,7 +96,7 @@ async function serve({ threads, delays }) {
   parentPort.close();
 }
 
-/** In nabla's thread: makes calls until it is terminated. */
+/** In nabla's thread: makes calls until the thread is terminated. */
 async function call({ threads }) {
   const nabla = await load();
   await nabla.init({ threads });

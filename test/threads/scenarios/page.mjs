@@ -1,11 +1,14 @@
-/** Starts nabla on a page or in its worker and reports the outcome. `run` and `runInWorker` are globals of the page. */
+/**
+ * Starts nabla on a page or in a worker of the page, and reports the outcome. `run` and `runInWorker` are globals of the
+ * page.
+ */
 import * as nabla from "../../../dist/src/index.js";
 import { helps, Product, train, until } from "./work.mjs";
 
-/** Byte offset of a word in the control block (assembly/opcodes.ts). */
+/** The byte offset of `inside` in the control block (assembly/opcodes.ts: Control). */
 const INSIDE = 256;
 
-/** The workers that nabla started, with their orders. */
+/** The workers that nabla started, each with the message that started it (`orders`). */
 const workers = [];
 const post = Worker.prototype.postMessage;
 Worker.prototype.postMessage = function (message) {
@@ -38,7 +41,7 @@ async function lose(product) {
   return { error, right, recovered, started: workers.length, reason: nabla.info().reason };
 }
 
-/** Starts nabla, computes, trains and disposes it, `times` times. With `lost`, a worker fails each time. */
+/** Starts nabla, computes, trains, and disposes nabla, `times` times. If `lost`, a worker fails each time. */
 async function run({ threads, times, lost }) {
   const reports = [];
   for (let i = 0; i < times; i++) {

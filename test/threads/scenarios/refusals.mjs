@@ -23,7 +23,7 @@ async function start(options = {}) {
   }
   const { threads, reason } = nabla.info();
   const right = new Product(nabla, 256).isRight();
-  // Workers that were started are asked to exit.
+  // nabla asks the workers that it started to exit.
   if (threads === 1) await until(() => !alive().length, 2000);
   return { error, threads, reason, right, loss: train(nabla), started: workers.length, left: alive().length };
 }

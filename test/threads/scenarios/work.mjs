@@ -1,6 +1,9 @@
-/** Work with known results, and checks whether a worker helps with it. Shared by scripts in Node and by pages. */
+/** Work with known results, and checks whether a worker helps with it. Scripts in Node and pages share it. */
 
-/** Whether a worker helps with f: it then clears its mark, the word that says whether it is at a job (pool.ts: serve). */
+/**
+ * Whether a worker helps with f. If it does, it clears its mark, the word that says whether it is running a job
+ * (assembly/threads.ts: serve).
+ */
 export function helps({ orders: { memory, mark } }, f) {
   const UNTOUCHED = 7;
   const words = new Int32Array(memory.buffer);

@@ -1,6 +1,6 @@
 /**
- * Shared by the scripts: the built package, the workers that it starts, and a product with a known value. A script has a table of
- * scenarios; `node script.mjs name options` runs one and prints its result as JSON on the last line.
+ * Code that the scripts share: the built package, the workers that it starts, and a product with a known value. A script has
+ * a table of scenarios; `node script.mjs name options` runs one and prints its result as JSON on the last line.
  */
 import { createRequire } from "node:module";
 
@@ -11,7 +11,7 @@ export { helps, Product, train, until } from "./work.mjs";
 const threads = createRequire(import.meta.url)("node:worker_threads");
 export const { Worker } = threads;
 
-/** The workers that nabla started, oldest first, with the `orders` of each. */
+/** The workers that nabla started, oldest first. A worker's `orders` is the data that it started with. */
 export const workers = [];
 /** `source` rewrites the program of each new worker. */
 export const override = { source: (source) => source };
