@@ -24,7 +24,7 @@ export function cellsOf(plot: Plot, dimension: 0 | 1, count: number, wanted: num
 }
 
 /**
- * The range of an axis: the range of all points that can be shown. With bars, it includes zero and has a margin on both
+ * The range of an axis, which covers all points that can be shown. With bars, it includes zero and has a margin on both
  * sides.
  */
 function rangeOf(plot: Plot, dimension: 0 | 1, log: boolean): [number, number] {
@@ -41,7 +41,7 @@ function rangeOf(plot: Plot, dimension: 0 | 1, log: boolean): [number, number] {
   return [low - room, high + room];
 }
 
-/** The cells that series i covers: those of its points and, for curves, also the cells between them. */
+/** The cells that series i covers: the cells of its points and, for curves, the cells between them. */
 export function* cellsTaken(plot: Plot, i: number, x: Cells, y: Cells): Generator<[column: number, row: number]> {
   const { points, style } = plot.series[i]!;
   const shown = points.filter((p) => canShow(p, plot)).map(([a, b]) => [x.cell(a), y.cell(b)] as const);
@@ -58,7 +58,7 @@ function* line([column, row]: Place, [toColumn, toRow]: Place): Generator<[numbe
     yield [column + (step / steps) * (toColumn - column), row + (step / steps) * (toRow - row)];
 }
 
-/** Bars are two cells wide, and stand next to those of other series. */
+/** Bars are two cells wide, side by side with the bars of other series. */
 function* bars(
   places: readonly Place[],
   series: readonly Series[],

@@ -8,13 +8,13 @@ import { sideBySide } from "./mnist/draw.ts";
 import { visible } from "./mnist/style.ts";
 import type { Terminal } from "./terminal.ts";
 
-/** One symbol per series, so that they can be told apart without colours. */
+/** One symbol per series, so that readers can tell series apart without colours. */
 const SYMBOLS = ["●", "○", "▲", "△", "■", "□", "◆", "◇"];
 /** One symbol per series of bars. */
 const BARS = ["█", "▒", "░", "▓"];
 /** One symbol per theory series. */
 const THEORIES = ["·", "∘", "×", "+", "~", "^", "=", "*"];
-/** The shades of a field, from the lowest values to the highest. */
+/** The shades of a field, from the lowest value to the highest. */
 const SHADES = [" ", " ", " ", "░", "░", "▒", "▒", "▓"];
 
 /** The symbol of series i. */
@@ -25,7 +25,7 @@ function symbolOf({ series }: Plot, i: number, style: Series["style"]): string {
   return symbols[before % symbols.length]!;
 }
 
-/** The plot with title, axes, curves and legend, at most `columns` wide. */
+/** The plot with its title, axes, curves and legend, at most `columns` wide. */
 export function chart(plot: Plot, columns: number, terminal: Terminal): string {
   if (!plot.field && !plot.series.some(({ points }) => points.some((p) => canShow(p, plot))))
     return `${terminal.bold(plot.title)}\nThese axes cannot show any of the points.`;

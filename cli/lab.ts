@@ -51,7 +51,7 @@ export function addLab(program: Command): void {
       .option("--html <file>", "write the result to a self-contained HTML file")
       .option("--check", "exit with code 2 if a finding does not match theory")
       .action(async () => {
-        // The parent command also has --json, and receives the flag wherever it stands on the command line.
+        // The parent command also has --json, and receives the flag wherever it appears on the command line.
         const { json, svg, html, check, ...given } = command.optsWithGlobals<Outputs & Record<string, unknown>>();
         const values = valuesOf(experiment.parameters, given);
         for (const file of [svg, html]) if (file !== undefined) requireFolder(file);
@@ -84,7 +84,7 @@ function optionOf(key: string, parameter: Parameter): Option {
     });
 }
 
-/** Checks before the run that the file can be written, so that no result is lost. */
+/** Checks before the run that the file can be written, so that the result is not lost. */
 function requireFolder(file: string): void {
   const folder = dirname(resolve(file));
   const found = existsSync(folder) ? statSync(folder) : undefined;
@@ -92,7 +92,7 @@ function requireFolder(file: string): void {
   if (!found.isDirectory()) throw new Error(`cannot write ${file}: ${folder} is not a folder.`);
 }
 
-/** JSON cannot represent NaN and infinities: they become text. */
+/** JSON cannot represent NaN or infinities: they become strings. */
 const spellNonFinite = (_: string, value: unknown): unknown =>
   typeof value === "number" && !Number.isFinite(value) ? String(value) : value;
 
@@ -129,7 +129,7 @@ function asJson(
   };
 }
 
-/** The message for an unknown name, with the nearest experiment. */
+/** The message for an unknown name, which suggests the nearest experiment. */
 function unknownExperiment(name: string): string {
   const [nearest] = experiments
     .map((experiment) => ({ name: experiment.name, edits: distance(name, experiment.name) }))

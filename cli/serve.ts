@@ -93,7 +93,7 @@ async function serve(model: string, options: Options): Promise<void> {
   const listener = nodeListener(handler);
   let isStopping = false;
   const server = createServer(TIMEOUTS, (request, response) => {
-    // A connection that is kept alive would deliver more requests.
+    // A keep-alive connection would deliver more requests.
     if (isStopping) response.setHeader("connection", "close");
     response.once("close", () => isStopping && server.closeIdleConnections());
     listener(request, response);
@@ -144,7 +144,10 @@ const observeOptions = ({ cors, metrics, requestIds, accessLog }: Options): Obse
   ...(accessLog && { accessLog: (access) => print(JSON.stringify(access)) }),
 });
 
-/** The handler that a module exports, or that its options describe. @throws Error if it exports something else */
+/**
+ * The handler that a module exports, or a handler with the options that it exports. @throws Error if it exports something
+ * else
+ */
 async function load(model: string, token: string | undefined, options: Options): Promise<Handler> {
   const { default: exported } = await importModule(model);
   if (typeof exported === "object" && exported !== null) {
@@ -176,7 +179,7 @@ function messageOf(error: unknown): string {
     : error.message;
 }
 
-/** The handler of a model, which has been loaded and warmed up. @throws Error if the model cannot be loaded */
+/** The handler of a model that is loaded and warmed up. @throws Error if the model cannot be loaded */
 async function loadModel(
   model: string,
   exported: InferenceOptions,

@@ -1,4 +1,7 @@
-/** Tells a server when to stop: on a signal, or if the npm or npx that started it ends without forwarding the signal. */
+/**
+ * Tells a server when to stop: on a signal, or if the npm or npx process that started it ends without forwarding the
+ * signal.
+ */
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { basename } from "node:path";
@@ -18,7 +21,7 @@ interface Ancestor {
   readonly name: string;
 }
 
-/** The name and the parent of a process; undefined if it has ended, or if the platform does not report them. */
+/** The name and the parent id of a process; undefined if it has ended, or if the platform does not report them. */
 function inspect(pid: number): Ancestor | undefined {
   try {
     if (process.platform === "linux") {

@@ -1,4 +1,4 @@
-/** A terminal: the styles of mnist/style.ts, with colours for series and pictures. */
+/** The terminal styles of mnist/style.ts, plus colours for series and pictures. */
 
 import type { Rgb } from "../lab/view/picture.ts";
 import { type Style, styleOf } from "./mnist/style.ts";
@@ -17,7 +17,7 @@ export interface Terminal extends Pick<Style, "bold" | "dim" | "good" | "bad"> {
   halves(upper: Pixel, lower: Pixel): string;
 }
 
-/** The colours of series in the 256-colour palette. */
+/** The colours of the series, from the 256-colour palette. */
 const SERIES = [33, 166, 36, 169, 136, 99];
 const cube = (rgb: Rgb): number => rgb.reduce((code, v) => 6 * code + Math.round((v / 255) * 5), 0) + 16;
 const ink = ({ strength }: Pixel): number => (strength >= 0.5 ? 255 : 0);

@@ -84,7 +84,7 @@ const step = compile((x: Tensor, next: Tensor) => {
 });
 const evaluate = compile((x: Tensor, next: Tensor) => noGrad(() => lossOf(x, next)));
 
-/** Windows of a text that begin at `starts`, and the next character at each position. */
+/** The windows of a text that begin at `starts`, and the next character at each position. */
 function windows(characters: Int32Array, starts: readonly number[]): [Int32Array, Int32Array] {
   const [x, next] = [new Int32Array(starts.length * context), new Int32Array(starts.length * context)];
   starts.forEach((at, i) => {
@@ -98,7 +98,7 @@ const randomStarts = (): number[] => {
   return Array.from(uniform, (u) => Math.floor(u * (trainText.length - context)));
 };
 
-/** The mean loss, in nats per character, on the last tenth of the text, which is not used in training. */
+/** The mean loss, in nats per character, on the last tenth of the text, which training does not use. */
 function testLoss(): number {
   const count = Math.floor((testText.length - 1) / context);
   let total = 0;
@@ -122,7 +122,8 @@ function* generate(): Generator<string> {
   const written = [...start];
   let fresh = written.slice(-context);
   for (let i = 0; i < characters; i++) {
-    // The model is not trained on distances beyond a window. At the end of a window, clear the cache and read the second half again.
+    // Training covers no distances beyond a window. At the end of a window, clear the cache and process its second half
+    // again.
     if (cache.length + fresh.length > context) {
       cache.clear();
       fresh = written.slice(-Math.ceil(context / 2));

@@ -12,7 +12,7 @@ export interface Options {
   readonly limit?: number;
 }
 
-/** The command line, checked. */
+/** The validated command-line options. */
 export function options(name: string, what: string, { epochs, lr }: { epochs: number; lr: number }): Options {
   const program = new Command(name)
     .description(`Train ${what} on MNIST's 60,000 training digits, and test it on 10,000 others.`)
@@ -38,7 +38,10 @@ function gather({ pixels, labels }: Digits, picks: Int32Array): [Uint8Array, Int
   return [bytes, picks.map((pick) => labels[pick]!)];
 }
 
-/** A model, and its compiled functions of uint8 pixels: a training step, and the prediction of the digit that each image shows. */
+/**
+ * A model, and its compiled functions, which take uint8 pixels: a training step, and a prediction of the digit in each
+ * image.
+ */
 export interface Classifier {
   readonly model: nn.Module;
   readonly optimizer: optim.Optimizer;

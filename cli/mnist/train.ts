@@ -12,7 +12,7 @@ export interface TrainOptions {
   readonly batch: number;
   /** The number of neurons in the hidden layer. */
   readonly width: number;
-  /** The learning rate of Adam. The last of several epochs uses a tenth of it. */
+  /** Adam's learning rate. With several epochs, the last one uses a tenth of it. */
   readonly lr: number;
   /** The seed for the initial weights and the order of the digits. */
   readonly seed: number;
@@ -74,7 +74,7 @@ export interface Watcher {
 const MEAN = 0.1307;
 const DEVIATION = 0.3081;
 
-/** The number of steps between two turns of the event loop, in which timers and signals are handled. */
+/** The number of steps between turns of the event loop, which handles timers and signals. */
 const STRIDE = 8;
 const nextTurn = (): Promise<unknown> => new Promise(setImmediate);
 
@@ -92,7 +92,7 @@ export async function trainMnist(
   manualSeed(seed);
   const model = new nn.Sequential(new nn.Linear(PIXELS, width), new nn.ReLU(), new nn.Linear(width, CLASSES));
   const optimizer = new optim.Adam(model.parameters(), { lr });
-  // Forward, backward and update as one program. It is recorded for full batches, and again for the smaller last batch.
+  // Forward, backward and update as one program. It is recorded once for full batches, and again for the smaller last batch.
   const trainOn = compile((pixels: Tensor, labels: Tensor) => {
     const logits = model.forward(normalized(pixels, labels.size));
     const loss = losses.crossEntropy(logits, labels);
@@ -173,7 +173,7 @@ export function evaluate(model: nn.Module, digits: Digits, batch = 1000): Evalua
   return { ...compare(digits.labels, read), read, probability };
 }
 
-/** Accuracy and confusion of predictions, compared with the labels. */
+/** The accuracy and confusion table of predictions, compared with the labels. */
 export function compare(labels: Uint8Array, read: Uint8Array): Pick<Evaluation, "accuracy" | "confusion"> {
   const confusion = Array.from({ length: CLASSES }, () => new Array<number>(CLASSES).fill(0));
   let hits = 0;
@@ -184,7 +184,7 @@ export function compare(labels: Uint8Array, read: Uint8Array): Pick<Evaluation, 
   return { accuracy: hits / labels.length, confusion };
 }
 
-/** The input of the network, of shape [n, 784]: the pixels of n digits, 0 … 255, normalized. */
+/** The network's input, with shape [n, 784]: the pixels of n digits, 0 … 255, normalized. */
 const normalized = (pixels: Tensor, n: number): Tensor =>
   pixels.reshape([n, PIXELS]).to("float32").div(255).sub(MEAN).div(DEVIATION);
 

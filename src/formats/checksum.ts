@@ -10,7 +10,7 @@ import { LENGTH_BYTES } from "./header.ts";
 const KEY = "nabla.checksum";
 const LABEL = "xxh32:";
 const DIGITS = 8;
-/** In a file with a checksum, the text between the length field and the checksum's digits. */
+/** In a file with a checksum, the text between the length field and the checksum's hex digits. */
 const START = `{"__metadata__":{"${KEY}":"${LABEL}`;
 const DIGITS_AT = LENGTH_BYTES + START.length;
 const VALUE = new RegExp(`^${LABEL}[0-9a-f]{${DIGITS}}$`);
@@ -88,7 +88,7 @@ const digitsOf = (hash: XXH32): string => hash.digest().toString(16).padStart(DI
 /** Whether a metadata key is reserved for the checksum. */
 export const isReserved = (key: string): boolean => key === KEY;
 
-/** Placeholder for the checksum, the first metadata entry; `seal` fills it in. */
+/** A placeholder for the checksum, as the first metadata entry; `seal` fills it in. */
 export const CHECKSUM_PLACEHOLDER: readonly [string, string] = [KEY, LABEL + "0".repeat(DIGITS)];
 
 /** Fills in the checksum. @param head the length field and the header @param parts the rest of the file */
@@ -113,9 +113,9 @@ const checksumError = (): FormatError =>
   );
 
 /**
- * Starts verifying a file, and removes the checksum from its metadata. Either the key or the value is enough to detect a checksum, because
- * one flipped bit cannot damage both.
- * @param head the length field and the header @param verify false only removes the entry
+ * Starts verifying a file, and removes the checksum from its metadata. Either the key or the value is enough to detect
+ * a checksum, because one flipped bit cannot damage both. @param head the length field and the header @param verify if
+ * false, only removes the entry
  * @returns undefined if there is nothing to verify @throws FormatError if the entry is damaged or not the first one
  */
 export function startVerification(

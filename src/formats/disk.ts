@@ -48,7 +48,7 @@ const STALE_MS = 24 * 60 * 60 * 1000;
 /** The maximum number of bytes per read: Node refuses reads of 2 GiB or more. */
 const MAX_READ = 2 ** 30;
 
-/** The file-type bits of a mode, and their value for folders. */
+/** The file-type bits of a mode, and the value of these bits for folders. */
 const FILE_TYPE = 0o170000;
 const FOLDER = 0o040000;
 
@@ -115,7 +115,7 @@ export async function openDisk(op: string): Promise<Disk> {
   return new Disk(files, paths, url, hostOf(os));
 }
 
-/** The host name, reduced to characters that file names allow. If Deno denies access to it, a random name. */
+/** The host name, reduced to characters that file names allow. If Deno denies access to the host name, a random name. */
 function hostOf(os: { hostname(): string }): string {
   try {
     const name = os
@@ -159,7 +159,10 @@ export class Disk {
     return (((await this.stat(path))?.mode ?? 0) & FILE_TYPE) === FOLDER;
   }
 
-  /** A new name in the target's folder. It contains the host and the process id, so that other processes can tell if the file is stale. */
+  /**
+   * The name of a new file in the target's folder. It contains the host and the process id, so that other processes can
+   * tell whether the file is stale.
+   */
   temporaryFor(target: string): string {
     return `${target}.${this.host}.${this.process.pid}.${Math.random().toString(16).slice(2)}.tmp`;
   }
@@ -236,7 +239,7 @@ export class Disk {
         await this.files.link(from, to);
         return true;
       } catch (error) {
-        // Linux also reports ENOENT if another process is just replacing the file.
+        // Linux also reports ENOENT while another process replaces the file.
         if (codeOf(error) === "ENOENT") continue;
         await this.files.copyFile(from, to);
         await this.sync(to, "r+");
@@ -264,9 +267,9 @@ export class Disk {
   }
 
   /**
-   * The earlier saves of a file, `path.1`, `path.2` …, newest first, up to the first missing number. Files with other numbers, such as
-   * `path.2024`, belong to the user.
-   * @param gaps how many missing numbers to skip; a process that crashes during a rotation leaves one
+   * The earlier saves of a file, `path.1`, `path.2` …, newest first, up to the first missing number. Files with other
+   * numbers, such as `path.2024`, belong to the user. @param gaps how many missing numbers to skip; a process that
+   * crashes during a rotation leaves one gap
    */
   async olderThan(path: string, { gaps }: { readonly gaps: number }): Promise<string[]> {
     const older: string[] = [];

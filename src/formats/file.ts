@@ -41,7 +41,8 @@ const saves = new Map<string, Promise<void>>();
  * await saveFile("run.safetensors", { model, optimizer, step }, { keep: 3 });
  * const { step } = loadState(await loadFile("run.safetensors"), { model, optimizer });
  * ```
- * @throws Error with the file system's `code`, or if there is no file system; TypeError, RangeError. In each case `path` is unchanged
+ * @throws Error with the file system's `code`, or if there is no file system; TypeError, RangeError. In each case,
+ * `path` is unchanged
  */
 export async function saveFile(
   path: string | URL,
@@ -113,7 +114,7 @@ async function rotate(disk: Disk, target: string, keep: number): Promise<void> {
   const current = await disk.stat(target);
   if (keep < 2 || !current) return;
   const first = await disk.stat(`${target}.1`);
-  // An interrupted save has already rotated.
+  // An interrupted save has already rotated the files.
   if (first && first.ino === current.ino && first.dev === current.dev) return;
   let last = 1;
   while (last < keep - 1 && (await disk.stat(`${target}.${last}`))) last++;

@@ -13,12 +13,15 @@ export const LENGTH_BYTES = 8;
 export const MAX_HEADER_BYTES = 2 ** 24;
 /** The maximum number of dimensions of a tensor. */
 const MAX_DIMENSIONS = 32;
-/** The maximum nesting of the JSON. Valid headers have three levels; JSON.parse needs a lot of memory for deep ones. */
+/**
+ * The maximum nesting depth of the JSON. Valid headers have three levels; JSON.parse needs a lot of memory for deeper
+ * ones.
+ */
 const MAX_LEVELS = 16;
 
 /** The type, shape and location of a tensor in the file. */
 export interface TensorInfo {
-  /** The type as the file names it, whether or not nabla can read it. */
+  /** The type name in the file, whether or not nabla can read that type. */
   readonly dtype: string;
   readonly shape: readonly number[];
   /** The offset of the first byte from the end of the header. */
@@ -52,7 +55,10 @@ export function headerLength(first: Uint8Array): number {
   return length;
 }
 
-/** Scans text that is valid JSON, because JSON.parse silently drops the first of two equal names. @throws FormatError for a duplicate */
+/**
+ * Scans valid JSON for duplicate keys, because JSON.parse silently drops the first of two equal keys. @throws FormatError
+ * for a duplicate
+ */
 function requireUniqueNames(text: string): void {
   const open: (Set<string> | null)[] = [];
   for (let i = 0; i < text.length; i++) {

@@ -1,4 +1,7 @@
-/** Limits the size of JSON structures before parsing: for text full of brackets or names, JSON.parse needs many times the text's memory. */
+/**
+ * Limits the size of JSON structures before parsing: for text full of brackets or names, JSON.parse needs many times as
+ * much memory as the text.
+ */
 
 /** Limits for a JSON text. */
 export interface JsonLimits {

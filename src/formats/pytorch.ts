@@ -40,7 +40,7 @@ const changesChannels = (module: Module): boolean =>
 
 /** The known properties of the values that flow from one layer of a Sequential to the next. */
 interface Flow {
-  /** Channels of images; null if unknown. */
+  /** The number of image channels; null if unknown. */
   readonly channels: number | null;
   readonly isFlat: boolean;
 }
@@ -115,7 +115,7 @@ const flat = (channels: number): Layout => {
 /** A tensor of a model and the tensor in PyTorch's state dict that corresponds to it. */
 interface Counterpart {
   readonly name: string;
-  /** Possible names in PyTorch, the most likely first. */
+  /** Possible names in PyTorch, most likely first. */
   readonly torchNames: readonly string[];
   readonly own: Tensor;
   readonly layout: Layout;
@@ -132,7 +132,7 @@ function counterparts(op: string, model: Module, options: PyTorchOptions): Count
     const last = name.slice(dot + 1);
     const channels = module && flattened.get(module);
     const isKernel = module && isConv(module) && last === "weight";
-    // Reorder a Linear layer's weight along its inputs, and every tensor of a norm along its features.
+    // Reorder a Linear layer's weight along its input dim, and every tensor of a norm along its features.
     const isFlattened = channels !== undefined && own.shape.length && (last === "weight" || isNorm(module!));
     const layout = isKernel ? KERNEL : isFlattened ? flat(channels) : SAME;
     const isCount = last === "numBatchesTracked" && module instanceof BatchNorm;

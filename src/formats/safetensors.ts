@@ -22,22 +22,22 @@ export interface Contents {
 
 /** A tensor in a file. */
 export interface Entry {
-  /** The type as the file names it: F32, I64, BF16 …, or a type that nabla does not read, such as U64 or F8_E4M3. */
+  /** The type name in the file: F32, I64, BF16 …, or a type that nabla does not read, such as U64 or F8_E4M3. */
   readonly dtype: Stored | (string & {});
   /** The tensor's shape. */
   readonly shape: readonly number[];
   /** The size in the file, in bytes. */
   readonly bytes: number;
   /**
-   * The elements as a tensor would hold them (float32, int32, uint8, bool): a view of the file if they are aligned and need no conversion,
-   * otherwise a copy. @throws FormatError if a number does not fit, or nabla does not read the type
+   * The elements as a tensor would store them (float32, int32, uint8, bool): a view of the file if they are aligned and
+   * need no conversion, otherwise a copy. @throws FormatError if a number does not fit, or nabla does not read the type
    */
   elements(options?: Pick<ReadOptions, "overflow">): TypedArray;
 }
 
 /** Options for verifying checksums. */
 export interface VerifyOptions {
-  /** Verifies the file's checksum, if it has one. Pass false to read a damaged file. Default true. */
+  /** Whether to verify the file's checksum, if it has one. Pass false to read a damaged file. Default true. */
   readonly verify?: boolean;
 }
 
@@ -95,7 +95,7 @@ export interface Inspected {
   readonly metadata: Record<string, string>;
 }
 
-/** @param op the function to name in errors about an entry's elements */
+/** @param op the function that errors about an entry's elements name */
 function entriesOf(op: string, file: Uint8Array | ArrayBuffer, { verify = true }: VerifyOptions): Inspected {
   const { header, data } = open(file, verify);
   const entryOf = (name: string, info: TensorInfo): Entry => ({
@@ -183,9 +183,9 @@ function join(chunks: readonly Uint8Array[]): Uint8Array {
   return all;
 }
 
-/** Reads a given number of bytes from a stream, whatever the size of its chunks. */
+/** Reads a given number of bytes from a stream, regardless of the size of its chunks. */
 class ByteReader {
-  /** Receives all bytes that are read after it is set. */
+  /** If set, receives all bytes that are read. */
   verification: Verification | undefined;
   private chunk: Uint8Array = new Uint8Array(0);
   private readonly reader: ReadableStreamDefaultReader<Uint8Array>;
@@ -239,8 +239,9 @@ export interface StreamOptions extends ReadOptions {
 }
 
 /**
- * Like readSafetensors, but reads a stream, a Blob (or File) or the Response of fetch. Each tensor is created when its bytes have arrived,
- * so the whole file is never in memory, and a file that claims to be large but ends early takes only the memory of its bytes.
+ * Like readSafetensors, but reads a stream, a Blob (or File) or the Response of fetch. Each tensor is created when its
+ * bytes have arrived, so the whole file is never in memory, and a file that claims to be large but ends early takes
+ * only as much memory as the bytes it contains.
  *
  * ```ts
  * const { tensors } = await readSafetensorsStream(await fetch("/model.safetensors"));

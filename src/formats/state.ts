@@ -14,7 +14,7 @@ import { FormatError } from "./errors.ts";
 import { readSafetensors, type VerifyOptions } from "./safetensors.ts";
 import { writeSafetensors } from "./write.ts";
 
-/** An object whose state has type S. */
+/** An object that saves and loads a state of type S. */
 interface Stateful<S> extends Loadable<S> {
   stateDict(): S;
 }
@@ -46,7 +46,7 @@ export interface Progress {
 
 /** Options for loadState. */
 export interface LoadOptions extends VerifyOptions {
-  /** Restores the state of the random generator. Default true. */
+  /** Whether to restore the state of the random generator. Default true. */
   readonly random?: boolean;
 }
 
@@ -60,7 +60,7 @@ interface TrainingRecord {
   readonly version: number;
   readonly step: number;
   readonly random: readonly number[];
-  /** The options, and the names of the state tensors of each parameter (or other part). */
+  /** The options, and the names of the state tensors for each parameter (or other part). */
   readonly optimizer?: { readonly groups: readonly object[]; readonly slots: readonly (readonly string[])[] };
   readonly scheduler?: unknown;
   readonly extra?: unknown;
@@ -83,9 +83,9 @@ const addPrefix = (prefix: string, tensors: Readonly<Record<string, Tensor>>): [
   Object.entries(tensors).map(([name, tensor]) => [`${prefix}.${name}`, tensor]);
 
 /**
- * Writes a safetensors file from which training resumes byte for byte: parameters and buffers (`model.*`), the optimizer's options and
- * state (`optimizer.*`), averages of weights (`average.*`), the schedule, the state of the random generator, `step` and `extra`. A checksum
- * lets loadState detect damage.
+ * Writes a safetensors file from which training resumes with identical bytes: parameters and buffers (`model.*`), the
+ * optimizer's options and state (`optimizer.*`), averages of weights (`average.*`), the schedule, the state of the
+ * random generator, `step` and `extra`. A checksum lets loadState detect damage.
  *
  * Functions under other names, such as the loss, are ignored. Any other property throws, because it would not be saved.
  *
@@ -101,7 +101,7 @@ export function saveState(training: Training & Progress): Uint8Array<ArrayBuffer
   const { model, optimizer, scheduler, average, step = 0, extra } = training;
   if (!Number.isFinite(step)) throw new RangeError(`saveState: step must be a finite number, got ${step}.`);
   requireStateful("saveState", { model, optimizer, scheduler, average });
-  // Some optimizers create tensors for their state.
+  // Some optimizers create tensors for their state dict.
   return tidy(() => {
     const { groups, state } = optimizer?.stateDict() ?? { groups: [], state: [] };
     const record: TrainingRecord = {
@@ -134,7 +134,7 @@ function encode(record: TrainingRecord): string {
   }
 }
 
-/** @throws FormatError if the entry is missing, malformed or of another version */
+/** @throws FormatError if the entry is missing or malformed, or has another version */
 function decodeRecord(metadata: Readonly<Record<string, string>>): TrainingRecord {
   const text = metadata[KEY];
   if (text === undefined)

@@ -6,7 +6,7 @@ import { TypeError } from "../runtime/errors.ts";
 import { describe } from "../runtime/kinds.ts";
 import { FormatError, quote } from "./errors.ts";
 
-/** Element types that nabla reads, as files name them. */
+/** Element types that nabla reads, by their names in files. */
 export type Stored = "F32" | "I32" | "U8" | "BOOL" | "F64" | "F16" | "BF16" | "I64" | "U32" | "I16" | "U16" | "I8";
 
 /**
@@ -15,7 +15,7 @@ export type Stored = "F32" | "I32" | "U8" | "BOOL" | "F64" | "F16" | "BF16" | "I
  */
 export type Overflow = "error" | "saturate";
 
-/** Called with the index and the value of a number that does not fit. It throws unless numbers may saturate. */
+/** Called with the index and the value of a number that does not fit. Throws unless numbers may saturate. */
 type OnOverflow = (index: number, value: number | bigint) => void;
 
 interface StoredType {
@@ -23,7 +23,7 @@ interface StoredType {
   readonly bytes: number;
   /** The element type of the tensor that is read. */
   readonly dtype: DType;
-  /** Converts bytes to elements of that type; absent if both have the same bytes. */
+  /** Converts bytes to elements of that type; absent if no conversion is needed. */
   readonly convert?: (bytes: Uint8Array, onOverflow: OnOverflow) => TypedArray;
 }
 
@@ -70,7 +70,7 @@ function fromBrain(bytes: Uint8Array): Float32Array {
 
 const INT32 = { min: -(2 ** 31), max: 2 ** 31 - 1 };
 
-/** Rounds float64 to float32. Only finite numbers can overflow. */
+/** Rounds float64 to float32. Only finite numbers count as overflows. */
 function fromDouble(bytes: Uint8Array, onOverflow: OnOverflow): Float32Array {
   const doubles = elementsOf(Float64Array, bytes);
   const values = new Float32Array(doubles);

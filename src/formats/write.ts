@@ -15,8 +15,8 @@ import { storedAs } from "./stored.ts";
 /** Options for writing safetensors. */
 export interface WriteOptions {
   /**
-   * Adds a checksum of the whole file to the metadata. nabla verifies it when it reads the file; other readers ignore it. Default false;
-   * saveState always adds one.
+   * Whether to add a checksum of the whole file to the metadata. nabla verifies it when it reads the file; other
+   * readers ignore it. Default false; saveState always adds one.
    */
   readonly checksum?: boolean;
 }
@@ -30,12 +30,12 @@ export function bytesIn(tensor: Tensor): Uint8Array {
   return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
-/** Views of each tensor's bytes, each valid until the next one. */
+/** A view of each tensor's bytes in turn. A view is valid until the next one is created. */
 function* bytesOf(tensors: readonly Tensor[]): Generator<Uint8Array> {
   for (const tensor of tensors) yield bytesIn(tensor);
 }
 
-/** @throws FormatError or TypeError unless the format can hold the tensors and the metadata */
+/** @throws FormatError or TypeError unless the format can represent the tensors and the metadata */
 function requireWritable(op: string, tensors: Tensors, metadata: Metadata): void {
   const requireUnicode = (what: string, text: string): void => {
     if (hasLoneSurrogate(text))
@@ -67,7 +67,7 @@ function requireWritable(op: string, tensors: Tensors, metadata: Metadata): void
   }
 }
 
-/** An object as JSON, from values that already are JSON. Keeps the order of all keys, even "1" and "__proto__". */
+/** A JSON object, built from values that already are JSON. Keeps the order of all keys, even "1" and "__proto__". */
 const objectOf = (entries: readonly (readonly [string, string])[]): string =>
   `{${entries.map(([key, json]) => `${JSON.stringify(key)}:${json}`).join()}}`;
 
@@ -106,7 +106,8 @@ function planFile(op: string, tensors: Tensors, metadata: Metadata, { checksum =
  * ```ts
  * writeFileSync("model.safetensors", writeSafetensors(model.stateDict()));
  * ```
- * @throws FormatError for names or metadata that the format cannot hold; TypeError for values that are not tensors; DisposedError
+ * @throws FormatError for names or metadata that the format cannot represent; TypeError for values that are not
+ * tensors; DisposedError
  */
 export function writeSafetensors(
   tensors: Tensors,

@@ -17,7 +17,7 @@ export interface ClassLossOptions extends LossOptions {
    * none.
    */
   readonly weight?: Tensor;
-  /** Rows with this label are excluded, even if they hold NaN or ∞: their loss and gradient are 0. Default -100. */
+  /** Rows with this label are excluded, even if they contain NaN or ∞: their loss and gradient are 0. Default -100. */
   readonly ignoreIndex?: number;
 }
 
@@ -36,7 +36,7 @@ function asRows(name: string, x: Tensor, labels: Tensor): { rows: Tensor; flat: 
   };
 }
 
-/** Reduces the weighted losses of rows: the mean is Σ loss / Σ weight. */
+/** Reduces the weighted losses of the rows: the mean is Σ loss / Σ weight. */
 function reduceWeighted(
   name: string,
   each: Tensor,
@@ -62,7 +62,7 @@ function rowWeights(
   ignoreIndex: number,
 ): { included: Tensor; weights: Tensor; safe: Tensor } {
   const included = labels.ne(ignoreIndex);
-  // Ignored labels may lie outside the classes, so replace them by 0.
+  // Ignored labels may lie outside the classes, so replace them with 0.
   const safe = labels.where(included, 0);
   return { included, weights: weight ? weight.indexSelect(0, safe).where(included, 0) : included.to("float32"), safe };
 }
@@ -140,7 +140,7 @@ export function crossEntropy(logits: Tensor, target: Tensor, options: CrossEntro
       return reduceWeighted("crossEntropy", maskedProduct(each, weights), weights, target, reduction);
     }
     const { included, weights, safe } = rowWeights(flat, weight, ignoreIndex);
-    // Target probabilities of 0 exclude a row.
+    // Target probabilities of 0 exclude a row: its loss and gradient are 0.
     const probabilities = ops.where(included.unsqueeze(-1), smooth(oneHotLabels(safe, classes) as Tensor), 0);
     return reduceWeighted("crossEntropy", crossEntropyRows(rows, probabilities) as Tensor, weights, target, reduction);
   });

@@ -8,13 +8,13 @@ import { type LossOptions, reduce, requireSame } from "./reduction.ts";
 
 /** Options for `hinge`. */
 export interface HingeOptions extends LossOptions {
-  /** Predictions with t·x at or above the margin have no loss. Default 1. */
+  /** Predictions with t·x at or above the margin have a loss of 0. Default 1. */
   margin?: number;
 }
 
 /** Options for `cosineEmbedding`. */
 export interface CosineEmbeddingOptions extends LossOptions {
-  /** Dissimilar pairs with a cosine at or below the margin have no loss. Default 0. */
+  /** Dissimilar pairs with a cosine at or below the margin have a loss of 0. Default 0. */
   margin?: number;
 }
 

@@ -37,8 +37,8 @@ export interface KLDivOptions {
 }
 
 /**
- * The weighted losses of x and target. Elements that are invalid and have weight 0 are replaced by 0, and get no gradient for x, target
- * or weight.
+ * The weighted losses of x and target. Invalid elements with weight 0 are replaced with 0, and get no gradient for x,
+ * target or weight.
  */
 function weightedLosses(
   x: Tensor,
@@ -130,8 +130,9 @@ export function bceWithLogits(x: Tensor, target: Tensor, options: LogitsLossOpti
 }
 
 /**
- * Kullback–Leibler divergence t·(log t − x) of log-probabilities x from probabilities t. Where t is 0 the loss is 0, even if x is −∞;
- * negative t and NaN give NaN. x and target: the same shape → [], or that shape with reduction "none".
+ * Kullback–Leibler divergence t·(log t − x) between log-probabilities x and probabilities t. Where t is 0 the loss is
+ * 0, even if x is −∞; negative t and NaN give NaN. x and target: the same shape → [], or that shape with reduction
+ * "none".
  * @throws ShapeError if the shapes differ; RangeError for an unknown reduction
  */
 export function klDiv(x: Tensor, target: Tensor, options: KLDivOptions = {}): Tensor {

@@ -75,7 +75,7 @@ export interface MultiheadAttentionOptions {
   readonly dropout?: number;
   /** Whether the projections have biases. Default true. */
   readonly bias?: boolean;
-  /** Tensors are [batch, steps, embedDim] instead of [steps, batch, embedDim]. Default false. */
+  /** Whether tensors are [batch, steps, embedDim] instead of [steps, batch, embedDim]. Default false. */
   readonly batchFirst?: boolean;
   /** Rotary embedding for queries and keys, as wide as one head. Default: none. */
   readonly rotary?: RotaryEmbedding;
@@ -92,9 +92,12 @@ export interface MultiheadOptions {
   readonly attnMask?: Tensor;
   /** A query attends only to its own and earlier positions. With a cache, positions count from the first cached step. Default false. */
   readonly isCausal?: boolean;
-  /** Also returns the weights, averaged over heads. This stores them in full. Default false (PyTorch: true). */
+  /**
+   * Whether to also return the weights, averaged over heads. This stores all of them in memory. Default false (PyTorch:
+   * true).
+   */
   readonly needWeights?: boolean;
-  /** Keys and values of earlier calls; this call appends its own. For self-attention without gradients. Default: none. */
+  /** Keys and values from earlier calls; this call appends its own. For self-attention without gradients. Default: none. */
   readonly cache?: KeyValueCache;
 }
 
@@ -112,7 +115,8 @@ const forbid = (mask: Tensor): Tensor => additiveMask(mask.dtype === "bool" ? ma
  * ```ts
  * const [y] = new nn.MultiheadAttention(16, 4, { batchFirst: true }).forward(randn([2, 5, 16]));   // [2, 5, 16]
  * ```
- * @throws RangeError if embedDim is not a multiple of numHeads, dropout is not in 0 … 1, or the rotary embedding has another width
+ * @throws RangeError if embedDim is not a multiple of numHeads, dropout is not in 0 … 1, or the rotary embedding does
+ * not have the heads' width
  */
 export class MultiheadAttention extends Module {
   static override readonly kind: string = "MultiheadAttention";
@@ -120,7 +124,7 @@ export class MultiheadAttention extends Module {
   readonly inProjWeight: Tensor;
   /** The biases of query, key and value, [3·embedDim]; null without bias. */
   readonly inProjBias: Tensor | null;
-  /** The layer that mixes the heads' results. */
+  /** The layer that combines the heads' outputs. */
   readonly outProj: Linear;
   /** The rotation of queries and keys by their position; null for none. */
   readonly rotary: RotaryEmbedding | null;
@@ -131,7 +135,7 @@ export class MultiheadAttention extends Module {
   constructor(
     /** The width of queries and results. */
     readonly embedDim: number,
-    /** The number of heads, a divisor of embedDim. */
+    /** The number of heads. It divides embedDim. */
     readonly numHeads: number,
     options: MultiheadAttentionOptions = {},
   ) {
@@ -221,7 +225,7 @@ export class MultiheadAttention extends Module {
     return [this.outProj.forward(y.reshape(query.shape)), weights];
   }
 
-  /** Projects query, key and value, each with its third of inProjWeight. */
+  /** Projects query, key and value, each with one third of inProjWeight. */
   private project(query: Tensor, key: Tensor, value: Tensor): Tensor[] {
     const { embedDim, inProjWeight, inProjBias } = this;
     const part = (x: Tensor, i: number): Tensor =>

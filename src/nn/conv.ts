@@ -1,4 +1,4 @@
-/** Convolution layers. Names, arguments, defaults and initialisation are PyTorch's; images and weights have channels last. */
+/** Convolution layers. Names, arguments, defaults and initialization are PyTorch's; images and weights have channels last. */
 
 import { zeros } from "../core/creation.ts";
 import * as ops from "../core/functions.ts";
@@ -41,7 +41,7 @@ abstract class Convolution<O extends { readonly groups?: number | undefined }> e
   readonly options: O;
 
   constructor(
-    /** The number of channels of the input, its last dim. */
+    /** The number of channels of the input, in the last dim. */
     readonly inChannels: number,
     /** The number of channels of the result, one per kernel. */
     readonly outChannels: number,

@@ -9,7 +9,7 @@ import { inputOf, Module, parameter } from "./module.ts";
 
 /** Options for Embedding. */
 export interface EmbeddingOptions {
-  /** The row that is initially 0 and never learnt, counted from the end if negative. Default: none. */
+  /** The row that is initially 0 and never trained, counted from the end if negative. Default: none. */
   readonly paddingIdx?: number;
 }
 
@@ -26,7 +26,7 @@ export class Embedding extends Module {
   static override readonly kind: string = "Embedding";
   /** The table of vectors, [numEmbeddings, embeddingDim]. */
   readonly weight: Tensor;
-  /** The row that is not learnt, or null. */
+  /** The row that is not trained, or null. */
   readonly paddingIdx: number | null;
 
   /** @param numEmbeddings the number of rows, one per index @param embeddingDim the number of elements per row */
@@ -53,7 +53,7 @@ export class Embedding extends Module {
   forward(index: Tensor): Tensor {
     const y = ops.embedding(inputOf(this, index, arguments, "index"), this.weight);
     if (this.paddingIdx === null) return y;
-    // Both branches have the same values; padding rows get no gradient.
+    // Both branches have the same values, but the detached one gives padding rows no gradient.
     return y.where(index.ne(this.paddingIdx).unsqueeze(-1), y.detach());
   }
   protected override describe(): string {

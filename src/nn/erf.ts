@@ -14,7 +14,7 @@ export function erf64(x: number): number {
   return (2 / Math.sqrt(Math.PI)) * total;
 }
 
-/** 1 − erf in float64, exact in the right tail: a continued fraction, evaluated from its end. */
+/** 1 − erf in float64, accurate in the right tail: a continued fraction, evaluated from its last term. */
 export function erfc64(x: number): number {
   if (x < 2) return 1 - erf64(x);
   let fraction = 0;

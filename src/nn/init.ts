@@ -1,5 +1,5 @@
 /**
- * Initialisers for parameters. Each writes in place, without recording gradients, and returns its tensor. Weights are
+ * Initializers for parameters. Each writes in place, without recording gradients, and returns its tensor. Weights are
  * [out, …kernel, in], channels last: fanIn = in·|kernel|, fanOut = out·|kernel|.
  */
 
@@ -45,9 +45,8 @@ export function normal(x: Tensor, mean = 0, std = 1): Tensor {
 }
 
 /**
- * The number of inputs and outputs per unit of a weight [out, …kernel, in], equal to PyTorch's for [out, in, …kernel].
- * With groups, `in` counts one group. A transposed convolution's weight is [in, …kernel, out], so its fans are swapped,
- * as in PyTorch.
+ * fanIn and fanOut of a weight [out, …kernel, in], equal to PyTorch's for [out, in, …kernel]. With groups, `in` counts
+ * one group. A transposed convolution's weight is [in, …kernel, out], so its fans are swapped, as in PyTorch.
  * @throws ShapeError if x has fewer than two dimensions
  */
 export function fans(x: Tensor): {
@@ -165,7 +164,7 @@ export function truncNormal(x: Tensor, options: TruncNormalOptions = {}): Tensor
   if (!(a < b && std > 0 && Number.isFinite(std))) {
     throw new RangeError(`truncNormal: needs a < b and a finite std > 0, got a = ${a}, b = ${b}, std = ${std}.`);
   }
-  // Compute right tails as mirrored left tails: probabilities near 0 keep their digits, those near 1 do not.
+  // Compute right tails as mirrored left tails: probabilities near 0 keep their precision, but those near 1 lose it.
   const mirrored = a > mean;
   const [low, high] = mirrored ? [mean - b, mean - a] : [a - mean, b - mean];
   const [from, to] = [normalCdf(low / std), normalCdf(high / std)];
@@ -180,7 +179,7 @@ export function truncNormal(x: Tensor, options: TruncNormalOptions = {}): Tensor
 /** Φ(x). */
 const normalCdf = (x: number): number => 0.5 * erfc64(-x / Math.SQRT2);
 
-/** Φ⁻¹(p), by Acklam's rational approximation (relative error below 1.2e-9). */
+/** Φ⁻¹(p), with Acklam's rational approximation (relative error below 1.2e-9). */
 function inverseNormalCdf(p: number): number {
   const polynomial = (t: number, ...c: number[]): number => c.reduce((sum, v) => sum * t + v, 0);
   const tail = (q: number): number =>
@@ -231,7 +230,7 @@ export function orthogonal(x: Tensor, options: GainOptions = {}): Tensor {
   const { fanIn } = fans(x);
   const rows = x.shape[0]!;
   const [n, k] = rows >= fanIn ? [rows, fanIn] : [fanIn, rows];
-  // k columns of length n, orthonormalised by Gram–Schmidt; a second pass removes rounding errors.
+  // k columns of length n, orthonormalized by Gram–Schmidt; a second pass removes rounding errors.
   const q = Float64Array.from(tidy(() => randomNormal([k, n], 0, 1).data));
   const dot = (i: number, j: number): number => {
     let sum = 0;

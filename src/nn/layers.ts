@@ -69,9 +69,9 @@ export class Flatten extends Module {
   static override readonly kind: string = "Flatten";
   /** @param startDim the first dimension to merge, default 1 @param endDim the last dimension to merge, default -1 */
   constructor(
-    /** The first dim that is merged. */
+    /** The first dim to merge. */
     readonly startDim = 1,
-    /** The last dim that is merged. */
+    /** The last dim to merge. */
     readonly endDim = -1,
   ) {
     super();
@@ -207,7 +207,7 @@ export class ELU extends Module {
 }
 /** Options for GELU. */
 export interface GELUOptions {
-  /** "none": exact, by erf; "tanh": the approximation ½x(1 + tanh(√(2/π)(x + 0.044715x³))). Default "none". */
+  /** "none": exact, with erf; "tanh": the approximation ½x(1 + tanh(√(2/π)(x + 0.044715x³))). Default "none". */
   approximate?: "none" | "tanh";
 }
 
@@ -215,7 +215,7 @@ export interface GELUOptions {
 export class GELU extends Module {
   static override readonly kind: string = "GELU";
   constructor(
-    /** The options with which it was created. */
+    /** The options of the layer. */
     readonly options: GELUOptions = {},
   ) {
     super();

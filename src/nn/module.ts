@@ -78,9 +78,9 @@ export interface LoadStateDictOptions {
 
 /** Names that did not match in `loadStateDict`. */
 export interface StateDictMismatch {
-  /** The names of the module that the state dict lacks. */
+  /** The names in the module that the state dict lacks. */
   missing: string[];
-  /** The names of the state dict that the module lacks. */
+  /** The names in the state dict that the module lacks. */
   unexpected: string[];
 }
 
@@ -150,7 +150,7 @@ export abstract class Module {
 
   /** This module and its descendants, each under every one of its paths. @internal */
   *modulesByPath(prefix = "", open = new Set<Module>()): Generator<[string, Module]> {
-    // A module that contains one of its ancestors would have endless paths.
+    // A module that contains one of its ancestors would have infinitely many paths.
     if (open.has(this)) return;
     open.add(this);
     yield [prefix, this];
@@ -187,11 +187,11 @@ export abstract class Module {
     return Array.from(this.namedParameters(), ([, value]) => value);
   }
 
-  /** Tensors that are saved but not learnt, such as running statistics, by path, each tensor once. */
+  /** Tensors that are saved but not trained, such as running statistics, by path, each tensor once. */
   *namedBuffers(): Generator<[string, Tensor]> {
     yield* this.distinct(false);
   }
-  /** Tensors that are saved but not learnt, each once. */
+  /** Tensors that are saved but not trained, each once. */
   buffers(): Tensor[] {
     return Array.from(this.namedBuffers(), ([, value]) => value);
   }
@@ -284,7 +284,10 @@ export abstract class Module {
 /** Modules that are being printed. */
 const printing = new Set<Module>();
 
-/** Checks the input of a forward pass with one argument. @returns x @throws TypeError if x is not a tensor or not the only argument */
+/**
+ * Checks the input of a forward pass that takes one argument. @returns x @throws TypeError if x is not a tensor or not
+ * the only argument
+ */
 export function inputOf(module: Module, x: Tensor, args: ArrayLike<unknown>, name = "x"): Tensor {
   if (!(x instanceof Tensor)) requireKind(kindOf(module), name, "tensor", x);
   if (args.length > 1) check(kindOf(module), args, `${name}:tensor`);
@@ -344,7 +347,10 @@ export class Sequential extends Module {
     Object.defineProperty(this, "layers", { enumerable: false });
   }
 
-  /** Passes x through all layers. @throws TypeError if the last layer returns nothing, or another layer anything but one tensor */
+  /**
+   * Passes x through all layers. @throws TypeError if the last layer returns nothing, or an earlier layer does not return
+   * one tensor
+   */
   forward(x: Tensor): Tensor {
     inputOf(this, x, arguments);
     const last = this.layers.length - 1;

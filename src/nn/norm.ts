@@ -29,7 +29,7 @@ export interface RMSNormOptions extends NormOptions {
 export interface LayerNormOptions extends NormOptions {
   /** Whether to learn a weight, initially 1, and a bias, initially 0. Default true. */
   readonly elementwiseAffine?: boolean;
-  /** Whether to learn a bias, initially 0; needs elementwiseAffine. Default true. */
+  /** Whether to learn a bias, initially 0; requires elementwiseAffine. Default true. */
   readonly bias?: boolean;
 }
 
@@ -113,7 +113,7 @@ export class RMSNorm extends Module {
 
 /** Options for BatchNorm. */
 export interface BatchNormOptions extends NormOptions {
-  /** The weight of each batch in the running statistics, 0 … 1; null averages all batches equally. Default 0.1. */
+  /** The weight of each batch in the running statistics, 0 … 1; null weights all batches equally. Default 0.1. */
   readonly momentum?: number | null;
   /** Whether to learn a weight, initially 1, and a bias, initially 0. Default true. */
   readonly affine?: boolean;
@@ -145,7 +145,7 @@ export class BatchNorm extends Module {
 
   /** @param numFeatures the number of channels */
   constructor(
-    /** The number of channels, the last dim of the input. */
+    /** The number of channels, the size of the input's last dim. */
     readonly numFeatures: number,
     options: BatchNormOptions = {},
   ) {
@@ -247,9 +247,9 @@ export class GroupNorm extends Module {
   readonly options: NormOptions;
 
   constructor(
-    /** The number of groups, a divisor of numChannels. */
+    /** The number of groups. It divides numChannels. */
     readonly numGroups: number,
-    /** The number of channels that the groups share, the last dim of the input. */
+    /** The number of channels, the size of the input's last dim. */
     readonly numChannels: number,
     options: GroupNormOptions = {},
   ) {

@@ -1,4 +1,7 @@
-/** Parameters: tensors that are learnt. Warns about parameters that receive gradients but that no optimizer can find. */
+/**
+ * Parameters: tensors that training changes. Warns about parameters that receive gradients but that no optimizer can
+ * find.
+ */
 
 import { installLeafCheck } from "../autograd/backward.ts";
 import type { Tensor } from "../core/tensor.ts";
@@ -10,7 +13,7 @@ const parameters = new WeakSet<Tensor>();
 
 /** Parameters that no `parameters()` call or state dict has returned yet, with the layers that created them. */
 const unlisted = new WeakMap<Tensor, object | null>();
-/** Whether parameters were ever listed. Without a list, the caller trains in some other way, so there is nothing to warn about. */
+/** Whether parameters were ever listed. If not, the caller trains in some other way, so there is nothing to warn about. */
 let anyList = false;
 
 /**
@@ -18,7 +21,7 @@ let anyList = false;
  * @returns x
  */
 export function parameter(x: Tensor): Tensor;
-/** @param owner the layer that creates it @internal */
+/** @param owner the layer that creates the parameter @internal */
 export function parameter(x: Tensor, owner: object): Tensor;
 export function parameter(x: Tensor, owner: object | null = null): Tensor {
   check("parameter", arguments, "x:tensor owner?:module");
@@ -29,11 +32,14 @@ export function parameter(x: Tensor, owner: object | null = null): Tensor {
   return x.keep();
 }
 
-/** Whether a module learns this tensor: true for parameters, even frozen ones, and for leaves that require gradients. */
+/**
+ * Whether this tensor is a module's parameter: true for parameters, even frozen ones, and for leaves that require
+ * gradients.
+ */
 export function isParameter(x: Tensor): boolean {
   if (parameters.has(x)) return true;
   if (x.edge !== x) return false;
-  // It remains a parameter if it is frozen later.
+  // The tensor remains a parameter if it is frozen later.
   parameters.add(x);
   return true;
 }

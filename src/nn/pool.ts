@@ -53,7 +53,7 @@ export class AvgPool2d extends Module {
   }
 }
 
-/** The options of a 2-D pool, with one number per size. */
+/** The options of a 1-D pool: those of a 2-D pool, with one number instead of a pair. */
 type Pool1dOptions<O> = { readonly [K in keyof O]: K extends "stride" | "padding" | "dilation" ? number : O[K] };
 
 /** The same options for an image of height 1. */

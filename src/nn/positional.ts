@@ -31,7 +31,7 @@ const POSITIONAL = "x:tensor {offset:number dim:number}";
 export interface PositionOptions {
   /** The position of the first step. Default 0. */
   readonly offset?: number;
-  /** The dimension of the steps; 0 for [steps, batch, dim]. Default -2. */
+  /** The dimension that contains the steps; 0 for [steps, batch, dim]. Default -2. */
   readonly dim?: number;
 }
 
@@ -39,7 +39,10 @@ export interface PositionOptions {
 export interface RotaryOptions {
   /** Pair i rotates by position/base^(2i/dim). Default 10000. */
   readonly base?: number;
-  /** Pairs neighbouring elements; false pairs the two halves of a row, as in Llama's published weights. Default true. */
+  /**
+   * Whether to pair adjacent elements; false pairs the two halves of a row, as in Llama's published weights. Default
+   * true.
+   */
   readonly interleaved?: boolean;
 }
 

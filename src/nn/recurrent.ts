@@ -18,11 +18,11 @@ export interface RecurrentOptions {
   readonly numLayers?: number;
   /** Whether to add biases. Default true. */
   readonly bias?: boolean;
-  /** x and the output are [batch, steps, …] instead of [steps, batch, …]; states are not affected. Default false. */
+  /** Whether x and the output are [batch, steps, …] instead of [steps, batch, …]; states are not affected. Default false. */
   readonly batchFirst?: boolean;
   /** The probability, in 0 … 1, of dropping an element between layers in training. Default 0. */
   readonly dropout?: number;
-  /** Adds to each layer a second one that reads from the end; their outputs are concatenated. Default false. */
+  /** Whether each layer gets a second one that reads from the end; their outputs are concatenated. Default false. */
   readonly bidirectional?: boolean;
 }
 
@@ -87,7 +87,7 @@ function defineWeights(
 }
 
 function weightsOf(module: Module, suffix: string): Parameters<typeof ops.lstm>[3] {
-  const own = module as unknown as Record<string, Tensor | undefined>; // defineWeights created these properties
+  const own = module as unknown as Record<string, Tensor | undefined>; // defineWeights creates these properties
   const [weightIh, weightHh] = [own[`weightIh${suffix}`]!, own[`weightHh${suffix}`]!];
   return { weightIh, weightHh, biasIh: own[`biasIh${suffix}`] ?? null, biasHh: own[`biasHh${suffix}`] ?? null };
 }
@@ -95,7 +95,7 @@ function weightsOf(module: Module, suffix: string): Parameters<typeof ops.lstm>[
 /** Base of RNN, LSTM and GRU: layers, directions, states, dropout. */
 abstract class Recurrent extends Module {
   protected readonly nonlinearity: "tanh" | "relu" = "tanh";
-  /** The number of layers, each of which reads the output of the previous one. */
+  /** The number of layers. Each reads the output of the previous one. */
   readonly numLayers: number;
   /** Whether a second network reads each sequence from its end. */
   readonly bidirectional: boolean;
@@ -129,7 +129,10 @@ abstract class Recurrent extends Module {
     return this.bidirectional ? [`L${layer}`, `L${layer}Reverse`] : [`L${layer}`];
   }
 
-  /** Splits a state [layers·directions, batch, hidden] by layer and direction; nulls if there is none. @throws ShapeError */
+  /**
+   * Splits a state [layers·directions, batch, hidden] by layer and direction; nulls if the state is null. @throws
+   * ShapeError
+   */
   private splitState(name: string, state: Tensor | undefined, batch: number): (Tensor | null)[] {
     const count = this.numLayers * this.directions;
     const shape = [count, batch, this.hiddenSize];

@@ -12,16 +12,16 @@ import { inputOf, Module } from "./module.ts";
 
 /** Options for interpolate and Upsample. */
 export interface InterpolateOptions {
-  /** The height and width of the result in pixels. Give either size or scaleFactor; there is no default. */
+  /** The height and width of the result in pixels. Pass either size or scaleFactor; there is no default. */
   readonly size?: Size2d;
   /**
-   * The factor for height and width; the resulting sizes are rounded down. Give either size or scaleFactor; there is no
+   * The factor for height and width; the resulting sizes are rounded down. Pass either size or scaleFactor; there is no
    * default.
    */
   readonly scaleFactor?: Size2d;
   /** The interpolation method. Default "nearest". */
   readonly mode?: "nearest" | "bilinear";
-  /** For "bilinear": aligns the centres of the corner pixels instead of the image's edges. Default false. */
+  /** For "bilinear": whether to align the centers of the corner pixels instead of the image's edges. Default false. */
   readonly alignCorners?: boolean;
 }
 
@@ -40,7 +40,7 @@ function requireSize(name: string, size: readonly number[]): void {
     throw new RangeError(`${name}: size must be [height, width], whole numbers above 0, got [${size.join(", ")}].`);
 }
 
-/** Samples x at `size` positions along a dimension, placed by PyTorch's rules. */
+/** Samples x at `size` positions along a dimension, chosen by PyTorch's rules. */
 function resizeAlong(
   x: Tensor,
   dim: number,

@@ -80,7 +80,8 @@ export class SpectralNorm<L extends Module & { readonly weight: Tensor }> extend
   private iterate(times: number): void {
     noGrad(() =>
       tidy(() => {
-        // Scale the matrix to a maximum of 1: this keeps the singular vectors, and ε stays negligible.
+        // Scale the matrix so that its largest absolute value is 1: the singular vectors stay the same, and ε stays
+        // negligible.
         const w = this.matrix;
         const unit = w.div(
           w

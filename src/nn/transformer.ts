@@ -24,9 +24,9 @@ export interface TransformerLayerOptions {
   readonly activation?: "relu" | "gelu" | ((x: Tensor) => Tensor);
   /** Added to the variance in the norms. Default 1e-5. */
   readonly layerNormEps?: number;
-  /** Tensors are [batch, steps, dModel] instead of [steps, batch, dModel]. Default false. */
+  /** Whether tensors are [batch, steps, dModel] instead of [steps, batch, dModel]. Default false. */
   readonly batchFirst?: boolean;
-  /** Normalizes before each block instead of after it, which trains deep stacks more easily. Default false. */
+  /** Whether to normalize before each block instead of after it, which makes deep stacks easier to train. Default false. */
   readonly normFirst?: boolean;
   /** Whether linear layers, attention and norms have biases. Default true. */
   readonly bias?: boolean;
@@ -40,23 +40,23 @@ export interface EncoderOptions {
   readonly mask?: Tensor;
   /** A mask of the steps that are padding: [batch, steps]. Default: none. */
   readonly srcKeyPaddingMask?: Tensor;
-  /** Each step attends only to itself and earlier steps. Default false. */
+  /** Whether each step attends only to itself and earlier steps. Default false. */
   readonly isCausal?: boolean;
-  /** Keys and values of earlier calls; see KeyValueCache. Default: none. */
+  /** Keys and values from earlier calls; see KeyValueCache. Default: none. */
   readonly cache?: KeyValueCache;
 }
 
 /** Options for a decoder's `forward`. Masks are as in EncoderOptions. */
 export interface DecoderOptions {
-  /** A mask of the self-attention: [steps, steps] or [batch·heads, steps, steps]. Default: none. */
+  /** A mask for self-attention: [steps, steps] or [batch·heads, steps, steps]. Default: none. */
   readonly tgtMask?: Tensor;
-  /** A mask of the attention to `memory`: [steps, keys] or [batch·heads, steps, keys]. Default: none. */
+  /** A mask for attention to `memory`: [steps, keys] or [batch·heads, steps, keys]. Default: none. */
   readonly memoryMask?: Tensor;
   /** A mask of the target's steps that are padding: [batch, steps]. Default: none. */
   readonly tgtKeyPaddingMask?: Tensor;
   /** A mask of the steps of `memory` that are padding: [batch, keys]. Default: none. */
   readonly memoryKeyPaddingMask?: Tensor;
-  /** Each step of the target attends only to itself and earlier steps. Default false. */
+  /** Whether each step of the target attends only to itself and earlier steps. Default false. */
   readonly tgtIsCausal?: boolean;
   /** Keys and values of the target's earlier steps; see KeyValueCache. Default: none. */
   readonly cache?: KeyValueCache;
@@ -72,7 +72,7 @@ const DECODER =
 
 /** Base of the encoder and decoder layers: residual blocks, each with a norm and dropout. */
 abstract class TransformerLayer extends Module {
-  /** Attention of the sequence to itself. */
+  /** Self-attention: the sequence attends to itself. */
   readonly selfAttn: MultiheadAttention;
   /** The first feed-forward layer, dModel to dimFeedforward. */
   readonly linear1: Linear;
@@ -84,7 +84,7 @@ abstract class TransformerLayer extends Module {
   private readonly blockDropout: Dropout;
   private readonly normFirst: boolean;
   private readonly activation: (x: Tensor) => Tensor;
-  /** Create norms and attentions with this layer's options. */
+  /** Create norms and attention layers with this layer's options. */
   protected readonly makeNorm: () => LayerNorm;
   protected readonly makeAttention: () => MultiheadAttention;
 
@@ -131,8 +131,8 @@ abstract class TransformerLayer extends Module {
 }
 
 /**
- * Transformer encoder layer: self-attention, then two linear layers, each block with a residual connection, dropout and a norm. With
- * `isCausal` it is the layer of a decoder-only language model.
+ * Transformer encoder layer: self-attention, then two linear layers, each block with a residual connection, dropout and
+ * a norm. With `isCausal`, it is a layer of a decoder-only language model.
  *
  * ```ts
  * const layer = new nn.TransformerEncoderLayer(16, 4, { dimFeedforward: 32, batchFirst: true });

@@ -29,9 +29,9 @@ export interface EMAOptions {
  */
 export class EMA {
   static readonly kind: string = "EMA";
-  /** The parameters that are averaged. */
+  /** The averaged parameters. */
   readonly params: readonly Tensor[];
-  /** The averages, in the order of the parameters and with their shapes. */
+  /** The averages, in the order of the parameters and with the same shapes. */
   readonly averages: readonly Tensor[];
   private readonly decay: number;
 

@@ -9,7 +9,7 @@ import type { Tensor } from "../core/tensor.ts";
 import { check } from "../runtime/arguments.ts";
 import { requireRange } from "../runtime/errors.ts";
 
-/** Replaces each gradient g by f(g): all of them, or none if f throws. */
+/** Replaces each gradient g with f(g). If f throws, changes none of them. */
 function replaceGradients(params: Iterable<Tensor>, f: (g: Tensor) => Tensor): void {
   const replaced = Array.from(new Set(params)).flatMap((p) => (p.grad ? [{ p, before: p.grad, now: f(p.grad) }] : []));
   for (const { p, before, now } of replaced) {
@@ -18,7 +18,7 @@ function replaceGradients(params: Iterable<Tensor>, f: (g: Tensor) => Tensor): v
   }
 }
 
-/** Smaller scales are applied as two factors, because a single float32 would be denormal and lose digits, or be 0. */
+/** Smaller scales are applied as two factors, because a single float32 would be denormal and lose precision, or be 0. */
 const SMALL = 2 ** -100;
 
 export interface ClipGradNormOptions {

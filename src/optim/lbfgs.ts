@@ -1,4 +1,7 @@
-/** L-BFGS: a quasi-Newton method that estimates curvature from recent steps. For smooth losses over a whole data set. */
+/**
+ * L-BFGS: a quasi-Newton method that estimates curvature from recent steps. Use it for smooth losses over a whole data
+ * set.
+ */
 
 import { withGrad } from "../core/context.ts";
 import { tidy } from "../core/scope.ts";
@@ -21,9 +24,9 @@ export interface LBFGSOptions {
   readonly maxIter?: number;
   /** The maximum number of evaluations of the loss per minimize. Default ⌊1.25·maxIter⌋. */
   readonly maxEval?: number;
-  /** Stops once no gradient is larger in magnitude than this, ≥ 0. Default 1e-7. */
+  /** Iteration stops once no gradient is larger in magnitude than this, ≥ 0. Default 1e-7. */
   readonly toleranceGrad?: number;
-  /** Stops once the step or the change of the loss is smaller than this, ≥ 0. Default 1e-9. */
+  /** Iteration stops once the step or the change in the loss is smaller than this, ≥ 0. Default 1e-9. */
   readonly toleranceChange?: number;
   /** The number of steps that the curvature estimate uses. Default 100. */
   readonly historySize?: number;
@@ -37,7 +40,7 @@ const OPTIONS =
 
 const maxAbs = (a: Float64Array): number => a.reduce((top, v) => Math.max(top, Math.abs(v)), 0);
 
-/** A step s, the change of the gradient y along it, and ρ = 1/(yᵀs). */
+/** A step s, the change y of the gradient along it, and ρ = 1/(yᵀs). */
 interface Pair {
   readonly s: Float64Array;
   readonly y: Float64Array;
@@ -61,7 +64,7 @@ function validate({
     throw new RangeError(`LBFGS: lineSearchFn must be "strongWolfe" or null, got "${lineSearchFn}".`);
 }
 
-/** −H·g by the two-loop recursion (Nocedal and Wright 2006, algorithm 7.4), starting from H = scale·I. */
+/** −H·g, computed with the two-loop recursion (Nocedal and Wright 2006, algorithm 7.4), starting from H = scale·I. */
 function direction(g: Float64Array, pairs: readonly Pair[], scale: number): Float64Array {
   const q = g.map((v) => -v);
   const alphas = new Array<number>(pairs.length);
@@ -91,7 +94,7 @@ function direction(g: Float64Array, pairs: readonly Pair[], scale: number): Floa
  */
 export class LBFGS {
   static readonly kind: string = "LBFGS";
-  /** The parameters that are optimized. */
+  /** The optimized parameters. */
   readonly params: readonly Tensor[];
   private options: Required<LBFGSOptions>;
   /** The history of steps, oldest first. */
@@ -183,7 +186,7 @@ export class LBFGS {
     return before;
   }
 
-  /** Options and history, for saving: float64 vectors, as bytes. The tensors are new. */
+  /** Options and history, for saving. Their float64 vectors are stored as bytes. The tensors are new. */
   stateDict(): OptimizerState {
     const { pairs, scale, last } = this;
     const vectors = {

@@ -36,7 +36,7 @@ function cubicMinimum(a: LinePoint, b: LinePoint, low = Math.min(a.t, b.t), high
  * @param at evaluates the loss and its gradient at a step
  * @param start the point at step 0
  * @param first the step to try first
- * @param smallest the search ends once the interval is shorter
+ * @param smallest the search ends once the interval is shorter than this
  */
 export function strongWolfe(
   at: (t: number) => LinePoint,
@@ -51,7 +51,7 @@ export function strongWolfe(
   const slack = RESOLUTION * Math.abs(start.loss);
   const isTooHigh = (p: LinePoint): boolean => !(p.loss <= start.loss + C1 * p.t * start.slope + slack);
   const isFlat = (p: LinePoint): boolean => Math.abs(p.slope) <= -C2 * start.slope;
-  /** An interval that contains a step with the strong Wolfe conditions; undefined during bracketing. */
+  /** An interval that contains a step that satisfies the strong Wolfe conditions; undefined during bracketing. */
   let interval: [LinePoint, LinePoint] | undefined;
   while (!interval && steps < MAX_STEPS) {
     if (isTooHigh(now) || (steps > 1 && now.loss >= before.loss + slack)) interval = [before, now];
@@ -72,7 +72,8 @@ export function strongWolfe(
   while (steps < MAX_STEPS && Math.abs(best.t - other.t) >= smallest) {
     const [low, high] = [Math.min(best.t, other.t), Math.max(best.t, other.t)];
     let t = cubicMinimum(best, other);
-    // If t is near an end twice in a row, or outside, move it a tenth of the interval inside, so that the interval shrinks.
+    // If t is near an end twice in a row, or outside the interval, move it inside by a tenth of the interval, so that
+    // the interval shrinks.
     const margin = 0.1 * (high - low);
     if (Math.min(high - t, t - low) < margin) {
       if (stuck || t >= high || t <= low) {

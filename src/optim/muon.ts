@@ -1,4 +1,4 @@
-/** Muon: orthogonalized momentum, for a network's hidden weight matrices. Use Adam for its other parameters. */
+/** Muon: orthogonalized momentum, for a network's hidden weight matrices. Use Adam for the other parameters. */
 
 import { flushDenormals } from "../core/denormals.ts";
 import type { Tensor } from "../core/tensor.ts";
@@ -22,7 +22,10 @@ export interface MuonOptions extends CommonOptions {
   weightDecay: number;
   /** The number of Newton–Schulz iterations. Default 5. */
   nsSteps: number;
-  /** "original" scales lr by √max(1, rows/columns), "matchRmsAdamW" by 0.2·√max(rows, columns) to suit Adam's rates. Default "original". */
+  /**
+   * "original" scales lr by √max(1, rows/columns), "matchRmsAdamW" by 0.2·√max(rows, columns) to suit learning rates for
+   * Adam. Default "original".
+   */
   adjustLrFn: "original" | "matchRmsAdamW";
 }
 

@@ -20,7 +20,7 @@ import { type CommonOptions, checkRate, type GroupOptions, ParamGroup } from "./
 
 /** The state that an optimizer keeps per parameter. */
 export interface StateRule {
-  /** The names of the kernel's state slots; undefined if a slot is unused. */
+  /** The names of the kernel's state slots; undefined for an unused slot. */
   slots: readonly (string | undefined)[];
   /** The initial value of the slots. Default 0. */
   initial?: number;
@@ -29,9 +29,9 @@ export interface StateRule {
 /** Options for an optimizer's `minimize`. */
 export interface MinimizeOptions {
   /**
-   * Checks the loss, gradients, parameters and state for NaN and ±∞. If there is one, minimize changes nothing and throws a
-   * NonFiniteError with the op and line that produced the first. Inside compile this covers the whole function, like
-   * `compile(f, { finite: true })`; in eager mode it is as slow as detectAnomaly. Default false.
+   * Whether to check the loss, gradients, parameters and state for NaN and ±∞. If one is found, minimize changes
+   * nothing and throws a NonFiniteError with the op and line that produced the first. Inside compile this covers the
+   * whole function, like `compile(f, { finite: true })`; in eager mode it is as slow as detectAnomaly. Default false.
    */
   readonly finite?: boolean;
 }
@@ -68,7 +68,7 @@ export function requireLoss(name: string, value: unknown): Tensor {
   return value;
 }
 
-/** @throws TypeError unless a value from the caller is a group */
+/** @throws TypeError unless a value that the caller passed is a group */
 function requireGroup(name: string, group: unknown): void {
   rejectOtherCopy(name, "a parameter", group);
   if (typeof group !== "object" || group === null || !("params" in group))
@@ -112,7 +112,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
   protected validateParameter(_p: Tensor): void {}
 
   /**
-   * Adds a group of parameters. Options that it leaves out are taken from the optimizer.
+   * Adds a group of parameters. Options that it omits are taken from the optimizer.
    * @throws Error if a parameter is in a group already; TypeError
    */
   addParamGroup(group: GroupOptions<O>): void {
@@ -242,23 +242,23 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
       });
     };
     make("step", () => full([], 0, { dtype: "int32" }));
-    // Options that are switched on later, such as momentum, add slots.
+    // Options that are turned on later, such as momentum, add slots.
     for (const name of slots) if (name !== undefined) make(name, () => full(p.shape, initial));
     this.state.set(p, state);
     return state;
   }
 
   /**
-   * Takes one step on a loss []: clears gradients, runs backward and updates the parameters. Pass a function to free everything that it
-   * creates. Pass several functions to step on their mean: each runs backward before the next, so memory holds one at a time (gradient
-   * accumulation).
+   * Takes one step on a loss []: clears gradients, runs backward and updates the parameters. If you pass a function,
+   * everything that it creates is freed. Pass several functions to step on their mean: each runs backward before the
+   * next, so memory holds one at a time (gradient accumulation).
    *
    * ```ts
    * const loss = optimizer.minimize(() => losses.mse(model.forward(x), y));
    * optimizer.minimize(parts.map(([x, y]) => () => losses.mse(model.forward(x), y)));
    * ```
-   * If linear memory runs out, parameters, state, running statistics, the random generator and everything that the loss function wrote
-   * are as before the call.
+   * If linear memory runs out, parameters, state, running statistics, the random generator and everything that the loss
+   * function wrote are restored to their values before the call.
    * @returns the loss before the step, float32 []
    * @throws TypeError, ShapeError or Error if the loss is not one number that depends on the optimizer's parameters; NonFiniteError with `finite`
    */

@@ -1,4 +1,4 @@
-/** The saved state of optimizers, and the checks that it fits before it is loaded. */
+/** The saved state of optimizers, and the checks that run before it is loaded. */
 
 import type { Tensor } from "../core/tensor.ts";
 import { Error } from "../runtime/errors.ts";
@@ -8,7 +8,7 @@ import { describe } from "../runtime/kinds.ts";
 export const stateError = (optimizer: string, what: string): Error =>
   new Error(`${optimizer}: the state ${what}. Was it saved by this optimizer, for this model?`);
 
-/** Whether a saved value has the type of the current one. null stands for an unset string. */
+/** Whether a saved value has the same type as the current one. null means an unset string. */
 const isAlike = (own: unknown, saved: unknown): boolean =>
   Array.isArray(own)
     ? Array.isArray(saved) && own.length === saved.length && own.every((v, i) => isAlike(v, saved[i]))

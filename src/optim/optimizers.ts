@@ -19,7 +19,7 @@ export interface SGDOptions extends CommonOptions {
   lr: number;
   /** μ, the factor that multiplies the previous direction, ≥ 0. Default 0. */
   momentum: number;
-  /** The fraction of the new gradient that the momentum leaves out. Default 0. */
+  /** The fraction of each new gradient that the momentum ignores. Default 0. */
   dampening: number;
   /** L2 penalty, ≥ 0: adds weightDecay·p to the gradient. Default 0. */
   weightDecay: number;
@@ -75,7 +75,7 @@ export interface AdamOptions extends CommonOptions {
   eps: number;
   /** Adam, NAdam: L2 penalty, default 0. AdamW: decoupled weight decay, default 0.01. */
   weightDecay: number;
-  /** Divides by the largest mean of g² so far (Reddi et al. 2018). Default false. */
+  /** Whether to divide by the largest mean of g² so far (Reddi et al. 2018). Default false. */
   amsgrad: boolean;
   /** Whether to maximize instead of minimize. Default false. */
   maximize: boolean;
@@ -215,7 +215,7 @@ export interface RMSPropOptions extends CommonOptions {
   weightDecay: number;
   /** The factor that multiplies the previous direction, ≥ 0. Default 0. */
   momentum: number;
-  /** Divides by the standard deviation instead of the root mean square. Default false. */
+  /** Whether to divide by the standard deviation instead of the root mean square. Default false. */
   centered: boolean;
   /** Whether to maximize instead of minimize. Default false. */
   maximize: boolean;

@@ -12,7 +12,7 @@ export interface CommonOptions {
   lr: number;
 }
 
-/** Parameters with their own options. Options that a group leaves out are taken from the optimizer. */
+/** Parameters with their own options. Options that a group omits are taken from the optimizer. */
 export type GroupOptions<O> = Partial<O> & {
   /** The tensors of the group. */
   params: Iterable<Tensor>;

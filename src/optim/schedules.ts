@@ -64,7 +64,7 @@ export class ExponentialLR extends LRScheduler {
 }
 
 /**
- * Linear warm-up or decay: from base·startFactor to base·endFactor within totalIters steps, then constant.
+ * Linear warm-up or decay: from base·startFactor to base·endFactor over totalIters steps, then constant.
  * @throws RangeError if totalIters is not a whole number above 0
  */
 export class LinearLR extends LRScheduler {
@@ -96,8 +96,8 @@ const cosine = (base: number, etaMin: number, fraction: number): number =>
   etaMin + ((base - etaMin) * (1 + Math.cos(Math.PI * fraction))) / 2;
 
 /**
- * Cosine annealing from base to etaMin within tMax steps: etaMin + (base − etaMin)·(1 + cos(π·t/tMax))/2 (Loshchilov and Hutter 2017,
- * eq. 5).
+ * Cosine annealing from base to etaMin over tMax steps: etaMin + (base − etaMin)·(1 + cos(π·t/tMax))/2 (Loshchilov and
+ * Hutter 2017, eq. 5).
  * @throws RangeError if tMax is not a whole number above 0
  */
 export class CosineAnnealingLR extends LRScheduler {
@@ -118,14 +118,14 @@ export class CosineAnnealingLR extends LRScheduler {
 }
 
 /**
- * Cosine annealing with warm restarts (Loshchilov and Hutter 2017): anneals within t0 steps, restarts, and takes tMult times as many steps
- * in each further cycle.
+ * Cosine annealing with warm restarts (Loshchilov and Hutter 2017): anneals over t0 steps, restarts, and takes tMult
+ * times as many steps in each further cycle.
  * @throws RangeError if t0 or tMult is not a whole number above 0
  */
 export class CosineAnnealingWarmRestarts extends LRScheduler {
   static override readonly kind: string = "CosineAnnealingWarmRestarts";
   /**
-   * @param t0 the number of steps of the first cycle
+   * @param t0 the number of steps in the first cycle
    * @param tMult the growth factor of the cycles, default 1
    * @param etaMin the smallest rate, default 0
    */
@@ -151,9 +151,9 @@ export class CosineAnnealingWarmRestarts extends LRScheduler {
 
 /** Options for OneCycleLR. */
 export interface OneCycleOptions {
-  /** The number of steps of the cycle, above 0. Required. */
+  /** The number of steps in the cycle, above 0. Required. */
   readonly totalSteps: number;
-  /** The fraction of the steps in which the rate rises, 0 … 1. Default 0.3. */
+  /** The fraction of the steps during which the rate rises, 0 … 1. Default 0.3. */
   readonly pctStart?: number;
   /** The shape of both phases. Default "cos". */
   readonly annealStrategy?: "cos" | "linear";
@@ -213,7 +213,7 @@ export class OneCycleLR extends LRScheduler {
       annealStrategy === "cos" ? cosine(from, to, fraction) : from + (to - from) * fraction;
     if (now <= top && top > 0) return anneal(start, this.maxLr, now / top);
     if (top >= last) return this.maxLr;
-    // Return the last rate exactly; the formula would round.
+    // Return the exact last rate; the formula would round it.
     return now === last
       ? start / finalDivFactor
       : anneal(this.maxLr, start / finalDivFactor, (now - top) / (last - top));

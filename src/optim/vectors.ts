@@ -1,4 +1,7 @@
-/** float64 vectors in JavaScript, for optimizers that treat all parameters as one vector. Saved states hold them as bytes. */
+/**
+ * float64 vectors in JavaScript, for optimizers that treat all parameters as one vector. Saved states store them as
+ * bytes.
+ */
 
 import { fromElements, type Tensor } from "../core/tensor.ts";
 import { show } from "../ops/definition/value.ts";
@@ -22,7 +25,7 @@ export function dot(a: ArrayLike<number>, b: ArrayLike<number>): number {
   return total;
 }
 
-/** Encodes lists of vectors as uint8 [count, 8·length] tensors, by name, with the sizes of `params`. Leaves out empty lists. */
+/** Encodes lists of vectors as uint8 [count, 8·length] tensors, by name, with the sizes of `params`. Omits empty lists. */
 export function packVectors(
   params: readonly Tensor[],
   vectors: Readonly<Record<string, readonly Float64Array[]>>,
@@ -39,7 +42,7 @@ const sizesOf = (params: readonly Tensor[]): Float64Array => Float64Array.from(p
 /**
  * Decodes what packVectors encoded.
  * @param lengths the length of the vectors in each list
- * @throws Error if the state has unknown lists, vectors of other lengths, or parameters of other sizes
+ * @throws Error if the state has unknown lists, vectors with other lengths, or parameters with other sizes
  */
 export function unpackVectors<K extends string>(
   optimizer: string,
@@ -66,7 +69,10 @@ export function unpackVectors<K extends string>(
   ) as Record<K, Float64Array[]>;
 }
 
-/** Own options, overridden by those of a state with one group and `parts` parts. @throws Error if the state has another form or other options */
+/**
+ * Own options, overridden by the options in a state with one group and `parts` parts. @throws Error if the state has a
+ * different structure or other options
+ */
 export function readOptions<O extends object>(
   optimizer: string,
   { groups, state }: OptimizerState,
