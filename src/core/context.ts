@@ -7,7 +7,7 @@ import type { Stored } from "./graph.ts";
 import type { Owned } from "./handle.ts";
 import type { Storage } from "./memory.ts";
 
-/** Records ops instead of running them: compile/recording.ts. */
+/** Records ops instead of running them. compile/recording.ts implements it. */
 export interface Recorder<T extends Stored = Stored> {
   /** Records an op. The tensors may have symbolic storages. */
   record(op: AnyOp, inputs: readonly T[], outputs: readonly T[], attributes: unknown): void;

@@ -2056,7 +2056,7 @@ export const min: {
 /**
  * The index of the first largest element along `dim`; NaN counts as the largest. No gradient.
  *
- * x: any shape → x's shape without `dim`, int32.
+ * x: any shape → x's shape without `dim`, or with size 1 in its place if `keepdim` is true; int32.
  *
  * @param dim The dim to search. Default: the flattened tensor.
  * @throws ShapeError if the dim does not exist or has no elements
@@ -2071,7 +2071,7 @@ export const argMax: {
   /**
    * The index of the first largest element along `dim`; NaN counts as the largest. No gradient.
    *
-   * x: any shape → x's shape without `dim`, int32.
+   * x: any shape → x's shape without `dim`, or with size 1 in its place if `keepdim` is true; int32.
    *
    * @param dim The dim to search. Default: the flattened tensor.
    * @throws ShapeError if the dim does not exist or has no elements
@@ -2086,7 +2086,7 @@ export const argMax: {
   /**
    * The index of the first largest element along `dim`; NaN counts as the largest. No gradient.
    *
-   * x: any shape → x's shape without `dim`, int32.
+   * x: any shape → x's shape without `dim`, or with size 1 in its place if `keepdim` is true; int32.
    *
    * @throws ShapeError if the dim does not exist or has no elements
    * @example
@@ -2101,7 +2101,7 @@ export const argMax: {
 /**
  * The index of the first smallest element along `dim`; NaN counts as the smallest. No gradient.
  *
- * x: any shape → x's shape without `dim`, int32.
+ * x: any shape → x's shape without `dim`, or with size 1 in its place if `keepdim` is true; int32.
  *
  * @param dim The dim to search. Default: the flattened tensor.
  * @throws ShapeError if the dim does not exist or has no elements
@@ -2116,7 +2116,7 @@ export const argMin: {
   /**
    * The index of the first smallest element along `dim`; NaN counts as the smallest. No gradient.
    *
-   * x: any shape → x's shape without `dim`, int32.
+   * x: any shape → x's shape without `dim`, or with size 1 in its place if `keepdim` is true; int32.
    *
    * @param dim The dim to search. Default: the flattened tensor.
    * @throws ShapeError if the dim does not exist or has no elements
@@ -2131,7 +2131,7 @@ export const argMin: {
   /**
    * The index of the first smallest element along `dim`; NaN counts as the smallest. No gradient.
    *
-   * x: any shape → x's shape without `dim`, int32.
+   * x: any shape → x's shape without `dim`, or with size 1 in its place if `keepdim` is true; int32.
    *
    * @throws ShapeError if the dim does not exist or has no elements
    * @example
@@ -2758,7 +2758,7 @@ export const slice: (x: Tensor, ...ranges: SliceRange[]) => Tensor = /* @__PURE_
  *
  * x: any shape → the same shape, with x's type.
  *
- * @param dims One dim or several.
+ * @param dims The dim or dims to reverse.
  * @throws ShapeError if a dim does not exist
  * @example
  * ```ts

@@ -11,7 +11,7 @@ import type { Storage } from "./memory.ts";
  */
 export type GradientRule = Pick<AnyOp, "name" | "vjp" | "saves" | "composed" | "differentiable">;
 
-/** A tensor as the graph sees it. If it is an edge, it is a leaf, which collects a gradient. */
+/** A tensor as the graph sees it. A tensor that is an edge is a leaf, which collects a gradient. */
 export interface Stored extends Value {
   /** Returns its memory, for an op that is about to use it. @throws DisposedError */
   storage(op: string): Storage;

@@ -38,8 +38,8 @@ export function tensorsIn(
 }
 
 /**
- * @throws TypeError if a value is or contains, in arrays and plain objects, a tensor or module from another copy of
- * nabla
+ * @throws TypeError if a value is a tensor or module from another copy of nabla, or an array or plain object with one
+ * inside
  */
 export function rejectOtherCopyIn(name: string, what: string, value: unknown): void {
   if (value instanceof Tensor || typeof value !== "object" || value === null || ArrayBuffer.isView(value)) return;

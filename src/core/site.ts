@@ -22,7 +22,7 @@ function stackOf(depth: number): Error {
   return error;
 }
 
-/** The first frame outside of nabla; undefined if there is none. */
+/** The first frame outside nabla; undefined if there is none. */
 function placeIn({ stack = "" }: Error): string | undefined {
   for (const line of stack.split("\n").slice(1)) {
     const place = line.match(/([^/\\(\s]+:\d+:\d+)\)?\s*$/)?.[1];
@@ -31,7 +31,7 @@ function placeIn({ stack = "" }: Error): string | undefined {
   return undefined;
 }
 
-/** The innermost caller outside of nabla, such as `train.ts:12:30`; "" if unknown. */
+/** The innermost caller outside nabla, such as `train.ts:12:30`; "" if unknown. */
 export function callSite(): string {
   for (const depth of DEPTHS) {
     const place = placeIn(stackOf(depth));

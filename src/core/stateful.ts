@@ -175,7 +175,8 @@ export class ModuleState {
     const modules = all.filter(isStateful);
     const forwards = modules.map(({ forward }) => forward);
     const { collections } = this;
-    // Compare array elements and named properties in separate loops: a loop is fast if it accesses only one kind.
+    // Compare array elements and named properties in separate loops: engines run a loop faster if it accesses only one
+    // kind.
     return () => {
       for (let i = 0; i < owners.length; i++) {
         const value = owners[i]![keys[i]!];

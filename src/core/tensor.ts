@@ -255,7 +255,7 @@ export class Tensor implements Value {
     return view;
   }
 
-  /** Returns a tensor with the same memory that autograd treats as a constant. */
+  /** Returns a tensor that shares this one's memory and that autograd treats as a constant. */
   detach(): Tensor {
     checkNone("detach", arguments);
     tick();

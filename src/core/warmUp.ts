@@ -9,7 +9,7 @@ import { tidy } from "./scope.ts";
  * tier.
  */
 const GROUP = 8;
-/** Warm-up ends when a group is not faster than the best one before it by at least this fraction. */
+/** Warm-up ends when a group is not at least this fraction faster than the best group so far. */
 const GAIN = 0.1;
 
 /**

@@ -1162,7 +1162,7 @@ export interface Methods<Tensor> {
   /**
    * The index of the first largest element along `dim`; NaN counts as the largest. No gradient.
    *
-   * x: any shape → x's shape without `dim`, int32.
+   * x: any shape → x's shape without `dim`, or with size 1 in its place if `keepdim` is true; int32.
    *
    * @param dim The dim to search. Default: the flattened tensor.
    * @throws ShapeError if the dim does not exist or has no elements
@@ -1177,7 +1177,7 @@ export interface Methods<Tensor> {
   /**
    * The index of the first largest element along `dim`; NaN counts as the largest. No gradient.
    *
-   * x: any shape → x's shape without `dim`, int32.
+   * x: any shape → x's shape without `dim`, or with size 1 in its place if `keepdim` is true; int32.
    *
    * @throws ShapeError if the dim does not exist or has no elements
    * @example
@@ -1191,7 +1191,7 @@ export interface Methods<Tensor> {
   /**
    * The index of the first smallest element along `dim`; NaN counts as the smallest. No gradient.
    *
-   * x: any shape → x's shape without `dim`, int32.
+   * x: any shape → x's shape without `dim`, or with size 1 in its place if `keepdim` is true; int32.
    *
    * @param dim The dim to search. Default: the flattened tensor.
    * @throws ShapeError if the dim does not exist or has no elements
@@ -1206,7 +1206,7 @@ export interface Methods<Tensor> {
   /**
    * The index of the first smallest element along `dim`; NaN counts as the smallest. No gradient.
    *
-   * x: any shape → x's shape without `dim`, int32.
+   * x: any shape → x's shape without `dim`, or with size 1 in its place if `keepdim` is true; int32.
    *
    * @throws ShapeError if the dim does not exist or has no elements
    * @example
@@ -1626,7 +1626,7 @@ export interface Methods<Tensor> {
    *
    * x: any shape → the same shape, with x's type.
    *
-   * @param dims One dim or several.
+   * @param dims The dim or dims to reverse.
    * @throws ShapeError if a dim does not exist
    * @example
    * ```ts

@@ -72,7 +72,7 @@ export interface OpDefinition<A = unknown> {
   readonly differentiable?: number;
   /**
    * Computes the differentiable outputs with other ops. Higher-order gradients use it if the gradient rule is itself a
-   * kernel without a gradient. It needs all inputs to be saved.
+   * kernel without a gradient. It requires all inputs to be saved.
    */
   readonly composed?: (inputs: readonly Value[], attributes: A) => Value[];
   /** The indices of inputs whose memory the first output may reuse. */
@@ -110,7 +110,7 @@ export type AnyOp = OpDefinition<any>;
 /** An op's family: the ops that share a layout and a dispatch case. */
 export const familyOf = ({ code }: AnyOp): Family => code >> Head.family;
 
-/** The functions that run ops: those of eager mode, or of a recorder. */
+/** The functions that run ops, or record them for compile. */
 export interface Executor {
   execute(op: AnyOp, inputs: readonly Value[], attributes: unknown): Value[];
   /** A tensor with shape [] that holds one number. */

@@ -34,7 +34,7 @@ export const sharing = {
   /** The minimum work of a share. Taking a share costs a few tenths of a microsecond and moves memory between cores. */
   least: 3000,
   /**
-   * The minimum time that sharing a program must save, even a program of a single op. Waking the other threads and
+   * The minimum time that sharing a program must save, even if the program is a single op. Waking the other threads and
    * waiting for them can cost this much.
    */
   program: 20_000,

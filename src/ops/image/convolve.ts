@@ -277,7 +277,7 @@ function asImages<O>(
   return reshape(y, single ? y.shape.slice(2) : [y.shape[0]!, y.shape[2]!, y.shape[3]!]);
 }
 
-/** As for images, along the one dimension. */
+/** The options of conv2d, for a single dim. */
 export interface Conv1dOptions {
   /** The distance between neighbouring windows, in steps. Default 1. */
   readonly stride?: number;
@@ -292,7 +292,7 @@ export interface Conv1dOptions {
   readonly groups?: number;
 }
 
-/** As for images, along the one dimension. */
+/** The options of convTranspose2d, for a single dim. */
 export interface ConvTranspose1dOptions {
   /** The distance in the result between the positions of neighbouring inputs, in steps. Default 1. */
   readonly stride?: number;

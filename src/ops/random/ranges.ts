@@ -1,4 +1,4 @@
-/** The numbers of arange and linspace in float64, and the checks of their arguments. */
+/** Computes the elements of arange and linspace in float64, and checks their arguments. */
 import { RangeError, requireRange } from "../../runtime/errors.ts";
 
 /** More elements than this never fit into linear memory. */
@@ -29,7 +29,7 @@ export function rangeValues(op: string, from: number, to: number, step: number):
 
 /**
  * n evenly spaced numbers from start to end. Each half is computed from its own end, so both ends are exact and no
- * digits cancel. It multiplies before it divides, so integers stay integers.
+ * digits cancel. The formula multiplies before it divides, so integers stay integers.
  * @throws RangeError
  */
 export function evenValues(op: string, start: number, end: number, n: number): Float64Array {

@@ -177,7 +177,7 @@ export function min(x: Operand, dims?: Dims, { keepdim = false }: ReduceOptions 
 /**
  * The index of the first largest element along `dim`; NaN counts as the largest. No gradient.
  *
- * x: any shape → x's shape without `dim`, int32.
+ * x: any shape → x's shape without `dim`, or with size 1 in its place if `keepdim` is true; int32.
  *
  * @param dim The dim to search. Default: the flattened tensor.
  * @throws ShapeError if the dim does not exist or has no elements
@@ -196,7 +196,7 @@ export function argMax(x: Operand, dim?: number, { keepdim = false }: ReduceOpti
 /**
  * The index of the first smallest element along `dim`; NaN counts as the smallest. No gradient.
  *
- * x: any shape → x's shape without `dim`, int32.
+ * x: any shape → x's shape without `dim`, or with size 1 in its place if `keepdim` is true; int32.
  *
  * @param dim The dim to search. Default: the flattened tensor.
  * @throws ShapeError if the dim does not exist or has no elements

@@ -75,7 +75,7 @@ function strides(x: Value, layout: Layout): [number, number, number] {
   return [own[b]!, own[h]!, own[t]!];
 }
 
-/** Writes the instruction of attention, or of its gradient. */
+/** Writes the instruction for attention or its gradient. */
 export function encodeDirection(
   encoder: Encoder,
   code: AttentionCode,

@@ -165,7 +165,7 @@ export function slice(x: Value, ...ranges: SliceRange[]): Value {
  *
  * x: any shape → the same shape, with x's type.
  *
- * @param dims One dim or several.
+ * @param dims The dim or dims to reverse.
  * @throws ShapeError if a dim does not exist
  * @example
  * ```ts
