@@ -34,7 +34,7 @@ export const enum Family {
   Where,
   /** Reductions along the middle dimension of [outer, n, inner], and running sums. */
   Reduce,
-  /** Softmax over rows. */
+  /** Softmax of rows. */
   Softmax,
   SoftmaxGrad,
   /** One loss per row; targets are labels or probabilities. */

@@ -237,7 +237,7 @@ const SQRT_HALF_BITS: i64 = 0x3fe6a09e667f3bcd;
  */
 @inline
 function powHalf(x: v128, y: v128): v128 {
-  // bits of x/√½: the exponent field is k + 1023, the other bits are those of m above √½
+  // Offset the bits of x, so that the exponent field is k + 1023 and the other bits count up from m = √½.
   const bits = i64x2.add(x, i64x2.splat(0x3ff0000000000000 - SQRT_HALF_BITS));
   const k = f64x2.sub(v128.or(i64x2.shr_u(bits, 52), i64x2.splat(0x4330000000000000)),
     splat64(4503599627370496.0 + 1023.0));

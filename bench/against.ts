@@ -22,7 +22,7 @@ export interface AgainstOptions {
   readonly passed: readonly string[];
 }
 
-/** The rounds of a suite in one turn. With several rounds, V8 has optimized the code by the median round. */
+/** The number of rounds of a suite in one turn. With several rounds, V8 has optimized the code by the median round. */
 const SAMPLES = 5;
 /** The number of process starts in one turn. */
 const STARTS = 5;

@@ -1,6 +1,6 @@
 /**
- * The measurement method: the contenders of a case alternate over several rounds, each round gives a median, and the report is the
- * median over the rounds. Noise that lasts longer than a round then affects all contenders equally.
+ * The measurement method: the contenders of a case alternate over several rounds, each round gives a median, and the reported
+ * result is the median of the rounds. Noise that lasts longer than a round therefore affects all contenders equally.
  */
 import { Bench } from "tinybench";
 
@@ -44,9 +44,9 @@ export interface Row {
   readonly case: string;
   readonly impl: string;
   readonly unit: "µs" | "GFLOP/s";
-  /** The median over rounds of each round's median time per call, in the unit. */
+  /** The median over rounds of each round's median time per call, in the row's unit. */
   readonly median: number;
-  /** The shortest time per call, in the unit. If the unit is a rate, this is the highest rate. */
+  /** The shortest time per call, in the row's unit. If the unit is a rate, this is the highest rate. */
   readonly min: number;
   /** The number of measured samples. */
   readonly samples: number;

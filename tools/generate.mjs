@@ -155,7 +155,7 @@ function signaturesFile({ ops, fieldsOf }) {
   }
   const counts = new Map();
   for (const text of rows.values()) counts.set(text, (counts.get(text) ?? 0) + 1);
-  // Options that many ops take are given a name, so that the package does not repeat them.
+  // Lists of options that many ops share get a name, so that the package does not repeat them.
   const shared = new Map();
   for (const [text, n] of counts) if (n > 8) shared.set(text, text.includes("b:") ? "PAIR" : "X");
   const quote = (text) => shared.get(text) ?? (text.includes("${") ? `\`${text}\`` : `"${text}"`);

@@ -34,8 +34,8 @@ function functionBodies(bytes) {
 }
 
 /**
- * The names of a module's functions in the order that compresses best: after the first, each is the one that the functions before it
- * shrink the most. @param names the functions of the module, in its order
+ * The names of a module's functions in the order that compresses best: each function after the first is the one that
+ * compresses best after the functions before it. @param names the functions of the module, in the module's order
  */
 export function compactOrder(bytes, names) {
   const bodies = functionBodies(bytes);
@@ -59,7 +59,7 @@ export function compactOrder(bytes, names) {
   return order;
 }
 
-/** Sorts the functions of a module, given as text. Those that `order` lacks keep their order and come last. */
+/** Sorts the functions of a module, given as text. Functions that are not in `order` come last, in their original order. */
 export function sortFunctions(wat, order) {
   const places = new Map(order.map((name, i) => [name, i]));
   const lines = wat.split("\n");

@@ -79,7 +79,7 @@ function assemble(wat) {
   return { bytes, names: functions.filter((one) => !one.module).map(({ name }) => name) };
 }
 
-/** The order of functions in the first build. The others use the same, so that their edits stay short. */
+/** The order of functions in the first build. The other builds use the same order, so that their edits stay short. */
 let order;
 mkdirSync("src/runtime/binaries", { recursive: true });
 const targets = process.argv.length > 2 ? process.argv.slice(2) : INLINED;

@@ -14,7 +14,7 @@ import { Op } from "../opcodes";
 import { shareBegin } from "../simd";
 import { word } from "../operands";
 
-/** The number of floats of patches that are gathered at once. Together with a panel of B they fit in the L2 cache. */
+/** The number of floats that are gathered at once. Together with a panel of B, they fit in the L2 cache. */
 const GATHERED: u32 = 98304;
 /**
  * The largest and the smallest number of pixels per block: one block of gemm, and a few tiles. Both are multiples of

@@ -1,7 +1,7 @@
 /**
  * Convolutions with one group and adjacent taps, without gathered patches: a row of the kernel is contiguous in the image, so
  * the micro-kernel reads A directly from the image, row by row (pack.ts: segments), and dW's panels are copied from the
- * image. If taps read outside the image, they read a copy of a band of rows with zeros around it.
+ * image. If taps reach outside the image, the kernels read a copy of a band of rows with zeros around it.
  */
 import { BLOCK, KC, LDA, MC, PANELS, tile } from "./gemm";
 import { offsetOf, Phase, positionOf } from "./convPhase";

@@ -1,6 +1,6 @@
 /**
- * The loops of the pointwise kernels, over four elements at a time. F is a class whose method `of` computes the
- * formula; asc inlines it. `out` may be one of the operands, except in `compare`.
+ * The loops of the pointwise kernels, four elements at a time. F is a class whose method `of` computes the formula; asc
+ * inlines it. `out` may be one of the operands, except in `compare`.
  */
 import { storeLanes, storeMask } from "../simd";
 

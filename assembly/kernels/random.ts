@@ -1,5 +1,5 @@
 /**
- * Random numbers by Philox 4×32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): a block cipher
+ * Random numbers from Philox 4×32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): a block cipher
  * applied to a counter, so element i depends only on the seed, the counter and i, not on the thread that computes it. Both
  * builds compute the same bits: no multiply-add here is fused.
  *

@@ -1,6 +1,6 @@
 /**
- * Softmax and cross-entropy over rows, with their derivatives. x: [rows, n], row-major; the share [begin, end) is a
- * range of rows. All subtract the row's maximum first, so nothing overflows. Sums continue in float64 after SUM_BLOCK
+ * Softmax and cross-entropy of rows, and their derivatives. x: [rows, n], row-major; the share [begin, end) is a range of
+ * rows. All kernels subtract the row's maximum first, so nothing overflows. Sums continue in float64 after SUM_BLOCK
  * elements. A kernel works in place only if its comment says so.
  */
 import { exp, expm1, log1p } from "../math";

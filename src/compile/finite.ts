@@ -7,7 +7,8 @@ import { mutated, type Operand, type Step, usesOf, written } from "./step.ts";
 
 /**
  * The earliest flaw in any of the `wanted` storages; undefined if there is none.
- * @param real the real storages of symbolic arguments, results and gradients @param nameOf the name of an argument in messages
+ * @param real maps the symbolic storages of arguments, results and gradients to real ones @param nameOf the name of an
+ * argument in messages
  */
 export function firstFlaw(
   steps: readonly Step[],

@@ -198,9 +198,9 @@ export function info(): {
   build: Build | "custom";
   /** Whether init requested the same bits on every machine. */
   deterministic: boolean;
-  /** The builds that the runtime supports. */
+  /** Whether the runtime supports SIMD, which every build needs. */
   simd: boolean;
-  /** Whether the machine supports relaxed SIMD. */
+  /** Whether the runtime supports relaxed SIMD, which the `relaxed` build needs. */
   relaxed: boolean;
   /** The number of threads, and the reason for it. */
   threads: number;

@@ -51,7 +51,7 @@ export function compileBuild(build: Build, shared = false): WebAssembly.Module {
   return new WebAssembly.Module(bytes);
 }
 
-/** The position of the flags of the imported memory: after its name and its kind, 2. */
+/** The position of the imported memory's flags, which follow its name and its kind (2). */
 function sharedFlag(bytes: Uint8Array): number {
   const name = [..."memory"].map((c) => c.charCodeAt(0));
   return bytes.findIndex((_, i) => [...name, 2].every((byte, j) => bytes[i + j] === byte)) + name.length + 1;

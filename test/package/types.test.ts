@@ -54,7 +54,7 @@ function hostOf(options: ts.CompilerOptions): ts.CompilerHost {
   return host;
 }
 
-/** The compiler's errors in these files, which are given by name, as "file:line: TScode message". */
+/** The compiler's errors in these files (texts by name), as "file:line: TScode message". */
 function problems(files: Record<string, string>, options: ts.CompilerOptions): string[] {
   for (const [name, text] of Object.entries(files)) writeFileSync(join(project, name), text);
   const names = Object.keys(files).map((name) => join(project, name));

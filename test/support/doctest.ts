@@ -25,7 +25,7 @@ const NAMES: Readonly<Record<string, unknown>> = {
 /** Stands for a comment that is not a value. */
 const PROSE = Symbol();
 
-/** The value of a literal: a number, string, boolean, null, undefined, or an array or object of these; else PROSE. */
+/** The value of a literal: a number, string, boolean, null, undefined, or an array or object of these; otherwise PROSE. */
 function literal(node: ts.Expression): unknown {
   if (ts.isNumericLiteral(node)) return Number(node.text);
   if (ts.isStringLiteral(node)) return node.text;

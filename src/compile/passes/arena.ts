@@ -29,7 +29,7 @@ export interface Plan {
   readonly looks: number;
 }
 
-/** The lifetime of an operand whose place the step's first output can reuse. */
+/** The lifetime of an operand whose place the step's first output can reuse; undefined if there is none. */
 function reusable(step: Step, i: number, lives: ReadonlyMap<Storage, Life>): Life | undefined {
   const out = step.outputs[0];
   for (const k of (out && step.op.inPlace) ?? []) {
