@@ -101,7 +101,7 @@ export default experiment({
           {
             text: "accuracy under PGD: adversarial training minus plain training",
             measured: after.kept - before.kept,
-            // If one step goes far, training on FGSM helps little against other attacks (Madry et al. 2018, §5.1).
+            // If FGSM's single step is large, training on FGSM helps little against other attacks (Madry et al. 2018, §5.1).
             expected: { atLeast: 0 },
             theory: "adversarial training lowers the loss at attacked inputs (Goodfellow et al. 2015, §6)",
           },

@@ -1,4 +1,4 @@
-/** The order of mini-batches: random, by difficulty, or along neighbouring gradient signs. */
+/** The order of mini-batches: random, by difficulty, or by similarity of gradient signs. */
 import { losses, manualSeed, nn, optim, randn, type Tensor } from "nabla";
 import { batchGradients, curriculum, gradientConfusion, objective } from "nabla/gradients";
 import { experiment } from "../experiment.ts";

@@ -1,4 +1,7 @@
-/** The slope along u is ∇L·u. It varies with the cosine of the angle: it is largest along the gradient and zero across it. */
+/**
+ * The slope along u is ∇L·u. It varies with the cosine of the angle: it is largest along the gradient and zero
+ * perpendicular to it.
+ */
 import { type Tensor, tensor } from "nabla";
 import { objective } from "nabla/gradients";
 import { experiment } from "../experiment.ts";

@@ -75,7 +75,7 @@ export default experiment({
         seconds += (performance.now() - started) / 1000;
         if (i % 3 === 0) await progress((k + i / steps) / kinds.length, name);
       }
-      // The loss of a mini-batch is noisy, so the mean of the last few must reach the target.
+      // The loss of a mini-batch is noisy, so the mean of the last few steps must reach the target.
       const smooth = path.map(
         (_, i) => path.slice(Math.max(0, i - LAST + 1), i + 1).reduce((a, b) => a + b, 0) / Math.min(LAST, i + 1),
       );

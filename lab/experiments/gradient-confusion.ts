@@ -106,7 +106,8 @@ export default experiment({
         {
           text: "sign flips with batches of 16, predicted from per-sample gradients",
           measured: rows[4]!.signFlips,
-          // There are 31 pairs of batches, and their components flip together: 0.1 is about three standard errors.
+          // There are only 31 pairs of batches, and components do not flip independently, so 0.1 is about three
+          // standard errors.
           expected: { equals: expectedFlips(samples, 16), within: 0.1 },
           theory:
             "2p(1 − p) for each component, p = Φ(−|mean|·√B/deviation), because a batch's gradient is nearly normal",

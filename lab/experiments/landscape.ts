@@ -17,7 +17,10 @@ import { experiment } from "../experiment.ts";
 
 const PROBES = 6;
 
-/** The standard deviation of the mean of vᵀHv over random unit vectors: √(2·(Σλ²/n − (Σλ/n)²)/(n + 2)) each. */
+/**
+ * The standard deviation of the mean of vᵀHv over random unit vectors v. For one vector, it is √(2·(Σλ²/n − (Σλ/n)²)/(n
+ * + 2)).
+ */
 function spreadOfMean(values: Float64Array, probes: number): number {
   const n = values.length;
   const [mean, square] = [values.reduce((a, b) => a + b, 0) / n, values.reduce((a, b) => a + b * b, 0) / n];

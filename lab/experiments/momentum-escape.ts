@@ -40,7 +40,7 @@ export default experiment({
       const { friction } = heavyBallOf({ lr, momentum });
       const predicted = stability([curvature, -curvature], { lr, momentum });
 
-      // From ε to about 1, at the rate that theory predicts.
+      // Long enough to get from ε to about 1 at the rate that theory predicts.
       const far = Math.log(1 / EPSILON);
       const optionsFor = (rate: number) => ({
         duration: far / rate,

@@ -66,7 +66,7 @@ function drawField(
   }
   const scale = sliderOf(parameter);
   const input = make("input", { id: key, name: key, type: "range", min: scale.min, max: scale.max, step: scale.step });
-  // This is not an <output>, which screen readers would read at each step, in addition to the slider's value.
+  // This is not an <output>, because screen readers would read it at each step, in addition to the slider's value.
   const shown = make("span", { class: "value", "aria-hidden": "true" });
   const tell = (value: number): void => {
     shown.textContent = showNumber(value);

@@ -128,7 +128,7 @@ describe("a model that fails leads to a 500 without details", () => {
   test.each([
     ["throws", () => expect.unreachable("secret"), /secret/, "The model failed on these inputs."],
     [
-      "returns another shape",
+      "returns a different shape",
       (t: Tensor) => t,
       /the model must return float32 \[batch, 2\], got float32 \[2, 4\]\.$/,
       "do not have the declared shape and type",
@@ -140,7 +140,7 @@ describe("a model that fails leads to a 500 without details", () => {
       "do not have the declared shape",
     ],
     [
-      "returns another element type",
+      "returns a different element type",
       (t: Tensor) => t.narrow(1, 0, 2).to("int32"),
       /must return .*, got int32/,
       "do not have the declared shape",

@@ -226,7 +226,7 @@ describe("rejects, and says how to fix the request", () => {
       'Content-Type "text/csv" is not supported. Send Content-Type:',
     ],
     [
-      "another charset",
+      "an unsupported charset",
       { "content-type": "application/json;charset=latin1" },
       415,
       'The charset "latin1" is not supported. Send the body as UTF-8.',

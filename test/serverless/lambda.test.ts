@@ -58,7 +58,7 @@ describe("events that a web Request cannot represent get a 400", () => {
   test.each([
     ["a method", restApiEvent({ method: "TRACE", path: "/", headers: {} }), detail],
     [
-      "a host with a user",
+      "a host with a user name",
       { ...albEvent({ method: "POST", path: "/", headers, body }), headers: { ...headers, host: "u:p@h" } },
       detail,
     ],

@@ -120,12 +120,16 @@ describe("requests", () => {
     ["two slashes", "GET //health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "HTTP/1.1 404 "],
     ["an absolute URL", "GET http://b/health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "HTTP/1.1 200 "],
     [
-      "a URL with another scheme",
+      "a URL with a scheme that is not supported",
       "GET ftp://b/health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
       "HTTP/1.1 400 ",
     ],
-    ["a URL with a user", "GET http://u:p@b/health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "HTTP/1.1 400 "],
-    ["a host with a user", "GET /health HTTP/1.1\r\nHost: u@h\r\nConnection: close\r\n\r\n", "HTTP/1.1 400 "],
+    [
+      "a URL with a user name",
+      "GET http://u:p@b/health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+      "HTTP/1.1 400 ",
+    ],
+    ["a host with a user name", "GET /health HTTP/1.1\r\nHost: u@h\r\nConnection: close\r\n\r\n", "HTTP/1.1 400 "],
     ["a host with a path", "GET /nothing HTTP/1.1\r\nHost: a/health?\r\nConnection: close\r\n\r\n", "HTTP/1.1 400 "],
     ["an empty host", "GET /health HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n", "HTTP/1.1 200 "],
     [

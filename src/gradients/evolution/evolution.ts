@@ -57,7 +57,7 @@ function requireSquare(name: string, m: Matrix, d: number): void {
 }
 
 /**
- * The change in the mean traits from one generation to the next that selection causes: Δz̄ = G·β (Lande 1979).
+ * How much selection changes the mean traits from one generation to the next: Δz̄ = G·β (Lande 1979).
  * @param G the additive genetic covariance of the traits: [d][d] @param beta the selection gradient: [d]
  *
  * ```ts

@@ -36,7 +36,7 @@ import {
  * saliency(model, images, { target: 3 });
  * saliency((x) => x.matmul(w), x, { target: labels });
  * ```
- * Works inside compile, where the values of targets are not checked.
+ * Works inside compile, but does not check the values of targets there.
  * @throws ShapeError, DTypeError, TypeError or RangeError for invalid inputs, scores or targets
  */
 export function saliency(f: Scorer, x: Tensor, options: TargetOptions = {}): Tensor {
@@ -54,7 +54,7 @@ export function saliency(f: Scorer, x: Tensor, options: TargetOptions = {}): Ten
  * const parts = gradientTimesInput(model.eval(), images);
  * parts.flatten(1).sum(1);   // about the scores
  * ```
- * Works inside compile, where the values of targets are not checked.
+ * Works inside compile, but does not check the values of targets there.
  * @throws ShapeError, DTypeError, TypeError or RangeError for invalid inputs, scores or targets
  */
 export function gradientTimesInput(f: Scorer, x: Tensor, options: TargetOptions = {}): Tensor {

@@ -203,7 +203,10 @@ export interface CriticalPoint {
 export interface CriticalOptions {
   /** A gradient whose norm is at most this value counts as 0. Default 10⁻³. */
   readonly gradientTolerance?: number;
-  /** Curvatures whose magnitude is at most this value count as 0. Default 10⁻³ of the largest, at least 10⁻⁶. */
+  /**
+   * Curvatures whose magnitude is at most this value count as 0. Default: 10⁻³ times the largest magnitude, but at
+   * least 10⁻⁶.
+   */
   readonly curvatureTolerance?: number;
   /** The number of Lanczos steps for more than 200 parameters. Default 100. */
   readonly iterations?: number;

@@ -87,7 +87,7 @@ export function randomDirection(objective: Objective, options: DirectionOptions 
   return d;
 }
 
-/** The eigenvectors of the Hessian's two largest eigenvalues, [n] each, which span the plane of highest curvature. */
+/** The eigenvectors for the Hessian's two largest eigenvalues, each [n]. They span the plane of highest curvature. */
 export function topHessianDirections(objective: Objective): [Vector, Vector] {
   check("topHessianDirections", arguments, "objective:objective");
   const { largest } = hessianExtremes(objective, { count: 2 });

@@ -38,7 +38,7 @@ export interface Linearized {
   pushforward(v: Point): Tensor;
   /** Jᵀ·w. */
   pullback(w: Tensor): Vector;
-  /** F·v, the mean over the batch. */
+  /** F·v, averaged over the batch. */
   product(v: Point): Vector;
   /** uᵀ·F·v for all pairs of the given directions, from one pushforward per direction. */
   form(directions: readonly Point[]): number[][];

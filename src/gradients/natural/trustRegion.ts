@@ -25,7 +25,7 @@ export function requireSameLikelihood(name: string, own: NaturalOptions, saved: 
   if (own.likelihood !== saved.likelihood) throw stateError(name, `has the likelihood "${saved.likelihood}"`);
 }
 
-/** A step, and the change of the loss that the quadratic model predicts. */
+/** A step, and the change in the loss that the quadratic model predicts. */
 export interface Step {
   readonly delta: Vector;
   /** Always below 0. */

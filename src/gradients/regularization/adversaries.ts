@@ -31,14 +31,14 @@ export interface BoxOptions {
 
 /** Options for fgsm. */
 export interface FgsmOptions extends BoxOptions {
-  /** The maximum change of each input. */
+  /** The maximum change to each input. */
   readonly epsilon: number;
 }
 
 /**
- * x + ε·sign(∂loss/∂x), the fast gradient sign method (Goodfellow et al. 2015, §4). To first order, no other change of
- * up to ε per input raises the loss more: by ε·‖∂loss/∂x‖₁. x: [batch, …] → the same shape, within [min, max]. Later
- * gradients treat the result as a constant.
+ * x + ε·sign(∂loss/∂x), the fast gradient sign method (Goodfellow et al. 2015, §4). To first order, it raises the loss
+ * by ε·‖∂loss/∂x‖₁, and no other change of up to ε per input raises it more. x: [batch, …] → the same shape, within
+ * [min, max]. Later gradients treat the result as a constant.
  *
  * ```ts
  * const attacked = fgsm((z) => losses.crossEntropy(model.forward(z), labels), images, { epsilon: 0.1, min: 0, max: 1 });
@@ -56,7 +56,7 @@ export function fgsm(lossOf: InputLoss, x: Tensor, options: FgsmOptions): Tensor
 
 /** Options for pgd. */
 export interface PgdOptions extends BoxOptions {
-  /** The largest change allowed: the change of each input (linf), or the length of each sample's change (l2). */
+  /** The largest change allowed: the change to each input (linf), or the length of the change to each sample (l2). */
   readonly epsilon: number;
   /** The number of steps. Default 10. */
   readonly steps?: number;
@@ -67,7 +67,7 @@ export interface PgdOptions extends BoxOptions {
    * x. Default true.
    */
   readonly randomStart?: boolean;
-  /** The norm that bounds the change of the input. Default "linf". */
+  /** The norm that bounds the change to the input. Default "linf". */
   readonly norm?: "linf" | "l2";
 }
 
@@ -147,7 +147,7 @@ const balls: Readonly<Record<"linf" | "l2", Ball>> = {
   },
 };
 
-/** ∂loss/∂x, where one loss per sample counts as their sum. */
+/** ∂loss/∂x. If there is one loss per sample, differentiates their sum. */
 function inputGradient(name: string, lossOf: InputLoss, x: Tensor): Tensor {
   return grad((z: Tensor) => {
     const loss: unknown = lossOf(z);

@@ -28,8 +28,8 @@ export interface GradcheckOptions {
   /** For objectives: the number of random directions to compare. Default 10. */
   readonly directions?: number;
   /**
-   * For objectives: the number of single parameters to compare, starting with those that have the largest gradients.
-   * Default 20.
+   * For objectives: the number of individual parameters to compare, starting with those that have the largest
+   * gradients. Default 20.
    */
   readonly components?: number;
 }
@@ -134,9 +134,9 @@ function richardson(at: (t: number) => Vector, h: number): { derivative: Vector;
 }
 
 /**
- * Compares the derivative of every output of f with respect to every element of every input with central differences. For an objective,
- * compares ∇L along random directions and for single parameters. Float32 limits the differences' accuracy to about 10⁻⁴; set the tolerance
- * with `atol` and `rtol`.
+ * Compares the derivative of every output of f with respect to every element of every input with central differences.
+ * For an objective, compares ∇L along random directions and for individual parameters. Float32 limits the differences'
+ * accuracy to about 10⁻⁴; set the tolerance with `atol` and `rtol`.
  *
  * ```ts
  * gradcheck((x) => x.mul(x.sigmoid()), [randn([3, 4])]);

@@ -1,4 +1,4 @@
-/** How the loss depends on single parameters and directions: ranked partial derivatives and directional derivatives. */
+/** How the loss depends on individual parameters and directions: ranked partial derivatives and directional derivatives. */
 
 import { check } from "../../runtime/arguments.ts";
 import { dot, norm, scale, unit, type Vector, vector } from "../math/vector.ts";

@@ -54,7 +54,7 @@ export type VerdictKind =
   | "too slow"
   | "no gradient";
 
-/** One finding of a diagnosis. */
+/** One finding from a diagnosis. */
 export interface Verdict {
   /** What was found. */
   readonly kind: VerdictKind;
@@ -78,7 +78,7 @@ export const LIMITS = {
   dead: 0.5,
   /** The minimum number of rows to conclude that units are dead. */
   rows: 16,
-  /** Updates are too fast above this ‖ΔW‖/‖W‖. */
+  /** Updates are too fast if ‖ΔW‖/‖W‖ is above this. */
   fast: 0.1,
   /** Weights with a smaller rms, such as a head that starts at 0, are not judged by their updates. */
   size: 0.01,

@@ -1,6 +1,6 @@
 /**
- * watch: measures gradients, updates and activations in each layer during training, and diagnoses problems. Works with any training loop in
- * eager mode. For compiled loops, check single steps with `diagnose`.
+ * watch: measures gradients, updates and activations in each layer during training, and diagnoses problems. Works with
+ * any training loop in eager mode. For compiled loops, check individual steps with `diagnose`.
  */
 
 import { currentRecorder, withGrad } from "../../core/context.ts";
@@ -76,7 +76,10 @@ export class Watcher {
   private before: Float64Array[] | undefined;
   private readonly restore: () => void;
 
-  /** @param always also observe forward passes in evaluation mode, default false @throws Error if the model has no parameters */
+  /**
+   * @param always whether to also observe forward passes in evaluation mode, default false
+   * @throws Error if the model has no parameters
+   */
   constructor(
     private readonly model: Module,
     always = false,

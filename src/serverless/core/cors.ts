@@ -13,7 +13,7 @@ export interface Cors {
   readonly origins: "*" | readonly string[];
   /** Request headers that pages may send in addition to Content-Type, Authorization and X-Request-Id. Default none. */
   readonly headers?: readonly string[];
-  /** The time that a browser may cache the answer to a preflight request, in seconds. Default 600. */
+  /** How long a browser may cache the response to a preflight request, in seconds. Default 600. */
   readonly maxAge?: number;
 }
 

@@ -18,7 +18,7 @@ export type Responder = (request: HandlerRequest) => Promise<Answer>;
 /** The internal forms of the handlers that nabla made. */
 const internals = new WeakMap<Handler, { readonly respond: Responder; readonly routes: readonly string[] }>();
 
-/** The web Handler of a responder. `routes` are the paths that it serves. */
+/** Wraps a responder in a web Handler. `routes` are the paths that it serves. */
 export function handlerOf(respond: Responder, routes: readonly string[]): Handler {
   const handler: Handler = async (request) => responseOf(await respond(new WebRequest(request)));
   internals.set(handler, { respond, routes });

@@ -41,13 +41,13 @@ export interface ObserveOptions {
   /** Serves counts and latencies in Prometheus's text format at GET /metrics, below the handler's path. Default false. */
   readonly metrics?: boolean;
   /**
-   * Adds X-Request-Id to responses: the client's id if it has at most 128 letters, digits and `_.:+/=-`, otherwise a random one. Default
-   * false.
+   * Adds X-Request-Id to responses: the client's id if it consists of at most 128 letters, digits and `_.:+/=-`,
+   * otherwise a random id. Default false.
    */
   readonly requestIds?: boolean;
   /** Called for every request when its response has ended. Default: no log. */
   readonly accessLog?: (access: Access) => void;
-  /** Called for every request that is answered with a status of 400 or more. Default: no hook. */
+  /** Called for every request whose response has a status of 400 or more. Default: no hook. */
   readonly onRefused?: (refusal: Refusal) => void;
 }
 
@@ -92,7 +92,7 @@ export function observe(handler: Handler, options: ObserveOptions): Handler {
   return observeResponder("observe", inner, options, { metricsPath: "/metrics", requireAuthorized: async () => {} });
 }
 
-/** Like observe, for a responder. @param what the name of the handler in errors */
+/** Like observe, for a responder. @param what the handler's name in error messages */
 export function observeResponder(
   what: string,
   { respond, routes: inner }: Inner,

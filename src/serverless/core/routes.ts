@@ -23,9 +23,10 @@ export interface HandlerOptions extends ObserveOptions {
   /** The path of the function, without a trailing slash. /health, /metadata and /metrics are below it. Default "/". */
   readonly path?: string;
   /**
-   * The token that clients must send as `Authorization: Bearer`, or a list of accepted tokens. Tokens are compared in constant time. A
-   * request without a token gets 401, and a request with a wrong token 403; /health needs no token. Default: everyone is admitted. If the
-   * option is present but undefined or empty, for example because an environment variable is not set, creating the handler throws.
+   * The token that clients must send as `Authorization: Bearer`, or a list of accepted tokens. Tokens are compared in
+   * constant time. A request without a token gets a 401, and a request with a wrong token gets a 403; /health needs no
+   * token. Default: everyone is admitted. If the option is present but undefined or empty, for example because an
+   * environment variable is not set, creating the handler throws.
    */
   readonly token?: string | readonly string[];
   /**
@@ -34,7 +35,7 @@ export interface HandlerOptions extends ObserveOptions {
    * refuses it; a value that is not a boolean is also reported to onError. Default: everyone is admitted.
    */
   readonly authorize?: (token: string | undefined, request: Request) => boolean | Promise<boolean>;
-  /** Receives the errors that clients do not see, such as the reason why a model did not load. Default: console.error. */
+  /** Receives the errors that clients do not see, such as why a model failed to load. Default: console.error. */
   readonly onError?: (error: unknown) => void;
 }
 
@@ -73,7 +74,11 @@ interface Route {
   readonly respond: Responder;
 }
 
-/** The handler of a service. @param what the name of the handler in errors @throws TypeError for an invalid path or token */
+/**
+ * The handler of a service.
+ * @param what the handler's name in error messages
+ * @throws TypeError for an invalid path or token
+ */
 export function serve<B>(what: string, options: HandlerOptions, service: Service<B>): Handler {
   const { limits } = service;
   const notify = notifier(options.onError);

@@ -168,8 +168,8 @@ function arraysOf({ shape }: FullSpec, batch: number): number {
 }
 
 /**
- * Limits on the nesting of a JSON body. Allows twice as many arrays as the largest batch has, so that the message for a batch that is too
- * large can give its size.
+ * Limits on the nesting of a JSON body. Allows twice as many arrays as the largest batch has, so that the error for a
+ * batch that is too large can say how large it is.
  */
 export function nestingOf(specs: readonly FullSpec[], batch: number): JsonLimits {
   const arrays = specs.reduce((sum, spec) => sum + arraysOf(spec, batch), 0);

@@ -22,7 +22,7 @@ export interface Body {
   readonly options: Readonly<Record<string, unknown>>;
 }
 
-/** How the elements of each type are stored, and which numbers fit. */
+/** How the elements of each type are stored, and which numbers are valid. */
 const types: Record<
   DType,
   { Array: new (size: number) => TypedArray; fits(sent: number, stored: number): boolean; what: string }

@@ -1,7 +1,7 @@
 /** Limits how long a request waits. */
 import { Problem } from "./problems.ts";
 
-/** The problem for a client that has disconnected. Nobody reads it. */
+/** The problem for a client that has disconnected, which never receives it. */
 export const disconnectError = (): Problem => new Problem(400, "The client disconnected.");
 
 interface Timeout {
@@ -15,7 +15,7 @@ interface Timeout {
 }
 
 /**
- * Settles like `work`, unless it takes longer than `milliseconds`.
+ * Settles the same way as `work`, unless that takes longer than `milliseconds`.
  * @throws the result of `timeoutError`; Problem if `signal` is aborted
  */
 export async function withTimeout<T>(

@@ -137,7 +137,7 @@ export class Batcher<Y, T> {
     const size = this.#sizes.findLast((allowed) => allowed >= count) ?? count;
     if (entries.length === 1 && size === count) return entries[0]!.elements;
     const width = first.length / shape[0]!;
-    const values = new (first.constructor as Float32ArrayConstructor)(size * width); // any typed array takes a length
+    const values = new (first.constructor as Float32ArrayConstructor)(size * width); // every typed array's constructor accepts a length
     let at = 0;
     for (const { elements } of entries) {
       values.set(elements.values, at);

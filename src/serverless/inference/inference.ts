@@ -31,8 +31,9 @@ import { type Model, ServedModel } from "./model.ts";
 /** The options for inferenceHandler. */
 export interface InferenceOptions extends HandlerOptions {
   /**
-   * Returns the model. Called on the first request that needs it; other requests wait for at most `limits.milliseconds`. A model that takes
-   * longer to load is still used later. After a failure, the next request calls `load` again, at most once a second. Required.
+   * Returns the model. Called on the first request that needs it; other requests wait for at most
+   * `limits.milliseconds`. If loading takes longer, the model is still used once it has loaded. After a failure, the
+   * next request calls `load` again, at most once a second. Required.
    */
   readonly load: () => Model | Promise<Model>;
   /** The tensor that the model takes. Required. */
@@ -40,8 +41,9 @@ export interface InferenceOptions extends HandlerOptions {
   /** The tensor that the model returns. If it returns anything else, the response is 500, and onError is called. Default: any tensor. */
   readonly output?: TensorSpec;
   /**
-   * Limits on what a request may cost. Defaults: batch 1024; milliseconds 10,000, for the body to arrive and again for the model to load (a
-   * running model is not interrupted: `batch` bounds its time); concurrency 64; for bytes and unfinished see Limits.
+   * Limits on what a request may cost. Defaults: batch 1024; milliseconds 10,000, for the body to arrive and again for
+   * the model to load (a running model is not interrupted: `batch` bounds its time); concurrency 64. For bytes and
+   * unfinished, see Limits.
    */
   readonly limits?: Partial<Limits>;
   /**
@@ -169,7 +171,7 @@ function inferrer(model: ServedModel, batching: Batching | undefined) {
       model.run(elements, (y) => {
         reply = rowWriter("outputs", y)({ type, single, from: 0, count: y.shape[0] ?? 1 });
       });
-      return reply!; // model.run has called the function
+      return reply!; // model.run has called the callback that sets it
     } catch (error) {
       throw model.problemOf(error);
     }

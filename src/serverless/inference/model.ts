@@ -19,7 +19,7 @@ import { withTimeout } from "../core/timeout.ts";
 export type Model = nn.Module | ((x: Tensor) => Tensor);
 
 interface ModelOptions {
-  /** The name of the handler in errors. */
+  /** The handler's name in error messages. */
   readonly what: string;
   readonly load: () => Model | Promise<Model>;
   readonly input: FullSpec;

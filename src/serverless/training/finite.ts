@@ -2,7 +2,7 @@
 import { tidy } from "nabla";
 import type { Learner } from "./learner.ts";
 
-/** A tensor or an option, under the name that errors show. */
+/** A tensor or an option, with the name that errors use for it. */
 interface Named {
   readonly name: string;
   readonly values: ArrayLike<number>;

@@ -18,7 +18,7 @@ import type { Store } from "./store.ts";
 
 /** The data that all sessions of a handler share. */
 export interface Trainer {
-  /** The name of the handler in errors. */
+  /** The handler's name in error messages. */
   readonly what: string;
   readonly create: () => Learner | Promise<Learner>;
   readonly store: Store | undefined;

@@ -40,8 +40,8 @@ export interface TrainingOptions extends HandlerOptions {
   /** Keeps the weights between requests. Default: each request starts from the initial weights, and its result is discarded. */
   readonly store?: Store;
   /**
-   * Limits on what a request may cost. Defaults: batch 65,536 examples; batchSize 256; epochs 1000; milliseconds 60,000 for the whole
-   * request; concurrency 1; for bytes and unfinished see Limits.
+   * Limits on what a request may cost. Defaults: batch 65,536 examples; batchSize 256; epochs 1000; milliseconds 60,000
+   * for the whole request; concurrency 1. For bytes and unfinished, see Limits.
    */
   readonly limits?: Partial<TrainingLimits>;
 }

@@ -58,8 +58,8 @@ async function sendReply(
 }
 
 /**
- * Answers a client that is still sending, and lets it finish: a client that is disconnected while it sends does not read
- * the answer.
+ * Answers a client that is still sending, and lets it finish, because a client that is disconnected while sending never
+ * reads the answer.
  */
 function linger(bytes: Uint8Array, incoming: NodeRequest, outgoing: NodeResponse): void {
   outgoing.write(bytes);
