@@ -22,7 +22,7 @@ async function train(kind: string, memory: "empty" | "filled"): Promise<Run> {
 }
 
 test.each(["eager", "compiled"])(
-  "%s steps that fail at init({ memoryLimit }) change nothing and can be retried",
+  "%s steps that exceed init({ memoryLimit }) change nothing and can be retried",
   async (kind) => {
     const [undisturbed, retried] = await Promise.all([train(kind, "empty"), train(kind, "filled")]);
     expect(undisturbed.failures).toBe(0);

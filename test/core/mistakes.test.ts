@@ -38,7 +38,7 @@ import { hessianTrace, saliency } from "nabla/gradients";
 import { inferenceHandler } from "nabla/serverless";
 import { expect, test } from "vitest";
 
-/** Passes a value that TypeScript would reject, as JavaScript callers can. */
+/** Passes a value of the wrong type, as JavaScript callers can. */
 const any = <T>(value: unknown): T => value as T;
 const model = new nn.Sequential(new nn.Linear(2, 3), new nn.ReLU(), new nn.Linear(3, 1));
 const params = model.parameters();

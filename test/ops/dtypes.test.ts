@@ -55,7 +55,7 @@ test("weights get gradients if the input is an integer tensor", () => {
   expect(layer.weight.grad!.toArray()).toEqual([[4, 6]]);
 });
 
-test("weights that are not float32 are rejected by name", () => {
+test("weights that are not float32 are rejected, and the error names them", () => {
   const x = ones([1, 2]);
   expect(() => linear(x, ones([3, 2]).to("int32"))).toThrow(
     'linear: the weight must be float32, got int32. Convert it with .to("float32").',

@@ -1,6 +1,6 @@
 /**
  * At singular points of roots and logarithms, gradients are 0, as in PyTorch, and second derivatives are finite. Also
- * tests logSumExp of infinite and of no elements.
+ * tests logSumExp of infinite elements and of no elements.
  */
 import * as f from "nabla";
 import { compile, full, grad, hessian, manualSeed, randn, type Tensor, tensor, tidy, valueAndGrad, zeros } from "nabla";

@@ -63,7 +63,7 @@ function upstream(op: AnyOp, inputs: Reference[], attributes: unknown, random: (
     .map(({ shape, data }) => ({ shape, data: Float64Array.from(data, () => Math.fround(2 * random() - 1)) }));
 }
 
-/** Σ u·op(x) over the differentiable outputs. */
+/** Σ u·op(x), summed over the differentiable outputs. */
 function weighted(op: AnyOp, xs: Tensor[], attributes: unknown, u: Reference[]): Tensor {
   const ys = applyAll(op, xs, attributes) as Tensor[];
   const parts = u.map(({ shape, data }, k) => sum(mul(ys[k]!, tensor(Float32Array.from(data), shape))));

@@ -141,7 +141,7 @@ describe("randint", () => {
     expect(chiDeviation(data, 3, (v) => (v - low) % 3)).toBeLessThan(4);
     expect(new Set(data).size).toBeGreaterThan(N - (2 * N * N) / range);
   });
-  test("a word whose product is biased is drawn again, as in Lemire's paper", () => {
+  test("a word is drawn again if its product is biased, as in Lemire's paper", () => {
     manualSeed(0);
     const [low, range] = [-(2 ** 31), 3 * 2 ** 30];
     const biased = 2n ** 32n % BigInt(range);
