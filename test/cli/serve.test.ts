@@ -79,7 +79,7 @@ describe("serve", () => {
     [["--token", "secret"], {}],
     [["--token", "secret"], { NABLA_TOKEN: "other" }],
     [[], { NABLA_TOKEN: "secret" }],
-  ])("with a token %j %j only clients with the token are served", async (args, env) => {
+  ])("with a token %j %j, only clients with the token are served", async (args, env) => {
     const { url } = await serve("options.mjs", args, env);
     expect((await infer(url)).status).toBe(401);
     expect((await infer(url, { authorization: "Bearer wrong" })).status).toBe(403);
@@ -98,7 +98,7 @@ describe("serve", () => {
     expect(await server.ended).toMatchObject({ code: 0, signal: null });
     await expect(fetch(url)).rejects.toThrow();
   });
-  test("closes kept-alive connections and exits after its last request, even if the model has open timers", async () => {
+  test("closes keep-alive connections and exits after its last request, even if the model has open timers", async () => {
     const { server, url } = await serve("busy.mjs");
     const agent = new Agent({ keepAlive: true });
     const ask = (): Promise<string> =>

@@ -10,7 +10,7 @@ const read = (page: string): string => readFileSync(page, "utf8");
 
 describe.each(pages)("%s", (page) => {
   const blocks = blocksOf(page);
-  test("has only code blocks of known languages", () => {
+  test("has only code blocks in known languages", () => {
     for (const { info, line } of blocks) expect(["ts", "sh", "html", "text", "py"], `line ${line}`).toContain(info);
   });
   test("names existing npm scripts and commands", () => {

@@ -35,7 +35,7 @@ const unescaped = (text: string): string =>
 /** The text without scripts, which may contain text that looks like tags. */
 const withoutScripts = (text: string): string => text.replace(/<script\b[\s\S]*?<\/script>/g, "");
 
-describe("every link of the site", () => {
+describe("every link on the site", () => {
   const ids = new Map<string, Set<string>>();
   const idsOf = (file: string): Set<string> => {
     let found = ids.get(file);

@@ -1,4 +1,4 @@
-/** The tables of the documentation equal the measurements of the last runs. */
+/** The tables in the documentation match the measurements of the last runs. */
 import { readdirSync, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { PAGE, withBlock, withTables } from "../../docs/tables.mjs";

@@ -1,4 +1,4 @@
-/** saveFile and loadFile: the path holds a complete file at any moment, and `keep` determines how many older saves stay. */
+/** saveFile and loadFile: the path holds a complete file at all times, and `keep` determines how many older saves stay. */
 import { spawnSync } from "node:child_process";
 import * as fs from "node:fs";
 import { hostname, tmpdir } from "node:os";
@@ -27,7 +27,7 @@ afterEach(() => {
   fs.rmSync(folder, { recursive: true });
 });
 
-/** A small file that holds a number. */
+/** A small file that contains a number. */
 const fileOf = (value: number): Uint8Array<ArrayBuffer> =>
   writeSafetensors({ x: tensor([value]) }, {}, { checksum: true });
 const valueIn = (file: Uint8Array): number => readSafetensors(file).tensors.x!.item();
@@ -130,7 +130,7 @@ describe("keep", () => {
       expect(files().filter((name) => others.includes(name))).toEqual(others);
     },
   );
-  test("left out: earlier saves stay unchanged", async () => {
+  test("omitted: earlier saves stay unchanged", async () => {
     for (let i = 1; i <= 3; i++) await saveFile(path, fileOf(i), { keep: 3 });
     await saveFile(path, fileOf(4));
     expect(files().map((name) => valueAt(join(folder, name)))).toEqual([4, 2, 1]);

@@ -104,6 +104,6 @@ values = torch.tensor([0.0, -0.0, 1.0, -2.5, 65504.0, 6e-8, 1e-5, 3.140625, floa
 whole = torch.tensor([[0, 1, -1], [127, -128, 5]])
 types = {str(t).removeprefix("torch."): values.to(t) for t in (torch.float64, torch.float16, torch.bfloat16, torch.float32)}
 types |= {str(t).removeprefix("torch."): whole.to(t) for t in (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)}
-# What float16 and bfloat16 stand for, by PyTorch.
+# The float16 and bfloat16 values, as PyTorch converts them to float32.
 types |= {"float16.expected": values.half().float(), "bfloat16.expected": values.bfloat16().float(), "bool": whole > 0}
 save("types.safetensors", types, {})

@@ -97,7 +97,7 @@ describe("malformed files are rejected with a reason, and create no tensors", ()
     expect(leaked()).toEqual({ tensors: 0, bytes: 0 });
   });
 
-  test("an integer that int32 cannot hold is rejected", () => {
+  test("an integer that int32 cannot represent is rejected", () => {
     const file = fileOf({ a: u8(0, 2), x: { dtype: "I64", shape: [1], data_offsets: [2, 10] } }, 10);
     file[file.length - 1] = 1;
     expect(() => readSafetensors(file)).toThrow(

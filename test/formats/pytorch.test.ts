@@ -194,7 +194,7 @@ test("loadStateDict lists unexpected and missing names", () => {
   expect(model.stateDict()["0.weight"]!.toArray()).toEqual(before);
 });
 
-test("every element type is read with PyTorch's values", () => {
+test("every element type is read with the same values as in PyTorch", () => {
   const { tensors } = readSafetensors(file("types"));
   const { entries } = inspectSafetensors(file("types"));
   const types = Object.fromEntries(Array.from(entries, ([name, { dtype }]) => [name, dtype]));

@@ -1,4 +1,4 @@
-/** Manipulated states and states of other trainings: the error names the part that is wrong, and nothing changes. */
+/** Manipulated states and states of other training runs: the error names the part that is wrong, and nothing changes. */
 import { compile, losses, manualSeed, memory, nn, optim, randn, type Tensor, tensor, zeros } from "nabla";
 import { loadState, readSafetensors, saveState, writeSafetensors } from "nabla/formats";
 import { KFAC, type Likelihood, NaturalGradient } from "nabla/gradients";

@@ -1,4 +1,4 @@
-/** Losses with rows, classes and elements that do not count (ignored labels, weights and targets of 0), for any logits. */
+/** Losses that exclude rows, classes and elements (ignored labels, weights and targets of 0), for any logits. */
 import { compile, grad, hessian, losses, type Tensor, tensor } from "nabla";
 import { describe, expect, test } from "vitest";
 import { costs, labels, softplus, valuesOf } from "../support/losses.ts";
@@ -14,7 +14,7 @@ const good = [
 const all = (v: number): number[] => [v, v, v];
 const weight = [1, 2, 3];
 
-/** Losses of logits whose middle row does not count, with the expected −log p and weight of the other rows. */
+/** Losses of logits with an excluded middle row, and the expected −log p and weight of the other rows. */
 const forms: Record<
   string,
   {
@@ -71,7 +71,7 @@ const forms: Record<
   },
 };
 
-describe("a row that does not count adds 0 to the loss and has gradient 0, even if its logits are not finite", () => {
+describe("an excluded row adds 0 to the loss and has gradient 0, even if its logits are not finite", () => {
   for (const [name, { f, own, mass }] of Object.entries(forms)) {
     test.each(POISON)(`${name}, a row of %d`, (poison) => {
       const [first, last] = good as [number[], number[]];
@@ -127,7 +127,7 @@ describe("a row that does not count adds 0 to the loss and has gradient 0, even 
     }
   });
 
-  test("gradients of class weights exclude rows that do not count, and include a class of weight 0", () => {
+  test("gradients of class weights ignore excluded rows, and include a class with weight 0", () => {
     const x = tensor([good[0]!, all(Number.NaN), good[1]!]);
     const c = good.map(costs);
     for (const f of [
@@ -185,7 +185,7 @@ describe("an impossible class, with a logit of −∞", () => {
   });
 });
 
-describe("elements with weight 0 do not count, even if they are not finite", () => {
+describe("elements with weight 0 are excluded, even if they are not finite", () => {
   const mask = tensor([1, 0, 1]);
   test.each<[string, (x: Tensor, t: Tensor) => Tensor, number]>([
     [

@@ -211,7 +211,7 @@ describe("the report", () => {
     expect(drawDigit(new Uint8Array(PIXELS), plain)).toEqual(Array.from({ length: 10 }, () => " ".repeat(20)));
   });
 
-  test("every test digit fits its window", () => {
+  test("every test digit fits in its window", () => {
     const ink = (text: string): number => [...text].reduce((sum, c) => sum + (c === "█" ? 2 : c === " " ? 0 : 1), 0);
     for (let i = 0; i < 1000; i++) {
       const pixels = full.test.pixels.subarray(i * PIXELS, (i + 1) * PIXELS);

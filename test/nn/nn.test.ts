@@ -61,7 +61,7 @@ describe("Module", () => {
     expect(y.filter((v) => v > 0).length).toBeGreaterThan(190);
     expect(y.filter((v) => v > 0).length).toBeLessThan(310);
   });
-  test("dropout keeps the mean in training, and p = 1 drops everything", () => {
+  test("dropout preserves the mean in training, and p = 1 drops everything", () => {
     const x = tensor(new Float32Array(20_000).fill(1));
     manualSeed(2);
     expect(new nn.Dropout(0.3).forward(x).mean().item()).toBeCloseTo(1, 1);

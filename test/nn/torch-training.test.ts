@@ -12,7 +12,7 @@ function build({ layers, state }: LayerCase): nn.Sequential {
   return model;
 }
 
-describe(`layers agree with PyTorch ${values.torch} in value and gradients of input and parameters`, () => {
+describe(`layers agree with PyTorch ${values.torch}: values, and gradients of input and parameters`, () => {
   for (const c of values.layers) {
     test(c.name, () => {
       const model = build(c);
@@ -102,7 +102,7 @@ function moments(x: Tensor): { mean: number; std: number; low: number; high: num
  */
 const SIGMAS = 5;
 
-/** Asserts the mean and deviation of draws, and that they fill [low, high] to a thousandth of its width. */
+/** Asserts the mean and deviation of the draws, and that they span [low, high] to within a thousandth of its width. */
 function expectDistribution(x: Tensor, mean: number, std: number, low = -Infinity, high = Infinity): void {
   const got = moments(x);
   expect(Math.abs(got.mean - mean)).toBeLessThan((SIGMAS * std) / Math.sqrt(x.size));

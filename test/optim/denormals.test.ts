@@ -95,7 +95,7 @@ test("Muon's momentum has no denormal numbers", () => {
   expect(numbers(muon.stateDict()).filter(isDenormal)).toEqual([]);
 });
 
-describe("small gradients give the steps of PyTorch's float32", () => {
+describe("small gradients give the same steps as PyTorch's float32", () => {
   const r = Math.fround;
   type Rule = (g: number, state: number[], eps: number, t: number) => number;
   const square = (g: number): number => r(g * g);

@@ -142,7 +142,7 @@ describe(`schedules give the learning rates of PyTorch ${values.torch}`, () => {
   });
 });
 
-/** The initial parameters, and the gradients of each step. */
+/** The initial parameters, and the gradients for each step. */
 const start = [0.5, -1.5, 2, 0.25, -0.75, 1, 3, -2, 0.1, 0.2, -0.3, 0.4];
 const gradientAt = (t: number) => start.map((v, i) => Math.sin(v * 3 + i + t));
 
@@ -241,7 +241,7 @@ describe("L-BFGS", () => {
     const optimizer = new optim.LBFGS([x], { lineSearchFn: "strongWolfe", maxIter: 100 });
     const before = optimizer.minimize(() => rosenbrock(x));
     expect(before).toBeCloseTo((a - 1) ** 2 + 100 * (b - a * a) ** 2, 2);
-    // float32 resolves x to 1e-7, and the valley is a thousand times as long as wide.
+    // float32 resolves x to 1e-7, and the valley is a thousand times as long as it is wide.
     expectClose(x.data, [1, 1], 1e-4);
     expect(rosenbrock(x).item()).toBeLessThan(1e-8);
   });

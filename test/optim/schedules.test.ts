@@ -1,4 +1,4 @@
-/** Schedules at the ends of their ranges, and centered RMSProp with a vanishing variance. optimizers.test.ts has PyTorch's rates. */
+/** Schedules at the ends of their ranges, and centered RMSProp with a vanishing variance. optimizers.test.ts compares rates with PyTorch's. */
 import { compile, optim, type Tensor, tensor } from "nabla";
 import { describe, expect, test } from "vitest";
 import { expectClose } from "../support/oracle.ts";
@@ -114,7 +114,7 @@ describe("centered RMSProp", () => {
     });
   }
   test.each([0.9, 0.99, 0.999])(
-    "α = %d: steps for a constant gradient equal float64 until float32 cannot resolve the variance, and stay bounded",
+    "α = %d: steps for a constant gradient match float64 until float32 cannot resolve the variance, and stay bounded",
     (alpha) => {
       const [g, lr] = [Math.fround(0.1), 0.01];
       const noise = 2 ** -24 / (1 - alpha);
@@ -138,14 +138,14 @@ describe("centered RMSProp", () => {
     ["constant and tiny", () => 1e-15],
     ["too large to square", () => 1e20],
     ["0", () => 0],
-  ])("gradients that are %s never give NaN, with and without momentum", (_, gradient) => {
+  ])("gradients that are %s never produce NaN, with and without momentum", (_, gradient) => {
     for (const momentum of [0, 0.9])
       expect(moves({ momentum }, gradient, 2000).every((move) => Number.isFinite(move))).toBe(true);
   });
   test("NaN gradients give NaN", () => {
     expect(moves({}, () => Number.NaN, 1)[0]).toBeNaN();
   });
-  test("steps for noisy gradients equal float64 within 1e-4", () => {
+  test("steps for noisy gradients match float64 within 1e-4", () => {
     const gradient = (t: number) => Math.fround(0.1 + 0.05 * Math.sin(3 * t));
     let [v, a] = [0, 0];
     const want = Array.from({ length: 500 }, (_, i) => {
