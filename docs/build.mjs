@@ -1,6 +1,6 @@
 /**
  * `npm run docs` builds the documentation site into dist/docs, with the reference and the lab's page. `npm run docs:dev` writes the
- * reference and serves the site while you edit it. DOCS_BASE is the path that the site is served from (default "/").
+ * reference and serves the site while you edit it. DOCS_BASE is the path under which the site is served (default "/").
  */
 import { fileURLToPath } from "node:url";
 import { Application } from "typedoc";

@@ -20,7 +20,7 @@ const number = (v) =>
       ? String(Math.round(10 * v) / 10)
       : String(Number(v.toPrecision(2)));
 
-/** A table with one row per case and one column per contender. The best figure of a row is bold. */
+/** A table with one row per case and one column per contender. The best figure in a row is bold. */
 export function table({ command, machine, date, rows }) {
   const impls = [...new Set(rows.map(({ impl }) => impl))];
   const [{ unit }] = rows;

@@ -9,7 +9,7 @@ export function load(app) {
     for (const module of project.children ?? []) if (module.name === "index") module.name = "nabla";
   });
   app.converter.on(Converter.EVENT_RESOLVE_END, ({ project }) => {
-    // Keep members that are inherited from a class without its own page.
+    // Keep members that are inherited from a class that has no page.
     for (const type of project.getReflectionsByKind(ReflectionKind.Class | ReflectionKind.Interface))
       for (const member of [...(type.children ?? [])])
         if (member.inheritedFrom?.reflection && member.kind !== ReflectionKind.Constructor)
