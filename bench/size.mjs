@@ -8,8 +8,8 @@ import { gzipSync } from "node:zlib";
 import { rolldown } from "rolldown";
 import { withBlock } from "../docs/tables.mjs";
 
-/** 120 KB for nabla and 2 KB for the copy of @assemblyscript/loader. */
-const BUDGET = 122 * 1024;
+/** 127 KB for nabla and 2 KB for the copy of @assemblyscript/loader. */
+const BUDGET = 129 * 1024;
 const builds = ["simd", "relaxed"];
 /** The programs to bundle: what they do, and the names of their files in bench/bundles. */
 const BUNDLES = [

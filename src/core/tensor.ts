@@ -329,6 +329,11 @@ export class Tensor implements Value {
    */
   peek(op: string): TypedArray {
     this.requireIntact(op);
+    // Indices come first among the properties of an object.
+    for (const name in this) {
+      if (Number.isNaN(Number(name))) break;
+      throw new Error(`${op}: elements cannot be set with x[${name}] = …. Use copyFrom(values), or where(mask, a, x).`);
+    }
     const moved = this.handle.storage?.moved;
     return moved ? elementsAt(moved.buffer, 0, this) : this.elements(op);
   }

@@ -41,6 +41,10 @@ export function checkStateDict(
   const pairs = Object.entries(own).flatMap(([name, target]) =>
     Object.hasOwn(state, name) && state[name] ? [[name, target, state[name]] as const] : [],
   );
+  if (pairs.length && pairs.every(([, target, source]) => target === source))
+    throw new Error(
+      "loadStateDict: state must not be this model's own tensors: loading them changes nothing. Keep a copy with saveState({ model }).",
+    );
   // Throw now if any tensor was disposed.
   for (const [name, ...both] of pairs)
     for (const x of both) {
@@ -355,7 +359,13 @@ export class Sequential extends Module {
     inputOf(this, x, arguments);
     const last = this.layers.length - 1;
     const pass = (value: Tensor, layer: Module, i: number): Tensor => {
-      const result: unknown = layer.forward(value);
+      let result: unknown;
+      try {
+        result = layer.forward(value);
+      } catch (error) {
+        if (!(error instanceof ShapeError)) throw error;
+        throw new ShapeError(`Sequential: layer ${i} (${kindOf(layer)}) failed. ${error.message}`, { cause: error });
+      }
       if (i < last && !(result instanceof Tensor))
         throw new TypeError(
           `Sequential: layer ${i} (${kindOf(layer)}) returned ${describe(result)}, but the next layer needs one tensor. ` +

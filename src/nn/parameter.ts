@@ -63,7 +63,7 @@ function warnOfUnlisted(leaves: Iterable<unknown>): void {
   const more = found.length > 1 ? ` (nor ${found.length - 1} more with gradients)` : "";
   console.warn(
     `nabla: ${name ?? "a parameter"} ${show(first.shape)}${owner ? ` of ${kindOf(owner)}` : ""} received a gradient, but no parameters() ` +
-      `call has returned it${more}, so no optimizer trains it. A module cannot see #private fields or instances of other classes: ` +
-      "assign the layer to a public property.",
+      `call has returned it${more}, so no optimizer trains it. Pass its model's parameters() to the ` +
+      "optimizer. A module cannot see #private fields or instances of other classes: assign layers to public properties.",
   );
 }

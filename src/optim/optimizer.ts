@@ -181,6 +181,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
     const undos: (() => void)[] = [];
     const run = (): void => {
       const updates = this.prepare(undos);
+      if (!updates.length) this.warnOfIdleStep();
       const update = (): void => {
         for (const { state, run: updateOne } of updates) {
           advance(state.step!);
@@ -198,6 +199,17 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
       throw error;
     }
   }
+
+  /** Warns once about a step that changes nothing. */
+  private warnOfIdleStep(): void {
+    if (this.isWarned) return;
+    this.isWarned = true;
+    const name = `${kindOf(this)}.step`;
+    console.warn(
+      `nabla: ${name}: none of its parameters has a gradient, so nothing changes. Call backward() before it, on a loss of these parameters.`,
+    );
+  }
+  private isWarned = false;
 
   /**
    * Allocates the state of every parameter that has a gradient, before any update. Adds functions to `undos` that remove

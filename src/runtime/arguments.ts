@@ -156,6 +156,9 @@ function listHint(
   return list.length ? `Did you mean ${op}(${before.join("")}[${list.join(", ")}])?` : undefined;
 }
 
+const orderOf = (op: string, parameters: readonly Parameter[]): string =>
+  `Pass the arguments as ${op}(${parameters.map(({ name }) => name).join(", ")}).`;
+
 /**
  * Suggests the correct order if an argument fits another parameter whose own argument is missing or does not fit; otherwise
  * undefined.
@@ -170,7 +173,7 @@ function orderHint(
   const fits = parameters.some(
     ({ test, optional }, i) => test(v) && (args[i] === undefined ? !optional : !test(args[i])),
   );
-  return fits ? `Pass the arguments as ${op}(${parameters.map(({ name }) => name).join(", ")}).` : undefined;
+  return fits ? orderOf(op, parameters) : undefined;
 }
 
 /** @throws TypeError for an argument that is in the place of the options but is not an options object */
@@ -201,7 +204,7 @@ function hintOf(
 
 /** @throws TypeError for the first argument that does not match the signature */
 function throwMismatch(op: string, args: ArrayLike<unknown>, expected: Signature): void {
-  const { parameters, rest, options } = expected;
+  const { parameters, minimum, rest, options } = expected;
   for (let i = 0; i < Math.max(args.length, parameters.length); i++) {
     const parameter = parameters[i] ?? rest;
     const v = args[i];
@@ -210,7 +213,8 @@ function throwMismatch(op: string, args: ArrayLike<unknown>, expected: Signature
       if (!isMissing && !parameter.test(v)) {
         // Options may take the place of an optional argument.
         if (parameter.optional && isOptions(v) && options) checkEntries(op, v, options, parameters);
-        throwWrongKind(op, parameter.name, parameter.kinds, v, hintOf(op, v, parameter, args, expected));
+        const fallback = v !== undefined && args.length < minimum ? orderOf(op, parameters) : undefined;
+        throwWrongKind(op, parameter.name, parameter.kinds, v, hintOf(op, v, parameter, args, expected), fallback);
       }
     } else if (i === parameters.length && options) {
       if (v === undefined) continue;

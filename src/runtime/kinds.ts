@@ -84,7 +84,8 @@ export function describe(v: unknown): string {
   const tag = Object.prototype.toString.call(v).slice(8, -1);
   if (ArrayBuffer.isView(v)) return `a ${tag} of ${v.byteLength} bytes`;
   if (isFunction(v.then)) return "a Promise";
-  if (isModule(v)) return `a module (${truncate(kindOf(v), 40)})`;
+  if (isFunction(v.namedModules))
+    return `a module ${isModule(v) ? "" : "without forward "}(${truncate(kindOf(v), 40)})`;
   if ("paramGroups" in v) return `an optimizer (${truncate(kindOf(v), 40)})`;
   if (tag !== "Object") return `${/^[AEIOU]/.test(tag) ? "an" : "a"} ${tag}`;
   const keys: string[] = [];
@@ -101,12 +102,15 @@ export const alternatives: Readonly<Record<string, string>> = {
 };
 
 /** Reductions that other libraries also apply to two arguments, and nabla's op for that. */
-const pairwise: Readonly<Record<string, string>> = { max: "maximum", min: "minimum" };
+export const pairwise: Readonly<Record<string, string>> = { max: "maximum", min: "minimum" };
 
-/** Explains how to turn a value into one of the expected kinds. */
-function remedy(op: string, name: string, wanted: readonly string[], v: unknown): string {
+/** Explains how to turn a value into one of the expected kinds; undefined if there is nothing special to say. */
+function remedy(op: string, name: string, wanted: readonly string[], v: unknown): string | undefined {
   const wants = (...names: string[]): boolean => names.some((name) => wanted.includes(name));
   if (isObject(v) && isFunction(v.then)) return "Await it first.";
+  if (op === "ParamGroup") return "Pass groups { params, lr } to an optimizer instead.";
+  if (name === "owner") return "Leave it out: a parameter always requires a gradient.";
+  if (wants("module") && isObject(v) && isFunction(v.namedModules)) return "Give its class a forward(x) method.";
   if (wants("module") && isFunction(v))
     return "Construct a class with new; wrap a function in a class that extends nn.Module.";
   if (wants("list") && isFunction(v)) return "Call it: model.parameters().";
@@ -122,7 +126,9 @@ function remedy(op: string, name: string, wanted: readonly string[], v: unknown)
   if (wants("array") && isObject(v) && "paramGroups" in v) return "Omit the optimizer: each schedule has one.";
   if (name === "state" && wants("tensors") && tensors.isTensor(v)) return "Pass both states: [h0, c0].";
   if (name === "closure" && tensors.isTensor(v)) return "Call loss.backward() before step(), or minimize(() => loss).";
-  if (wants("list", "tensors") && tensors.isTensor(v)) return "Wrap it in an array.";
+  if (wants("list", "tensors") && tensors.isTensor(v)) return "Pass all tensors in one array.";
+  if (wants("number") && typeof v === "string" && v.trim() && !Number.isNaN(Number(v)))
+    return `Write it without quotes: ${truncate(v, 30)}.`;
   if (wants("tensor")) {
     if (/\b(index|labels|crossEntropy target)$/.test(`${op} ${name}`) && (Array.isArray(v) || isNumber(v)))
       return `Use tensor(${describe(v).replace("the array ", "")}, { dtype: "int32" }).`;
@@ -133,10 +139,9 @@ function remedy(op: string, name: string, wanted: readonly string[], v: unknown)
     if (isFunction(v)) return "Call it and pass the result.";
   }
   if (wants("number")) {
-    if (typeof v === "string" && v.trim() && !Number.isNaN(Number(v)))
-      return `Write it without quotes: ${truncate(v, 30)}.`;
     if (alternatives[op] && !isOptions(v)) return alternatives[op];
-    if (tensors.isTensor(v)) return pairwise[op] ? `Use ${pairwise[op]}(a, b) for two tensors.` : "Pass x.item().";
+    if (tensors.isTensor(v))
+      return pairwise[op] ? `Use ${pairwise[op]}(a, b) for two tensors.` : `Pass ${name}.item().`;
   }
   if (wants("bytes")) {
     if (typeof v === "string") return "Read the file first: readFileSync(path).";
@@ -144,8 +149,12 @@ function remedy(op: string, name: string, wanted: readonly string[], v: unknown)
       return "Read streams, Blobs and Responses with readSafetensorsStream.";
   }
   if (wants("optimizer")) return "Pass an optimizer, such as new optim.SGD(model.parameters(), { lr: 0.1 }).";
+  if (wants("function") && tensors.isTensor(v))
+    return wants("module")
+      ? "The model or function comes first."
+      : "Pass the function that computes it, not its result.";
   if (wants("function") && !isFunction(v)) return "Wrap it in a function: () => ….";
-  return `Pass ${kindsText(wanted)}.`;
+  return undefined;
 }
 
 /** Kinds in words: "a tensor or a number". */
@@ -155,13 +164,24 @@ export const kindsText = (wanted: readonly string[]): string =>
     .map((kind) => kinds[kind]![1])
     .join(" or ");
 
-/** @param fix replaces the general fix for the kind @throws TypeError that names the argument, what it got, and the fix */
-export function throwWrongKind(op: string, name: string, wanted: readonly string[], v: unknown, fix?: string): never {
+/**
+ * @param fix replaces the general fix for the kind
+ * @param fallback is the fix if there is no general one
+ * @throws TypeError that names the argument, what it got, and the fix
+ */
+export function throwWrongKind(
+  op: string,
+  name: string,
+  wanted: readonly string[],
+  v: unknown,
+  fix?: string,
+  fallback = `Pass ${kindsText(wanted)}.`,
+): never {
   tensors.rejectOtherCopy(op, name, v);
   const other = Array.isArray(v) ? v.findIndex(tensors.isFromOtherCopy) : -1;
   if (other >= 0) tensors.rejectOtherCopy(op, `${name}[${other}]`, (v as unknown[])[other]);
   throw new TypeError(
-    `${op}: ${name} must be ${kindsText(wanted)}, got ${describe(v)}. ${fix ?? remedy(op, name, wanted, v)}`,
+    `${op}: ${name} must be ${kindsText(wanted)}, got ${describe(v)}. ${fix ?? remedy(op, name, wanted, v) ?? fallback}`,
   );
 }
 

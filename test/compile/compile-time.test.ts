@@ -43,7 +43,7 @@ for (const [name, make] of Object.entries({
       return planArena(steps, placed).looks / steps.length;
     };
     // After the first 1024 values, each value costs one lookup.
-    expect(looksPerStep(4000)).toBeLessThanOrEqual(1.2 * Math.max(1, looksPerStep(2000)));
+    expect(looksPerStep(2400)).toBeLessThanOrEqual(1.2 * Math.max(1, looksPerStep(1200)));
   });
 }
 

@@ -36,7 +36,7 @@ import {
 import { loadState, readSafetensors, saveState, toPyTorch, writeSafetensors } from "nabla/formats";
 import { hessianTrace, saliency } from "nabla/gradients";
 import { inferenceHandler } from "nabla/serverless";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 
 /** Passes a value of the wrong type, as JavaScript callers can. */
 const any = <T>(value: unknown): T => value as T;
@@ -70,13 +70,13 @@ const mistakes: [code: string, call: () => unknown, message: string][] = [
   ["x.sum(1, true)", () => x.sum(1, any(true)), "sum: options must be an object, got true. Did you mean { keepdim: true }? Valid options: keepdim."],
   ["x.sum({ keepDim })", () => x.sum(1, any({ keepDim: true })), 'sum: unknown option "keepDim". Did you mean "keepdim"? Valid options: keepdim.'],
   ["x.sum('1')", () => x.sum(any("1")), 'sum: dims must be a number or an array of numbers, got "1". Write it without quotes: 1.'],
-  ["x.add('1')", () => x.add(any("1")), 'add: b must be a tensor or a number, got "1". Wrap values in tensor(…).'],
+  ["x.add('1')", () => x.add(any("1")), 'add: b must be a tensor or a number, got "1". Write it without quotes: 1.'],
   ["x.add([1, 2])", () => x.add(any([1, 2])), "add: b must be a tensor or a number, got the array [1, 2]. Wrap values in tensor(…)."],
   ["x.add()", () => (x.add as () => unknown)(), "add: b must be a tensor or a number, got undefined. Pass a tensor or a number."],
   ["x.relu(true)", () => (x.relu as (v: unknown) => unknown)(true), "relu: takes no arguments, got 1: argument 1 is true. Remove it."],
   ["x > 0", () => any<number>(x) > 0, "operator: +, -, <, > and == do not work on tensors, got a tensor [4, 2]. Use x.add(y), x.gt(y) or x.eq(y), x.item() for a number, or String(x) for text."],
   ["indexSelect(0, [0, 1])", () => x.indexSelect(0, any([0, 1])), 'indexSelect: index must be a tensor, got the array [0, 1]. Use tensor([0, 1], { dtype: "int32" }).'],
-  ["concat(a, b)", () => concat(any(x), any(x)), "concat: tensors must be an array of tensors, got a float32 tensor [4, 2]. Wrap it in an array."],
+  ["concat(a, b)", () => concat(any(x), any(x)), "concat: tensors must be an array of tensors, got a float32 tensor [4, 2]. Pass all tensors in one array."],
   ["stack([1, 2])", () => stack(any([1, 2])), "stack: tensors must be an array of tensors, got the array [1, 2]. Use tensor(…) for a tensor of numbers."],
   ["tensor(['1'])", () => tensor(any(["1"])), 'tensor: values must be numbers, booleans or arrays of them, got "1". Convert strings with Number(…).'],
   ["full([2])", () => full([2], any(undefined)), "full: value must be a number, got undefined. Pass a number."],
@@ -97,10 +97,10 @@ const mistakes: [code: string, call: () => unknown, message: string][] = [
   ["minimize with a promise", () => sgd().minimize(any(async () => losses.mse(model.forward(x), y))), "SGD.minimize: f returned a promise, but SGD.minimize ends when f returns. Use it inside the async function instead."],
   ["minimize with an unreduced loss", () => sgd().minimize(() => losses.mse(model.forward(x), y, { reduction: "none" })), "SGD.minimize: the loss is [4, 1], not one number. Reduce it with mean() or sum()."],
   ["minimize with a constant", () => sgd().minimize(() => x.sum()), "SGD.minimize: the loss depends on nothing that requires a gradient. Compute it from the model's parameters, outside noGrad and without detach() or item()."],
-  ["noGrad(value)", () => noGrad(any(x)), "noGrad: f must be a function, got a float32 tensor [4, 2]. Wrap it in a function: () => …."],
+  ["noGrad(value)", () => noGrad(any(x)), "noGrad: f must be a function, got a float32 tensor [4, 2]. Pass the function that computes it, not its result."],
   ["tidy(async)", () => tidy(any(async () => x)), "tidy: f returned a promise, but tidy ends when f returns. Use it inside the async function instead."],
   ["grad of a number", () => grad(any<(v: Tensor) => Tensor>(() => 3))(x), "grad: the function must return a tensor, got 3. Return the result of the last op, without item() or toArray()."],
-  ["compile(f())", () => compile(any<() => Tensor>(x)), "compile: f must be a function, got a float32 tensor [4, 2]. Wrap it in a function: () => …."],
+  ["compile(f())", () => compile(any<() => Tensor>(x)), "compile: f must be a function, got a float32 tensor [4, 2]. Pass the function that computes it, not its result."],
   ["compile({ names })", () => compile((v: Tensor) => v, any({ names: "f" })), 'compile: unknown option "names". Did you mean "name"? Valid options: name, finite.'],
   ["arange(…, { type })", () => arange(3, any({ type: "int32" })), 'arange: unknown option "type". Did you mean "dtype"? Valid options: dtype, requiresGrad.'],
   ["saveState(model)", () => saveState(any(model)), "saveState: options must be an object, got a module (Sequential). Did you mean { model: … }? Valid options: model, optimizer, scheduler, average, step, extra."],
@@ -109,7 +109,7 @@ const mistakes: [code: string, call: () => unknown, message: string][] = [
   ["loadStateDict(bytes)", () => model.loadStateDict(any(new Uint8Array(9))), "loadStateDict: state must be an object, got a Uint8Array of 9 bytes. Read bytes with loadState or readSafetensors."],
   ["inferenceHandler({ inputs })", () => inferenceHandler(any({ load: () => model, inputs: { shape: [null, 2] } })), 'inferenceHandler: unknown option "inputs". Did you mean "input"? Valid options: load, input, output, limits, batching, warm, name, path, token, authorize, onError, cors, metrics, requestIds, accessLog, onRefused.'],
   ["summary(model, 2)", () => summary(model, any(2)), "summary: inputShape must be an array, got 2. Pass an array."],
-  ["saliency(x, model)", () => saliency(any(x), any(model)), "saliency: f must be a module or a function, got a float32 tensor [4, 2]. Wrap it in a function: () => …."],
+  ["saliency(x, model)", () => saliency(any(x), any(model)), "saliency: f must be a module or a function, got a float32 tensor [4, 2]. The model or function comes first."],
   ["hessianTrace(model)", () => hessianTrace(any(model)), "hessianTrace: objective must be an objective, got a module (Sequential). Pass objective(model, loss)."],
   ["x.shape[0] = 8", () => { const v = ones([2, 3]); any<number[]>(v.shape)[0] = 8; v.sum(); }, "sum: the shape of a tensor was changed to [8, 3]. Shapes are read-only: use reshape(…)."],
   ["x.shape.reverse()", () => { const v = ones([2, 3]); any<number[]>(v.shape).reverse(); v.add(1); }, "add: the shape of a tensor was changed to [3, 2]. Shapes are read-only: use reshape(…)."],
@@ -118,13 +118,13 @@ const mistakes: [code: string, call: () => unknown, message: string][] = [
   ["oneHot of the number of classes", () => int([3]).oneHot(3), "oneHot: index 3 (at 0) is outside 0 … 2."],
   ["oneHot of a fraction", () => tensor([0.5]).oneHot(3), 'oneHot: the index must be int32, got float32. Convert it with .to("int32").'],
   ["oneHot of −1, compiled", () => compile((v: Tensor) => v.oneHot(3))(int([-1])), "oneHot: index -1 (at 0) is outside 0 … 2."],
-  ["detectAnomaly(loss)", () => detectAnomaly(any(x)), "detectAnomaly: f must be a function, got a float32 tensor [4, 2]. Wrap it in a function: () => …."],
+  ["detectAnomaly(loss)", () => detectAnomaly(any(x)), "detectAnomaly: f must be a function, got a float32 tensor [4, 2]. Pass the function that computes it, not its result."],
   ["new Tensor([1, 2])", () => new (TensorClass as unknown as new (v: unknown) => Tensor)([1, 2]), "Tensor: new Tensor(…) is internal. Use tensor(values)."],
-  ["new ParamGroup()", () => new (optim.ParamGroup as new () => unknown)(), "ParamGroup: params must be an array, got undefined. Pass an array."],
+  ["new ParamGroup()", () => new (optim.ParamGroup as new () => unknown)(), "ParamGroup: params must be an array, got undefined. Pass groups { params, lr } to an optimizer instead."],
   ["new Optimizer(params)", () => new (optim.Optimizer as unknown as new (v: unknown, o: unknown) => unknown)(params, { lr: 1 }), "Optimizer: this class is abstract. Use a subclass, such as new optim.Adam(params)."],
   ["new KeyValueCache(8)", () => new (nn.KeyValueCache as new (n: number) => unknown)(8), "KeyValueCache: takes no arguments, got 1: argument 1 is 8. Remove it."],
-  ["cache.append(1)", () => any<{ append(v: number): void }>(new nn.KeyValueCache()).append(1), "KeyValueCache.append: layer must be a module, got 1. Pass a module."],
-  ["parameter(x, true)", () => nn.parameter(ones([2]), any(true)), "parameter: owner must be a module, got true. Pass a module."],
+  ["cache.append(1)", () => any<{ append(v: number): void }>(new nn.KeyValueCache()).append(1), "KeyValueCache.append: layer must be a module, got 1. Pass the arguments as KeyValueCache.append(layer, k, v)."],
+  ["parameter(x, true)", () => nn.parameter(ones([2]), any(true)), "parameter: owner must be a module, got true. Leave it out: a parameter always requires a gradient."],
   ["zeros of an unknown dtype", () => zeros([2], { dtype: any("double") }), 'zeros: "double" is not a dtype. Use float32, int32, bool or uint8.'],
   ["view with the wrong number of elements", () => ones([4]).view(3), "view: [4] has 4 elements, which do not fit [3]."],
   ["a token outside the vocabulary", () => new nn.Embedding(3, 2).forward(int([5])), "embedding: index 5 (at 0) is outside 0 … 2."],
@@ -159,9 +159,9 @@ const mistakes: [code: string, call: () => unknown, message: string][] = [
   ["indexSelect(x, index, 0)", () => indexSelect(x, any(int([0])), any(0)), "indexSelect: dim must be a number, got an int32 tensor [1]. Pass the arguments as indexSelect(x, dim, index)."],
   ["x.gather(index)", () => many(x.gather.bind(x))(int([0])), "gather: dim must be a number, got an int32 tensor [1]. Pass the arguments as gather(dim, index)."],
   ["clipGradNorm(1, params)", () => optim.clipGradNorm(any(1), any(params)), "clipGradNorm: params must be an array, got 1. Pass the arguments as clipGradNorm(params, maxNorm)."],
-  ["softplus(x, tensor)", () => softplus(x, any(ones([]))), "softplus: beta must be a number, got a float32 tensor []. Pass x.item()."],
+  ["softplus(x, tensor)", () => softplus(x, any(ones([]))), "softplus: beta must be a number, got a float32 tensor []. Pass beta.item()."],
   ["x.max(y)", () => x.max(any(y)), "max: dims must be a number or an array of numbers, got a float32 tensor [4, 1]. Use maximum(a, b) for two tensors."],
-  ["max(1, 2)", () => max(1, 2), "max: a tensor with 0 dimensions has no dim 2. Pass one with dimensions."],
+  ["max(1, 2)", () => max(1, 2), "max: dim must be omitted for a number or a tensor [], got 2. For two numbers, use maximum(a, b)."],
   ["x.reshape(-1, -1)", () => x.reshape(-1, -1), "reshape: only one size may be -1, got [-1, -1]."],
   ["einsum(equation, [a, b])", () => einsum("ij,kj->ik", any([x, x])), "einsum: operands must be a tensor, got the array [a tensor, a tensor]. Spread the array: einsum(equation, ...array)."],
   ["nll(x, [0, 1])", () => losses.nll(x, any([0, 1])), 'nll: labels must be a tensor, got the array [0, 1]. Use tensor([0, 1], { dtype: "int32" }).'],
@@ -178,6 +178,12 @@ const mistakes: [code: string, call: () => unknown, message: string][] = [
   ["Conv2d with padding 'SAME'", () => new nn.Conv2d(1, 8, 3, { padding: any("SAME") }), 'Conv2d: padding must be one of same, valid, got "SAME". Did you mean "same"?'],
   ["GELU({ approximate: 'fast' })", () => new nn.GELU({ approximate: any("fast") }), 'GELU: approximate must be one of none, tanh, got "fast".'],
   ["a Sequential with a last layer that returns nothing", () => new nn.Sequential(linear, new Silent()).forward(x), "Sequential: layer 1 (Silent) returned nothing. Return the result from its forward."],
+  ["Sequential whose sizes differ", () => new nn.Sequential(new nn.Linear(2, 16), new nn.ReLU(), new nn.Linear(8, 1)).forward(x), "Sequential: layer 2 (Linear) failed. linear: [4, 16] does not fit the weight [1, 8]: the last size must be 8."],
+  ["Sequential without Flatten", () => new nn.Sequential(new nn.MaxPool2d(2), new nn.Linear(18, 1)).forward(ones([4, 6, 6, 2])), "Sequential: layer 1 (Linear) failed. linear: [4, 3, 3, 2] does not fit the weight [1, 18]: the last size must be 18. Flatten the samples first: x.flatten(1) or nn.Flatten."],
+  ["a layer without forward", () => new nn.Sequential(any(new (class extends nn.Module {})())), "Sequential: layer must be a module, got a module without forward (Module). Give its class a forward(x) method."],
+  ["x[0] = 5", () => { const v = ones([3]); any<Record<number, number>>(v)[0] = 5; return v.toArray(); }, "toArray: elements cannot be set with x[0] = …. Use copyFrom(values), or where(mask, a, x)."],
+  ["x[2] = 5 and item()", () => { const v = ones([]); any<Record<number, number>>(v)[2] = 5; return v.item(); }, "item: elements cannot be set with x[2] = …. Use copyFrom(values), or where(mask, a, x)."],
+  ["loadStateDict of its own tensors", () => linear.loadStateDict(linear.stateDict()), "loadStateDict: state must not be this model's own tensors: loading them changes nothing. Keep a copy with saveState({ model })."],
   ["loadStateDict(model)", () => linear.loadStateDict(any(linear)), "loadStateDict: state must be an object, got a module (Linear). Pass model.stateDict()."],
   ["writeSafetensors(model)", () => writeSafetensors(any(linear)), "writeSafetensors: tensors must be an object, got a module (Linear). Pass model.stateDict()."],
   ["loadStateDict(readSafetensors(bytes))", () => linear.loadStateDict(any(readSafetensors(writeSafetensors(linear.stateDict()))), { strict: false }), "loadStateDict: state must be tensors by name, got the object { tensors, metadata } that readSafetensors returns. Pass its tensors."],
@@ -212,6 +218,20 @@ test.each([
   );
   expect(states()).toEqual(before);
   expect(optimizer.stateDict().state).toEqual([{}, {}]);
+});
+test("step warns once if no parameter has a gradient", () => {
+  const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
+  const optimizer = new optim.Adam(linear.parameters());
+  for (let i = 0; i < 2; i++) {
+    optimizer.zeroGrad();
+    losses.mse(new nn.Linear(2, 1).forward(x), y).backward();
+    optimizer.step();
+  }
+  const texts = warn.mock.calls.map(([text]) => text as string).filter((text) => text.includes("Adam.step"));
+  warn.mockRestore();
+  expect(texts).toEqual([
+    "nabla: Adam.step: none of its parameters has a gradient, so nothing changes. Call backward() before it, on a loss of these parameters.",
+  ]);
 });
 test("init's error shows a string in quotes", async () => {
   await expect(init(any({ threads: "2" }))).rejects.toThrow(

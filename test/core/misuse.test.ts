@@ -97,7 +97,7 @@ describe("memory is never corrupted", () => {
   });
   test("errors name the operand that has the wrong type", () => {
     expect(() => ones([1]).add("3" as unknown as number)).toThrow(
-      'add: b must be a tensor or a number, got "3". Wrap values in tensor(…).',
+      'add: b must be a tensor or a number, got "3". Write it without quotes: 3.',
     );
     expect(() => ones([2]).mul([1, 2] as unknown as number)).toThrow(
       "mul: b must be a tensor or a number, got the array [1, 2].",

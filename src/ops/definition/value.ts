@@ -1,7 +1,7 @@
 /** Values that ops take, and shape arithmetic: broadcasting, dimensions, strides. Pure functions that never touch memory. */
 import { Type } from "../../../assembly/opcodes.ts";
 import { DTypeError, listed, RangeError, ShapeError } from "../../runtime/errors.ts";
-import { describe } from "../../runtime/kinds.ts";
+import { describe, pairwise } from "../../runtime/kinds.ts";
 
 /** The sizes of a tensor's dims, such as [32, 784]. */
 export type Shape = readonly number[];
@@ -127,7 +127,10 @@ export function broadcastShapes(op: string, a: Shape, b: Shape): number[] {
 export function normalizeDim(op: string, dim: number, rank: number): number {
   const at = dim < 0 ? dim + rank : dim;
   if (!Number.isInteger(dim) || at < 0 || at >= rank) {
-    if (!rank) throw new ShapeError(`${op}: a tensor with 0 dimensions has no dim ${dim}. Pass one with dimensions.`);
+    if (!rank) {
+      const instead = pairwise[op] ? `For two numbers, use ${pairwise[op]}(a, b).` : "Pass a tensor with dimensions.";
+      throw new ShapeError(`${op}: dim must be omitted for a number or a tensor [], got ${dim}. ${instead}`);
+    }
     throw new ShapeError(`${op}: dim ${dim} is out of range for ${rank} dimension(s). Use ${-rank} … ${rank - 1}.`);
   }
   return at;

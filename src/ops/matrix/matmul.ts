@@ -230,8 +230,10 @@ export function linear(x: Value, w: Value, bias?: Value | null): Value {
   requireType("linear", w, "float32", "weight");
   if (bias) requireType("linear", bias, "float32", "bias");
   if (input.shape.at(-1) !== w.shape[1] || w.shape.length !== 2) {
+    const isUnflattened = input.shape.length > 2 && sizeOf(input.shape.slice(1)) === w.shape[1];
     throw new ShapeError(
-      `linear: ${show(input.shape)} does not fit the weight ${show(w.shape)}: the last size must be ${w.shape[1]}.`,
+      `linear: ${show(input.shape)} does not fit the weight ${show(w.shape)}: the last size must be ${w.shape[1]}.` +
+        (isUnflattened ? " Flatten the samples first: x.flatten(1) or nn.Flatten." : ""),
     );
   }
   const rows = input.shape.length === 1 ? reshape(input, [1, input.size]) : input;
