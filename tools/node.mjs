@@ -21,20 +21,26 @@ const kernels = {
   },
 };
 
-/** Escapes non-ASCII characters, because V8 parses ASCII faster. They occur only in strings and names, where escapes are valid. */
-const ascii = {
-  name: "ascii",
+/**
+ * Rewrites what V8 parses slowly. The kernels become strings, which the minifier prints as templates: this saves a twentieth of an import.
+ * Non-ASCII characters are escaped; they occur only in strings and names, where escapes are valid.
+ */
+const parseable = {
+  name: "parseable",
   generateBundle(_, output) {
     const escape = (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`;
     for (const chunk of Object.values(output))
-      if (chunk.type === "chunk") chunk.code = chunk.code.replace(/[\u0080-\uffff]/g, escape);
+      if (chunk.type === "chunk")
+        chunk.code = chunk.code
+          .replace(/Buffer\.from\(`([^`]*)`,/g, 'Buffer.from("$1",')
+          .replace(/[\u0080-\uffff]/g, escape);
   },
 };
 
 const bundle = await rolldown({
   input: { index: "dist/src/index.js", gradients: "dist/src/gradients/index.js", formats: "dist/src/formats/index.js" },
   platform: "neutral",
-  plugins: [kernels, ascii, lines],
+  plugins: [kernels, parseable, lines],
   // Keep modules with side effects even if none of their exports is used.
   treeshake: { moduleSideEffects: true },
 });
