@@ -5,7 +5,7 @@ import { type Style, styleOf } from "./mnist/style.ts";
 
 export interface Pixel {
   readonly colour: Rgb;
-  /** The brightness of a pixel in a terminal without colours: 0 background … 1 full. */
+  /** The brightness of a pixel in a terminal without colours, from 0 (background) to 1 (full). */
   readonly strength: number;
 }
 

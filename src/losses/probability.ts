@@ -88,7 +88,7 @@ const bceElements = customGradient((x: Tensor, target: Tensor) => [
 ]);
 
 /**
- * Binary cross-entropy −t·log x − (1 − t)·log(1 − x) of probabilities; logarithms are at least −100. x and target: the same shape,
+ * Binary cross-entropy −t·log x − (1 − t)·log(1 − x) of probabilities; logarithms are clamped to at least −100. x and target: the same shape,
  * values in 0 … 1 → [], or that shape with reduction "none".
  * @throws ShapeError if the shapes differ; RangeError if x or the target is outside 0 … 1, or for an unknown reduction
  */

@@ -113,7 +113,7 @@ test("a module rejects layers and parameters from the other copy in any property
   expect(() => own.forward(tensor([[1, 2, 3]]))).toThrow(REFUSED);
 });
 
-test("lists, values, function results and gradient rules reject foreign tensors", () => {
+test("foreign tensors are rejected in lists, as values, as function results and in gradient rules", () => {
   const sgd = new optim.SGD([parameter()], { lr: 1 });
   const calls: [string, () => unknown][] = [
     ["concat", () => concat([own(), foreign])],

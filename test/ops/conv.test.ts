@@ -105,7 +105,7 @@ describe("sizes beyond the kernels' blocks agree with float64, and several threa
 });
 
 describe("convolution and pooling layers", () => {
-  test("have PyTorch's shapes and options, and initial weights in PyTorch's ranges", () => {
+  test("have the same shapes, options and ranges of initial weights as in PyTorch", () => {
     manualSeed(2);
     const conv = new nn.Conv2d(6, 8, [3, 2], { stride: 2, padding: 1, groups: 2 });
     expect([conv.weight.shape, conv.bias!.shape]).toEqual([[8, 3, 2, 3], [8]]);

@@ -39,7 +39,7 @@ describe(`optimizers follow PyTorch ${values.torch} over 50 steps, within 1e-5`,
   }
 });
 
-describe(`schedules give the learning rates of PyTorch ${values.torch}`, () => {
+describe(`schedules match the learning rates of PyTorch ${values.torch}`, () => {
   for (const { name, schedule, args, rates, values: metrics } of values.schedules) {
     test(name, () => {
       const [a, b] = [tensor([0], { requiresGrad: true }), tensor([0], { requiresGrad: true })];

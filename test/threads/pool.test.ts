@@ -266,7 +266,7 @@ describe("if memory grows between shared calls", () => {
       expect(capacities).toHaveLength(8);
       expect(capacities).toEqual([...new Set(capacities)].sort((a, b) => a - b));
       expect(right.every(Boolean)).toBe(true);
-      // A worker may be too late to help, but not always.
+      // Workers may start too late to help with some calls, but not with all of them.
       expect(helped).toBeGreaterThan(2);
     },
   );

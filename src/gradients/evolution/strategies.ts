@@ -208,7 +208,7 @@ export function esError(f: Evaluable, theta: Point | undefined, options: EsError
 
 /**
  * Minimizes an objective with an evolution strategy: `esGradient` estimates the gradient, and any optimizer of the
- * objective's parameters makes the update (Salimans et al. 2017, algorithm 1). It never differentiates the loss, so the
+ * objective's parameters applies the update (Salimans et al. 2017, algorithm 1). It never differentiates the loss, so the
  * loss may be discontinuous.
  *
  * ```ts

@@ -261,7 +261,7 @@ function asImages<O>(
   const { groups = 1 } = options as { readonly groups?: number };
   const inputs = name === "conv1d" ? w.shape[2]! * groups : w.shape[0]!;
   if (groups >= 1 && x.shape.at(-1) !== inputs) throwChannels(name, "sequences", x.shape, w.shape, inputs, groups);
-  // The height of 1 has no padding, stride or dilation.
+  // The height is 1: it gets no padding, and a stride and dilation of 1.
   const alone: Record<string, unknown> = { stride: 1, padding: 0, outputPadding: 0, dilation: 1 };
   const wide = Object.fromEntries(
     Object.entries(options).map(([key, v]) => {

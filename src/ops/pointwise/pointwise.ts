@@ -180,7 +180,7 @@ interface BinaryEntry {
 
 /**
  * Converts both operands to one element type: int32 if `keepInt` and neither is float32, otherwise float32. Two numbers
- * become float32, unless `keepInt`, int32 can represent both, and float32 cannot represent one of them.
+ * become float32. With `keepInt`, they become int32 if int32 can represent both and float32 cannot represent at least one of them.
  */
 export function promote(op: string, a: Operand, b: Operand, keepInt: boolean): [Value, Value] {
   requireOperand(op, a);

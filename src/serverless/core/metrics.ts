@@ -6,7 +6,7 @@
 /** The measurements of one request. */
 export interface Measurement {
   readonly method: string;
-  /** A route of the handler, or "other". */
+  /** The route that matched, or "other". */
   readonly route: string;
   readonly status: number;
   readonly seconds: number;
