@@ -1,22 +1,23 @@
 /**
- * Each step back in time multiplies the gradient by the recurrent weight, so the weight's norm determines whether the gradient explodes or
- * vanishes.
+ * Each step back in time multiplies the gradient by the transposed Jacobian of the recurrence. The spectral norm of the recurrent weight bounds
+ * the growth; its spectral radius and the activation determine it.
  */
 import { manualSeed, nn, optim, randn, type Tensor, tidy, zeros } from "nabla";
 import { gradientThroughTime, growthPerStep, spectralNorm } from "nabla/gradients";
 import { experiment } from "../experiment.ts";
 
 const HIDDEN = 16;
-type Step = (h: Tensor, x: Tensor) => Tensor;
+type Matrix = readonly (readonly number[])[];
+type Vector = readonly number[];
 
 export default experiment({
   name: "exploding-rnn",
   title: "Exploding and vanishing through time",
   section: "Vanishing and Exploding Gradients",
   claim:
-    "In a recurrent network, the norm of the gradient grows at most as fast as the powers of the recurrent weight's spectral norm: above 1 the gradient can explode, below 1 it vanishes. An orthogonal weight reaches the bound; other weights stay below it. Gates and clipping are the remedies.",
+    "In a recurrent network, the norm of the gradient grows at most as fast as the powers of the recurrent weight's spectral norm. This is only an upper bound: an orthogonal weight reaches it, a random weight grows like its spectral radius, and tanh can make the gradient vanish even if the norm is above 1. Clipping limits the gradient. A gate preserves it only while it is open: an untrained GRU forgets about half of its state in each step, and an LSTM keeps σ(b) of its cell if its forget gate has the bias b.",
   formula:
-    "h_t=\\tanh(Wh_{t-1}+Ux_t),\\qquad \\Bigl\\|\\frac{\\partial L}{\\partial h_t}\\Bigr\\|\\le\\|W\\|_2^{\\,T-t}\\,\\Bigl\\|\\frac{\\partial L}{\\partial h_T}\\Bigr\\|",
+    "h_t=\\tanh(Wh_{t-1}+x_t),\\qquad \\Bigl\\|\\frac{\\partial L}{\\partial h_t}\\Bigr\\|\\le\\|W\\|_2^{\\,T-t}\\,\\Bigl\\|\\frac{\\partial L}{\\partial h_T}\\Bigr\\|",
   functions: ["gradientThroughTime", "growthPerStep", "spectralNorm"],
   parameters: {
     norm: { kind: "number", label: "‖W‖₂", min: 0.5, max: 1.5, default: 1.2, step: 0.05 },
@@ -24,32 +25,39 @@ export default experiment({
     matrix: { kind: "choice", label: "W", options: ["orthogonal", "random"], default: "orthogonal" },
     activation: { kind: "choice", label: "activation", options: ["linear", "tanh"], default: "linear" },
     input: { kind: "number", label: "size of the inputs", min: 0, max: 1, default: 0.1, step: 0.05 },
+    forget: { kind: "number", label: "bias of the LSTM's forget gate", min: 0, max: 6, default: 3, step: 0.5 },
     clip: { kind: "number", label: "clip the gradient's norm at", min: 0.1, max: 10, default: 1, scale: "log" },
     seed: { kind: "number", label: "seed", min: 1, max: 99, default: 1, integer: true },
   },
-  run({ norm, steps, matrix, activation, input, clip, seed }) {
+  run({ norm, steps, matrix, activation, input, forget, clip, seed }) {
     manualSeed(seed);
     const inputs = Array.from({ length: steps }, () => randn([1, HIDDEN]).mul(input));
     // All singular values of an orthogonal matrix are equal, so after scaling, each of them equals the norm.
     const plain = matrix === "orthogonal" ? nn.init.orthogonal(zeros([HIDDEN, HIDDEN])) : randn([HIDDEN, HIDDEN]);
-    const seedOfLoss = randn([1, HIDDEN]);
-    const through = (step: Step): number[] =>
-      gradientThroughTime(step, zeros([1, HIDDEN]), inputs, (h) => h.mul(seedOfLoss).sum());
-    const recurrence =
-      (w: Tensor, nonlinear: boolean): Step =>
-      (h, x) => {
-        const z = h.matmul(w.t()).add(x);
-        return nonlinear ? z.tanh() : z;
-      };
+    const direction = randn([1, HIDDEN]);
     const w = plain.mul(norm / spectralNorm(plain));
-    const measured = through(recurrence(w, activation === "tanh"));
+    const isTanh = activation === "tanh";
+    const next = (weight: Tensor, h: Tensor, x: Tensor): Tensor => {
+      const z = h.matmul(weight.t()).add(x);
+      return isTanh ? z.tanh() : z;
+    };
+    const loss = (h: Tensor): Tensor => h.mul(direction).sum();
+    const start = zeros([1, HIDDEN]);
+    const measured = gradientThroughTime((h, x) => next(w, h, x), start, inputs, loss);
+    const weight = w.toArray<number[][]>();
+    const rows = inputs.map((x) => Array.from(x.data));
+    const exact = normsByJacobians(weight, rows, Array.from(direction.data), isTanh);
     const spectral = spectralNorm(w);
-    const theory = measured.map((_, t) => measured.at(-1)! * spectral ** (steps - t));
+    const radius = spectralRadius(weight);
+    const bound = measured.map((_, t) => measured.at(-1)! * spectral ** (steps - t));
     const gru = new nn.GRUCell(HIDDEN, HIDDEN);
-    const gated = through((h, x) => gru.forward(x, h));
+    const gated = gradientThroughTime((h, x) => gru.forward(x, h), start, inputs, loss);
+    const open = lstmNorms(forget, inputs, loss);
+    const carried = lstmNorms(forget, inputs, loss, true);
+    const { before, after } = clippedNorms(w, inputs, next, clip);
+    const points = (norms: Vector): [number, number][] => norms.map((g, t) => [steps - t, g]);
     const growth = growthPerStep(measured);
-    const clipped = clippedNorm(w, inputs, activation === "tanh", clip);
-    const points = (norms: readonly number[]): [number, number][] => norms.map((g, t) => [steps - t, g]);
+    const sigmoid = 1 / (1 + Math.exp(-forget));
     return {
       findings: [
         {
@@ -58,30 +66,49 @@ export default experiment({
           expected: { equals: norm, within: 1e-4 },
           theory: "W is scaled to this norm",
         },
-        activation === "linear" && matrix === "orthogonal"
-          ? {
-              text: "growth of log ‖∂L/∂hₜ‖ per step back",
-              measured: growth,
-              expected: { equals: Math.log(norm), within: 1e-3 },
-              theory: "log ‖W‖₂: without an activation, each step back multiplies by Wᵀ",
-            }
-          : {
-              text: "growth of log ‖∂L/∂hₜ‖ per step back",
-              measured: growth,
-              expected: { atMost: Math.log(norm) + 1e-3 },
-              theory: "at most log ‖W‖₂, because ‖Wᵀg‖ ≤ ‖W‖₂·‖g‖ and tanh′ ≤ 1",
-            },
+        {
+          text: "growth of log ‖∂L/∂hₜ‖ per step back",
+          measured: growth,
+          expected: { equals: growthPerStep(exact), within: 1e-3 },
+          theory: "a product of the Jacobians Wᵀ·diag(φ′(zₜ)) in float64, without autograd",
+        },
+        ...(matrix === "orthogonal"
+          ? [
+              {
+                text: "spectral radius of an orthogonal W, divided by ‖W‖₂",
+                measured: radius / norm,
+                expected: { equals: 1, within: 1e-4 },
+                theory: "all eigenvalues of a scaled orthogonal matrix have the same absolute value",
+              },
+            ]
+          : []),
+        ...(matrix === "orthogonal" && !isTanh
+          ? [
+              {
+                text: "growth of log ‖∂L/∂hₜ‖ per step back through an orthogonal W",
+                measured: growth,
+                expected: { equals: Math.log(norm), within: 1e-3 },
+                theory: "log ‖W‖₂: without an activation, each step back multiplies by Wᵀ",
+              },
+            ]
+          : []),
+        {
+          text: "largest ‖∂L/∂hₜ‖ divided by its bound",
+          measured: Math.max(...measured.map((g, t) => g / bound[t]!)),
+          expected: { equals: 1, within: 1e-3 },
+          theory: "‖Wᵀg‖ ≤ ‖W‖₂·‖g‖ and tanh′ ≤ 1, with equality at t = T",
+        },
         {
           text: "norm of the weight's gradient after clipping",
-          measured: clipped,
-          expected: { atMost: clip * (1 + 1e-3) },
+          measured: after,
+          expected: { equals: Math.min(before, clip), within: 1e-3 * clip },
           theory: "clipping scales all gradients by clip/norm if that is below 1 (Pascanu et al. 2013)",
         },
         {
-          text: "|growth| per step of a GRU of the same size",
-          measured: Math.abs(growthPerStep(gated)),
-          expected: { atMost: Math.log(2) + 0.05 },
-          theory: "a gate mixes the old state with the new one: before training, about half of the old state passes",
+          text: "factor per step of an LSTM's cell whose gates see neither the state nor the inputs",
+          measured: (carried[0]! / carried.at(-1)!) ** (1 / steps),
+          expected: { equals: sigmoid, within: 1e-4 * sigmoid },
+          theory: "c ← f·c + i·g, with f = σ(b) (Gers et al. 2000)",
         },
       ],
       plots: [
@@ -91,18 +118,25 @@ export default experiment({
           y: { label: "‖∂L/∂hₜ‖", scale: "log" },
           series: [
             { name: activation, points: points(measured) },
-            { name: "‖W‖₂^(T−t)", points: points(theory), style: "theory" },
-            { name: "GRU", points: points(gated) },
+            { name: "GRU", points: points(gated), style: "reference" },
+            { name: `LSTM with b = ${forget}`, points: points(open), style: "reference" },
+            { name: "bound ‖W‖₂^(T−t)", points: points(bound), style: "theory" },
           ],
         },
       ],
       tables: [
+        {
+          title: "The recurrent weight",
+          columns: ["spectral norm ‖W‖₂", "spectral radius ρ(W)", "measured factor per step"],
+          rows: [[spectral, radius, Math.exp(growth)]],
+        },
         {
           title: "The gradient at the beginning divided by the gradient at the end",
           columns: ["network", "‖∂L/∂h₀‖/‖∂L/∂h_T‖"],
           rows: [
             [`${activation}, ${matrix}, ‖W‖₂ = ${norm}`, measured[0]! / measured.at(-1)!],
             ["GRU", gated[0]! / gated.at(-1)!],
+            [`LSTM whose forget gate has the bias ${forget}`, open[0]! / open.at(-1)!],
           ],
         },
       ],
@@ -110,20 +144,69 @@ export default experiment({
   },
 });
 
-/** The norm of the gradient with respect to the recurrent weight, after clipping. */
-function clippedNorm(w: Tensor, inputs: readonly Tensor[], nonlinear: boolean, clip: number): number {
+const length = (v: Vector): number => Math.hypot(...v);
+const dot = (a: Vector, b: Vector): number => a.reduce((sum, v, i) => sum + v * b[i]!, 0);
+const transpose = (a: Matrix): Matrix => a.map((_, i) => a.map((row) => row[i]!));
+
+/** ‖∂L/∂hₜ‖ for t = 0 … T and L = direction·h_T, by multiplying Jacobians in float64. */
+function normsByJacobians(w: Matrix, inputs: readonly Vector[], direction: Vector, isTanh: boolean): number[] {
+  let h: Vector = direction.map(() => 0);
+  const slopes = inputs.map((x): Vector => {
+    h = w.map((row, i) => dot(row, h) + x[i]!).map((z) => (isTanh ? Math.tanh(z) : z));
+    return h.map((v) => (isTanh ? 1 - v * v : 1));
+  });
+  const back = transpose(w);
+  let g = direction;
+  const norms = slopes.reverse().map((slope) => {
+    const scaled = g.map((v, i) => v * slope[i]!);
+    g = back.map((row) => dot(row, scaled));
+    return length(g);
+  });
+  return [...norms.reverse(), length(direction)];
+}
+
+/** The largest absolute value of an eigenvalue: lim ‖Aᵏ‖^(1/k) (Gelfand 1941), for k = 2³⁰. */
+function spectralRadius(a: Matrix): number {
+  let power = a;
+  let log = 0;
+  const squarings = 30;
+  for (let i = 0; i < squarings; i++) {
+    const size = length(power.flat());
+    const scaled = power.map((row) => row.map((v) => v / size));
+    const columns = transpose(scaled);
+    power = scaled.map((row) => columns.map((column) => dot(row, column)));
+    log = 2 * (log + Math.log(size));
+  }
+  return Math.exp((log + Math.log(length(power.flat()))) / 2 ** squarings);
+}
+
+/** ‖∂L/∂(hₜ, cₜ)‖ of an LSTM whose loss depends on its last cell. @param isAlone whether the gates see only their biases */
+function lstmNorms(forget: number, inputs: readonly Tensor[], loss: (c: Tensor) => Tensor, isAlone = false): number[] {
+  const cell = new nn.LSTMCell(HIDDEN, HIDDEN);
+  for (const [name, p] of cell.namedParameters()) if (isAlone || name.startsWith("bias")) nn.init.zeros(p);
+  // The gates are in PyTorch's order: input, forget, cell, output.
+  const { biasIh } = Object.fromEntries(cell.namedParameters());
+  biasIh!.copyFrom(Float32Array.from({ length: 4 * HIDDEN }, (_, i) => (Math.floor(i / HIDDEN) === 1 ? forget : 0)));
+  const start: readonly Tensor[] = [zeros([1, HIDDEN]), zeros([1, HIDDEN])];
+  const step = ([h, c]: readonly Tensor[], x: Tensor): readonly Tensor[] => cell.forward(x, [h!, c!]);
+  return gradientThroughTime(step, start, inputs, ([, c]) => loss(c!));
+}
+
+/** The norm of the gradient with respect to the recurrent weight, before and after clipping. */
+function clippedNorms(
+  w: Tensor,
+  inputs: readonly Tensor[],
+  next: (weight: Tensor, h: Tensor, x: Tensor) => Tensor,
+  clip: number,
+): { before: number; after: number } {
   const weight = w.detach().clone();
   weight.requiresGrad = true;
   return tidy(() => {
-    const last = inputs.reduce(
-      (h, x) => {
-        const z = h.matmul(weight.t()).add(x);
-        return nonlinear ? z.tanh() : z;
-      },
-      zeros([1, HIDDEN]),
-    );
-    last.sum().backward();
-    optim.clipGradNorm([weight], clip);
-    return weight.grad!.norm().item();
+    inputs
+      .reduce((h, x) => next(weight, h, x), zeros([1, HIDDEN]))
+      .sum()
+      .backward();
+    const before = optim.clipGradNorm([weight], clip).item();
+    return { before, after: weight.grad!.norm().item() };
   });
 }

@@ -3,7 +3,7 @@
  * remedies.
  */
 import { grad, linspace, losses, manualSeed, nn, randn, type Tensor, tensor, tidy } from "nabla";
-import { diagnose, gradientByDepth, growthPerStep, spectralNorm } from "nabla/gradients";
+import { diagnose, gradientByDepth, spectralNorm } from "nabla/gradients";
 import { experiment } from "../experiment.ts";
 
 const activations: Record<string, () => nn.Module> = {
@@ -37,10 +37,10 @@ export default experiment({
   title: "Vanishing gradients",
   section: "Vanishing and Exploding Gradients",
   claim:
-    "The derivative of the sigmoid is at most ¼, so the gradient shrinks exponentially on its way back through a deep network. Large weights saturate the neurons, which makes the gradient shrink even faster.",
+    "The derivative of the sigmoid is at most ¼, so the gradient shrinks exponentially on its way back through a deep network. Large biases saturate the neurons, which makes it shrink even faster. Large weights saturate them too, but they also amplify the gradient, which makes up for it.",
   formula:
-    "\\sigma'(z)=\\sigma(z)(1-\\sigma(z))\\le\\tfrac14,\\qquad \\Bigl\\|\\frac{\\partial L}{\\partial x_{l}}\\Bigr\\|\\le\\tfrac14\\,\\|W_{l+1}\\|_2\\,\\Bigl\\|\\frac{\\partial L}{\\partial x_{l+1}}\\Bigr\\|",
-  functions: ["gradientByDepth", "growthPerStep", "diagnose", "spectralNorm"],
+    "\\sigma'(z)=\\sigma(z)(1-\\sigma(z))\\le\\tfrac14,\\qquad \\mathbb E\\Bigl\\|\\frac{\\partial L}{\\partial x_{l}}\\Bigr\\|^2\\approx\\frac{\\|W_{l+1}\\|_F^2}{n}\\,\\mathbb E[\\sigma'(z_{l+1})^2]\\;\\mathbb E\\Bigl\\|\\frac{\\partial L}{\\partial x_{l+1}}\\Bigr\\|^2",
+  functions: ["gradientByDepth", "diagnose", "spectralNorm"],
   parameters: {
     depth: { kind: "number", label: "layers", min: 2, max: 40, default: 16, integer: true },
     activation: {
@@ -55,30 +55,33 @@ export default experiment({
       options: ["small", "xavier", "kaiming", "large"],
       default: "xavier",
     },
+    bias: { kind: "number", label: "standard deviation of the biases", min: 0, max: 10, default: 0, step: 0.5 },
     remedy: { kind: "choice", label: "remedy", options: ["none", "residual", "layer norm"], default: "none" },
     seed: { kind: "number", label: "seed", min: 1, max: 99, default: 1, integer: true },
   },
-  run({ depth, activation, init, remedy, seed }) {
+  run({ depth, activation, init, bias, remedy, seed }) {
     manualSeed(seed);
     const [x, y] = [randn([64, WIDTH]), randn([64, WIDTH])];
-    const measure = (kind: string, weights: string, help: string) => {
-      const model = build(depth, kind, weights, help);
+    const measure = (setup: Setup) => {
+      const model = build(depth, setup);
       const loss = () => losses.mse(model.forward(x) as Tensor, y);
       const rows = gradientByDepth(model, loss, { which: (module) => model.layers.includes(module) });
-      return { model, loss, rows, points: rows.map(({ gradient }, i): [number, number] => [i + 1, gradient]) };
+      const points = rows.map(({ gradient }, i): [number, number] => [i + 1, gradient]);
+      return { name: nameOf(setup), model, loss, points, ...logRatio(model, points, x, setup) };
     };
-    const chosen = measure(activation, init, remedy);
-    const others = [
-      ["sigmoid", "xavier", "none"],
-      ["tanh", "xavier", "none"],
-      ["relu", "kaiming", "none"],
-      [activation, init, "residual"],
-      [activation, init, "layer norm"],
-    ].filter(([a, b, c]) => !(a === activation && b === init && c === remedy)) as [string, string, string][];
-    const compared = others.map(([a, b, c]) => ({
-      name: [a, b, c === "none" ? "" : c].filter(Boolean).join(", "),
-      ...measure(a, b, c),
-    }));
+    const own: Setup = { activation, init, bias, remedy };
+    const chosen = measure(own);
+    const compared = [
+      { activation: "sigmoid", init: "xavier", bias: 0, remedy: "none" },
+      { activation: "sigmoid", init: "xavier", bias: 10, remedy: "none" },
+      { activation: "sigmoid", init: "large", bias: 0, remedy: "none" },
+      { activation: "tanh", init: "xavier", bias: 0, remedy: "none" },
+      { activation: "relu", init: "kaiming", bias: 0, remedy: "none" },
+      { ...own, remedy: "residual" },
+      { ...own, remedy: "layer norm" },
+    ]
+      .filter((setup) => nameOf(setup) !== chosen.name)
+      .map(measure);
     // The largest slope of the activation. Times the weight's norm, it bounds the factor by which each block scales the
     // gradient.
     const limit = { sigmoid: 0.25, tanh: 1, relu: 1, gelu: 1.13 }[activation];
@@ -86,13 +89,11 @@ export default experiment({
       .filter(([name]) => name.endsWith("weight") && !/norm/.test(name))
       .map(([, w]) => spectralNorm(w));
     // Gradients outside the normal range of float32 are inaccurate.
-    const seen = chosen.points.filter(([, g]) => g > 1e-37 && g < 1e37);
+    const seen = chosen.points.filter(([, g]) => isAccurate(g));
     const steps = seen.slice(1).map(([layer, g], i) => seen[i]![1] / g / (limit * norms[layer - 1]!));
     const excess = Math.max(...steps);
-    const rate = Math.exp(growthPerStep(seen.map(([, g]) => g)));
     const report = tidy(() => diagnose(chosen.model, chosen.loss));
-    const ratio = chosen.points[0]![1] / chosen.points.at(-1)![1];
-    const residual = compared.find(({ name }) => name === "tanh, xavier");
+    const predicted = [chosen, ...compared].filter(({ error }) => error > 0);
     const findings = [
       {
         text: "largest value of the sigmoid's derivative on a fine grid",
@@ -105,10 +106,10 @@ export default experiment({
         theory: "σ(1 − σ) at σ = ½",
       },
       {
-        text: "largest factor per layer of a chain of sigmoids with weights 1, over inputs from −5 to 5",
-        measured: Math.max(...Array.from({ length: 21 }, (_, i) => chainFactor((i - 10) / 2, depth))),
-        expected: { atMost: 0.25 },
-        theory: "each layer passes at most ¼",
+        text: "factor per layer of a chain of sigmoids with weights 1, at the fixed point of σ",
+        measured: chainFactor(FIXED_POINT, depth),
+        expected: { equals: FIXED_POINT * (1 - FIXED_POINT), within: 1e-4 },
+        theory: "σ′ = σ(1 − σ), and σ(x) = x at x = 0.659",
       },
       ...(remedy === "none"
         ? [
@@ -120,26 +121,12 @@ export default experiment({
             },
           ]
         : []),
-      ...(remedy === "none" && activation === "sigmoid"
-        ? [
-            {
-              text: "factor of the gradient per layer, going backward",
-              measured: rate,
-              expected: { atMost: 0.25 * Math.max(...norms) } as const,
-              theory: "at most ¼·‖W‖₂",
-            },
-          ]
-        : []),
-      ...(residual && activation === "sigmoid" && remedy === "none"
-        ? [
-            {
-              text: "first layer's gradient relative to the last's: tanh with Xavier weights divided by sigmoid",
-              measured: residual.points[0]![1] / residual.points.at(-1)![1] / ratio,
-              expected: { atLeast: 1 } as const,
-              theory: "tanh's slope at 0 is 1, four times sigmoid's (Glorot and Bengio 2010)",
-            },
-          ]
-        : []),
+      ...predicted.map(({ name, log, mean, error }) => ({
+        text: `log of the first layer's gradient divided by the last layer's: ${name}`,
+        measured: log,
+        expected: { equals: mean, within: 4 * error },
+        theory: "mean-field theory: each layer scales the squared norm by ‖W‖²_F/n·E[φ′(z)²] (Schoenholz et al. 2017)",
+      })),
     ];
     return {
       findings,
@@ -150,7 +137,7 @@ export default experiment({
           y: { label: "‖∂L/∂y‖", scale: "log" },
           series: [
             {
-              name: [activation, init, remedy === "none" ? "" : remedy].filter(Boolean).join(", "),
+              name: chosen.name,
               points: chosen.points,
             },
             ...compared.map(({ name, points }) => ({ name, points, style: "reference" as const })),
@@ -165,16 +152,55 @@ export default experiment({
         },
         {
           title: "Gradient at the first layer divided by the gradient at the last",
-          columns: ["network", "ratio"],
-          rows: [
-            ["this network", ratio],
-            ...compared.map(({ name, points }) => [name, points[0]![1] / points.at(-1)![1]]),
-          ],
+          columns: ["network", "measured", "mean-field theory"],
+          rows: [chosen, ...compared].map(({ name, points, mean, error }) => [
+            name,
+            points[0]![1] / points.at(-1)![1],
+            error > 0 ? Math.exp(mean) : "",
+          ]),
         },
       ],
     };
   },
 });
+
+/** x = σ(x). */
+const FIXED_POINT = 0.659046068407;
+
+/** Whether float32 holds a gradient with all its digits. */
+const isAccurate = (gradient: number): boolean => gradient > 1e-37 && gradient < 1e37;
+
+/**
+ * The log of the gradient at the first layer divided by the gradient at the last: as measured, as mean-field theory predicts it, and the
+ * standard error of the prediction for layers of this width; `error` is 0 where the theory does not apply. Layers whose gradient
+ * underflows are left out.
+ *
+ * A layer multiplies the squared norm by ‖W‖²_F/n·E[φ′(z)²]. For n independent units, the two means have the relative variances 2/n and
+ * 3κ/n − 1/n, with κ = E[φ′⁴]/E[φ′²]².
+ */
+function logRatio(model: nn.Sequential, points: readonly [number, number][], x: Tensor, { remedy, activation }: Setup) {
+  const first = points.findIndex(([, g]) => isAccurate(g));
+  const last = points.length - 1;
+  if (remedy !== "none" || first < 0 || first === last || !isAccurate(points[last]![1]))
+    return { log: 0, mean: 0, error: 0 };
+  return tidy(() => {
+    const slope = grad((z: Tensor) => (activations[activation]!().forward(z) as Tensor).sum());
+    let [mean, variance] = [0, 0];
+    let h = x;
+    for (const [i, layer] of model.layers.entries()) {
+      const [linear] = (layer as nn.Sequential).layers as [nn.Linear];
+      if (i > first) {
+        const squares = slope(linear.forward(h)).square();
+        const average = squares.mean().item();
+        const kurtosis = squares.square().mean().item() / average ** 2;
+        mean += 0.5 * Math.log((linear.weight.square().sum().item() / WIDTH) * average);
+        variance += (1 + 3 * kurtosis) / WIDTH / 4;
+      }
+      h = layer.forward(h) as Tensor;
+    }
+    return { log: Math.log(points[first]![1] / points[last]![1]), mean, error: Math.sqrt(variance) };
+  });
+}
 
 /** The mean factor by which a chain σ(σ(…σ(x))) shrinks the gradient per layer. */
 function chainFactor(x: number, depth: number): number {
@@ -185,10 +211,21 @@ function chainFactor(x: number, depth: number): number {
   return tidy(() => grad(chain)(tensor(x)).item()) ** (1 / depth);
 }
 
-function build(depth: number, activation: string, init: string, remedy: string): nn.Sequential {
+/** The choices that determine a network. */
+interface Setup {
+  readonly activation: string;
+  readonly init: string;
+  readonly bias: number;
+  readonly remedy: string;
+}
+const nameOf = ({ activation, init, bias, remedy }: Setup): string =>
+  [activation, init, bias && `biases ${bias}`, remedy !== "none" && remedy].filter(Boolean).join(", ");
+
+function build(depth: number, { activation, init, bias, remedy }: Setup): nn.Sequential {
   const block = () => {
-    const linear = new nn.Linear(WIDTH, WIDTH, { bias: false });
+    const linear = new nn.Linear(WIDTH, WIDTH);
     inits[init]!(linear.weight);
+    nn.init.normal(linear.bias!, 0, bias);
     const inner = new nn.Sequential(
       ...(remedy === "layer norm" ? [new nn.LayerNorm(WIDTH, { elementwiseAffine: false })] : []),
       linear,
