@@ -34,7 +34,8 @@ export default experiment({
     const byDifferences = (i: 0 | 1) =>
       finiteDifference((t) => 0.5 * ((i ? theta1 : t) * x1 + (i ? t : theta2) * x2 - y) ** 2, i ? theta2 : theta1);
     const within = 1e-4 * (1 + Math.abs(residual) * Math.max(Math.abs(x1), Math.abs(x2)));
-    const lr = 1 / (x1 * x1 + x2 * x2 + 1e-9);
+    const curvature = x1 * x1 + x2 * x2;
+    const lr = curvature && 1 / curvature;
     const after = at.value([theta1 - lr * g1, theta2 - lr * g2]);
     const along = (i: 0 | 1) =>
       Array.from({ length: 61 }, (_, k): [number, number] => {
@@ -61,8 +62,10 @@ export default experiment({
         {
           text: "loss after one step down the gradient, with the rate 1/‖x‖²",
           measured: after,
-          expected: { atMost: 1e-6 * (1 + residual ** 2) },
-          theory: "this rate is 1/curvature, so one step fits one sample exactly",
+          expected: { equals: curvature ? 0 : residual ** 2 / 2, within: 1e-6 * (1 + residual ** 2) },
+          theory: curvature
+            ? "this rate is 1/curvature, so one step fits one sample exactly"
+            : "x = 0: the loss depends on no parameter",
         },
       ],
       plots: [
