@@ -19,7 +19,7 @@ export default experiment({
   title: "A penalty on the gradient",
   section: "Applications and Interdisciplinary Connections",
   claim:
-    "Adding the squared length of the gradient with respect to the inputs to the loss, and backpropagating through it, makes the network flatter: small changes to the input flip fewer of its answers.",
+    "Adding the squared length of the gradient with respect to the inputs to the loss, and backpropagating through it, makes the network flatter. An answer cannot flip within |f| divided by the steepest slope, so in most cases small changes to the input flip fewer answers; on noisy data, the penalty can also shrink |f| itself.",
   formula:
     "L(\\boldsymbol\\theta) + \\lambda\\,\\mathbb E_{\\boldsymbol x}\\bigl\\|\\nabla_{\\boldsymbol x} f_{\\boldsymbol\\theta}(\\boldsymbol x)\\bigr\\|_2^2",
   functions: ["gradientPenalty", "lipschitzPenalty", "inputGradientNorms", "lipschitzBound", "fgsm", "pgd"],
@@ -80,12 +80,6 @@ export default experiment({
             expected: { atLeast: 1 },
             theory: "f cannot fall to 0 within |f(x)| divided by its steepest slope (Tsuzuku et al. 2018)",
           })),
-          {
-            text: `accuracy at unseen points under FGSM with ε = ${STRONG}: with the penalty minus without`,
-            measured: after.underFgsm - before.underFgsm,
-            expected: { atLeast: 0 },
-            theory: "a flatter function needs larger changes to flip",
-          },
         ],
         plots: [
           {
