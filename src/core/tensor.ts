@@ -135,7 +135,7 @@ export class Tensor implements Value {
   private requireIntact(op: string): void {
     if (fingerprint(this.shape) !== this.shapeFingerprint)
       throw new Error(
-        `${op}: the shape of a tensor was changed to ${show(this.shape)}. Shapes are read-only: use reshape(…).`,
+        `${op}: the shape of a tensor was changed to ${show(this.shape)}. Shapes are read-only: copy one with [...x.shape], or use reshape(…) or permute(…).`,
       );
   }
 

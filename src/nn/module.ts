@@ -43,7 +43,7 @@ export function checkStateDict(
   );
   if (pairs.length && pairs.every(([, target, source]) => target === source))
     throw new Error(
-      "loadStateDict: state must not be this model's own tensors: loading them changes nothing. Keep a copy with saveState({ model }).",
+      "loadStateDict: state must not be this model's own tensors: loading them changes nothing. Keep a copy with saveState({ model }), and load it with loadState.",
     );
   // Throw now if any tensor was disposed.
   for (const [name, ...both] of pairs)

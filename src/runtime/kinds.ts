@@ -98,7 +98,7 @@ export const alternatives: Readonly<Record<string, string>> = {
   randn: "Use normal(shape, mean, std).",
   rand: "Use uniform(shape, low, high).",
   clamp: "For tensor bounds, use maximum and minimum.",
-  pad: "Only constant padding is supported.",
+  pad: "Only constant padding is supported: pad(padding, value).",
 };
 
 /** Reductions that other libraries also apply to two arguments, and nabla's op for that. */
@@ -108,16 +108,18 @@ export const pairwise: Readonly<Record<string, string>> = { max: "maximum", min:
 function remedy(op: string, name: string, wanted: readonly string[], v: unknown): string | undefined {
   const wants = (...names: string[]): boolean => names.some((name) => wanted.includes(name));
   if (isObject(v) && isFunction(v.then)) return "Await it first.";
-  if (op === "ParamGroup") return "Pass groups { params, lr } to an optimizer instead.";
+  if (op === "ParamGroup") return "Pass an array of groups [{ params, lr }] to an optimizer instead.";
+  if (op === "KeyValueCache.append") return "Layers call it: pass the cache to their forward(x, { cache }).";
+  if (op === "clamp" && isOptions(v)) return "Use clamp(low, high), with null for no bound.";
   if (name === "owner") return "Leave it out: a parameter always requires a gradient.";
   if (wants("module") && isObject(v) && isFunction(v.namedModules)) return "Give its class a forward(x) method.";
   if (wants("module") && isFunction(v))
     return "Construct a class with new; wrap a function in a class that extends nn.Module.";
   if (wants("list") && isFunction(v)) return "Call it: model.parameters().";
   if (wants("list") && (isModule(v) || isOptions(v))) return "Pass model.parameters().";
-  if (wants("objective") && isModule(v)) return "Pass objective(model, loss).";
+  if (wants("objective") && isModule(v)) return "Pass objective(model, () => losses.mse(model.forward(x), y)).";
   if (wants("object") && isModule(v)) return "Pass model.stateDict().";
-  if (wants("object") && kinds.bytes![0](v)) return "Read bytes with loadState or readSafetensors.";
+  if (wants("object") && kinds.bytes![0](v)) return "Pass readSafetensors(bytes).tensors, or use loadState(bytes, { model }).";
   if (wants("tensors") && Array.isArray(v) && v.length && v.every(isNumber))
     return "Use tensor(…) for a tensor of numbers.";
   if (wants("number", "numbers") && isOptions(v)) {
@@ -148,7 +150,7 @@ function remedy(op: string, name: string, wanted: readonly string[], v: unknown)
     if (isObject(v) && (isFunction(v.getReader) || isFunction(v.arrayBuffer)))
       return "Read streams, Blobs and Responses with readSafetensorsStream.";
   }
-  if (wants("optimizer")) return "Pass an optimizer, such as new optim.SGD(model.parameters(), { lr: 0.1 }).";
+  if (wants("optimizer")) return "Pass the optimizer that trains the model.";
   if (wants("function") && tensors.isTensor(v))
     return wants("module")
       ? "The model or function comes first."

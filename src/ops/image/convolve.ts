@@ -96,8 +96,12 @@ function throwChannels(name: string, what: string, x: Shape, w: Shape, inputs: n
   const isPyTorchWeight = w[1] === channels && (w.length < 4 || w[2] === w[3]);
   throw new ShapeError(
     `${name}: ${what} ${show(x)} do not fit the weight ${show(w)} with ${groups} group${groups > 1 ? "s" : ""}: ` +
-      `they must have ${inputs} channels, got ${channels}. Channels are last: convert PyTorch's ` +
-      (isPyTorchWeight ? `weights with w.permute(${moved(w.length)}).` : `${what} with x.permute(${moved(x.length)}).`),
+      `they must have ${inputs} channels, got ${channels}. Channels are last` +
+      (isPyTorchWeight
+        ? `: convert PyTorch's weights with w.permute(${moved(w.length)}).`
+        : x.at(1 - w.length) === inputs
+          ? `: convert PyTorch's ${what} with x.permute(${moved(x.length)}).`
+          : ", as in the output of the layer before."),
   );
 }
 /** The dims from start to rank − 1. */
