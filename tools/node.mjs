@@ -29,11 +29,17 @@ const parseable = {
   name: "parseable",
   generateBundle(_, output) {
     const escape = (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`;
+    let builds = 0;
+    const asString = (_, base64) => {
+      builds++;
+      return `Buffer.from("${base64}",`;
+    };
     for (const chunk of Object.values(output))
       if (chunk.type === "chunk")
         chunk.code = chunk.code
-          .replace(/Buffer\.from\(`([^`]*)`,/g, 'Buffer.from("$1",')
+          .replace(/Buffer\.from\(`([A-Za-z0-9+/=]*)`,/g, asString)
           .replace(/[\u0080-\uffff]/g, escape);
+    if (builds !== 2) throw new Error(`tools/node.mjs: expected two builds in base64, got ${builds}.`);
   },
 };
 

@@ -4,10 +4,10 @@
 // Fails if a module has a data, global or start section: instances share one memory, so a module must hold no state.
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import asc from "assemblyscript/asc";
-import binaryen from "binaryen";
+import { assemble } from "./assemble.mjs";
 import { storedBytes } from "./edits.mjs";
 import { hoistConstants } from "./hoist.mjs";
-import { compactOrder, sortFunctions } from "./order.mjs";
+import { sortFunctions } from "./order.mjs";
 
 const INLINED = ["simd", "relaxed"];
 const SECTIONS = { 6: "global", 8: "start", 11: "data" };
@@ -50,37 +50,6 @@ function toText(bytes) {
   return header.join("") + Array.from(bytes, (byte) => characters[byte]).join("");
 }
 
-/** Exports that src, tests or benchmarks call by name. All others are removed. */
-const CALLED =
-  /^(run|step|serve|lead|firstOutsideFloat|gemm|rowStep|colStep|fmaCeiling|\w+Workspace|exp|tanh|sigmoid|gelu|relu|add|mul|softmax|sum)$/;
-
-/**
- * Assembles a module, and removes the exports that nothing calls: assembly/ exports every kernel so that asc does not inline it into its
- * dispatcher. Returns its bytes and the names of its functions.
- */
-function assemble(wat) {
-  const module = binaryen.parseText(wat);
-  module.setFeatures(binaryen.Features.All);
-  if (!module.validate())
-    throw new Error(
-      "the rewritten module is not valid. Check tools/hoist.mjs and tools/order.mjs against the text in build/.",
-    );
-  const exported = Array.from(
-    { length: module.getNumExports() },
-    (_, i) => binaryen.getExportInfo(module.getExportByIndex(i)).name,
-  );
-  for (const name of exported) if (!CALLED.test(name)) module.removeExport(name);
-  module.runPasses(["remove-unused-module-elements"]);
-  const functions = Array.from({ length: module.getNumFunctions() }, (_, i) =>
-    binaryen.getFunctionInfo(module.getFunctionByIndex(i)),
-  );
-  const bytes = module.emitBinary();
-  module.dispose();
-  return { bytes, names: functions.filter((one) => !one.module).map(({ name }) => name) };
-}
-
-/** The order of functions in the first build. The other builds use the same order, so that their edits stay short. */
-let order;
 mkdirSync("src/runtime/binaries", { recursive: true });
 const targets = process.argv.length > 2 ? process.argv.slice(2) : INLINED;
 for (const target of targets) {
@@ -91,11 +60,7 @@ for (const target of targets) {
   }
   if (!INLINED.includes(target)) continue;
   const hoisted = hoistConstants(readFileSync(`build/${target}.wat`, "utf8"));
-  if (!order) {
-    const { bytes, names } = assemble(hoisted);
-    order = compactOrder(bytes, names);
-  }
-  const text = sortFunctions(hoisted, order);
+  const text = sortFunctions(hoisted);
   const { bytes } = assemble(text);
   writeFileSync(`build/${target}.wasm`, bytes);
   writeFileSync(`build/${target}.wat`, text);
