@@ -46,8 +46,9 @@ export type Expectation =
   | { readonly atMost: number }
   | { readonly atLeast: number };
 
-/** Whether a finding matches theory. */
+/** Whether a finding matches theory. NaN and ±∞ never do. */
 export function holds({ measured, expected }: Finding): boolean {
+  if (!Number.isFinite(measured)) return false;
   if ("equals" in expected) return Math.abs(measured - expected.equals) <= expected.within;
   return "atMost" in expected ? measured <= expected.atMost : measured >= expected.atLeast;
 }

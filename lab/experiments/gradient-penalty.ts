@@ -7,7 +7,7 @@ const TRAIN = 120;
 const TEST = 600;
 const STEPS = 400;
 const EPSILONS = [0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5];
-/** The size of the attack in the findings. */
+/** The size of the attack in the table. */
 const STRONG = 0.3;
 /** The part of the plane to draw. */
 const [X, Y] = [[-1.6, 2.6] as const, [-1.3, 1.8] as const];
@@ -19,7 +19,7 @@ export default experiment({
   title: "A penalty on the gradient",
   section: "Applications and Interdisciplinary Connections",
   claim:
-    "Adding the squared length of the gradient with respect to the inputs to the loss, and backpropagating through it, makes the network flatter. An answer cannot flip within |f| divided by the steepest slope, so in most cases small changes to the input flip fewer answers; on noisy data, the penalty can also shrink |f| itself.",
+    "Adding the squared length of the gradient with respect to the inputs to the loss, and backpropagating through it, makes the network flatter. An answer cannot flip within |f| divided by the steepest slope, so where |f| stays the same, a flatter network withstands larger changes to the input.",
   formula:
     "L(\\boldsymbol\\theta) + \\lambda\\,\\mathbb E_{\\boldsymbol x}\\bigl\\|\\nabla_{\\boldsymbol x} f_{\\boldsymbol\\theta}(\\boldsymbol x)\\bigr\\|_2^2",
   functions: ["gradientPenalty", "lipschitzPenalty", "inputGradientNorms", "lipschitzBound", "fgsm", "pgd"],

@@ -4,7 +4,7 @@ import { classifyCriticalPoint, type Escape, escape, objective, predictedEscape 
 import { experiment, type Finding } from "../experiment.ts";
 
 const DISTANCE = 1;
-const REPEATS = 41;
+const REPEATS = 161;
 
 export default experiment({
   name: "saddle-escape",

@@ -93,7 +93,7 @@ export default experiment({
     const steps = seen.slice(1).map(([layer, g], i) => seen[i]![1] / g / (limit * norms[layer - 1]!));
     const excess = Math.max(...steps);
     const report = tidy(() => diagnose(chosen.model, chosen.loss));
-    const predicted = [chosen, ...compared].filter(({ error }) => error > 0);
+    const predicted = [chosen, ...compared].filter(({ within }) => within > 0);
     const findings = [
       {
         text: "largest value of the sigmoid's derivative on a fine grid",
@@ -121,10 +121,10 @@ export default experiment({
             },
           ]
         : []),
-      ...predicted.map(({ name, log, mean, error }) => ({
-        text: `log of the first layer's gradient divided by the last layer's: ${name}`,
+      ...predicted.map(({ name, from, log, mean, within }) => ({
+        text: `log of layer ${from}'s gradient divided by the last layer's: ${name}`,
         measured: log,
-        expected: { equals: mean, within: 4 * error },
+        expected: { equals: mean, within },
         theory: "mean-field theory: each layer scales the squared norm by ‖W‖²_F/n·E[φ′(z)²] (Schoenholz et al. 2017)",
       })),
     ];
@@ -151,12 +151,13 @@ export default experiment({
           rows: report.verdicts.map(({ text, remedy: help }) => [text, help]),
         },
         {
-          title: "Gradient at the first layer divided by the gradient at the last",
-          columns: ["network", "measured", "mean-field theory"],
-          rows: [chosen, ...compared].map(({ name, points, mean, error }) => [
+          title: "Gradient at a layer divided by the gradient at the last layer",
+          columns: ["network", "layer", "measured", "mean-field theory"],
+          rows: [chosen, ...compared].map(({ name, points, from, mean, within }) => [
             name,
-            points[0]![1] / points.at(-1)![1],
-            error > 0 ? Math.exp(mean) : "",
+            from,
+            points[from - 1]![1] / points.at(-1)![1],
+            within > 0 ? Math.exp(mean) : "",
           ]),
         },
       ],
@@ -171,21 +172,20 @@ const FIXED_POINT = 0.659046068407;
 const isAccurate = (gradient: number): boolean => gradient > 1e-37 && gradient < 1e37;
 
 /**
- * The log of the gradient at the first layer divided by the gradient at the last: as measured, as mean-field theory predicts it, and the
- * standard error of the prediction for layers of this width; `error` is 0 where the theory does not apply. Layers whose gradient
- * underflows are left out.
+ * The log of the gradient at a layer divided by the gradient at the last: as measured, and as mean-field theory predicts it for layers of
+ * this width; `within` is 0 where the theory does not apply. `from` is the first layer whose gradient does not underflow.
  *
- * A layer multiplies the squared norm by ‖W‖²_F/n·E[φ′(z)²]. For n independent units, the two means have the relative variances 2/n and
- * 3κ/n − 1/n, with κ = E[φ′⁴]/E[φ′²]².
+ * A layer multiplies the squared norm by X = ‖W‖²_F/n·E[φ′(z)²]. For n independent units, X has the relative variance v = 2κ/n, with
+ * κ = E[φ′⁴]/E[φ′²]². E[log X] is between log E[X] − v/2, if X is the same for all samples, and log E[X]; four standard errors are added.
  */
 function logRatio(model: nn.Sequential, points: readonly [number, number][], x: Tensor, { remedy, activation }: Setup) {
   const first = points.findIndex(([, g]) => isAccurate(g));
   const last = points.length - 1;
   if (remedy !== "none" || first < 0 || first === last || !isAccurate(points[last]![1]))
-    return { log: 0, mean: 0, error: 0 };
+    return { from: 1, log: 0, mean: 0, within: 0 };
   return tidy(() => {
     const slope = grad((z: Tensor) => (activations[activation]!().forward(z) as Tensor).sum());
-    let [mean, variance] = [0, 0];
+    let [mean, variances] = [0, 0];
     let h = x;
     for (const [i, layer] of model.layers.entries()) {
       const [linear] = (layer as nn.Sequential).layers as [nn.Linear];
@@ -193,12 +193,18 @@ function logRatio(model: nn.Sequential, points: readonly [number, number][], x: 
         const squares = slope(linear.forward(h)).square();
         const average = squares.mean().item();
         const kurtosis = squares.square().mean().item() / average ** 2;
-        mean += 0.5 * Math.log((linear.weight.square().sum().item() / WIDTH) * average);
-        variance += (1 + 3 * kurtosis) / WIDTH / 4;
+        const relative = (2 * kurtosis) / WIDTH;
+        mean += 0.5 * (Math.log((linear.weight.square().sum().item() / WIDTH) * average) - relative / 4);
+        variances += relative;
       }
       h = layer.forward(h) as Tensor;
     }
-    return { log: Math.log(points[first]![1] / points[last]![1]), mean, error: Math.sqrt(variance) };
+    return {
+      from: first + 1,
+      log: Math.log(points[first]![1] / points[last]![1]),
+      mean,
+      within: variances / 8 + 4 * Math.sqrt(variances / 4),
+    };
   });
 }
 

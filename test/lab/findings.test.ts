@@ -39,6 +39,7 @@ const cases: Record<string, readonly Record<string, string | number>[]> = {
     { activation: "relu", init: "kaiming", depth: 30 },
     { activation: "gelu", remedy: "layer norm" },
     { remedy: "residual", depth: 2 },
+    { bias: 10, depth: 40 },
   ],
   "exploding-rnn": [
     { matrix: "random", norm: 1.4 },
@@ -46,6 +47,8 @@ const cases: Record<string, readonly Record<string, string | number>[]> = {
     { norm: 1.5, steps: 80 },
     { norm: 1.5, activation: "tanh", input: 1, clip: 0.1 },
     { norm: 1, seed: 5 },
+    { norm: 0.5, matrix: "random", activation: "tanh", input: 1, steps: 80, forget: 0 },
+    { norm: 0.7, matrix: "random", activation: "tanh", input: 1, steps: 80, seed: 3 },
   ],
   "saddle-escape": [{ lr: 0.005, noise: 1 }, { lr: 0.3, noise: 1e-5, seed: 2 }, { seed: 7 }],
   landscape: [
