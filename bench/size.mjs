@@ -8,7 +8,10 @@ import { gzipSync } from "node:zlib";
 import { rolldown } from "rolldown";
 import { withBlock } from "../docs/tables.mjs";
 
-/** 127 KB for nabla and 2 KB for the copy of @assemblyscript/loader. */
+/**
+ * 122 KB when the package moved to its present layout, 1.8 KB for exact sums of short blocks, 1.9 KB for the copy of
+ * @assemblyscript/loader, and 3.3 KB for generated ops and for fixes named in errors.
+ */
 const BUDGET = 129 * 1024;
 const builds = ["simd", "relaxed"];
 /** The programs to bundle: what they do, and the names of their files in bench/bundles. */

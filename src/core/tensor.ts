@@ -329,17 +329,22 @@ export class Tensor implements Value {
    */
   peek(op: string): TypedArray {
     this.requireIntact(op);
+    const moved = this.handle.storage?.moved;
+    return moved ? elementsAt(moved.buffer, 0, this) : this.elements(op);
+  }
+
+  /** @throws Error after an assignment such as x[0] = 5 */
+  private requireNoIndices(op: string): void {
     // Indices come first among the properties of an object.
     for (const name in this) {
       if (Number.isNaN(Number(name))) break;
       throw new Error(`${op}: elements cannot be set with x[${name}] = …. Use copyFrom(values), or where(mask, a, x).`);
     }
-    const moved = this.handle.storage?.moved;
-    return moved ? elementsAt(moved.buffer, 0, this) : this.elements(op);
   }
 
   /** A row-major copy of the elements. */
   get data(): TypedArray {
+    this.requireNoIndices("data");
     return this.peek("data").slice();
   }
 
@@ -363,6 +368,7 @@ export class Tensor implements Value {
   // biome-ignore lint/suspicious/noExplicitAny: with any other type, x.toArray()[0][0] needs a cast
   toArray<T extends NestedArray = any>(): T {
     checkNone("toArray", arguments);
+    this.requireNoIndices("toArray");
     return nest(this.peek("toArray"), this.shape, this.dtype) as T;
   }
 

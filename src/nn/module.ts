@@ -41,10 +41,6 @@ export function checkStateDict(
   const pairs = Object.entries(own).flatMap(([name, target]) =>
     Object.hasOwn(state, name) && state[name] ? [[name, target, state[name]] as const] : [],
   );
-  if (pairs.length && pairs.every(([, target, source]) => target === source))
-    throw new Error(
-      "loadStateDict: state must not be this model's own tensors: loading them changes nothing. Keep a copy with saveState({ model }), and load it with loadState.",
-    );
   // Throw now if any tensor was disposed.
   for (const [name, ...both] of pairs)
     for (const x of both) {
@@ -69,6 +65,10 @@ export function checkStateDict(
   if (problems.length || mismatches.length)
     throw new ShapeError(
       `loadStateDict: ${[...problems, ...mismatches].join("; ")}.${isPyTorch ? " Convert PyTorch's layout with fromPyTorch(model, state)." : mismatches.length ? remedy : ""}`,
+    );
+  if (pairs.length && !missing.length && !unexpected.length && pairs.every(([, target, source]) => target === source))
+    throw new Error(
+      "loadStateDict: state must be a copy, got the tensors that it is to replace. Keep a copy with saveState({ model }), and load it with loadState.",
     );
   const copy = (): void => withGrad(false, () => pairs.forEach(([, target, source]) => void target.copyFrom(source)));
   return { missing, unexpected, copy };
@@ -364,7 +364,10 @@ export class Sequential extends Module {
         result = layer.forward(value);
       } catch (error) {
         if (!(error instanceof ShapeError)) throw error;
-        throw new ShapeError(`Sequential: layer ${i} (${kindOf(layer)}) failed. ${error.message}`, { cause: error });
+        // Nested modules share one path, such as 2.0.
+        const inner = /^Sequential: layer (.*)$/s.exec(error.message)?.[1];
+        const path = inner ? `${i}.${inner}` : `${i} (${kindOf(layer)}) failed. ${error.message}`;
+        throw new ShapeError(`Sequential: layer ${path}`, { cause: error });
       }
       if (i < last && !(result instanceof Tensor))
         throw new TypeError(

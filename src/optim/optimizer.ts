@@ -181,7 +181,8 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
     const undos: (() => void)[] = [];
     const run = (): void => {
       const updates = this.prepare(undos);
-      if (!updates.length) this.warnOfIdleStep();
+      if (!updates.length && this.paramGroups.some(({ params }) => params.some((p) => p.requiresGrad)))
+        this.warnOfIdleStep();
       const update = (): void => {
         for (const { state, run: updateOne } of updates) {
           advance(state.step!);

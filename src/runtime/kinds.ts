@@ -119,7 +119,8 @@ function remedy(op: string, name: string, wanted: readonly string[], v: unknown)
   if (wants("list") && (isModule(v) || isOptions(v))) return "Pass model.parameters().";
   if (wants("objective") && isModule(v)) return "Pass objective(model, () => losses.mse(model.forward(x), y)).";
   if (wants("object") && isModule(v)) return "Pass model.stateDict().";
-  if (wants("object") && kinds.bytes![0](v)) return "Pass readSafetensors(bytes).tensors, or use loadState(bytes, { model }).";
+  if (wants("object") && kinds.bytes![0](v))
+    return "Pass readSafetensors(bytes).tensors, or use loadState(bytes, { model }).";
   if (wants("tensors") && Array.isArray(v) && v.length && v.every(isNumber))
     return "Use tensor(…) for a tensor of numbers.";
   if (wants("number", "numbers") && isOptions(v)) {

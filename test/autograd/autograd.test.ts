@@ -246,7 +246,7 @@ describe("errors say how to fix the call", () => {
     const y = x().square().sum();
     y.backward();
     expect(() => y.backward()).toThrow(
-      /an earlier backward freed this part of the graph\. .* pass backward\(\{ retainGraph: true \}\)/,
+      /an earlier backward freed this part of the graph\. .* call the first backward with \{ retainGraph: true \}/,
     );
     const z = x().square().sum();
     z.backward({ retainGraph: true });

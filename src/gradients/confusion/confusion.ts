@@ -1,6 +1,6 @@
 /**
  * Measures how much the gradients of mini-batches disagree (sign flips, cosines, noise scale), and orders mini-batches
- * so that successive gradients disagree less.
+ * at random, by difficulty, or so that successive gradients disagree less.
  */
 
 import type { Tensor } from "../../core/tensor.ts";

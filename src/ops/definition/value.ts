@@ -129,7 +129,7 @@ export function normalizeDim(op: string, dim: number, rank: number): number {
   if (!Number.isInteger(dim) || at < 0 || at >= rank) {
     if (!rank) {
       const instead = pairwise[op] ? `For two numbers, use ${pairwise[op]}(a, b).` : "Pass a tensor with dimensions.";
-      throw new ShapeError(`${op}: dim must be omitted for a number or a tensor [], got ${dim}. ${instead}`);
+      throw new ShapeError(`${op}: x must have at least one dimension, got a number or a tensor []. ${instead}`);
     }
     throw new ShapeError(`${op}: dim ${dim} is out of range for ${rank} dimension(s). Use ${-rank} … ${rank - 1}.`);
   }
