@@ -1,4 +1,4 @@
-// Assembles the text of a module.
+// Assembles the text of a module, and reads the sections of the result.
 import binaryen from "binaryen";
 
 /** Exports that src, tests or benchmarks call by name. All others are removed. */
@@ -28,4 +28,38 @@ export function assemble(wat) {
   const bytes = module.emitBinary();
   module.dispose();
   return { bytes, names: functions.filter((one) => !one.module).map(({ name }) => name) };
+}
+
+/** Reads a part of a module: numbers in LEB128, and bytes. */
+export function readerOf(part) {
+  let at = 0;
+  return {
+    get isAtEnd() {
+      return at >= part.length;
+    },
+    bytes(count) {
+      at += count;
+      return part.subarray(at - count, at);
+    },
+    number() {
+      let value = 0;
+      for (let shift = 0, more = true; more; shift += 7) {
+        const byte = part[at++];
+        value |= (byte & 127) << shift;
+        more = byte > 127;
+      }
+      return value >>> 0;
+    },
+  };
+}
+
+/** The sections of a module: their ids and their bytes. */
+export function sectionsOf(bytes) {
+  const reader = readerOf(bytes.subarray(8));
+  const sections = [];
+  while (!reader.isAtEnd) {
+    const [id] = reader.bytes(1);
+    sections.push({ id, body: reader.bytes(reader.number()) });
+  }
+  return sections;
 }

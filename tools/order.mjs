@@ -3,7 +3,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { deflateRawSync } from "node:zlib";
-import { assemble } from "./assemble.mjs";
+import { assemble, readerOf, sectionsOf } from "./assemble.mjs";
 
 /** How far back deflate finds repetitions, in bytes. */
 const WINDOW = 32768;
@@ -14,27 +14,8 @@ const compressedSize = (bytes, before) =>
 
 /** The bodies of a module's functions, as bytes. */
 function functionBodies(bytes) {
-  let at = 8;
-  const number = () => {
-    let value = 0;
-    for (let shift = 0, more = true; more; shift += 7) {
-      const byte = bytes[at++];
-      value |= (byte & 127) << shift;
-      more = byte > 127;
-    }
-    return value >>> 0;
-  };
-  for (;;) {
-    const id = bytes[at++];
-    const size = number();
-    if (id !== CODE) at += size;
-    else
-      return Array.from({ length: number() }, () => {
-        const length = number();
-        at += length;
-        return bytes.subarray(at - length, at);
-      });
-  }
+  const reader = readerOf(sectionsOf(bytes).find(({ id }) => id === CODE).body);
+  return Array.from({ length: reader.number() }, () => reader.bytes(reader.number()));
 }
 
 /**

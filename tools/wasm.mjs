@@ -4,29 +4,13 @@
 // Fails if a module has a data, global or start section: instances share one memory, so a module must hold no state.
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import asc from "assemblyscript/asc";
-import { assemble } from "./assemble.mjs";
+import { assemble, sectionsOf } from "./assemble.mjs";
 import { storedBytes } from "./edits.mjs";
 import { hoistConstants } from "./hoist.mjs";
 import { sortFunctions } from "./order.mjs";
 
 const INLINED = ["simd", "relaxed"];
 const SECTIONS = { 6: "global", 8: "start", 11: "data" };
-
-/** The ids of a module's sections. */
-function sectionIds(bytes) {
-  const ids = [];
-  for (let at = 8; at < bytes.length; ) {
-    ids.push(bytes[at++]);
-    let size = 0;
-    for (let shift = 0, more = true; more; shift += 7) {
-      const byte = bytes[at++];
-      size |= (byte & 127) << shift;
-      more = byte > 127;
-    }
-    at += size;
-  }
-  return ids;
-}
 
 /** The number of byte values that have a one-character code. */
 const SINGLES = 86;
@@ -64,9 +48,7 @@ for (const target of targets) {
   const { bytes } = assemble(text);
   writeFileSync(`build/${target}.wasm`, bytes);
   writeFileSync(`build/${target}.wat`, text);
-  const state = sectionIds(bytes)
-    .filter((id) => id in SECTIONS)
-    .map((id) => SECTIONS[id]);
+  const state = sectionsOf(bytes).flatMap(({ id }) => SECTIONS[id] ?? []);
   if (state.length) {
     console.error(`build/${target}.wasm holds state: it has a ${state.join(" and a ")} section.`);
     process.exit(1);
