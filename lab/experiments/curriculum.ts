@@ -2,6 +2,7 @@
 import { losses, manualSeed, nn, optim, randn, type Tensor } from "nabla";
 import { batchGradients, curriculum, gradientConfusion, objective, signFlips } from "nabla/gradients";
 import { experiment } from "../experiment.ts";
+import { average, plusMinus, variance } from "../statistics.ts";
 
 const BATCHES = 32;
 const SIZE = 8;
@@ -77,7 +78,8 @@ export default experiment({
               ? curriculum({ by, difficulty: batches.map((batch) => objective(model, () => loss(batch)).value()) })
               : curriculum({ by, count: BATCHES });
         run.flips.push(gradientConfusion(order.map((i) => gradients[i]!)).signFlips);
-        run.pairs.push(moments(gradients.flatMap((a, i) => gradients.slice(0, i).map((b) => signFlips(a, b)))));
+        const pairs = gradients.flatMap((a, i) => gradients.slice(0, i).map((b) => signFlips(a, b)));
+        run.pairs.push({ mean: average(pairs), variance: variance(pairs) });
         for (const [k, i] of order.entries()) {
           optimizer.minimize(() => loss(batches[i]!)).dispose();
           if ((k + 1) % 4 === 0) run.points.push([epoch * BATCHES + k + 1, whole.value()]);
@@ -93,12 +95,10 @@ export default experiment({
       for (let repeat = 0; repeat < REPEATS; repeat++) runs.push(await train(by, repeat));
       results.push({ by, runs });
     }
-    const flipsOf = ({ runs }: { runs: Run[] }): number[] => runs.flatMap(({ flips }) => flips);
     const [random, , signs] = results as [(typeof results)[0], (typeof results)[0], (typeof results)[0]];
     const pairs = random.runs.flatMap((run) => run.pairs);
-    const average = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
     const expected = average(pairs.map(({ mean }) => mean));
-    const error = Math.sqrt(average(pairs.map(({ variance }) => variance)) / (BATCHES - 1) / pairs.length);
+    const error = Math.sqrt(average(pairs.map((pair) => pair.variance)) / (BATCHES - 1) / pairs.length);
     // Checks the claim without training, on eight sign patterns for which the best order is known.
     const cube = [0, 7, 1, 6, 2, 5, 3, 4].map((bits) => Float64Array.from([1, 2, 4], (bit) => (bits & bit ? 1 : -1)));
     const walked = gradientConfusion(curriculum({ by: "signs", gradients: cube }).map((i) => cube[i]!)).signFlips;
@@ -106,7 +106,7 @@ export default experiment({
       findings: [
         {
           text: "fraction of signs that flip from batch to batch in random order",
-          measured: average(flipsOf(random)),
+          measured: average(random.runs.flatMap(({ flips }) => flips)),
           expected: { equals: expected, within: 5 * error },
           theory: "the mean over all pairs of batches",
         },
@@ -163,16 +163,3 @@ export default experiment({
 const ORDERS: readonly Order[] = ["random", "difficulty", "signs"];
 const finalLoss = ({ points }: Run): number => points.at(-1)![1];
 const labelOf = (by: Order): string => (by === "random" ? "random" : `by ${by}`);
-
-/** The mean and the variance of values. */
-function moments(values: readonly number[]): { mean: number; variance: number } {
-  const mean = values.reduce((a, b) => a + b, 0) / values.length;
-  return { mean, variance: values.reduce((sum, v) => sum + (v - mean) ** 2, 0) / (values.length - 1) };
-}
-
-/** `0.31 ± 0.02`: the mean and its standard error; "–" without values. */
-function plusMinus(values: readonly number[]): string {
-  if (!values.length) return "–";
-  const { mean, variance } = moments(values);
-  return values.length > 1 ? `${mean.toFixed(3)} ± ${Math.sqrt(variance / values.length).toFixed(3)}` : mean.toFixed(3);
-}

@@ -11,6 +11,7 @@ import {
   perSampleGradients,
 } from "nabla/gradients";
 import { experiment } from "../experiment.ts";
+import { average } from "../statistics.ts";
 
 const SAMPLES = 512;
 const SIZES = [1, 2, 4, 8, 16, 32, 64];
@@ -35,7 +36,6 @@ function expectedFlips(samples: PerSample, size: number): number {
 
 /** The standard error of the mean squared distance of gradients from their mean, relative to it. */
 function relativeError(gradients: readonly Float64Array[]): number {
-  const average = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
   const mean = gradients[0]!.map((_, i) => average(gradients.map((g) => g[i]!)));
   const squares = gradients.map((g) => g.reduce((sum, v, i) => sum + (v - mean[i]!) ** 2, 0));
   const spread = average(squares.map((v) => v * v)) / average(squares) ** 2 - 1;

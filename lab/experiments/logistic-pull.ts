@@ -2,6 +2,7 @@
 import { losses, manualSeed, randn, type Tensor, tensor, tidy } from "nabla";
 import { logisticPulls, objective } from "nabla/gradients";
 import { experiment } from "../experiment.ts";
+import { average } from "../statistics.ts";
 
 export default experiment({
   name: "logistic-pull",
@@ -56,8 +57,8 @@ export default experiment({
               {
                 text: "mean |error| of wrong labels divided by the mean |error| of correct labels",
                 measured:
-                  meanOf(wrong.map((i) => Math.abs(errors[i]!))) /
-                  meanOf(rows.filter(({ i }) => !wrong.includes(i)).map(({ error }) => error)),
+                  average(wrong.map((i) => Math.abs(errors[i]!))) /
+                  average(rows.filter(({ i }) => !wrong.includes(i)).map(({ error }) => error)),
                 expected: { atLeast: 1 } as const,
                 theory: "a label that contradicts its neighbours keeps a large error",
               },
@@ -88,8 +89,6 @@ export default experiment({
     };
   },
 });
-
-const meanOf = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
 
 /** Two clouds of points around ±(1, 0.5). Some points have the other cloud's label. */
 function clouds(n: number, share: number): { x: Tensor; y: Tensor; wrong: number[] } {

@@ -1,0 +1,16 @@
+/** Statistics of a list of numbers, for findings and tables. */
+
+export const average = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
+
+/** The unbiased variance; NaN for fewer than two values. */
+export function variance(values: readonly number[]): number {
+  const mean = average(values);
+  return values.reduce((sum, v) => sum + (v - mean) ** 2, 0) / (values.length - 1);
+}
+
+/** `0.310 ± 0.020`: the mean and its standard error; the value if there is only one, "–" if there is none. */
+export function plusMinus(values: readonly number[]): string {
+  if (!values.length) return "–";
+  const mean = average(values).toFixed(3);
+  return values.length > 1 ? `${mean} ± ${Math.sqrt(variance(values) / values.length).toFixed(3)}` : mean;
+}
