@@ -1,6 +1,6 @@
 /** Access to a tensor's elements, and the errors for tensors without elements. */
 import { type Spec, show, sizeOf } from "../ops/definition/value.ts";
-import { DisposedError, type Error, TraceError, TypeError } from "../runtime/errors.ts";
+import { DisposedError, Error, TraceError, TypeError } from "../runtime/errors.ts";
 import { context } from "./context.ts";
 import type { AnyHandle } from "./handle.ts";
 import type { Storage } from "./memory.ts";
@@ -37,6 +37,22 @@ export function disposedError(op: string, { dtype, shape }: Spec, { storage, op:
       ? `${what} nabla's dispose(), which frees all tensors. Copy the elements first: x.data.`
       : `${what} ${freedBy}${freedBy.includes(". ") ? "" : ". Return it from the scope, or keep() or clone() it first"}.`,
   );
+}
+
+/** The error for a tensor whose shape the caller changed. */
+export const changedShapeError = (op: string, { shape }: Spec): Error =>
+  new Error(
+    `${op}: the shape of a tensor was changed to ${show(shape)}. Shapes are read-only: copy one with [...x.shape], ` +
+      "or use reshape(…) or permute(…).",
+  );
+
+/** @throws Error after an assignment such as x[0] = 5 */
+export function requireNoIndices(op: string, tensor: Spec): void {
+  // Indices come first among the properties of an object.
+  for (const name in tensor) {
+    if (Number.isNaN(Number(name))) break;
+    throw new Error(`${op}: elements cannot be set with x[${name}] = …. Use copyFrom(values), or where(mask, a, x).`);
+  }
 }
 
 /** The error for reading a symbolic tensor. */

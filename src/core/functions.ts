@@ -2326,8 +2326,8 @@ export const logSoftmax: (x: Tensor | number, dim?: number) => Tensor = /* @__PU
   rowsOps.logSoftmax,
 );
 /**
- * log Σ eˣ along `dims`, computed without overflow; −∞ if there are no elements. Its gradient is the softmax, or 0
- * where all elements are −∞.
+ * The log of the sum of exponentials along `dims`, log Σ eˣ, computed without overflow. The result for no elements is
+ * −∞. The gradient is the softmax; it is 0 where all elements are −∞.
  *
  * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
  *
@@ -2341,8 +2341,8 @@ export const logSoftmax: (x: Tensor | number, dim?: number) => Tensor = /* @__PU
  */
 export const logSumExp: {
   /**
-   * log Σ eˣ along `dims`, computed without overflow; −∞ if there are no elements. Its gradient is the softmax, or 0
-   * where all elements are −∞.
+   * The log of the sum of exponentials along `dims`, log Σ eˣ, computed without overflow. The result for no elements is
+   * −∞. The gradient is the softmax; it is 0 where all elements are −∞.
    *
    * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
    *
@@ -2356,8 +2356,8 @@ export const logSumExp: {
    */
   (x: Tensor | number, dims?: Dims, options?: ReduceOptions): Tensor;
   /**
-   * log Σ eˣ along `dims`, computed without overflow; −∞ if there are no elements. Its gradient is the softmax, or 0
-   * where all elements are −∞.
+   * The log of the sum of exponentials along `dims`, log Σ eˣ, computed without overflow. The result for no elements is
+   * −∞. The gradient is the softmax; it is 0 where all elements are −∞.
    *
    * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
    *

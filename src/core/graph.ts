@@ -183,3 +183,9 @@ export class Node<Leaf extends Stored> {
     }
   }
 }
+
+/** The gradient of a reshape, an alias or a copy: dy in the shape of the input. */
+export const reshapeRule: GradientRule = {
+  name: "reshape",
+  vjp: (dy, { inputs: [x] }) => [(dy as Value & { alias(shape: Shape): Value }).alias(x!.shape)],
+};

@@ -23,8 +23,17 @@ import { DTypeError, Error, ShapeError, TraceError, TypeError } from "../runtime
 import { installTensorChecks, requireKind } from "../runtime/kinds.ts";
 import { context, withGrad, withRecorder } from "./context.ts";
 import { isFromOtherCopy, registerCopy, rejectOtherCopy } from "./copies.ts";
-import { cannotBeCloned, disposedError, elementsAt, noValueError, operatorError, type TypedArray } from "./elements.ts";
-import { type GradientRule, type Edge as GraphEdge, Node as GraphNode } from "./graph.ts";
+import {
+  cannotBeCloned,
+  changedShapeError,
+  disposedError,
+  elementsAt,
+  noValueError,
+  operatorError,
+  requireNoIndices,
+  type TypedArray,
+} from "./elements.ts";
+import { type Edge as GraphEdge, Node as GraphNode, reshapeRule } from "./graph.ts";
 import { type Handle, newHandle } from "./handle.ts";
 import { epoch, isJournaling, journalWrite, Storage, tick } from "./memory.ts";
 import { attachMethods } from "./methods.ts";
@@ -133,10 +142,7 @@ export class Tensor implements Value {
     return this.storage(op);
   }
   private requireIntact(op: string): void {
-    if (fingerprint(this.shape) !== this.shapeFingerprint)
-      throw new Error(
-        `${op}: the shape of a tensor was changed to ${show(this.shape)}. Shapes are read-only: copy one with [...x.shape], or use reshape(…) or permute(…).`,
-      );
+    if (fingerprint(this.shape) !== this.shapeFingerprint) throw changedShapeError(op, this);
   }
 
   /** Makes this tensor the output of a node, and takes ownership of the caller's reference to the node. @internal */
@@ -196,10 +202,7 @@ export class Tensor implements Value {
     return this.handle.storage?.isGone ?? true;
   }
 
-  /**
-   * Frees its memory and its gradient's memory. Using the tensor afterwards throws a DisposedError. Calling dispose
-   * twice is fine.
-   */
+  /** Frees its memory and its gradient's. Using the tensor afterwards throws a DisposedError; disposing twice is fine. */
   dispose(): void {
     checkNone("dispose", arguments);
     this.disposeBecause("dispose()");
@@ -216,8 +219,7 @@ export class Tensor implements Value {
   /** Sets `grad` to null and frees the gradient. */
   clearGrad(): void {
     checkNone("clearGrad", arguments);
-    // While compile records, keep the gradient: it is restored after the recording, and only calls to the compiled
-    // function clear it.
+    // While compile records, keep the gradient: it is restored afterwards, and only calls of the compiled function clear it.
     if (context.recorder) context.recorder.gradient(this, "cleared");
     else this.grad?.dispose();
     this.grad = null;
@@ -309,8 +311,8 @@ export class Tensor implements Value {
   }
 
   /**
-   * Returns a row-major view of the elements in linear memory, without copying them. It is valid only until the next
-   * op. Autograd does not notice writes to it.
+   * Returns a row-major view of the elements in linear memory, not a copy. It is valid only until the next op. Autograd
+   * does not notice writes to it.
    */
   live(): TypedArray {
     checkNone("live", arguments);
@@ -323,34 +325,20 @@ export class Tensor implements Value {
     return elementsAt(engine().heap.memory.buffer, storage.address, this);
   }
 
-  /**
-   * Returns the elements for an immediate read. Bytes that are in JavaScript's memory stay there, so that reading many
-   * tensors in a loop does not use linear memory. @internal
-   */
+  /** Returns the elements for an immediate read. Elements in JavaScript's memory stay there, to save linear memory. @internal */
   peek(op: string): TypedArray {
     this.requireIntact(op);
     const moved = this.handle.storage?.moved;
     return moved ? elementsAt(moved.buffer, 0, this) : this.elements(op);
   }
 
-  /** @throws Error after an assignment such as x[0] = 5 */
-  private requireNoIndices(op: string): void {
-    // Indices come first among the properties of an object.
-    for (const name in this) {
-      if (Number.isNaN(Number(name))) break;
-      throw new Error(`${op}: elements cannot be set with x[${name}] = …. Use copyFrom(values), or where(mask, a, x).`);
-    }
-  }
-
   /** A row-major copy of the elements. */
   get data(): TypedArray {
-    this.requireNoIndices("data");
+    requireNoIndices("data", this);
     return this.peek("data").slice();
   }
 
-  /**
-   * Returns the element of a tensor with one element, as a number. @throws ShapeError if it has more elements, or none
-   */
+  /** Returns the element of a tensor with one element, as a number. @throws ShapeError if it has more elements, or none */
   item(): number {
     checkNone("item", arguments);
     if (this.size !== 1) {
@@ -368,7 +356,7 @@ export class Tensor implements Value {
   // biome-ignore lint/suspicious/noExplicitAny: with any other type, x.toArray()[0][0] needs a cast
   toArray<T extends NestedArray = any>(): T {
     checkNone("toArray", arguments);
-    this.requireNoIndices("toArray");
+    requireNoIndices("toArray", this);
     return nest(this.peek("toArray"), this.shape, this.dtype) as T;
   }
 
@@ -383,18 +371,12 @@ export class Tensor implements Value {
   [Symbol.for("nodejs.util.inspect.custom")](): string {
     return this.print("console.log");
   }
-  /**
-   * Converts the tensor to text. `x + 1` and `x > 0` throw, because JavaScript has no operator overloading. @throws
-   * TypeError
-   */
+  /** Converts the tensor to text. @throws TypeError for `x + 1` and `x > 0`, because JavaScript has no operator overloading */
   [Symbol.toPrimitive](hint: "string" | "number" | "default"): string {
     if (hint === "string") return this.toString();
     throw operatorError(this);
   }
-  /**
-   * Returns the elements as nested arrays, so that `tensor(JSON.parse(JSON.stringify(x)))` works. JSON turns NaN and ±∞
-   * into null.
-   */
+  /** Returns nested arrays, so that `tensor(JSON.parse(JSON.stringify(x)))` works. JSON turns NaN and ±∞ into null. */
   toJSON(): NestedArray {
     return this.toArray();
   }
@@ -403,12 +385,6 @@ export class Tensor implements Value {
 registerCopy(Tensor.prototype);
 attachMethods(Tensor.prototype);
 installTensorChecks({ isTensor: (value) => value instanceof Tensor, isFromOtherCopy, rejectOtherCopy });
-
-/** The gradient of a reshape, an alias or a copy: dy in the shape of the input. */
-const reshapeRule: GradientRule = {
-  name: "reshape",
-  vjp: (dy, { inputs: [x] }) => [(dy as Tensor).alias(x!.shape)],
-};
 
 /** Makes a tensor from row-major elements. @throws ShapeError @internal */
 export function fromElements(elements: ArrayLike<number>, shape: Shape, dtype: DType, op: string): Tensor {

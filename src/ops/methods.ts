@@ -1349,8 +1349,8 @@ export interface Methods<Tensor> {
    */
   logSoftmax(dim?: number): Tensor;
   /**
-   * log Σ eˣ along `dims`, computed without overflow; −∞ if there are no elements. Its gradient is the softmax, or 0
-   * where all elements are −∞.
+   * The log of the sum of exponentials along `dims`, log Σ eˣ, computed without overflow. The result for no elements is
+   * −∞. The gradient is the softmax; it is 0 where all elements are −∞.
    *
    * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
    *
@@ -1364,8 +1364,8 @@ export interface Methods<Tensor> {
    */
   logSumExp(dims?: Dims, options?: ReduceOptions): Tensor;
   /**
-   * log Σ eˣ along `dims`, computed without overflow; −∞ if there are no elements. Its gradient is the softmax, or 0
-   * where all elements are −∞.
+   * The log of the sum of exponentials along `dims`, log Σ eˣ, computed without overflow. The result for no elements is
+   * −∞. The gradient is the softmax; it is 0 where all elements are −∞.
    *
    * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
    *

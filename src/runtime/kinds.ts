@@ -97,8 +97,15 @@ export function describe(v: unknown): string {
 export const alternatives: Readonly<Record<string, string>> = {
   randn: "Use normal(shape, mean, std).",
   rand: "Use uniform(shape, low, high).",
-  clamp: "For tensor bounds, use maximum and minimum.",
+  clamp: "Use clamp(low, high) with numbers or null; for tensor bounds, use maximum and minimum.",
   pad: "Only constant padding is supported: pad(padding, value).",
+};
+
+/** What to do instead of calling a function, or passing an argument, that is for nabla itself. */
+const internal: Readonly<Record<string, string>> = {
+  ParamGroup: "Pass an array of groups [{ params, lr }] to an optimizer instead.",
+  "KeyValueCache.append": "Layers call it: pass the cache to their forward(x, { cache }).",
+  "parameter owner": "Omit it: a parameter always requires a gradient.",
 };
 
 /** Reductions that other libraries also apply to two arguments, and nabla's op for that. */
@@ -108,10 +115,8 @@ export const pairwise: Readonly<Record<string, string>> = { max: "maximum", min:
 function remedy(op: string, name: string, wanted: readonly string[], v: unknown): string | undefined {
   const wants = (...names: string[]): boolean => names.some((name) => wanted.includes(name));
   if (isObject(v) && isFunction(v.then)) return "Await it first.";
-  if (op === "ParamGroup") return "Pass an array of groups [{ params, lr }] to an optimizer instead.";
-  if (op === "KeyValueCache.append") return "Layers call it: pass the cache to their forward(x, { cache }).";
-  if (op === "clamp" && isOptions(v)) return "Use clamp(low, high), with null for no bound.";
-  if (name === "owner") return "Leave it out: a parameter always requires a gradient.";
+  const own = internal[op] ?? internal[`${op} ${name}`];
+  if (own) return own;
   if (wants("module") && isObject(v) && isFunction(v.namedModules)) return "Give its class a forward(x) method.";
   if (wants("module") && isFunction(v))
     return "Construct a class with new; wrap a function in a class that extends nn.Module.";
@@ -124,6 +129,7 @@ function remedy(op: string, name: string, wanted: readonly string[], v: unknown)
   if (wants("tensors") && Array.isArray(v) && v.length && v.every(isNumber))
     return "Use tensor(…) for a tensor of numbers.";
   if (wants("number", "numbers") && isOptions(v)) {
+    if (alternatives[op]) return alternatives[op];
     for (const name in v) return `Pass ${truncate(name, 40)} as an argument: ${describe(v[name])}.`;
   }
   if (wants("array") && isObject(v) && "paramGroups" in v) return "Omit the optimizer: each schedule has one.";

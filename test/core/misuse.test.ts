@@ -106,7 +106,7 @@ describe("memory is never corrupted", () => {
       'linear: the weight must be float32, got int32. Convert it with .to("float32").',
     );
     expect(() => ones([2]).clamp(ones([2]) as unknown as number)).toThrow(
-      "clamp: low must be a number, got a float32 tensor [2]. For tensor bounds, use maximum and minimum.",
+      "clamp: low must be a number, got a float32 tensor [2]. Use clamp(low, high) with numbers or null; for tensor bounds, use maximum and minimum.",
     );
   });
   test("gather and indexSelect work on one-byte elements", () => {

@@ -194,7 +194,7 @@ describe("gemm", () => {
       }
     }
   });
-  test("returns the bias if the inner size is 0, and writes nothing if there are no rows or no columns", () => {
+  test("returns the bias for an inner size of 0, and writes nothing without rows or columns", () => {
     check({ m: 5, n: 7, k: 0, bias: true, relu: true });
     check({ m: 5, n: 7, k: 0 });
     check({ m: 0, n: 7, k: 3 });

@@ -136,8 +136,8 @@ function requireLosses(y: unknown, count: number): Tensor {
 }
 
 /**
- * Returns the per-sample gradients from one backward pass, or a description of what is wrong with a layer's input. With
- * `check`, also returns the gradient of the summed loss.
+ * Computes the per-sample gradients in one backward pass; `problem` says which layer's input makes that impossible.
+ * With `check`, `whole` is the gradient of the summed loss.
  */
 function batch(
   model: Module,

@@ -102,7 +102,7 @@ const path = v.pipe(
 const placeOf = (issue: v.BaseIssue<unknown>): string =>
   (issue.path ?? []).map(({ key }) => (typeof key === "number" ? `[${key}]` : `.${String(key)}`)).join("");
 
-/** Explains what is wrong at `place`. Missing and unknown keys would otherwise get valibot's default messages. */
+/** The message for an issue at `place`. Missing and unknown keys get texts of their own instead of valibot's. */
 function explain(issue: v.BaseIssue<unknown>, place: string): string {
   if (issue.type !== "strict_object") return `${place} ${issue.message}, got ${describe(issue.input)}.`;
   return issue.path ? `${place} is missing. Add it.` : `${place} must be an object, got ${describe(issue.input)}.`;
