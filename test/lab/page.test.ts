@@ -1,33 +1,15 @@
 /** The lab's page: built, served as static files, and tested in Chromium and Firefox. Screenshots: build/screenshots. */
-import { execFileSync } from "node:child_process";
-import { mkdirSync, readFileSync } from "node:fs";
 import type { Browser, Page } from "puppeteer-core";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { showNumber } from "../../lab/experiment.ts";
 import { experiments } from "../../lab/experiments/index.ts";
-import { BROWSERS, launch, type Served, serve, watchErrors } from "../support/pages.ts";
+import { ended, inspect, servePage, textOf, WIDE } from "../support/labPage.ts";
+import { BROWSERS, launch, type Served, watchErrors } from "../support/pages.ts";
 
-const SHOTS = "build/screenshots";
-const axe = readFileSync("node_modules/axe-core/axe.min.js", "utf8");
-const WIDE = { width: 1200, height: 900 };
-const PHONE = { width: 320, height: 640 };
 let site: Served;
 
-beforeAll(async () => {
-  mkdirSync(SHOTS, { recursive: true });
-  execFileSync("npx", ["vite", "build", "--config", "lab/page/vite.config.mjs", "--logLevel", "warn"], {
-    stdio: "inherit",
-  });
-  site = await serve("dist/lab-page");
-}, 120_000);
+beforeAll(async () => void (site = await servePage("page")), 120_000);
 afterAll(() => site?.close());
-
-/** Waits until the run that the page shows has ended. */
-const ended = (page: Page): Promise<unknown> =>
-  page.waitForSelector('.status[data-state="done"], .status[data-state="failed"]', { timeout: 90_000 });
-
-const textOf = (page: Page, selector: string): Promise<string> =>
-  page.$$eval(selector, (all) => all.map((element) => element.textContent).join("\n"));
 
 /** The findings and plots of a run's result as text, without ids that differ between drawings. */
 const resultsOf = (page: Page): Promise<string> =>
@@ -69,72 +51,6 @@ const undrawn = (page: Page): Promise<string[]> =>
         .map((i) => `${svg.getAttribute("aria-label")}: series ${i}`);
     }),
   );
-
-/** The violations that axe-core finds, one per line. It is loaded once, because the page stays when its hash changes. */
-async function violations(page: Page): Promise<string[]> {
-  if (!(await page.evaluate("!!window.axe"))) await page.evaluate(axe);
-  return (await page.evaluate(`axe.run().then(({ violations }) =>
-    violations.flatMap(({ id, nodes }) => nodes.map(({ target }) => id + ": " + target)))`)) as string[];
-}
-
-const setTheme = (page: Page, value: "light" | "dark"): Promise<void> =>
-  page.emulateMediaFeatures([{ name: "prefers-color-scheme", value }]);
-
-const overflows = (page: Page): Promise<boolean> =>
-  page.evaluate(() => document.documentElement.scrollWidth > document.documentElement.clientWidth);
-
-/**
- * Checks that the page has no violations and fits the window, in both themes, on a wide screen and on a phone. Takes
- * screenshots.
- */
-async function inspect(page: Page, file: string): Promise<void> {
-  for (const [size, viewport] of Object.entries({ wide: WIDE, phone: PHONE })) {
-    await page.setViewport(viewport);
-    for (const theme of ["light", "dark"] as const) {
-      await setTheme(page, theme);
-      expect(await violations(page), `${size}, ${theme}`).toEqual([]);
-      expect(await overflows(page), size).toBe(false);
-      await page.screenshot({ path: `${SHOTS}/${file}-${size}-${theme}.png`, fullPage: true });
-    }
-  }
-  await setTheme(page, "light");
-  await page.setViewport(WIDE);
-}
-
-/** Draws lines on the pad with the mouse. Coordinates are fractions of its side. */
-async function draw(page: Page, strokes: readonly (readonly (readonly [number, number])[])[]): Promise<void> {
-  const box = (await (await page.$(".pad"))!.boundingBox())!;
-  const place = ([x, y]: readonly [number, number]): [number, number] => [
-    box.x + x * box.width,
-    box.y + y * box.height,
-  ];
-  for (const [start, ...rest] of strokes) {
-    await page.mouse.move(...place(start!));
-    await page.mouse.down();
-    for (const point of rest) await page.mouse.move(...place(point), { steps: 4 });
-    await page.mouse.up();
-  }
-}
-const circle = Array.from({ length: 17 }, (_, i): [number, number] => {
-  const angle = (2 * Math.PI * i) / 16 - Math.PI / 2;
-  return [0.5 + 0.2 * Math.cos(angle), 0.5 + 0.32 * Math.sin(angle)];
-});
-const DRAWINGS = {
-  0: [circle],
-  1: [
-    [
-      [0.52, 0.18],
-      [0.48, 0.82],
-    ],
-  ],
-  7: [
-    [
-      [0.26, 0.22],
-      [0.72, 0.22],
-      [0.46, 0.84],
-    ],
-  ],
-} as const;
 
 describe.each(BROWSERS)("%s", (name) => {
   let browser: Browser;
@@ -181,37 +97,6 @@ describe.each(BROWSERS)("%s", (name) => {
       expect(errors.splice(0)).toEqual([]);
     },
   );
-
-  test("the playground learns to read 97% of the test digits, and recognizes a drawn 0, 1 and 7", async () => {
-    await page.evaluate(() => void (location.hash = "playground"));
-    await page.waitForSelector(".training .plot-figure svg");
-    await ended(page);
-    const said = await textOf(page, ".status");
-    expect(Number(/reads ([\d.]+) %/.exec(said)?.[1]), said).toBeGreaterThanOrEqual(97);
-    expect(await page.$$eval(".training svg", (all) => all.length)).toBe(3);
-    for (const [digit, strokes] of Object.entries(DRAWINGS)) {
-      await page.evaluate(() =>
-        [...document.querySelectorAll("button")].find(({ textContent }) => textContent === "Clear")!.click(),
-      );
-      expect(await textOf(page, ".answers h2")).toBe("It reads nothing yet");
-      await draw(page, strokes);
-      await page.waitForFunction(
-        (wanted) => document.querySelector(".answers h2")!.textContent === wanted,
-        { timeout: 10_000 },
-        `It reads ${digit}`,
-      );
-    }
-    expect(await page.$$eval(".seen img", (all) => all.length)).toBe(2);
-    if (name === "chrome") await inspect(page, "playground");
-    expect(errors.splice(0)).toEqual([]);
-  });
-
-  test("the playground's examples work with the keyboard", async () => {
-    await page.focus('button[data-digit="3"]');
-    await page.keyboard.press("Enter");
-    await page.waitForFunction(() => document.querySelector(".answers h2")!.textContent === "It reads 3");
-    expect(errors.splice(0)).toEqual([]);
-  });
 
   describe("the URL", () => {
     const sliders = experiments.find(({ parameters }) =>

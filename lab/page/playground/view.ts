@@ -1,4 +1,5 @@
 /** The playground: a network that learns to read digits while the user watches, and reads what the user draws. */
+import "./playground.css";
 import { SIDE } from "../../../cli/mnist/packed.ts";
 import { drawPlot } from "../../draw.ts";
 import { type Picture, type Plot, valuesOf } from "../../experiment.ts";
