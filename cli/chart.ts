@@ -1,7 +1,7 @@
 /** Draws a Plot or a Picture as text. This file places the curves in character cells; simple-ascii-chart draws the axes around them. */
 import asciiChart from "simple-ascii-chart";
 import type { Picture, Plot, Series } from "../lab/experiment.ts";
-import { barPlace, canShow, theoryFirst } from "../lab/scale.ts";
+import { barPlace, canShow, drawingOrder, fieldLevels } from "../lab/scale.ts";
 import { coloursOf } from "../lab/view/picture.ts";
 import { cellsOf, cellsTaken } from "./cells.ts";
 import { sideBySide } from "./mnist/draw.ts";
@@ -43,7 +43,7 @@ export function chart(plot: Plot, columns: number, terminal: Terminal): string {
   };
   for (const [column, row, symbol] of fieldCells(plot, width, height)) put(column, row, terminal.dim(symbol));
   const painted = plot.series.map(({ style }, i) => terminal.series(i, symbolOf(plot, i, style)));
-  for (const i of theoryFirst(plot.series))
+  for (const i of drawingOrder(plot.series))
     for (const [column, row] of cellsTaken(plot, i, x, y)) put(column, row, painted[i]!);
   const axes = asciiChart(
     [...symbols.keys()].map((key) => key.split(",").map(Number) as [number, number]),
@@ -73,19 +73,18 @@ export function chart(plot: Plot, columns: number, terminal: Terminal): string {
   ].join("\n");
 }
 
-/** The shades of the field behind the curves. The rank of a value determines its shade. */
+/** The shades of the field behind the curves. */
 function* fieldCells({ field }: Plot, width: number, height: number): Generator<[number, number, string]> {
   if (!field) return;
   const { columns, values } = field;
   const rows = values.length / columns;
-  const sorted = values.filter(Number.isFinite).sort((a, b) => a - b);
-  const levels = SHADES.map((_, i) => sorted[Math.floor((i / SHADES.length) * sorted.length)]!);
+  const levels = fieldLevels(field, SHADES.length - 1);
   for (let row = 0; row < height; row++)
     for (let column = 0; column < width; column++) {
       const i = Math.round((row / (height - 1)) * (rows - 1)) * columns;
       const value = values[i + Math.round((column / (width - 1)) * (columns - 1))]!;
       const level = levels.findLastIndex((least) => value >= least);
-      yield [column, row, SHADES[Math.max(0, level)]!];
+      yield [column, row, SHADES[level + 1]!];
     }
 }
 

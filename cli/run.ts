@@ -1,7 +1,7 @@
 /** Runs an experiment in Node. Reads digits from the file next to the command; shows a progress bar if stderr is a terminal. */
 import { readFile } from "node:fs/promises";
 import { setImmediate } from "node:timers/promises";
-import type { AnyExperiment, Context, Result } from "../lab/experiment.ts";
+import { type AnyExperiment, type Context, newCache, type Result } from "../lab/experiment.ts";
 import { readDigits } from "./mnist/packed.ts";
 
 /** Runs the experiment. Removes the progress bar even if it throws. */
@@ -18,6 +18,7 @@ export async function run(
     },
     digits: () =>
       (digits ??= readFile(new URL("./digits.gz", import.meta.url)).then((file) => readDigits(new Uint8Array(file)))),
+    cached: newCache(),
   };
   bar?.start(1, 0, { what: "" });
   try {

@@ -10,10 +10,11 @@ import {
   barTicks,
   COLOURS,
   canShow,
+  drawingOrder,
   extent,
+  fieldLevels,
   logTicks,
   showTick,
-  theoryFirst,
 } from "./scale.ts";
 
 type Mark = marks.Markish;
@@ -27,33 +28,65 @@ const ROW = 20;
 /** The prefix of a series' number in the description of its marks. After drawing, data-series replaces the description. */
 const SERIES = "series ";
 
+/** A drawn plot, and its scales from data to pixels and back. */
+export type Drawing = SVGSVGElement & Pick<marks.Plot, "scale">;
+
+const MARGIN = { top: 28, right: 20, bottom: 42, left: 58 } as const;
+
+/** The height of the plot, the margin at its right, and the domains of its axes if they are fixed. */
+function frameOf(plot: Plot, { width, height }: Size) {
+  const free = { height, marginRight: MARGIN.right as number, x: plot.field?.x, y: plot.field?.y };
+  if (!plot.equal) return free;
+  const x = plot.field?.x ?? padded(extent(plot.series, 0));
+  const y = plot.field?.y ?? padded(extent(plot.series, 1));
+  const [wide, high] = [width - MARGIN.left - MARGIN.right, height - MARGIN.top - MARGIN.bottom];
+  /** The length of a pixel in units. */
+  const unit = Math.max((x[1] - x[0]) / wide, (y[1] - y[0]) / high);
+  return {
+    height: MARGIN.top + MARGIN.bottom + (y[1] - y[0]) / unit,
+    marginRight: MARGIN.right + wide - (x[1] - x[0]) / unit,
+    x,
+    y,
+  };
+}
+
+/** A twentieth of the range more on each side. */
+function padded(range: readonly [number, number] | undefined): readonly [number, number] {
+  const [low, high] = range ?? [0, 1];
+  const more = (high - low) / 20 || 0.5;
+  return [low - more, high + more];
+}
+
 /** The plot, with its legend above the axes and a name for screen readers. */
-export function drawPlot(document: Document, plot: Plot, { width, height }: Size): SVGSVGElement {
+export function drawPlot(document: Document, plot: Plot, size: Size): Drawing {
+  const { width } = size;
+  const { height, marginRight, x, y } = frameOf(plot, size);
   const shown = plot.series.map((series) => ({ ...series, points: series.points.filter((p) => canShow(p, plot)) }));
-  const legend = plot.series.length > 1 ? layOut(plot.series, width) : [];
-  const rows = 1 + Math.max(-1, ...legend.map(({ row }) => row));
+  const legend = plot.series.length > 1 || plot.field ? layOut(plot.series, width) : [];
+  const seriesRows = 1 + Math.max(-1, ...legend.map(({ row }) => row));
+  const rows = seriesRows + (plot.field ? 1 : 0);
   const empty = !shown.some(({ points }) => points.length) && !plot.field;
   const svg = marks.plot({
     document,
     width,
     height,
-    marginTop: 28,
-    marginLeft: 58,
-    marginBottom: 42,
-    marginRight: 20,
+    marginTop: MARGIN.top,
+    marginLeft: MARGIN.left,
+    marginBottom: MARGIN.bottom,
+    marginRight,
     ariaLabel: plot.title,
     ariaDescription: `${plot.y.label} by ${plot.x.label}: ${plot.series.map(({ name }) => name).join(", ")}`,
     style: { fontSize: "12px", fontFamily: "system-ui, sans-serif", overflow: "visible" },
-    x: { ...scale(plot.x, shown, 0, width / 75), ...(plot.field && { domain: plot.field.x, nice: false }) },
-    y: { ...scale(plot.y, shown, 1, 6), ...(plot.field && { domain: plot.field.y, nice: false }) },
+    x: { ...scale(plot.x, shown, 0, width / 75), ...(x && { domain: x, nice: false }) },
+    y: { ...scale(plot.y, shown, 1, 6), ...(y && { domain: y, nice: false }) },
     marks: [
-      ...(plot.field ? field(plot.field) : []),
-      ...theoryFirst(shown).flatMap((i) =>
+      ...(plot.field ? drawField(plot.field) : []),
+      ...drawingOrder(shown).flatMap((i) =>
         drawSeries(shown[i]!, i, COLOURS[i % COLOURS.length]!, barPlace(shown, i), plot, width),
       ),
       ...(empty ? [marks.text(["These axes cannot show any of the points"], { frameAnchor: "middle" })] : []),
     ],
-  }) as SVGSVGElement; // Plot returns a figure only if it draws titles or legends
+  }) as Drawing; // Plot returns a figure only if it draws titles or legends
   svg.setAttribute("role", "img");
   // An image may have only one accessible name. Its parts must not have names, and screen readers ignore them.
   for (const part of svg.querySelectorAll("[aria-label]")) part.removeAttribute("aria-label");
@@ -68,7 +101,25 @@ export function drawPlot(document: Document, plot: Plot, { width, height }: Size
   svg.setAttribute("viewBox", `0 ${-rows * ROW} ${width} ${height + rows * ROW}`);
   const group = child(svg, "g", { "text-anchor": "start", transform: `translate(0,${-rows * ROW})` });
   for (const { series, x, row } of legend) drawEntry(group, series, plot.series.indexOf(series), x, row);
+  if (plot.field) drawShades(group, plot.field, seriesRows);
   return svg;
+}
+
+/** The legend of a field: its shades between the values of the lightest and the darkest contour. */
+function drawShades(parent: Element, field: NonNullable<Plot["field"]>, row: number): void {
+  const levels = fieldLevels(field, SHADES);
+  const middle = 10 + row * ROW;
+  const text = (at: number, content: string): void => {
+    child(parent, "text", { x: at, y: middle, dy: "0.32em", fill: "currentColor" }).textContent = content;
+  };
+  const label = `${field.label ?? "loss"}: ${showTick(Number(levels[0]!.toPrecision(2)))}`;
+  const left = 12 + 6.6 * label.length;
+  text(4, label);
+  levels.forEach((_, i) => {
+    const opacity = 1 - (1 - SHADE) ** (i + 1);
+    child(parent, "rect", { x: left + 6 * i, y: middle - 6, width: 6, height: 12, fill: "currentColor", opacity });
+  });
+  text(left + 6 * SHADES + 6, showTick(Number(levels.at(-1)!.toPrecision(2))));
 }
 
 function scale(axis: Axis, series: readonly Series[], dimension: 0 | 1, count: number): marks.ScaleOptions {
@@ -82,11 +133,14 @@ function scale(axis: Axis, series: readonly Series[], dimension: 0 | 1, count: n
   return { ...common, type: "log", ticks: logTicks(low, high, count) };
 }
 
-/** Contours at the quantiles of the field, in transparent layers, darker for higher values. The grid spans the axes. */
-function field({ x, y, columns, values }: NonNullable<Plot["field"]>): Mark[] {
+const SHADES = 14;
+/** The opacity of each layer of the field. */
+const SHADE = 0.035;
+
+/** Contours at equal distances, in transparent layers, darker for higher values. The grid spans the axes. */
+function drawField(field: NonNullable<Plot["field"]>): Mark[] {
+  const { x, y, columns, values } = field;
   const rows = values.length / columns;
-  const finite = values.filter(Number.isFinite).sort((a, b) => a - b);
-  const levels = Array.from({ length: 14 }, (_, i) => finite[Math.floor(((i + 0.5) / 14) * finite.length)] ?? 0);
   const half = [(x[1] - x[0]) / (columns - 1) / 2, (y[1] - y[0]) / (rows - 1) / 2] as const;
   return [
     marks.contour(values as number[], {
@@ -96,9 +150,9 @@ function field({ x, y, columns, values }: NonNullable<Plot["field"]>): Mark[] {
       x2: x[1] + half[0],
       y1: y[0] - half[1],
       y2: y[1] + half[1],
-      thresholds: [...new Set(levels)],
+      thresholds: fieldLevels(field, SHADES),
       fill: "currentColor",
-      fillOpacity: 0.035,
+      fillOpacity: SHADE,
       stroke: "currentColor",
       strokeOpacity: 0.28,
       clip: true,
@@ -139,6 +193,12 @@ function drawSeries(
       return [line(REFERENCE)];
     case "bars":
       return [drawBars(points, ariaDescription, colour, bars, plot)];
+    case "arrow": {
+      const [tail, head] = points;
+      if (!tail || !head) return [];
+      const ends = { x1: tail[0], y1: tail[1], x2: head[0], y2: head[1] };
+      return [marks.arrow([0], { ariaDescription, ...ends, stroke: colour, strokeWidth: 2.5, headLength: 10, clip })];
+    }
     case "path":
       return [
         line({ strokeLinejoin: "round" }),
@@ -194,7 +254,14 @@ function layOut(series: readonly Series[], width: number): { series: Series; x: 
 function drawEntry(parent: Element, { name, style }: Series, i: number, at: number, row: number): void {
   const colour = COLOURS[i % COLOURS.length]!;
   const middle = 10 + row * ROW;
-  if (style === "dots") child(parent, "circle", { cx: at + 11, cy: middle, r: 4, fill: colour });
+  if (style === "arrow") {
+    child(parent, "path", {
+      d: `M${at},${middle}h16m-6,-5l6,5l-6,5`,
+      fill: "none",
+      stroke: colour,
+      "stroke-width": 2.5,
+    });
+  } else if (style === "dots") child(parent, "circle", { cx: at + 11, cy: middle, r: 4, fill: colour });
   else if (style === "bars")
     child(parent, "rect", { x: at + 4, y: middle - 6, width: 12, height: 12, fill: colour, rx: 2 });
   else {

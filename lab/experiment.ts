@@ -79,20 +79,42 @@ export interface Axis {
 export interface Series {
   readonly name: string;
   readonly points: readonly (readonly [x: number, y: number])[];
-  /** "theory" is dashed and shows the prediction; "reference" is thin and shows a measurement for comparison. Default "line". */
-  readonly style?: "line" | "dots" | "theory" | "reference" | "bars" | "path";
+  /**
+   * "theory" is dashed and shows the prediction; "reference" is thin and shows a measurement for comparison; "arrow" points from the
+   * first point to the second. Default "line".
+   */
+  readonly style?: "line" | "dots" | "theory" | "reference" | "bars" | "path" | "arrow";
+  /** Whether the points follow one another in time, so that the page can play them. */
+  readonly grows?: boolean;
+}
+/** A point that the reader drags to set parameters. The parameters must be numbers; their ranges limit the point. */
+export interface Handle {
+  /** What it is, such as "the point θ". */
+  readonly name: string;
+  readonly at: readonly [x: number, y: number];
+  /** The parameters that its coordinates set, or the parameter that its angle around a point sets, in degrees from the x axis. */
+  readonly sets:
+    | { readonly x?: string; readonly y?: string }
+    | { readonly angle: string; readonly around: readonly [x: number, y: number] };
 }
 export interface Plot {
   readonly title: string;
   readonly x: Axis;
   readonly y: Axis;
   readonly series: readonly Series[];
+  /** Whether one unit has the same length on both axes, so that angles are true. */
+  readonly equal?: boolean;
+  readonly handles?: readonly Handle[];
   /** A field of values behind the curves, on a grid whose rows go from the smallest y to the largest. */
   readonly field?: {
     readonly x: readonly [from: number, to: number];
     readonly y: readonly [from: number, to: number];
     readonly columns: number;
     readonly values: readonly number[];
+    /** What the values are. Default "loss". */
+    readonly label?: string;
+    /** The values of the lightest and the darkest shade. Default: the smallest and the largest value. Plots to compare share it. */
+    readonly range?: readonly [lightest: number, darkest: number];
   };
 }
 export interface Table {
@@ -122,6 +144,24 @@ export interface Context {
   progress(fraction: number, what?: string): Promise<void>;
   /** The first handwritten digits of MNIST. */
   digits(): Promise<{ readonly train: Digits; readonly test: Digits }>;
+  /**
+   * The value that an earlier run of this experiment made for the same key, or a new one. Training belongs here, so that a parameter
+   * that only changes the display does not train again. Nothing may change the value, and its tensors stay allocated.
+   */
+  cached<T>(key: string, make: () => T | Promise<T>): Promise<T>;
+}
+
+/** The latest values that `cached` made, at most `limit` of them. */
+export function newCache(limit = 4): Context["cached"] {
+  const made = new Map<string, unknown>();
+  return async <T>(key: string, make: () => T | Promise<T>): Promise<T> => {
+    // Values are stored under the key by calls with the same type.
+    const value = made.has(key) ? (made.get(key) as T) : await make();
+    made.delete(key);
+    made.set(key, value);
+    if (made.size > limit) made.delete(made.keys().next().value!);
+    return value;
+  };
 }
 
 export interface Experiment<P extends Parameters = Parameters> {

@@ -39,9 +39,11 @@ export function barPlace(series: readonly Series[], i: number): BarPlace {
   return { index: series.slice(0, i).filter(isBars).length, count: series.filter(isBars).length };
 }
 
-/** The order in which series are drawn: theory below measurements. */
-export const theoryFirst = (series: readonly Series[]): number[] =>
-  [...series.keys()].sort((a, b) => Number(series[b]!.style === "theory") - Number(series[a]!.style === "theory"));
+const LAYERS = { bars: 0, reference: 1, line: 2, path: 2, theory: 3, dots: 4, arrow: 5 } as const;
+
+/** The order in which series are drawn: theory over the curves and bars that it predicts, below dots and arrows. */
+export const drawingOrder = (series: readonly Series[]): number[] =>
+  [...series.keys()].sort((a, b) => LAYERS[series[a]!.style ?? "line"] - LAYERS[series[b]!.style ?? "line"]);
 
 /** The smallest and the largest coordinate; undefined if there is none. `positive` ignores those that are not above 0. */
 export function extent(series: readonly Series[], dimension: 0 | 1, positive = false): [number, number] | undefined {
@@ -56,6 +58,12 @@ export function extent(series: readonly Series[], dimension: 0 | 1, positive = f
   return low <= high ? [low, high] : undefined;
 }
 
+/** `count` values at equal distances inside the range of a field: the borders between its shades. */
+export function fieldLevels({ values, range }: NonNullable<Plot["field"]>, count: number): number[] {
+  const [low, high] = range ?? extent([{ name: "", points: values.map((value) => [value, 0]) }], 0) ?? [0, 1];
+  return Array.from({ length: count }, (_, i) => low + ((i + 0.5) / count) * (high - low));
+}
+
 /** About `count` round numbers from low to high. */
 export function linearTicks(low: number, high: number, count: number): number[] {
   const rough = (high - low) / Math.max(1, count);
@@ -67,13 +75,19 @@ export function linearTicks(low: number, high: number, count: number): number[] 
   return Array.from({ length }, (_, i) => Number(((first + i) * step).toPrecision(12)));
 }
 
-/** At most about `count` powers of ten from low to high; round numbers if there are fewer than two powers. */
+/**
+ * At most about `count` powers of ten from low to high. If there are fewer than two, powers times 1, 2 and 5, and if there are fewer
+ * than two of those, round numbers at equal distances, and at least the ends.
+ */
 export function logTicks(low: number, high: number, count: number): number[] {
   const first = Math.ceil(Math.log10(low) - 1e-9);
   const last = Math.floor(Math.log10(high) + 1e-9);
   if (last - first < 1) {
-    const fine = [1, 2, 5].flatMap((factor) => [first - 1, first].map((power) => factor * 10 ** power));
-    return fine.filter((tick) => tick >= low * 0.999 && tick <= high * 1.001).sort((a, b) => a - b);
+    const fine = [first - 1, first].flatMap((power) => [1, 2, 5].map((factor) => factor * 10 ** power));
+    const inside = fine.filter((tick) => tick >= low * 0.999 && tick <= high * 1.001);
+    if (inside.length >= 2) return inside;
+    const even = linearTicks(low, high, Math.min(count, 4));
+    return even.length >= 2 ? even : [...new Set([low, high])];
   }
   const stride = Math.ceil((last - first) / Math.max(1, count));
   const length = Math.floor((last - first) / stride) + 1;

@@ -1,5 +1,5 @@
 /** The worker that experiments run in, so that the page never freezes. */
-import type { Result } from "../experiment.ts";
+import { type Context, newCache, type Result } from "../experiment.ts";
 import { experiments } from "../experiments/index.ts";
 import { loadDigits } from "./digits.ts";
 
@@ -12,6 +12,14 @@ export type Answer =
   | { readonly kind: "result"; readonly result: Result; readonly seconds: number }
   | { readonly kind: "error"; readonly message: string };
 
+/** What each experiment trained. */
+const caches = new Map<string, Context["cached"]>();
+function cacheOf(name: string): Context["cached"] {
+  const cache = caches.get(name) ?? newCache();
+  caches.set(name, cache);
+  return cache;
+}
+
 const answer = (message: Answer): void => postMessage(message);
 
 addEventListener("message", async ({ data: { name, values } }: MessageEvent<Request>) => {
@@ -22,6 +30,7 @@ addEventListener("message", async ({ data: { name, values } }: MessageEvent<Requ
     const result = await experiment.run(values, {
       progress: async (fraction, what = "") => answer({ kind: "progress", fraction, what }),
       digits: loadDigits,
+      cached: cacheOf(name),
     });
     answer({ kind: "result", result, seconds: (performance.now() - started) / 1000 });
   } catch (error) {
