@@ -2,6 +2,7 @@
 import { parseHTML } from "linkedom";
 import { drawPlot } from "../lab/draw.ts";
 import type { AnyExperiment, Result } from "../lab/experiment.ts";
+import { drawGraph } from "../lab/graph.ts";
 import { drawHeading, drawResult } from "../lab/view/result.ts";
 import css from "../lab/view/view.css?raw";
 
@@ -12,16 +13,19 @@ const THEMES = `svg{color:#1c2128;background:#fff}@media(prefers-color-scheme:da
 const newDocument = (): Document =>
   parseHTML("<!doctype html><html><head></head><body></body></html>").document as unknown as Document; // linkedom's own types are a subset
 
-/** Stacks all plots in one SVG, which follows the reader's dark mode. @throws Error if the list is empty */
-export function svgFile({ name, title }: AnyExperiment, { plots }: Result): string {
-  if (!plots.length) throw new Error(`${name} has no plots, so --svg cannot write any. Use --html.`);
+/** Stacks all graphs and plots in one SVG, which follows the reader's dark mode. @throws Error if there are none */
+export function svgFile({ name, title }: AnyExperiment, { plots, graphs = [] }: Result): string {
   const document = newDocument();
+  const drawings = [
+    ...graphs.map((graph) => ({ heading: graph.title, svg: drawGraph(document, graph, { width: WIDTH }) })),
+    ...plots.map((plot) => ({ heading: plot.title, svg: drawPlot(document, plot, { width: WIDTH, height: HEIGHT }) })),
+  ];
+  if (!drawings.length) throw new Error(`${name} has no plots, so --svg cannot write any. Use --html.`);
   let top = 0;
-  const parts = plots.map((plot) => {
-    const svg = drawPlot(document, plot, { width: WIDTH, height: HEIGHT });
+  const parts = drawings.map(({ heading: words, svg }) => {
     svg.setAttribute("x", "16");
     svg.setAttribute("y", String(top + TITLE));
-    const heading = `<text x="16" y="${top + 24}" font-size="16" font-weight="600" fill="currentColor">${escape(plot.title)}</text>`;
+    const heading = `<text x="16" y="${top + 24}" font-size="16" font-weight="600" fill="currentColor">${escape(words)}</text>`;
     top += TITLE + Number(svg.getAttribute("height")) + 16;
     return heading + svg.outerHTML;
   });

@@ -118,7 +118,7 @@ function asJson(
   parameters: Readonly<Record<string, string | number>>,
   result: Result,
 ): object {
-  const { findings, plots, tables = [], pictures = [] } = result;
+  const { findings, plots, tables = [], pictures = [], graphs = [] } = result;
   return {
     name,
     parameters,
@@ -126,6 +126,7 @@ function asJson(
     plots,
     tables,
     pictures,
+    graphs,
   };
 }
 

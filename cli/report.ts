@@ -3,6 +3,7 @@
 import {
   type AnyExperiment,
   type Finding,
+  type Graph,
   holds,
   type Result,
   showExpectation,
@@ -28,11 +29,12 @@ export function listing(experiments: readonly AnyExperiment[], { bold, dim }: Te
 /** A result, below its experiment's title and claim. */
 export function report({ title, section, claim }: AnyExperiment, result: Result, terminal: Terminal): string {
   const width = Math.min(100, terminal.columns);
-  const { findings, plots, tables = [], pictures = [] } = result;
+  const { findings, plots, tables = [], pictures = [], graphs = [] } = result;
   const cell = Math.max(...pictures.map((picture) => Math.max(picture.width, picture.title.length)));
   const blocks = [
     `${terminal.bold(title)}\n${terminal.dim(section)}`,
     wrap(claim, width),
+    ...graphs.map((graph) => drawTable(tableOf(graph), width, terminal)),
     ...plots.map((plot) => chart(plot, width, terminal)),
     ...(pictures.length
       ? [
@@ -56,6 +58,18 @@ function drawFinding(finding: Finding, width: number, { bold, dim, good, bad }: 
   const first = wrap(`${text}: ${showNumber(measured)}`, width - 4).replace(/\S+$/, (value) => bold(value));
   const second = wrap(`theory: ${showExpectation(expected)} (${theory})`, width - 4);
   return `${paint(mark)} ${first.replaceAll("\n", "\n  ")}\n  ${dim(second).replaceAll("\n", "\n  ")}`;
+}
+
+/** A graph as a table: a row for each node, with the local derivatives on the way to the loss. */
+function tableOf({ title, nodes, edges }: Graph): Table {
+  const label = (id: string): string => nodes.find((node) => node.id === id)!.label;
+  const out = (id: string): string =>
+    edges
+      .filter(({ from }) => from === id)
+      .map(({ to, derivative }) => `∂${label(to)}/∂${label(id)} = ${showNumber(derivative)}`)
+      .join(", ");
+  const rows = nodes.map(({ id, label: name, value, gradient }) => [name, value, gradient, out(id)]);
+  return { title, columns: ["node", "value", "gradient", "local derivatives"], rows };
 }
 
 /** The space between two columns. */

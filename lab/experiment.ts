@@ -131,11 +131,42 @@ export interface Picture {
   readonly colours: "grey" | "diverging";
 }
 
+/** A number in a computation graph: an input, or the result of one operation. */
+export interface GraphNode {
+  readonly id: string;
+  readonly label: string;
+  /** The column: values flow from smaller to larger x. */
+  readonly x: number;
+  /** The row: 0 for the main line, negative above it. */
+  readonly y: number;
+  readonly value: number;
+  /** ∂L/∂(this number), where L is the last node. */
+  readonly gradient: number;
+  /** Whether a wrong derivative made this gradient wrong. */
+  readonly wrong?: boolean;
+}
+/** An input of an operation, with the operation's local derivative. */
+export interface GraphEdge {
+  readonly from: string;
+  readonly to: string;
+  readonly derivative: number;
+  /** Whether this is not the true derivative. */
+  readonly wrong?: boolean;
+}
+/** A computation graph, with the values of the forward pass and the gradients of the backward pass. */
+export interface Graph {
+  readonly title: string;
+  /** In the order of the forward pass: every node comes after its inputs. The last is the loss. */
+  readonly nodes: readonly GraphNode[];
+  readonly edges: readonly GraphEdge[];
+}
+
 export interface Result {
   readonly findings: readonly Finding[];
   readonly plots: readonly Plot[];
   readonly tables?: readonly Table[];
   readonly pictures?: readonly Picture[];
+  readonly graphs?: readonly Graph[];
 }
 
 /** The services that the command or the page provides to an experiment. */

@@ -1,6 +1,7 @@
 /** All experiments, in the article's order. */
 import type { AnyExperiment } from "../experiment.ts";
 import adversaries from "./adversaries.ts";
+import backpropagation from "./backpropagation.ts";
 import curriculum from "./curriculum.ts";
 import definitionOfTheDerivative from "./definition-of-the-derivative.ts";
 import directionalDerivative from "./directional-derivative.ts";
@@ -29,6 +30,7 @@ export const experiments: readonly AnyExperiment[] = [
   definitionOfTheDerivative,
   linearRegression,
   directionalDerivative,
+  backpropagation,
   logisticPull,
   linearLayer,
   vanishing,

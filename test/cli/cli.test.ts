@@ -60,7 +60,7 @@ test("lab --json: prints only the result as JSON", async () => {
   const { output, errors } = await lab(NAME, "--directions", "16", "--json");
   expect(errors).toBe("");
   const result = JSON.parse(output) as Record<string, object[]>;
-  expect(Object.keys(result)).toEqual(["name", "parameters", "findings", "plots", "tables", "pictures"]);
+  expect(Object.keys(result)).toEqual(["name", "parameters", "findings", "plots", "tables", "pictures", "graphs"]);
   expect(result.name).toBe(NAME);
   expect(result.parameters).toEqual({ x: 1, y: 0.5, directions: 16 });
   expect(result.findings).toHaveLength(3);

@@ -23,6 +23,11 @@ const cases: Record<string, readonly Record<string, string | number>[]> = {
     { x: -2, y: 2, directions: 8 },
     { x: 0.1, y: 0, directions: 360 },
   ],
+  backpropagation: [
+    { weights: "shared: w₂ = w₁" },
+    { replace: "da/dz", by: -2, x: -3, w1: 3, b: 6 },
+    { weights: "shared: w₂ = w₁", replace: "dp/dw", by: 0 },
+  ],
   "logistic-pull": [
     { steps: 0, samples: 10 },
     { steps: 200, samples: 200, flipped: 20, seed: 3 },
