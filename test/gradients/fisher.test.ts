@@ -195,6 +195,11 @@ describe("optimizers", () => {
     natural.slice(1).forEach((loss, i) => expect(loss).toBeLessThanOrEqual(natural[i]! + 1e-6));
     expect(trained((model) => new KFAC(model, { likelihood: "softmax" }), 40).at(-1)).toBeLessThan(0.02);
   });
+  test("NaturalGradient shortens a step that raises the loss, so a fixed damping that is too small does not stop it", () => {
+    const path = trained((m) => new NaturalGradient(m, { likelihood: "softmax", damping: 1e-6, adapt: false }), 40);
+    path.slice(1).forEach((loss, i) => expect(loss).toBeLessThan(path[i]!));
+    expect(path.at(-1)).toBeLessThan(0.02);
+  });
   test("KFAC trains padded convolutions, and solves a linear model with nearly one Newton step", () => {
     manualSeed(7);
     const images = randn([40, 6, 6, 1]);

@@ -27,13 +27,20 @@ export interface NaturalGradientOptions {
   readonly lr?: number;
   /** The initial damping λ, which is added to the diagonal of F. Default 0.1. */
   readonly damping?: number;
-  /** Whether to adapt λ to how well the quadratic model predicts the loss. Default true. */
+  /**
+   * Whether to adapt λ to how well the quadratic model predicts the loss on its own batch. Default true. If batches are
+   * small compared with the number of parameters, λ falls until each step fits only its own batch: then use false and
+   * a fixed λ.
+   */
   readonly adapt?: boolean;
   /** The maximum number of products with F per step. Default 20. */
   readonly iterations?: number;
   /** The relative residual at which conjugate gradients stop. Default 10⁻². */
   readonly tolerance?: number;
 }
+
+/** The maximum number of times that a step is halved. */
+const HALVINGS = 10;
 
 function validate({ iterations, tolerance, ...options }: Required<NaturalGradientOptions>): void {
   requireNatural("NaturalGradient", options);
@@ -44,7 +51,7 @@ function validate({ iterations, tolerance, ...options }: Required<NaturalGradien
 /**
  * θ ← θ − lr·(F + λ)⁻¹∇L (Amari 1998) by conjugate gradients, starting from the previous step's solution (Martens
  * 2010). Each iteration costs about two passes, but one step makes as much progress as many steps of SGD. A step that
- * raises the loss on its batch is undone.
+ * raises the loss on its batch is halved, up to ten times, and then undone.
  *
  * ```ts
  * const optimizer = new NaturalGradient(model.parameters(), { likelihood: "softmax" });
@@ -95,16 +102,20 @@ export class NaturalGradient {
       return { ...rest, step: bestStep(gradient, [x], at.form([x]), damping) };
     });
     const theta = layout.theta;
-    layout.moveTo(plus(theta, step.delta, lr));
-    let after = Number.NaN;
+    const losses: number[] = [];
     try {
-      after = tidy(() => withGrad(false, () => likelihoodOf(likelihood).loss(outputs(), target).item()));
+      // The direction points downhill, so a short enough step lowers the loss.
+      while (!(losses.at(-1)! <= loss) && losses.length <= HALVINGS) {
+        layout.moveTo(plus(theta, step.delta, lr / 2 ** losses.length));
+        losses.push(tidy(() => withGrad(false, () => likelihoodOf(likelihood).loss(outputs(), target).item())));
+      }
     } finally {
-      if (!(after <= loss)) {
+      if (!(losses.at(-1)! <= loss)) {
         layout.moveTo(theta);
         this.last = undefined;
       }
     }
+    const after = losses[0]!;
     if (adapt) this.damping = adaptDamping(damping, step, { before: loss, after, noise, lr, factor: 2 / 3 });
     return loss;
   }
