@@ -28,7 +28,7 @@ export function drawGraph(document: Document, graph: Graph, { width }: { readonl
     to > from ? margin + ((width - 2 * margin) * (at - from)) / (to - from) : width / 2;
   const place = ({ x, y }: Pick<GraphNode, "x" | "y">): Point =>
     downwards
-      ? [across(top, bottom, y, 86), 28 + ROW_DOWNWARDS * (x - left)]
+      ? [across(top, bottom, y, Math.max(86, width / 2 - 100)), 28 + ROW_DOWNWARDS * (x - left)]
       : [across(left, right, x, 40), 44 + ROW * (y - top)];
   const height = downwards ? 56 + ROW_DOWNWARDS * (right - left) : 88 + ROW * (bottom - top);
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");

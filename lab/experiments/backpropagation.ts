@@ -161,7 +161,27 @@ export default experiment({
         })),
         edges: edges.map(({ from, to, derivative }) => ({ from, to, derivative, wrong: isChanged(from, to) })),
       };
-      return { findings, plots: [], graphs: [graph] };
+      const grid = Array.from({ length: 61 }, (_, i) => -3 + i / 10);
+      const reach = 1 / Math.hypot(1, measured.w1!);
+      return {
+        findings,
+        graphs: [graph],
+        plots: [
+          {
+            title: `∂L/∂${name("w1")} is the slope of L`,
+            x: { label: name("w1") },
+            y: { label: "L" },
+            series: [
+              { name: "L", points: grid.map((w) => [w, lossOf(w)]) },
+              {
+                name: `slope ∂L/∂${name("w1")}`,
+                points: [-reach, reach].map((d) => [w1 + d, values.L! + measured.w1! * d]),
+              },
+            ],
+            handles: [{ name: name("w1"), at: [w1, values.L!], sets: { x: "w1" } }],
+          },
+        ],
+      };
     }),
 });
 
