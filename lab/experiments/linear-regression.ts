@@ -1,6 +1,6 @@
 /** The article's first example: two parameters, one three times as sensitive as the other. */
 import { type Tensor, tensor } from "nabla";
-import { finiteDifference, objective, sensitivities } from "nabla/gradients";
+import { finiteDifference, objective, type Sensitivity, sensitivities } from "nabla/gradients";
 import { experiment } from "../experiment.ts";
 
 export default experiment({
@@ -20,12 +20,8 @@ export default experiment({
     y: { kind: "number", label: "y", min: -10, max: 10, default: 8, step: 0.1 },
   },
   run({ theta1, theta2, x1, x2, y }) {
-    const loss = (theta: Tensor) =>
-      theta
-        .dot(tensor([x1, x2]))
-        .sub(y)
-        .square()
-        .mul(0.5);
+    const input = tensor([x1, x2]);
+    const loss = (theta: Tensor) => theta.dot(input).sub(y).square().mul(0.5);
     const at = objective(loss, [theta1, theta2]);
     const gradient = at.gradient();
     const [g1, g2] = [gradient[0]!, gradient[1]!];
@@ -33,16 +29,30 @@ export default experiment({
     // The same loss in plain JavaScript, as a function of one parameter.
     const byDifferences = (i: 0 | 1) =>
       finiteDifference((t) => 0.5 * ((i ? theta1 : t) * x1 + (i ? t : theta2) * x2 - y) ** 2, i ? theta2 : theta1);
-    const within = 1e-4 * (1 + Math.abs(residual) * Math.max(Math.abs(x1), Math.abs(x2)));
+    // In float32, the residual has an error of a few 2⁻²⁴ of its terms. The differences in float64 add 10⁻⁹ of the loss.
+    const terms = Math.abs(theta1 * x1) + Math.abs(theta2 * x2) + Math.abs(y);
+    const within = 2 ** -21 * terms * Math.max(Math.abs(x1), Math.abs(x2));
+    const withinDifferences = within + 1e-9 * (1 + terms ** 2);
     const curvature = x1 * x1 + x2 * x2;
     const lr = curvature && 1 / curvature;
     const after = at.value([theta1 - lr * g1, theta2 - lr * g2]);
     const along = (i: 0 | 1) =>
-      Array.from({ length: 61 }, (_, k): [number, number] => {
-        const t = -3 + (8 * k) / 60;
+      Array.from({ length: 33 }, (_, k): [number, number] => {
+        const t = -3 + k / 4;
         return [t, at.value(i ? [theta1, t] : [t, theta2])];
       });
     const ranked = sensitivities(at);
+    const [most, least] = ranked as [Sensitivity, Sensitivity];
+    const inputs = [x1, x2] as const;
+    const large = Math.max(Math.abs(x1), Math.abs(x2));
+    const small = Math.min(Math.abs(x1), Math.abs(x2));
+    // Arrows are a fifth of the gradient, but at most 3 long.
+    const scale = Math.min(0.2, 3 / Math.hypot(g1, g2));
+    const to = (a: number, b: number): [number, number][] => [
+      [theta1, theta2],
+      [theta1 + scale * a, theta2 + scale * b],
+    ];
+    const grid = Array.from({ length: 41 }, (_, i) => -3 + i / 5);
     return {
       findings: [
         { text: "∂L/∂θ₁", measured: g1, expected: { equals: residual * x1, within }, theory: "(θ·x − y)·x₁" },
@@ -50,15 +60,30 @@ export default experiment({
         {
           text: "∂L/∂θ₁ from finite differences, minus ∂L/∂θ₁ from backward",
           measured: byDifferences(0) - g1,
-          expected: { equals: 0, within: 10 * within },
+          expected: { equals: 0, within: withinDifferences },
           theory: "both are the derivative",
         },
         {
           text: "∂L/∂θ₂ from finite differences, minus ∂L/∂θ₂ from backward",
           measured: byDifferences(1) - g2,
-          expected: { equals: 0, within: 10 * within },
+          expected: { equals: 0, within: withinDifferences },
           theory: "both are the derivative",
         },
+        // Without a residual or an input, there is no ratio.
+        ...(small > 1e-3 && Math.abs(residual) > 1e-3
+          ? [
+              {
+                text: `sensitivity to θ${"₁₂"[most.index[0]!]} divided by the sensitivity to θ${"₁₂"[least.index[0]!]}`,
+                measured: most.derivative / least.derivative,
+                // Each derivative is a rounded product of the same residual and an input: a few roundings in all.
+                expected: {
+                  equals: inputs[most.index[0]!]! / inputs[least.index[0]!]!,
+                  within: (2 ** -21 * large) / small,
+                },
+                theory: "x₁/x₂ or x₂/x₁: the residual is a factor of both",
+              },
+            ]
+          : []),
         {
           text: "loss after one step down the gradient, with the rate 1/‖x‖²",
           measured: after,
@@ -70,12 +95,39 @@ export default experiment({
       ],
       plots: [
         {
-          title: "The loss along each parameter, with the other fixed",
+          title: "The loss and its gradient",
+          x: { label: "θ₁" },
+          y: { label: "θ₂" },
+          equal: true,
+          field: {
+            x: [-3, 5],
+            y: [-3, 5],
+            columns: 41,
+            values: grid.flatMap((b) => grid.map((a) => 0.5 * (a * x1 + b * x2 - y) ** 2)),
+          },
+          series: [
+            { name: "∇L", points: to(g1, g2), style: "arrow" },
+            { name: "∂L/∂θ₁", points: to(g1, 0), style: "arrow" },
+            { name: "∂L/∂θ₂", points: to(0, g2), style: "arrow" },
+            { name: "L = 0", points: fits(x1, x2, y), style: "theory" },
+          ],
+          handles: [{ name: "the point θ", at: [theta1, theta2], sets: { x: "theta1", y: "theta2" } }],
+        },
+        {
+          title: "The loss along each parameter, the other fixed",
           x: { label: "θᵢ" },
           y: { label: "L" },
           series: [
             { name: "θ₁ varies", points: along(0) },
             { name: "θ₂ varies", points: along(1) },
+            {
+              name: "here",
+              style: "dots",
+              points: [
+                [theta1, at.value()],
+                [theta2, at.value()],
+              ],
+            },
           ],
         },
       ],
@@ -89,3 +141,14 @@ export default experiment({
     };
   },
 });
+
+/** The ends of the line θ₁x₁ + θ₂x₂ = y in the square of the plot; nothing if it misses the square. */
+function fits(x1: number, x2: number, y: number): [number, number][] {
+  const [low, high] = [-3, 5];
+  const inside = (v: number): boolean => v >= low && v <= high;
+  const ends = [low, high].flatMap((t): [number, number][] => [
+    [t, (y - t * x1) / x2],
+    [(y - t * x2) / x1, t],
+  ]);
+  return ends.filter((end) => end.every(inside)).slice(0, 2);
+}

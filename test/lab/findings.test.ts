@@ -12,16 +12,17 @@ const contradicted = ({ findings }: Result): string[] =>
 
 const cases: Record<string, readonly Record<string, string | number>[]> = {
   "definition-of-the-derivative": [
-    { f: "x³ tanh x", x: 0.6 },
-    { f: "sigmoid(x)", x: 1.3 },
+    { f: "x³ tanh x", x: 0.6, h: 1e-15 },
+    { f: "sigmoid(x)", x: 1.3, h: 1 },
+    { f: "exp(sin x)", x: 0.666, h: 1e-3 },
   ],
   "linear-regression": [
     { theta1: 5, theta2: -3, x1: -4, x2: 0.5, y: -10 },
     { theta1: 2, theta2: 2 },
   ],
   "directional-derivative": [
-    { x: -2, y: 2, directions: 8 },
-    { x: 0.1, y: 0, directions: 360 },
+    { x: -2, y: 2, direction: 180 },
+    { x: 0, y: 0, direction: 90 },
   ],
   backpropagation: [
     { weights: "shared: w₂ = w₁" },
