@@ -76,6 +76,17 @@ export default experiment({
           expected: { equals: growthPerStep(seen(exact)), within: 1e-3 },
           theory: "a product of the Jacobians Wᵀ·diag(φ′(zₜ)) in float64, without autograd",
         },
+        ...(exact[0]! > 1e-37
+          ? [
+              {
+                text: "‖∂L/∂h₀‖, divided by the norm of the product of the Jacobians",
+                measured: measured[0]! / exact[0]!,
+                // Each step rounds the matrix, the state and the gradient to float32.
+                expected: { equals: 1, within: 1e-5 * steps } as const,
+                theory: "the chain rule through all steps",
+              },
+            ]
+          : []),
         ...(matrix === "orthogonal"
           ? [
               {

@@ -74,6 +74,12 @@ export default experiment({
           expected: { equals: kappa / 2, within: 0.01 * kappa },
           theory: "κ·u/v with u = 1, v = 2",
         },
+        {
+          text: "slope across, at the start",
+          measured: Math.abs(seen.across.slope),
+          expected: { equals: kappa, within: 1e-3 * kappa },
+          theory: "κ·u with u = 1",
+        },
         momentum === "none"
           ? {
               text: "fraction of the distance that remains after each step, fitted",

@@ -5,6 +5,8 @@ import { experiment, type Finding } from "../experiment.ts";
 
 const DISTANCE = 1;
 const REPEATS = 161;
+/** The number of steps without noise from a point on the direction that leads to the saddle. */
+const ATTRACTED = 20;
 
 export default experiment({
   name: "saddle-escape",
@@ -22,11 +24,14 @@ export default experiment({
   },
   async run({ lr, noise, seed }, { progress }) {
     manualSeed(seed);
-    const saddle = objective((theta: Tensor) => theta.square().dot(tensor([1, -1])), [0, 0]);
+    const loss = (theta: Tensor) => theta.square().dot(tensor([1, -1]));
+    const saddle = objective(loss, [0, 0]);
     const point = classifyCriticalPoint(saddle);
     const options = { lr, noise, distance: DISTANCE };
     const predicted = predictedEscape(-2, options);
     const still = escape(saddle, { ...options, noise: 0, maxSteps: 200 });
+    const beside = objective(loss, [1, 0]);
+    const attracted = escape(beside, { ...options, noise: 0, distance: 2, maxSteps: ATTRACTED });
     const runs: ({ readonly path: [number, number][] } & Escape)[] = [];
     for (let i = 0; i < REPEATS; i++) {
       const path: [number, number][] = [[0, 0]];
@@ -51,6 +56,13 @@ export default experiment({
         measured: Math.max(...still.distances),
         expected: { equals: 0, within: 0 },
         theory: "the gradient is 0 and remains 0",
+      },
+      {
+        text: `distance from (1, 0) after ${ATTRACTED} steps without noise`,
+        measured: attracted.distances.at(-1)!,
+        // Each step rounds θ₁ and its gradient to float32.
+        expected: { equals: 1 - (1 - 2 * lr) ** ATTRACTED, within: 1e-6 * ATTRACTED },
+        theory: "θ₁ ← (1 − 2η)θ₁: along θ₁, the saddle attracts",
       },
       {
         text: `median number of steps to a distance of ${DISTANCE}, over ${REPEATS} runs`,

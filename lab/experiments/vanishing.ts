@@ -111,6 +111,17 @@ export default experiment({
         expected: { equals: FIXED_POINT * (1 - FIXED_POINT), within: 1e-4 },
         theory: "σ′ = σ(1 − σ), and σ(x) = x at x = 0.659",
       },
+      {
+        text: "gradient at the last layer, divided by the derivative of the mean squared error",
+        measured:
+          chosen.points.at(-1)![1] /
+          tidy(() => {
+            const errors = (chosen.model.forward(x) as Tensor).sub(y);
+            return (2 * errors.norm().item()) / errors.size;
+          }),
+        expected: { equals: 1, within: 1e-5 },
+        theory: "∂L/∂ŷ = 2(ŷ − y)/n",
+      },
       ...(remedy === "none"
         ? [
             {
