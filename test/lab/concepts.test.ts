@@ -1,0 +1,62 @@
+/** The concept table names experiments, functions and findings that exist. */
+import { readFileSync } from "node:fs";
+import * as nabla from "nabla";
+import * as gradients from "nabla/gradients";
+import { describe, expect, test } from "vitest";
+import { concepts } from "../../lab/concepts.ts";
+import { type AnyExperiment, valuesOf } from "../../lab/experiment.ts";
+import { experiments } from "../../lab/experiments/index.ts";
+import { context } from "../support/digits.ts";
+
+/** The names that an experiment imports from a module, without types. */
+function imports(name: string, module: string): string[] {
+  const source = readFileSync(`lab/experiments/${name}.ts`, "utf8");
+  const lists = Array.from(source.matchAll(/^import \{([^}]*)\} from "([^"]+)";$/gm), ([, list, from]) => ({
+    list,
+    from,
+  }));
+  return lists
+    .filter(({ from }) => from === module)
+    .flatMap(({ list }) => list!.split(","))
+    .map((part) => part.trim())
+    .filter((part) => part && !part.startsWith("type "));
+}
+
+describe.each(concepts.map((concept) => [concept.name, concept] as const))("%s", (_, concept) => {
+  const experiment = experiments.find(({ name }) => name === concept.experiment) as AnyExperiment;
+
+  test("has no empty cell", () => {
+    for (const cell of Object.values(concept)) expect(cell.length).toBeGreaterThan(0);
+    expect(concept.paragraph).toMatch(/^[a-z]+(-[a-z]+)*$/);
+  });
+
+  test("names an experiment of its section, and functions that the experiment uses", () => {
+    expect(experiment.section).toBe(concept.section);
+    const source = readFileSync(`lab/experiments/${concept.experiment}.ts`, "utf8");
+    for (const path of concept.functions) {
+      const [name, member] = path.split(".") as [string, string | undefined];
+      const module = name in gradients ? "nabla/gradients" : "nabla";
+      const exported = (module === "nabla" ? nabla : gradients) as Record<string, unknown>;
+      expect(exported).toHaveProperty(path.split("."));
+      expect(imports(concept.experiment, module)).toContain(name);
+      if (member) expect(source).toContain(`${path}(`);
+    }
+  });
+
+  test("names findings of a run with default parameters", async () => {
+    const { findings } = await experiment.run(valuesOf(experiment.parameters), context);
+    for (const start of concept.findings)
+      expect(
+        findings.some(({ text }) => text.startsWith(start)),
+        start,
+      ).toBe(true);
+  });
+});
+
+test("the rows follow the article's sections, and no two rows have the same name or paragraph", () => {
+  const sections = concepts.map(({ section }) => section);
+  const order = [...new Set(experiments.map(({ section }) => section))].filter((section) => sections.includes(section));
+  expect([...new Set(sections)]).toEqual(order);
+  for (const key of ["name", "paragraph"] as const)
+    expect(new Set(concepts.map((concept) => concept[key])).size).toBe(concepts.length);
+});
