@@ -4,6 +4,7 @@ import { writeFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { type AnyExperiment, holds, type Parameter, type Result, valuesOf } from "../lab/experiment.ts";
+import { experiments } from "../lab/experiments/index.ts";
 import { run } from "./run.ts";
 import { print, terminalOf } from "./terminal.ts";
 
@@ -14,15 +15,15 @@ interface Outputs {
   readonly check?: boolean;
 }
 
-/** Adds the command, with a subcommand for each experiment. */
-export function addLab(program: Command, experiments: readonly AnyExperiment[]): void {
+/** Adds the command. */
+export function addLab(program: Command): void {
   const lab = program
     .command("lab")
     .description("List the article's experiments, or run one.")
     .argument("[name]", "the experiment to run")
     .option("--json", "print the list as JSON")
     .action(async (name: string | undefined, { json }: { json?: boolean }) => {
-      if (name !== undefined) lab.error(`error: ${unknownExperiment(name, experiments)}`);
+      if (name !== undefined) lab.error(`error: ${unknownExperiment(name)}`);
       const { listing } = await import("./report.ts");
       const list = experiments.map(({ name: own, title, section, claim, parameters }) => ({
         name: own,
@@ -130,7 +131,7 @@ function asJson(
 }
 
 /** The message for an unknown name, which suggests the nearest experiment. */
-function unknownExperiment(name: string, experiments: readonly AnyExperiment[]): string {
+function unknownExperiment(name: string): string {
   const [nearest] = experiments
     .map((experiment) => ({ name: experiment.name, edits: distance(name, experiment.name) }))
     .sort((a, b) => a.edits - b.edits);
