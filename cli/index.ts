@@ -5,6 +5,7 @@
  */
 import { readFileSync } from "node:fs";
 import { Command } from "commander";
+import { experiments } from "../lab/experiments/index.ts";
 import { addInfo } from "./info.ts";
 import { addLab } from "./lab.ts";
 import { exitOnOutputError } from "./mnist/pipe.ts";
@@ -24,7 +25,7 @@ addInfo(program);
 // Separate programs, with their own options and --help.
 program.command("mnist", "Train a network to read handwritten digits.", { executableFile: "mnist.js" });
 program.command("bench [suite...]", "Measure nabla against pure JavaScript.", { executableFile: "bench.js" });
-addLab(program);
+addLab(program, experiments);
 addServe(program);
 
 try {

@@ -4,7 +4,6 @@ import { writeFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { type AnyExperiment, holds, type Parameter, type Result, valuesOf } from "../lab/experiment.ts";
-import { experiments } from "../lab/experiments/index.ts";
 import { run } from "./run.ts";
 import { print, terminalOf } from "./terminal.ts";
 
@@ -15,15 +14,15 @@ interface Outputs {
   readonly check?: boolean;
 }
 
-/** Adds the command. */
-export function addLab(program: Command): void {
+/** Adds the command, with a subcommand for each experiment. */
+export function addLab(program: Command, experiments: readonly AnyExperiment[]): void {
   const lab = program
     .command("lab")
     .description("List the article's experiments, or run one.")
     .argument("[name]", "the experiment to run")
     .option("--json", "print the list as JSON")
     .action(async (name: string | undefined, { json }: { json?: boolean }) => {
-      if (name !== undefined) lab.error(`error: ${unknownExperiment(name)}`);
+      if (name !== undefined) lab.error(`error: ${unknownExperiment(name, experiments)}`);
       const { listing } = await import("./report.ts");
       const list = experiments.map(({ name: own, title, section, claim, parameters }) => ({
         name: own,
@@ -131,7 +130,7 @@ function asJson(
 }
 
 /** The message for an unknown name, which suggests the nearest experiment. */
-function unknownExperiment(name: string): string {
+function unknownExperiment(name: string, experiments: readonly AnyExperiment[]): string {
   const [nearest] = experiments
     .map((experiment) => ({ name: experiment.name, edits: distance(name, experiment.name) }))
     .sort((a, b) => a.edits - b.edits);

@@ -3,7 +3,10 @@ import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { Command } from "commander";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { addLab } from "../../cli/lab.ts";
+import { experiment } from "../../lab/experiment.ts";
 import { experiments } from "../../lab/experiments/index.ts";
 
 interface Ended {
@@ -48,24 +51,24 @@ test("lab: prints title, claim, plot and findings, without escape codes if there
   expect(errors).toBe("");
   expect(code).toBe(0);
   expect(output).toMatch(/^The directional derivative\n/);
-  expect(output).toContain("dot product with\nu. It is largest along");
+  expect(output).toContain("dot product with\nu: largest along");
   expect(output).toMatch(/●.*\n.*┤/);
-  expect(output).toContain("● from differences    · ‖∇L‖ cos α");
-  expect(output).toMatch(/✓ slope along u: [-\d.]+\n {2}theory: ≈ [-\d.]+ ± [\d.e-]+ \(‖∇L‖·cos α/);
+  expect(output).toContain("● measured by differences    · ∇L·u");
+  expect(output).toMatch(/✓ largest slope: [\d.]+\n {2}theory: ≈ [\d.]+ ± [\d.]+ \(max of/);
   // biome-ignore lint/suspicious/noControlCharactersInRegex: the point of the test
   expect(output).not.toMatch(/[\x1b\r]/);
 });
 
 test("lab --json: prints only the result as JSON", async () => {
-  const { output, errors } = await lab(NAME, "--direction", "16", "--json");
+  const { output, errors } = await lab(NAME, "--directions", "16", "--json");
   expect(errors).toBe("");
   const result = JSON.parse(output) as Record<string, object[]>;
   expect(Object.keys(result)).toEqual(["name", "parameters", "findings", "plots", "tables", "pictures", "graphs"]);
   expect(result.name).toBe(NAME);
-  expect(result.parameters).toEqual({ x: 1, y: 0.5, direction: 16 });
-  expect(result.findings).toHaveLength(5);
-  expect(result.findings![2]).toMatchObject({ holds: true, expected: { equals: 0, within: expect.any(Number) } });
-  expect(result.plots![1]).toMatchObject({ series: [{ points: expect.any(Array) }, { style: "theory" }, {}] });
+  expect(result.parameters).toEqual({ x: 1, y: 0.5, directions: 16 });
+  expect(result.findings).toHaveLength(3);
+  expect(result.findings![0]).toMatchObject({ holds: true, expected: { equals: 0, within: expect.any(Number) } });
+  expect(result.plots![0]).toMatchObject({ series: [{ points: expect.any(Array) }, { style: "theory" }] });
 });
 
 test("lab --svg, --html: write self-contained files", async () => {
@@ -84,7 +87,7 @@ test("lab --help: lists the parameters of an experiment with ranges and defaults
   const { code, output } = await lab(NAME, "--help");
   expect(code).toBe(0);
   expect(output).toMatch(/--x <number> +θ₁: -2 to 2 \(default: 1\)/);
-  expect(output).toMatch(/--direction <number> +direction of u, degrees: -180 to 180 \(default: 15\)/);
+  expect(output).toMatch(/--directions <number> +directions tried: whole number, 8 to 360 \(default: 72\)/);
 });
 
 describe("lab: invalid usage exits with 1 and says what is valid", () => {
@@ -92,8 +95,8 @@ describe("lab: invalid usage exits with 1 and says what is valid", () => {
     [["directional"], 'unknown experiment "directional".'],
     [["directional-derivate"], "Did you mean directional-derivative?"],
     [[NAME, "--x", "9"], 'x must be a number from -2 to 2, got "9".'],
-    [["vanishing", "--depth", "9.5"], 'depth must be a whole number from 2 to 40, got "9.5".'],
-    [[NAME, "--directions", "9"], "Did you mean --direction?"],
+    [[NAME, "--directions", "9.5"], 'directions must be a whole number from 8 to 360, got "9.5".'],
+    [[NAME, "--direction", "9"], "Did you mean --directions?"],
     [[NAME, "extra"], "too many arguments"],
     [[NAME, "--svg", "missing/plots.svg"], "cannot write missing/plots.svg: the folder "],
     [[NAME, "--svg", IN_A_FILE], "cli.test.ts is not a folder."],
@@ -119,15 +122,37 @@ test("lab: runs from the installed package, without other packages", async () =>
   const { code, output, errors } = await ended("npx", ["nabla", "lab", NAME], folder);
   expect(errors).toBe("");
   expect(code).toBe(0);
-  expect(output).toContain("✓ slope along u");
+  expect(output).toContain("✓ largest slope");
 });
 
 test("lab --check: exits with 2 if a finding does not match theory, and writes Infinity to JSON as a string", async () => {
-  // Twenty steps are not enough for this loss.
-  const { code, output } = await lab("fisher-training", "--steps", "20", "--target", "0.05", "--json", "--check");
-  expect(code).toBe(2);
-  const { findings } = JSON.parse(output) as { findings: { measured: unknown; holds: boolean }[] };
-  expect(findings[0]).toMatchObject({ measured: "Infinity", holds: false });
+  const wrong = experiment({
+    name: "wrong",
+    title: "A wrong claim",
+    section: "None",
+    claim: "Infinity is at most 1.",
+    formula: "\\infty\\le 1",
+    functions: [],
+    parameters: {},
+    run: () => ({
+      findings: [{ text: "infinity", measured: Number.POSITIVE_INFINITY, expected: { atMost: 1 }, theory: "none" }],
+      plots: [],
+    }),
+  });
+  const program = new Command();
+  addLab(program, [wrong]);
+  const output: string[] = [];
+  const write = vi.spyOn(process.stdout, "write").mockImplementation((text) => output.push(String(text)) > 0);
+  const before = process.exitCode;
+  try {
+    await program.parseAsync(["lab", "wrong", "--json", "--check"], { from: "user" });
+    expect(process.exitCode).toBe(2);
+  } finally {
+    process.exitCode = before;
+    write.mockRestore();
+  }
+  const { findings } = JSON.parse(output.join("")) as { findings: object[] };
+  expect(findings).toMatchObject([{ measured: "Infinity", holds: false }]);
 });
 
 test("lab --json prints the list of experiments, and --version prints the version", async () => {
