@@ -30,7 +30,7 @@ export default experiment({
     "Ordering mini-batches so that the signs of successive gradients differ little gives the optimizer a smoother, more consistent path than a random order. A smoother path need not be a faster one: compare the losses over several seeds.",
   formula:
     "d(a,b)=\\frac1n\\sum_i\\bigl[\\operatorname{sign} g^{(a)}_i\\ne\\operatorname{sign} g^{(b)}_i\\bigr],\\qquad \\text{next}=\\arg\\min_b d(\\text{last},b)",
-  functions: ["curriculum", "signFlips", "gradientConfusion", "batchGradients"],
+  functions: ["curriculum", "signFlips", "gradientConfusion", "batchGradients", "objective"],
   parameters: {
     noise: { kind: "number", label: "noise of the targets", min: 0, max: 2, default: 0.5, step: 0.1 },
     lr: { kind: "number", label: "learning rate", min: 0.01, max: 0.2, default: 0.1, scale: "log" },

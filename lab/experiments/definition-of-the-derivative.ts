@@ -31,7 +31,7 @@ export default experiment({
     "A partial derivative is the limit of a difference quotient. A computer cannot take this limit: the error falls with the step h until the rounding error, which grows like 1/h, dominates.",
   formula:
     "\\frac{\\partial L}{\\partial \\theta_i} = \\lim_{h\\to 0}\\frac{L(\\theta_i+h)-L(\\theta_i)}{h},\\qquad \\text{error}(h)\\approx \\tfrac{h}{2}|L''| + \\frac{2\\varepsilon|L|}{h}",
-  functions: ["errorCurve", "finiteDifference", "complexStep"],
+  functions: ["errorCurve", "finiteDifference", "complexStep", "bestStep"],
   parameters: {
     f: { kind: "choice", label: "function", options: ["exp(sin x)", "x³ tanh x", "sigmoid(x)"], default: "exp(sin x)" },
     x: { kind: "number", label: "x", min: 0.3, max: 1.3, default: 1, step: 0.01 },

@@ -30,7 +30,7 @@ export default experiment({
     "Evolution strategies estimate the gradient from values at random points. The estimate is unbiased, and its error is proportional to the square root of the number of parameters divided by the number of samples. Backpropagation computes the exact gradient at the cost of a few evaluations.",
   formula:
     "\\nabla \\mathbb{E}\\,L(\\boldsymbol\\theta+\\sigma\\boldsymbol\\varepsilon) = \\mathbb{E}\\Big[\\tfrac{L(\\boldsymbol\\theta+\\sigma\\boldsymbol\\varepsilon)-L(\\boldsymbol\\theta-\\sigma\\boldsymbol\\varepsilon)}{2\\sigma}\\boldsymbol\\varepsilon\\Big],\\qquad \\frac{\\mathrm{error}}{\\|\\nabla L\\|} = \\sqrt{\\frac{d+1}{m}}",
-  functions: ["esError", "EvolutionStrategy"],
+  functions: ["esError", "EvolutionStrategy", "logSlope", "objective"],
   parameters: {
     parameters: { kind: "number", label: "parameters d", min: 2, max: 64, default: 10, integer: true },
     pairs: { kind: "number", label: "pairs of samples m, in training", min: 10, max: 50, default: 20, integer: true },

@@ -20,7 +20,7 @@ export default experiment({
     "Evolution follows a gradient, too: from one generation to the next, the mean of a population moves by its genetic covariance times the gradient of the logarithm of mean fitness.",
   formula:
     "\\Delta\\bar{\\boldsymbol z} = G\\,\\boldsymbol\\beta,\\quad \\boldsymbol\\beta = P^{-1}\\mathrm{Cov}(w/\\bar w, \\boldsymbol z) = \\nabla \\ln\\bar W(\\bar{\\boldsymbol z})",
-  functions: ["landeResponse", "selectionGradient", "breed", "selectionAscent"],
+  functions: ["landeResponse", "selectionGradient", "breed", "selectionAscent", "selectionGradientError"],
   parameters: {
     selection: { kind: "choice", label: "selection", options: ["directional", "stabilizing"], default: "stabilizing" },
     strength: { kind: "number", label: "strength of selection", min: 0.05, max: 0.4, default: 0.2 },

@@ -14,7 +14,7 @@ export default experiment({
     "The scale of the input features changes which parameter's gradient is larger, and with it the landscape's anisotropy and the optimizer's path.",
   formula:
     "x_j\\mapsto s_jx_j,\\ \\theta_j\\mapsto\\theta_j/s_j\\ \\Rightarrow\\ \\frac{\\partial L}{\\partial\\theta_j}\\mapsto s_j\\frac{\\partial L}{\\partial\\theta_j},\\qquad H=\\tfrac1nX^\\top X",
-  functions: ["partialsUnderScaling", "conditioning", "standardize", "whiten"],
+  functions: ["partialsUnderScaling", "conditioning", "standardize", "whiten", "objective"],
   parameters: {
     scale: { kind: "number", label: "scale of the second feature", min: 0.01, max: 100, default: 20, scale: "log" },
     correlation: { kind: "number", label: "correlation of the features", min: 0, max: 0.95, default: 0.6, step: 0.05 },

@@ -45,7 +45,7 @@ export default experiment({
     "The natural gradient measures a step by how much it changes the predictions, which leads to far fewer steps than plain gradient descent. But each step costs more: in seconds, a well-tuned Adam can be as fast. The damping matters as well: if it adapts to single mini-batches, the natural gradient fits each batch and forgets the others.",
   formula:
     "\\Delta\\boldsymbol\\theta=-(F+\\lambda)^{-1}\\nabla L,\\qquad F_\\ell\\approx A_{\\ell}\\otimes G_\\ell,\\quad A=\\mathbb E[\\bar a\\bar a^\\top],\\ G=\\mathbb E[gg^\\top]",
-  functions: ["KFAC", "NaturalGradient", "naturalGradient", "fisherProduct"],
+  functions: ["KFAC", "NaturalGradient", "naturalGradient", "fisherProduct", "objective"],
   long: true,
   parameters: {
     target: { kind: "number", label: "training loss to reach", min: 0.05, max: 0.5, default: 0.1, scale: "log" },

@@ -50,7 +50,7 @@ export default experiment({
     "Gradients of different mini-batches point in conflicting directions. The fraction of components whose sign flips measures the conflict. Larger batches disagree less.",
   formula:
     "\\hat g_B=\\nabla L+\\frac{\\varepsilon}{\\sqrt B},\\qquad B_{\\text{simple}}=\\frac{\\operatorname{tr}\\Sigma}{\\|\\nabla L\\|^2}",
-  functions: ["gradientConfusion", "gradientNoiseScale", "batchGradients", "perSampleGradients"],
+  functions: ["gradientConfusion", "gradientNoiseScale", "batchGradients", "perSampleGradients", "logSlope"],
   parameters: {
     noise: { kind: "number", label: "noise of the targets", min: 0.1, max: 5, default: 1, scale: "log" },
     steps: { kind: "number", label: "training steps before measuring", min: 0, max: 300, default: 0, integer: true },

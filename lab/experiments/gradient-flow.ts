@@ -20,7 +20,7 @@ export default experiment({
     "Gradient descent is a discretization of gradient flow: at small learning rates, its path follows the flow, with an error proportional to the rate.",
   formula:
     "\\dot{\\boldsymbol\\theta} = -\\nabla L(\\boldsymbol\\theta),\\qquad \\boldsymbol\\theta_{k+1} = \\boldsymbol\\theta_k - \\eta\\,\\nabla L(\\boldsymbol\\theta_k)",
-  functions: ["gradientFlow", "gradientDescent", "discretizationError"],
+  functions: ["gradientFlow", "gradientDescent", "discretizationError", "objective"],
   parameters: {
     curvature: { kind: "number", label: "curvature along θ₂ (1 along θ₁)", min: 1, max: 20, default: 8 },
     rate: {

@@ -41,6 +41,8 @@ export default experiment({
     "classifyCriticalPoint",
     "plane",
     "topHessianDirections",
+    "denseEigen",
+    "objective",
   ],
   parameters: {
     steps: { kind: "number", label: "training steps", min: 0, max: 400, default: 150, integer: true },

@@ -11,7 +11,7 @@ export default experiment({
     "For the sample ((3, 1), 8) and θ = (1, 1), the partial derivatives are −12 and −4: the loss is three times as sensitive to θ₁ as to θ₂.",
   formula:
     "L(\\boldsymbol\\theta)=\\tfrac12(\\theta_1x_1+\\theta_2x_2-y)^2,\\qquad \\frac{\\partial L}{\\partial\\theta_i}=(\\theta_1x_1+\\theta_2x_2-y)\\,x_i",
-  functions: ["objective", "sensitivities"],
+  functions: ["objective", "sensitivities", "finiteDifference"],
   parameters: {
     theta1: { kind: "number", label: "θ₁", min: -3, max: 5, default: 1, step: 0.1 },
     theta2: { kind: "number", label: "θ₂", min: -3, max: 5, default: 1, step: 0.1 },

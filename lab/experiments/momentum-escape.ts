@@ -26,7 +26,7 @@ export default experiment({
     "Momentum can accelerate the escape from saddle points along directions of negative curvature. Per step, it does so at any learning rate. In the time of the differential equations, it does so only if |h| + γ < 1.",
   formula:
     "\\ddot{\\boldsymbol\\theta} + \\gamma\\dot{\\boldsymbol\\theta} = -\\nabla L:\\quad \\lambda^2 + \\gamma\\lambda - |h| = 0,\\qquad \\gamma = \\frac{1-\\mu}{\\sqrt{\\eta}}",
-  functions: ["gradientFlow", "heavyBall", "stability", "escapeRate", "heavyBallOf"],
+  functions: ["gradientFlow", "heavyBall", "stability", "escapeRate", "heavyBallOf", "gradientDescent", "objective"],
   parameters: {
     curvature: { kind: "number", label: "|h|: L = ½|h|(θ₁² − θ₂²)", min: 0.2, max: 4, default: 2 },
     lr: { kind: "number", label: "learning rate", min: 3e-3, max: 0.1, default: 0.01, scale: "log" },

@@ -11,7 +11,7 @@ export default experiment({
     "In a narrow ravine, the slope across is orders of magnitude larger than the slope along the floor: the gradient points across, and descent oscillates from side to side instead of making progress.",
   formula:
     "L=\\tfrac12(\\kappa\\,u^2+v^2),\\qquad \\rho=\\frac{\\kappa-1}{\\kappa+1}\\ \\text{ per step at the best rate }\\ \\eta=\\frac{2}{\\kappa+1}",
-  functions: ["ravine", "conditionNumber"],
+  functions: ["ravine", "conditionNumber", "logSlope", "objective"],
   parameters: {
     kappa: { kind: "number", label: "condition number κ", min: 1.5, max: 300, default: 30, scale: "log" },
     angle: { kind: "number", label: "the ravine's angle, degrees", min: 0, max: 90, default: 25, integer: true },

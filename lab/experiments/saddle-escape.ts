@@ -16,7 +16,7 @@ export default experiment({
     "At the saddle (0, 0) of θ₁² − θ₂², the gradient is zero, and gradient descent does not move. The noise of stochastic gradients pushes it off the saddle, and the negative curvature does the rest.",
   formula:
     "L=\\theta_1^2-\\theta_2^2,\\quad x_{t+1}=(1+2\\eta)x_t+\\eta\\sigma\\xi_t,\\quad t^*\\approx\\frac{1}{2\\ln(1+2\\eta)}\\ln\\Bigl(1+\\frac{r^2((1+2\\eta)^2-1)}{0.455\\,\\eta^2\\sigma^2}\\Bigr)",
-  functions: ["classifyCriticalPoint", "escape", "predictedEscape"],
+  functions: ["classifyCriticalPoint", "escape", "predictedEscape", "objective"],
   parameters: {
     lr: { kind: "number", label: "learning rate η", min: 0.005, max: 0.3, default: 0.05, scale: "log" },
     noise: { kind: "number", label: "noise σ", min: 1e-5, max: 1, default: 0.01, scale: "log" },

@@ -16,7 +16,7 @@ export default experiment({
     "In a linear layer, the scale of the inputs determines whether the updates to the weights or to the biases dominate. Normalization restores the balance.",
   formula:
     "\\frac{\\|\\partial L/\\partial W\\|_F}{\\|\\partial L/\\partial b\\|}=\\frac{\\|g\\,x^\\top\\|_F}{\\|g\\|}=\\|x\\|\\quad\\text{(one sample)}",
-  functions: ["weightsAgainstBiases", "standardize"],
+  functions: ["weightsAgainstBiases", "standardize", "logSlope"],
   parameters: {
     features: { kind: "number", label: "features", min: 1, max: 64, default: 16, integer: true },
     batch: { kind: "number", label: "samples in the batch", min: 2, max: 64, default: 16, integer: true },

@@ -7,20 +7,7 @@ import { concepts } from "../../lab/concepts.ts";
 import { type AnyExperiment, valuesOf } from "../../lab/experiment.ts";
 import { experiments } from "../../lab/experiments/index.ts";
 import { context } from "../support/digits.ts";
-
-/** The names that an experiment imports from a module, without types. */
-function imports(name: string, module: string): string[] {
-  const source = readFileSync(`lab/experiments/${name}.ts`, "utf8");
-  const lists = Array.from(source.matchAll(/^import \{([^}]*)\} from "([^"]+)";$/gm), ([, list, from]) => ({
-    list,
-    from,
-  }));
-  return lists
-    .filter(({ from }) => from === module)
-    .flatMap(({ list }) => list!.split(","))
-    .map((part) => part.trim())
-    .filter((part) => part && !part.startsWith("type "));
-}
+import { importsOf } from "../support/imports.ts";
 
 describe.each(concepts.map((concept) => [concept.name, concept] as const))("%s", (_, concept) => {
   const experiment = experiments.find(({ name }) => name === concept.experiment) as AnyExperiment;
@@ -38,7 +25,7 @@ describe.each(concepts.map((concept) => [concept.name, concept] as const))("%s",
       const module = name in gradients ? "nabla/gradients" : "nabla";
       const exported = (module === "nabla" ? nabla : gradients) as Record<string, unknown>;
       expect(exported).toHaveProperty(path.split("."));
-      expect(imports(concept.experiment, module)).toContain(name);
+      expect(importsOf(source, module)).toContain(name);
       if (member) expect(source).toContain(`${path}(`);
     }
   });

@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import { type AnyExperiment, holds, type Result, showExpectation, valuesOf } from "../../lab/experiment.ts";
 import { experiments } from "../../lab/experiments/index.ts";
 import { context } from "../support/digits.ts";
+import { importsOf } from "../support/imports.ts";
 
 const contradicted = ({ findings }: Result): string[] =>
   findings
@@ -139,6 +140,7 @@ describe("all experiments", () => {
       expect(name).toMatch(/^[a-z-]+$/);
       expect([title, claim, formula].every((text) => text.length > 5)).toBe(true);
       const source = readFileSync(`lab/experiments/${name}.ts`, "utf8");
+      expect([...functions].sort(), name).toEqual(importsOf(source, "nabla/gradients").sort());
       for (const f of functions) {
         expect(face, `${name} shows ${f}`).toContain(f);
         expect(source.split(new RegExp(`\\b${f}\\b`)).length - 1, `${name} shows ${f}`).toBeGreaterThan(2);
