@@ -1,16 +1,19 @@
 /** The playground, tested in Chromium and Firefox. Screenshots: build/screenshots. */
 import type { Browser, Page } from "puppeteer-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { ended, inspect, servePage, textOf, WIDE } from "../support/labPage.ts";
+import { overflows, SHOTS, servePage, textOf, violations } from "../support/labPage.ts";
 import { BROWSERS, launch, type Served, watchErrors } from "../support/pages.ts";
 
+const WIDE = { width: 1280, height: 800 };
+const PHONE = { width: 390, height: 844 };
+const SMALL = { width: 320, height: 640 };
 let site: Served;
 beforeAll(async () => void (site = await servePage("playground")), 120_000);
 afterAll(() => site?.close());
 
 /** Draws lines on the pad with the mouse. Coordinates are fractions of its side. */
 async function draw(page: Page, strokes: readonly (readonly (readonly [number, number])[])[]): Promise<void> {
-  const box = (await (await page.$(".pad"))!.boundingBox())!;
+  const box = (await (await page.$(".pg-pad"))!.boundingBox())!;
   const place = ([x, y]: readonly [number, number]): [number, number] => [
     box.x + x * box.width,
     box.y + y * box.height,
@@ -43,6 +46,98 @@ const DRAWINGS = {
   ],
 } as const;
 
+const open = async (page: Page): Promise<void> => {
+  await page.goto("about:blank");
+  await page.goto(`${site.address}#playground`);
+  await page.waitForSelector(".pg-histograms [data-layer]");
+  await page.waitForFunction(() => document.querySelector(".pg-after")!.textContent !== "–");
+};
+/** Waits until the function returns true in the page. */
+const until = (page: Page, condition: () => boolean): Promise<unknown> =>
+  page.waitForFunction(condition, { timeout: 60_000 });
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+const press = (page: Page, text: string): Promise<void> =>
+  page.$$eval(
+    ".playground button",
+    (all, wanted) => {
+      const button = all.find(({ textContent }) => textContent === wanted);
+      if (!button) throw new Error(`there is no button "${wanted}"`);
+      button.click();
+    },
+    text,
+  );
+/** The number of the last mini-batch. */
+const stepOf = async (page: Page): Promise<number> =>
+  Number(/step ([\d,]+)/.exec(await textOf(page, ".pg-words"))![1]!.replaceAll(",", ""));
+const layersOf = (page: Page): Promise<{ name: string; rms: number }[]> =>
+  page.$$eval(".pg-histograms [data-layer]", (all) =>
+    all.map((row) => ({ name: row.getAttribute("data-layer")!, rms: Number(row.getAttribute("data-rms")) })),
+  );
+const diagnosisOf = (page: Page): Promise<{ kind: string; factor: number; text: string }> =>
+  page.$eval(".pg-diagnosis", (element) => ({
+    kind: element.getAttribute("data-kind")!,
+    factor: Number(element.getAttribute("data-factor")),
+    text: element.textContent!,
+  }));
+/** All that the training changes on the page. */
+const trained = (page: Page): Promise<string> =>
+  page.$eval(".pg-network", (network) => network.innerHTML.replaceAll(/ ?(id|clip-path)="[^"]*"/g, ""));
+/** Presses Step, and waits for the number of a mini-batch. */
+async function stepTo(page: Page, step: number): Promise<void> {
+  await press(page, "Step");
+  await page.waitForFunction(
+    (text) => document.querySelector(".pg-words span")!.textContent === text,
+    { timeout: 10_000 },
+    `step ${step.toLocaleString("en")}`,
+  );
+}
+/** Trains until the test accuracy reaches a value, and pauses. */
+async function train(page: Page, accuracy: number): Promise<void> {
+  await press(page, "Train");
+  await page.waitForFunction(
+    (least) => Number(/test accuracy ([\d.]+)/.exec(document.querySelector(".pg-words")!.textContent!)?.[1]) >= least,
+    { timeout: 90_000 },
+    accuracy,
+  );
+  await press(page, "Pause");
+  await settled(page);
+}
+/** Waits until messages that were on their way have arrived, and the plot, which is drawn later, is up to date. */
+async function settled(page: Page): Promise<void> {
+  for (let before = ""; ; ) {
+    await pause(400);
+    const now = await page.$eval(".playground", (element) => element.innerHTML);
+    if (now === before) return;
+    before = now;
+  }
+}
+const setSlider = (page: Page, id: string, value: number): Promise<void> =>
+  page.$eval(
+    id,
+    (input, to) => {
+      (input as HTMLInputElement).value = String(to);
+      input.dispatchEvent(new Event("input", { bubbles: true }));
+    },
+    value,
+  );
+/** The number of pixels of a canvas that are clearly blue, and clearly orange. */
+const colours = (page: Page, selector: string): Promise<{ blue: number; orange: number }> =>
+  page.$eval(`${selector} canvas`, (canvas) => {
+    const { data } = (canvas as HTMLCanvasElement).getContext("2d")!.getImageData(0, 0, 28, 28);
+    let [blue, orange] = [0, 0];
+    for (let i = 0; i < data.length; i += 4) {
+      if (data[i + 2]! - data[i]! > 30) blue++;
+      if (data[i]! - data[i + 2]! > 30) orange++;
+    }
+    return { blue, orange };
+  });
+const attack = (page: Page): Promise<{ before: number; after: number; most: number }> =>
+  page.$eval(".pg-verdict", (element) => {
+    const [before, after, most] = ["before", "after", "most"].map((key) => Number(element.getAttribute(`data-${key}`)));
+    return { before: before!, after: after!, most: most! };
+  });
+
 describe.each(BROWSERS)("%s", (name) => {
   let browser: Browser;
   let page: Page;
@@ -52,38 +147,213 @@ describe.each(BROWSERS)("%s", (name) => {
     page = await browser.newPage();
     errors = watchErrors(page, site.address);
     await page.setViewport(WIDE);
-    await page.goto(site.address);
+    await open(page);
   }, 60_000);
   afterAll(() => browser?.close());
 
-  test("the playground learns to read 97% of the test digits, and recognizes a drawn 0, 1 and 7", async () => {
-    await page.evaluate(() => void (location.hash = "playground"));
-    await page.waitForSelector(".training .plot-figure svg");
-    await ended(page);
-    const said = await textOf(page, ".status");
-    expect(Number(/reads ([\d.]+) %/.exec(said)?.[1]), said).toBeGreaterThanOrEqual(97);
-    expect(await page.$$eval(".training svg", (all) => all.length)).toBe(3);
-    for (const [digit, strokes] of Object.entries(DRAWINGS)) {
-      await page.evaluate(() =>
-        [...document.querySelectorAll("button")].find(({ textContent }) => textContent === "Clear")!.click(),
-      );
-      expect(await textOf(page, ".answers h2")).toBe("It reads nothing yet");
-      await draw(page, strokes);
-      await page.waitForFunction(
-        (wanted) => document.querySelector(".answers h2")!.textContent === wanted,
-        { timeout: 10_000 },
-        `It reads ${digit}`,
-      );
-    }
-    expect(await page.$$eval(".seen img", (all) => all.length)).toBe(2);
-    if (name === "chrome") await inspect(page, "playground");
+  test("it starts with an untrained network, one histogram per layer, and a digit that the network reads", async () => {
+    expect(await stepOf(page)).toBe(0);
+    expect((await layersOf(page)).map((layer) => layer.name)).toEqual(["layer 1", "layer 2", "layer 3", "output"]);
+    const ticks = await page.$$eval(".pg-histograms > text", (all) => all.map(({ textContent }) => textContent));
+    expect(ticks.filter((tick) => /^10[⁻⁰-⁹]+$|^1$|^0\.01$/.test(tick!)).length).toBeGreaterThanOrEqual(3);
+    expect(await textOf(page, ".pg-answer h3")).toMatch(/^It reads \d$/);
+    expect(await page.$$eval(".pg-probabilities li", (all) => all.length)).toBe(10);
     expect(errors.splice(0)).toEqual([]);
   });
 
-  test("the playground's examples work with the keyboard", async () => {
+  test("Step trains on exactly one mini-batch", async () => {
+    for (const step of [1, 2, 3]) {
+      await stepTo(page, step);
+      await settled(page);
+      expect(await stepOf(page)).toBe(step);
+    }
+    expect((await diagnosisOf(page)).text).toMatch(/A step changes the weights of layer 1 by .+ %/);
+  });
+
+  test("it learns to read 93 % of the test digits, and pausing stops it", async () => {
+    await train(page, 93);
+    const [step, before] = [await stepOf(page), await trained(page)];
+    await pause(700);
+    expect(await trained(page)).toBe(before);
+    expect(await textOf(page, ".pg-train")).toBe("Train");
+    expect(
+      await page.$$eval(
+        ".pg-curves svg [data-series]",
+        (all) => new Set(all.map((mark) => mark.getAttribute("data-series"))).size,
+      ),
+    ).toBe(3);
+    const ticks = await page.$$eval(".pg-curves svg text", (all) => all.map(({ textContent }) => textContent));
+    expect(ticks.filter((tick) => ["0.1", "1"].includes(tick!))).toEqual(["0.1", "1"]);
+    await stepTo(page, step + 1);
+    expect(await stepOf(page)).toBe(step + 1);
+    expect(errors.splice(0)).toEqual([]);
+  });
+
+  test("it reads a drawn 0, 1 and 7, and a stroke replaces an example", async () => {
+    for (const [digit, strokes] of Object.entries(DRAWINGS)) {
+      await draw(page, strokes);
+      await page.waitForFunction(
+        (wanted) => document.querySelector(".pg-answer h3")!.textContent === wanted,
+        { timeout: 10_000 },
+        `It reads ${digit}`,
+      );
+      await press(page, "Clear");
+      expect(await textOf(page, ".pg-answer h3")).toBe("It reads nothing yet");
+      expect(await textOf(page, ".pg-before")).toBe("–");
+    }
+    expect(errors.splice(0)).toEqual([]);
+  });
+
+  test("a test digit can be chosen with the keyboard", async () => {
     await page.focus('button[data-digit="3"]');
     await page.keyboard.press("Enter");
-    await page.waitForFunction(() => document.querySelector(".answers h2")!.textContent === "It reads 3");
+    await until(page, () => document.querySelector(".pg-answer h3")!.textContent === "It reads 3");
     expect(errors.splice(0)).toEqual([]);
+  });
+
+  test("saliency is signed, and every method shows another picture", async () => {
+    const seen = new Set<string>();
+    for (const method of ["gradient × input", "integrated gradients", "SmoothGrad"]) {
+      await page.select("#playground-method", method);
+      await settled(page);
+      const { blue, orange } = await colours(page, ".pg-why");
+      expect(blue, method).toBeGreaterThan(3);
+      expect(orange, method).toBeGreaterThan(3);
+      seen.add(await page.$eval(".pg-why canvas", (canvas) => (canvas as HTMLCanvasElement).toDataURL()));
+    }
+    expect(seen.size).toBe(3);
+    expect(errors.splice(0)).toEqual([]);
+  });
+
+  test.each(["FGSM", "PGD"])("%s lowers the probability of the answer, and ε = 0 changes nothing", async (kind) => {
+    await page.select("#playground-attack", kind);
+    await setSlider(page, "#playground-epsilon", 20);
+    await settled(page);
+    const strong = await attack(page);
+    expect(strong.most).toBeCloseTo(0.2, 5);
+    expect(strong.after).toBeLessThan(strong.before - 0.1);
+    expect(await textOf(page, ".pg-verdict")).toMatch(/^P\(3\) falls to [\d.]+ %\.$/);
+    expect((await colours(page, ".pg-pictures figure:nth-child(2)")).blue).toBeGreaterThan(3);
+    await setSlider(page, "#playground-epsilon", 0);
+    await settled(page);
+    expect(await attack(page)).toEqual({ before: strong.before, after: strong.before, most: 0 });
+    expect(await textOf(page, ".pg-before")).toBe(await textOf(page, ".pg-after"));
+    expect(errors.splice(0)).toEqual([]);
+  });
+
+  test("another optimizer or learning rate continues; another network restarts and keeps training", async () => {
+    const step = await stepOf(page);
+    await page.select("#playground-optimizer", "Adam");
+    expect(await page.$eval("#playground-lr", (menu) => (menu as HTMLSelectElement).value)).toBe("0.001");
+    await stepTo(page, step + 1);
+    expect(await stepOf(page)).toBe(step + 1);
+    await press(page, "Train");
+    await setSlider(page, "#playground-layers", 4);
+    await until(page, () => document.querySelectorAll(".pg-histograms [data-layer]").length === 6);
+    const early = await stepOf(page);
+    expect(early).toBeLessThan(step);
+    await until(page, () => Number(/step (\d+)/.exec(document.querySelector(".pg-words")!.textContent!)?.[1]) > 50);
+    await press(page, "Pause");
+    await press(page, "Restart");
+    await until(page, () => document.querySelector(".pg-words")!.textContent!.startsWith("step 0"));
+    expect(errors.splice(0)).toEqual([]);
+  });
+
+  test("the diagnosis tells 6 layers of sigmoid from 2 layers of ReLU with He, and a remedy helps", async () => {
+    await press(page, "vanishing");
+    await until(page, () => document.querySelectorAll(".pg-histograms [data-layer]").length === 7);
+    for (let i = 0; i < 3; i++) await press(page, "Step");
+    await settled(page);
+    const sigmoid = await diagnosisOf(page);
+    expect(sigmoid.kind).toBe("vanishing");
+    expect(sigmoid.text).toContain(`shrinks ${(1 / sigmoid.factor).toPrecision(2)}-fold per layer`);
+    // The inputs of layers 2 to 6 are sigmoids near ½, so ∂L/∂W shrinks like ∂L/∂z, up to the spread of the sigmoids.
+    const layers = await layersOf(page);
+    const growth = (layers[1]!.rms / layers[5]!.rms) ** (1 / 4);
+    expect(growth / sigmoid.factor).toBeGreaterThan(0.8);
+    expect(growth / sigmoid.factor).toBeLessThan(1.25);
+    await setSlider(page, "#playground-layers", 1);
+    await press(page, "ReLU with He");
+    await until(page, () => document.querySelectorAll(".pg-histograms [data-layer]").length === 3);
+    await settled(page);
+    const relu = await diagnosisOf(page);
+    expect(relu.kind).toBe("healthy");
+    expect(Math.abs(Math.log(relu.factor))).toBeLessThan(Math.log(2));
+    expect(await page.$eval("#playground-activation", (menu) => (menu as HTMLSelectElement).value)).toBe("ReLU");
+    expect(errors.splice(0)).toEqual([]);
+  });
+
+  test("a run that diverges pauses, says so, and offers a lower learning rate", async () => {
+    await press(page, "too fast");
+    await press(page, "Train");
+    await until(page, () => document.querySelector<HTMLElement>(".pg-diagnosis")!.dataset.kind === "diverged");
+    await settled(page);
+    expect(await textOf(page, ".pg-train")).toBe("Train");
+    expect(await textOf(page, ".pg-answer h3")).toBe("It cannot tell");
+    await press(page, "learning rate 0.1");
+    await until(page, () => document.querySelector<HTMLElement>(".pg-diagnosis")!.dataset.kind === "healthy");
+    expect(errors.splice(0)).toEqual([]);
+  });
+
+  test("it has no violations, fits every window, and each part fits on one screen with its controls", async () => {
+    const heights = (selector: string): Promise<number> =>
+      page.$eval(selector, (element) => element.getBoundingClientRect().height);
+    for (const shown of ["healthy", "vanishing"]) {
+      await page.setViewport(WIDE);
+      await press(page, shown);
+      await train(page, shown === "healthy" ? 92 : 0);
+      await press(page, "2");
+      await settled(page);
+      for (const [size, viewport] of Object.entries({ wide: WIDE, phone: PHONE, small: SMALL })) {
+        await page.setViewport(viewport);
+        for (const theme of ["light", "dark"] as const) {
+          await page.evaluate((to) => void (document.documentElement.dataset.theme = to), theme);
+          await settled(page);
+          expect(await violations(page), `${size}, ${theme}`).toEqual([]);
+          expect(await overflows(page), size).toBe(false);
+          const path = `${SHOTS}/playground-${shown}-${size}-${theme}.png`;
+          if (name === "chrome") await page.screenshot({ path, fullPage: size !== "wide" });
+        }
+        if (size === "wide") expect(await heights(".pg-columns")).toBeLessThanOrEqual(WIDE.height);
+        if (size === "phone")
+          for (const part of [".pg-network", ".pg-read", ".pg-attack"])
+            expect(await heights(part), part).toBeLessThanOrEqual(PHONE.height);
+      }
+    }
+    await page.setViewport(WIDE);
+    expect(errors.splice(0)).toEqual([]);
+  });
+
+  test("leaving the playground ends its worker", async () => {
+    await press(page, "Train");
+    expect(page.workers().length).toBe(1);
+    await page.evaluate(() => void (location.hash = "home"));
+    await page.waitForFunction(() => !document.querySelector(".playground"));
+    await pause(300);
+    expect(page.workers().length).toBe(0);
+    expect(errors.splice(0)).toEqual([]);
+  });
+
+  test("if the digits cannot be loaded, it says so, and Restart tries again", async () => {
+    const other = await browser.newPage();
+    try {
+      site.missing = /digits[^/]*\.gz$/;
+      await other.goto(`${site.address}#playground`);
+      await other.waitForFunction(() =>
+        /could not be loaded/.test(document.querySelector(".pg-failure")?.textContent ?? ""),
+      );
+      site.missing = undefined;
+      await press(other, "Restart");
+      await other.waitForSelector(".pg-histograms [data-layer]");
+      expect(await textOf(other, ".pg-failure")).toBe("");
+      site.missing = /worker[^/]*\.js$/;
+      await other.reload();
+      await other.waitForFunction(() =>
+        /The worker could not start/.test(document.querySelector(".pg-failure")?.textContent ?? ""),
+      );
+    } finally {
+      site.missing = undefined;
+      await other.close();
+    }
   });
 });

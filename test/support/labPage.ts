@@ -5,7 +5,7 @@ import type { Page } from "puppeteer-core";
 import { expect } from "vitest";
 import { type Served, serve } from "./pages.ts";
 
-const SHOTS = "build/screenshots";
+export const SHOTS = "build/screenshots";
 const axe = readFileSync("node_modules/axe-core/axe.min.js", "utf8");
 export const WIDE = { width: 1200, height: 900 };
 const PHONE = { width: 320, height: 640 };
@@ -27,7 +27,7 @@ export const textOf = (page: Page, selector: string): Promise<string> =>
   page.$$eval(selector, (all) => all.map((element) => element.textContent).join("\n"));
 
 /** The violations that axe-core finds, one per line. It is loaded once, because the page stays when its hash changes. */
-async function violations(page: Page): Promise<string[]> {
+export async function violations(page: Page): Promise<string[]> {
   if (!(await page.evaluate("!!window.axe"))) await page.evaluate(axe);
   return (await page.evaluate(`axe.run().then(({ violations }) =>
     violations.flatMap(({ id, nodes }) => nodes.map(({ target }) => id + ": " + target)))`)) as string[];
@@ -36,7 +36,7 @@ async function violations(page: Page): Promise<string[]> {
 const setTheme = (page: Page, value: "light" | "dark"): Promise<void> =>
   page.emulateMediaFeatures([{ name: "prefers-color-scheme", value }]);
 
-const overflows = (page: Page): Promise<boolean> =>
+export const overflows = (page: Page): Promise<boolean> =>
   page.evaluate(() => document.documentElement.scrollWidth > document.documentElement.clientWidth);
 
 /**

@@ -1,127 +1,226 @@
 /**
- * A small convolutional network that learns to read digits while the user watches. It trains in short bursts, reads
- * drawings, and computes the gradient of its answer with respect to each pixel. It does not depend on workers or pages.
+ * A network that learns to read digits, one mini-batch at a time, and the gradients that reach its layers. It does not
+ * depend on workers or pages.
  */
-import { compile, grad, losses, manualSeed, nn, optim, randint, randperm, type Tensor, tensor, tidy } from "nabla";
-import { objective } from "nabla/gradients";
-import { type Digits, SIDE } from "../../../cli/mnist/packed.ts";
+import {
+  type Compiled,
+  compile,
+  losses,
+  manualSeed,
+  nn,
+  optim,
+  randint,
+  randperm,
+  type Tensor,
+  tensor,
+  tidy,
+} from "nabla";
+import { diagnose, gradientByDepth, objective } from "nabla/gradients";
+import { type Digits, PIXELS, SIDE } from "../../../cli/mnist/packed.ts";
+import type { Measured } from "./diagnosis.ts";
+import { type Histogram, histogramOf } from "./histogram.ts";
+import type { Activation, Init, OptimizerName, Settings } from "./settings.ts";
 
-const PIXELS = SIDE * SIDE;
-const CLASSES = 10;
-const BATCH = 50;
-const EPOCHS = 8;
-/** The number of steps in a burst, and the number of steps between tests. */
-const BURST = 15;
-const TEST_EVERY = 60;
+export const CLASSES = 10;
+export const BATCH = 64;
+/** The mean and the standard deviation of MNIST's pixels, from 0 (paper) to 1 (ink). */
+const [MEAN, STD] = [0.1307, 0.3081];
 
-/** The result of a burst of training. */
-export interface Burst {
-  readonly step: number;
-  readonly steps: number;
-  /** The mean loss over the burst. */
-  readonly loss: number;
-  /** ‖∂L/∂W‖ of each layer's weight, on the last batch. */
-  readonly norms: Readonly<Record<string, number>>;
-  /** The accuracy on test digits, if the network was tested after the burst. */
-  readonly accuracy?: number;
+/** The gradient of the loss with respect to one layer's weight. */
+export interface LayerGradient {
+  readonly name: string;
+  /** The root mean square of ∂L/∂W's elements. */
+  readonly rms: number;
+  readonly histogram: Histogram;
 }
 
-export interface Reading {
-  readonly probabilities: readonly number[];
-  /** |∂ score / ∂ pixel|, where the score is the logit of the most likely digit. */
-  readonly saliency: readonly number[];
+/** The gradients at the current parameters, on the last mini-batch. */
+export interface Gradients {
+  /** Each weight, from the first layer to the output. */
+  readonly layers: readonly LayerGradient[];
+  readonly measured: Measured;
 }
 
-/** The layers whose gradients are shown. Keys are names of model.namedParameters(). */
-const LAYERS: Readonly<Record<string, string>> = {
-  "0.weight": "first convolution",
-  "3.weight": "second convolution",
-  "7.weight": "linear layer",
+/** Pixels from 0 to 1 → [batch, 784] with mean 0 and variance 1 over MNIST, as initializations assume. */
+class Standardize extends nn.Module {
+  static override readonly kind: string = "Standardize";
+  forward(x: Tensor): Tensor {
+    return x.reshape([-1, PIXELS]).sub(MEAN).div(STD);
+  }
+}
+
+const activations: Readonly<Record<Activation, () => nn.Module>> = {
+  sigmoid: () => new nn.Sigmoid(),
+  tanh: () => new nn.Tanh(),
+  ReLU: () => new nn.ReLU(),
+  "leaky ReLU": () => new nn.LeakyReLU(),
+  GELU: () => new nn.GELU(),
 };
 
-const images = (pixels: Tensor): Tensor => pixels.reshape([pixels.size / PIXELS, SIDE, SIDE, 1]);
+const weightsOf: Readonly<Record<Init, (w: Tensor) => void>> = {
+  "too small": (w) => void nn.init.xavierNormal(w, { gain: 1 / 5 }),
+  Xavier: (w) => void nn.init.xavierNormal(w),
+  He: (w) => void nn.init.kaimingNormal(w, { nonlinearity: "relu" }),
+  "too large": (w) => void nn.init.xavierNormal(w, { gain: 4 }),
+  "large biases": (w) => void nn.init.xavierNormal(w),
+};
+/** The standard deviation of the hidden layers' biases. */
+const biasOf = (init: Init): number => (init === "large biases" ? 5 : 0);
 
-export class Reader {
-  private readonly model: nn.Sequential;
-  private readonly logits: (pixels: Tensor) => Tensor;
+const optimizers: Readonly<Record<OptimizerName, (parameters: Tensor[], lr: number) => optim.Optimizer>> = {
+  SGD: (parameters, lr) => new optim.SGD(parameters, { lr }),
+  momentum: (parameters, lr) => new optim.SGD(parameters, { lr, momentum: 0.9 }),
+  Adam: (parameters, lr) => new optim.Adam(parameters, { lr }),
+  RMSProp: (parameters, lr) => new optim.RMSProp(parameters, { lr }),
+};
 
-  constructor(private readonly digits: { readonly train: Digits; readonly test: Digits }) {
+/** A network from pixels to logits [batch, 10]. */
+function networkOf({ layers, width, activation, init }: Settings): { model: nn.Sequential; linear: nn.Linear[] } {
+  const sizes = [PIXELS, ...Array.from({ length: layers }, () => width), CLASSES];
+  const linear = sizes.slice(1).map((out, i) => {
+    const layer = new nn.Linear(sizes[i]!, out);
+    weightsOf[init](layer.weight);
+    nn.init.normal(layer.bias!, 0, i < layers ? biasOf(init) : 0);
+    return layer;
+  });
+  const hidden = linear.slice(0, -1).flatMap((layer) => [layer, activations[activation]()]);
+  return { model: new nn.Sequential(new Standardize(), ...hidden, linear.at(-1)!), linear };
+}
+
+export class Learner {
+  /** The number of mini-batches seen. */
+  steps = 0;
+  readonly model: nn.Sequential;
+  readonly linear: readonly nn.Linear[];
+  private optimizer: optim.Optimizer;
+  private train: Compiled<[Tensor, Tensor], Tensor>;
+  private readonly batches: Generator<Batch, never>;
+  private readonly testInk: Float32Array;
+  /** The last mini-batch, or the first one before any step. */
+  batch: Batch;
+  /** How much the last watched step changed each layer's weight. */
+  private updates: readonly number[] | undefined;
+
+  constructor(
+    readonly digits: { readonly train: Digits; readonly test: Digits },
+    public settings: Settings,
+  ) {
     manualSeed(1);
-    this.model = new nn.Sequential(
-      new nn.Conv2d(1, 8, 5, { padding: "same" }),
-      new nn.ReLU(),
-      new nn.MaxPool2d(2),
-      new nn.Conv2d(8, 16, 3, { padding: "same" }),
-      new nn.ReLU(),
-      new nn.MaxPool2d(2),
-      new nn.Flatten(),
-      new nn.Linear(7 * 7 * 16, CLASSES),
-    );
-    this.logits = (pixels) => this.model.forward(images(pixels));
+    ({ model: this.model, linear: this.linear } = networkOf(settings));
+    [this.optimizer, this.train] = this.training();
+    this.testInk = Float32Array.from(digits.test.pixels, (v) => v / 255);
+    this.batches = batchesOf(digits.train);
+    this.batch = this.batches.next().value;
   }
 
-  /** Trains to the end, one burst per iteration. lr falls to zero in the second half. */
-  *train(lr: number): Generator<Burst> {
-    const optimizer = new optim.Adam(this.model.parameters(), { lr });
-    const lossOf = (pixels: Tensor, labels: Tensor): Tensor => losses.crossEntropy(this.logits(pixels), labels);
-    const step = compile((pixels: Tensor, labels: Tensor) => optimizer.minimize(() => lossOf(pixels, labels)));
-    const steps = EPOCHS * Math.floor(this.digits.train.count / BATCH);
-    const batches = batchesOf(this.digits.train);
-    let total = 0;
-    for (let done = 1; done <= steps; done++) {
-      optimizer.lr = lr * Math.min(1, 2 * (1 - (done - 1) / steps));
-      const batch = batches.next().value;
-      total += step(batch.pixels, batch.labels).item();
-      if (done % BURST) continue;
-      const tested = done % TEST_EVERY === 0;
-      yield {
-        step: done,
-        steps,
-        loss: total / BURST,
-        norms: this.norms(batch, lossOf),
-        ...(tested && { accuracy: this.accuracy() }),
-      };
-      total = 0;
+  /** The optimizer of the settings, and a compiled step with it. */
+  private training(): [optim.Optimizer, Compiled<[Tensor, Tensor], Tensor>] {
+    const { optimizer: name, lr } = this.settings;
+    const optimizer = optimizers[name](this.model.parameters(), lr);
+    const step = (pixels: Tensor, labels: Tensor): Tensor => optimizer.minimize(() => this.loss(pixels, labels));
+    return [optimizer, compile(step)];
+  }
+
+  /** Continues with another optimizer or learning rate. */
+  tune(optimizer: OptimizerName, lr: number): void {
+    const isSame = optimizer === this.settings.optimizer;
+    this.settings = { ...this.settings, optimizer, lr };
+    if (isSame) this.optimizer.lr = lr;
+    else {
+      this.train.dispose();
+      this.optimizer.dispose();
+      [this.optimizer, this.train] = this.training();
     }
   }
 
-  private norms(batch: Batch, lossOf: (pixels: Tensor, labels: Tensor) => Tensor): Record<string, number> {
+  private loss(pixels: Tensor, labels: Tensor): Tensor {
+    return losses.crossEntropy(this.model.forward(pixels), labels);
+  }
+
+  /**
+   * Trains on one mini-batch.
+   * @param watched whether to measure how much the step changes the weights
+   * @returns the loss before the step
+   */
+  step(watched: boolean): number {
+    if (this.steps) this.batch = this.batches.next().value;
+    const before = watched && this.weights();
+    this.steps++;
+    const loss = this.train(this.batch.pixels, this.batch.labels).item();
+    if (before) this.updates = this.weights().map((now, i) => change(before[i]!, now));
+    return loss;
+  }
+
+  private weights(): Float32Array[] {
+    return this.linear.map(({ weight }) => Float32Array.from(weight.data));
+  }
+
+  /** ∂L/∂W of each layer, and what a diagnosis needs. */
+  gradients(): Gradients {
     return tidy(() => {
-      const [pixels, labels] = [tensor(batch.pixels), tensor(batch.labels)];
-      const gradients = objective(this.model, () => lossOf(pixels, labels)).gradientsByName();
-      return Object.fromEntries(
-        Object.entries(LAYERS).map(([name, layer]) => [layer, Math.hypot(...(gradients[name] ?? []))]),
-      );
+      const [pixels, labels] = [tensor(this.batch.pixels), tensor(this.batch.labels)];
+      const loss = (): Tensor => this.loss(pixels, labels);
+      const at = objective(this.model, loss);
+      const { value, gradient } = at.valueAndGradient();
+      const layers = this.linear.map(({ weight }, i) => {
+        const from = at.offsets[at.parameters.indexOf(weight)]!;
+        const values = gradient.subarray(from, from + weight.size);
+        const name = i < this.settings.layers ? `layer ${i + 1}` : "output";
+        return { name, rms: length(values) / Math.sqrt(weight.size), histogram: histogramOf(values) };
+      });
+      const which = (module: nn.Module): boolean => module instanceof nn.Linear;
+      const { settings, steps, updates } = this;
+      return {
+        layers,
+        measured: {
+          settings,
+          steps,
+          loss: value,
+          // Hidden layers have the same width, so their norms compare. The output has another.
+          norms: gradientByDepth(this.model, loss, { which })
+            .slice(0, -1)
+            .map((row) => row.gradient),
+          activations: diagnose(this.model, loss).last.activations,
+          updates,
+        },
+      };
     });
   }
 
-  private readonly classes = compile((pixels: Tensor) => this.logits(pixels).argMax(-1));
-  private accuracy(): number {
-    const { pixels, labels, count } = this.digits.test;
-    const read = this.classes(Float32Array.from(pixels, (v) => v / 255)).toArray() as number[];
+  /** The fraction of the test digits that it reads correctly. */
+  accuracy(): number {
+    const { labels, count } = this.digits.test;
+    const read = tidy(() => this.model.forward(tensor(this.testInk)).argMax(-1).data);
     return labels.reduce((right, label, i) => right + Number(read[i] === label), 0) / count;
   }
 
-  /** Reads one drawing: 28 × 28 values from 0 (paper) to 1 (ink). */
-  read(drawing: Float32Array): Reading {
-    return tidy(() => {
-      const x = tensor(drawing);
-      const logits = this.logits(x).reshape([CLASSES]);
-      const probabilities = logits.softmax(-1).toArray() as number[];
-      const best = probabilities.indexOf(Math.max(...probabilities));
-      const score = tensor(probabilities.map((_, digit) => Number(digit === best)));
-      const slopes = grad((pixels: Tensor) => this.logits(pixels).reshape([CLASSES]).dot(score))(x);
-      return { probabilities, saliency: (slopes.toArray() as number[]).map(Math.abs) };
-    });
+  dispose(): void {
+    this.train.dispose();
+    this.optimizer.dispose();
+    this.model.dispose();
   }
 }
 
-interface Batch {
+function length(values: ArrayLike<number>): number {
+  let total = 0;
+  for (let i = 0; i < values.length; i++) total += values[i]! ** 2;
+  return Math.sqrt(total);
+}
+
+/** ‖W′ − W‖/‖W‖. */
+const change = (before: Float32Array, after: Float32Array): number =>
+  length(after.map((w, i) => w - before[i]!)) / length(before);
+
+export interface Batch {
+  /** BATCH digits of 784 pixels, from 0 to 1. */
   readonly pixels: Float32Array;
   readonly labels: Int32Array;
 }
 
-/** Digits in a new order for each pass, each shifted by up to a pixel, because drawings are not perfectly centred either. */
+/**
+ * Mini-batches in a new order for each pass over the digits, each digit shifted by up to a pixel, because drawings are
+ * not perfectly centred either. Each batch overwrites the one before.
+ */
 function* batchesOf({ pixels, labels, count }: Digits): Generator<Batch, never> {
   const batch = { pixels: new Float32Array(BATCH * PIXELS), labels: new Int32Array(BATCH) };
   for (;;) {

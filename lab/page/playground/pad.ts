@@ -16,9 +16,9 @@ export interface Pad {
 
 /** The pad. It calls `onDraw` after each stroke segment. */
 export function newPad(onDraw: () => void): Pad {
-  const label = "A square to draw a digit in. Without a pointer, load an example with the buttons below.";
+  const label = "A square to draw a digit in. Without a pointer, choose a test digit with the buttons below.";
   const element = maker(document)("canvas", {
-    class: "pad",
+    class: "pg-pad",
     width: SIZE,
     height: SIZE,
     role: "img",
@@ -28,9 +28,15 @@ export function newPad(onDraw: () => void): Pad {
   if (!context) throw new Error("This browser does not support canvas.");
   Object.assign(context, { lineWidth: PEN, lineCap: "round", lineJoin: "round", strokeStyle: "#10141c" });
   let last: readonly [number, number] | undefined;
+  /** Whether it shows an example, which the next stroke replaces. */
+  let isExample = false;
   const place = ({ clientX, clientY }: PointerEvent): readonly [number, number] => {
     const box = element.getBoundingClientRect();
     return [((clientX - box.left) / box.width) * SIZE, ((clientY - box.top) / box.height) * SIZE];
+  };
+  const clear = (): void => {
+    isExample = false;
+    context.clearRect(0, 0, SIZE, SIZE);
   };
   const lineTo = (to: readonly [number, number]): void => {
     context.beginPath();
@@ -44,6 +50,7 @@ export function newPad(onDraw: () => void): Pad {
     event.preventDefault();
     element.setPointerCapture(event.pointerId);
     last = undefined;
+    if (isExample) clear();
     lineTo(place(event));
     onDraw();
   });
@@ -65,13 +72,14 @@ export function newPad(onDraw: () => void): Pad {
         values: Float32Array.from({ length: SIZE * SIZE }, (_, i) => data[4 * i + 3]! / 255),
       };
     },
-    clear: () => context.clearRect(0, 0, SIZE, SIZE),
+    clear,
     show(digit) {
       const small = new ImageData(SIDE, SIDE);
       digit.forEach((value, i) => small.data.set([16, 20, 28, 255 * value], 4 * i));
       const drawn = maker(document)("canvas", { width: SIDE, height: SIDE });
       drawn.getContext("2d")?.putImageData(small, 0, 0);
-      context.clearRect(0, 0, SIZE, SIZE);
+      clear();
+      isExample = true;
       context.drawImage(drawn, 0, 0, SIZE, SIZE);
     },
   };

@@ -1,59 +1,155 @@
-/** The worker of the playground's network. It reads drawings between bursts of training. */
+/**
+ * The worker of the playground. It trains in short slices, so that it can pause, step and read drawings at any time, and
+ * reports its state about ten times per second.
+ */
+import { PIXELS } from "../../../cli/mnist/packed.ts";
 import { loadDigits } from "../digits.ts";
-import { type Burst, Reader, type Reading } from "./network.ts";
+import { type Diagnosis, diagnosisOf } from "./diagnosis.ts";
+import { type Explanation, explain } from "./explain.ts";
+import { BATCH, type LayerGradient, Learner } from "./network.ts";
+import type { OptimizerName, Question, Settings } from "./settings.ts";
 
 export type Request =
-  | { readonly kind: "train"; readonly lr: number }
-  | { readonly kind: "read"; readonly drawing: Float32Array }
-  | { readonly kind: "example"; readonly digit: number }
-  | { readonly kind: "stop" };
-export type Answer =
-  | { readonly kind: "burst"; readonly burst: Burst }
-  | { readonly kind: "reading"; readonly reading: Reading; readonly drawing: Float32Array }
+  /** Makes a network. `run` identifies it in states. */
+  | { readonly kind: "start"; readonly run: number; readonly settings: Settings }
+  | { readonly kind: "tune"; readonly optimizer: OptimizerName; readonly lr: number }
+  | { readonly kind: "train" | "pause" | "step" }
+  | { readonly kind: "read"; readonly drawing: Float32Array; readonly question: Question }
+  | { readonly kind: "example"; readonly digit: number };
+
+/** The state of the network. */
+export interface State {
+  readonly run: number;
+  /** The number of mini-batches seen. */
+  readonly step: number;
+  readonly isTraining: boolean;
+  /** Whether it paused by itself, after EPOCHS passes over the digits. */
+  readonly isDone: boolean;
+  /** The loss of each mini-batch since the last report. */
+  readonly losses: readonly number[];
+  /** The fraction of 1,000 test digits that the network reads correctly. */
+  readonly accuracy: number;
+  readonly layers: readonly LayerGradient[];
+  readonly diagnosis: Diagnosis;
+}
+
+export type Message =
+  | { readonly kind: "state"; readonly state: State }
+  | { readonly kind: "explanation"; readonly drawing: Float32Array; readonly explanation: Explanation }
   | { readonly kind: "example"; readonly drawing: Float32Array }
   | { readonly kind: "error"; readonly of: Request["kind"]; readonly message: string };
 
-const answer = (message: Answer): void => postMessage(message);
-let reader: Promise<Reader> | undefined;
-let stopped = false;
+/** Training pauses after this many passes over the digits, so that a page that nobody looks at comes to rest. */
+const EPOCHS = 40;
+/** Milliseconds of training between messages, and between reports. */
+const SLICE = 25;
+const REPORT = 100;
+
+const send = (message: Message): void => postMessage(message);
+/** Lets the event loop deliver messages. */
+const nextTask = (): Promise<void> => new Promise((resolve) => setTimeout(resolve));
+
+let learner: Learner | undefined;
+let run = 0;
+/** Identifies the loop that trains. Another number ends it. */
+let session = 0;
+let isTraining = false;
+let losses: number[] = [];
 /** The number of examples requested for each digit, so that the next request gets a different example. */
 const requested = new Array<number>(10).fill(0);
 
-/** The network, created once. If that fails, the next call tries again. */
-function getReader(): Promise<Reader> {
-  reader ??= loadDigits().then(
-    (digits) => new Reader(digits),
-    (error: unknown) => {
-      reader = undefined;
-      throw error;
-    },
-  );
-  return reader;
+function pause(): void {
+  isTraining = false;
+  session++;
 }
 
-/** Lets the event loop deliver messages. */
-const nextTask = (): Promise<void> => new Promise((resolve) => setTimeout(resolve));
+function report(network: Learner, isDone = false): void {
+  const { layers, measured } = network.gradients();
+  const diagnosis = diagnosisOf(measured);
+  if (diagnosis.kind === "diverged") pause();
+  const accuracy = network.accuracy();
+  send({
+    kind: "state",
+    state: { run, step: network.steps, isTraining, isDone, losses, accuracy, layers, diagnosis },
+  });
+  losses = [];
+}
+
+/** Trains the current network until it is paused, replaced or done. */
+async function train(network: Learner): Promise<void> {
+  const mine = ++session;
+  const last = EPOCHS * Math.floor(network.digits.train.count / BATCH);
+  let reported = Number.NEGATIVE_INFINITY;
+  while (mine === session) {
+    const start = performance.now();
+    let left = last - (network.steps % last);
+    for (; left > 1 && performance.now() - start < SLICE; left--) losses.push(network.step(false));
+    if (left === 1 || performance.now() - reported >= REPORT) {
+      losses.push(network.step(true));
+      if (left === 1) pause();
+      report(network, left === 1);
+      reported = performance.now();
+    }
+    await nextTask();
+  }
+}
 
 async function exampleOf(digit: number): Promise<Float32Array> {
   const { pixels, labels } = (await loadDigits()).test;
   const places = [...labels.keys()].filter((i) => labels[i] === digit);
-  const at = places[requested[digit]!++ % places.length]! * 784;
-  return Float32Array.from(pixels.subarray(at, at + 784), (v) => v / 255);
+  const at = places[requested[digit]!++ % places.length]! * PIXELS;
+  return Float32Array.from(pixels.subarray(at, at + PIXELS), (v) => v / 255);
 }
 
-addEventListener("message", async ({ data }: MessageEvent<Request>) => {
-  try {
-    if (data.kind === "train") {
-      for (const burst of (await getReader()).train(data.lr)) {
-        if (stopped) break;
-        answer({ kind: "burst", burst });
-        await nextTask();
-      }
-    } else if (data.kind === "stop") stopped = true;
-    else if (data.kind === "read") {
-      answer({ kind: "reading", reading: (await getReader()).read(data.drawing), drawing: data.drawing });
-    } else answer({ kind: "example", drawing: await exampleOf(data.digit) });
-  } catch (error) {
-    answer({ kind: "error", of: data.kind, message: error instanceof Error ? error.message : String(error) });
+/** @throws Error if the digits could not be loaded */
+function current(): Learner {
+  if (!learner) throw new Error("There is no network. Press Restart.");
+  return learner;
+}
+
+async function handle(request: Request): Promise<void> {
+  switch (request.kind) {
+    case "start": {
+      pause();
+      ({ run } = request);
+      losses = [];
+      learner?.dispose();
+      learner = undefined;
+      learner = new Learner(await loadDigits(), request.settings);
+      return report(learner);
+    }
+    case "tune":
+      return current().tune(request.optimizer, request.lr);
+    case "train":
+      if (isTraining) return;
+      isTraining = true;
+      // It must not delay other messages.
+      void train(current()).catch((error: unknown) => fail("train", error));
+      return;
+    case "pause":
+      if (!isTraining) return;
+      pause();
+      return report(current());
+    case "step":
+      pause();
+      losses.push(current().step(true));
+      return report(current());
+    case "read": {
+      const { drawing, question } = request;
+      return send({ kind: "explanation", drawing, explanation: explain(current().model, drawing, question) });
+    }
+    case "example":
+      return send({ kind: "example", drawing: await exampleOf(request.digit) });
   }
+}
+
+function fail(of: Request["kind"], error: unknown): void {
+  pause();
+  send({ kind: "error", of, message: error instanceof Error ? error.message : String(error) });
+}
+
+/** Requests are handled one after the other, in the order of arrival. */
+let queue = Promise.resolve();
+addEventListener("message", ({ data }: MessageEvent<Request>) => {
+  queue = queue.then(() => handle(data)).catch((error: unknown) => fail(data.kind, error));
 });

@@ -1,0 +1,182 @@
+/** Draws a histogram of log₁₀|∂L/∂W| for each layer, one below the other on a shared axis, and the diagnosis. */
+import { showTick } from "../../scale.ts";
+import { maker } from "../../view/dom.ts";
+import type { Diagnosis } from "./diagnosis.ts";
+import { BIN } from "./histogram.ts";
+import type { LayerGradient } from "./network.ts";
+import type { Settings } from "./settings.ts";
+
+const make = maker(document);
+const LEFT = 58;
+const RIGHT = 62;
+const AXIS = 22;
+/** The height of all rows together, and the most for one. */
+const ROWS = 190;
+const ROW = 38;
+/** A bin with a smaller part of a layer's elements does not extend the axis. */
+const RARE = 0.005;
+/** The axis before any gradient is outside of it, in powers of ten. */
+const DOMAIN = [-8, 0] as const;
+
+export interface GradientsPanel {
+  readonly element: HTMLElement;
+  show(layers: readonly LayerGradient[], diagnosis: Diagnosis): void;
+  /** Forgets the axis of the network before. */
+  clear(): void;
+  close(): void;
+}
+
+/** The panel. `onTry` receives the settings of a remedy that the user chose. */
+export function newGradients(onTry: (settings: Partial<Settings>) => void): GradientsPanel {
+  const svg = svgElement("svg", { role: "img", class: "pg-histograms" });
+  const title = make("strong", {});
+  const text = make("span", {});
+  const remedies = make("div", { class: "pg-buttons" });
+  // The numbers change ten times per second. Screen readers announce only a new title.
+  const verdict = make(
+    "div",
+    { class: "pg-diagnosis" },
+    make("p", {}, make("span", { role: "status" }, title), " ", text),
+    remedies,
+  );
+  const element = make(
+    "section",
+    { class: "pg-gradients", "aria-label": "Gradients" },
+    make("h3", {}, "Gradient of each layer"),
+    make("div", { class: "pg-frame" }),
+    verdict,
+  );
+  element.querySelector(".pg-frame")!.append(svg);
+  let domain: readonly [number, number] = DOMAIN;
+  let shown: readonly LayerGradient[] = [];
+  let offered = "";
+  const draw = (): void => {
+    domain = grown(domain, shown);
+    drawHistograms(svg, shown, domain, svg.parentElement!.clientWidth || 320);
+  };
+  const resized = new ResizeObserver(draw);
+  resized.observe(svg.parentElement!);
+  return {
+    element,
+    show(layers, diagnosis) {
+      shown = layers;
+      draw();
+      verdict.dataset.kind = diagnosis.kind;
+      verdict.dataset.factor = String(diagnosis.factor);
+      if (title.textContent !== `${diagnosis.title}.`) title.textContent = `${diagnosis.title}.`;
+      text.textContent = diagnosis.text;
+      const names = diagnosis.remedies.map((remedy) => remedy.text).join();
+      if (names === offered) return; // so that a button does not lose focus or a click
+      offered = names;
+      const buttons = diagnosis.remedies.map((remedy) => {
+        const button = make("button", { type: "button" }, remedy.text);
+        button.addEventListener("click", () => onTry(remedy.settings));
+        return button;
+      });
+      remedies.replaceChildren(...(buttons.length ? [make("span", {}, "Restart with"), ...buttons] : []));
+    },
+    clear: () => void (domain = DOMAIN),
+    close: () => resized.disconnect(),
+  };
+}
+
+/** The domain, extended by whole steps of two powers of ten to contain all but a few of the elements. */
+function grown([low, high]: readonly [number, number], layers: readonly LayerGradient[]): readonly [number, number] {
+  const edges = layers.flatMap(({ histogram: { first, counts } }) => {
+    const few = RARE * counts.reduce((a, b) => a + b, 0);
+    return counts.flatMap((count, i) => (count > few ? [(first + i) * BIN, (first + i + 1) * BIN] : []));
+  });
+  return [2 * Math.floor(Math.min(low, ...edges) / 2), 2 * Math.ceil(Math.max(high, ...edges) / 2)];
+}
+
+function drawHistograms(
+  svg: SVGElement,
+  layers: readonly LayerGradient[],
+  [low, high]: readonly [number, number],
+  width: number,
+): void {
+  const row = Math.min(ROW, ROWS / layers.length);
+  const height = row * layers.length + AXIS;
+  const x = (power: number): number => LEFT + ((power - low) / (high - low)) * (width - LEFT - RIGHT);
+  const ticks = ticksOf(low, high, (width - LEFT - RIGHT) / 44);
+  const places = layers.map(({ rms }, i) => ({
+    x: x(Math.log10(rms)),
+    y: (i + 0.62) * row,
+    isShown: rms > 0 && Number.isFinite(rms),
+  }));
+  svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  svg.setAttribute("width", String(width));
+  svg.setAttribute("height", String(height));
+  svg.setAttribute(
+    "aria-label",
+    `Histograms of log₁₀ |∂L/∂W|, from the first layer to the output. Root mean squares: ${layers.map(({ name, rms }) => `${name} ${short(rms)}`).join(", ")}`,
+  );
+  svg.replaceChildren(
+    ...ticks.map((power) => svgElement("path", { class: "grid", d: `M${x(power)},0V${height - AXIS + 4}` })),
+    ...layers.map((layer, i) => drawRow(layer, i, row, x, width)),
+    svgElement("path", {
+      class: "trend",
+      d: places
+        .filter(({ isShown }) => isShown)
+        .map((p, i) => `${i ? "L" : "M"}${p.x},${p.y}`)
+        .join(""),
+    }),
+    ...places
+      .filter(({ isShown }) => isShown)
+      .map((p) => svgElement("circle", { class: "rms", cx: p.x, cy: p.y, r: 3.5 })),
+    ...ticks.map((power) => svgText(showTick(Number(`1e${power}`)), x(power), height - 4, "middle")),
+    svgText("|∂L/∂W|", 0, height - 4, "start"),
+    svgText("rms", width, height - 4, "end"),
+  );
+}
+
+function drawRow(
+  { name, rms, histogram }: LayerGradient,
+  i: number,
+  row: number,
+  x: (power: number) => number,
+  width: number,
+): SVGElement {
+  const { first, counts, zeros } = histogram;
+  const most = Math.max(1, ...counts);
+  const base = (i + 1) * row - 2;
+  const inside = (power: number): number => Math.min(width - RIGHT, Math.max(LEFT, x(power)));
+  const steps = counts.map((count, k) => `V${base - (count / most) * (row - 5)}H${inside((first + k + 1) * BIN)}`);
+  const total = zeros + counts.reduce((a, b) => a + b, 0);
+  const group = svgElement("g", { "data-layer": name, "data-rms": rms });
+  const middle = i * row + row / 2 + 4;
+  const isNoted = zeros > total / 100;
+  group.append(
+    svgElement("path", { class: "base", d: `M${LEFT},${base}H${width - RIGHT}` }),
+    ...(counts.length
+      ? [svgElement("path", { class: "bars", d: `M${inside(first * BIN)},${base}${steps.join("")}V${base}Z` })]
+      : []),
+    svgText(name, 0, middle, "start"),
+    svgText(short(rms), width, isNoted ? middle - 5 : middle, "end"),
+  );
+  if (isNoted) group.append(svgText(`${Math.round((100 * zeros) / total)} % are 0`, width, middle + 7, "end", "note"));
+  return group;
+}
+
+/** Even powers of ten, at most about `count`. */
+function ticksOf(low: number, high: number, count: number): number[] {
+  const step = 2 * Math.ceil((high - low) / 2 / Math.max(2, count));
+  return Array.from({ length: Math.floor((high - low) / step) + 1 }, (_, i) => high - i * step).reverse();
+}
+
+/** 3.1×10⁻⁵. */
+function short(value: number): string {
+  if (value === 0 || !Number.isFinite(value)) return String(value);
+  return showTick(Number(value.toPrecision(2)));
+}
+
+function svgElement(name: string, attributes: Readonly<Record<string, string | number>>): SVGElement {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", name) as SVGElement;
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, String(value));
+  return element;
+}
+function svgText(text: string, x: number, y: number, anchor: string, kind = ""): SVGElement {
+  const element = svgElement("text", { x, y, "text-anchor": anchor, class: kind });
+  element.textContent = text;
+  return element;
+}
