@@ -1,10 +1,12 @@
 /**
- * `node docs/tables.mjs` writes the tables of the benchmarks page from docs/data/*.json, which the bench commands write with `--save`.
+ * `node docs/tables.mjs` writes the tables of the benchmarks page from docs/data/*.json, which the bench commands write with `--save`, and the
+ * table of concepts from lab/concepts.ts.
  * test/matrix/table.mjs and bench/size.mjs write the tables of runtimes.md and sizes.md, also with `withBlock`.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 
 export const PAGE = "docs/benchmarks.md";
+export const CONCEPTS_PAGE = "docs/guide/concepts.md";
 
 /** Replaces the text between `<!-- name -->` and `<!-- /name -->` in a page. @throws Error if the page has no such block */
 export function withBlock(page, name, text) {
@@ -55,4 +57,32 @@ export function withTables(page) {
   );
 }
 
-if (process.argv[1] === import.meta.filename) writeFileSync(PAGE, withTables(readFileSync(PAGE, "utf8")));
+/** Writes the table of concepts: a row for each, in the article's order. */
+export function withConcepts(page, concepts) {
+  const code = (names) => names.map((name) => `\`${name}\``).join(", ");
+  const rows = concepts.map(({ name, paragraph, experiment, functions, findings, exercise }, i) => {
+    const cells = [
+      i + 1,
+      name,
+      code([paragraph]),
+      code([experiment]),
+      code(functions),
+      findings.join("; "),
+      code([exercise]),
+    ];
+    return `| ${cells.map((cell) => String(cell).replaceAll("|", "\\|")).join(" | ")} |`;
+  });
+  const head = [
+    "| | concept | paragraph | figure | functions | findings | exercise |",
+    "|---:|---|---|---|---|---|---|",
+  ];
+  return withBlock(page, "concepts", [...head, ...rows].join("\n"));
+}
+
+if (process.argv[1] === import.meta.filename) {
+  const { load } = await import("../tools/reference.mjs");
+  const { concepts } = await load("lab/concepts.ts");
+  const write = (path, change) => writeFileSync(path, change(readFileSync(path, "utf8")));
+  write(PAGE, withTables);
+  write(CONCEPTS_PAGE, (page) => withConcepts(page, concepts));
+}

@@ -12,7 +12,7 @@ const withoutBinaries = {
 };
 
 /** Imports a TypeScript module. Node 20 cannot do that, so the module is bundled first. */
-async function load(path) {
+export async function load(path) {
   const bundle = await rolldown({ input: path, plugins: [withoutBinaries], logLevel: "silent" });
   const { output } = await bundle.generate({ format: "esm" });
   return import(`data:text/javascript,${encodeURIComponent(output[0].code)}`);

@@ -38,6 +38,7 @@ const guide = [
     items: [
       { text: "What gradients tell you", link: "/guide/analysis" },
       { text: "The lab", link: "/guide/lab" },
+      { text: "Concepts", link: "/guide/concepts" },
       { text: "Debugging", link: "/guide/debugging" },
     ],
   },

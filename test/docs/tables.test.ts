@@ -1,7 +1,8 @@
 /** The tables in the documentation match the measurements of the last runs. */
 import { readdirSync, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { PAGE, withBlock, withTables } from "../../docs/tables.mjs";
+import { CONCEPTS_PAGE, PAGE, withBlock, withConcepts, withTables } from "../../docs/tables.mjs";
+import { concepts } from "../../lab/concepts.ts";
 
 const page = readFileSync(PAGE, "utf8");
 
@@ -11,6 +12,11 @@ test("the benchmarks page is the output of docs/tables.mjs for docs/data", () =>
 
 test("the benchmarks page shows every file of docs/data", () => {
   for (const file of readdirSync("docs/data")) expect(page).toContain(`<!-- ${file.replace(/\.json$/, "")} -->`);
+});
+
+test("the concepts page is the output of docs/tables.mjs for lab/concepts.ts", () => {
+  const text = readFileSync(CONCEPTS_PAGE, "utf8");
+  expect(text).toBe(withConcepts(text, concepts));
 });
 
 test("a page without a placeholder for the table is rejected", () => {

@@ -40,6 +40,8 @@ describe.each(concepts.map((concept) => [concept.name, concept] as const))("%s",
   });
 });
 
+test("there are 26 concepts", () => expect(concepts.length).toBe(26));
+
 test("the rows follow the article's sections, and no two rows have the same name or paragraph", () => {
   const sections = concepts.map(({ section }) => section);
   const order = [...new Set(experiments.map(({ section }) => section))].filter((section) => sections.includes(section));
