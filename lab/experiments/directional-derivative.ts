@@ -82,6 +82,12 @@ export default experiment({
                 expected: { equals: -length, within: rounding },
                 theory: "−‖∇L‖: no other direction falls faster",
               },
+              {
+                text: "slope of the steepest descent",
+                measured: steepestDescent(at).slope,
+                expected: { equals: length, within: u32 },
+                theory: "‖∇L‖",
+              },
             ]
           : []),
         {

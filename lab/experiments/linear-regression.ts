@@ -69,6 +69,12 @@ export default experiment({
           expected: { equals: 0, within: withinDifferences },
           theory: "both are the derivative",
         },
+        {
+          text: "largest sensitivity",
+          measured: Math.abs(most.derivative),
+          expected: { equals: Math.abs(residual) * large, within },
+          theory: "|θ·x − y| times the larger of |x₁| and |x₂|",
+        },
         // Without a residual or an input, there is no ratio.
         ...(small > 1e-3 && Math.abs(residual) > 1e-3
           ? [

@@ -21,6 +21,7 @@ const flow = "gradients/dynamics/flow.ts";
 const landscape = "gradients/landscape/landscape.ts";
 const escaping = "gradients/landscape/escape.ts";
 const recurrence = "gradients/vanishing/recurrence.ts";
+const sensitivity = "gradients/sensitivities/sensitivity.ts";
 const scaling = "gradients/landscape/scaling.ts";
 const stabilityFile = "gradients/dynamics/stability.ts";
 
@@ -67,6 +68,32 @@ export const mutations: Readonly<Record<string, readonly Mutation[]>> = {
       "g?.live().map((v, i) => (i ? v : 0)) ?? new Float32Array(p.size)",
     ],
   ),
+  sensitivities: within(
+    sensitivity,
+    ["sign", "Math.abs(gradient[b]!) - Math.abs(gradient[a]!)", "Math.abs(gradient[a]!) - Math.abs(gradient[b]!)"],
+    ["factor ½", "derivative: gradient[i]!", "derivative: gradient[i]! / 2"],
+    ["off by one", "const digit = rest % n;", "const digit = (rest + 1) % n;"],
+  ),
+  directionalDerivative: within(
+    sensitivity,
+    ["sign", "dot(objective.gradient(theta), unit(vector(u)))", "-dot(objective.gradient(theta), unit(vector(u)))"],
+    [
+      "factor ½",
+      "dot(objective.gradient(theta), unit(vector(u)))",
+      "dot(objective.gradient(theta), unit(vector(u))) / 2",
+    ],
+    [
+      "missing term",
+      "dot(objective.gradient(theta), unit(vector(u)))",
+      "objective.gradient(theta)[0]! * unit(vector(u))[0]!",
+    ],
+  ),
+  steepestDescent: within(
+    sensitivity,
+    ["sign", "scale(unit(gradient), -1)", "scale(unit(gradient), 1)"],
+    ["missing term", "scale(unit(gradient), -1)", "unit(gradient).map((v, i) => (i ? -v : 0))"],
+    ["factor ½", "slope: norm(gradient)", "slope: norm(gradient) / 2"],
+  ),
   // The Chain Rule and Backpropagation
   logisticPulls: within(
     closedForms,
@@ -90,7 +117,26 @@ export const mutations: Readonly<Record<string, readonly Mutation[]>> = {
     ["factor ½", "const wide = (above[i]! - below[i]!) / (2 * h);", "const wide = (above[i]! - below[i]!) / (4 * h);"],
     ["missing term", "- wide) / 3", ") / 3"],
   ),
+  customGradient: within(
+    "autograd/backward.ts",
+    ["sign", "return gradients;\n      }", "return gradients.map((g) => g && g.neg());\n      }"],
+    ["factor ½", "return gradients;\n      }", "return gradients.map((g) => g && g.mul(0.5));\n      }"],
+    [
+      "missing term",
+      "const sum = before ? (add(before, g) as Tensor) : g.alias(g.shape);",
+      "const sum = g.alias(g.shape);",
+    ],
+  ),
   // Vanishing and Exploding Gradients
+  grad: within(
+    "autograd/transforms.ts",
+    ["sign", "[x, gradients.get(x.edge!) ?? zerosLike(x)]", "[x, (gradients.get(x.edge!) ?? zerosLike(x)).neg()]"],
+    [
+      "factor ½",
+      "[x, gradients.get(x.edge!) ?? zerosLike(x)]",
+      "[x, (gradients.get(x.edge!) ?? zerosLike(x)).mul(0.5)]",
+    ],
+  ),
   gradientByDepth: within(
     "gradients/vanishing/depth.ts",
     ["factor ½", "norm(Float64Array.from(gradients[i]!.live()))", "norm(Float64Array.from(gradients[i]!.live())) / 2"],
@@ -124,6 +170,11 @@ export const mutations: Readonly<Record<string, readonly Mutation[]>> = {
     ["factor ½", "g.mul(first).mul(second)", "g.mul(first).mul(second).mul(0.5)"],
     ["missing term", "div(maxNorm, size).clamp(null, 1)", "div(maxNorm, size)"],
     ["sign", "g.mul(first).mul(second)", "g.div(first).div(second)"],
+  ),
+  "nn.LSTMCell": within(
+    "nn/recurrent.ts",
+    ["factor ½", "return [hn!, cn!];", "return [hn!, cn!.mul(0.5)];"],
+    ["missing term", "this.step(x), h, c, weightsOf", "this.step(x), h, h, weightsOf"],
   ),
   // The Geometry of Non-Convex Landscapes
   denseEigen: within(
