@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * `npx nabla`. Exit codes: 0 success; 1 bad usage or an error; 2 a finding does not hold (lab --check); 130 stopped by Ctrl-C. `serve`
- * exits with 0 after a signal.
+ * `npx nabla`. Exit codes: 0 success; 1 bad usage or an error; 2 a finding does not hold (lab --check) or an exercise is not
+ * solved (practice); 130 stopped by Ctrl-C. `serve` exits with 0 after a signal.
  */
 import { readFileSync } from "node:fs";
 import { Command } from "commander";
@@ -9,6 +9,7 @@ import { experiments } from "../lab/experiments/index.ts";
 import { addInfo } from "./info.ts";
 import { addLab } from "./lab.ts";
 import { exitOnOutputError } from "./mnist/pipe.ts";
+import { addPractice } from "./practice.ts";
 import { addServe } from "./serve.ts";
 
 /** At run time this file is dist/bin/nabla.js. */
@@ -26,6 +27,7 @@ addInfo(program);
 program.command("mnist", "Train a network to read handwritten digits.", { executableFile: "mnist.js" });
 program.command("bench [suite...]", "Measure nabla against pure JavaScript.", { executableFile: "bench.js" });
 addLab(program, experiments);
+addPractice(program);
 addServe(program);
 
 try {

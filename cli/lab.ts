@@ -4,6 +4,7 @@ import { writeFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { type AnyExperiment, holds, type Parameter, type Result, valuesOf } from "../lab/experiment.ts";
+import { nearest } from "../lab/nearest.ts";
 import { run } from "./run.ts";
 import { print, terminalOf } from "./terminal.ts";
 
@@ -131,21 +132,9 @@ function asJson(
 
 /** The message for an unknown name, which suggests the nearest experiment. */
 function unknownExperiment(name: string, experiments: readonly AnyExperiment[]): string {
-  const [nearest] = experiments
-    .map((experiment) => ({ name: experiment.name, edits: distance(name, experiment.name) }))
-    .sort((a, b) => a.edits - b.edits);
-  const meant = nearest && nearest.edits <= nearest.name.length / 2 ? ` Did you mean ${nearest.name}?` : "";
-  return `unknown experiment "${name}".${meant} Run npx nabla lab for a list.`;
-}
-
-/** Levenshtein distance: the fewest characters to insert, delete or replace. */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++)
-      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + Number(a[i - 1] !== b[j - 1])));
-    row = next;
-  }
-  return row.at(-1)!;
+  const meant = nearest(
+    name,
+    experiments.map((experiment) => experiment.name),
+  );
+  return `unknown experiment "${name}".${meant ? ` Did you mean ${meant}?` : ""} Run npx nabla lab for a list.`;
 }

@@ -102,7 +102,7 @@ function drawTable({ title, columns, rows }: Table, width: number, { bold, dim }
 }
 
 /** Text in lines of at most `width` characters, broken between words. */
-function wrap(text: string, width: number): string {
+export function wrap(text: string, width: number): string {
   const lines: string[] = [];
   for (const word of text.split(" ")) {
     const last = lines.at(-1);

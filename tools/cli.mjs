@@ -1,4 +1,4 @@
-// Builds `npx nabla` into dist/bin: cli/index.ts and the programs it starts (mnist, bench), bundled with their dependencies
+// Builds `npx nabla` into dist/bin: cli/index.ts, the programs it starts (mnist, bench) and its worker (practice), bundled with their dependencies
 // because the installed package does not include them, and the digits they train on. `nabla` stays external: the package's
 // own exports resolve it.
 import { chmodSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
@@ -58,7 +58,12 @@ const inside = {
 };
 
 const bundle = await rolldown({
-  input: { nabla: "cli/index.ts", mnist: "cli/mnist.ts", bench: "dist/bench/index.js" },
+  input: {
+    nabla: "cli/index.ts",
+    mnist: "cli/mnist.ts",
+    bench: "dist/bench/index.js",
+    "practice-worker": "cli/practice/worker.ts",
+  },
   platform: "node",
   external: ["nabla", "nabla/gradients", "nabla/formats", "nabla/serverless"],
   plugins: [inside, raw, lines],

@@ -39,6 +39,7 @@ const guide = [
       { text: "What gradients tell you", link: "/guide/analysis" },
       { text: "The lab", link: "/guide/lab" },
       { text: "Concepts", link: "/guide/concepts" },
+      { text: "Exercises", link: "/guide/practice" },
       { text: "Debugging", link: "/guide/debugging" },
     ],
   },

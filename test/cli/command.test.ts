@@ -4,11 +4,12 @@ import { nabla, Running } from "./running.ts";
 
 describe("help", () => {
   test.each([
-    [[], /info .*mnist .*bench .*lab .*serve /s],
+    [[], /info .*mnist .*bench .*lab .*practice .*serve /s],
     [["info"], /--threads <n> .*--json/s],
     [["mnist"], /--epochs <n> .*--data <dir>/s],
     [["bench"], /--rounds <count>/],
     [["lab"], /gradient-flow/],
+    [["practice"], /\[name\] \[file\].*--predict <answer>.*--hint <level>/s],
     [["serve"], /<?model>?.*--port <n>.*--token <token>.*SIGTERM/s],
   ])("nabla %j --help", async (args, shown) => {
     const { code, output, errors } = await nabla(...args, "--help");

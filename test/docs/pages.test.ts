@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { experiments } from "../../lab/experiments/index.ts";
+import { exercises } from "../../lab/practice/index.ts";
 import { valueOf } from "../support/doctest.ts";
 import { blocksOf, pages, programs } from "../support/programs.ts";
 
@@ -17,9 +18,11 @@ describe.each(pages)("%s", (page) => {
     const code = `${blocks.map(({ text }) => text).join("\n")}\n${Array.from(read(page).matchAll(/`([^`\n]+)`/g), ([, text]) => text).join("\n")}`;
     for (const [, name] of code.matchAll(/npm run ([\w:]+)/g)) expect(Object.keys(scripts)).toContain(name);
     for (const [, name] of code.matchAll(/npx nabla (?!--)(\w+)/g))
-      expect(["info", "mnist", "bench", "lab", "serve"]).toContain(name);
+      expect(["info", "mnist", "bench", "lab", "practice", "serve"]).toContain(name);
     for (const [, name] of code.matchAll(/npx nabla lab ([a-z][\w-]+)/g))
       expect(experiments.map((one) => one.name)).toContain(name);
+    for (const [, name] of code.matchAll(/npx nabla practice ([a-z][\w-]+)/g))
+      expect(exercises.map((one) => one.name)).toContain(name);
   });
   test("names existing files and folders", () => {
     const missing = Array.from(
@@ -51,6 +54,11 @@ test("analysis.md names every experiment of the lab, and existing functions", as
   }
   const known = new Set([...Object.keys(await import("nabla/gradients")), ...experiments.map(({ name }) => name)]);
   expect(named.filter((name) => !known.has(name))).toEqual([]);
+});
+
+test("practice.md names every exercise, in its order", () => {
+  const named = Array.from(read("docs/guide/practice.md").matchAll(/^\| `([\w-]+)`/gm), ([, name]) => name!);
+  expect(named).toEqual(exercises.map(({ name }) => name));
 });
 
 test("layers.md names every layer, loss, optimizer and schedule", async () => {

@@ -6,6 +6,7 @@ import { describe, expect, test } from "vitest";
 import { concepts } from "../../lab/concepts.ts";
 import { type AnyExperiment, valuesOf } from "../../lab/experiment.ts";
 import { experiments } from "../../lab/experiments/index.ts";
+import { exercises } from "../../lab/practice/index.ts";
 import { context } from "../support/digits.ts";
 import { importsOf } from "../support/imports.ts";
 
@@ -29,6 +30,8 @@ describe.each(concepts.map((concept) => [concept.name, concept] as const))("%s",
       if (member) expect(source).toContain(`${path}(`);
     }
   });
+
+  test("names an exercise", () => expect(exercises.map(({ name }) => name)).toContain(concept.exercise));
 
   test("names findings of a run with default parameters", async () => {
     const { findings } = await experiment.run(valuesOf(experiment.parameters), context);

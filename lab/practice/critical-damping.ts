@@ -1,0 +1,144 @@
+/** The momentum that damps the heavy ball critically on a quadratic: β = (1 − √(ηλ))². */
+import { showNumber } from "../experiment.ts";
+import type { Code, Exercise, Mistake } from "./exercise.ts";
+import { agree, draw, fail, read } from "./values.ts";
+
+/** θ after each step of the heavy ball on ½λθ², from rest at 1. */
+function ball(lr: number, curvature: number, beta: number, steps: number): number[] {
+  const path = [1, 1];
+  for (let t = 0; t < steps; t++) {
+    const [before, now] = path.slice(-2) as [number, number];
+    path.push(now - lr * curvature * now + beta * (now - before));
+  }
+  return path.slice(2);
+}
+
+function momentum(code: Code, lr: number, curvature: number): number {
+  const what = `\`momentum(${showNumber(lr)}, ${showNumber(curvature)})\``;
+  return read(code.momentum!(lr, curvature), [], what)[0]!;
+}
+
+/** A learning rate and a curvature with ηλ from 0.01 to 0.5. */
+function random(): [lr: number, curvature: number] {
+  const [curvature] = draw(1, 0.5, 20) as [number];
+  return [draw(1, 0.01, 0.5)[0]! / curvature, curvature];
+}
+
+export default {
+  name: "critical-damping",
+  title: "Tune momentum to critical damping",
+  section: "Gradients as a Dynamical System",
+  concept: "momentum is a damped oscillator",
+  prediction: {
+    kind: "choice",
+    question:
+      "On a quadratic loss, the heavy ball reaches the minimum fastest at one value of the momentum $\\beta$, at critical damping. What happens if $\\beta$ is larger?",
+    options: [
+      "It overshoots the minimum and oscillates.",
+      "It creeps towards the minimum from one side.",
+      "It diverges.",
+    ],
+    answer: "It overshoots the minimum and oscillates.",
+    explanation:
+      "More momentum means less friction: the ball arrives with speed and swings back and forth. Each step multiplies the amplitude by $\\sqrt\\beta$, so it still converges for any $\\beta<1$.",
+  },
+  statement: [
+    "The heavy ball on $L=\\frac12\\lambda\\theta^2$ with learning rate $\\eta$ and momentum $\\beta$ moves by",
+    "$$\\theta_{t+1}=\\theta_t-\\eta\\lambda\\theta_t+\\beta(\\theta_t-\\theta_{t-1})$$",
+    "Solutions are combinations of $r_1^t$ and $r_2^t$, where $r_1$ and $r_2$ solve $r^2-(1+\\beta-\\eta\\lambda)\\,r+\\beta=0$. If they are complex, the ball oscillates. If they are real and differ, the larger one makes it creep. Damping is critical where they are equal.",
+    "Write `momentum(lr, curvature)`, which returns the critical $\\beta$ below 1 for $\\eta$ = `lr` and $\\lambda$ = `curvature`. You may assume $0<\\eta\\lambda<1$.",
+  ],
+  exports: ["momentum"],
+  starter: `export function momentum(lr, curvature) {
+  return 0.9;
+}
+`,
+  hints: [
+    "When does a quadratic equation $r^2-pr+q=0$ have two equal roots?",
+    "The discriminant must be zero: $(1+\\beta-\\eta\\lambda)^2=4\\beta$. Take the square root, and let $s=\\sqrt\\beta$.",
+    "$1+s^2-\\eta\\lambda=2s$ means $(1-s)^2=\\eta\\lambda$. So $s=1-\\sqrt{\\eta\\lambda}$, and $\\beta=s^2$.",
+  ],
+  solution: `export function momentum(lr, curvature) {
+  return (1 - Math.sqrt(lr * curvature)) ** 2;
+}
+`,
+  checks: [
+    {
+      title: "The two roots are equal: (1 + β − ηλ)² = 4β, with β below 1.",
+      run(code) {
+        for (let i = 0; i < 10; i++) {
+          const [lr, curvature] = random();
+          const product = lr * curvature;
+          const root = Math.sqrt(product);
+          const what = `\`momentum(${showNumber(lr)}, ${showNumber(curvature)})\``;
+          agree([momentum(code, lr, curvature)], {
+            what,
+            want: [(1 - root) ** 2],
+            within: 1e-6,
+            slips: [
+              [
+                "That is the other solution, above 1: with it, the ball diverges. Take the one below 1.",
+                [(1 + root) ** 2],
+              ],
+              ["That is √β, the size of the root r. Square it.", [1 - root]],
+              ["You forgot the square root: β = (1 − √(ηλ))².", [(1 - product) ** 2]],
+              [
+                "That is the friction 2√λ of the continuous system, which is right only for tiny steps. Solve the equation for r exactly.",
+                [1 - 2 * root],
+              ],
+              ["For this β the roots are 1 and β: check the term ηλ.", [1]],
+            ],
+          });
+        }
+      },
+    },
+    {
+      title: "The ball comes to rest without overshooting the minimum.",
+      run(code) {
+        for (let i = 0; i < 10; i++) {
+          const [lr, curvature] = random();
+          const beta = momentum(code, lr, curvature);
+          const path = ball(lr, curvature, beta, 60);
+          const crossed = path.findIndex((theta) => theta < 0);
+          if (crossed >= 0 || !path.every(Number.isFinite))
+            fail(
+              `With η = ${showNumber(lr)}, λ = ${showNumber(curvature)} and your β = ${showNumber(beta)}, the ball crosses the minimum in step ${crossed + 1}: the momentum is too large.`,
+            );
+        }
+      },
+    },
+    {
+      title: "It is as fast as theory allows: θₜ = (1 + (1 − r)t) rᵗ with r = 1 − √(ηλ).",
+      run(code) {
+        for (let i = 0; i < 10; i++) {
+          const [lr, curvature] = random();
+          const beta = momentum(code, lr, curvature);
+          const r = 1 - Math.sqrt(lr * curvature);
+          const steps = Math.ceil(-6 / Math.log(r));
+          const want = (1 + (1 - r) * steps) * r ** steps;
+          const got = ball(lr, curvature, beta, steps).at(-1)!;
+          // Around the double root, θ depends smoothly on β, so rounding does not matter.
+          if (!(Math.abs(got / want - 1) < 1e-3))
+            fail(
+              `With η = ${showNumber(lr)}, λ = ${showNumber(curvature)} and your β = ${showNumber(beta)}, θ is ${showNumber(got)} after ${steps} steps, but critical damping reaches ${showNumber(want)}. ${
+                got > want
+                  ? "The momentum is too small: the ball creeps."
+                  : "The momentum is too large: the ball overshoots."
+              }`,
+            );
+        }
+      },
+    },
+  ],
+} satisfies Exercise;
+
+export const mistakes: readonly Mistake[] = [
+  { replace: "(1 - Math.sqrt(lr * curvature)) ** 2", by: "1 - Math.sqrt(lr * curvature)", hint: "That is √β" },
+  { replace: "1 - Math.sqrt", by: "1 + Math.sqrt", hint: "the other solution" },
+  { replace: "Math.sqrt(lr * curvature)", by: "lr * curvature", hint: "forgot the square root" },
+  {
+    replace: "(1 - Math.sqrt(lr * curvature)) ** 2",
+    by: "1 - 2 * Math.sqrt(lr * curvature)",
+    hint: "only for tiny steps",
+  },
+];

@@ -1,0 +1,41 @@
+/** Runs a reader's code against an exercise's checks. Hosts call `check` in a worker, and `supervise` ends it. */
+import { manualSeed, tidy } from "nabla";
+import type { Code, Exercise } from "./exercise.ts";
+import { describeError, LoadError, load } from "./load.ts";
+import { Hint } from "./values.ts";
+
+export interface Outcome {
+  readonly title: string;
+  readonly passed: boolean;
+  /** Why it fails. */
+  readonly message?: string;
+}
+
+/** Runs all checks. Reports each outcome at once, so that they are known even if a later check never ends. */
+export async function check(
+  exercise: Exercise,
+  source: string,
+  report: (outcome: Outcome) => void,
+  seed = 1,
+): Promise<void> {
+  const names = exercise.exports.map((name) => `\`${name}\``).join(" and ");
+  const title = `The code loads and exports ${names}.`;
+  let code: Code;
+  try {
+    code = (await load(source, exercise)) as Code;
+    report({ title, passed: true });
+  } catch (error) {
+    if (!(error instanceof LoadError)) throw error;
+    return report({ title, passed: false, message: error.message });
+  }
+  for (const one of exercise.checks) {
+    manualSeed(seed);
+    try {
+      tidy(() => void one.run(code));
+      report({ title: one.title, passed: true });
+    } catch (error) {
+      const message = error instanceof Hint ? error.message : describeError(error);
+      report({ title: one.title, passed: false, message });
+    }
+  }
+}

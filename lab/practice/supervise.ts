@@ -1,0 +1,59 @@
+/** Ends a worker that checks code if it runs too long. For workers of Node and of browsers. */
+import type { Outcome } from "./run.ts";
+
+/** What the host sends to the worker. */
+export interface Task {
+  /** The name of the exercise. */
+  readonly name: string;
+  readonly source: string;
+}
+
+/** What the worker sends to the host. */
+export type Message =
+  /** The worker has loaded, and starts to run the code. */
+  | { readonly kind: "started" }
+  /** A line that the code printed. */
+  | { readonly kind: "log"; readonly text: string }
+  | { readonly kind: "outcome"; readonly outcome: Outcome }
+  | { readonly kind: "ended" };
+
+export interface Thread {
+  terminate(): unknown;
+}
+
+/** Code may run for this long. */
+export const SECONDS = 5;
+
+/** The most lines that are shown of what the code prints. */
+const LINES = 100;
+
+/**
+ * Starts a worker and collects the outcomes. The last one fails if the code runs too long or the worker dies.
+ * @param start starts the worker, forwards its messages, and calls `died` if it ends by itself
+ * @param log receives what the code prints
+ */
+export function supervise(
+  start: (receive: (message: Message) => void, died: (why: string) => void) => Thread,
+  log: (text: string) => void = () => {},
+): Promise<readonly Outcome[]> {
+  return new Promise((resolve) => {
+    const outcomes: Outcome[] = [];
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    let lines = 0;
+    const end = (message?: string): void => {
+      clearTimeout(timer);
+      thread.terminate();
+      resolve(message ? [...outcomes, { title: "The code runs to its end.", passed: false, message }] : outcomes);
+    };
+    const thread = start((message) => {
+      if (message.kind === "started")
+        timer = setTimeout(
+          () => end(`Your code ran for more than ${SECONDS} seconds. Look for a loop that never ends.`),
+          1000 * SECONDS,
+        );
+      else if (message.kind === "outcome") outcomes.push(message.outcome);
+      else if (message.kind === "ended") end();
+      else if (lines++ < LINES) log(message.text);
+    }, end);
+  });
+}
