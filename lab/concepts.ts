@@ -93,9 +93,9 @@ export const concepts: readonly Concept[] = [
     name: "The derivative of the sigmoid is at most ¼, and the sigmoid saturates",
     section: VANISHING,
     paragraph: "sigmoid",
-    experiment: "vanishing",
-    functions: ["grad"],
-    findings: ["largest value of the sigmoid's derivative"],
+    experiment: "sigmoid",
+    functions: ["objective"],
+    findings: ["σ′(z) from autograd", "largest derivative", "relative change of σ′"],
     exercise: "preserve-the-gradient",
   },
   {
@@ -166,8 +166,8 @@ export const concepts: readonly Concept[] = [
     section: LANDSCAPES,
     paragraph: "anisotropy",
     experiment: "ravine",
-    functions: ["ravine", "conditionNumber", "objective", "logSlope"],
-    findings: ["condition number", "slope across"],
+    functions: ["ravine", "conditionNumber", "objective", "gradientDescent"],
+    findings: ["condition number", "share of the gradient"],
     exercise: "condition-a-ravine",
   },
   {

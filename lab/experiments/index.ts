@@ -23,6 +23,7 @@ import ravine from "./ravine.ts";
 import residualVsPlain from "./residual-vs-plain.ts";
 import saddleEscape from "./saddle-escape.ts";
 import saliency from "./saliency.ts";
+import sigmoid from "./sigmoid.ts";
 import vanishing from "./vanishing.ts";
 import weightsVsBiases from "./weights-vs-biases.ts";
 
@@ -33,6 +34,7 @@ export const experiments: readonly AnyExperiment[] = [
   backpropagation,
   logisticPull,
   linearLayer,
+  sigmoid,
   vanishing,
   explodingRnn,
   saddleEscape,

@@ -38,6 +38,10 @@ const cases: Record<string, readonly Record<string, string | number>[]> = {
     { batch: 1, width: 1, seed: 2 },
     { batch: 64, width: 32, seed: 3 },
   ],
+  sigmoid: [
+    { z: -8, bias: -8, seed: 2 },
+    { z: 0, bias: 0 },
+  ],
   vanishing: [
     { depth: 20, init: "large" },
     { depth: 40, init: "small" },
@@ -60,9 +64,15 @@ const cases: Record<string, readonly Record<string, string | number>[]> = {
   "saddle-escape": [{ lr: 0.005, noise: 1 }, { lr: 0.3, noise: 1e-5, seed: 2 }, { seed: 7 }],
   landscape: [
     { steps: 0, width: 2 },
-    { steps: 400, width: 12, seed: 4 },
+    { steps: 400, width: 12, seed: 4, a: -1.5, b: 1.5 },
   ],
-  ravine: [{ kappa: 300, rate: 1 }, { kappa: 1.5, angle: 90 }, { momentum: "heavy ball" }, { rate: 0.5, angle: 0 }],
+  ravine: [
+    { kappa: 300, rate: 1 },
+    { kappa: 1.5, angle: 90 },
+    { momentum: "heavy ball" },
+    { rate: 0.5, angle: 0 },
+    { x: 0, y: 0 },
+  ],
   "feature-scaling": [
     { scale: 0.01, correlation: 0 },
     { scale: 100, correlation: 0.95, seed: 2 },

@@ -1,0 +1,142 @@
+/** The sigmoid and its derivative: at most ¼, and near 0 for saturated neurons. A bias saturates a whole layer. */
+import { manualSeed, randn, type Tensor, tidy } from "nabla";
+import { objective } from "nabla/gradients";
+import { experiment } from "../experiment.ts";
+import { average } from "../statistics.ts";
+
+const NEURONS = 400;
+const RANGE = 8;
+
+const sigmoid = (z: number): number => 1 / (1 + Math.exp(-z));
+const derivative = (z: number): number => sigmoid(z) * sigmoid(-z);
+
+export default experiment({
+  name: "sigmoid",
+  title: "The sigmoid saturates",
+  section: "Vanishing and Exploding Gradients",
+  claim:
+    "The derivative of the sigmoid has a maximum of ¼ at z = 0 and decays to 0 as |z| grows. A large bias saturates a neuron for almost all of its inputs.",
+  formula: "\\sigma(z)=\\frac1{1+e^{-z}},\\qquad \\sigma'(z)=\\sigma(z)\\bigl(1-\\sigma(z)\\bigr)\\le\\tfrac14",
+  functions: ["objective"],
+  parameters: {
+    z: { kind: "number", label: "z", min: -8, max: 8, default: 1.5, step: 0.1 },
+    bias: { kind: "number", label: "bias of the neurons", min: -8, max: 8, default: 4, step: 0.1 },
+    seed: { kind: "number", label: "seed", min: 1, max: 99, default: 1, integer: true },
+  },
+  async run({ z, bias, seed }, { cached }) {
+    const slopes = (at: readonly number[]): number[] =>
+      tidy(() => Array.from(objective((t: Tensor) => t.sigmoid().sum(), at).gradient()));
+    const grid = Array.from({ length: 129 }, (_, i) => -RANGE + i / 8);
+    const onGrid = slopes(grid);
+    const point = objective((t: Tensor) => t.sigmoid().sum(), [z]);
+    const { value, gradient } = point.valueAndGradient();
+    const slope = gradient[0]!;
+    const decay = point.hvp([1])[0]! / slope;
+    point.dispose();
+    const inputs = await cached(`inputs ${seed}`, () => {
+      manualSeed(seed);
+      return tidy(() => Array.from(randn([NEURONS]).data));
+    });
+    const layer = (b: number): number[] => slopes(inputs.map((x) => x + b));
+    const neurons = layer(bias);
+    const [mean, deviation] = [expectation(derivative, bias), spread(bias)];
+    const biases = Array.from({ length: 17 }, (_, i) => -RANGE + i);
+    const curve = await cached(`curve ${seed}`, () => biases.map((b): [number, number] => [b, average(layer(b))]));
+    const highest = Math.max(...onGrid);
+    return {
+      findings: [
+        {
+          text: "σ′(z) from autograd",
+          measured: slope,
+          // 1 − σ(z) has the rounding error of σ(z) ≤ 1, half a unit of 2⁻²⁴, and the products round again.
+          expected: { equals: derivative(z), within: 2 ** -22 },
+          theory: "σ(z)(1 − σ(z))",
+        },
+        {
+          text: `largest derivative at ${grid.length} points from −${RANGE} to ${RANGE}`,
+          measured: highest,
+          expected: { equals: 0.25, within: 2 ** -22 },
+          theory: "σ(1 − σ) is largest for σ = ½",
+        },
+        {
+          text: "z at which it is largest",
+          measured: grid[onGrid.indexOf(highest)]!,
+          expected: { equals: 0, within: 0 },
+          theory: "σ(0) = ½",
+        },
+        {
+          text: "relative change of σ′ per unit of z, σ″/σ′",
+          measured: decay,
+          // The errors of 2⁻²² in σ′ and σ″, relative to σ′ ≥ e^{−|z|}/4.
+          expected: { equals: -Math.tanh(z / 2), within: 2 ** -19 * Math.exp(Math.abs(z)) },
+          theory: "−tanh(z/2): for large |z|, σ′ falls by a factor of e per unit",
+        },
+        {
+          text: `mean σ′ of ${NEURONS} neurons with inputs from N(0, 1) and this bias`,
+          measured: average(neurons),
+          // Five standard errors.
+          expected: { equals: mean, within: (5 * deviation) / Math.sqrt(NEURONS) },
+          theory: "E[σ′(b + x)], about e^{½ − |b|} for large |b|",
+        },
+      ],
+      plots: [
+        {
+          title: "σ and its tangent",
+          x: { label: "z" },
+          y: { label: "σ(z)" },
+          series: [
+            { name: "σ", points: grid.map((t) => [t, sigmoid(t)]) },
+            { name: "slope σ′(z)", points: [-2, 2].map((d) => [z + d, value + slope * d]) },
+          ],
+          handles: [{ name: "z", at: [z, value], sets: { x: "z" } }],
+        },
+        {
+          title: "The derivative",
+          x: { label: "z" },
+          y: { label: "σ′(z)" },
+          series: [
+            { name: "σ′ from autograd", points: grid.map((t, i) => [t, onGrid[i]!]) },
+            {
+              name: "at most ¼",
+              style: "theory",
+              points: [
+                [-RANGE, 0.25],
+                [RANGE, 0.25],
+              ],
+            },
+            {
+              name: "neurons with this bias",
+              style: "dots",
+              points: inputs
+                .map((x, i): [number, number] => [x + bias, neurons[i]!])
+                .filter(([t], i) => i % 5 === 0 && Math.abs(t) <= RANGE),
+            },
+          ],
+          handles: [{ name: "the bias", at: [bias, derivative(bias)], sets: { x: "bias" } }],
+        },
+        {
+          title: "A bias saturates a layer",
+          x: { label: "bias" },
+          y: { label: "mean σ′", scale: "log" },
+          series: [
+            { name: `${NEURONS} neurons`, points: curve, style: "dots" },
+            { name: "E[σ′(b + x)]", points: grid.map((b) => [b, expectation(derivative, b)]), style: "theory" },
+          ],
+          handles: [{ name: "the bias", at: [bias, mean], sets: { x: "bias" } }],
+        },
+      ],
+    };
+  },
+});
+
+/** E[f(b + x)] for x from N(0, 1), by the trapezoidal rule, which is accurate to rounding for smooth functions that decay. */
+function expectation(f: (z: number) => number, b: number): number {
+  const h = 1 / 8;
+  let sum = 0;
+  for (let x = -RANGE; x <= RANGE; x += h) sum += h * f(b + x) * Math.exp((-x * x) / 2);
+  return sum / Math.sqrt(2 * Math.PI);
+}
+
+/** The standard deviation of σ′(b + x). */
+const spread = (b: number): number =>
+  Math.sqrt(expectation((z) => derivative(z) ** 2, b) - expectation(derivative, b) ** 2);
