@@ -289,7 +289,9 @@ describe.each(BROWSERS)("%s", (name) => {
     await until(page, () => document.querySelector<HTMLElement>(".pg-diagnosis")!.dataset.kind === "diverged");
     await settled(page);
     expect(await textOf(page, ".pg-train")).toBe("Train");
-    expect(await textOf(page, ".pg-answer h3")).toBe("It cannot tell");
+    // The update with a gradient that is not finite breaks the weights.
+    for (let i = 0; i < 2; i++) await press(page, "Step");
+    await until(page, () => document.querySelector(".pg-answer h3")!.textContent === "It cannot tell");
     await press(page, "learning rate 0.1");
     await until(page, () => document.querySelector<HTMLElement>(".pg-diagnosis")!.dataset.kind === "healthy");
     expect(errors.splice(0)).toEqual([]);

@@ -179,6 +179,14 @@ describe("the diagnosis", () => {
     expect(Math.abs(Math.log(relu.factor))).toBeLessThan(Math.log(2));
   });
 
+  test("2 layers of sigmoid shrink the gradient", () => {
+    const { kind, factor, text, remedies } = diagnosis({ ...preset("vanishing"), layers: 2 }, 150);
+    expect(kind).toBe("shrinking");
+    expect(factor).toBeLessThan(1 / 3);
+    expect(text).toContain("With more layers it would vanish.");
+    expect(remedies.length).toBe(2);
+  });
+
   test("weights of 4 times Xavier explode with ReLU by the factor 4/√2 per layer", () => {
     const { kind, factor, text } = diagnosis(preset("exploding"));
     expect(kind).toBe("exploding");
@@ -204,6 +212,17 @@ describe("the diagnosis", () => {
     expect(remedies.length).toBeGreaterThan(0);
     for (const { settings, text } of remedies)
       expect([text, diagnosis({ ...preset(name), ...settings }).kind]).toEqual([text, "healthy"]);
+  });
+
+  test("a network whose loss stays that of guessing learns nothing, whatever its gradient", () => {
+    const settings = { ...healthy(), lr: 1e-4 };
+    expect(diagnosis(settings, 40).kind).toBe("healthy"); // too early to tell
+    const { kind, text, remedies } = diagnosis({ ...settings, optimizer: "RMSProp", lr: 1 }, 150);
+    expect([kind, text]).toEqual(["no gradient", expect.stringContaining("is exactly 0")]);
+    expect(remedies.map((one) => one.text)).toEqual(["learning rate 0.001"]);
+    const stuck = diagnosis({ ...preset("saturated"), layers: 3, lr: 1e-4 }, 120);
+    expect(stuck.kind).toBe("stuck");
+    expect(stuck.text).toMatch(/After 120 mini-batches, the loss is 2\.\d\d, no better than guessing/);
   });
 
   test("units that are dead for the whole mini-batch are named", () => {

@@ -118,6 +118,7 @@ export function newAttack(onChange: (change: Partial<Question>) => void): Panel 
   const clear = (): void => {
     attacked.clear();
     difference.clear();
+    caption.textContent = "change";
     before.textContent = after.textContent = "–";
     verdict.textContent = "";
   };

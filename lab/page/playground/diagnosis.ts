@@ -11,6 +11,8 @@ export interface Measured {
   readonly settings: Settings;
   readonly steps: number;
   readonly loss: number;
+  /** The median loss of the last 100 mini-batches; undefined if there were fewer. */
+  readonly recentLoss: number | undefined;
   /** ‖∂L/∂z‖ of each hidden layer's z = Wx + b, from the first to the last. */
   readonly norms: readonly number[];
   readonly activations: readonly ActivationRow[];
@@ -26,6 +28,9 @@ export type Kind =
   | "saturated"
   | "dead"
   | "too fast"
+  | "stuck"
+  | "shrinking"
+  | "growing"
   | "healthy";
 
 /** Changes to the settings that remove the problem. */
@@ -44,22 +49,27 @@ export interface Diagnosis {
 }
 
 /** The gradient vanishes or explodes if its norm changes by more than this factor between the first and the last hidden layer. */
-const LIMIT = 100;
+const LIMIT = 30;
+/** It shrinks or grows if it changes by more than this factor per layer. */
+const FOLD = 2;
 /** The fraction of outputs in the flat part, or of units that are always off, that is worth a mention. */
 const MANY = 0.5;
 /** The fraction of outputs in the flat part that is a problem by itself. Training saturates half of a layer's sigmoids. */
 const MOST = 0.75;
 /** A factor per layer between 1/STEADY and STEADY keeps the gradient's size. */
 const STEADY = 1.25;
+/** The loss of guessing is ln 10. A network with more than this part of it has learned nothing. */
+const GUESSING = 0.97;
 /** A step that changes a weight by more than this part of its norm is too large. */
 const FAST = 0.5;
 
 const RELU: Remedy = { text: "ReLU with He", settings: { activation: "ReLU", init: "He" } };
+const FEWER: Remedy = { text: "2 layers", settings: { layers: 2 } };
 const TANH: Remedy = { text: "tanh with Xavier", settings: { activation: "tanh", init: "Xavier" } };
 
 /** The diagnosis of the most serious problem, or "healthy". */
 export function diagnosisOf(measured: Measured): Diagnosis {
-  const { settings, loss, norms, activations, updates } = measured;
+  const { settings, steps, loss, recentLoss, norms, activations, updates } = measured;
   const factor = Math.exp(growthPerStep(norms));
   const describe = (kind: Kind, title: string, text: string, remedies: readonly Remedy[] = []): Diagnosis => ({
     kind,
@@ -111,7 +121,7 @@ export function diagnosisOf(measured: Measured): Diagnosis {
     );
   const off = activations.find(({ dead, oneSided }) => oneSided && dead > MANY);
   if (off)
-    return describe("dead", "Units are dead", "They learn nothing.", [
+    return describe("dead", "Units are dead", "Units whose output is 0 pass on no gradient and learn nothing.", [
       ...slower,
       { text: "leaky ReLU", settings: { activation: "leaky ReLU" } },
     ]);
@@ -122,6 +132,27 @@ export function diagnosisOf(measured: Measured): Diagnosis {
       "The steps are too large",
       `A step changes a weight by ${percent(updates[fastest!]!)} of its norm.`,
       slower,
+    );
+  if (recentLoss !== undefined && recentLoss > GUESSING * Math.log(10))
+    return describe(
+      "stuck",
+      "It learns nothing",
+      `After ${steps.toLocaleString("en")} mini-batches, the loss is ${recentLoss.toFixed(2)}, no better than guessing (ln 10 ≈ 2.30). On the way back the gradient ${trend(factor)}.`,
+      isUsual(settings) ? usualOf(settings) : remediesFor(settings),
+    );
+  if (factor < 1 / FOLD)
+    return describe(
+      "shrinking",
+      "The gradient shrinks",
+      `On the way back it ${trend(factor)}. With more layers it would vanish.`,
+      remediesFor(settings),
+    );
+  if (factor > FOLD)
+    return describe(
+      "growing",
+      "The gradient grows",
+      `On the way back it ${trend(factor)}. With more layers it would explode.`,
+      remediesFor(settings),
     );
   return describe(
     "healthy",
@@ -144,12 +175,16 @@ function remedyFor({ activation }: Settings): Remedy {
 }
 /** Combinations that keep the gradient's size, other than the current one; for the best of them, fewer layers. */
 function remediesFor(settings: Settings): Remedy[] {
-  const fewer = { text: "2 layers", settings: { layers: 2 } };
-  if (isUsual(settings)) return [fewer];
+  if (isUsual(settings)) return [FEWER];
   const fitting = remedyFor(settings);
   return [fitting, fitting.settings.activation === "tanh" ? RELU : TANH];
 }
-/** A learning rate that usually works. */
+/** The optimizer's usual learning rate, or fewer layers if it has that already. */
+const usualOf = ({ optimizer, lr }: Settings): Remedy[] =>
+  lr === USUAL_RATES[optimizer]
+    ? [FEWER]
+    : [{ text: `learning rate ${USUAL_RATES[optimizer]}`, settings: { lr: USUAL_RATES[optimizer] } }];
+/** A lower learning rate, at most the usual one. */
 function slowerOf({ optimizer, lr }: Settings): Remedy[] {
   const usual = Math.min(USUAL_RATES[optimizer], lr / 3);
   return [{ text: `learning rate ${Number(usual.toPrecision(1))}`, settings: { lr: Number(usual.toPrecision(1)) } }];

@@ -8,7 +8,7 @@ import type { Settings } from "./settings.ts";
 
 const make = maker(document);
 const LEFT = 58;
-const RIGHT = 62;
+const RIGHT = 66;
 const AXIS = 22;
 /** The height of all rows together, and the most for one. */
 const ROWS = 190;
@@ -145,14 +145,14 @@ function drawRow(
   const total = zeros + counts.reduce((a, b) => a + b, 0);
   const group = svgElement("g", { "data-layer": name, "data-rms": rms });
   const middle = i * row + row / 2 + 4;
-  const isNoted = zeros > total / 100;
+  const isNoted = zeros > total / 100 && Number.isFinite(rms);
   group.append(
     svgElement("path", { class: "base", d: `M${LEFT},${base}H${width - RIGHT}` }),
     ...(counts.length
       ? [svgElement("path", { class: "bars", d: `M${inside(first * BIN)},${base}${steps.join("")}V${base}Z` })]
       : []),
     svgText(name, 0, middle, "start"),
-    svgText(short(rms), width, isNoted ? middle - 5 : middle, "end"),
+    svgText(Number.isFinite(rms) ? short(rms) : "not finite", width, isNoted ? middle - 5 : middle, "end"),
   );
   if (isNoted) group.append(svgText(`${Math.round((100 * zeros) / total)} % are 0`, width, middle + 7, "end", "note"));
   return group;

@@ -23,6 +23,8 @@ import type { Activation, Init, OptimizerName, Settings } from "./settings.ts";
 
 export const CLASSES = 10;
 export const BATCH = 64;
+/** The number of mini-batches after which the loss shows whether a network learns. */
+const RECENT = 100;
 /** The mean and the standard deviation of MNIST's pixels, from 0 (paper) to 1 (ink). */
 const [MEAN, STD] = [0.1307, 0.3081];
 
@@ -100,6 +102,8 @@ export class Learner {
   batch: Batch;
   /** How much the last watched step changed each layer's weight. */
   private updates: readonly number[] | undefined;
+  /** The losses of the last RECENT mini-batches. */
+  private losses: readonly number[] = [];
 
   constructor(
     readonly digits: { readonly train: Digits; readonly test: Digits },
@@ -147,6 +151,7 @@ export class Learner {
     const before = watched && this.weights();
     this.steps++;
     const loss = this.train(this.batch.pixels, this.batch.labels).item();
+    this.losses = [...this.losses.slice(1 - RECENT), loss];
     if (before) this.updates = this.weights().map((now, i) => change(before[i]!, now));
     return loss;
   }
@@ -176,6 +181,7 @@ export class Learner {
           settings,
           steps,
           loss: value,
+          recentLoss: this.losses.length < RECENT ? undefined : median(this.losses),
           // Hidden layers have the same width, so their norms compare. The output has another.
           norms: gradientByDepth(this.model, loss, { which })
             .slice(0, -1)
@@ -206,6 +212,8 @@ function length(values: ArrayLike<number>): number {
   for (let i = 0; i < values.length; i++) total += values[i]! ** 2;
   return Math.sqrt(total);
 }
+
+const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1]!;
 
 /** ‖W′ − W‖/‖W‖. */
 const change = (before: Float32Array, after: Float32Array): number =>
