@@ -19,6 +19,7 @@ import linearRegression from "./linear-regression.ts";
 import logisticPull from "./logistic-pull.ts";
 import momentumEscape from "./momentum-escape.ts";
 import naturalGradient from "./natural-gradient.ts";
+import race from "./race.ts";
 import ravine from "./ravine.ts";
 import residualVsPlain from "./residual-vs-plain.ts";
 import saddleEscape from "./saddle-escape.ts";
@@ -46,6 +47,7 @@ export const experiments: readonly AnyExperiment[] = [
   weightsVsBiases,
   gradientFlow,
   momentumEscape,
+  race,
   naturalGradient,
   fisherTraining,
   saliency,

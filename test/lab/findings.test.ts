@@ -89,6 +89,11 @@ const cases: Record<string, readonly Record<string, string | number>[]> = {
     { features: 1, batch: 2, mean: 0 },
     { features: 64, batch: 64, mean: 5, seed: 3 },
   ],
+  race: [
+    { landscape: "saddle", x: 1, y: 0 },
+    { landscape: "Rosenbrock", lr: 0.1, momentum: 0.99, steps: 200 },
+    { landscape: "plateau", x: 2, y: -2, adam: 0.5 },
+  ],
   "natural-gradient": [
     { f1: 1, lr: 0.1 },
     { f1: 1000, stretch: 0.2, theta1: -1, theta2: 2 },
