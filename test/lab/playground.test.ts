@@ -221,7 +221,12 @@ describe.each(BROWSERS)("%s", (name) => {
       expect(orange, method).toBeGreaterThan(3);
       seen.add(await page.$eval(".pg-why canvas", (canvas) => (canvas as HTMLCanvasElement).toDataURL()));
     }
-    expect(seen.size).toBe(3);
+    await page.select("#playground-target", "8");
+    await settled(page);
+    expect(await textOf(page, ".pg-why figcaption")).toBe("score of 8");
+    seen.add(await page.$eval(".pg-why canvas", (canvas) => (canvas as HTMLCanvasElement).toDataURL()));
+    expect(seen.size).toBe(4);
+    await page.select("#playground-target", "the answer");
     expect(errors.splice(0)).toEqual([]);
   });
 
@@ -305,6 +310,8 @@ describe.each(BROWSERS)("%s", (name) => {
       await press(page, shown);
       await train(page, shown === "healthy" ? 92 : 0);
       await press(page, "2");
+      await page.select("#playground-method", "integrated gradients");
+      await setSlider(page, "#playground-epsilon", 10);
       await settled(page);
       for (const [size, viewport] of Object.entries({ wide: WIDE, phone: PHONE, small: SMALL })) {
         await page.setViewport(viewport);

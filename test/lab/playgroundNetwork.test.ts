@@ -285,6 +285,16 @@ describe("answers", () => {
       );
   });
 
+  test("the score of another digit can be explained", () => {
+    const { answer, explained, attribution } = explain(learner.model, drawing, { ...QUESTION, target: 9 });
+    expect([answer.digit, explained]).toEqual([7, 9]);
+    for (const pixel of someInk())
+      expect(attribution[pixel]! / drawing[pixel]!).toBeCloseTo(
+        slopeAt(pixel, (x) => logits(x)[9]!),
+        2,
+      );
+  });
+
   test("integrated gradients add up to the score minus the score of blank paper", () => {
     const { attribution } = explain(learner.model, drawing, { ...QUESTION, method: "integrated gradients" });
     const difference = logits(drawing)[7]! - logits(new Float32Array(PIXELS))[7]!;

@@ -46,6 +46,9 @@ export function newProbabilities(): Panel {
   };
 }
 
+/** The choice to explain the score of the network's answer, whichever it is. */
+const ANSWER = "the answer";
+
 /** What each method shows, for score s and pixels x. */
 const MEANINGS: Readonly<Record<Method, string>> = {
   "gradient × input": "x·∂s/∂x: to first order, what each pixel’s ink adds to the score s.",
@@ -67,6 +70,13 @@ export function newSaliency(onChange: (change: Partial<Question>) => void): Pane
       onChange({ method: to });
     },
   });
+  const target = newMenu({
+    id: "playground-target",
+    label: "Score of",
+    values: [ANSWER, ..."0123456789"],
+    value: ANSWER,
+    onChange: (digit) => onChange({ target: digit === ANSWER ? undefined : Number(digit) }),
+  });
   const legend = newLegend("lowers", "raises the score");
   const caption = pixels.element.querySelector("figcaption")!;
   const clear = (): void => {
@@ -79,15 +89,20 @@ export function newSaliency(onChange: (change: Partial<Question>) => void): Pane
       "section",
       { class: "pg-why", "aria-label": "Saliency" },
       make("h3", {}, "Which pixels matter?"),
-      make("div", { class: "pg-pair" }, pixels.element, make("div", {}, method.element, meaning, legend)),
+      make(
+        "div",
+        { class: "pg-pair" },
+        pixels.element,
+        make("div", {}, make("div", { class: "pg-fields" }, method.element, target.element), meaning, legend),
+      ),
     ),
-    show({ answer: { digit }, attribution }, drawing) {
-      if (digit < 0) return clear();
-      const text = `score of ${digit}`;
+    show({ answer, explained, attribution }, drawing) {
+      if (answer.digit < 0) return clear();
+      const text = `score of ${explained}`;
       if (caption.textContent !== text) caption.textContent = text;
       pixels.paint(
         overInk(attribution, drawing),
-        `The drawing. Orange pixels raise the score of ${digit}, blue pixels lower it.`,
+        `The drawing. Orange pixels raise the score of ${explained}, blue pixels lower it.`,
       );
     },
     clear,

@@ -14,7 +14,9 @@ export interface Answer {
 
 export interface Explanation {
   readonly answer: Answer;
-  /** The signed contribution of each pixel to the score (the logit) of the answer. */
+  /** The digit whose score (logit) is explained: the question's target, or the answer. */
+  readonly explained: number;
+  /** The signed contribution of each pixel to this score. */
   readonly attribution: Float32Array;
   /** The attacked drawing: each pixel changed by at most ε, within 0 … 1. */
   readonly attacked: Float32Array;
@@ -34,17 +36,20 @@ const attacks: Readonly<Record<AttackName, (lossOf: LossOf, x: Tensor, epsilon: 
 };
 
 /** The answer for a drawing of 784 pixels, what it depends on, and the answer after an attack on it. */
-export function explain(model: nn.Module, drawing: Float32Array, { method, attack, epsilon }: Question): Explanation {
+export function explain(model: nn.Module, drawing: Float32Array, question: Question): Explanation {
+  const { method, attack, epsilon } = question;
   return tidy(() => {
     const x = tensor(drawing, [1, PIXELS]);
     const answer = read(model, x);
+    const explained = question.target ?? answer.digit;
     if (answer.digit < 0)
-      return { answer, attribution: new Float32Array(PIXELS), attacked: drawing.slice(), after: answer };
+      return { answer, explained, attribution: new Float32Array(PIXELS), attacked: drawing.slice(), after: answer };
     const label = tensor(Int32Array.of(answer.digit));
     const attacked = attacks[attack]((z) => losses.crossEntropy(model.forward(z), label), x, epsilon);
     return {
       answer,
-      attribution: Float32Array.from(methods[method](model, x, answer.digit).data),
+      explained,
+      attribution: Float32Array.from(methods[method](model, x, explained).data),
       attacked: Float32Array.from(attacked.data),
       after: read(model, attacked),
     };

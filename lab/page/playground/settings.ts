@@ -42,12 +42,14 @@ export interface Settings {
 /** How an answer is explained and attacked. */
 export interface Question {
   readonly method: Method;
+  /** The digit whose score is explained; undefined for the answer. */
+  readonly target: number | undefined;
   readonly attack: AttackName;
   /** The largest change to a pixel, from 0 (none) to 1 (from paper to ink). */
   readonly epsilon: number;
 }
 
-export const QUESTION: Question = { method: "gradient × input", attack: "FGSM", epsilon: 0.1 };
+export const QUESTION: Question = { method: "gradient × input", target: undefined, attack: "FGSM", epsilon: 0.1 };
 
 /** A usual learning rate of each optimizer for these networks. */
 export const USUAL_RATES: Readonly<Record<OptimizerName, number>> = {
