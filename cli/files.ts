@@ -1,12 +1,14 @@
 /** The files that the command writes: the plots of a result as SVG, or the whole result as one HTML page. */
+import katex from "katex";
 import { parseHTML } from "linkedom";
 import { drawPlot } from "../lab/draw.ts";
 import type { AnyExperiment, Result } from "../lab/experiment.ts";
 import { drawGraph } from "../lab/graph.ts";
-import { drawHeading, drawResult } from "../lab/view/result.ts";
+import { maker } from "../lab/view/dom.ts";
+import { drawResult } from "../lab/view/result.ts";
 import css from "../lab/view/view.css?raw";
 
-const [WIDTH, HEIGHT, TITLE] = [720, 420, 34];
+const [WIDTH, HEIGHT, TITLE] = [720, 440, 34];
 const THEMES = `svg{color:#1c2128;background:#fff}@media(prefers-color-scheme:dark){svg{color:#e6e8eb;background:#14171c}}`;
 
 /** A document for drawing without a browser. */
@@ -48,7 +50,7 @@ export function htmlFile(
   const document = newDocument();
   const parameters = Object.entries(experiment.parameters).map(([key, { label }]) => `${label} = ${values[key]}`);
   const main = document.createElement("main");
-  main.append(drawHeading(document, experiment, "mathml"));
+  main.append(drawHeading(document, experiment));
   const line = main.appendChild(document.createElement("p"));
   line.className = "section";
   line.textContent = parameters.join(", ");
@@ -66,4 +68,19 @@ ${main.outerHTML}
 </body>
 </html>
 `;
+}
+
+/** Title, section, claim and formula. */
+function drawHeading(document: Document, { title, section, claim, formula }: AnyExperiment): HTMLElement {
+  const make = maker(document);
+  const mathematics = make("div", { class: "formula", tabindex: 0, role: "region", "aria-label": "Formula" });
+  mathematics.innerHTML = katex.renderToString(formula, { displayMode: true, output: "mathml", throwOnError: false });
+  return make(
+    "header",
+    { class: "heading" },
+    make("p", { class: "section" }, section),
+    make("h1", { tabindex: -1 }, title),
+    make("p", { class: "claim" }, claim),
+    mathematics,
+  );
 }

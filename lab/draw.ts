@@ -20,9 +20,12 @@ import {
 type Mark = marks.Markish;
 type Point = Series["points"][number];
 
-export interface Size {
+export interface DrawOptions {
   readonly width: number;
+  /** The height, including the legend. Plots with equal axes may be smaller. */
   readonly height: number;
+  /** How many points of the series that grow to draw. Default: all. The axes always fit all points. */
+  readonly upTo?: number;
 }
 const ROW = 20;
 /** The prefix of a series' number in the description of its marks. After drawing, data-series replaces the description. */
@@ -31,20 +34,22 @@ const SERIES = "series ";
 /** A drawn plot, and its scales from data to pixels and back. */
 export type Drawing = SVGSVGElement & Pick<marks.Plot, "scale">;
 
-const MARGIN = { top: 28, right: 20, bottom: 42, left: 58 } as const;
+const MARGIN = { top: 28, right: 20, bottom: 42, left: 58 };
 
-/** The height of the plot, the margin at its right, and the domains of its axes if they are fixed. */
-function frameOf(plot: Plot, { width, height }: Size) {
-  const free = { height, marginRight: MARGIN.right as number, x: plot.field?.x, y: plot.field?.y };
-  if (!plot.equal) return free;
+/** The height of the plot, its margins at the sides, and the domains of its axes if they are fixed. */
+function frameOf(plot: Plot, width: number, height: number) {
+  const { left, right } = MARGIN;
+  if (!plot.equal) return { height, marginLeft: left, marginRight: right, x: plot.field?.x, y: plot.field?.y };
   const x = plot.field?.x ?? padded(extent(plot.series, 0));
   const y = plot.field?.y ?? padded(extent(plot.series, 1));
-  const [wide, high] = [width - MARGIN.left - MARGIN.right, height - MARGIN.top - MARGIN.bottom];
+  const [wide, high] = [width - left - right, height - MARGIN.top - MARGIN.bottom];
   /** The length of a pixel in units. */
   const unit = Math.max((x[1] - x[0]) / wide, (y[1] - y[0]) / high);
+  const spare = wide - (x[1] - x[0]) / unit;
   return {
     height: MARGIN.top + MARGIN.bottom + (y[1] - y[0]) / unit,
-    marginRight: MARGIN.right + wide - (x[1] - x[0]) / unit,
+    marginLeft: left + spare / 2,
+    marginRight: right + spare / 2,
     x,
     y,
   };
@@ -58,27 +63,33 @@ function padded(range: readonly [number, number] | undefined): readonly [number,
 }
 
 /** The plot, with its legend above the axes and a name for screen readers. */
-export function drawPlot(document: Document, plot: Plot, size: Size): Drawing {
-  const { width } = size;
-  const { height, marginRight, x, y } = frameOf(plot, size);
-  const shown = plot.series.map((series) => ({ ...series, points: series.points.filter((p) => canShow(p, plot)) }));
+export function drawPlot(document: Document, plot: Plot, options: DrawOptions): Drawing {
+  const { width, upTo } = options;
+  const all = plot.series.map((series) => ({ ...series, points: series.points.filter((p) => canShow(p, plot)) }));
+  const shown =
+    upTo === undefined ? all : all.map((one) => (one.grows ? { ...one, points: one.points.slice(0, upTo) } : one));
   const legend = plot.series.length > 1 || plot.field ? layOut(plot.series, width) : [];
   const seriesRows = 1 + Math.max(-1, ...legend.map(({ row }) => row));
   const rows = seriesRows + (plot.field ? 1 : 0);
-  const empty = !shown.some(({ points }) => points.length) && !plot.field;
+  const { height, marginLeft, marginRight, x, y } = frameOf(
+    { ...plot, series: all },
+    width,
+    options.height - rows * ROW,
+  );
+  const empty = !all.some(({ points }) => points.length) && !plot.field;
   const svg = marks.plot({
     document,
     width,
     height,
     marginTop: MARGIN.top,
-    marginLeft: MARGIN.left,
+    marginLeft,
     marginBottom: MARGIN.bottom,
     marginRight,
     ariaLabel: plot.title,
     ariaDescription: `${plot.y.label} by ${plot.x.label}: ${plot.series.map(({ name }) => name).join(", ")}`,
     style: { fontSize: "12px", fontFamily: "system-ui, sans-serif", overflow: "visible" },
-    x: { ...scale(plot.x, shown, 0, width / 75), ...(x && { domain: x, nice: false }) },
-    y: { ...scale(plot.y, shown, 1, 6), ...(y && { domain: y, nice: false }) },
+    x: { ...scale(plot.x, all, 0, width / 75), ...(x && { domain: x, nice: false }) },
+    y: { ...scale(plot.y, all, 1, 6), ...(y && { domain: y, nice: false }) },
     marks: [
       ...(plot.field ? drawField(plot.field) : []),
       ...drawingOrder(shown).flatMap((i) =>
@@ -123,7 +134,8 @@ function drawShades(parent: Element, field: NonNullable<Plot["field"]>, row: num
 }
 
 function scale(axis: Axis, series: readonly Series[], dimension: 0 | 1, count: number): marks.ScaleOptions {
-  const common = { label: axis.label, grid: true, tickFormat: showTick };
+  const range = series.some(({ grows }) => grows) ? extent(series, dimension, axis.scale === "log") : undefined;
+  const common = { label: axis.label, grid: true, tickFormat: showTick, ...(range && { domain: range }) };
   if (axis.scale !== "log") {
     const bars = dimension === 1 && series.some(({ style }) => style === "bars");
     const ticks = (dimension === 0 && barTicks(series)) || Math.floor(count);

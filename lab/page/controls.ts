@@ -8,6 +8,10 @@ const STEPS = 200;
 export type Values = Record<string, string | number>;
 
 export interface ControlsOptions {
+  /** Makes the ids of fields unique on a page with several forms. */
+  readonly prefix?: string;
+  /** The form's name for screen readers. Default "Parameters". */
+  readonly label?: string;
   /** The initial values. */
   readonly values: Values;
   /** The text of the button that resets all parameters. */
@@ -16,73 +20,74 @@ export interface ControlsOptions {
   onChange(values: Values): void;
 }
 
+export interface Controls extends HTMLFormElement {
+  /** Shows values that something else has changed. Does not call onChange. */
+  show(values: Values): void;
+}
+
 /** The form. */
-export function drawControls(parameters: Parameters, options: ControlsOptions): HTMLFormElement {
-  const { onChange } = options;
+export function drawControls(parameters: Parameters, options: ControlsOptions): Controls {
+  const { onChange, prefix = "", label = "Parameters" } = options;
   let { values } = options;
-  const fields = Object.entries(parameters).map(([key, parameter]) =>
-    drawField(key, parameter, values[key] ?? parameter.default, (value) => {
+  const fields = Object.entries(parameters).map(([key, parameter]) => ({
+    key,
+    ...drawField(prefix + key, key, parameter, (value) => {
       values = { ...values, [key]: value };
       onChange(values);
     }),
-  );
+  }));
+  const show = (changed: Values): void => {
+    values = changed;
+    for (const field of fields) field.show(values[field.key]!);
+  };
+  show({ ...valuesOf(parameters), ...values });
   const reset = make("button", { type: "reset" }, options.reset);
-  const form = make(
-    "form",
-    { class: "controls", "aria-label": "Parameters" },
-    ...fields.map(({ element }) => element),
-    reset,
-  );
+  const form = make("form", { class: "controls", "aria-label": label }, ...fields.map(({ element }) => element), reset);
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", (event) => {
     event.preventDefault();
-    values = valuesOf(parameters);
-    for (const { show } of fields) show();
+    show(valuesOf(parameters));
     onChange(values);
   });
-  return form;
+  return Object.assign(form, { show });
 }
 
 interface Field {
   readonly element: HTMLElement;
-  /** Shows the default again. */
-  show(): void;
+  show(value: string | number): void;
 }
 
-function drawField(
-  key: string,
-  parameter: Parameter,
-  first: string | number,
-  onChange: (value: string | number) => void,
-): Field {
-  const label = make("label", { for: key }, parameter.label);
+function drawField(id: string, name: string, parameter: Parameter, onChange: (value: string | number) => void): Field {
+  const label = make("label", { for: id }, parameter.label);
   if (parameter.kind === "choice") {
     const options = parameter.options.map((option) => make("option", { value: option }, option));
-    const select = make("select", { id: key, name: key }, ...options);
-    const show = (): void => void (select.value = parameter.default);
-    select.value = String(first);
+    const select = make("select", { id, name }, ...options);
     select.addEventListener("change", () => onChange(select.value));
-    return { element: make("div", { class: "field" }, label, select), show };
+    return {
+      element: make("div", { class: "field" }, label, select),
+      show: (value) => void (select.value = String(value)),
+    };
   }
   const scale = sliderOf(parameter);
-  const input = make("input", { id: key, name: key, type: "range", min: scale.min, max: scale.max, step: scale.step });
+  const input = make("input", { id, name, type: "range", min: scale.min, max: scale.max, step: scale.step });
   // This is not an <output>, because screen readers would read it at each step, in addition to the slider's value.
   const shown = make("span", { class: "value", "aria-hidden": "true" });
   const tell = (value: number): void => {
     shown.textContent = showNumber(value);
     input.setAttribute("aria-valuetext", showNumber(value));
   };
-  const show = (value: number): void => {
-    input.value = String(scale.position(value));
-    tell(value);
-  };
-  show(Number(first));
   input.addEventListener("input", () => {
     const value = scale.value(input.valueAsNumber);
     tell(value);
     onChange(value);
   });
-  return { element: make("div", { class: "field" }, label, shown, input), show: () => show(parameter.default) };
+  return {
+    element: make("div", { class: "field" }, label, shown, input),
+    show(value) {
+      input.value = String(scale.position(Number(value)));
+      tell(Number(value));
+    },
+  };
 }
 
 /** The position of a number on its slider: the number itself, or its step on a log scale. */

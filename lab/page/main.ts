@@ -1,113 +1,128 @@
-/** The page: contents, theme, and the view that the address selects. */
-import "katex/dist/katex.min.css";
+/**
+ * The page: the article's text is part of the document. This program adds figures as the reader reaches them, explains symbols,
+ * saves progress and follows links. Everything heavy loads on first use.
+ */
 import "../view/view.css";
 import "./page.css";
-import type { AnyExperiment } from "../experiment.ts";
-import { experiments } from "../experiments/index.ts";
-import { bySection } from "../sections.ts";
-import { maker } from "../view/dom.ts";
-import { type Address, readHash } from "./address.ts";
-import { showExperiment } from "./experiment-view.ts";
-import { showPlayground } from "./playground/view.ts";
+import { readHash } from "./address.ts";
+import { offerContents } from "./contents.ts";
+import type { Figure } from "./figure.ts";
+import { explainSymbols } from "./symbols.ts";
 import { offerThemes } from "./theme.ts";
-import type { View } from "./view.ts";
 
-const make = maker(document);
-const main = document.querySelector("main")!;
-const contents = document.querySelector("nav")!;
-let shown: View | undefined;
-
-const link = (hash: string, text: string): HTMLElement => make("a", { href: `#${hash}` }, text);
-const linkTo = ({ name, title }: AnyExperiment): HTMLElement => make("li", {}, link(name, title));
-
-/** The list next to the view. On narrow screens it is collapsed above the view. */
-function drawContents(): HTMLElement {
-  const groups = [...bySection(experiments)].flatMap(([section, members]) => [
-    make("h2", {}, section),
-    make("ul", {}, ...members.map(linkTo)),
-  ]);
-  const wide = matchMedia("(min-width: 60rem)");
-  const details = make(
-    "details",
-    {},
-    make("summary", {}, "Experiments"),
-    make("h2", {}, "Playground"),
-    make("ul", {}, make("li", {}, link("playground", "Draw a digit"))),
-    ...groups,
-  );
-  details.open = wide.matches;
-  wide.addEventListener("change", () => void (details.open = wide.matches));
-  return details;
-}
-
-/** The start page, with a notice if the address named an unknown view. */
-function home(notice?: string): View {
-  const groups = [...bySection(experiments)].map(([section, members]) =>
-    make(
-      "section",
-      { class: "group" },
-      make("h2", {}, section),
-      make(
-        "ul",
-        {},
-        ...members.map(({ name, title, claim }) => make("li", {}, link(name, title), make("p", {}, claim))),
-      ),
-    ),
-  );
-  const element = make(
-    "div",
-    { class: "home-view" },
-    notice !== undefined && make("p", { class: "alert", role: "alert" }, notice),
-    make("h1", { tabindex: -1 }, "What gradients do"),
-    make(
-      "p",
-      { class: "claim" },
-      "The gradient is a vector of sensitivities, and the engine of learning. Each experiment takes a claim about gradients, measures it in your browser, and compares the result with theory.",
-    ),
-    make("p", {}, link("playground", "Or draw a digit, and watch a network learn to read it.")),
-    ...groups,
-  );
-  return { title: "What gradients do", element, close: () => {} };
-}
-
-/**
- * The hashes that show the start page: no hash, the hash of its link, and the skip link's target if the page is loaded
- * with it.
- */
-const HOME = ["", "home", "main"];
-
-function viewOf({ name, given }: Address): View {
-  if (name === "playground") return showPlayground();
-  const experiment = experiments.find((one) => one.name === name);
-  if (experiment) return showExperiment(experiment, given);
-  return home(HOME.includes(name) ? undefined : `There is no experiment “${name}”.`);
-}
-
-/** Shows the view that the hash selects. `#main`, the target of the skip link, keeps the current view. */
-function route(moveFocus: boolean): void {
-  const address = readHash(location.hash);
-  const { name } = address;
-  if (name === "main" && shown) return;
-  shown?.close();
-  shown = viewOf(address);
-  main.replaceChildren(shown.element);
-  document.title = `${shown.title} · nabla’s lab`;
-  for (const a of contents.querySelectorAll("a")) {
-    if (a.hash === `#${name}`) a.setAttribute("aria-current", "page");
-    else a.removeAttribute("aria-current");
-  }
-  if (!moveFocus) return;
-  contents.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
-  scrollTo(0, 0);
-  if (!matchMedia("(min-width: 60rem)").matches) contents.querySelector("details")!.open = false;
-  main.querySelector("h1")?.focus();
-}
-
-contents.append(drawContents());
-offerThemes(document.querySelector<HTMLButtonElement>("#theme")!);
-document.querySelector(".skip")!.addEventListener("click", (event) => {
-  event.preventDefault();
-  main.focus();
+/** The figures that have been reached, by the name of their experiment. */
+const figures = new Map<string, Promise<Figure>>();
+/** Loads the code for figures and starts their worker, once. */
+const library = once(async () => {
+  const [{ newFigure }, { Runner }] = await Promise.all([import("./figure.ts"), import("./runner.ts")]);
+  const runner = new Runner();
+  return { newFigure, runner };
 });
-addEventListener("hashchange", () => route(true));
-route(false);
+
+function once<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | undefined;
+  return () => (made ??= make());
+}
+
+/** The figure in an element, loaded if necessary. A failure is shown in its place, and the next visit tries again. */
+function reach(element: HTMLElement): Promise<Figure> {
+  const name = element.dataset.experiment!;
+  const known = figures.get(name);
+  if (known) return known;
+  const figure = library().then(async ({ newFigure, runner }) => {
+    const description = (await runner.describe()).find((one) => one.name === name)!;
+    return newFigure(element, description, runner);
+  });
+  figures.set(name, figure);
+  figure.catch((error: Error) => {
+    figures.delete(name);
+    showFailure(
+      element.querySelector<HTMLElement>(".body")!,
+      error,
+      () => void reach(element).then((it) => it.resume()),
+    );
+  });
+  return figure;
+}
+
+function showFailure(place: HTMLElement, { message }: Error, again: () => void): void {
+  const text = document.createElement("p");
+  text.className = "alert";
+  text.role = "alert";
+  text.textContent = `This part of the page could not be loaded: ${message} `;
+  const button = document.createElement("button");
+  button.textContent = "Try again";
+  button.addEventListener("click", again);
+  place.replaceChildren(text, button);
+}
+
+/** Parts of the page with their own programs. */
+const PARTS: Readonly<Record<string, () => Promise<(element: HTMLElement) => unknown>>> = {
+  playground: async () => (await import("./playground/view.ts")).mountPlayground,
+};
+function mount(element: HTMLElement): void {
+  PARTS[element.dataset.mount!]?.().then(
+    (show) => void show(element),
+    (error: Error) => showFailure(element, error, () => mount(element)),
+  );
+}
+
+/** Figures run while they are visible. */
+const visibility = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) {
+    const element = target as HTMLElement;
+    if (element.dataset.mount) {
+      if (!isIntersecting) continue;
+      visibility.unobserve(element);
+      mount(element);
+    } else if (isIntersecting)
+      void reach(element).then(
+        (figure) => figure.resume(),
+        () => {},
+      );
+    else
+      void figures.get(element.dataset.experiment!)?.then(
+        (figure) => figure.pause(),
+        () => {},
+      );
+  }
+});
+
+/** Shows what the hash names: a heading, a paragraph, or a figure with its parameters. */
+function follow(): void {
+  const { name, given } = readHash(location.hash);
+  const missing = document.querySelector<HTMLElement>("#missing")!;
+  missing.hidden = true;
+  if (name === "") return;
+  const target = document.getElementById(name) ?? document.getElementById(`figure-${name}`);
+  if (!target) {
+    missing.hidden = false;
+    missing.textContent = `This page has no part “${name}”.`;
+    return;
+  }
+  target.scrollIntoView();
+  if (target.dataset.experiment && Object.keys(given).length)
+    void reach(target).then(
+      (figure) => figure.set(given),
+      () => {},
+    );
+}
+
+/** Shrinks the formulas that are wider than their column. */
+function fitFormulas(): void {
+  for (const math of document.querySelectorAll<HTMLElement>(".formula math")) {
+    math.style.fontSize = "";
+    const room = math.parentElement!.clientWidth;
+    if (math.scrollWidth > room) math.style.fontSize = `${Math.max(0.5, (0.98 * room) / math.scrollWidth)}em`;
+  }
+}
+
+offerThemes(document.querySelector<HTMLButtonElement>("#theme")!);
+offerContents();
+explainSymbols();
+for (const element of document.querySelectorAll<HTMLElement>("[data-experiment], [data-mount]"))
+  visibility.observe(element);
+addEventListener("hashchange", follow);
+addEventListener("resize", fitFormulas);
+fitFormulas();
+follow();

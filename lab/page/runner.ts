@@ -1,6 +1,6 @@
-/** Runs experiments in a worker, one at a time. A new run terminates the worker of the previous one. */
+/** Runs experiments in one worker. The latest values win: a request that has not started is replaced by a newer one. */
 import type { Result } from "../experiment.ts";
-import type { Answer, Request } from "./worker.ts";
+import type { Answer, Description, Request, Values } from "./worker.ts";
 
 export interface Listener {
   onProgress(fraction: number, what: string): void;
@@ -8,42 +8,82 @@ export interface Listener {
   onError(message: string): void;
 }
 
+/** The requests of one experiment. */
+interface Line {
+  readonly listener: Listener;
+  /** Whether the worker has a request. */
+  isBusy: boolean;
+  /** The values to run next. */
+  next: Values | undefined;
+}
+
 export class Runner {
   private worker: Worker | undefined;
-  private busy = false;
+  private readonly lines = new Map<string, Line>();
+  private described: Promise<readonly Description[]> | undefined;
 
-  run(name: string, values: Request["values"], listener: Listener): void {
-    this.stop();
-    this.worker ??= new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
-    this.busy = true;
-    const { worker } = this;
-    // A terminated worker may still have messages in the queue.
-    worker.onmessage = ({ data }: MessageEvent<Answer>) => {
-      if (worker !== this.worker) return;
-      this.busy = data.kind === "progress";
-      if (data.kind === "progress") listener.onProgress(data.fraction, data.what);
-      else if (data.kind === "result") listener.onResult(data.result, data.seconds);
-      else listener.onError(data.message);
-    };
-    const fail = (message: string): void => {
-      if (worker !== this.worker) return;
-      this.close();
-      listener.onError(message);
-    };
-    worker.onerror = ({ message }) => fail(message || "The worker could not start.");
-    worker.onmessageerror = () => fail("The worker's message could not be read.");
-    worker.postMessage({ name, values } satisfies Request);
+  /** The experiments' descriptions, which the worker sends when it has started. Rejects if it cannot start. */
+  describe(): Promise<readonly Description[]> {
+    this.described ??= new Promise((resolve, reject) => {
+      const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
+      this.worker = worker;
+      const fail = (message: string): void => {
+        reject(new Error(message));
+        if (worker === this.worker) this.fail(message);
+      };
+      worker.onmessage = ({ data }: MessageEvent<Answer>) => {
+        if (data.kind === "ready") resolve(data.experiments);
+        else this.receive(data);
+      };
+      worker.onerror = ({ message }) => fail(message || "The worker could not start.");
+      worker.onmessageerror = () => fail("The worker's message could not be read.");
+    });
+    return this.described;
   }
 
-  /** Stops the current run. An idle worker is kept for the next run. */
-  stop(): void {
-    if (this.busy) this.close();
+  /** Requests a run. A long run ends early if newer values arrive; a short one is finished first. */
+  async run({ name, long }: Description, values: Values, listener: Listener): Promise<void> {
+    const line: Line = this.lines.get(name) ?? { listener, isBusy: false, next: undefined };
+    this.lines.set(name, line);
+    line.next = values;
+    if (line.isBusy && !long) return;
+    await this.describe().catch(() => {}); // fail() has told the listeners
+    this.send(name, line);
   }
 
-  /** Terminates the worker. The next run starts a new one. */
-  close(): void {
+  /** Ends a long run, or forgets a request that has not started. */
+  cancel(name: string): void {
+    this.lines.delete(name);
+    this.worker?.postMessage({ kind: "cancel", name } satisfies Request);
+  }
+
+  private send(name: string, line: Line): void {
+    if (!line.next || !this.worker) return;
+    line.isBusy = true;
+    this.worker.postMessage({ kind: "run", name, values: line.next } satisfies Request);
+    line.next = undefined;
+  }
+
+  private receive(data: Exclude<Answer, { kind: "ready" }>): void {
+    const line = this.lines.get(data.name);
+    if (!line) return;
+    if (data.kind === "progress") {
+      line.listener.onProgress(data.fraction, data.what);
+      return;
+    }
+    line.isBusy = false;
+    if (line.next) this.send(data.name, line);
+    if (data.kind === "result") line.listener.onResult(data.result, data.seconds);
+    else line.listener.onError(data.message);
+  }
+
+  /** Reports a failure to everyone who waits. The next run starts another worker. */
+  private fail(message: string): void {
     this.worker?.terminate();
     this.worker = undefined;
-    this.busy = false;
+    this.described = undefined;
+    const waiting = [...this.lines.values()].filter(({ isBusy, next }) => isBusy || next);
+    this.lines.clear();
+    for (const { listener } of waiting) listener.onError(message);
   }
 }

@@ -1,22 +1,38 @@
 // The lab's page. `npm run lab` serves it and reloads it while you edit it. `npm run lab:build` writes dist/lab-page, a
 // folder that any host can serve from any path. The page loads nothing from other servers. Both commands need the
 // kernels and digits that `npm run build` creates.
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { defineConfig } from "vite";
+import { defineConfig, runnerImport } from "vite";
+import { renderArticle, renderContents } from "./render.mjs";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 if (!existsSync(`${root}dist/bin/digits.gz`))
   throw new Error("dist/bin/digits.gz does not exist. Run `npm run build` first.");
 
-/** Removes the font formats that only old browsers need from KaTeX's style sheet. */
-const modernFonts = {
-  name: "modern-fonts",
-  enforce: "pre",
-  transform: (code, id) =>
-    id.includes("katex") && id.endsWith(".css")
-      ? code.replace(/,url\([^)]*\.(woff|ttf)\) format\("[a-z]+"\)/g, "")
-      : undefined,
+const alias = [
+  { find: /^nabla$/, replacement: `${root}src/index.ts` },
+  { find: /^nabla\/gradients$/, replacement: `${root}src/gradients/index.ts` },
+];
+
+/** The experiments' definitions, for the titles and formulas in the document. */
+async function loadExperiments() {
+  const { module } = await runnerImport(`${root}lab/experiments/index.ts`, { root, resolve: { alias } });
+  return module.experiments;
+}
+
+/** Writes the article into the document. */
+const article = {
+  name: "article",
+  transformIndexHtml: {
+    order: "pre",
+    async handler(html) {
+      const text = readFileSync(`${root}lab/article/article.md`, "utf8");
+      const rendered = renderArticle(text, await loadExperiments());
+      return html.replace("<!--article-->", () => rendered).replace("<!--contents-->", () => renderContents(rendered));
+    },
+  },
+  configureServer: (server) => void server.watcher.add(`${root}lab/article/article.md`),
 };
 
 export default defineConfig({
@@ -24,13 +40,8 @@ export default defineConfig({
   base: "./",
   cacheDir: `${root}node_modules/.vite/lab`,
   assetsInclude: ["**/*.gz"],
-  plugins: [modernFonts],
-  resolve: {
-    alias: [
-      { find: /^nabla$/, replacement: `${root}src/index.ts` },
-      { find: /^nabla\/gradients$/, replacement: `${root}src/gradients/index.ts` },
-    ],
-  },
+  plugins: [article],
+  resolve: { alias },
   worker: { format: "es" },
   server: { fs: { allow: [root] } },
   build: {

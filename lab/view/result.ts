@@ -1,8 +1,6 @@
 /** Elements for an experiment and its result. The page shows them, and the command writes them to a file. */
-import katex from "katex";
 import { drawPlot } from "../draw.ts";
 import {
-  type AnyExperiment,
   type Finding,
   holds,
   type Picture,
@@ -14,25 +12,6 @@ import {
 } from "../experiment.ts";
 import { maker } from "./dom.ts";
 import { imageOf } from "./picture.ts";
-
-/** Title, section, claim and formula. "mathml" needs no fonts; "htmlAndMathml" needs KaTeX's style sheet. */
-export function drawHeading(
-  document: Document,
-  { title, section, claim, formula }: AnyExperiment,
-  output: "mathml" | "htmlAndMathml",
-): HTMLElement {
-  const make = maker(document);
-  const mathematics = make("div", { class: "formula", tabindex: 0, role: "region", "aria-label": "Formula" });
-  mathematics.innerHTML = katex.renderToString(formula, { displayMode: true, output, throwOnError: false });
-  return make(
-    "header",
-    { class: "heading" },
-    make("p", { class: "section" }, section),
-    make("h1", { tabindex: -1 }, title),
-    make("p", { class: "claim" }, claim),
-    mathematics,
-  );
-}
 
 /** Findings, plots, pictures and tables. `width` is the width of plots in pixels. */
 export function drawResult(document: Document, result: Result, width: number): HTMLElement[] {
@@ -50,7 +29,7 @@ export function drawResult(document: Document, result: Result, width: number): H
 
 function drawFigure(document: Document, plot: Plot, width: number): HTMLElement {
   const make = maker(document);
-  const height = Math.round(Math.min(400, Math.max(240, 0.62 * width)));
+  const height = Math.round(Math.min(430, Math.max(260, 0.65 * width)));
   return make(
     "figure",
     { class: "plot-figure" },
@@ -59,7 +38,7 @@ function drawFigure(document: Document, plot: Plot, width: number): HTMLElement 
   );
 }
 
-function drawFindings(document: Document, findings: readonly Finding[]): HTMLElement {
+export function drawFindings(document: Document, findings: readonly Finding[]): HTMLElement {
   const make = maker(document);
   return make(
     "ul",
@@ -87,7 +66,7 @@ function drawFindings(document: Document, findings: readonly Finding[]): HTMLEle
   );
 }
 
-function drawPicture(document: Document, picture: Picture): HTMLElement {
+export function drawPicture(document: Document, picture: Picture): HTMLElement {
   const make = maker(document);
   const { title, width, height, colours } = picture;
   const kind = colours === "grey" ? "light to dark, 0 to 1" : "blue below zero, orange above";
@@ -100,7 +79,7 @@ function drawPicture(document: Document, picture: Picture): HTMLElement {
   );
 }
 
-function drawTable(document: Document, { title, columns, rows }: Table): HTMLElement {
+export function drawTable(document: Document, { title, columns, rows }: Table): HTMLElement {
   const make = maker(document);
   const cell = (value: string | number): HTMLElement =>
     typeof value === "number" ? make("td", { class: "number" }, showNumber(value)) : make("td", {}, value);

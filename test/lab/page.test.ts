@@ -1,29 +1,49 @@
 /** The lab's page: built, served as static files, and tested in Chromium and Firefox. Screenshots: build/screenshots. */
+import { readdirSync, readFileSync } from "node:fs";
+import { gzipSync } from "node:zlib";
 import type { Browser, Page } from "puppeteer-core";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { showNumber } from "../../lab/experiment.ts";
 import { experiments } from "../../lab/experiments/index.ts";
-import { ended, inspect, servePage, textOf, WIDE } from "../support/labPage.ts";
+import { inspect, PHONE, servePage, textOf, WIDE } from "../support/labPage.ts";
 import { BROWSERS, launch, type Served, watchErrors } from "../support/pages.ts";
 
 let site: Served;
-
 beforeAll(async () => void (site = await servePage("page")), 120_000);
 afterAll(() => site?.close());
 
-/** The findings and plots of a run's result as text, without ids that differ between drawings. */
-const resultsOf = (page: Page): Promise<string> =>
-  page.$eval(".results", (results) => {
-    const marks = [...results.querySelectorAll(".plots [data-series]")].map((mark) => mark.innerHTML);
-    const pictures = [...results.querySelectorAll("img")].map(({ src }) => src);
-    const words = [...results.querySelectorAll(".findings, .tables")].map(({ textContent }) => textContent);
-    return [...words, ...pictures, ...marks].join("\n").replaceAll(/ ?(id|clip-path)="[^"]*"/g, "");
+const idOf = (name: string): string => `#figure-${name}`;
+
+/** Scrolls to a figure and waits until it shows a result or an error. */
+async function reach(page: Page, name: string): Promise<void> {
+  await page.$eval(idOf(name), (figure) => figure.scrollIntoView({ behavior: "instant" }));
+  await ended(page, name);
+}
+const ended = (page: Page, name: string): Promise<unknown> =>
+  page.waitForFunction(
+    (id) => {
+      const body = document.querySelector(`${id} .body`)!;
+      return !body.hasAttribute("aria-busy") || body.querySelector("[role=alert]:not(:empty)");
+    },
+    { timeout: 90_000 },
+    idOf(name),
+  );
+
+const alertsOf = async (page: Page, name: string): Promise<string> =>
+  (await textOf(page, `${idOf(name)} [role=alert]`)).trim();
+
+/** What a figure shows, as text, without ids that differ between drawings. */
+const shownIn = (page: Page, name: string): Promise<string> =>
+  page.$eval(idOf(name), (figure) => {
+    const marks = [...figure.querySelectorAll(".canvas svg, .canvas img")].map((mark) => mark.outerHTML);
+    const words = [...figure.querySelectorAll(".findings")].map(({ textContent }) => textContent);
+    return [...words, ...marks].join("\n").replaceAll(/ ?(id|clip-path)="[^"]*"/g, "");
   });
 
 /** Changes the first slider or, if there is none, the first menu with the keyboard. */
-async function changeParameter(page: Page): Promise<void> {
-  const ranges = await page.$$(".controls input[type=range]");
-  const selector = ranges.length ? ".controls input[type=range]" : ".controls select";
+async function changeParameter(page: Page, name: string): Promise<void> {
+  const sliders = await page.$$(`${idOf(name)} .controls input[type=range]`);
+  const selector = `${idOf(name)} .controls ${sliders.length ? "input[type=range]" : "select"}`;
   const value = (): Promise<string> => page.$eval(selector, (field) => (field as HTMLInputElement).value);
   const before = await value();
   await page.focus(selector);
@@ -34,23 +54,51 @@ async function changeParameter(page: Page): Promise<void> {
   throw new Error("the first parameter does not change");
 }
 
-/** The series that have points, but no visible mark in their plot. */
-const undrawn = (page: Page): Promise<string[]> =>
-  page.$$eval(".plot-figure svg", (all) =>
-    all.flatMap((svg) => {
-      const frame = svg.getBoundingClientRect();
-      const seen = (mark: Element): boolean => {
-        const box = mark.getBoundingClientRect();
-        const inside = box.right >= frame.left && box.left <= frame.right && box.bottom >= frame.top;
-        return box.width + box.height > 0 && inside && box.top <= frame.bottom;
-      };
-      return svg
-        .getAttribute("data-drawn")!
-        .split(" ")
-        .filter((i) => i && ![...svg.querySelectorAll(`[data-series="${i}"]`)].some(seen))
-        .map((i) => `${svg.getAttribute("aria-label")}: series ${i}`);
-    }),
+/** The views of a figure that lack something: marks for a series with points, or two numbers on an axis. */
+async function flaws(page: Page, name: string): Promise<string[]> {
+  const found: string[] = [];
+  const views = await page.$$eval(`${idOf(name)} .tabs button`, (all) => all.length);
+  for (let i = 0; i < Math.max(1, views); i++) {
+    if (views) await page.$$eval(`${idOf(name)} .tabs button`, (all, index) => all[index]!.click(), i);
+    found.push(
+      ...(await page.$$eval(`${idOf(name)} .canvas svg[data-drawn]`, (all) =>
+        all.flatMap((svg) => {
+          const frame = svg.getBoundingClientRect();
+          const isSeen = (mark: Element): boolean => {
+            const box = mark.getBoundingClientRect();
+            const inside = box.right >= frame.left && box.left <= frame.right && box.bottom >= frame.top;
+            return box.width + box.height > 0 && inside && box.top <= frame.bottom;
+          };
+          const undrawn = svg
+            .getAttribute("data-drawn")!
+            .split(" ")
+            .filter((series) => series && ![...svg.querySelectorAll(`[data-series="${series}"]`)].some(isSeen));
+          // Plot groups the labels of an axis in an element with this description, which drawPlot removes.
+          const labels = [...svg.querySelectorAll("g[text-anchor] text, g[transform] text")].filter(({ textContent }) =>
+            /^[−\d]/.test(textContent),
+          );
+          const title = svg.getAttribute("aria-label")!;
+          return [
+            ...undrawn.map((series) => `${title}: series ${series} is not visible`),
+            ...(labels.length < 4 ? [`${title}: only ${labels.length} numbers on its axes`] : []),
+            ...(svg.textContent.includes("These axes cannot show") ? [`${title}: no points`] : []),
+          ];
+        }),
+      )),
+    );
+  }
+  if (views) await page.$$eval(`${idOf(name)} .tabs button`, (all) => all[0]!.click());
+  return found;
+}
+
+/** The bytes that the page needs before the reader does anything, compressed one by one. */
+function firstBytes(requested: readonly string[]): number {
+  const files = new Map(readdirSync("build/lab-page/assets").map((file) => [file, `build/lab-page/assets/${file}`]));
+  const paths = [...new Set(requested)].map(
+    (path) => files.get(path.split("/").at(-1)!) ?? "build/lab-page/index.html",
   );
+  return [...new Set(paths)].reduce((sum, path) => sum + gzipSync(readFileSync(path)).length, 0);
+}
 
 describe.each(BROWSERS)("%s", (name) => {
   let browser: Browser;
@@ -61,42 +109,160 @@ describe.each(BROWSERS)("%s", (name) => {
     page = await browser.newPage();
     errors = watchErrors(page, site.address);
     await page.setViewport(WIDE);
-    await page.goto(site.address);
+    site.asked.length = 0;
+    await page.goto(site.address, { waitUntil: "networkidle0" });
   }, 60_000);
   afterAll(() => browser?.close());
 
-  test("the start page links to every experiment", async () => {
-    const links = await page.$$eval("main a", (all) => all.map((a) => a.getAttribute("href")));
-    expect(links).toEqual(["#playground", ...experiments.map((experiment) => `#${experiment.name}`)]);
-    if (name === "chrome") await inspect(page, "home");
-    expect(errors.splice(0)).toEqual([]);
+  test("before the first interaction, the page loads at most 120 KB", () => {
+    expect(firstBytes(site.asked)).toBeLessThan(120_000);
+    expect(site.asked.join()).not.toMatch(/worker|digits|figure/);
+  });
+
+  test("the article has a figure for every experiment, and contents that lead to every heading", async () => {
+    const figures = await page.$$eval("[data-experiment]", (all) =>
+      all.map((one) => (one as HTMLElement).dataset.experiment),
+    );
+    expect([...figures].sort()).toEqual(experiments.map((experiment) => experiment.name).sort());
+    const links = await page.$$eval("#contents a", (all) => all.map((a) => a.getAttribute("href")!.slice(1)));
+    const headings = await page.$$eval("main h2, main h3, main h4", (all) => all.map(({ id }) => id));
+    expect(links).toEqual(headings);
+    const ids = await page.$$eval("[id]", (all) => all.map(({ id }) => id));
+    expect(ids.length).toBe(new Set(ids).size);
+    const broken = await page.$$eval("main a[href^='#']", (all) =>
+      all.map((a) => a.getAttribute("href")!.slice(1)).filter((id) => !document.getElementById(id)),
+    );
+    expect(broken).toEqual([]);
   });
 
   test.each(experiments.map((experiment) => [experiment.name, experiment] as const))(
-    "%s runs, draws plots, and updates if its first parameter changes",
+    "%s: runs, draws, fits on a screen, and updates if its first parameter changes",
     async (_, experiment) => {
-      await page.evaluate((hash) => void (location.hash = hash), experiment.name);
-      await page.waitForFunction((title) => document.querySelector("h1")?.textContent === title, {}, experiment.title);
-      await ended(page);
-      expect(await textOf(page, '.status[data-state="failed"]')).toBe("");
-      expect(await page.$$eval(".formula .katex", (all) => all.length)).toBe(1);
-      expect(await page.$$eval(".katex-error", (all) => all.length)).toBe(0);
-      expect(await page.$$eval(".plot-figure svg[data-drawn]", (all) => all.length)).toBeGreaterThan(0);
-      expect(await undrawn(page)).toEqual([]);
-      expect(await textOf(page, ".plots")).not.toContain("These axes cannot show any of the points");
-      expect(await page.$$eval(".findings li", (all) => all.length)).toBeGreaterThan(0);
-      if (name === "chrome") await inspect(page, experiment.name);
+      await reach(page, experiment.name);
+      const id = idOf(experiment.name);
+      expect(await alertsOf(page, experiment.name)).toBe("");
+      expect(await page.$$eval(`${id} .findings li`, (all) => all.length)).toBeGreaterThan(0);
+      expect(await flaws(page, experiment.name)).toEqual([]);
+      for (const size of [WIDE, PHONE]) {
+        await page.setViewport(size);
+        const [height, bar] = await page.$eval(id, (figure) => [
+          figure.scrollHeight,
+          document.querySelector<HTMLElement>(".top")!.offsetHeight,
+        ]);
+        expect(height! + bar!, `${size.width} × ${size.height}`).toBeLessThanOrEqual(size.height);
+        const outside = await page.$$eval(`${id} *`, (all) => {
+          const frame = all[0]!.closest("figure")!.getBoundingClientRect();
+          return all
+            .filter(
+              (one) => !one.closest("svg, .findings, .frame") && one.getBoundingClientRect().bottom > frame.bottom + 1,
+            )
+            .map((one) => `${one.tagName} ${one.className}`);
+        });
+        expect(outside, `${size.width} × ${size.height}`).toEqual([]);
+      }
+      await page.setViewport(WIDE);
       if (Object.keys(experiment.parameters).length) {
-        const before = await resultsOf(page);
-        await changeParameter(page);
-        await ended(page);
-        expect(await textOf(page, '.status[data-state="failed"]')).toBe("");
-        expect(await resultsOf(page)).not.toBe(before);
-        expect(await page.evaluate(() => location.hash)).toMatch(/^#[\w-]+\?\w+=/);
+        await reach(page, experiment.name);
+        const before = await shownIn(page, experiment.name);
+        await changeParameter(page, experiment.name);
+        await page.waitForFunction(() => /^#figure-[\w-]+\?\w+=/.test(location.hash));
+        await ended(page, experiment.name);
+        expect(await alertsOf(page, experiment.name)).toBe("");
+        expect(await shownIn(page, experiment.name)).not.toBe(before);
       }
       expect(errors.splice(0)).toEqual([]);
     },
   );
+
+  test("all handles set their parameters when dragged, and with the arrow keys", async () => {
+    let count = 0;
+    for (const { name: experiment } of experiments) {
+      const handles = await page.$$(`${idOf(experiment)} .handle`);
+      if (!handles.length) continue;
+      await reach(page, experiment);
+      for (const handle of handles) {
+        await page.click(`${idOf(experiment)} [type=reset]`);
+        await ended(page, experiment);
+        count++;
+        const values = (): Promise<string> =>
+          page.$$eval(`${idOf(experiment)} .controls input`, (all) => all.map(({ value }) => value).join());
+        const before = await values();
+        const box = (await handle.boundingBox())!;
+        const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
+        await page.mouse.move(x, y);
+        await page.mouse.down();
+        await page.mouse.move(x - 30, y + 20, { steps: 6 });
+        await page.mouse.move(x - 20, y - 30, { steps: 6 });
+        await page.mouse.up();
+        const dragged = await values();
+        expect(dragged, experiment).not.toBe(before);
+        await ended(page, experiment);
+        await handle.focus();
+        for (const key of ["ArrowLeft", "ArrowLeft", "ArrowUp", "ArrowUp"] as const) {
+          await page.keyboard.press(key);
+          await ended(page, experiment);
+        }
+        expect(await values(), experiment).not.toBe(dragged);
+      }
+      expect(await alertsOf(page, experiment)).toBe("");
+    }
+    expect(count).toBeGreaterThan(0);
+    expect(errors.splice(0)).toEqual([]);
+  });
+
+  test("a figure plays, pauses and steps", async () => {
+    const id = idOf("backpropagation");
+    await reach(page, "backpropagation");
+    const hidden = (): Promise<number> =>
+      page.$$eval(
+        `${id} [data-order]`,
+        (all) => all.filter((one) => getComputedStyle(one).visibility === "hidden").length,
+      );
+    expect(await hidden()).toBe(0);
+    await page.click(`${id} .player button:first-child`);
+    await page.waitForFunction(
+      (slider) => Number(document.querySelector<HTMLInputElement>(slider)!.value) > 2,
+      {},
+      `${id} .player input`,
+    );
+    await page.click(`${id} .player button:first-child`);
+    const paused = await hidden();
+    expect(paused).toBeGreaterThan(0);
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    expect(await hidden()).toBe(paused);
+    await page.click(`${id} .player button:nth-child(2)`);
+    await page.click(`${id} .player button:nth-child(2)`);
+    expect(await hidden()).toBeLessThan(paused);
+    expect(errors.splice(0)).toEqual([]);
+  });
+
+  test("symbols explain themselves, and a symbol means something else in another section", async () => {
+    const meaning = async (selector: string, symbol: string): Promise<string> => {
+      const handle = await page.evaluateHandle(
+        (place, wanted) =>
+          [...document.querySelectorAll(`${place} mi`)].find(
+            ({ textContent }) => textContent.normalize("NFKC") === wanted,
+          ),
+        selector,
+        symbol,
+      );
+      const element = handle.asElement() as import("puppeteer-core").ElementHandle<Element>;
+      await element.evaluate((one) => one.scrollIntoView({ block: "center", behavior: "instant" }));
+      await element.hover();
+      await page.waitForSelector("#meaning:not([hidden])");
+      return textOf(page, "#meaning");
+    };
+    expect(await meaning("#partial-derivative", "θ")).toBe("θ the parameters of the model, a vector");
+    expect(await meaning("#limit-on-a-computer", "h")).toBe("h a small step");
+    expect(await meaning("#through-time", "h")).toBe("h the hidden state of the recurrent network");
+    await page.keyboard.press("Escape");
+    expect(await page.$("#meaning:not([hidden])")).toBeNull();
+  });
+
+  if (name === "chrome")
+    test("with all figures loaded, axe finds nothing and nothing overflows", { timeout: 300_000 }, () =>
+      inspect(page, "page"),
+    );
 
   describe("the URL", () => {
     const sliders = experiments.find(({ parameters }) =>
@@ -105,82 +271,86 @@ describe.each(BROWSERS)("%s", (name) => {
     const [key, parameter] = Object.entries(sliders.parameters).find(([, { kind }]) => kind === "number")!;
     const least = parameter.kind === "number" ? parameter.min : 0;
     const shown = (): Promise<string | null> =>
-      page.$eval(`#${key}`, (input) => input.parentElement!.querySelector(".value")!.textContent);
+      page.$eval(`#${sliders.name}-${key}`, (input) => input.parentElement!.querySelector(".value")!.textContent);
     const asks = async (hash: string): Promise<void> => {
       await page.goto("about:blank");
       await page.goto(`${site.address}#${hash}`);
     };
 
-    test("contains changed parameters in a link, after a reload, and after going back", async () => {
-      await asks(`${sliders.name}?${key}=${least}`);
-      await ended(page);
+    test("contains changed parameters in a link and after a reload, and loses them after a reset", async () => {
+      await asks(`figure-${sliders.name}?${key}=${least}`);
+      await page.waitForSelector(`${idOf(sliders.name)} .controls`);
+      await ended(page, sliders.name);
       expect(await shown()).toBe(showNumber(least));
       await page.reload();
-      await ended(page);
+      await page.waitForSelector(`${idOf(sliders.name)} .controls`);
       expect(await shown()).toBe(showNumber(least));
-      await page.evaluate(() => void (location.hash = "home"));
-      await page.waitForSelector(".home-view");
-      await page.goBack();
-      await ended(page);
-      expect(await shown()).toBe(showNumber(least));
-      await page.click('.controls [type="reset"]');
-      await ended(page);
-      expect(await page.evaluate(() => location.hash)).toBe(`#${sliders.name}`);
+      await page.click(`${idOf(sliders.name)} .controls [type="reset"]`);
+      await page.waitForFunction((hash) => location.hash === hash, {}, idOf(sliders.name));
       expect(errors.splice(0)).toEqual([]);
     });
 
     test("with an invalid value leads to an error message", async () => {
-      await asks(`${sliders.name}?${key}=much`);
-      await ended(page);
-      expect(await textOf(page, ".alert")).toMatch(new RegExp(`${key} must be a .*, got "much"`));
+      await asks(`figure-${sliders.name}?${key}=much`);
+      await page.waitForSelector(`${idOf(sliders.name)} [role=alert]:not(:empty)`);
+      expect(await alertsOf(page, sliders.name)).toMatch(new RegExp(`${key} must be a .*, got "much"`));
       expect(errors.splice(0)).toEqual([]);
     });
 
-    test.each(["main", "%E0%A4%A", "no-such"])("#%s shows the start page", async (hash) => {
-      await asks(hash);
-      await page.waitForSelector(".home-view");
-      expect(await textOf(page, ".alert")).toBe(hash === "main" ? "" : `There is no experiment “${hash}”.`);
+    test("leads to a paragraph, to an experiment by its name, and to a message for anything else", async () => {
+      const top = (selector: string): Promise<number> =>
+        page.$eval(selector, (element) => element.getBoundingClientRect().top);
+      await asks("saddle-points");
+      expect(Math.abs((await top("#saddle-points")) - 64)).toBeLessThan(20);
+      await asks("ravine");
+      expect(await top("#figure-ravine")).toBeLessThan(100);
+      for (const hash of ["%E0%A4%A", "no-such"]) {
+        await asks(hash);
+        expect(await textOf(page, "#missing")).toBe(`This page has no part “${hash}”.`);
+      }
       expect(errors.splice(0)).toEqual([]);
+    });
+
+    test("without a hash offers to continue where the reader stopped", async () => {
+      await asks("saddle-points");
+      await page.evaluate(() => scrollBy({ top: 300, behavior: "instant" }));
+      await page.waitForFunction(() => localStorage.getItem("nabla-lab-position") === "saddle-points");
+      await asks("");
+      expect(await textOf(page, "#resume")).toBe("Continue with “The Geometry of Non-Convex Landscapes”");
+      await page.click("#resume");
+      await page.waitForFunction(() => location.hash === "#saddle-points");
+      await page.evaluate(() => localStorage.clear());
     });
   });
 
   describe("files that cannot be loaded", () => {
     let other: Page;
-    const failure = async (hash: string): Promise<string> => {
-      await other.goto(`${site.address}#${hash}`);
-      await other.waitForSelector('.status[data-state="failed"]');
-      return textOf(other, '.status [role="alert"]');
-    };
-    beforeAll(async () => void (other = await browser.newPage()));
+    beforeAll(async () => {
+      other = await browser.newPage();
+      await other.setViewport(WIDE);
+    });
     afterAll(() => other.close()); // a page in the background does not draw
-    afterEach(() => void (site.missing = undefined));
-
-    test("for missing digits, the page shows an error, and a retry succeeds", async () => {
-      site.missing = /digits[^/]*\.gz$/;
-      expect(await failure("saliency")).toMatch(/The digits could not be loaded: 404/);
-      expect(await other.$eval(".results", (results) => results.getAttribute("aria-busy"))).toBe("true");
+    const failure = async (experiment: string, missing: RegExp): Promise<string> => {
+      site.missing = missing;
+      await other.goto("about:blank");
+      await other.goto(`${site.address}#figure-${experiment}`);
+      await other.waitForSelector(`${idOf(experiment)} [role=alert]:not(:empty)`, { timeout: 60_000 });
+      const text = await alertsOf(other, experiment);
       site.missing = undefined;
-      await other.click(".status button");
-      await other.waitForSelector('.status[data-state="done"]', { timeout: 90_000 });
-      expect(await other.$$eval(".results[aria-busy]", (all) => all.length)).toBe(0);
+      await other.$$eval(`${idOf(experiment)} button`, (all) =>
+        all.find(({ textContent }) => textContent === "Try again")!.click(),
+      );
+      await other.waitForSelector(`${idOf(experiment)} .canvas svg`, { timeout: 90_000 });
+      return text;
+    };
+
+    test("for missing digits, the figure shows an error, and a retry succeeds", async () => {
+      expect(await failure("saliency", /digits[^/]*\.gz$/)).toMatch(/The digits could not be loaded: 404/);
     });
 
-    test("for a missing worker, the page shows an error", async () => {
-      site.missing = /worker[^/]*\.js$/;
-      expect(await failure("ravine")).toBe("The run failed: The worker could not start.");
+    test("for a missing worker, the figure shows an error, and a retry succeeds", async () => {
+      expect(await failure("ravine", /worker[^/]*\.js$/)).toMatch(/The worker could not start/);
     });
-  });
-
-  test("a run can be stopped and started again", async () => {
-    await page.evaluate(() => void (location.hash = "saliency"));
-    await page.waitForSelector('.status[data-state="running"]');
-    await page.$eval(".status button", (button) => button.click());
-    expect(await textOf(page, '.status[data-state="done"] [role="status"]')).toBe("Stopped");
-    expect(await page.$eval(".results", (results) => results.getAttribute("aria-busy"))).toBe("true");
-    await page.click(".status button");
-    await ended(page);
-    expect(await page.$$eval(".results[aria-busy]", (all) => all.length)).toBe(0);
-    expect(errors.splice(0)).toEqual([]);
   });
 
   test("the theme follows the system until the user chooses one, which is remembered", async () => {

@@ -7,8 +7,8 @@ import { type Served, serve } from "./pages.ts";
 
 export const SHOTS = "build/screenshots";
 const axe = readFileSync("node_modules/axe-core/axe.min.js", "utf8");
-export const WIDE = { width: 1200, height: 900 };
-const PHONE = { width: 320, height: 640 };
+export const WIDE = { width: 1280, height: 800 };
+export const PHONE = { width: 390, height: 844 };
 
 /** Builds the page and serves it. Test files run in parallel, so each builds into a folder of its own. */
 export async function servePage(name: string): Promise<Served> {
@@ -18,10 +18,6 @@ export async function servePage(name: string): Promise<Served> {
   execFileSync("npx", ["vite", "build", "--config", "lab/page/vite.config.mjs", ...options], { stdio: "inherit" });
   return serve(folder);
 }
-
-/** Waits until the run that the page shows has ended. */
-export const ended = (page: Page): Promise<unknown> =>
-  page.waitForSelector('.status[data-state="done"], .status[data-state="failed"]', { timeout: 90_000 });
 
 export const textOf = (page: Page, selector: string): Promise<string> =>
   page.$$eval(selector, (all) => all.map((element) => element.textContent).join("\n"));

@@ -4,7 +4,6 @@
  */
 import "./playground.css";
 import { maker } from "../../view/dom.ts";
-import type { View } from "../view.ts";
 import { newAttack, newProbabilities, newSaliency } from "./answers.ts";
 import { newControls } from "./controls.ts";
 import { newCurves } from "./curves.ts";
@@ -153,26 +152,4 @@ export function mountPlayground(element: HTMLElement): { close(): void } {
       root.remove();
     },
   };
-}
-
-/** The playground as a view of its own. */
-export function showPlayground(): View {
-  const title = "Playground";
-  const body = make("div", {});
-  const element = make(
-    "article",
-    {},
-    make(
-      "header",
-      { class: "heading" },
-      make("h1", { tabindex: -1 }, title),
-      make(
-        "h2",
-        { class: "claim" },
-        "Build a network, watch the gradient reach its layers, and let it read your digit.",
-      ),
-    ),
-    body,
-  );
-  return { title, element, close: mountPlayground(body).close };
 }

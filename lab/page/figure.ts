@@ -1,0 +1,128 @@
+/** A live figure: an experiment's plots, what can be dragged in them, its parameters and its findings. */
+import { type Finding, holds, type Result, valuesOf } from "../experiment.ts";
+import { maker } from "../view/dom.ts";
+import { drawFindings } from "../view/result.ts";
+import { hashOf } from "./address.ts";
+import { drawControls, type Values } from "./controls.ts";
+import type { Runner } from "./runner.ts";
+import { openSource } from "./source.ts";
+import { newStage } from "./stage.ts";
+import type { Description } from "./worker.ts";
+
+const make = maker(document);
+/** How long the parameters must stay unchanged before the address shows them, in milliseconds. Browsers limit changes of the address. */
+const REST = 400;
+
+export interface Figure {
+  /** Sets parameters from the address. An invalid one is reported, and the defaults are used. */
+  set(given: Readonly<Record<string, string>>): void;
+  /** Runs the experiment if it has no result for the current values. */
+  resume(): void;
+  /** Ends a run whose result nobody sees. */
+  pause(): void;
+}
+
+export function newFigure(element: HTMLElement, description: Description, runner: Runner): Figure {
+  const { name, title, parameters } = description;
+  let values: Values = valuesOf(parameters);
+  /** Whether the result for the current values is shown or awaited. */
+  let isCurrent = false;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+
+  const findings = make("details", { class: "findings" }, make("summary", {}, "Findings"), make("div", {}));
+  const bar = make("progress", { max: 1, "aria-label": "progress" });
+  const note = make("p", { class: "note", role: "status" });
+  const retry = make("button", { type: "button" }, "Try again");
+  const source = make("button", { type: "button", class: "plain" }, "Source code");
+  const alert = make("p", { class: "alert", role: "alert" });
+  const problem = make("p", { class: "alert", role: "alert" });
+  const body = element.querySelector<HTMLElement>(".body")!;
+
+  const run = (): void => {
+    isCurrent = true;
+    retry.hidden = true;
+    alert.textContent = "";
+    body.setAttribute("aria-busy", "true");
+    void runner.run(description, values, {
+      onProgress(fraction, what) {
+        bar.hidden = false;
+        bar.value = fraction;
+        note.textContent = what;
+      },
+      onResult(result, seconds) {
+        bar.hidden = true;
+        body.removeAttribute("aria-busy");
+        note.textContent = `Ran in ${seconds < 1 ? `${Math.round(1000 * seconds)} ms` : `${seconds.toFixed(1)} s`}`;
+        show(result);
+      },
+      onError(message) {
+        isCurrent = false;
+        bar.hidden = true;
+        note.textContent = "";
+        alert.textContent = `The run failed: ${message}`;
+        retry.hidden = false;
+      },
+    });
+  };
+  const show = (result: Result): void => {
+    stage.show(result);
+    findings.hidden = !result.findings.length;
+    findings.firstElementChild!.replaceChildren(...summarize(result.findings));
+    findings.lastElementChild!.replaceChildren(drawFindings(document, result.findings));
+  };
+  const change = (changed: Values): void => {
+    values = changed;
+    problem.textContent = "";
+    run();
+    clearTimeout(timer);
+    timer = setTimeout(() => history.replaceState(null, "", hashOf(`figure-${name}`, parameters, values)), REST);
+  };
+  const stage = newStage(parameters, (changed) => {
+    change({ ...values, ...changed });
+    controls?.show(values);
+  });
+  const controls = Object.keys(parameters).length
+    ? drawControls(parameters, {
+        prefix: `${name}-`,
+        label: `Parameters of ${title}`,
+        values,
+        reset: "Reset",
+        onChange: change,
+      })
+    : undefined;
+  retry.addEventListener("click", run);
+  source.addEventListener("click", () => void openSource(description));
+  bar.hidden = true;
+  retry.hidden = true;
+  findings.hidden = true;
+  const status = make("div", { class: "status" }, findings, bar, note, alert, retry, source);
+  body.replaceChildren(problem, stage.element, ...(controls ? [controls] : []), status);
+  return {
+    set(given) {
+      problem.textContent = "";
+      try {
+        values = valuesOf(parameters, given);
+      } catch (error) {
+        if (!(error instanceof RangeError)) throw error;
+        values = valuesOf(parameters);
+        problem.textContent = `The address has an invalid value: ${error.message}`;
+      }
+      controls?.show(values);
+      run();
+    },
+    resume: () => void (isCurrent || run()),
+    pause() {
+      if (!body.hasAttribute("aria-busy")) return;
+      runner.cancel(name);
+      isCurrent = false;
+    },
+  };
+}
+
+/** "✓ 3 of 3 findings agree with theory" */
+function summarize(findings: readonly Finding[]): Node[] {
+  const agree = findings.filter(holds).length;
+  const all = agree === findings.length;
+  const mark = make("span", { class: all ? "mark good" : "mark bad", "aria-hidden": "true" }, all ? "✓" : "✗");
+  return [mark, document.createTextNode(` ${agree} of ${findings.length} findings agree with theory`)];
+}

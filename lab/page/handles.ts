@@ -1,0 +1,121 @@
+/** Handles over a plot: buttons that the reader drags, or moves with the arrow keys, to set parameters. */
+import type { Drawing } from "../draw.ts";
+import type { Handle, NumberParameter, Parameters } from "../experiment.ts";
+import { maker } from "../view/dom.ts";
+
+const make = maker(document);
+/** How far an arrow key moves a handle, in pixels. */
+const KEY_STEP = 6;
+const KEYS: Readonly<Record<string, readonly [x: number, y: number]>> = {
+  ArrowLeft: [-KEY_STEP, 0],
+  ArrowRight: [KEY_STEP, 0],
+  ArrowUp: [0, -KEY_STEP],
+  ArrowDown: [0, KEY_STEP],
+};
+
+export interface Handles {
+  show(handles: readonly Handle[], drawing?: Drawing): void;
+}
+
+/** @param onMove receives the parameters that the handle sets */
+export function newHandles(
+  frame: HTMLElement,
+  parameters: Parameters,
+  onMove: (changed: Record<string, number>) => void,
+): Handles {
+  const layer = make("div", { class: "handles" });
+  frame.append(layer);
+  let shown: readonly Handle[] = [];
+  let drawing: Drawing | undefined;
+  let buttons: HTMLButtonElement[] = [];
+  /** The index of the dragged handle, and the drawing when the drag started: its axes stay fixed until the end. */
+  let drag: { readonly index: number; readonly drawing: Drawing } | undefined;
+
+  const place = (button: HTMLButtonElement, x: number, y: number): void => {
+    button.style.translate = `${x}px ${y}px`;
+  };
+  /** Moves a handle to a position in pixels of the drawing. */
+  const move = (index: number, to: readonly [number, number], on: Drawing): void => {
+    const handle = shown[index];
+    if (!handle) return;
+    const [x, y] = [on.scale("x")!.invert!(to[0]) as number, on.scale("y")!.invert!(to[1]) as number];
+    onMove(changesOf(handle, [x, y], parameters));
+  };
+  const pixels = (handle: Handle, on: Drawing): [number, number] => [
+    on.scale("x")!.apply(handle.at[0]) as number,
+    on.scale("y")!.apply(handle.at[1]) as number,
+  ];
+  /** The position of a pointer in pixels of the drawing, whose viewBox starts above its frame. */
+  const pointer = (event: PointerEvent, on: Drawing): [number, number] => {
+    const box = layer.getBoundingClientRect();
+    return [event.clientX - box.left, event.clientY - box.top + on.viewBox.baseVal.y];
+  };
+  const newButton = (index: number): HTMLButtonElement => {
+    const button = make("button", { type: "button", class: "handle" });
+    button.addEventListener("pointerdown", (event) => {
+      if (!drawing) return;
+      drag = { index, drawing };
+      button.setPointerCapture(event.pointerId);
+    });
+    button.addEventListener("pointermove", (event) => {
+      if (!drag || drag.index !== index) return;
+      const to = pointer(event, drag.drawing);
+      place(button, to[0], to[1] - drag.drawing.viewBox.baseVal.y);
+      move(index, to, drag.drawing);
+    });
+    const release = (): void => void (drag = undefined);
+    button.addEventListener("pointerup", release);
+    button.addEventListener("pointercancel", release);
+    button.addEventListener("keydown", (event) => {
+      const by = KEYS[event.key];
+      if (!by || !drawing || !shown[index]) return;
+      event.preventDefault();
+      const [x, y] = pixels(shown[index], drawing);
+      move(index, [x + by[0], y + by[1]], drawing);
+    });
+    return button;
+  };
+  return {
+    show(handles, on) {
+      shown = handles;
+      drawing = on;
+      if (buttons.length !== handles.length) {
+        buttons = handles.map((_, i) => newButton(i));
+        layer.replaceChildren(...buttons);
+      }
+      for (const [i, handle] of handles.entries()) {
+        const button = buttons[i]!;
+        button.setAttribute("aria-label", `${handle.name}: drag it, or use the arrow keys`);
+        button.title = handle.name;
+        if (!on || drag?.index === i) continue;
+        const [x, y] = pixels(handle, on);
+        place(button, x, y - on.viewBox.baseVal.y);
+      }
+    },
+  };
+}
+
+/** The parameters that a handle at a point sets, within their ranges. */
+export function changesOf(
+  { sets }: Pick<Handle, "sets">,
+  [x, y]: readonly [number, number],
+  parameters: Parameters,
+): Record<string, number> {
+  if ("angle" in sets) {
+    const turned = (Math.atan2(y - sets.around[1], x - sets.around[0]) * 180) / Math.PI;
+    const parameter = parameters[sets.angle] as NumberParameter;
+    // The same direction, in the range of the parameter if possible.
+    const angle = [turned, turned + 360, turned - 360].find((one) => one >= parameter.min && one <= parameter.max);
+    return { [sets.angle]: within(parameter, angle ?? turned) };
+  }
+  const changed: Record<string, number> = {};
+  if (sets.x) changed[sets.x] = within(parameters[sets.x] as NumberParameter, x);
+  if (sets.y) changed[sets.y] = within(parameters[sets.y] as NumberParameter, y);
+  return changed;
+}
+
+/** The nearest valid value, with three digits. */
+function within({ min, max, integer }: NumberParameter, value: number): number {
+  const rounded = integer ? Math.round(value) : Number(value.toPrecision(3));
+  return Math.min(max, Math.max(min, rounded));
+}

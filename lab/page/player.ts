@@ -1,0 +1,70 @@
+/** Plays what a plot or a graph shows: play, pause, step, and a slider for the time. */
+import { maker } from "../view/dom.ts";
+
+const make = maker(document);
+/** The time that a whole series takes, in milliseconds. */
+const DURATION = 5000;
+
+export interface Player {
+  readonly element: HTMLElement;
+  /** Shows the player if there is more than one step. A new view starts complete. */
+  show(steps: number): void;
+  /** How many steps to draw; undefined for all. */
+  upTo(): number | undefined;
+}
+
+/** @param onChange called if upTo() has changed */
+export function newPlayer(onChange: () => void): Player {
+  const play = make("button", { type: "button" }, "Play");
+  const step = make("button", { type: "button" }, "Step");
+  const slider = make("input", { type: "range", min: 1, max: 1, step: 1, "aria-label": "steps shown" });
+  const element = make("div", { class: "player" }, play, step, slider);
+  element.hidden = true;
+  let length = 0;
+  let at = 0;
+  let frame = 0;
+
+  const go = (to: number): void => {
+    at = Math.min(length, Math.max(1, to));
+    slider.value = String(Math.round(at));
+    onChange();
+  };
+  const stop = (): void => {
+    cancelAnimationFrame(frame);
+    frame = 0;
+    play.textContent = "Play";
+  };
+  const start = (): void => {
+    play.textContent = "Pause";
+    if (at >= length) at = 1;
+    let before = performance.now();
+    const advance = (now: number): void => {
+      go(at + ((now - before) * length) / DURATION);
+      before = now;
+      if (at < length) frame = requestAnimationFrame(advance);
+      else stop();
+    };
+    frame = requestAnimationFrame(advance);
+  };
+  play.addEventListener("click", () => (frame ? stop() : start()));
+  step.addEventListener("click", () => {
+    stop();
+    go(at >= length ? 1 : Math.floor(at) + 1);
+  });
+  slider.addEventListener("input", () => {
+    stop();
+    go(slider.valueAsNumber);
+  });
+  return {
+    element,
+    show(steps) {
+      if (steps !== length || !frame) at = steps;
+      length = steps;
+      slider.max = String(Math.max(1, length));
+      slider.value = String(Math.round(at));
+      element.hidden = length < 2;
+      if (element.hidden) stop();
+    },
+    upTo: () => (at < length ? Math.floor(at) : undefined),
+  };
+}

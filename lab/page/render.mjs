@@ -1,0 +1,108 @@
+// Renders lab/article/article.md at build time: text and formulas become HTML and MathML, which need no script and no fonts.
+//
+// Lines that start with @ are directives. `@figure NAME` places an experiment's figure beside the text since the previous
+// directive, and `@mount NAME` a part of the page that has its own program. `{#id}` ends a paragraph that others link to.
+import { tex } from "@mdit/plugin-tex";
+import katex from "katex";
+import markdownIt from "markdown-it";
+
+/** A formula as MathML, without its source, which KaTeX adds for scripts. */
+export function formula(source, displayMode) {
+  const html = katex.renderToString(source, { displayMode, output: "mathml", throwOnError: true });
+  const [math] = /<math.*<\/math>/s.exec(html);
+  return math.replace(/<annotation .*?<\/annotation>/s, "").replace(/<\/?semantics>/g, "");
+}
+
+const slug = (text) =>
+  text
+    .toLowerCase()
+    .replace(/[^a-z0-9 -]/g, "")
+    .trim()
+    .replace(/ +/g, "-");
+const escape = (text) => text.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
+
+/** Gives headings and marked paragraphs ids, and paragraphs a link to themselves. */
+function anchors(md) {
+  md.core.ruler.push("anchors", ({ tokens }) => {
+    for (const [i, token] of tokens.entries()) {
+      const inline = tokens[i + 1];
+      if (token.type === "heading_open" || token.type === "paragraph_open") {
+        const last = inline.children.at(-1);
+        const mark = last?.type === "text" ? /\s*\{#([\w-]+)\}$/.exec(last.content) : null;
+        if (mark) last.content = last.content.slice(0, mark.index);
+        const id = mark?.[1] ?? (token.type === "heading_open" ? slug(inline.content) : undefined);
+        if (!id) continue;
+        token.attrSet("id", id);
+        const link = new tokens[0].constructor("html_inline", "", 0);
+        link.content = ` <a class="anchor" href="#${id}" aria-label="Link to this ${token.type.split("_")[0]}">¶</a>`;
+        inline.children.push(link);
+      }
+    }
+  });
+}
+
+const md = markdownIt({ html: false })
+  .use(tex, {
+    render: (source, display) =>
+      display ? `<div class="formula">${formula(source, true)}</div>` : formula(source, false),
+  })
+  .use(anchors);
+
+/** What a figure shows: the experiment's claim, and its formula, whose parts may wrap. */
+const claim = ({ claim: text, formula: source }) => `<div class="claim">
+<p>${escape(text)}</p>
+<div class="formula">${source
+  .split("\\qquad")
+  .map((part) => formula(part.replace(/,\s*$/, ""), true))
+  .join("\n")}</div>
+</div>`;
+
+/** The figure of an experiment before its program has loaded. */
+const figure = ({ name, title }) => `
+<figure class="live" id="figure-${name}" data-experiment="${name}">
+<figcaption>${escape(title)}</figcaption>
+<div class="body" aria-busy="true"><noscript>This figure needs JavaScript.</noscript></div>
+</figure>`;
+
+/**
+ * The article as HTML, one section per figure.
+ * @param {string} text
+ * @param {readonly { name: string, title: string, claim: string, formula: string }[]} experiments
+ */
+export function renderArticle(text, experiments) {
+  const unplaced = new Set(experiments.map(({ name }) => name));
+  const scenes = [];
+  let lines = [];
+  const end = (kind = "text", extra = "", aside = "") => {
+    const prose = md.render(lines.join("\n")) + extra;
+    lines = [];
+    if (prose || aside)
+      scenes.push(`<section class="scene ${kind}">\n<div class="prose">\n${prose}</div>${aside}\n</section>`);
+  };
+  for (const line of text.split("\n")) {
+    const [, directive, name] = /^@(\w+)\??\s([\w-]+)$/.exec(line) ?? [];
+    if (line.startsWith("@figure?") && !experiments.some((one) => one.name === name)) continue;
+    if (directive === "figure") {
+      const experiment = experiments.find((one) => one.name === name);
+      if (!experiment || !unplaced.delete(name))
+        throw new Error(`article.md: no experiment "${name}" is left to place.`);
+      end("beside", claim(experiment), figure(experiment));
+    } else if (directive === "mount") {
+      end("part", "", `\n<div class="mount" data-mount="${name}"></div>`);
+    } else if (directive || line.startsWith("@")) {
+      throw new Error(`article.md: unknown directive "${line}".`);
+    } else {
+      if (/^###? /.test(line)) end();
+      lines.push(line);
+    }
+  }
+  end();
+  if (unplaced.size) throw new Error(`article.md: place ${[...unplaced].join(", ")} with "@figure NAME".`);
+  return scenes.join("\n");
+}
+
+/** The headings of a rendered article as a nested list of links. */
+export function renderContents(html) {
+  const items = [...html.matchAll(/<h([234]) id="([\w-]+)">(.*?) <a class="anchor"/g)];
+  return `<ul>${items.map(([, level, id, text]) => `<li class="level${level}"><a href="#${id}">${text}</a></li>`).join("")}</ul>`;
+}

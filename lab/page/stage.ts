@@ -1,0 +1,118 @@
+/** The stage of a figure: one view at a time of a result, chosen by tabs, with handles to drag, read-outs and a player. */
+import { drawPlot } from "../draw.ts";
+import type { Graph, Parameters, Plot, Result } from "../experiment.ts";
+import { drawGraph } from "../graph.ts";
+import { maker } from "../view/dom.ts";
+import { drawPicture, drawTable } from "../view/result.ts";
+import { newHandles } from "./handles.ts";
+import { newPlayer } from "./player.ts";
+import { newReadout } from "./readout.ts";
+
+const make = maker(document);
+
+export interface Stage {
+  readonly element: HTMLElement;
+  show(result: Result): void;
+}
+
+/** Something that a tab shows: a graph, a plot, all pictures, or a table. */
+interface View {
+  readonly title: string;
+  readonly plot?: Plot;
+  readonly graph?: Graph;
+  readonly elements?: readonly HTMLElement[];
+}
+
+const viewsOf = ({ plots, tables = [], pictures = [], graphs = [] }: Result): View[] => [
+  ...graphs.map((graph) => ({ title: graph.title, graph })),
+  ...(pictures.length ? [{ title: "Pictures", elements: pictures.map((one) => drawPicture(document, one)) }] : []),
+  ...plots.map((plot) => ({ title: plot.title, plot })),
+  ...tables.map((table) => ({ title: table.title, elements: [drawTable(document, table)] })),
+];
+
+/** The number of steps that a view can play; 0 if it does not change with time. */
+function lengthOf(view: View | undefined): number {
+  if (view?.graph) return 2 * view.graph.nodes.length;
+  return Math.max(0, ...(view?.plot?.series ?? []).filter(({ grows }) => grows).map(({ points }) => points.length));
+}
+
+/** @param onDrag receives the parameters that a dragged handle sets */
+export function newStage(parameters: Parameters, onDrag: (changed: Record<string, number>) => void): Stage {
+  const tabs = make("div", { class: "tabs", role: "group", "aria-label": "Views" });
+  const canvas = make("div", { class: "canvas" });
+  const frame = make("div", { class: "frame" }, canvas);
+  const handles = newHandles(frame, parameters, onDrag);
+  const readout = newReadout(frame);
+  const player = newPlayer(() => draw());
+  let views: View[] = [];
+  let chosen = 0;
+  let size = "";
+
+  const draw = (): void => {
+    const view = views[chosen];
+    // A page that is being closed has no size.
+    if (!view || !frame.clientWidth || !frame.clientHeight) return;
+    const { plot, graph } = view;
+    frame.classList.toggle("plain", view.elements !== undefined);
+    // A region that scrolls must be reachable with the keyboard.
+    if (view.elements) frame.tabIndex = 0;
+    else frame.removeAttribute("tabindex");
+    canvas.classList.toggle("graph", graph !== undefined);
+    if (!plot) {
+      canvas.replaceChildren(...(graph ? [revealed(graph)] : (view.elements ?? [])));
+      handles.show([]);
+      readout.show(undefined);
+      return;
+    }
+    const upTo = player.upTo();
+    const drawing = drawPlot(document, plot, {
+      width: frame.clientWidth,
+      height: frame.clientHeight,
+      ...(upTo !== undefined && { upTo }),
+    });
+    canvas.replaceChildren(drawing);
+    handles.show(plot.handles ?? [], drawing);
+    readout.show(plot, drawing);
+  };
+  /** The graph with the numbers that have been computed so far. */
+  const revealed = (graph: Graph): SVGSVGElement => {
+    const svg = drawGraph(document, graph, { width: frame.clientWidth - 2 });
+    const upTo = player.upTo() ?? Number.POSITIVE_INFINITY;
+    for (const part of svg.querySelectorAll<SVGElement>("[data-order]"))
+      if (Number(part.dataset.order) >= upTo) part.style.visibility = "hidden";
+    return svg;
+  };
+  const choose = (index: number): void => {
+    chosen = index;
+    for (const [i, tab] of [...tabs.children].entries()) tab.setAttribute("aria-pressed", String(i === chosen));
+    player.show(lengthOf(views[chosen]));
+    draw();
+  };
+  /** Draws the tabs again if their titles have changed, so that the focus stays on them. */
+  const drawTabs = (): void => {
+    const titles = views.map(({ title }) => title);
+    tabs.hidden = titles.length < 2;
+    if (titles.join("\n") === [...tabs.children].map(({ textContent }) => textContent).join("\n")) return;
+    tabs.replaceChildren(
+      ...titles.map((title, i) => {
+        const tab = make("button", { type: "button", "aria-pressed": i === chosen }, title);
+        tab.addEventListener("click", () => choose(i));
+        return tab;
+      }),
+    );
+  };
+  new ResizeObserver(() => {
+    const now = `${frame.clientWidth} ${frame.clientHeight}`;
+    if (now !== size) draw();
+    size = now;
+  }).observe(frame);
+  return {
+    element: make("div", { class: "stage" }, tabs, frame, player.element),
+    show(result) {
+      views = viewsOf(result);
+      chosen = Math.min(chosen, views.length - 1);
+      drawTabs();
+      choose(chosen);
+    },
+  };
+}

@@ -1,0 +1,95 @@
+/** Explains the symbols of formulas: hover, tap or focus one to see what it means. */
+
+/** The meaning of each symbol. A key may be preceded by the id of the heading under which it has another meaning. */
+const MEANINGS: Readonly<Record<string, string>> = {
+  θ: "the parameters of the model, a vector",
+  L: "the loss: a number that says how wrong the model is",
+  "∇": "the gradient: all partial derivatives as one vector",
+  "∂": "a partial derivative: the rate of change if only one variable moves",
+  h: "a small step",
+  n: "the number of parameters",
+  i: "an index, from 1 to n",
+  D: "the directional derivative",
+  u: "a direction: a vector of length 1",
+  e: "a vector of zeros with a single 1",
+  x: "the input",
+  y: "the target; in ŷ, the prediction",
+  w: "the weights, a vector",
+  W: "the weights, a matrix",
+  b: "the bias",
+  σ: "the sigmoid function, 1/(1 + e⁻ᶻ)",
+  z: "the input of an activation function",
+  g: "the gradient of the loss with respect to a layer's output",
+  k: "the index of a sample in the mini-batch",
+  F: "the Fisher information matrix: how sensitive the model's distribution is to its parameters",
+  T: "the last time step",
+  t: "the time step",
+  U: "the input weights of the recurrent network",
+  "∥": "a norm: the length of a vector, or the largest stretch by a matrix",
+  η: "the learning rate",
+  μ: "the momentum coefficient",
+  κ: "the condition number: the largest curvature divided by the smallest",
+  ε: "a small number: the largest allowed change",
+  λ: "an eigenvalue: a curvature",
+  ρ: "the factor by which the distance shrinks in each step",
+  γ: "the friction",
+  "calculating-gradients-the-chain-rule-and-backpropagation n": "the number of samples",
+  "calculating-gradients-the-chain-rule-and-backpropagation i": "the index of a sample",
+  "calculating-gradients-the-chain-rule-and-backpropagation y":
+    "the target in the logistic model; the output of a linear layer",
+  "vanishing-and-exploding-gradients h": "the hidden state of the recurrent network",
+  "gradients-as-a-dynamical-system h": "the learning rate times the curvature",
+};
+
+/** Prefers upright letters, which formulas write in bold or italic. */
+const plain = (text: string): string => text.normalize("NFKC").trim();
+
+/** The meaning of a symbol below a heading; undefined if it has none. */
+export function meaningOf(symbol: string, heading: string): string | undefined {
+  const name = plain(symbol);
+  return MEANINGS[`${heading} ${name}`] ?? MEANINGS[name];
+}
+
+/** The id of the heading above an element. */
+function headingAbove(element: Element): string {
+  const headings = [...document.querySelectorAll("main h3, main h4")];
+  return (
+    headings.findLast((one) => (one.compareDocumentPosition(element) & Node.DOCUMENT_POSITION_FOLLOWING) !== 0)?.id ??
+    ""
+  );
+}
+
+export function explainSymbols(): void {
+  const box = document.querySelector<HTMLElement>("#meaning")!;
+  let shown: Element | undefined;
+  const hide = (): void => {
+    shown?.classList.remove("explained");
+    shown = undefined;
+    box.hidden = true;
+  };
+  const show = (event: Event): void => {
+    const symbol = (event.target as Element).closest?.("math mi, math mo");
+    const meaning = symbol ? meaningOf(symbol.textContent, headingAbove(symbol)) : undefined;
+    if (!symbol || !meaning) {
+      if (!box.contains(event.target as Node)) hide();
+      return;
+    }
+    hide();
+    shown = symbol;
+    symbol.classList.add("explained");
+    box.replaceChildren(
+      Object.assign(document.createElement("b"), { textContent: plain(symbol.textContent) }),
+      ` ${meaning}`,
+    );
+    box.hidden = false;
+    const at = symbol.getBoundingClientRect();
+    const left = Math.min(Math.max(8, at.left - 16), document.documentElement.clientWidth - box.offsetWidth - 8);
+    box.style.translate = `${left}px ${at.bottom + 6}px`;
+  };
+  document.addEventListener("pointerover", show);
+  document.addEventListener("click", show);
+  document.addEventListener("scroll", hide, { passive: true });
+  addEventListener("keydown", ({ key }) => {
+    if (key === "Escape") hide();
+  });
+}
