@@ -3,7 +3,7 @@
 
 import puppeteer from "puppeteer-core";
 import { build, preview } from "vite";
-import { findChromium } from "../../test/support/browsers.mjs";
+import { findChromium } from "../../tools/browsers.mjs";
 
 const SECONDS = 3;
 const configFile = "lab/page/vite.config.mjs";

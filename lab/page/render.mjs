@@ -32,7 +32,8 @@ function anchors(md) {
         if (mark) last.content = last.content.slice(0, mark.index);
         const id = mark?.[1] ?? (token.type === "heading_open" ? slug(inline.content) : undefined);
         if (!id) continue;
-        token.attrSet("id", id);
+        // In a list, the paragraph is hidden, and the item gets the id.
+        (token.hidden ? tokens[i - 1] : token).attrSet("id", id);
         const link = new tokens[0].constructor("html_inline", "", 0);
         link.content = ` <a class="anchor" href="#${id}" aria-label="Link to this ${token.type.split("_")[0]}">¶</a>`;
         inline.children.push(link);

@@ -254,7 +254,7 @@ describe.each(BROWSERS)("%s", (name) => {
     };
     expect(await meaning("#partial-derivative", "θ")).toBe("θ the parameters of the model, a vector");
     expect(await meaning("#limit-on-a-computer", "h")).toBe("h a small step");
-    expect(await meaning("#through-time", "h")).toBe("h the hidden state of the recurrent network");
+    expect(await meaning("#exploding-gradients", "h")).toBe("h the hidden state of the recurrent network");
     await page.keyboard.press("Escape");
     expect(await page.$("#meaning:not([hidden])")).toBeNull();
   });
@@ -300,8 +300,8 @@ describe.each(BROWSERS)("%s", (name) => {
     test("leads to a paragraph, to an experiment by its name, and to a message for anything else", async () => {
       const top = (selector: string): Promise<number> =>
         page.$eval(selector, (element) => element.getBoundingClientRect().top);
-      await asks("saddle-points");
-      expect(Math.abs((await top("#saddle-points")) - 64)).toBeLessThan(20);
+      await asks("slow-saddles");
+      expect(Math.abs((await top("#slow-saddles")) - 64)).toBeLessThan(20);
       await asks("ravine");
       expect(await top("#figure-ravine")).toBeLessThan(100);
       for (const hash of ["%E0%A4%A", "no-such"]) {
@@ -312,13 +312,13 @@ describe.each(BROWSERS)("%s", (name) => {
     });
 
     test("without a hash offers to continue where the reader stopped", async () => {
-      await asks("saddle-points");
+      await asks("slow-saddles");
       await page.evaluate(() => scrollBy({ top: 300, behavior: "instant" }));
-      await page.waitForFunction(() => localStorage.getItem("nabla-lab-position") === "saddle-points");
+      await page.waitForFunction(() => localStorage.getItem("nabla-lab-position") === "slow-saddles");
       await asks("");
       expect(await textOf(page, "#resume")).toBe("Continue with “The Geometry of Non-Convex Landscapes”");
       await page.click("#resume");
-      await page.waitForFunction(() => location.hash === "#saddle-points");
+      await page.waitForFunction(() => location.hash === "#slow-saddles");
       await page.evaluate(() => localStorage.clear());
     });
   });

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import type { AddressInfo } from "node:net";
 import { createServer } from "node:net";
 import { setTimeout } from "node:timers/promises";
-import { findWebKit } from "../support/browsers.mjs";
+import { findWebKit } from "../../tools/browsers.mjs";
 import { type BrowserName, launch, watchErrors } from "../support/pages.ts";
 
 export interface Engine {

@@ -1,7 +1,7 @@
 /** The installed tarball in three browser engines: on a page's main thread, in a worker, and with a strict security policy. */
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
-import { findWebKit } from "../support/browsers.mjs";
+import { findWebKit } from "../../tools/browsers.mjs";
 import { type Served, serve } from "../support/pages.ts";
 import { type Engine, openPuppeteer, openWebKit } from "./engines.ts";
 import { commandOf, expectKnown, expectLearned, type Result, recordMissing, recordResult } from "./project.ts";
@@ -34,7 +34,7 @@ const ENGINES: [string, () => Promise<Engine>][] = [
 ];
 if (findWebKit()) ENGINES.push(["WebKitGTK", openWebKit]);
 else {
-  const missing = "WebKitWebDriver or Xvfb is not installed. Run node test/support/browsers.mjs.";
+  const missing = "WebKitWebDriver or Xvfb is not installed. Run node tools/browsers.mjs.";
   recordMissing("WebKitGTK", missing);
   test("WebKitGTK is available", () => expect.fail(missing));
 }

@@ -4,7 +4,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { extname, join } from "node:path";
 import puppeteer, { type Browser, type Page, WebWorkerEvent } from "puppeteer-core";
-import { findChromium, findFirefox } from "./browsers.mjs";
+import { findChromium, findFirefox } from "../../tools/browsers.mjs";
 
 const TYPES: Readonly<Record<string, string>> = {
   ".html": "text/html",
@@ -69,7 +69,7 @@ export type BrowserName = (typeof BROWSERS)[number];
 /** @throws Error if the browser is not installed */
 export async function launch(browser: BrowserName): Promise<Browser> {
   const executablePath = browser === "chrome" ? findChromium() : findFirefox();
-  if (!executablePath) throw new Error(`${browser} is not installed. Run node test/support/browsers.mjs.`);
+  if (!executablePath) throw new Error(`${browser} is not installed. Run node tools/browsers.mjs.`);
   const args = browser === "chrome" ? ["--no-sandbox", "--disable-gpu", "--disable-background-networking"] : [];
   return puppeteer.launch({ browser, executablePath, args, headless: true, protocolTimeout: 120_000 });
 }
