@@ -1,4 +1,4 @@
-import { compile, losses, manualSeed, memory, nn, optim, randn, type Tensor, tensor, zeros } from "nabla";
+import { compile, losses, manualSeed, memory, nn, noGrad, optim, randn, type Tensor, tensor, zeros } from "nabla";
 import { diagnose, gradientByDepth, gradientThroughTime, growthPerStep, spectralNorm, watch } from "nabla/gradients";
 import { describe, expect, test } from "vitest";
 
@@ -50,6 +50,41 @@ describe("diagnose names the problem and the remedy", () => {
     expect(report.healthy).toBe(kind === "healthy");
     expect(report.verdicts.find((v) => v.kind === kind)!.remedy).toContain(remedy);
     expect(String(report)).toContain(report.verdicts[0]!.text);
+  });
+  test.each([
+    ["tanh", () => new nn.Tanh()],
+    ["relu", () => new nn.ReLU()],
+    ["gelu", () => new nn.GELU()],
+  ] as const)(
+    "small weights with %s: the gradient vanishes, even if the gradients of all weights have one size",
+    (_, make) => {
+      const model = deep(12, make, (w) => nn.init.normal(w, 0, 0.05));
+      for (const [name, p] of model.namedParameters()) if (name.endsWith("bias")) nn.init.zeros(p);
+      const loss = lossOf(model);
+      const report = diagnose(model, loss);
+      const perElement = ({ gradient, shape }: { gradient: number; shape: readonly number[] }) =>
+        gradient / Math.sqrt(shape[0]! * shape[1]!);
+      const weights = report.last.parameters.filter(({ shape }) => shape.length > 1);
+      expect(perElement(weights[0]!) / perElement(weights.at(-1)!)).toBeGreaterThan(1e-3);
+      const rows = gradientByDepth(model, loss).filter(({ type }) => type === "Linear");
+      const ratio = rows[0]!.gradient / rows.at(-1)!.gradient;
+      expect(ratio).toBeLessThan(1e-6);
+      expect(report.verdicts.map(({ kind }) => kind)).toContain("vanishing");
+      expect(report.verdicts[0]!.text).toContain(
+        `scales the gradient by about ${(ratio ** (1 / 12)).toPrecision(2)}, from `,
+      );
+      expect(report.verdicts[0]!.text).toMatch(/ at 24 to .* at 0: vanishing\.$/);
+    },
+  );
+  test("the size of the inputs does not hide a gradient that vanishes", () => {
+    const model = deep(12, () => new nn.Sigmoid());
+    const [x, y] = [randn([32, 16]), randn([32, 1])];
+    const kinds = (scale: number) =>
+      diagnose(model, () => losses.mse(model.forward(x.mul(scale)), y)).verdicts.map(({ kind }) => kind);
+    expect(kinds(1)).toEqual(["vanishing"]);
+    const first = model.parameters()[0]!;
+    noGrad(() => first.copyFrom(first.div(1e8)));
+    expect(kinds(1e8)).toEqual(["vanishing"]);
   });
   test("large negative biases before ReLU: dead units", () => {
     const model = deep(1, () => new nn.ReLU());

@@ -48,4 +48,5 @@ export function gradientByDepth(model: Module, loss: () => Tensor, options: Dept
   });
 }
 
-const isLeaf = (module: Module): boolean => module.namedChildren().next().done === true;
+/** Whether a module has no children. */
+export const isLeaf = (module: Module): boolean => module.namedChildren().next().done === true;

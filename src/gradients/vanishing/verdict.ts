@@ -1,5 +1,7 @@
 /** Diagnoses a training step from its norms and activations: names the problem and a remedy. */
 
+import type { DepthRow } from "./depth.ts";
+
 /** A parameter W in one step. */
 export interface ParameterRow {
   /** The path in the model. */
@@ -37,6 +39,8 @@ export interface ActivationRow {
 
 /** The measurements of one step. */
 export interface WatchedStep {
+  /** The gradient at the output of each layer with weights, in the order of the forward pass. Empty if it was not measured. */
+  readonly depth: readonly DepthRow[];
   /** One row per parameter. */
   readonly parameters: readonly ParameterRow[];
   /** One row per use of an activation. */
@@ -66,9 +70,12 @@ export interface Verdict {
 
 /** The thresholds of the diagnosis. */
 export const LIMITS = {
-  /** Gradients vanish if the rms gradient of the first weight matrix, divided by the last one's, is below this. */
+  /**
+   * Gradients vanish if the gradient at the first layer's output, divided by that at the last layer's, is below this. If they were not
+   * measured, the rms gradients of the first and the last weight matrix are compared.
+   */
   vanishing: 1e-3,
-  /** Gradients explode if the rms gradient of the first weight matrix, divided by the last one's, is above this. */
+  /** Gradients explode if that ratio is above this. */
   exploding: 1e3,
   /** Gradients also explode if they exceed the weight's norm by this factor. */
   overWeights: 1e3,
@@ -100,8 +107,8 @@ const REMEDIES = {
 };
 
 /** Diagnoses a step: all problems found, or one "healthy" verdict. */
-export function verdictsOf({ parameters, activations }: WatchedStep): Verdict[] {
-  const found = [...gradientVerdicts(parameters), ...updateVerdicts(parameters)];
+export function verdictsOf({ depth, parameters, activations }: WatchedStep): Verdict[] {
+  const found = [...gradientVerdicts(parameters, depth), ...updateVerdicts(parameters)];
   for (const { name, type, oneSided, saturated, dead, rows } of activations) {
     if (!oneSided && saturated > LIMITS.saturated)
       found.push({
@@ -126,8 +133,8 @@ const isWeight = ({ shape }: ParameterRow): boolean => shape.length > 1;
 const perElement = (value: number, { shape }: ParameterRow): number =>
   value / Math.sqrt(shape.reduce((a, b) => a * b, 1));
 
-/** Compares the gradients of the first and last layer's weights. */
-function gradientVerdicts(parameters: readonly ParameterRow[]): Verdict[] {
+/** Checks the gradients of all weights, and compares the first layer with the last. */
+function gradientVerdicts(parameters: readonly ParameterRow[], depth: readonly DepthRow[]): Verdict[] {
   const infinite = parameters.find(({ gradient }) => !Number.isFinite(gradient));
   if (infinite)
     return [{ kind: "exploding", text: `${infinite.name}'s gradient is not finite.`, remedy: REMEDIES.exploding }];
@@ -150,10 +157,30 @@ function gradientVerdicts(parameters: readonly ParameterRow[]): Verdict[] {
         remedy: REMEDIES.exploding,
       },
     ];
+  const reached = depth.filter(({ gradient }) => gradient > 0);
+  return reached.length > 1 ? depthVerdicts(reached) : weightVerdicts(weights);
+}
+
+/** Compares the gradients at the outputs of the first and the last layer. */
+function depthVerdicts(layers: readonly DepthRow[]): Verdict[] {
+  const [first, last] = [layers[0]!, layers.at(-1)!];
+  const ratio = first.gradient / last.gradient;
+  const perLayer = digits(ratio ** (1 / (layers.length - 1)));
+  return ratioVerdicts(
+    ratio,
+    `Each layer back scales the gradient by about ${perLayer}, from ${digits(last.gradient)} at ${last.name} to ${digits(first.gradient)} at ${first.name}`,
+  );
+}
+
+/** Compares the gradients of the first and the last layer's weights, which also depend on the sizes of the layers' inputs. */
+function weightVerdicts(weights: readonly ParameterRow[]): Verdict[] {
   if (weights.length < 2) return [];
   const [first, last] = [weights[0]!, weights.at(-1)!];
   const ratio = perElement(first.gradient, first) / perElement(last.gradient, last);
-  const text = `${first.name}'s gradient is ${digits(ratio)} times ${last.name}'s, per element`;
+  return ratioVerdicts(ratio, `${first.name}'s gradient is ${digits(ratio)} times ${last.name}'s, per element`);
+}
+
+function ratioVerdicts(ratio: number, text: string): Verdict[] {
   if (ratio < LIMITS.vanishing) return [{ kind: "vanishing", text: `${text}: vanishing.`, remedy: REMEDIES.vanishing }];
   if (ratio > LIMITS.exploding) return [{ kind: "exploding", text: `${text}: exploding.`, remedy: REMEDIES.exploding }];
   return [];

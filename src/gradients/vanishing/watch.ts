@@ -12,8 +12,9 @@ import * as layers from "../../nn/layers.ts";
 import { type Module, nameOf } from "../../nn/module.ts";
 import { check } from "../../runtime/arguments.ts";
 import { Error } from "../../runtime/errors.ts";
-import { norm } from "../math/vector.ts";
+import { norm, type Vector } from "../math/vector.ts";
 import { objective } from "../objective.ts";
+import { type DepthRow, gradientByDepth, isLeaf } from "./depth.ts";
 import { type ActivationRow, type ParameterRow, type Verdict, verdictsOf, type WatchedStep } from "./verdict.ts";
 
 /** For each type of activation, a mask of the outputs that are in its flat part. */
@@ -138,9 +139,9 @@ export class Watcher {
     return this.record(rows);
   }
 
-  /** Records a step with these parameters and the activations observed since the last one. @internal */
-  record(parameters: readonly ParameterRow[]): WatchedStep {
-    const step = { parameters, activations: this.activations };
+  /** Records a step with these gradients and the activations observed since the last one. @internal */
+  record(parameters: readonly ParameterRow[], depth: readonly DepthRow[] = []): WatchedStep {
+    const step = { depth, parameters, activations: this.activations };
     this.activations = [];
     this.history.push(step);
     return step;
@@ -173,8 +174,13 @@ export function watch(model: Module): Watcher {
   return new Watcher(model);
 }
 
+/** Whether a module has weights and no children. */
+const hasWeights = (module: Module): boolean =>
+  isLeaf(module) && module.parameters().some(({ shape }) => shape.length > 1);
+
 /**
- * Diagnoses one forward and backward pass, in the model's current mode. Changes nothing: no parameter, `grad` or running statistic.
+ * Diagnoses one forward and backward pass, in the model's current mode. It runs the loss twice, and decides whether gradients vanish or
+ * explode by the gradient at each layer's output. Changes nothing: no parameter, `grad` or running statistic.
  *
  * ```ts
  * console.log(diagnose(model, () => losses.crossEntropy(model.forward(x), labels)));
@@ -183,20 +189,22 @@ export function watch(model: Module): Watcher {
 export function diagnose(model: Module, loss: () => Tensor): WatchReport {
   check("diagnose", arguments, "model:module loss:function");
   const watcher = new Watcher(model, true);
+  const at = objective(model, loss);
+  let gradients: Record<string, Vector>;
   try {
-    const at = objective(model, loss);
-    const gradients = at.gradientsByName();
-    watcher.record(
-      at.names.map((name, i) => ({
-        name,
-        gradient: norm(gradients[name]!),
-        weight: norm(Float64Array.from(at.parameters[i]!.live())),
-        shape: at.parameters[i]!.shape,
-        update: Number.NaN,
-      })),
-    );
-    return watcher.report();
+    gradients = at.gradientsByName();
   } finally {
     watcher.stop();
   }
+  watcher.record(
+    at.names.map((name, i) => ({
+      name,
+      gradient: norm(gradients[name]!),
+      weight: norm(Float64Array.from(at.parameters[i]!.live())),
+      shape: at.parameters[i]!.shape,
+      update: Number.NaN,
+    })),
+    at.at(undefined, () => gradientByDepth(model, loss, { which: hasWeights })),
+  );
+  return watcher.report();
 }
