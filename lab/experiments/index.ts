@@ -2,6 +2,7 @@
 import type { AnyExperiment } from "../experiment.ts";
 import adversaries from "./adversaries.ts";
 import backpropagation from "./backpropagation.ts";
+import clipping from "./clipping.ts";
 import curriculum from "./curriculum.ts";
 import definitionOfTheDerivative from "./definition-of-the-derivative.ts";
 import directionalDerivative from "./directional-derivative.ts";
@@ -17,6 +18,7 @@ import landscape from "./landscape.ts";
 import linearLayer from "./linear-layer.ts";
 import linearRegression from "./linear-regression.ts";
 import logisticPull from "./logistic-pull.ts";
+import longRange from "./long-range.ts";
 import momentumEscape from "./momentum-escape.ts";
 import naturalGradient from "./natural-gradient.ts";
 import race from "./race.ts";
@@ -38,6 +40,8 @@ export const experiments: readonly AnyExperiment[] = [
   sigmoid,
   vanishing,
   explodingRnn,
+  clipping,
+  longRange,
   saddleEscape,
   landscape,
   ravine,

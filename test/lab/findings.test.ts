@@ -61,6 +61,11 @@ const cases: Record<string, readonly Record<string, string | number>[]> = {
     { norm: 0.5, matrix: "random", activation: "tanh", input: 1, steps: 80, forget: 0 },
     { norm: 0.7, matrix: "random", activation: "tanh", input: 1, steps: 80, seed: 3 },
   ],
+  clipping: [{ lr: 0.1 }, { norm: 1.5, length: 40, lr: 0.5, seed: 3 }],
+  "long-range": [
+    { length: 20, forget: 2, noise: 1 },
+    { forget: 0, length: 60 },
+  ],
   "saddle-escape": [{ lr: 0.005, noise: 1 }, { lr: 0.3, noise: 1e-5, seed: 2 }, { seed: 7 }],
   landscape: [
     { steps: 0, width: 2 },
@@ -146,6 +151,29 @@ describe("fisher-training", () => {
     expect(rows.map(([name]) => name)).toEqual(["K-FAC", "Adam", "gradient descent", "natural gradient"]);
     expect(rows.at(-1)![2]).toMatch(/^diverged after \d+ steps$/);
   });
+});
+
+test("clipping: by default every plain run diverges, and no clipped run does", async () => {
+  const experiment = find("clipping");
+  const { tables } = await experiment.run(valuesOf(experiment.parameters), context);
+  const [plain, clipped] = tables![0]!.rows;
+  expect(plain![1]).toMatch(/^4 of 4, after (\d+, ){3}\d+ steps$/);
+  expect(clipped![1]).toBe("none of 4");
+});
+
+test("long-range: by default the RNN and the LSTM without a bias guess, and the LSTM with a bias learns", async () => {
+  const experiment = find("long-range");
+  const { findings } = await experiment.run(valuesOf(experiment.parameters), context);
+  const losses = findings.filter(({ text }) => / loss at the end /.test(text));
+  expect(losses.map(({ text }) => text.slice(0, text.indexOf(": ")))).toEqual([
+    "plain RNN",
+    "LSTM, b = 0",
+    "LSTM, b = 4",
+  ]);
+  const [plain, zero, biased] = losses.map(({ measured }) => measured);
+  expect(plain).toBeGreaterThan(0.65);
+  expect(zero).toBeGreaterThan(0.65);
+  expect(biased).toBeLessThan(0.2);
 });
 
 describe("all experiments", () => {

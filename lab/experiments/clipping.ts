@@ -1,0 +1,257 @@
+/** A recurrent network trained twice from the same start on the same data: with the plain gradient, and with a clipped one. */
+import { compile, losses, manualSeed, nn, optim, randn, type Tensor, tidy, zeros } from "nabla";
+import { objective } from "nabla/gradients";
+import { dot, type Matrix, norm, transpose, type Vector } from "../algebra.ts";
+import { experiment } from "../experiment.ts";
+import { average, plusMinus } from "../statistics.ts";
+
+const HIDDEN = 16;
+const BATCH = 32;
+const STEPS = 150;
+/** The number of trainings with and without clipping, with different data and initial weights. */
+const REPEATS = 4;
+/** The loss of a mini-batch is noisy, so the final loss is the mean of this many steps. */
+const LAST = 20;
+/** A run has diverged if its loss is this many times the loss of the answer 0, or not a number. */
+const DIVERGED = 100;
+
+/** With clipped steps of at most this length, training is stable. Longer steps can still jump around. */
+const GENTLE = 0.5;
+
+interface Run {
+  /** The loss before each step. */
+  readonly losses: readonly number[];
+  /** The norm of the gradient before clipping in each step. */
+  readonly norms: readonly number[];
+  /** ‖Δθ‖ of the longest step. */
+  readonly longest: number;
+  readonly isDiverged: boolean;
+}
+
+export default experiment({
+  name: "clipping",
+  title: "Clipping an exploding gradient",
+  section: "Vanishing and Exploding Gradients",
+  claim:
+    "Exploding gradients make updates so large that they destabilize training: one huge step can undo everything and throw the network where the next gradient is even larger. Clipping the norm of the gradient keeps its direction and limits the step to the learning rate times the limit. The same run then learns.",
+  formula:
+    "\\boldsymbol\\theta\\leftarrow\\boldsymbol\\theta-\\eta\\,\\min\\Bigl(1,\\frac{c}{\\|\\nabla L\\|}\\Bigr)\\nabla L,\\qquad \\|\\Delta\\boldsymbol\\theta\\|\\le\\eta c",
+  functions: ["objective"],
+  parameters: {
+    lr: { kind: "number", label: "learning rate η", min: 0.03, max: 0.5, default: 0.3, scale: "log" },
+    clip: { kind: "number", label: "limit c of the gradient's norm", min: 0.3, max: 3, default: 1, scale: "log" },
+    norm: { kind: "number", label: "initial ‖W‖₂", min: 0.8, max: 1.5, default: 1.2, step: 0.05 },
+    length: { kind: "number", label: "time steps T", min: 5, max: 40, default: 25, integer: true },
+    seed: { kind: "number", label: "seed", min: 1, max: 99, default: 1, integer: true },
+  },
+  async run({ lr, clip, norm: gain, length, seed }, { progress }) {
+    const runs: { plain: Run; clipped: Run }[] = [];
+    for (let repeat = 0; repeat < REPEATS; repeat++) {
+      const own = REPEATS * seed + repeat;
+      const plain = train({ gain, length, seed: own, lr, clip: Infinity });
+      await progress((repeat + 0.5) / REPEATS, "training");
+      runs.push({ plain, clipped: train({ gain, length, seed: own, lr, clip }) });
+      await progress((repeat + 1) / REPEATS, "training");
+    }
+    const first = gradients(gain, length, REPEATS * seed);
+    const clipped = runs.map((run) => run.clipped);
+    const diverged = runs.filter(({ plain }) => plain.isDiverged);
+    const longest = Math.max(...clipped.map((run) => run.longest));
+    const largest = Math.max(...clipped.flatMap(({ norms }) => norms));
+    return {
+      findings: [
+        {
+          text: "norm of the first gradient, divided by that of backpropagation through time in float64",
+          measured: first.measured / first.exact,
+          // Each of up to 40 steps rounds by 2⁻²⁴.
+          expected: { equals: 1, within: 1e-5 },
+          theory: "∂L/∂W = Σₜ δₜ·hₜ₋₁ᵀ with δₜ = diag(1 − hₜ²)·(Wᵀδₜ₊₁), without autograd",
+        },
+        {
+          text: "longest step ‖Δθ‖ of the clipped runs, divided by η·c",
+          measured: longest / (lr * clip),
+          // The 321 parameters are below 1 or so: their rounding is about √321·2⁻²⁵, and η·c is at least 0.009.
+          expected: { equals: Math.min(1, largest / clip), within: 1e-4 },
+          theory: "a gradient whose norm is above c is scaled to the norm c (Pascanu et al. 2013)",
+        },
+        ...(diverged.length && lr * clip <= GENTLE
+          ? [
+              {
+                text: "loss at the end of the clipped runs whose plain twin diverged, divided by the loss of the answer 0",
+                measured: average(diverged.map((run) => finalLoss(run.clipped))),
+                expected: { atMost: 1 } as const,
+                theory: "steps of limited length descend where longer ones jump",
+              },
+            ]
+          : []),
+      ],
+      plots: [
+        {
+          title: "The loss in the same run with and without clipping",
+          x: { label: "step" },
+          y: { label: "loss", scale: "log" },
+          series: [
+            { name: "plain gradient", points: pointsOf(runs[0]!.plain.losses), grows: true },
+            { name: "clipped", points: pointsOf(runs[0]!.clipped.losses), grows: true },
+          ],
+        },
+        {
+          title: "The norm of the gradient before clipping",
+          x: { label: "step" },
+          y: { label: "‖∇L‖", scale: "log" },
+          series: [
+            { name: "plain gradient", points: pointsOf(runs[0]!.plain.norms), grows: true },
+            { name: "clipped", points: pointsOf(runs[0]!.clipped.norms), grows: true },
+            {
+              name: "limit c",
+              points: [
+                [1, clip],
+                [STEPS, clip],
+              ],
+              style: "theory",
+            },
+          ],
+        },
+      ],
+      tables: [
+        {
+          title: `${REPEATS} runs from different starts, mean ± standard error. The answer 0 has the loss 1`,
+          columns: ["gradient", "diverged", "loss at the end of the others", "largest ‖∇L‖"],
+          rows: (["plain", "clipped"] as const).map((kind) => {
+            const all = runs.map((run) => run[kind]);
+            const ended = all.filter(({ isDiverged }) => isDiverged);
+            const after = ended.map(({ losses: path }) => path.length).join(", ");
+            return [
+              kind,
+              ended.length ? `${ended.length} of ${REPEATS}, after ${after} steps` : `none of ${REPEATS}`,
+              plusMinus(all.filter(({ isDiverged }) => !isDiverged).map(finalLoss)),
+              Math.max(...all.flatMap(({ norms }) => norms.filter(Number.isFinite))),
+            ];
+          }),
+        },
+      ],
+    };
+  },
+});
+
+const finalLoss = ({ losses: path }: Run): number => average(path.slice(-LAST));
+const pointsOf = (values: readonly number[]): [number, number][] => values.map((v, i) => [i + 1, v]);
+
+/** A recurrent network whose last hidden state is read by a linear layer: W, U, b, v, c. */
+type Network = readonly [w: Tensor, u: Tensor, b: Tensor, v: Tensor, c: Tensor];
+
+function network(gain: number): Network {
+  return [
+    nn.init.orthogonal(zeros([HIDDEN, HIDDEN])).mul(gain),
+    randn([1, HIDDEN]).mul(0.5),
+    zeros([HIDDEN]),
+    randn([HIDDEN, 1]).div(Math.sqrt(HIDDEN)),
+    zeros([1]),
+  ].map((start) => {
+    const parameter = start.detach().clone();
+    parameter.requiresGrad = true;
+    return parameter;
+  }) as unknown as Network; // map forgets the length of a tuple
+}
+
+/** The squared error of v·h_T + c, with hₜ = tanh(hₜ₋₁W + xₜU + b), for inputs x: [batch, T]. */
+function lossOf([w, u, b, v, c]: Network, x: Tensor, y: Tensor): Tensor {
+  let h = zeros([BATCH, HIDDEN]);
+  for (let t = 0; t < x.shape[1]!; t++)
+    h = h
+      .matmul(w)
+      .add(x.narrow(1, t, 1).matmul(u))
+      .add(b)
+      .tanh();
+  return losses.mse(h.matmul(v).add(c), y);
+}
+
+/** Noise, and the target: its sum, scaled to the variance 1, so that the answer 0 has the loss 1. */
+function draw(length: number): readonly [x: Tensor, y: Tensor] {
+  const x = randn([BATCH, length]);
+  return [x, x.sum(1, { keepdim: true }).div(Math.sqrt(length))];
+}
+
+interface TrainOptions {
+  readonly gain: number;
+  readonly length: number;
+  readonly seed: number;
+  readonly lr: number;
+  readonly clip: number;
+}
+
+function train({ gain, length, seed, lr, clip }: TrainOptions): Run {
+  manualSeed(seed);
+  const parameters = network(gain);
+  const optimizer = new optim.SGD(parameters, { lr });
+  const step = compile((x: Tensor, y: Tensor) => {
+    const loss = lossOf(parameters, x, y);
+    optimizer.zeroGrad();
+    loss.backward();
+    const size = optim.clipGradNorm(parameters, clip);
+    optimizer.step();
+    return { loss, size };
+  });
+  const theta = (): Float64Array => Float64Array.from(parameters.flatMap((p) => Array.from(p.data)));
+  const run = { losses: [] as number[], norms: [] as number[], longest: 0, isDiverged: false };
+  let before = theta();
+  for (let i = 0; i < STEPS && !run.isDiverged; i++) {
+    tidy(() => {
+      const { loss, size } = step(...draw(length));
+      run.losses.push(loss.item());
+      run.norms.push(size.item());
+    });
+    const after = theta();
+    run.longest = Math.max(run.longest, norm(after.map((v, k) => v - before[k]!)));
+    before = after;
+    run.isDiverged = !(run.losses.at(-1)! < DIVERGED);
+  }
+  step.dispose();
+  optimizer.dispose();
+  for (const p of parameters) p.dispose();
+  return run;
+}
+
+/** The norm of the first gradient: from the library, and from backpropagation through time in float64. */
+function gradients(gain: number, length: number, seed: number): { measured: number; exact: number } {
+  return tidy(() => {
+    manualSeed(seed);
+    const parameters = network(gain);
+    const [x, y] = draw(length);
+    const measured = norm(objective(parameters, () => lossOf(parameters, x, y)).gradient());
+    const [w, u] = parameters.map((p) => p.toArray()) as [number[][], number[][]];
+    const [v, targets] = [Array.from(parameters[3].data), Array.from(y.data)];
+    const squares = backpropagateThroughTime({ w, u: u[0]!, v }, x.toArray() as number[][], targets);
+    return { measured, exact: Math.sqrt(squares) };
+  });
+}
+
+/** ‖∇L‖² for the biases b = c = 0. */
+function backpropagateThroughTime(
+  { w, u, v }: { w: Matrix; u: Vector; v: Vector },
+  inputs: Matrix,
+  targets: Vector,
+): number {
+  const forward = transpose(w);
+  const sums = { w: w.map((row) => row.map(() => 0)), u: u.map(() => 0), b: u.map(() => 0), v: u.map(() => 0), c: 0 };
+  for (const [row, x] of inputs.entries()) {
+    const states: Vector[] = [u.map(() => 0)];
+    for (const value of x)
+      states.push(forward.map((column, j) => Math.tanh(dot(column, states.at(-1)!) + value * u[j]!)));
+    const last = states.at(-1)!;
+    const error = (2 * (dot(v, last) - targets[row]!)) / inputs.length;
+    sums.c += error;
+    for (const [j, h] of last.entries()) sums.v[j]! += error * h;
+    let g: Vector = v.map((weight) => error * weight);
+    for (let t = x.length; t > 0; t--) {
+      const delta = g.map((value, j) => value * (1 - states[t]![j]! ** 2));
+      for (const [j, d] of delta.entries()) {
+        sums.b[j]! += d;
+        sums.u[j]! += d * x[t - 1]!;
+        for (const [i, h] of states[t - 1]!.entries()) sums.w[i]![j]! += h * d;
+      }
+      g = w.map((weights) => dot(weights, delta));
+    }
+  }
+  return [sums.c, ...sums.u, ...sums.b, ...sums.v, ...sums.w.flat()].reduce((sum, value) => sum + value ** 2, 0);
+}
