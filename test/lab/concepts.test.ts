@@ -22,6 +22,12 @@ describe.each(concepts.map((concept) => [concept.name, concept] as const))("%s",
     expect(experiment.section).toBe(concept.section);
     const source = readFileSync(`lab/experiments/${concept.experiment}.ts`, "utf8");
     for (const path of concept.functions) {
+      if (path.startsWith("Tensor.")) {
+        const method = path.slice("Tensor.".length);
+        expect(nabla.Tensor.prototype).toHaveProperty(method);
+        expect(source).toContain(`.${method}(`);
+        continue;
+      }
       const [name, member] = path.split(".") as [string, string | undefined];
       const module = name in gradients ? "nabla/gradients" : "nabla";
       const exported = (module === "nabla" ? nabla : gradients) as Record<string, unknown>;

@@ -117,6 +117,18 @@ export const mutations: Readonly<Record<string, readonly Mutation[]>> = {
     ["factor ½", "const wide = (above[i]! - below[i]!) / (2 * h);", "const wide = (above[i]! - below[i]!) / (4 * h);"],
     ["missing term", "- wide) / 3", ") / 3"],
   ),
+  "Tensor.sigmoid": within(
+    "ops/pointwise/activation.ts",
+    ["sign", "[sigmoidGrad(dy, y)]", "[neg(sigmoidGrad(dy, y))]"],
+    ["factor ½", "[sigmoidGrad(dy, y)]", "[mul(sigmoidGrad(dy, y), 0.5)]"],
+    ["missing term", "[sigmoidGrad(dy, y)]", "[mul(dy, y)]"],
+  ),
+  "Tensor.mul": within(
+    "ops/pointwise/arithmetic.ts",
+    ["factor ½", "[needs[0] ? mul(dy, b) : null", "[needs[0] ? mul(mul(dy, b), 0.5) : null"],
+    ["sign", "[needs[0] ? mul(dy, b) : null", "[needs[0] ? neg(mul(dy, b)) : null"],
+    ["missing term", "[needs[0] ? mul(dy, b) : null", "[needs[0] ? dy : null"],
+  ),
   customGradient: within(
     "autograd/backward.ts",
     ["sign", "return gradients;\n      }", "return gradients.map((g) => g && g.neg());\n      }"],
