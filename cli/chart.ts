@@ -42,7 +42,10 @@ export function chart(plot: Plot, columns: number, terminal: Terminal): string {
     if (c >= 0 && c < width && r >= 0 && r < height) symbols.set(`${c},${r}`, symbol);
   };
   for (const [column, row, symbol] of fieldCells(plot, width, height)) put(column, row, terminal.dim(symbol));
-  const painted = plot.series.map(({ style }, i) => terminal.series(i, symbolOf(plot, i, style)));
+  const painted = plot.series.map(({ sameAs }, i) => {
+    const own = sameAs ?? i;
+    return terminal.series(own, symbolOf(plot, own, plot.series[own]!.style));
+  });
   for (const i of drawingOrder(plot.series))
     for (const [column, row] of cellsTaken(plot, i, x, y)) put(column, row, painted[i]!);
   const axes = asciiChart(
@@ -58,7 +61,7 @@ export function chart(plot: Plot, columns: number, terminal: Terminal): string {
     },
   );
   const legend = sideBySide(
-    plot.series.map(({ name }, i) => [`${painted[i]} ${name}`]),
+    plot.series.flatMap(({ name, sameAs }, i) => (sameAs === undefined ? [[`${painted[i]} ${name}`]] : [])),
     Math.max(...plot.series.map(({ name }) => name.length + 2)),
     columns,
     visible,

@@ -8,8 +8,8 @@ import {
   type BarPlace,
   barPlace,
   barTicks,
-  COLOURS,
   canShow,
+  colourOf,
   drawingOrder,
   extent,
   fieldLevels,
@@ -68,7 +68,8 @@ export function drawPlot(document: Document, plot: Plot, options: DrawOptions): 
   const all = plot.series.map((series) => ({ ...series, points: series.points.filter((p) => canShow(p, plot)) }));
   const shown =
     upTo === undefined ? all : all.map((one) => (one.grows ? { ...one, points: one.points.slice(0, upTo) } : one));
-  const legend = plot.series.length > 1 || plot.field ? layOut(plot.series, width) : [];
+  const named = plot.series.filter(({ sameAs }) => sameAs === undefined);
+  const legend = named.length > 1 || plot.field ? layOut(named, width) : [];
   const seriesRows = 1 + Math.max(-1, ...legend.map(({ row }) => row));
   const rows = seriesRows + (plot.field ? 1 : 0);
   const { height, marginLeft, marginRight, x, y } = frameOf(
@@ -93,7 +94,7 @@ export function drawPlot(document: Document, plot: Plot, options: DrawOptions): 
     marks: [
       ...(plot.field ? drawField(plot.field) : []),
       ...drawingOrder(shown).flatMap((i) =>
-        drawSeries(shown[i]!, i, COLOURS[i % COLOURS.length]!, barPlace(shown, i), plot, width),
+        drawSeries(shown[i]!, i, colourOf(shown, i), barPlace(shown, i), plot, width),
       ),
       ...(empty ? [marks.text(["These axes cannot show any of the points"], { frameAnchor: "middle" })] : []),
     ],
@@ -111,7 +112,8 @@ export function drawPlot(document: Document, plot: Plot, options: DrawOptions): 
   svg.setAttribute("height", String(height + rows * ROW));
   svg.setAttribute("viewBox", `0 ${-rows * ROW} ${width} ${height + rows * ROW}`);
   const group = child(svg, "g", { "text-anchor": "start", transform: `translate(0,${-rows * ROW})` });
-  for (const { series, x, row } of legend) drawEntry(group, series, plot.series.indexOf(series), x, row);
+  for (const { series, x, row } of legend)
+    drawEntry(group, series, colourOf(plot.series, plot.series.indexOf(series)), x, row);
   if (plot.field) drawShades(group, plot.field, seriesRows);
   return svg;
 }
@@ -263,8 +265,7 @@ function layOut(series: readonly Series[], width: number): { series: Series; x: 
   });
 }
 
-function drawEntry(parent: Element, { name, style }: Series, i: number, at: number, row: number): void {
-  const colour = COLOURS[i % COLOURS.length]!;
+function drawEntry(parent: Element, { name, style }: Series, colour: string, at: number, row: number): void {
   const middle = 10 + row * ROW;
   if (style === "arrow") {
     child(parent, "path", {

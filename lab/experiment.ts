@@ -84,6 +84,8 @@ export interface Series {
    * first point to the second. Default "line".
    */
   readonly style?: "line" | "dots" | "theory" | "reference" | "bars" | "path" | "arrow";
+  /** The index of an earlier series that this one belongs to: it has the same colour, and no entry in the legend. */
+  readonly sameAs?: number;
   /** Whether the points follow one another in time, so that the page can play them. */
   readonly grows?: boolean;
 }

@@ -17,6 +17,13 @@ export const COLOURS = [
   "#a85460",
 ] as const;
 
+/** The colour of series i: the next one, or that of the series to which it belongs. */
+export function colourOf(series: readonly Series[], i: number): string {
+  const own = series[i]!.sameAs ?? i;
+  const index = series.slice(0, own).filter(({ sameAs }) => sameAs === undefined).length;
+  return COLOURS[index % COLOURS.length]!;
+}
+
 const fits = (value: number, { scale }: Axis): boolean => Number.isFinite(value) && (scale !== "log" || value > 0);
 
 /** Whether the plot's axes can show a point. */

@@ -126,21 +126,26 @@ export default experiment({
       ],
       plots: [
         {
-          title: "The loss over all batches",
+          title: "Loss: each run, and the mean",
           x: { label: "mini-batches seen" },
           y: { label: "loss", scale: "log" },
-          series: results.flatMap(({ by, runs }) =>
-            runs.map(({ points }, i) => ({
-              name: i ? `${labelOf(by)}, run ${i + 1}` : labelOf(by),
-              points,
-              style: i ? ("reference" as const) : ("line" as const),
-            })),
-          ),
+          series: results.flatMap(({ by, runs }, order) => {
+            const first = order * (REPEATS + 1);
+            return [
+              { name: labelOf(by), points: meanOf(runs) },
+              ...runs.map(({ points }, i) => ({
+                name: `${labelOf(by)}, run ${i + 1}`,
+                points,
+                style: "reference" as const,
+                sameAs: first,
+              })),
+            ];
+          }),
         },
       ],
       tables: [
         {
-          title: `${REPEATS} runs of each order on the same data, mean ± standard error over the runs`,
+          title: `Mean ± standard error of ${REPEATS} runs on the same data`,
           columns: ["order", "sign flips", "final loss", "final loss minus that in random order", "diverged"],
           rows: results.map((result) => [
             labelOf(result.by),
@@ -162,4 +167,10 @@ export default experiment({
 
 const ORDERS: readonly Order[] = ["random", "difficulty", "signs"];
 const finalLoss = ({ points }: Run): number => points.at(-1)![1];
+/** The geometric mean of the losses of all runs, as long as none diverges. */
+const meanOf = (runs: readonly Run[]): Run["points"] =>
+  runs[0]!.points.flatMap(([x], i) => {
+    const losses = runs.map(({ points }) => points[i]?.[1] ?? Number.NaN);
+    return losses.every(Number.isFinite) ? [[x, Math.exp(average(losses.map(Math.log)))]] : [];
+  });
 const labelOf = (by: Order): string => (by === "random" ? "random" : `by ${by}`);

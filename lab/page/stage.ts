@@ -95,7 +95,7 @@ export function newStage(parameters: Parameters, onDrag: (changed: Record<string
     if (titles.join("\n") === [...tabs.children].map(({ textContent }) => textContent).join("\n")) return;
     tabs.replaceChildren(
       ...titles.map((title, i) => {
-        const tab = make("button", { type: "button", "aria-pressed": i === chosen }, title);
+        const tab = make("button", { type: "button", title, "aria-pressed": i === chosen }, title);
         tab.addEventListener("click", () => choose(i));
         return tab;
       }),
