@@ -98,7 +98,8 @@ export default {
   },
   statement: [
     "A network has two layers. For each sample,",
-    "$$h=\\tanh(W_1x+b_1),\\qquad y=W_2h+b_2,\\qquad L=\\frac12\\sum_{k=1}^{n}\\|y^{(k)}-t^{(k)}\\|^2$$",
+    "$$h=\\tanh(W_1x+b_1),\\qquad y=W_2h+b_2$$",
+    "$$L=\\frac12\\sum_{k=1}^{n}\\|y^{(k)}-t^{(k)}\\|^2$$",
     "Write `gradients({ w1, b1, w2, b2 }, x, t)`, which returns an object `{ w1, b1, w2, b2 }` with the gradient of $L$ for each parameter. The inputs `x` have shape [n, inputs] and the targets `t` have shape [n, outputs], with a sample in each row. `w1` has shape [hidden, inputs], and `w2` has shape [outputs, hidden].",
     "With samples in rows, a layer is `x.matmul(w1.t()).add(b1)`. Also useful: `a.tanh()`, `a.mul(b)`, `a.square()`, `a.neg()`, and `a.sum(0)`, which sums over the samples.",
   ],

@@ -58,7 +58,8 @@ export default {
   statement: [
     "The loss of linear regression, $\\frac1{2n}\\|Xw-y\\|^2$, has the Hessian $H=X^\\top X/n$. Its condition number decides how many steps gradient descent needs, and it depends on the scale of the features.",
     "Write `standardize(x)`. `x` is an array of $n$ samples, each an array of features. Return new rows in which every feature (every column) has mean 0 and variance 1:",
-    "$$x_{kj}\\leftarrow\\frac{x_{kj}-\\mu_j}{\\sigma_j},\\qquad\\mu_j=\\frac1n\\sum_kx_{kj},\\qquad\\sigma_j^2=\\frac1n\\sum_k(x_{kj}-\\mu_j)^2$$",
+    "$$x_{kj}\\leftarrow\\frac{x_{kj}-\\mu_j}{\\sigma_j}$$",
+    "$$\\mu_j=\\frac1n\\sum_kx_{kj},\\qquad\\sigma_j^2=\\frac1n\\sum_k(x_{kj}-\\mu_j)^2$$",
     "A feature that is constant becomes 0.",
   ],
   exports: ["standardize"],

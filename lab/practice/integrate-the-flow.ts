@@ -82,7 +82,8 @@ export default {
   },
   statement: [
     "The gradient flow $\\dot\\theta=-\\nabla L(\\theta)$ is an ordinary differential equation. For $\\dot\\theta=f(\\theta)$, one step of the classical Runge–Kutta method is",
-    "$$k_1=f(\\theta),\\quad k_2=f\\bigl(\\theta+\\tfrac h2k_1\\bigr),\\quad k_3=f\\bigl(\\theta+\\tfrac h2k_2\\bigr),\\quad k_4=f(\\theta+hk_3)$$",
+    "$$k_1=f(\\theta),\\qquad k_2=f\\bigl(\\theta+\\tfrac h2k_1\\bigr)$$",
+    "$$k_3=f\\bigl(\\theta+\\tfrac h2k_2\\bigr),\\qquad k_4=f(\\theta+hk_3)$$",
     "$$\\theta\\leftarrow\\theta+\\frac h6\\,(k_1+2k_2+2k_3+k_4)$$",
     "Write `rk4(f, theta, h)`, which returns $\\theta$ after one step. Then write `flow(gradient, theta, time, steps)`, which follows the gradient flow for a time in equal steps and returns the end. Points and slopes are arrays of numbers.",
   ],

@@ -82,7 +82,8 @@ export default {
   },
   statement: [
     "Integrated gradients explain an output by averaging the gradient along the straight path from a baseline $b$ to the input $x$:",
-    "$$A_i=(x_i-b_i)\\cdot\\frac1m\\sum_{k=0}^{m-1}\\frac{\\partial f}{\\partial x_i}\\Bigl(b+\\frac{k+\\frac12}{m}(x-b)\\Bigr)$$",
+    "$$A_i=\\frac{x_i-b_i}{m}\\sum_{k=0}^{m-1}\\frac{\\partial f}{\\partial x_i}(p_k)$$",
+    "$$p_k=b+\\frac{k+\\frac12}{m}(x-b)$$",
     "For large $m$ they satisfy completeness: $\\sum_iA_i=f(x)-f(b)$.",
     "Write `integratedGradients(f, x, baseline, steps)`, which returns the attributions as a tensor with the shape of `x`. `f` maps a tensor to a scalar tensor, and `steps` is $m$. Here you may use autograd: `grad(f)(point)` is the gradient of `f` at `point`. Also useful: `a.sub(b)`, `a.add(b)`, `a.mul(b)`, `a.div(2)`.",
   ],

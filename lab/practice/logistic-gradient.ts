@@ -64,7 +64,8 @@ export default {
   },
   statement: [
     "Logistic regression predicts $\\hat y=\\sigma(w^\\top x)$ with $\\sigma(z)=\\frac{1}{1+e^{-z}}$. Its loss is the binary cross-entropy, averaged over $n$ samples:",
-    "$$L(w)=-\\frac1n\\sum_{k=1}^{n}\\bigl[y_k\\log\\hat y_k+(1-y_k)\\log(1-\\hat y_k)\\bigr]$$",
+    "$$L(w)=\\frac1n\\sum_{k=1}^{n}L_k$$",
+    "$$L_k=-y_k\\log\\hat y_k-(1-y_k)\\log(1-\\hat y_k)$$",
     "Write `gradient(w, x, y)`, which returns $\\nabla L(w)$ as a tensor of shape [d]. `w` is a tensor of shape [d], `x` has shape [n, d] with a sample in each row, and `y` has shape [n].",
     "Useful: `a.matmul(b)`, `a.t()`, `a.sigmoid()`, `a.sub(b)`, `a.div(2)`, and `x.shape`.",
   ],

@@ -17,11 +17,14 @@ export const draw = (n: number, low = -2, high = 2): number[] => [...uniform([n]
 export const drawAwayFromZero = (n: number, low = 0.5, high = 2): number[] =>
   draw(n, low, high).map((value, i) => (draw(1)[0]! < 0 !== (i % 2 === 0) ? -value : value));
 
-/** `(1, -2.5)`, with at most six numbers. */
+/** A number as text, with a proper minus sign. */
+const format = (value: number): string => showNumber(value).replace(/^-/, "−");
+
+/** `(1, −2.5)`, with at most six numbers. */
 export const show = (values: readonly number[]): string =>
   values.length === 1
-    ? showNumber(values[0]!)
-    : `(${values.slice(0, 6).map(showNumber).join(", ")}${values.length > 6 ? ", …" : ""})`;
+    ? format(values[0]!)
+    : `(${values.slice(0, 6).map(format).join(", ")}${values.length > 6 ? ", …" : ""})`;
 
 const sizeOf = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 const describeShape = (shape: readonly number[], isTensor: boolean): string => {

@@ -224,7 +224,7 @@ describe("npx nabla practice", () => {
     const { code, output } = await nabla("practice", NAME);
     expect(code).toBe(0);
     expect(output).toMatch(new RegExp(`^${title}\n`));
-    expect(output).toContain("L(w) = −1/n Σₖ₌₁ⁿ [yₖlog ŷₖ+(1−yₖ)log(1−ŷₖ)]");
+    expect(output).toContain("    L(w) = 1/n Σₖ₌₁ⁿ Lₖ\n\n    Lₖ = −yₖlog ŷₖ−(1−yₖ)log(1−ŷₖ)\n");
     expect(output).toContain(starter.trimEnd().replaceAll(/^(?=.)/gm, "    "));
     expect(output).toContain(`npx nabla practice ${NAME} --starter > ${NAME}.mjs`);
     // biome-ignore lint/suspicious/noControlCharactersInRegex: the point of the test

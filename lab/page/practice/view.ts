@@ -1,0 +1,87 @@
+/** The article's exercises on the page: a list, and the exercise that the reader selects. */
+import "./practice.css";
+import { listExercises } from "./checker.ts";
+import { Panel } from "./panel.ts";
+import { ProgressStore } from "./progress.ts";
+import { make } from "./text.ts";
+import type { Shown } from "./worker.ts";
+
+/** Opens an exercise in the mounted list. */
+let open: ((name: string) => void) | undefined;
+/** The exercise to open when the list is mounted. */
+let wanted: string | undefined;
+
+/** Opens the exercise that the address #practice-NAME names, now or when the exercises are mounted. */
+export function openPractice(name: string): void {
+  if (open) open(name);
+  else wanted = name;
+}
+
+const nameIn = (hash: string): string | undefined => /^#practice-([a-z-]+)$/.exec(hash)?.[1];
+
+/** Shows the exercises in the element. They load in a worker. */
+export function mountPractice(element: HTMLElement): void {
+  element.classList.add("practice");
+  const load = (): void => {
+    element.replaceChildren(make("p", { role: "status" }, "Loading the exercises…"));
+    listExercises().then(
+      (exercises) => show(element, exercises),
+      (error: Error) => {
+        const again = make("button", { type: "button" }, "Try again");
+        again.addEventListener("click", load);
+        element.replaceChildren(make("p", { role: "alert" }, error.message), again);
+      },
+    );
+  };
+  load();
+}
+
+function show(element: HTMLElement, exercises: readonly Shown[]): void {
+  const progress = new ProgressStore();
+  const list = make("ol", {});
+  const count = make("summary", {});
+  const details = make("details", {}, count, list);
+  const holder = make("div", { class: "practice-holder" });
+  let panel: Panel | undefined;
+  let current = "";
+
+  const drawList = (): void => {
+    const solved = exercises.filter(({ name }) => progress.of(name).solved).length;
+    count.textContent = `${exercises.length} exercises, ${solved} solved`;
+    list.replaceChildren(
+      ...exercises.map(({ name, title }) => {
+        const link = make("a", { href: `#practice-${name}` }, title);
+        if (name === current) link.setAttribute("aria-current", "true");
+        const mark = make("span", { class: "practice-right" }, "\u00a0✓", make("span", { class: "hidden" }, " solved"));
+        return make("li", {}, link, progress.of(name).solved && mark);
+      }),
+    );
+  };
+  /** Shows an exercise. @param follows whether the reader asked for it, so that focus moves to it */
+  const select = (name: string, follows: boolean): void => {
+    const i = exercises.findIndex((exercise) => exercise.name === name);
+    if (i < 0) return;
+    if (name !== current) {
+      panel?.close();
+      current = name;
+      panel = new Panel({ exercise: exercises[i]!, progress, next: exercises[i + 1], onSolved: drawList });
+      holder.replaceChildren(panel.element);
+      drawList();
+    }
+    if (!follows) return;
+    if (!isWide()) details.open = false;
+    panel!.heading.focus({ preventScroll: true });
+    panel!.element.scrollIntoView({ block: "start" });
+  };
+  const isWide = (): boolean => element.clientWidth >= 768;
+  details.open = isWide();
+  element.replaceChildren(make("nav", { "aria-label": "Exercises" }, details), holder);
+  const asked = wanted ?? nameIn(location.hash);
+  const first = exercises.find(({ name }) => !progress.of(name).solved) ?? exercises[0]!;
+  select(exercises.some(({ name }) => name === asked) ? asked! : first.name, asked !== undefined);
+  open = (name) => select(name, true);
+  addEventListener("hashchange", () => {
+    const name = nameIn(location.hash);
+    if (name !== undefined) select(name, true);
+  });
+}
