@@ -147,9 +147,9 @@ export const concepts: readonly Concept[] = [
     name: "Near a saddle, gradient descent is slow",
     section: LANDSCAPES,
     paragraph: "slow-saddles",
-    experiment: "saddle-escape",
-    functions: ["escape"],
-    findings: ["distance from (1, 0)"],
+    experiment: "near-saddle",
+    functions: ["gradientDescent", "objective"],
+    findings: ["steps of gradient descent to", "θ₂ after one step"],
     exercise: "escape-direction",
   },
   {

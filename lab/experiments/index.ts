@@ -3,6 +3,7 @@ import type { AnyExperiment } from "../experiment.ts";
 import adversaries from "./adversaries.ts";
 import backpropagation from "./backpropagation.ts";
 import clipping from "./clipping.ts";
+import criticalPoints from "./critical-points.ts";
 import curriculum from "./curriculum.ts";
 import definitionOfTheDerivative from "./definition-of-the-derivative.ts";
 import directionalDerivative from "./directional-derivative.ts";
@@ -21,6 +22,7 @@ import logisticPull from "./logistic-pull.ts";
 import longRange from "./long-range.ts";
 import momentumEscape from "./momentum-escape.ts";
 import naturalGradient from "./natural-gradient.ts";
+import nearSaddle from "./near-saddle.ts";
 import race from "./race.ts";
 import ravine from "./ravine.ts";
 import residualVsPlain from "./residual-vs-plain.ts";
@@ -42,6 +44,8 @@ export const experiments: readonly AnyExperiment[] = [
   explodingRnn,
   clipping,
   longRange,
+  criticalPoints,
+  nearSaddle,
   saddleEscape,
   landscape,
   ravine,

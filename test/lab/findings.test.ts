@@ -66,7 +66,13 @@ const cases: Record<string, readonly Record<string, string | number>[]> = {
     { length: 20, forget: 2, noise: 1 },
     { forget: 0, length: 60 },
   ],
+  "near-saddle": [
+    { y: 0, lr: 0.05 },
+    { x: 1.2, y: -0.05, lr: 0.01, batch: 32, seed: 2 },
+    { x: 0.8, y: 0.002, batch: 8 },
+  ],
   "saddle-escape": [{ lr: 0.005, noise: 1 }, { lr: 0.3, noise: 1e-5, seed: 2 }, { seed: 7 }],
+  "critical-points": [{ gap: 1.1 }, { gap: 1.2 }, { gap: 4, x: 2.5, y: 2.5 }, { x: 0, y: 0 }],
   landscape: [
     { steps: 0, width: 2 },
     { steps: 400, width: 12, seed: 4, a: -1.5, b: 1.5 },

@@ -1,0 +1,223 @@
+/** Minima, saddles and plateaus on one landscape: what the gradient and the Hessian's eigenvalues say about a point. */
+import { type Tensor, tensor, tidy } from "nabla";
+import { type CriticalPoint, classifyCriticalPoint, denseHessian, type Objective, objective } from "nabla/gradients";
+import { experiment, type Finding } from "../experiment.ts";
+
+/** The radius of the wells. */
+const S = 0.6;
+const HALF = 2.5;
+type Point = readonly [x: number, y: number];
+
+export default experiment({
+  name: "critical-points",
+  title: "Minima, plateaus and saddles",
+  section: "The Geometry of Non-Convex Landscapes",
+  claim:
+    "At a critical point the gradient is zero. The eigenvalues of the Hessian tell what it is: all above zero at a minimum, of both signs at a saddle, all near zero on a plateau.",
+  formula:
+    "L=-e^{-\\|\\boldsymbol\\theta-c\\|^2/2s^2}-e^{-\\|\\boldsymbol\\theta+c\\|^2/2s^2},\\qquad c=(d/2,\\,0):\\quad d>2s\\ \\Leftrightarrow\\ \\text{two minima and a saddle}",
+  functions: ["classifyCriticalPoint", "denseHessian", "objective"],
+  parameters: {
+    x: { kind: "number", label: "θ₁", min: -2.5, max: 2.5, default: 0.3, step: 0.02 },
+    y: { kind: "number", label: "θ₂", min: -2.5, max: 2.5, default: 0.4, step: 0.02 },
+    gap: { kind: "number", label: "distance d of the wells", min: 0.2, max: 4, default: 2, step: 0.05 },
+  },
+  run: ({ x, y, gap }) =>
+    tidy(() => {
+      const c = gap / 2;
+      const wells = tensor([
+        [c, 0],
+        [-c, 0],
+      ]);
+      const at = objective(
+        (theta: Tensor) =>
+          theta
+            .sub(wells)
+            .square()
+            .sum(1)
+            .div(-2 * S * S)
+            .exp()
+            .sum()
+            .neg(),
+        [x, y],
+      );
+      const here = inspect(at, [x, y]);
+      // The critical points on the axis: x = (d/2)·tanh(xd/(2s²)), which has three solutions for d > 2s.
+      const well = wellOf(c);
+      const starts: Point[] =
+        well > 0
+          ? [
+              [-c, 0.1],
+              [0.05, 0.05],
+              [c, 0.1],
+            ]
+          : [[0.05, 0.05]];
+      const found = starts.map((start) => newton(at, start));
+      const kinds = found.map((point) => inspect(at, point).kind.kind);
+      const nearest = found.reduce((a, b) => (away(b, [x, y]) < away(a, [x, y]) ? b : a));
+      const there = inspect(at, nearest);
+      const ridge = inspect(at, [0, 0]);
+      const far = inspect(at, [0, 4]);
+      const height = (2 / S ** 2) * Math.exp(-(c * c) / (2 * S * S));
+      const slope = gradientOf(c, x, y);
+      const isDouble = gap > 2 * S;
+      // Four products and sums in float32, each with an error of 2⁻²⁴ of at most 2/s².
+      const within = 2 ** -20 * (2 / S ** 2);
+      const findings: Finding[] = [
+        {
+          text: "∂L/∂θ₁ at the point",
+          measured: here.gradient[0],
+          expected: { equals: slope[0], within },
+          theory: "Σ (θ₁ ∓ d/2)·e^{−‖θ ∓ c‖²/2s²}/s²",
+        },
+        {
+          text: "∂L/∂θ₂ at the point",
+          measured: here.gradient[1],
+          expected: { equals: slope[1], within },
+          theory: "the same for θ₂",
+        },
+        {
+          text: "curvature between the wells, along the line through them",
+          measured: ridge.hessian[0]!,
+          expected: { equals: height * (1 - (c / S) ** 2), within: 4 * within },
+          theory: isDouble ? "below 0 for d > 2s: a saddle" : "above 0 for d < 2s: a minimum",
+        },
+        {
+          text: "curvature between the wells, across the line",
+          measured: ridge.hessian[3]!,
+          expected: { equals: height, within: 4 * within },
+          theory: "2/s²·e^{−d²/8s²}",
+        },
+        {
+          text: "largest magnitude of the derivatives at (0, 4), far from the wells",
+          measured: Math.max(...[...far.gradient, ...Array.from(far.hessian)].map(Math.abs)),
+          expected: { equals: 0, within: 1e-6 },
+          theory: `at most 2·16/s⁴·e^{−8/s²} ≈ 5·10⁻⁸: a ${far.kind.kind}`,
+        },
+      ];
+      // Newton's method and the curvatures are inaccurate where both minima merge.
+      if (Math.abs(gap / (2 * S) - 1) > 0.05)
+        findings.push(
+          {
+            text: "minima minus saddles",
+            measured: count(kinds, "minimum") - count(kinds, "saddle"),
+            expected: { equals: 1, within: 0 },
+            theory: "1 if the loss rises at the border (Morse; Poincaré and Hopf)",
+          },
+          {
+            text: "number of minima",
+            measured: count(kinds, "minimum"),
+            expected: { equals: isDouble ? 2 : 1, within: 0 },
+            theory: "2 if d > 2s, otherwise 1",
+          },
+          {
+            text: "θ₁ of the right minimum, found by Newton's method",
+            measured: Math.max(...found.map(([a]) => a)),
+            // The error of the gradient divided by the curvature of the minimum.
+            expected: { equals: well, within: (2 * within) / Math.abs(curvatureAt(c, well)) },
+            theory: "the solution of θ₁ = (d/2)·tanh(θ₁d/2s²)",
+          },
+        );
+      const grid = Array.from({ length: 51 }, (_, i) => -HALF + i / 10);
+      const arrow = Math.min(0.6, 0.9 / Math.hypot(...here.gradient));
+      return {
+        findings,
+        plots: [
+          {
+            title: "The nearest critical point",
+            x: { label: "θ₁" },
+            y: { label: "θ₂" },
+            equal: true,
+            field: {
+              x: [-HALF, HALF],
+              y: [-HALF, HALF],
+              columns: 51,
+              values: grid.flatMap((b) => grid.map((a) => valueOf(c, a, b))),
+            },
+            series: [
+              {
+                name: "∇L",
+                points: [
+                  [x, y],
+                  [x + arrow * here.gradient[0], y + arrow * here.gradient[1]],
+                ],
+                style: "arrow",
+              },
+              { name: "minima", points: found.filter((_, i) => kinds[i] !== "saddle"), style: "dots" },
+              { name: "saddle", points: found.filter((_, i) => kinds[i] === "saddle"), style: "dots" },
+              { name: `to the nearest: a ${there.kind.kind}`, points: [[x, y], nearest], style: "reference" },
+            ],
+            handles: [{ name: "the point", at: [x, y], sets: { x: "x", y: "y" } }],
+          },
+        ],
+        tables: [
+          {
+            title: "What the derivatives say",
+            columns: ["", "θ₁", "θ₂", "‖∇L‖", "smallest curvature", "largest curvature", "kind"],
+            rows: [row("the point", [x, y], here.kind), row("the nearest critical point", nearest, there.kind)],
+          },
+        ],
+      };
+    }),
+});
+
+interface Derivatives {
+  readonly gradient: Point;
+  /** Row by row. */
+  readonly hessian: ArrayLike<number>;
+  readonly kind: CriticalPoint;
+}
+const inspect = (at: Objective, point: Point): Derivatives =>
+  at.at(point, () => {
+    const [a, b] = at.gradient();
+    return { gradient: [a!, b!], hessian: denseHessian(at), kind: classifyCriticalPoint(at) };
+  });
+
+/** The critical point that Newton's method finds: θ ← θ − H⁻¹∇L. */
+function newton(at: Objective, [x, y]: Point): Point {
+  let point: Point = [x, y];
+  for (let i = 0; i < 6; i++)
+    at.at(point, () => {
+      const [a, b] = at.gradient();
+      const [p, q, r, s] = denseHessian(at);
+      const determinant = p! * s! - q! * r!;
+      point = [point[0] - (s! * a! - q! * b!) / determinant, point[1] - (p! * b! - r! * a!) / determinant];
+    });
+  return point;
+}
+
+/** The loss, its gradient and its curvature along the axis in closed form, for wells at (±c, 0). */
+const valueOf = (c: number, x: number, y: number): number =>
+  -[c, -c].reduce((sum, at) => sum + Math.exp(-((x - at) ** 2 + y * y) / (2 * S * S)), 0);
+const gradientOf = (c: number, x: number, y: number): Point => {
+  const parts = [c, -c].map((at) => {
+    const weight = Math.exp(-((x - at) ** 2 + y * y) / (2 * S * S)) / S ** 2;
+    return [weight * (x - at), weight * y] as const;
+  });
+  return [parts[0]![0] + parts[1]![0], parts[0]![1] + parts[1]![1]];
+};
+const curvatureAt = (c: number, x: number): number =>
+  [c, -c].reduce((sum, at) => {
+    const z = ((x - at) / S) ** 2;
+    return sum + (Math.exp(-z / 2) * (1 - z)) / S ** 2;
+  }, 0);
+
+/** The solution of x = c·tanh(xc/s²) above 0, if c > s. */
+function wellOf(c: number): number {
+  if (c <= S) return 0;
+  let x = c;
+  for (let i = 0; i < 1000; i++) x = c * Math.tanh((x * c) / S ** 2);
+  return x;
+}
+
+const away = ([a, b]: Point, [x, y]: Point): number => Math.hypot(a - x, b - y);
+const count = (kinds: readonly string[], kind: string): number => kinds.filter((one) => one === kind).length;
+const row = (name: string, [x, y]: Point, { kind, gradientNorm, smallest, largest }: CriticalPoint) => [
+  name,
+  x,
+  y,
+  gradientNorm,
+  smallest.value,
+  largest.value,
+  kind,
+];
