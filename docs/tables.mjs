@@ -61,21 +61,11 @@ export function withTables(page) {
 export function withConcepts(page, concepts) {
   const code = (names) => names.map((name) => `\`${name}\``).join(", ");
   const rows = concepts.map(({ name, paragraph, experiment, functions, findings, exercise }, i) => {
-    const cells = [
-      i + 1,
-      name,
-      code([paragraph]),
-      code([experiment]),
-      code(functions),
-      findings.join("; "),
-      code([exercise]),
-    ];
+    const link = `<a href="/lab/#${paragraph}" target="_self">${name}</a>`;
+    const cells = [i + 1, link, code([experiment]), code(functions), findings.join("; "), code([exercise])];
     return `| ${cells.map((cell) => String(cell).replaceAll("|", "\\|")).join(" | ")} |`;
   });
-  const head = [
-    "| | concept | paragraph | figure | functions | findings | exercise |",
-    "|---:|---|---|---|---|---|---|",
-  ];
+  const head = ["| | concept | figure | functions | findings | exercise |", "|---:|---|---|---|---|---|"];
   return withBlock(page, "concepts", [...head, ...rows].join("\n"));
 }
 

@@ -45,15 +45,6 @@ export const concepts: readonly Concept[] = [
     exercise: "derive-a-partial",
   },
   {
-    name: "The directional derivative is the gradient times a unit vector",
-    section: SENSITIVITIES,
-    paragraph: "directional-derivative",
-    experiment: "directional-derivative",
-    functions: ["directionalDerivative", "steepestDescent", "objective"],
-    findings: ["slope along u", "slope along the contour"],
-    exercise: "write-gradcheck",
-  },
-  {
     name: "Linear regression: the partial derivatives are −12 and −4",
     section: SENSITIVITIES,
     paragraph: "linear-regression",
@@ -61,6 +52,15 @@ export const concepts: readonly Concept[] = [
     functions: ["objective", "finiteDifference"],
     findings: ["∂L/∂θ₁", "∂L/∂θ₂"],
     exercise: "derive-a-partial",
+  },
+  {
+    name: "The directional derivative is the gradient times a unit vector",
+    section: SENSITIVITIES,
+    paragraph: "directional-derivative",
+    experiment: "directional-derivative",
+    functions: ["directionalDerivative", "steepestDescent", "objective"],
+    findings: ["slope along u", "slope along the contour"],
+    exercise: "write-gradcheck",
   },
   {
     name: "Backpropagation applies the chain rule",
