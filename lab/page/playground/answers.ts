@@ -77,7 +77,7 @@ export function newSaliency(onChange: (change: Partial<Question>) => void): Pane
     value: ANSWER,
     onChange: (digit) => onChange({ target: digit === ANSWER ? undefined : Number(digit) }),
   });
-  const legend = newLegend("lowers", "raises the score");
+  const legend = newLegend("lowers it", "raises it");
   const caption = pixels.element.querySelector("figcaption")!;
   const clear = (): void => {
     pixels.clear();
