@@ -1,11 +1,13 @@
 /** The playground, tested in Chromium and Firefox. Screenshots: build/screenshots. */
 import type { Browser, Page } from "puppeteer-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { overflows, SHOTS, servePage, textOf, violations } from "../support/labPage.ts";
+import { SHOTS, servePage, textOf, violations } from "../support/labPage.ts";
 import { BROWSERS, launch, type Served, watchErrors } from "../support/pages.ts";
 
 const WIDE = { width: 1280, height: 800 };
 const PHONE = { width: 390, height: 844 };
+/** The height of the page's bar and the space below it. */
+const BAR = 64;
 const SMALL = { width: 320, height: 640 };
 let site: Served;
 beforeAll(async () => void (site = await servePage("playground")), 120_000);
@@ -103,6 +105,13 @@ async function train(page: Page, accuracy: number): Promise<void> {
   await press(page, "Pause");
   await settled(page);
 }
+/** The parts of the playground that are not within the window. */
+const overflowing = (page: Page): Promise<string[]> =>
+  page.$$eval(".playground *", (all) =>
+    all
+      .filter((part) => part.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
+      .map((part) => part.outerHTML.slice(0, 80)),
+  );
 /** Waits until messages that were on their way have arrived, and the plot, which is drawn later, is up to date. */
 async function settled(page: Page): Promise<void> {
   for (let before = ""; ; ) {
@@ -318,28 +327,66 @@ describe.each(BROWSERS)("%s", (name) => {
         for (const theme of ["light", "dark"] as const) {
           await page.evaluate((to) => void (document.documentElement.dataset.theme = to), theme);
           await settled(page);
-          expect(await violations(page), `${size}, ${theme}`).toEqual([]);
-          expect(await overflows(page), size).toBe(false);
+          expect(await violations(page, ".playground"), `${size}, ${theme}`).toEqual([]);
+          expect(await overflowing(page), size).toEqual([]);
           const path = `${SHOTS}/playground-${shown}-${size}-${theme}.png`;
-          if (name === "chrome") await page.screenshot({ path, fullPage: size !== "wide" });
+          await page.$eval(".playground", (element) => element.scrollIntoView());
+          if (name === "chrome")
+            await (size === "wide" ? page.screenshot({ path }) : (await page.$(".playground"))!.screenshot({ path }));
         }
-        if (size === "wide") expect(await heights(".pg-columns")).toBeLessThanOrEqual(WIDE.height);
+        if (size === "wide") expect(await heights(".pg-columns")).toBeLessThanOrEqual(WIDE.height - BAR);
         if (size === "phone")
           for (const part of [".pg-network", ".pg-read", ".pg-attack"])
-            expect(await heights(part), part).toBeLessThanOrEqual(PHONE.height);
+            expect(await heights(part), part).toBeLessThanOrEqual(PHONE.height - BAR);
       }
     }
     await page.setViewport(WIDE);
     expect(errors.splice(0)).toEqual([]);
   });
 
-  test("leaving the playground ends its worker", async () => {
+  test("the network rests while the playground is outside of the window", async () => {
+    await page.setViewport(WIDE);
+    await press(page, "healthy");
+    await until(page, () => document.querySelector(".pg-words")!.textContent!.startsWith("step 0"));
     await press(page, "Train");
-    expect(page.workers().length).toBe(1);
-    await page.evaluate(() => void (location.hash = "home"));
-    await page.waitForFunction(() => !document.querySelector(".playground"));
+    await until(page, () => Number(/step ([\d,]+)/.exec(document.querySelector(".pg-words")!.textContent!)?.[1]) > 20);
+    await page.evaluate(() => scrollTo(0, 0));
+    await settled(page);
+    const [step, before] = [await stepOf(page), await trained(page)];
+    await pause(700);
+    expect(await trained(page)).toBe(before);
+    await page.$eval(".playground", (element) => element.scrollIntoView());
+    await page.waitForFunction(
+      (last) => !document.querySelector(".pg-words span")!.textContent!.endsWith(last),
+      {},
+      step.toLocaleString("en"),
+    );
+    await press(page, "Pause");
+    await settled(page);
+    expect(await stepOf(page)).toBeGreaterThan(step);
+    expect(errors.splice(0)).toEqual([]);
+  });
+
+  test("close ends the worker and removes the playground", async () => {
+    const workers = page.workers().length;
+    // As a string, because Vitest replaces import() in functions.
+    const opened = await page.evaluate(`(async () => {
+      const files = performance.getEntriesByType("resource").map(({ name }) => name);
+      const modules = await Promise.all(files.filter((file) => /assets.view-[^/]*.js$/.test(file)).map((file) => import(file)));
+      const { mountPlayground } = modules.find((module) => "mountPlayground" in module);
+      globalThis.element = document.createElement("div");
+      document.body.append(element);
+      globalThis.mounted = mountPlayground(element);
+      return element.childElementCount;
+    })()`);
+    expect(opened).toBe(1);
+    await page.waitForFunction("element.querySelector('.pg-histograms [data-layer]')");
+    expect(page.workers().length).toBe(workers + 1);
+    await page.evaluate("mounted.close()");
     await pause(300);
-    expect(page.workers().length).toBe(0);
+    expect(page.workers().length).toBe(workers);
+    expect(await page.evaluate("element.childElementCount")).toBe(0);
+    await page.evaluate("element.remove()");
     expect(errors.splice(0)).toEqual([]);
   });
 

@@ -22,17 +22,17 @@ export async function servePage(name: string): Promise<Served> {
 export const textOf = (page: Page, selector: string): Promise<string> =>
   page.$$eval(selector, (all) => all.map((element) => element.textContent).join("\n"));
 
-/** The violations that axe-core finds, one per line. It is loaded once, because the page stays when its hash changes. */
-export async function violations(page: Page): Promise<string[]> {
+/** The violations that axe-core finds in a part of the page, one per line. It is loaded once, because the page stays when its hash changes. */
+export async function violations(page: Page, part = "html"): Promise<string[]> {
   if (!(await page.evaluate("!!window.axe"))) await page.evaluate(axe);
-  return (await page.evaluate(`axe.run().then(({ violations }) =>
+  return (await page.evaluate(`axe.run("${part}").then(({ violations }) =>
     violations.flatMap(({ id, nodes }) => nodes.map(({ target }) => id + ": " + target)))`)) as string[];
 }
 
 const setTheme = (page: Page, value: "light" | "dark"): Promise<void> =>
   page.emulateMediaFeatures([{ name: "prefers-color-scheme", value }]);
 
-export const overflows = (page: Page): Promise<boolean> =>
+const overflows = (page: Page): Promise<boolean> =>
   page.evaluate(() => document.documentElement.scrollWidth > document.documentElement.clientWidth);
 
 /**

@@ -113,7 +113,7 @@ export function newControls(first: Settings, listeners: Listeners): Controls {
   };
   const train = button("Train", listeners.onTrain, "pg-train");
   const words = make("p", { class: "pg-words" });
-  const announcement = make("p", { class: "pg-hidden", role: "status" });
+  const announcement = make("p", { class: "hidden", role: "status" });
   const failure = make("p", { class: "pg-failure", role: "alert" });
   const element = make(
     "section",

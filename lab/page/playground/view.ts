@@ -22,8 +22,9 @@ export function mountPlayground(element: HTMLElement): { close(): void } {
   const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
   const ask = (request: Request): void => worker.postMessage(request);
   let run = 0;
-  /** Whether the user wants the network to train. */
+  /** Whether the user wants the network to train. It rests while the playground is outside of the window. */
   let isTraining = false;
+  let isVisible = true;
   let drawing: Float32Array | undefined;
   let question: Question = QUESTION;
   /** Whether a reading is on its way, and whether it will be outdated. */
@@ -44,9 +45,13 @@ export function mountPlayground(element: HTMLElement): { close(): void } {
     curves.clear();
     gradients.clear();
     ask({ kind: "start", run: ++run, settings });
-    if (isTraining) ask({ kind: "train" });
+    if (isTraining && isVisible) ask({ kind: "train" });
     read();
   };
+  const visibility = new IntersectionObserver((entries) => {
+    isVisible = entries.at(-1)!.isIntersecting;
+    if (isTraining) ask({ kind: isVisible ? "train" : "pause" });
+  });
   const controls = newControls(PRESETS.healthy!, {
     onTrain() {
       isTraining = !isTraining;
@@ -142,11 +147,13 @@ export function mountPlayground(element: HTMLElement): { close(): void } {
     ),
   );
   element.replaceChildren(root);
+  visibility.observe(root);
   start(controls.settings);
   ask({ kind: "example", digit: FIRST });
   return {
     close() {
       worker.terminate();
+      visibility.disconnect();
       gradients.close();
       curves.close();
       root.remove();
