@@ -1,6 +1,6 @@
 /** `npx nabla lab`: the list, runs, files, help, errors and exit codes. Needs the build in dist/. */
 import { spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Command } from "commander";
@@ -51,24 +51,29 @@ test("lab: prints title, claim, plot and findings, without escape codes if there
   expect(errors).toBe("");
   expect(code).toBe(0);
   expect(output).toMatch(/^The directional derivative\n/);
-  expect(output).toContain("dot product with\nu: largest along");
+  expect(output).toContain("dot product with\nu. It is largest along");
   expect(output).toMatch(/●.*\n.*┤/);
-  expect(output).toContain("● measured by differences    · ∇L·u");
-  expect(output).toMatch(/✓ largest slope: [\d.]+\n {2}theory: ≈ [\d.]+ ± [\d.]+ \(max of/);
+  expect(output).toContain("● from differences    · ‖∇L‖ cos α");
+  expect(output).toMatch(/✓ slope of the steepest descent: [\d.]+\n {2}theory: ≈ [\d.]+ ± [\d.e-]+ \(‖∇L‖\)/);
   // biome-ignore lint/suspicious/noControlCharactersInRegex: the point of the test
   expect(output).not.toMatch(/[\x1b\r]/);
 });
 
 test("lab --json: prints only the result as JSON", async () => {
-  const { output, errors } = await lab(NAME, "--directions", "16", "--json");
+  const { output, errors } = await lab(NAME, "--direction", "16", "--json");
   expect(errors).toBe("");
   const result = JSON.parse(output) as Record<string, object[]>;
   expect(Object.keys(result)).toEqual(["name", "parameters", "findings", "plots", "tables", "pictures", "graphs"]);
   expect(result.name).toBe(NAME);
-  expect(result.parameters).toEqual({ x: 1, y: 0.5, directions: 16 });
-  expect(result.findings).toHaveLength(3);
-  expect(result.findings![0]).toMatchObject({ holds: true, expected: { equals: 0, within: expect.any(Number) } });
-  expect(result.plots![0]).toMatchObject({ series: [{ points: expect.any(Array) }, { style: "theory" }] });
+  expect(result.parameters).toEqual({ x: 1, y: 0.5, direction: 16 });
+  expect(result.findings).toHaveLength(6);
+  expect(result.findings![0]).toMatchObject({
+    holds: true,
+    expected: { equals: expect.closeTo(2.2688, 3), within: expect.any(Number) },
+  });
+  expect(result.plots![1]).toMatchObject({
+    series: [{ points: expect.any(Array) }, { style: "theory" }, { style: "dots" }],
+  });
 });
 
 test("lab --svg, --html: write self-contained files", async () => {
@@ -87,7 +92,7 @@ test("lab --help: lists the parameters of an experiment with ranges and defaults
   const { code, output } = await lab(NAME, "--help");
   expect(code).toBe(0);
   expect(output).toMatch(/--x <number> +θ₁: -2 to 2 \(default: 1\)/);
-  expect(output).toMatch(/--directions <number> +directions tried: whole number, 8 to 360 \(default: 72\)/);
+  expect(output).toMatch(/--direction <number> +direction of u, degrees: -180 to 180 \(default: 15\)/);
 });
 
 describe("lab: invalid usage exits with 1 and says what is valid", () => {
@@ -95,8 +100,8 @@ describe("lab: invalid usage exits with 1 and says what is valid", () => {
     [["directional"], 'unknown experiment "directional".'],
     [["directional-derivate"], "Did you mean directional-derivative?"],
     [[NAME, "--x", "9"], 'x must be a number from -2 to 2, got "9".'],
-    [[NAME, "--directions", "9.5"], 'directions must be a whole number from 8 to 360, got "9.5".'],
-    [[NAME, "--direction", "9"], "Did you mean --directions?"],
+    [["vanishing", "--depth", "9.5"], 'depth must be a whole number from 2 to 40, got "9.5".'],
+    [[NAME, "--directions", "9"], "Did you mean --direction?"],
     [[NAME, "extra"], "too many arguments"],
     [[NAME, "--svg", "missing/plots.svg"], "cannot write missing/plots.svg: the folder "],
     [[NAME, "--svg", IN_A_FILE], "cli.test.ts is not a folder."],
@@ -113,7 +118,7 @@ test("lab --check: exits with 0 if all findings match theory", async () => {
   expect((await lab(NAME, "--check")).code).toBe(0);
 });
 
-test("lab: runs from the installed package, without other packages", async () => {
+test("lab and practice run from the installed package, without other packages", async () => {
   const packed = await ended("npm", ["pack", "--silent", "--pack-destination", folder]);
   expect(packed.code, packed.errors).toBe(0);
   const install = ["install", "--offline", "--no-audit", "--no-fund", join(folder, packed.output.trim())];
@@ -122,7 +127,13 @@ test("lab: runs from the installed package, without other packages", async () =>
   const { code, output, errors } = await ended("npx", ["nabla", "lab", NAME], folder);
   expect(errors).toBe("");
   expect(code).toBe(0);
-  expect(output).toContain("✓ largest slope");
+  expect(output).toContain("✓ slope of the steepest descent");
+  const solution = await ended("npx", ["nabla", "practice", "logistic-gradient", "--solution"], folder);
+  writeFileSync(join(folder, "answer.mjs"), `import { tensor } from "nabla";\n${solution.output}`);
+  const checked = await ended("npx", ["nabla", "practice", "logistic-gradient", "answer.mjs"], folder);
+  expect(checked.errors).toBe("");
+  expect(checked.code).toBe(0);
+  expect(checked.output).toContain("All 5 checks passed.");
 });
 
 test("lab --check: exits with 2 if a finding does not match theory, and writes Infinity to JSON as a string", async () => {
