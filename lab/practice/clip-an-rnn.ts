@@ -1,8 +1,7 @@
 /** Clipping by the global norm, on random gradients and in the training of an exploding RNN. */
 import { normal, ones, type Tensor, tensor, valueAndGrad } from "nabla";
-import { showNumber } from "../experiment.ts";
 import type { Code, Exercise, Mistake } from "./exercise.ts";
-import { agree, drawAwayFromZero, fail, read, show } from "./values.ts";
+import { agree, drawAwayFromZero, fail, format, read, show } from "./values.ts";
 
 /** Calls clip with arrays, and reads the arrays that it returns. */
 function clip(code: Code, gradients: readonly (readonly number[])[], maxNorm: number): number[][] {
@@ -123,7 +122,7 @@ export default {
         const gradients = [drawAwayFromZero(2, 0.1, 0.2), drawAwayFromZero(3, 0.1, 0.2)];
         const norm = Math.hypot(...gradients.flat());
         agree(clip(code, gradients, 5).flat(), {
-          what: `\`clip\` of a gradient of norm ${showNumber(norm)} with maxNorm = 5`,
+          what: `\`clip\` of a gradient of norm ${format(norm)} with maxNorm = 5`,
           want: gradients.flat(),
           within: 1e-4,
           slips: [
@@ -167,7 +166,7 @@ export default {
           );
         if (!(last < 0.1 * first))
           fail(
-            `The loss fell only from ${showNumber(first)} to ${showNumber(last)} in 100 steps. Does the clipped gradient keep its direction and the norm 1?`,
+            `The loss is ${format(last)} after 100 steps; at first it was ${format(first)}. Does the clipped gradient keep its direction and the norm 1?`,
           );
       },
     },

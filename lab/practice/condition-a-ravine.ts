@@ -1,7 +1,6 @@
 /** Standardizing features turns a ravine into a bowl: the condition number falls to (1 + |ρ|)/(1 − |ρ|). */
-import { showNumber } from "../experiment.ts";
 import type { Code, Exercise, Mistake } from "./exercise.ts";
-import { draw, fail, read } from "./values.ts";
+import { draw, fail, format, read } from "./values.ts";
 
 type Rows = readonly (readonly number[])[];
 const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
@@ -96,11 +95,11 @@ export function standardize(x) {
           const spread = Math.sqrt(mean(values.map((value) => value ** 2)));
           if (Math.abs(mean(values)) > 1e-6 * spread)
             fail(
-              `The mean of column ${j} is ${showNumber(mean(values))}, but should be 0. Subtract the column's mean before you divide.`,
+              `The mean of column ${j} is ${format(mean(values))}, but should be 0. Subtract the column's mean before you divide.`,
             );
           if (Math.abs(variance(values) - 1) > 1e-6)
             fail(
-              `The variance of column ${j} is ${showNumber(variance(values))}, but should be 1. ${varianceHint(variance(values), variance(column(data, j)), 12)}`,
+              `The variance of column ${j} is ${format(variance(values))}, but should be 1. ${varianceHint(variance(values), variance(column(data, j)), 12)}`,
             );
         }
       },
@@ -132,7 +131,7 @@ export function standardize(x) {
         const got = condition(standardized(code, data));
         if (!(Math.abs(got / want - 1) < 1e-4))
           fail(
-            `The condition number of the Hessian is ${showNumber(got)}, but should be ${showNumber(want)}. It was ${showNumber(condition(data))} before scaling. Do both columns have mean 0 and variance 1?`,
+            `The condition number of the Hessian is ${format(got)}, but should be ${format(want)}. It was ${format(condition(data))} before scaling. Do both columns have mean 0 and variance 1?`,
           );
       },
     },

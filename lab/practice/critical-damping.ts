@@ -1,7 +1,7 @@
 /** The momentum that damps the heavy ball critically on a quadratic: β = (1 − √(ηλ))². */
 import { showNumber } from "../experiment.ts";
 import type { Code, Exercise, Mistake } from "./exercise.ts";
-import { agree, draw, fail, read } from "./values.ts";
+import { agree, draw, fail, format, read } from "./values.ts";
 
 /** θ after each step of the heavy ball on ½λθ², from rest at 1. */
 function ball(lr: number, curvature: number, beta: number, steps: number): number[] {
@@ -102,7 +102,7 @@ export default {
           const crossed = path.findIndex((theta) => theta < 0);
           if (crossed >= 0 || !path.every(Number.isFinite))
             fail(
-              `With η = ${showNumber(lr)}, λ = ${showNumber(curvature)} and your β = ${showNumber(beta)}, the ball crosses the minimum in step ${crossed + 1}: the momentum is too large.`,
+              `With η = ${format(lr)}, λ = ${format(curvature)} and your β = ${format(beta)}, the ball crosses the minimum in step ${crossed + 1}: the momentum is too large.`,
             );
         }
       },
@@ -120,7 +120,7 @@ export default {
           // Around the double root, θ depends smoothly on β, so rounding does not matter.
           if (!(Math.abs(got / want - 1) < 1e-3))
             fail(
-              `With η = ${showNumber(lr)}, λ = ${showNumber(curvature)} and your β = ${showNumber(beta)}, θ is ${showNumber(got)} after ${steps} steps, but critical damping reaches ${showNumber(want)}. ${
+              `With η = ${format(lr)}, λ = ${format(curvature)} and your β = ${format(beta)}, θ is ${format(got)} after ${steps} steps, but critical damping reaches ${format(want)}. ${
                 got > want
                   ? "The momentum is too small: the ball creeps."
                   : "The momentum is too large: the ball overshoots."

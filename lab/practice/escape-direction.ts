@@ -1,7 +1,6 @@
 /** The direction of the most negative curvature, along which a saddle point is left. */
-import { showNumber } from "../experiment.ts";
 import type { Code, Exercise, Mistake } from "./exercise.ts";
-import { close, draw, fail, read } from "./values.ts";
+import { close, draw, fail, format, matrixText, read } from "./values.ts";
 
 type Hessian = readonly [readonly [number, number], readonly [number, number]];
 
@@ -21,12 +20,10 @@ function eigenvalues([[a, b], [, c]]: Hessian): [number, number] {
   const [middle, radius] = [(a + c) / 2, Math.hypot((a - c) / 2, b)];
   return [middle - radius, middle + radius];
 }
-const text = (hessian: Hessian): string =>
-  `[${hessian.map((row) => `[${row.map(showNumber).join(", ")}]`).join(", ")}]`;
 
 /** Checks the direction at a saddle point. */
 function checkDirection(code: Code, hessian: Hessian): void {
-  const what = `\`escapeDirection(${text(hessian)})\``;
+  const what = `\`escapeDirection(${matrixText(hessian)})\``;
   const returned = code.escapeDirection!(hessian.map((row) => [...row]));
   if (returned === null) fail(`${what} is null, but the point is a saddle: its smallest curvature is negative.`);
   const v = read(returned, [2], what);
@@ -35,16 +32,16 @@ function checkDirection(code: Code, hessian: Hessian): void {
   if (length < 1e-9) fail(`${what} is the zero vector. If b = 0, the eigenvectors are the axes: handle that case.`);
   const along = curvature(hessian, v) / length ** 2;
   const near = (value: number): boolean => close([along], [value], 1e-6);
-  const here = `Along ${what}, the curvature vᵀHv/‖v‖² is ${showNumber(along)}`;
+  const here = `Along ${what}, the curvature vᵀHv/‖v‖² is ${format(along)}`;
   if (near(greatest)) fail(`${here}, the largest: there the loss rises. Take the other eigenvector.`);
   if (!near(smallest))
     fail(
-      `${here}, but the most negative one is ${showNumber(smallest)}. ${
+      `${here}, but the most negative one is ${format(smallest)}. ${
         along > 0 ? "The loss rises along this direction." : "The loss falls, but another direction is steeper."
       } Is it an eigenvector of H?`,
     );
   if (!close([length], [1], 1e-6))
-    fail(`${what} has the length ${showNumber(length)}. Divide it by its length: \`Math.hypot(...v)\`.`);
+    fail(`${what} has the length ${format(length)}. Divide it by its length: \`Math.hypot(...v)\`.`);
 }
 
 export default {
@@ -114,7 +111,7 @@ export default {
           const hessian = rotated(first, second, angle);
           if (code.escapeDirection!(hessian.map((row) => [...row])) !== null)
             fail(
-              `\`escapeDirection(${text(hessian)})\` must be null: both eigenvalues are positive, so the point is a minimum and the loss rises in every direction.`,
+              `\`escapeDirection(${matrixText(hessian)})\` must be null: both eigenvalues are positive, so the point is a minimum and the loss rises in every direction.`,
             );
         }
       },

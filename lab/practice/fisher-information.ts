@@ -1,7 +1,7 @@
 /** The Fisher information of a Bernoulli variable about its probability and about its logit. */
 import { showNumber } from "../experiment.ts";
 import type { Exercise, Mistake } from "./exercise.ts";
-import { agree, draw, fail, read } from "./values.ts";
+import { agree, draw, fail, format, read } from "./values.ts";
 
 const sigmoid = (z: number): number => 1 / (1 + Math.exp(-z));
 const probabilities = (p: number): [number, number] => [1 - p, p];
@@ -40,11 +40,11 @@ export default {
   ],
   exports: ["fisher", "fisherOfLogit"],
   starter: `export function fisher(p) {
-  return 1;
+  return p;
 }
 
 export function fisherOfLogit(z) {
-  return 1;
+  return z;
 }
 `,
   hints: [
@@ -65,7 +65,7 @@ export function fisherOfLogit(z) {
     {
       title: "`fisher(p)` is the mean squared score.",
       run(code) {
-        for (const p of [0.5, ...draw(10, 0.05, 0.95)]) {
+        for (const p of [0.3, ...draw(10, 0.05, 0.95)]) {
           const what = `\`fisher(${showNumber(p)})\``;
           const variance = p * (1 - p);
           agree(read(code.fisher!(p), [], what), {
@@ -95,14 +95,14 @@ export function fisherOfLogit(z) {
           const want = (2 * divergence(p, p + delta)) / delta ** 2;
           // The next term of the series is smaller by δ/p, up to 5·10⁻⁴.
           if (!(Math.abs(found! / want - 1) < 2e-3))
-            fail(`${what} is ${showNumber(found!)}, but 2·KL/δ² is ${showNumber(want)} for δ = ${delta}.`);
+            fail(`${what} is ${format(found!)}, but 2·KL/δ² is ${format(want)} for δ = ${delta}.`);
         }
       },
     },
     {
       title: "`fisherOfLogit(z)` is the mean squared score with respect to z.",
       run(code) {
-        for (const z of [0, ...draw(10, -3, 3)]) {
+        for (const z of [-1, ...draw(10, -3, 3)]) {
           const what = `\`fisherOfLogit(${showNumber(z)})\``;
           const p = sigmoid(z);
           const variance = p * (1 - p);

@@ -1,7 +1,6 @@
 /** The classical Runge–Kutta method, and the gradient flow that it integrates. */
-import { showNumber } from "../experiment.ts";
 import type { Code, Exercise, Mistake } from "./exercise.ts";
-import { agree, draw, drawAwayFromZero, fail, read, show } from "./values.ts";
+import { agree, draw, drawAwayFromZero, fail, format, read, show } from "./values.ts";
 
 type Field = (theta: readonly number[]) => number[];
 type Weights = readonly [number, number, number, number];
@@ -48,7 +47,7 @@ const slips = (f: Field, theta: readonly number[], h: number): [string, number[]
 ];
 
 function checkStep(code: Code, f: Field, theta: readonly number[], h: number, name: string): void {
-  const what = `\`rk4\` for ${name} at θ = ${show(theta)} with h = ${showNumber(h)}`;
+  const what = `\`rk4\` for ${name} at θ = ${show(theta)} with h = ${format(h)}`;
   const given = [...theta];
   const got = read(
     code.rk4!((at: readonly number[]) => f([...at]), given, h),
@@ -123,7 +122,7 @@ export function flow(gradient, theta, time, steps) {
       run(code) {
         for (let i = 0; i < 5; i++) {
           const [a, h] = [draw(1, 0.5, 2)[0]!, draw(1, 0.2, 0.6)[0]!];
-          checkStep(code, ([value]) => [-a * value!], drawAwayFromZero(1), h, `θ′ = −${showNumber(a)} θ`);
+          checkStep(code, ([value]) => [-a * value!], drawAwayFromZero(1), h, `θ′ = −${format(a)} θ`);
         }
       },
     },
@@ -168,7 +167,7 @@ export function flow(gradient, theta, time, steps) {
         const ratio = error(10) / error(20);
         if (!(ratio > 15 && ratio < 18))
           fail(
-            `The error shrinks by the factor ${showNumber(ratio)}, but a method of order 4 has 2⁴ = 16. A factor of 2 means order 1, and 4 means order 2.`,
+            `The error shrinks by the factor ${format(ratio)}, but a method of order 4 has 2⁴ = 16. A factor of 2 means order 1, and 4 means order 2.`,
           );
       },
     },

@@ -1,8 +1,7 @@
 /** Integrated gradients: attributions that add up to the change of the output (Sundararajan et al. 2017, proposition 1). */
 import { grad, randn, type Tensor, tensor } from "nabla";
-import { showNumber } from "../experiment.ts";
 import type { Code, Exercise, Mistake } from "./exercise.ts";
-import { agree, draw, drawAwayFromZero, fail, read } from "./values.ts";
+import { agree, draw, drawAwayFromZero, fail, format, read } from "./values.ts";
 
 type Model = (x: Tensor) => Tensor;
 
@@ -33,6 +32,10 @@ function slips(f: Model, x: readonly number[], baseline: readonly number[], step
   const want = attributions(f, x, baseline, fractions(steps, 0.5));
   const means = want.map((value, i) => value / (x[i]! - baseline[i]!));
   return [
+    [
+      "That is gradient times input. Average the gradient along the path from the baseline to x, and multiply by x − baseline.",
+      [...grad(f)(tensor([...x])).data].map((g, i) => g * x[i]!),
+    ],
     [
       "You evaluated the gradient at x only. Average it along the path from the baseline to x.",
       attributions(f, x, baseline, [1]),
@@ -121,7 +124,7 @@ export function integratedGradients(f, x, baseline, steps) {
           what: "`integratedGradients` of a linear model",
           want: w.map((value, i) => value * (x[i]! - baseline[i]!)),
           within: 1e-4,
-          slips: slips(f, x, baseline, 8).slice(2),
+          slips: slips(f, x, baseline, 8).slice(3),
         });
       },
     },
@@ -167,7 +170,7 @@ export function integratedGradients(f, x, baseline, steps) {
           // about 8, max|φ‴| is at most 2·8·3·8³ < 3·10⁴, so the error is below 0.08 in the worst case; a typical one is below 10⁻³.
           if (!(Math.abs(total - (end - start)) < 0.02))
             fail(
-              `The attributions add up to ${showNumber(total)}, but f(x) − f(baseline) is ${showNumber(end - start)}. Average the gradient along the whole path, and multiply by x − baseline.`,
+              `The attributions add up to ${format(total)}, but f(x) − f(baseline) is ${format(end - start)}. Average the gradient along the whole path, and multiply by x − baseline.`,
             );
         }
       },
@@ -182,7 +185,7 @@ export function integratedGradients(f, x, baseline, steps) {
             .sum();
         const got = integrated(code, f, [1, 2, 3], [0.5, 0, -1], 8);
         if (Math.abs(got[2]!) > 1e-6)
-          fail(`The model ignores the third feature, but its attribution is ${showNumber(got[2]!)}.`);
+          fail(`The model ignores the third feature, but its attribution is ${format(got[2]!)}.`);
       },
     },
   ],

@@ -141,7 +141,9 @@ const throwLine = (error: Error): string => {
 /** Describes an error that the reader's code threw. */
 export function describeError(error: unknown): string {
   if (!(error instanceof Error)) return `Your code threw ${String(error)}.`;
-  const [, name] = /^(\w+) is not defined$/.exec(error.message) ?? [];
+  // Safari says "Can't find variable: x".
+  const [name] =
+    error.name === "ReferenceError" ? (/\w+(?= is not defined$)|(?<=variable: )\w+$/.exec(error.message) ?? []) : [];
   const home = Object.keys(MODULES).find((one) => name && name in MODULES[one]!);
   const fix = home ? ` Import it: \`import { ${name} } from "${home}"\`.` : "";
   return `Your code threw ${error.name}: ${error.message.replace(/\.$/, "")}${throwLine(error)}.${fix}`;

@@ -144,7 +144,12 @@ export function gradient(w, x, y) {
         };
         const what = "`gradient` for logits of 40 and −40 with label 1";
         const want = weighted(data, (z, label) => sigmoid(z) - label);
-        agree(read(call(code.gradient!, data), [2], what), { what, want, within: 1e-4, slips: slips(data) });
+        agree(read(call(code.gradient!, data), [2], what), {
+          what,
+          want,
+          within: 1e-4,
+          slips: slips(data).slice(0, 3),
+        });
       },
     },
   ],

@@ -1,9 +1,8 @@
 /** Gradient confusion: the fraction of components whose sign flips between successive mini-batches. */
 import { randn } from "nabla";
 import { gradientConfusion } from "nabla/gradients";
-import { showNumber } from "../experiment.ts";
 import type { Code, Exercise, Mistake } from "./exercise.ts";
-import { agree, drawAwayFromZero, fail, read } from "./values.ts";
+import { agree, drawAwayFromZero, fail, format, read } from "./values.ts";
 
 type Gradients = readonly (readonly number[])[];
 const confusion = (code: Code, gradients: Gradients, what: string): number =>
@@ -21,7 +20,7 @@ function slips(gradients: Gradients): [string, number[]][] {
   const [batches, size] = [gradients.length, gradients[0]!.length];
   const pairs = (batches - 1) * size;
   const flips = count(gradients, (t) => t - 1);
-  return [
+  const all: [string, number[]][] = [
     ["That is the number of flips. Divide it by the number of comparisons.", [flips]],
     ["You divided by the number of batches. Between T batches there are only T − 1 steps.", [flips / (batches * size)]],
     ["You divided by the number of components only. Divide by the number of steps too.", [flips / size]],
@@ -51,6 +50,8 @@ function slips(gradients: Gradients): [string, number[]][] {
       ],
     ],
   ];
+  // A function that returns 0 made none of these mistakes.
+  return all.filter(([, [value]]) => value !== 0);
 }
 
 export default {
@@ -143,7 +144,7 @@ export default {
         const found = confusion(code, noise, "`confusion` of noise");
         // Whether successive pairs flip is independent for symmetric noise: the standard error of 4,000 is ½/√4000.
         if (!(Math.abs(found - 0.5) < (5 * 0.5) / Math.sqrt(4000)))
-          fail(`\`confusion\` of independent noise is ${showNumber(found)}, but should be close to 0.5.`);
+          fail(`\`confusion\` of independent noise is ${format(found)}, but should be close to 0.5.`);
       },
     },
   ],

@@ -1,7 +1,6 @@
 /** A natural-gradient step with a 2 × 2 Fisher matrix: θ − η F⁻¹∇L. */
-import { showNumber } from "../experiment.ts";
 import type { Code, Exercise, Mistake } from "./exercise.ts";
-import { agree, draw, drawAwayFromZero, read, show } from "./values.ts";
+import { agree, draw, drawAwayFromZero, format, matrixText, read, show } from "./values.ts";
 
 type Pair = readonly [number, number];
 type Square = readonly [Pair, Pair];
@@ -30,7 +29,6 @@ function fisherMatrix(): Square {
     [r, s + 0.5],
   ];
 }
-const matrixText = (m: Square): string => `[${m.map((row) => `[${row.map(showNumber).join(", ")}]`).join(", ")}]`;
 
 /** Calls naturalStep, and returns the new parameters. */
 const step = (code: Code, theta: Pair, gradient: Pair, fisher: Square, lr: number, what: string): Pair =>
@@ -157,7 +155,7 @@ export default {
       run(code) {
         for (let i = 0; i < 10; i++) {
           const [theta, gradient, fisher, lr] = [pair(), pair(), fisherMatrix(), draw(1, 0.1, 0.9)[0]!];
-          const what = `\`naturalStep\` with F = ${matrixText(fisher)}, ∇L = ${show(gradient)} and η = ${showNumber(lr)}`;
+          const what = `\`naturalStep\` with F = ${matrixText(fisher)}, ∇L = ${show(gradient)} and η = ${format(lr)}`;
           const want = times(inverse(fisher), gradient).map((value, k) => theta[k]! - lr * value);
           agree(step(code, theta, gradient, fisher, lr, what), {
             what,
@@ -193,7 +191,12 @@ export default {
             what,
             want,
             within: 1e-6,
-            slips: [["A plain gradient step depends on the coordinates; the natural one does not.", times(b, other)]],
+            slips: [
+              [
+                "A natural step does not depend on the coordinates. Does yours use the whole inverse of F?",
+                times(b, other),
+              ],
+            ],
           });
         }
       },

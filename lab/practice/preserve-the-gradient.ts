@@ -1,8 +1,7 @@
 /** An initialization that keeps the size of the gradient through ReLU layers: Var w = 2/fanOut (He et al. 2015, equation 14). */
 import { grad, randn, type Tensor } from "nabla";
-import { showNumber } from "../experiment.ts";
 import type { Exercise, Mistake } from "./exercise.ts";
-import { fail, read } from "./values.ts";
+import { fail, format, read } from "./values.ts";
 
 type Initialize = (fanIn: number, fanOut: number) => unknown;
 const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
@@ -88,7 +87,7 @@ export function initialize(fanIn, fanOut) {
         // The standard error of the mean is at most spread/√n.
         if (Math.abs(mean(values)) > (5 * spread) / Math.sqrt(values.length))
           fail(
-            `The mean of the weights is ${showNumber(mean(values))}, but should be 0. \`rand\` draws from 0 to 1; \`randn\` has mean 0.`,
+            `The mean of the weights is ${format(mean(values))}, but should be 0. \`rand\` draws from 0 to 1; \`randn\` has mean 0.`,
           );
       },
     },
@@ -100,7 +99,7 @@ export function initialize(fanIn, fanOut) {
         // The relative standard error of the variance of n normal numbers is √(2/n) = 0.6%.
         const near = (value: number): boolean => Math.abs(variance / value - 1) < 0.03;
         if (near(want)) return;
-        const factor = showNumber(variance / want);
+        const factor = format(variance / want);
         const hint =
           SLIPS.find(([value]) => near(value))?.[1] ?? "Which variance makes ½ · fanOut · Var(w) equal to 1?";
         fail(
@@ -118,7 +117,7 @@ export function initialize(fanIn, fanOut) {
         const ratio = Math.exp(mean(logs));
         if (!(Math.abs(Math.log(ratio) + 0.2) < 5 * 0.22))
           fail(
-            `The gradient's norm at the first layer is ${showNumber(ratio)} times the norm at the last: it ${
+            `The gradient's norm at the first layer is ${format(ratio)} times the norm at the last: it ${
               ratio < 1 ? "vanishes. The weights are too small" : "explodes. The weights are too large"
             }.`,
           );

@@ -1,7 +1,6 @@
 /** Orders mini-batches greedily, so that the signs of successive gradients differ little. */
-import { showNumber } from "../experiment.ts";
 import type { Code, Exercise, Mistake } from "./exercise.ts";
-import { draw, drawAwayFromZero, fail, read } from "./values.ts";
+import { draw, drawAwayFromZero, fail, format, read } from "./values.ts";
 
 type Gradients = readonly (readonly number[])[];
 type Distance = (a: readonly number[], b: readonly number[]) => number;
@@ -147,7 +146,7 @@ export function order(gradients) {
           );
         });
         if (!(found < Math.min(...others)))
-          fail(`Your order has ${found} flips. A random one has ${showNumber(Math.min(...others))}.`);
+          fail(`Your order has ${found} flips. A random one has ${format(Math.min(...others))}.`);
       },
     },
   ],

@@ -17,8 +17,12 @@ export const draw = (n: number, low = -2, high = 2): number[] => [...uniform([n]
 export const drawAwayFromZero = (n: number, low = 0.5, high = 2): number[] =>
   draw(n, low, high).map((value, i) => (draw(1)[0]! < 0 !== (i % 2 === 0) ? -value : value));
 
-/** A number as text, with a proper minus sign. */
-const format = (value: number): string => showNumber(value).replace(/^-/, "−");
+/** A number as text, with a proper minus sign. In code, use `showNumber`. */
+export const format = (value: number): string => showNumber(value).replace(/^-/, "−");
+
+/** A matrix as code: `[[1, 2], [3, 4]]`. */
+export const matrixText = (rows: readonly (readonly number[])[]): string =>
+  `[${rows.map((row) => `[${row.map(showNumber).join(", ")}]`).join(", ")}]`;
 
 /** `(1, −2.5)`, with at most six numbers. */
 export const show = (values: readonly number[]): string =>
@@ -124,5 +128,5 @@ function proportion(got: readonly number[], want: readonly number[], within: num
   )
     return "";
   if (Math.abs(factor + 1) <= within) return "The sign is wrong.";
-  return got.length > 1 ? `Every element is ${showNumber(factor)} times the right value: a factor is wrong.` : "";
+  return got.length > 1 ? `Every element is ${format(factor)} times the right value: a factor is wrong.` : "";
 }

@@ -12,6 +12,7 @@ import { type Exercise, isRight, type Mistake, numberOf } from "../../lab/practi
 import { exercises } from "../../lab/practice/index.ts";
 import { check, type Outcome } from "../../lab/practice/run.ts";
 import { nabla } from "../cli/running.ts";
+import { alternatives } from "./practiceAlternatives.ts";
 
 const find = (name: string): Exercise => exercises.find((exercise) => exercise.name === name)!;
 const outcomesOf = async (exercise: Exercise, source: string, seed = 1): Promise<Outcome[]> => {
@@ -34,6 +35,10 @@ describe.each(exercises.map((exercise) => [exercise.name, exercise] as const))("
       expect(failures(outcomes), `seed ${seed}`).toEqual([]);
       expect(outcomes.length).toBe(exercise.checks.length + 1);
     }
+  });
+  test("another correct answer passes too", async () => {
+    for (const seed of SEEDS)
+      expect(failures(await outcomesOf(exercise, alternatives[name]!, seed)), `seed ${seed}`).toEqual([]);
   });
   test("the starter loads, but fails", async () => {
     for (const seed of SEEDS) {
