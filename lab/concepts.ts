@@ -176,7 +176,7 @@ export const concepts: readonly Concept[] = [
     paragraph: "feature-scaling",
     experiment: "feature-scaling",
     functions: ["partialsUnderScaling", "conditioning", "standardize", "whiten"],
-    findings: ["∂L/∂θ₂ after scaling", "condition number"],
+    findings: ["∂L/∂θ₂ after scaling", "|∂L/∂θ₂| divided by |∂L/∂θ₁|", "condition number"],
     exercise: "condition-a-ravine",
   },
   {
@@ -256,8 +256,8 @@ export const concepts: readonly Concept[] = [
     section: NATURAL,
     paragraph: "overshoot",
     experiment: "natural-gradient",
-    functions: ["naturalGradient"],
-    findings: ["relative distance between the natural steps"],
+    functions: ["naturalGradient", "objective"],
+    findings: ["θ₁ after one step of the plain gradient", "divergence KL between the models"],
     exercise: "natural-step",
   },
 ];

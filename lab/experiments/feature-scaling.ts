@@ -4,7 +4,9 @@ import { conditioning, objective, partialsUnderScaling, standardize, whiten } fr
 import { experiment } from "../experiment.ts";
 
 const SAMPLES = 200;
-const STEPS = 150;
+const STEPS = 60;
+/** The parameters at scale 1. */
+const THETA = [0.3, 0.4] as const;
 
 export default experiment({
   name: "feature-scaling",
@@ -16,7 +18,7 @@ export default experiment({
     "x_j\\mapsto s_jx_j,\\ \\theta_j\\mapsto\\theta_j/s_j\\ \\Rightarrow\\ \\frac{\\partial L}{\\partial\\theta_j}\\mapsto s_j\\frac{\\partial L}{\\partial\\theta_j},\\qquad H=\\tfrac1nX^\\top X",
   functions: ["partialsUnderScaling", "conditioning", "standardize", "whiten", "objective"],
   parameters: {
-    scale: { kind: "number", label: "scale of the second feature", min: 0.01, max: 100, default: 20, scale: "log" },
+    scale: { kind: "number", label: "scale of the second feature", min: 0.01, max: 100, default: 5, scale: "log" },
     correlation: { kind: "number", label: "correlation of the features", min: 0, max: 0.95, default: 0.6, step: 0.05 },
     seed: { kind: "number", label: "seed", min: 1, max: 99, default: 1, integer: true },
   },
@@ -35,11 +37,25 @@ export default experiment({
     // Both objectives give the same predictions, because θ₂ is divided by the scale.
     const of = (inputs: Tensor, theta: readonly number[]) =>
       objective((t: Tensor) => losses.mse(inputs.matmul(t), y), [...theta]);
-    const { before, after } = partialsUnderScaling((z) => of(z, z === plain ? [0.3, 0.4] : [0.3, 0.4 / scale]), plain, [
-      1,
-      scale,
-    ]);
+    const { before, after } = partialsUnderScaling(
+      (z) => of(z, z === plain ? THETA : [THETA[0], THETA[1] / scale]),
+      plain,
+      [1, scale],
+    );
     const [standard, white] = [standardize(x), whiten(x)];
+    // The same partial derivatives from the samples in float64, at scale 1. The first does not depend on the scale.
+    const partials = closedForm(plain, y, THETA);
+    // The terms of a mean are larger than the mean: the relative error of the derivatives grows by at most this factor.
+    const larger = 1 + 10 / Math.min(...partials.map(Math.abs));
+    const switches = Math.abs(partials[0] / partials[1]);
+    const scaled = (by: number) =>
+      partialsUnderScaling((z) => of(z, z === plain ? THETA : [THETA[0], THETA[1] / by]), plain, [1, by]).after;
+    const balanced = scaled(switches);
+    const scales = Array.from({ length: 13 }, (_, i) => 10 ** (i / 3 - 2));
+    const value = quadratic(x, y);
+    const grid = Array.from({ length: 41 }, (_, i) => -3 + (3 * i) / 20);
+    const gradient = of(x, THETA).gradient();
+    const arrow = 1 / Math.hypot(gradient[0]!, gradient[1]!);
     const inputs: [string, Tensor][] = [
       ["original", x],
       ["standardized", standard.apply(x)],
@@ -59,19 +75,26 @@ export default experiment({
         {
           text: "∂L/∂θ₂ after scaling, divided by ∂L/∂θ₂ before scaling",
           measured: after[1]! / before[1]!,
-          expected: { equals: scale, within: 1e-3 * scale },
+          // Each is a mean of 200 products in float32.
+          expected: { equals: scale, within: 2 ** -17 * scale * larger },
           theory: "it is multiplied by the scale of its feature",
         },
         {
           text: "∂L/∂θ₁ after scaling, divided by ∂L/∂θ₁ before scaling",
           measured: after[0]! / before[0]!,
-          expected: { equals: 1, within: 1e-3 },
+          expected: { equals: 1, within: 2 ** -17 * larger },
           theory: "its feature does not change",
+        },
+        {
+          text: `|∂L/∂θ₂| divided by |∂L/∂θ₁| at the scale ${switches.toPrecision(3)}`,
+          measured: Math.abs(balanced[1]! / balanced[0]!),
+          expected: { equals: 1, within: 2 ** -17 * larger },
+          theory: "1 where the larger partial derivative changes: at the ratio of both derivatives at scale 1",
         },
         {
           text: "condition number of standardized features",
           measured: standard.after.conditionNumber,
-          expected: { equals: (1 + Math.abs(r)) / (1 - Math.abs(r)), within: 0.02 * standard.after.conditionNumber },
+          expected: { equals: (1 + Math.abs(r)) / (1 - Math.abs(r)), within: 1e-4 * standard.after.conditionNumber },
           theory: "(1 + |r|)/(1 − |r|)",
         },
         {
@@ -88,6 +111,46 @@ export default experiment({
         },
       ],
       plots: [
+        {
+          title: "Which partial derivative is larger?",
+          x: { label: "scale of the second feature", scale: "log" },
+          y: { label: "|∂L/∂θ|", scale: "log" },
+          series: [
+            { name: "∂L/∂θ₁", points: scales.map((by) => [by, Math.abs(scaled(by)[0]!)]), style: "dots" },
+            { name: "∂L/∂θ₂", points: scales.map((by) => [by, Math.abs(scaled(by)[1]!)]), style: "dots" },
+            {
+              name: "constant",
+              points: scales.map((by) => [by, Math.abs(partials[0])]),
+              style: "theory",
+            },
+            {
+              name: "∝ scale",
+              points: scales.map((by) => [by, by * Math.abs(partials[1])]),
+              style: "theory",
+            },
+          ],
+          handles: [{ name: "the scale", at: [scale, Math.abs(after[1]!)], sets: { x: "scale" } }],
+        },
+        {
+          title: "The gradient at one point",
+          x: { label: "θ₁" },
+          y: { label: "θ₂" },
+          equal: true,
+          field: {
+            x: [-3, 3],
+            y: [-3, 3],
+            columns: 41,
+            values: grid.flatMap((b) => grid.map((a) => Math.sqrt(value(a, b)))),
+            label: "√loss",
+          },
+          series: [
+            {
+              name: "direction of −∇L",
+              points: [THETA, [THETA[0] - arrow * gradient[0]!, THETA[1] - arrow * gradient[1]!]],
+              style: "arrow",
+            },
+          ],
+        },
         {
           title: "Gradient descent, each at its best rate",
           x: { label: "step" },
@@ -124,4 +187,27 @@ function descent(x: Tensor, y: Tensor): [number, number][] {
     const loss = optimizer.minimize(() => losses.mse(layer.forward(x).reshape([-1]), y));
     return [t, loss.item()];
   });
+}
+
+/** ∂/∂θⱼ of the mean of (x·θ − y)²: the mean of 2(x·θ − y)xⱼ. */
+function closedForm(x: Tensor, y: Tensor, theta: readonly [number, number]): readonly [number, number] {
+  const [inputs, targets] = [x.data, y.data];
+  const sums = [0, 0] as [number, number];
+  for (let i = 0; i < SAMPLES; i++) {
+    const [a, b] = [inputs[2 * i]!, inputs[2 * i + 1]!];
+    const residual = a * theta[0] + b * theta[1] - targets[i]!;
+    sums[0] += (2 * residual * a) / SAMPLES;
+    sums[1] += (2 * residual * b) / SAMPLES;
+  }
+  return sums;
+}
+
+/** The loss, the mean of (x·θ − y)², as a quadratic function of θ. */
+function quadratic(x: Tensor, y: Tensor): (a: number, b: number) => number {
+  const [inputs, targets] = [x.data, Array.from(y.data)];
+  const moment = (f: (a: number, b: number, t: number) => number): number =>
+    targets.reduce((sum, t, i) => sum + f(inputs[2 * i]!, inputs[2 * i + 1]!, t), 0) / SAMPLES;
+  const [aa, ab, bb] = [moment((a) => a * a), moment((a, b) => a * b), moment((_, b) => b * b)];
+  const [at, bt, tt] = [moment((a, _, t) => a * t), moment((_, b, t) => b * t), moment((_a, _b, t) => t * t)];
+  return (a, b) => Math.max(0, aa * a * a + 2 * ab * a * b + bb * b * b - 2 * (at * a + bt * b) + tt);
 }

@@ -3,6 +3,7 @@ import type { AnyExperiment } from "../experiment.ts";
 import adversaries from "./adversaries.ts";
 import backpropagation from "./backpropagation.ts";
 import clipping from "./clipping.ts";
+import coasting from "./coasting.ts";
 import criticalPoints from "./critical-points.ts";
 import curriculum from "./curriculum.ts";
 import definitionOfTheDerivative from "./definition-of-the-derivative.ts";
@@ -55,6 +56,7 @@ export const experiments: readonly AnyExperiment[] = [
   weightsVsBiases,
   gradientFlow,
   momentumEscape,
+  coasting,
   race,
   naturalGradient,
   fisherTraining,

@@ -1,7 +1,10 @@
 /** F = diag(100, 1): the natural gradient divides by the model's sensitivity, and does not depend on the parametrization. */
-import { noGrad, tensor } from "nabla";
-import { fisherMatrix, naturalGradient } from "nabla/gradients";
+import { noGrad, type Tensor, tensor, tidy } from "nabla";
+import { fisherMatrix, naturalGradient, objective } from "nabla/gradients";
 import { experiment } from "../experiment.ts";
+
+/** The learning rate of the natural gradient. */
+const NATURAL = 0.3;
 
 export default experiment({
   name: "natural-gradient",
@@ -11,7 +14,7 @@ export default experiment({
     "If the Fisher matrix is diag(100, 1), a plain gradient step is a leap in the first direction. Multiplied by F⁻¹, it becomes a step that changes the model only a little. The natural gradient does not depend on the parametrization of the model.",
   formula:
     "\\tilde\\nabla L=F^{-1}\\nabla L,\\qquad F=\\begin{pmatrix}100&0\\\\0&1\\end{pmatrix},\\qquad \\theta=B\\varphi\\ \\Rightarrow\\ B\\,\\tilde\\nabla_{\\!\\varphi}L=\\tilde\\nabla_{\\!\\theta}L",
-  functions: ["naturalGradient", "fisherMatrix"],
+  functions: ["naturalGradient", "fisherMatrix", "objective"],
   parameters: {
     theta1: { kind: "number", label: "θ₁", min: -1, max: 1, default: 0.5, step: 0.05 },
     theta2: { kind: "number", label: "θ₂", min: -2, max: 2, default: 1.5, step: 0.05 },
@@ -56,31 +59,56 @@ export default experiment({
       Math.hypot(p[0]! - q[0]!, p[1]! - q[1]!) / Math.max(1e-12, Math.hypot(q[0]!, q[1]!));
     const plain = [f1 * theta1, theta2];
     const rate = (lr * 2) / f1;
-    const walk = (which: "gradient" | "direction", by: number, steps: number): [number, number][] => {
+    const loss = (t: Tensor): Tensor => t.mul(scale).square().sum().mul(0.5);
+    const walk = (
+      rule: (at: readonly number[]) => ArrayLike<number>,
+      by: number,
+      steps: number,
+    ): [number, number][] => {
       const path: [number, number][] = [[theta1, theta2]];
       for (let i = 0; i < steps; i++) {
-        const found = naturalGradient([theta], outputs, target, options);
         const [p, q] = path.at(-1)!;
-        path.push([p - by * found[which][0]!, q - by * found[which][1]!]);
-        noGrad(() => theta.copyFrom(path.at(-1)!));
+        const direction = rule([p, q]);
+        path.push([p - by * direction[0]!, q - by * direction[1]!]);
       }
-      noGrad(() => theta.copyFrom([theta1, theta2]));
       return path;
     };
-    const paths = { plain: walk("gradient", rate, 40), natural: walk("direction", 0.3, 12) };
+    const at = objective(loss, [theta1, theta2]);
+    const naturalAt = (point: readonly number[]): ArrayLike<number> => {
+      noGrad(() => theta.copyFrom([...point]));
+      return naturalGradient([theta], outputs, target, options).direction;
+    };
+    const paths = { plain: walk((point) => at.gradient(point), rate, 30), natural: walk(naturalAt, NATURAL, 8) };
+    // The change of the model: with outputs of variance 1, the divergence KL(p‖q) is half of the squared distance of the outputs.
+    const outputsAt = (point: readonly number[]): ArrayLike<number> => {
+      noGrad(() => theta.copyFrom([...point]));
+      return tidy(() => noGrad(() => outputs().data));
+    };
+    const divergence = ([, after]: readonly (readonly number[])[]): number => {
+      const [p, q] = [outputsAt([theta1, theta2]), outputsAt(after!)];
+      return 0.5 * ((p[0]! - q[0]!) ** 2 + (p[1]! - q[1]!) ** 2);
+    };
+    const changes = { plain: divergence(paths.plain), natural: divergence(paths.natural) };
     const norm = (x: number, y: number): number => Math.hypot(x, y);
-    const grid = (from: number, to: number) => Array.from({ length: 41 }, (_, i) => from + ((to - from) * i) / 40);
+    const grid = (from: number, to: number) => Array.from({ length: 45 }, (_, i) => from + ((to - from) * i) / 44);
     const value = (p: number, q: number): number => 0.5 * (f1 * p * p + q * q);
-    const within = 1e-3 * norm(theta1, theta2) + 1e-6;
+    // Conjugate gradients stop at a relative residual of 10⁻¹⁰; the gradient is in float32.
+    const within = 2 ** -19 * norm(theta1, theta2) + 1e-7;
+    // Half of the squared distance of outputs that are rounded to float32.
+    const rounding = (step: number): number => 2 ** -20 * (value(theta1, theta2) + step) + 2 ** -30;
+    const predicted = {
+      plain: 0.5 * rate ** 2 * (f1 ** 3 * theta1 ** 2 + theta2 ** 2),
+      natural: 0.5 * NATURAL ** 2 * (f1 * theta1 ** 2 + theta2 ** 2),
+    };
     return {
       findings: [
         {
           text: "F₁₁",
           measured: fisher[0]!,
-          expected: { equals: f1, within: 1e-3 * f1 },
+          expected: { equals: f1, within: 2 ** -20 * f1 },
           theory: "JᵀJ of the outputs (√F₁₁·θ₁, θ₂)",
         },
-        { text: "F₂₂", measured: fisher[3]!, expected: { equals: 1, within: 1e-4 }, theory: "the same" },
+        { text: "F₂₂", measured: fisher[3]!, expected: { equals: 1, within: 2 ** -20 }, theory: "the same" },
         {
           text: "natural gradient, first component",
           measured: natural.direction[0]!,
@@ -96,7 +124,7 @@ export default experiment({
         {
           text: "relative distance between the natural steps with parameters φ and θ",
           measured: between(toTheta(byPhi.direction), natural.direction),
-          expected: { atMost: 5e-3 },
+          expected: { equals: 0, within: 2e-4 },
           theory: "0 in exact arithmetic: F transforms so that the step is invariant",
         },
         ...(norm(theta1, theta2) > 0.1
@@ -110,13 +138,22 @@ export default experiment({
             ]
           : []),
         {
-          text: "change √(δᵀFδ) in the model after the natural step, divided by the change after a plain step of the same length",
-          measured:
-            Math.hypot(Math.sqrt(f1) * theta1, theta2) /
-            (norm(theta1, theta2) * (Math.hypot(Math.sqrt(f1) * plain[0]!, plain[1]!) / norm(plain[0]!, plain[1]!))),
-          expected: { atMost: 1 + 1e-9 },
-          theory:
-            "of all steps of equal length, a plain step may change the model the most; the natural step changes it the least for its gain",
+          text: "θ₁ after one step of the plain gradient",
+          measured: paths.plain[1]![0],
+          expected: { equals: (1 - 2 * lr) * theta1, within: 2 ** -20 * Math.abs(theta1) },
+          theory: lr > 0.5 ? "(1 − ηF₁₁)θ₁: it overshoots, because η > 1/F₁₁" : "(1 − ηF₁₁)θ₁, without overshoot",
+        },
+        {
+          text: "divergence KL between the models before and after a plain step",
+          measured: changes.plain,
+          expected: { equals: predicted.plain, within: rounding(predicted.plain) },
+          theory: "½δᵀFδ with δ = −ηF·θ: ½η²(F₁₁³θ₁² + θ₂²)",
+        },
+        {
+          text: "divergence KL between the models before and after a natural step",
+          measured: changes.natural,
+          expected: { equals: predicted.natural, within: rounding(predicted.natural) },
+          theory: "½δᵀFδ with δ = −ηθ: ½η²(F₁₁θ₁² + θ₂²)",
         },
       ],
       plots: [
@@ -124,24 +161,38 @@ export default experiment({
           title: "Steps over the loss",
           x: { label: "θ₁" },
           y: { label: "θ₂" },
+          equal: true,
           field: {
-            x: [-1.1, 1.1],
+            x: [-2.2, 2.2],
             y: [-2.2, 2.2],
-            columns: 41,
-            values: grid(-2.2, 2.2).flatMap((q) => grid(-1.1, 1.1).map((p) => Math.log1p(value(p, q)))),
+            columns: 45,
+            values: grid(-2.2, 2.2).flatMap((q) => grid(-2.2, 2.2).map((p) => Math.sqrt(value(p, q)))),
+            label: "√loss",
           },
           series: [
-            { name: "plain gradient", points: paths.plain.filter(([p]) => Math.abs(p) < 1.2), style: "path" },
-            { name: "natural gradient", points: paths.natural, style: "path" },
+            {
+              name: "plain gradient",
+              points: paths.plain.filter(([p]) => Math.abs(p) < 2.2),
+              style: "path",
+              grows: true,
+            },
+            { name: "natural gradient", points: paths.natural, style: "path", grows: true },
+            { name: "first plain step", points: paths.plain.slice(0, 2), style: "arrow" },
+            { name: "first natural step", points: paths.natural.slice(0, 2), style: "arrow" },
           ],
+          handles: [{ name: "the point θ", at: [theta1, theta2], sets: { x: "theta1", y: "theta2" } }],
         },
         {
           title: "The loss",
           x: { label: "step" },
           y: { label: "L", scale: "log" },
           series: [
-            { name: "plain gradient", points: paths.plain.map(([p, q], t) => [t, value(p, q)]) },
-            { name: "natural gradient, rate 0.3", points: paths.natural.map(([p, q], t) => [t, value(p, q)]) },
+            { name: "plain gradient", points: paths.plain.map(([p, q], t) => [t, value(p, q)]), grows: true },
+            {
+              name: `natural gradient, rate ${NATURAL}`,
+              points: paths.natural.map(([p, q], t) => [t, value(p, q)]),
+              grows: true,
+            },
           ],
         },
       ],

@@ -100,6 +100,7 @@ const cases: Record<string, readonly Record<string, string | number>[]> = {
     { features: 1, batch: 2, mean: 0 },
     { features: 64, batch: 64, mean: 5, seed: 3 },
   ],
+  coasting: [{ width: 8, slope: 1e-4 }, { start: -4, momentum: 0.98, lr: 0.2 }, { momentum: 0 }],
   race: [
     { landscape: "saddle", x: 1, y: 0 },
     { landscape: "Rosenbrock", lr: 0.1, momentum: 0.99, steps: 200 },
