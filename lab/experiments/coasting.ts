@@ -3,7 +3,7 @@ import { type Tensor, tidy } from "nabla";
 import { gradientDescent, objective } from "nabla/gradients";
 import { experiment, type Finding } from "../experiment.ts";
 
-const STEPS = 100;
+const STEPS = 80;
 
 type Points = [number, number][];
 

@@ -176,7 +176,7 @@ const inspect = (at: Objective, point: Point): Derivatives =>
 /** The critical point that Newton's method finds: θ ← θ − H⁻¹∇L. */
 function newton(at: Objective, [x, y]: Point): Point {
   let point: Point = [x, y];
-  for (let i = 0; i < 6; i++)
+  for (let i = 0; i < 5; i++)
     at.at(point, () => {
       const [a, b] = at.gradient();
       const [p, q, r, s] = denseHessian(at);

@@ -4,7 +4,7 @@ import { conditioning, objective, partialsUnderScaling, standardize, whiten } fr
 import { experiment } from "../experiment.ts";
 
 const SAMPLES = 200;
-const STEPS = 60;
+const STEPS = 40;
 /** The parameters at scale 1. */
 const THETA = [0.3, 0.4] as const;
 
@@ -51,7 +51,7 @@ export default experiment({
     const scaled = (by: number) =>
       partialsUnderScaling((z) => of(z, z === plain ? THETA : [THETA[0], THETA[1] / by]), plain, [1, by]).after;
     const balanced = scaled(switches);
-    const scales = Array.from({ length: 13 }, (_, i) => 10 ** (i / 3 - 2));
+    const scales = Array.from({ length: 9 }, (_, i) => 10 ** (i / 2 - 2));
     const value = quadratic(x, y);
     const grid = Array.from({ length: 41 }, (_, i) => -3 + (3 * i) / 20);
     const gradient = of(x, THETA).gradient();

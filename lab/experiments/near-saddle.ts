@@ -13,7 +13,7 @@ const SAMPLES = 64;
 /** |θ₂| at which a path has escaped. The landscape is still close to θ₁² − θ₂² there. */
 const FAR = 0.2;
 const RUNS = 401;
-const STEPS = 200;
+const STEPS = 150;
 
 type Points = [number, number][];
 
@@ -47,7 +47,7 @@ export default experiment({
       return paths.map(escapeTime).sort((a, b) => a - b)[RUNS >> 1]!;
     });
     manualSeed(seed);
-    const [stochastic] = descend(data, [[x, y]], { lr, batch, steps: STEPS / 2 }) as [Points];
+    const [stochastic] = descend(data, [[x, y]], { lr, batch, steps: STEPS / 3 }) as [Points];
     return tidy(() => {
       const all = tensor(data);
       const loss = (w: Tensor): Tensor => reconstruction(w.reshape([1, 2]), all.reshape([1, SAMPLES, 2]));
