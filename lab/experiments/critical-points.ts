@@ -53,7 +53,8 @@ export default experiment({
             ]
           : [[0.05, 0.05]];
       const found = starts.map((start) => newton(at, start));
-      const kinds = found.map((point) => inspect(at, point).kind.kind);
+      const classified = found.map((point) => inspect(at, point).kind);
+      const kinds = classified.map(({ kind }) => kind);
       const nearest = found.reduce((a, b) => (away(b, [x, y]) < away(a, [x, y]) ? b : a));
       const there = inspect(at, nearest);
       const ridge = inspect(at, [0, 0]);
@@ -109,6 +110,12 @@ export default experiment({
             measured: count(kinds, "minimum"),
             expected: { equals: isDouble ? 2 : 1, within: 0 },
             theory: "2 if d > 2s, otherwise 1",
+          },
+          {
+            text: "curvatures below 0, over all critical points",
+            measured: classified.reduce((sum, { index }) => sum + index, 0),
+            expected: { equals: isDouble ? 1 : 0, within: 0 },
+            theory: "none at a minimum, one at a saddle",
           },
           {
             text: "θ₁ of the right minimum, found by Newton's method",

@@ -70,6 +70,7 @@ export default experiment({
     const here = slopes(1);
     const arrow = Math.min(1, 0.8 / Math.hypot(...here));
     const there = at.value(theta(1));
+    const corner = at.value(origin.map((w, i) => w + 1.5 * (u[i]! - v[i]!)));
     const work = integral((t) => a * slopes(t)[0] + b * slopes(t)[1]);
     return {
       findings: [
@@ -111,6 +112,13 @@ export default experiment({
           // The second term is for the rounding of the losses and gradients in float32.
           expected: { equals: work.value, within: work.difference + 2 ** -19 * (1 + there) },
           theory: "∫ ∇L·dθ along the line between them",
+        },
+        {
+          text: "loss in the lower right corner of the plot",
+          measured: seen.losses[0]!.at(-1)!,
+          // The order of the sums differs, which may round parameters differently.
+          expected: { equals: corner, within: 2 ** -19 * (1 + corner) },
+          theory: "L(θ + 1.5u − 1.5v)",
         },
       ],
       plots: [
