@@ -183,12 +183,24 @@ export const mutations: Readonly<Record<string, readonly Mutation[]>> = {
     ["missing term", "div(maxNorm, size).clamp(null, 1)", "div(maxNorm, size)"],
     ["sign", "g.mul(first).mul(second)", "g.div(first).div(second)"],
   ),
-  "nn.LSTMCell": within(
+  "nn.LSTM": within(
     "nn/recurrent.ts",
-    ["factor ½", "return [hn!, cn!];", "return [hn!, cn!.mul(0.5)];"],
-    ["missing term", "this.step(x), h, c, weightsOf", "this.step(x), h, h, weightsOf"],
+    ["factor ½", "return [y, [hn!, cn!]];", "return [y, [hn!, cn!.mul(0.5)]];"],
+    ["sign", "return [y, [hn!, cn!]];", "return [y, [hn!, cn!.neg()]];"],
   ),
   // The Geometry of Non-Convex Landscapes
+  classifyCriticalPoint: within(
+    landscape,
+    ["sign", "values.filter((v) => v < -curvatureTolerance)", "values.filter((v) => v > curvatureTolerance)"],
+    ["sign", "if (index && above)", "if (!index && above)"],
+    ["off by one", "gradientNorm, index, exact", "gradientNorm, index: index + 1, exact"],
+  ),
+  denseHessian: within(
+    landscape,
+    ["factor ½", "h[(k % n) * n + Math.floor(k / n)]!) / 2", "h[(k % n) * n + Math.floor(k / n)]!) / 4"],
+    ["sign", "(v + h[(k % n) * n + Math.floor(k / n)]!) / 2", "(-v - h[(k % n) * n + Math.floor(k / n)]!) / 2"],
+    ["off by one", "objective.hvp(basis(n, i)), i * n", "objective.hvp(basis(n, i)), (n - 1 - i) * n"],
+  ),
   denseEigen: within(
     landscape,
     ["factor ½", "h[(k % n) * n + Math.floor(k / n)]!) / 2", "h[(k % n) * n + Math.floor(k / n)]!) / 4"],
@@ -210,6 +222,11 @@ export const mutations: Readonly<Record<string, readonly Mutation[]>> = {
     ["factor ½", "Math.exp(-0.5 * ((x - v) / sigma) ** 2)", "Math.exp(-1 * ((x - v) / sigma) ** 2)"],
     ["sign", "((x - v) / sigma) ** 2", "((x + v) / sigma) ** 2"],
     ["missing term", "total / (probes * sigma * Math.sqrt(2 * Math.PI))", "total / (probes * Math.sqrt(2 * Math.PI))"],
+  ),
+  plane: within(
+    "gradients/landscape/slices.ts",
+    ["sign", "plus(plus(origin, a, s), b, t)", "plus(plus(origin, a, s), b, -t)"],
+    ["missing term", "plus(plus(origin, a, s), b, t)", "plus(origin, a, s)"],
   ),
   escape: within(
     escaping,

@@ -11,7 +11,7 @@ import { settings } from "./settings.ts";
 export interface Task {
   /** The names of the experiments to run. */
   readonly names: readonly string[];
-  /** The number of random settings to run after the defaults. */
+  /** The number of random settings to run after the defaults, in experiments that are not long. */
   readonly count: number;
   /** Whether to stop after the first experiment that notices. */
   readonly untilRed?: boolean;
@@ -30,7 +30,7 @@ const isFiniteFinding = ({ measured, expected }: Finding): boolean =>
 async function outcomeOf(name: string, count: number): Promise<Outcome> {
   const experiment = experiments.find((one) => one.name === name)!;
   let other: string | undefined;
-  for (const values of [{}, ...settings(experiment, count)])
+  for (const values of [{}, ...settings(experiment, experiment.long ? 0 : count)])
     try {
       const { findings } = await experiment.run(valuesOf(experiment.parameters, values), context);
       const wrong = findings.filter((finding) => !holds(finding));
