@@ -14,3 +14,10 @@ export function plusMinus(values: readonly number[]): string {
   const mean = average(values).toFixed(3);
   return values.length > 1 ? `${mean} ± ${Math.sqrt(variance(values) / values.length).toFixed(3)}` : mean;
 }
+
+/** The slope of the least-squares line through the points. */
+export function slope(points: readonly (readonly [x: number, y: number])[]): number {
+  const [mx, my] = [average(points.map(([x]) => x)), average(points.map(([, y]) => y))];
+  const covariance = points.reduce((sum, [x, y]) => sum + (x - mx) * (y - my), 0);
+  return covariance / points.reduce((sum, [x]) => sum + (x - mx) ** 2, 0);
+}
