@@ -4,7 +4,7 @@ import type { Outcome } from "../../lab/practice/run.ts";
 import { type Message, supervise, type Task } from "../../lab/practice/supervise.ts";
 
 /** The memory that the code may use for JavaScript values. */
-const MEGABYTES = 512;
+const MEGABYTES = 256;
 
 /** At run time this file is in dist/bin, next to practice-worker.js. */
 export function checkIsolated(task: Task, log: (text: string) => void): Promise<readonly Outcome[]> {
