@@ -181,5 +181,5 @@ function fieldOf(points: readonly Vector[], f: (z: Vector) => number) {
   const values = Array.from({ length: columns * columns }, (_, k) =>
     f(Float64Array.of(at(x, k % columns), at(y, Math.floor(k / columns)))),
   );
-  return { x, y, columns, values };
+  return { x, y, columns, values, label: "ln W̄" };
 }

@@ -132,20 +132,9 @@ export default experiment({
         ],
         plots: [
           {
-            title: "Distance from the saddle, in the time of the differential equations",
-            x: { label: "time" },
-            y: { label: "distance", scale: "log" },
-            series: [
-              { name: "gradient flow", points: inTime[0] },
-              { name: "e^{|h|t}", points: line(inTime[0], curvature), style: "theory" },
-              { name: "heavy ball", points: inTime[1] },
-              { name: "e^{λt}", points: line(inTime[1], predicted.heavyBall.escapeRate), style: "theory" },
-            ],
-          },
-          {
-            title: "Distance from the saddle, in steps at the same learning rate",
+            title: "By steps",
             x: { label: "steps" },
-            y: { label: "distance", scale: "log" },
+            y: { label: "distance from the saddle", scale: "log" },
             series: [
               { name: "gradient descent", points: thin(inSteps[0]) },
               {
@@ -155,6 +144,17 @@ export default experiment({
               },
               { name: "with momentum", points: thin(inSteps[1]) },
               { name: "zᵏ", points: thin(line(inSteps[1], predicted.momentum!.escapeRate)), style: "theory" },
+            ],
+          },
+          {
+            title: "By the time of the equations",
+            x: { label: "time" },
+            y: { label: "distance from the saddle", scale: "log" },
+            series: [
+              { name: "gradient flow", points: inTime[0] },
+              { name: "e^{|h|t}", points: line(inTime[0], curvature), style: "theory" },
+              { name: "heavy ball", points: inTime[1] },
+              { name: "e^{λt}", points: line(inTime[1], predicted.heavyBall.escapeRate), style: "theory" },
             ],
           },
         ],
