@@ -257,7 +257,7 @@ function drawBars(
 function layOut(series: readonly Series[], width: number): { series: Series; x: number; row: number }[] {
   let [at, row] = [4, 0];
   return series.map((entry) => {
-    const wide = 44 + 6.6 * entry.name.length;
+    const wide = 50 + 6.8 * entry.name.length;
     if (at > 4 && at + wide > width) [at, row] = [4, row + 1];
     const placed = { series: entry, x: at, row };
     at += wide;

@@ -27,48 +27,56 @@ export function newFigure(element: HTMLElement, description: Description, runner
   let values: Values = valuesOf(parameters);
   /** Whether the result for the current values is shown or awaited. */
   let isCurrent = false;
+  let measured: readonly Finding[] = [];
   let timer: ReturnType<typeof setTimeout> | undefined;
 
   const findings = make("details", { class: "findings" }, make("summary", {}, "Findings"), make("div", {}));
   const bar = make("progress", { max: 1, "aria-label": "progress" });
-  const note = make("p", { class: "note", role: "status" });
+  const note = make("p", { class: "note" });
   const retry = make("button", { type: "button" }, "Try again");
   const source = make("button", { type: "button", class: "plain" }, "Source code");
   const alert = make("p", { class: "alert", role: "alert" });
   const problem = make("p", { class: "alert", role: "alert" });
   const body = element.querySelector<HTMLElement>(".body")!;
 
+  /** Shows the state of the run. Screen readers announce only the end of long runs, because short ones follow each key press. */
+  const report = (state: { busy?: boolean; failure?: string; end?: string; isLong?: boolean }): void => {
+    body.toggleAttribute("aria-busy", false);
+    if (state.busy) body.setAttribute("aria-busy", "true");
+    else bar.hidden = true;
+    isCurrent = state.failure === undefined;
+    alert.textContent = state.failure ?? "";
+    retry.hidden = state.failure === undefined;
+    if (state.isLong) note.setAttribute("role", "status");
+    else note.removeAttribute("role");
+    if (!state.busy) note.textContent = state.end ?? "";
+  };
   const run = (): void => {
-    isCurrent = true;
-    retry.hidden = true;
-    alert.textContent = "";
-    body.setAttribute("aria-busy", "true");
+    report({ busy: true });
     void runner.run(description, values, {
       onProgress(fraction, what) {
         bar.hidden = false;
         bar.value = fraction;
         note.textContent = what;
       },
-      onResult(result, seconds) {
-        bar.hidden = true;
-        body.removeAttribute("aria-busy");
-        note.textContent = `Ran in ${seconds < 1 ? `${Math.round(1000 * seconds)} ms` : `${seconds.toFixed(1)} s`}`;
-        show(result);
+      onResult(latest, seconds) {
+        const end = `Ran in ${seconds < 1 ? `${Math.round(1000 * seconds)} ms` : `${seconds.toFixed(1)} s`}`;
+        report({ end, isLong: seconds > 2 });
+        show(latest);
       },
-      onError(message) {
-        isCurrent = false;
-        bar.hidden = true;
-        note.textContent = "";
-        alert.textContent = `The run failed: ${message}`;
-        retry.hidden = false;
-      },
+      onError: (message) => report({ failure: `The run failed: ${message}` }),
     });
   };
   const show = (result: Result): void => {
     stage.show(result);
     findings.hidden = !result.findings.length;
     findings.firstElementChild!.replaceChildren(...summarize(result.findings));
-    findings.lastElementChild!.replaceChildren(drawFindings(document, result.findings));
+    measured = result.findings;
+    list();
+  };
+  /** Draws the list of findings if it is open. */
+  const list = (): void => {
+    if (findings.open) findings.lastElementChild!.replaceChildren(drawFindings(document, measured));
   };
   const change = (changed: Values): void => {
     values = changed;
@@ -90,7 +98,10 @@ export function newFigure(element: HTMLElement, description: Description, runner
         onChange: change,
       })
     : undefined;
+  findings.addEventListener("toggle", list);
   retry.addEventListener("click", run);
+  // A link that the reader follows wins over a change that the address does not show yet.
+  addEventListener("hashchange", () => clearTimeout(timer));
   source.addEventListener("click", () => void openSource(description));
   bar.hidden = true;
   retry.hidden = true;

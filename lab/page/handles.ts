@@ -45,6 +45,13 @@ export function newHandles(
     on.scale("x")!.apply(handle.at[0]) as number,
     on.scale("y")!.apply(handle.at[1]) as number,
   ];
+  /** Puts a handle on its point, which may not be where the pointer is. */
+  const putInPlace = (index: number): void => {
+    const [button, handle] = [buttons[index], shown[index]];
+    if (!button || !handle || !drawing || drag?.index === index) return;
+    const [x, y] = pixels(handle, drawing);
+    place(button, x, y - drawing.viewBox.baseVal.y);
+  };
   /** The position of a pointer in pixels of the drawing, whose viewBox starts above its frame. */
   const pointer = (event: PointerEvent, on: Drawing): [number, number] => {
     const box = layer.getBoundingClientRect();
@@ -63,9 +70,11 @@ export function newHandles(
       place(button, to[0], to[1] - drag.drawing.viewBox.baseVal.y);
       move(index, to, drag.drawing);
     });
-    const release = (): void => void (drag = undefined);
-    button.addEventListener("pointerup", release);
-    button.addEventListener("pointercancel", release);
+    button.addEventListener("lostpointercapture", () => {
+      if (drag?.index !== index) return;
+      drag = undefined;
+      putInPlace(index);
+    });
     button.addEventListener("keydown", (event) => {
       const by = KEYS[event.key];
       if (!by || !drawing || !shown[index]) return;
@@ -80,16 +89,14 @@ export function newHandles(
       shown = handles;
       drawing = on;
       if (buttons.length !== handles.length) {
+        drag = undefined;
         buttons = handles.map((_, i) => newButton(i));
         layer.replaceChildren(...buttons);
       }
       for (const [i, handle] of handles.entries()) {
-        const button = buttons[i]!;
-        button.setAttribute("aria-label", `${handle.name}: drag it, or use the arrow keys`);
-        button.title = handle.name;
-        if (!on || drag?.index === i) continue;
-        const [x, y] = pixels(handle, on);
-        place(button, x, y - on.viewBox.baseVal.y);
+        buttons[i]!.setAttribute("aria-label", `${handle.name}: drag it, or use the arrow keys`);
+        buttons[i]!.title = handle.name;
+        putInPlace(i);
       }
     },
   };

@@ -19,9 +19,16 @@ const library = once(async () => {
   return { newFigure, runner };
 });
 
+/** Makes a value on the first call. If that fails, the next call tries again. */
 function once<T>(make: () => Promise<T>): () => Promise<T> {
   let made: Promise<T> | undefined;
-  return () => (made ??= make());
+  return () => {
+    made ??= make().catch((error: unknown) => {
+      made = undefined;
+      throw error;
+    });
+    return made;
+  };
 }
 
 /** The figure in an element, loaded if necessary. A failure is shown in its place, and the next visit tries again. */
@@ -36,13 +43,17 @@ function reach(element: HTMLElement): Promise<Figure> {
   figures.set(name, figure);
   figure.catch((error: Error) => {
     figures.delete(name);
-    showFailure(
-      element.querySelector<HTMLElement>(".body")!,
-      error,
-      () => void reach(element).then((it) => it.resume()),
-    );
+    showFailure(element.querySelector<HTMLElement>(".body")!, error, () => resume(element));
   });
   return figure;
+}
+
+/** Runs the figure in an element. `reach` shows a failure. */
+function resume(element: HTMLElement): void {
+  void reach(element).then(
+    (figure) => figure.resume(),
+    () => {},
+  );
 }
 
 function showFailure(place: HTMLElement, { message }: Error, again: () => void): void {
@@ -59,6 +70,7 @@ function showFailure(place: HTMLElement, { message }: Error, again: () => void):
 /** Parts of the page with their own programs. */
 const PARTS: Readonly<Record<string, () => Promise<(element: HTMLElement) => unknown>>> = {
   playground: async () => (await import("./playground/view.ts")).mountPlayground,
+  practice: async () => (await import("./practice/view.ts")).mountPractice,
 };
 function mount(element: HTMLElement): void {
   PARTS[element.dataset.mount!]?.().then(
@@ -75,11 +87,7 @@ const visibility = new IntersectionObserver((entries) => {
       if (!isIntersecting) continue;
       visibility.unobserve(element);
       mount(element);
-    } else if (isIntersecting)
-      void reach(element).then(
-        (figure) => figure.resume(),
-        () => {},
-      );
+    } else if (isIntersecting) resume(element);
     else
       void figures.get(element.dataset.experiment!)?.then(
         (figure) => figure.pause(),
@@ -94,7 +102,15 @@ function follow(): void {
   const missing = document.querySelector<HTMLElement>("#missing")!;
   missing.hidden = true;
   if (name === "") return;
-  const target = document.getElementById(name) ?? document.getElementById(`figure-${name}`);
+  const exercise = /^practice-([a-z-]+)$/.exec(name)?.[1];
+  if (exercise) {
+    document.querySelector("[data-mount=practice]")!.scrollIntoView();
+    void import("./practice/view.ts").then(({ openPractice }) => openPractice(exercise));
+    return;
+  }
+  // A paragraph and an experiment can have the same name. Only experiments have parameters.
+  const figure = document.getElementById(`figure-${name}`);
+  const target = (Object.keys(given).length ? figure : undefined) ?? document.getElementById(name) ?? figure;
   if (!target) {
     missing.hidden = false;
     missing.textContent = `This page has no part “${name}”.`;
@@ -113,7 +129,8 @@ function fitFormulas(): void {
   for (const math of document.querySelectorAll<HTMLElement>(".formula math")) {
     math.style.fontSize = "";
     const room = math.parentElement!.clientWidth;
-    if (math.scrollWidth > room) math.style.fontSize = `${Math.max(0.5, (0.98 * room) / math.scrollWidth)}em`;
+    const width = Math.max(math.scrollWidth, math.getBoundingClientRect().width);
+    if (width > room) math.style.fontSize = `${(0.98 * room) / width}em`;
   }
 }
 

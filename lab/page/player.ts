@@ -7,7 +7,7 @@ const DURATION = 5000;
 
 export interface Player {
   readonly element: HTMLElement;
-  /** Shows the player if there is more than one step. A new view starts complete. */
+  /** Shows the player if there is more than one step. A view with another number of steps starts complete. */
   show(steps: number): void;
   /** How many steps to draw; undefined for all. */
   upTo(): number | undefined;
@@ -58,7 +58,7 @@ export function newPlayer(onChange: () => void): Player {
   return {
     element,
     show(steps) {
-      if (steps !== length || !frame) at = steps;
+      if (steps !== length) at = steps;
       length = steps;
       slider.max = String(Math.max(1, length));
       slider.value = String(Math.round(at));

@@ -9,7 +9,8 @@ const make = maker(document);
 const REACH = 28;
 
 export interface Readout {
-  show(plot: Plot | undefined, drawing?: Drawing): void;
+  /** @param upTo how many points of the growing series are drawn */
+  show(plot: Plot | undefined, drawing?: Drawing, upTo?: number): void;
 }
 
 export function newReadout(frame: HTMLElement): Readout {
@@ -17,13 +18,13 @@ export function newReadout(frame: HTMLElement): Readout {
   const box = make("div", { class: "readout", "aria-hidden": "true" });
   box.hidden = true;
   frame.append(box);
-  let current: { readonly plot: Plot; readonly drawing: Drawing } | undefined;
+  let current: { readonly plot: Plot; readonly drawing: Drawing; readonly upTo: number } | undefined;
   frame.addEventListener("pointermove", (event) => {
     if (!current) return;
-    const { plot, drawing } = current;
+    const { plot, drawing, upTo } = current;
     const area = frame.getBoundingClientRect();
     const [left, top] = [event.clientX - area.left, event.clientY - area.top];
-    const text = describe(plot, drawing, left, top + drawing.viewBox.baseVal.y);
+    const text = describe(plot, drawing, upTo, [left, top + drawing.viewBox.baseVal.y]);
     box.hidden = text === undefined;
     box.textContent = text ?? "";
     // Beside the pointer, towards the middle of the frame.
@@ -31,20 +32,20 @@ export function newReadout(frame: HTMLElement): Readout {
   });
   frame.addEventListener("pointerleave", () => void (box.hidden = true));
   return {
-    show(plot, drawing) {
-      current = plot && drawing ? { plot, drawing } : undefined;
+    show(plot, drawing, upTo = Number.POSITIVE_INFINITY) {
+      current = plot && drawing ? { plot, drawing, upTo } : undefined;
       if (!current) box.hidden = true;
     },
   };
 }
 
 /** The nearest point of all series, or the value of the field; undefined if there is neither. */
-function describe(plot: Plot, drawing: Drawing, x: number, y: number): string | undefined {
+function describe(plot: Plot, drawing: Drawing, upTo: number, [x, y]: readonly [number, number]): string | undefined {
   const [scaleX, scaleY] = [drawing.scale("x")!, drawing.scale("y")!];
   let best: { readonly distance: number; readonly text: string } | undefined;
-  for (const { name, points, style } of plot.series)
-    for (const point of points) {
-      if (!canShow(point, plot)) continue;
+  for (const { name, points, style, grows } of plot.series)
+    for (const [i, point] of points.entries()) {
+      if (!canShow(point, plot) || (grows && i >= upTo)) continue;
       const across = (scaleX.apply(point[0]) as number) - x;
       const distance = Math.hypot(across, style === "bars" ? across : (scaleY.apply(point[1]) as number) - y);
       if (distance < (best?.distance ?? REACH))

@@ -50,7 +50,7 @@ const md = markdownIt({ html: false })
   .use(anchors);
 
 /** What a figure shows: the experiment's claim, and its formula, whose parts may wrap. */
-const claim = ({ claim: text, formula: source }) => `<div class="claim">
+const claim = ({ name, claim: text, formula: source }) => `<div class="claim" data-claim="${name}">
 <p>${escape(text)}</p>
 <div class="formula">${source
   .split("\\qquad")
@@ -81,8 +81,7 @@ export function renderArticle(text, experiments) {
       scenes.push(`<section class="scene ${kind}">\n<div class="prose">\n${prose}</div>${aside}\n</section>`);
   };
   for (const line of text.split("\n")) {
-    const [, directive, name] = /^@(\w+)\??\s([\w-]+)$/.exec(line) ?? [];
-    if (line.startsWith("@figure?") && !experiments.some((one) => one.name === name)) continue;
+    const [, directive, name] = /^@(\w+) ([\w-]+)$/.exec(line) ?? [];
     if (directive === "figure") {
       const experiment = experiments.find((one) => one.name === name);
       if (!experiment || !unplaced.delete(name))

@@ -11,6 +11,8 @@ export interface Listener {
 /** The requests of one experiment. */
 interface Line {
   readonly listener: Listener;
+  /** The number of the latest request that the worker has. */
+  id: number;
   /** Whether the worker has a request. */
   isBusy: boolean;
   /** The values to run next. */
@@ -20,6 +22,7 @@ interface Line {
 export class Runner {
   private worker: Worker | undefined;
   private readonly lines = new Map<string, Line>();
+  private requests = 0;
   private described: Promise<readonly Description[]> | undefined;
 
   /** The experiments' descriptions, which the worker sends when it has started. Rejects if it cannot start. */
@@ -43,12 +46,13 @@ export class Runner {
 
   /** Requests a run. A long run ends early if newer values arrive; a short one is finished first. */
   async run({ name, long }: Description, values: Values, listener: Listener): Promise<void> {
-    const line: Line = this.lines.get(name) ?? { listener, isBusy: false, next: undefined };
+    const line: Line = this.lines.get(name) ?? { listener, id: 0, isBusy: false, next: undefined };
     this.lines.set(name, line);
     line.next = values;
     if (line.isBusy && !long) return;
     await this.describe().catch(() => {}); // fail() has told the listeners
-    this.send(name, line);
+    // It may have been cancelled in the meantime.
+    if (this.lines.get(name) === line) this.send(name, line);
   }
 
   /** Ends a long run, or forgets a request that has not started. */
@@ -60,13 +64,15 @@ export class Runner {
   private send(name: string, line: Line): void {
     if (!line.next || !this.worker) return;
     line.isBusy = true;
-    this.worker.postMessage({ kind: "run", name, values: line.next } satisfies Request);
+    line.id = ++this.requests;
+    this.worker.postMessage({ kind: "run", name, id: line.id, values: line.next } satisfies Request);
     line.next = undefined;
   }
 
   private receive(data: Exclude<Answer, { kind: "ready" }>): void {
     const line = this.lines.get(data.name);
-    if (!line) return;
+    // An older request may still have ended.
+    if (line?.id !== data.id) return;
     if (data.kind === "progress") {
       line.listener.onProgress(data.fraction, data.what);
       return;

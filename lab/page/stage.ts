@@ -20,14 +20,17 @@ interface View {
   readonly title: string;
   readonly plot?: Plot;
   readonly graph?: Graph;
-  readonly elements?: readonly HTMLElement[];
+  /** Draws pictures or a table. */
+  readonly elements?: () => readonly HTMLElement[];
 }
 
 const viewsOf = ({ plots, tables = [], pictures = [], graphs = [] }: Result): View[] => [
   ...graphs.map((graph) => ({ title: graph.title, graph })),
-  ...(pictures.length ? [{ title: "Pictures", elements: pictures.map((one) => drawPicture(document, one)) }] : []),
+  ...(pictures.length
+    ? [{ title: "Pictures", elements: () => pictures.map((one) => drawPicture(document, one)) }]
+    : []),
   ...plots.map((plot) => ({ title: plot.title, plot })),
-  ...tables.map((table) => ({ title: table.title, elements: [drawTable(document, table)] })),
+  ...tables.map((table) => ({ title: table.title, elements: () => [drawTable(document, table)] })),
 ];
 
 /** The number of steps that a view can play; 0 if it does not change with time. */
@@ -59,7 +62,7 @@ export function newStage(parameters: Parameters, onDrag: (changed: Record<string
     else frame.removeAttribute("tabindex");
     canvas.classList.toggle("graph", graph !== undefined);
     if (!plot) {
-      canvas.replaceChildren(...(graph ? [revealed(graph)] : (view.elements ?? [])));
+      canvas.replaceChildren(...(graph ? [revealed(graph)] : (view.elements?.() ?? [])));
       handles.show([]);
       readout.show(undefined);
       return;
@@ -72,7 +75,7 @@ export function newStage(parameters: Parameters, onDrag: (changed: Record<string
     });
     canvas.replaceChildren(drawing);
     handles.show(plot.handles ?? [], drawing);
-    readout.show(plot, drawing);
+    readout.show(plot, drawing, upTo);
   };
   /** The graph with the numbers that have been computed so far. */
   const revealed = (graph: Graph): SVGSVGElement => {

@@ -1,6 +1,9 @@
-/** Explains the symbols of formulas: hover, tap or focus one to see what it means. */
+/** Explains the symbols of formulas: hover over one, or tap it, to see what it means. */
 
-/** The meaning of each symbol. A key may be preceded by the id of the heading under which it has another meaning. */
+/**
+ * The meaning of each symbol in the text. A key may be preceded by the id of a heading, if the symbol means something else below it, or
+ * by the name of an experiment, for its formula.
+ */
 const MEANINGS: Readonly<Record<string, string>> = {
   θ: "the parameters of the model, a vector",
   L: "the loss: a number that says how wrong the model is",
@@ -38,16 +41,54 @@ const MEANINGS: Readonly<Record<string, string>> = {
   "calculating-gradients-the-chain-rule-and-backpropagation y":
     "the target in the logistic model; the output of a linear layer",
   "vanishing-and-exploding-gradients h": "the hidden state of the recurrent network",
-  "gradients-as-a-dynamical-system h": "the learning rate times the curvature",
+  "definition-of-the-derivative h": "a small step",
+  "definition-of-the-derivative ε": "the rounding error of a number, relative to it",
+  "linear-regression x": "the features of the sample",
+  "linear-regression y": "the target",
+  "directional-derivative u": "a direction: a vector of length 1",
+  "backpropagation e": "the error ŷ − y",
+  "backpropagation σ": "the sigmoid function, 1/(1 + e⁻ᶻ)",
+  "backpropagation z": "the input of the sigmoid",
+  "backpropagation a": "the output of the sigmoid",
+  "backpropagation p": "the product of the weight and the input",
+  "sigmoid σ": "the sigmoid function, 1/(1 + e⁻ᶻ)",
+  "sigmoid z": "the input of the sigmoid",
+  "vanishing σ": "the sigmoid function, 1/(1 + e⁻ᶻ)",
+  "vanishing z": "the input of the activation function",
+  "vanishing n": "the width of a layer",
+  "vanishing F": "the Frobenius norm: the root of the sum of all squared weights",
+  "exploding-rnn W": "the recurrent weights",
+  "exploding-rnn T": "the last time step",
+  "exploding-rnn t": "a time step",
+  "exploding-rnn ρ": "the spectral radius: the largest magnitude of an eigenvalue",
+  "saddle-escape σ": "the standard deviation of the noise",
+  "saddle-escape ξ": "a normally distributed random number",
+  "saddle-escape r": "the distance at which the saddle counts as left",
+  "saddle-escape t": "the number of steps",
+  "ravine u": "the position across the ravine",
+  "ravine v": "the position along the ravine",
+  "ravine ρ": "the factor by which the distance shrinks in each step",
+  "gradient-flow k": "the number of the step",
+  "momentum-escape h": "the learning rate times the curvature",
+  "momentum-escape γ": "the friction",
+  "natural-gradient F": "the Fisher information matrix",
+  "saliency f": "the score of a class",
+  "saliency α": "the position on the path from the blank picture (0) to the digit (1)",
+  "evolution-strategies σ": "the standard deviation of the random points",
+  "evolution-strategies ε": "a random direction",
 };
+
+/** The symbols that mean the same in every experiment's formula. The others need an entry of their own. */
+const COMMON = ["θ", "L", "∇", "∂", "η", "κ", "μ", "λ"];
 
 /** Prefers upright letters, which formulas write in bold or italic. */
 const plain = (text: string): string => text.normalize("NFKC").trim();
 
-/** The meaning of a symbol below a heading; undefined if it has none. */
-export function meaningOf(symbol: string, heading: string): string | undefined {
+/** The meaning of a symbol below a heading, or in the formula of an experiment; undefined if it has none. */
+export function meaningOf(symbol: string, heading: string, experiment?: string): string | undefined {
   const name = plain(symbol);
-  return MEANINGS[`${heading} ${name}`] ?? MEANINGS[name];
+  const isCommon = experiment === undefined || COMMON.includes(name);
+  return MEANINGS[`${experiment ?? heading} ${name}`] ?? (isCommon ? MEANINGS[name] : undefined);
 }
 
 /** The id of the heading above an element. */
@@ -59,6 +100,8 @@ function headingAbove(element: Element): string {
   );
 }
 
+const claimOf = (element: Element): string | undefined => element.closest<HTMLElement>("[data-claim]")?.dataset.claim;
+
 export function explainSymbols(): void {
   const box = document.querySelector<HTMLElement>("#meaning")!;
   let shown: Element | undefined;
@@ -69,7 +112,7 @@ export function explainSymbols(): void {
   };
   const show = (event: Event): void => {
     const symbol = (event.target as Element).closest?.("math mi, math mo");
-    const meaning = symbol ? meaningOf(symbol.textContent, headingAbove(symbol)) : undefined;
+    const meaning = symbol ? meaningOf(symbol.textContent, headingAbove(symbol), claimOf(symbol)) : undefined;
     if (!symbol || !meaning) {
       if (!box.contains(event.target as Node)) hide();
       return;

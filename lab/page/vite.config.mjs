@@ -32,7 +32,11 @@ const article = {
       return html.replace("<!--article-->", () => rendered).replace("<!--contents-->", () => renderContents(rendered));
     },
   },
-  configureServer: (server) => void server.watcher.add(`${root}lab/article/article.md`),
+  configureServer({ watcher, ws }) {
+    const file = `${root}lab/article/article.md`;
+    watcher.add(file);
+    watcher.on("change", (changed) => changed === file && ws.send({ type: "full-reload" }));
+  },
 };
 
 export default defineConfig({

@@ -8,7 +8,7 @@ import { loadDigits } from "./digits.ts";
 
 export type Values = Readonly<Record<string, string | number>>;
 export type Request =
-  | { readonly kind: "run"; readonly name: string; readonly values: Values }
+  | { readonly kind: "run"; readonly name: string; readonly id: number; readonly values: Values }
   | { readonly kind: "cancel"; readonly name: string };
 
 /** The part of an experiment that the page shows. */
@@ -21,9 +21,21 @@ export interface Description {
 }
 export type Answer =
   | { readonly kind: "ready"; readonly experiments: readonly Description[] }
-  | { readonly kind: "progress"; readonly name: string; readonly fraction: number; readonly what: string }
-  | { readonly kind: "result"; readonly name: string; readonly result: Result; readonly seconds: number }
-  | { readonly kind: "error"; readonly name: string; readonly message: string };
+  | {
+      readonly kind: "progress";
+      readonly name: string;
+      readonly id: number;
+      readonly fraction: number;
+      readonly what: string;
+    }
+  | {
+      readonly kind: "result";
+      readonly name: string;
+      readonly id: number;
+      readonly result: Result;
+      readonly seconds: number;
+    }
+  | { readonly kind: "error"; readonly name: string; readonly id: number; readonly message: string };
 
 /** The time between two reports of progress, in milliseconds. */
 const INTERVAL = 40;
@@ -50,7 +62,7 @@ async function runAll(): Promise<void> {
 }
 
 async function run(request: Extract<Request, { kind: "run" }>): Promise<void> {
-  const { name, values } = request;
+  const { name, id, values } = request;
   let reported = performance.now();
   try {
     const experiment = experiments.find((one) => one.name === name)!;
@@ -62,7 +74,7 @@ async function run(request: Extract<Request, { kind: "run" }>): Promise<void> {
         const now = performance.now();
         if (now - reported < INTERVAL) return;
         reported = now;
-        answer({ kind: "progress", name, fraction, what });
+        answer({ kind: "progress", name, id, fraction, what });
         // Lets newer requests arrive.
         await new Promise((resolve) => setTimeout(resolve));
         if (waiting.get(name) !== request) throw new Superseded();
@@ -70,10 +82,10 @@ async function run(request: Extract<Request, { kind: "run" }>): Promise<void> {
       digits: loadDigits,
       cached,
     });
-    answer({ kind: "result", name, result, seconds: (performance.now() - started) / 1000 });
+    answer({ kind: "result", name, id, result, seconds: (performance.now() - started) / 1000 });
   } catch (error) {
     if (!(error instanceof Superseded))
-      answer({ kind: "error", name, message: error instanceof Error ? error.message : String(error) });
+      answer({ kind: "error", name, id, message: error instanceof Error ? error.message : String(error) });
   } finally {
     if (waiting.get(name) === request) waiting.delete(name);
   }

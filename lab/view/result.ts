@@ -10,16 +10,18 @@ import {
   showNumber,
   type Table,
 } from "../experiment.ts";
+import { drawGraph } from "../graph.ts";
 import { maker } from "./dom.ts";
 import { imageOf } from "./picture.ts";
 
-/** Findings, plots, pictures and tables. `width` is the width of plots in pixels. */
+/** Graphs, plots, findings, pictures and tables. `width` is the width of plots in pixels. */
 export function drawResult(document: Document, result: Result, width: number): HTMLElement[] {
-  const { findings, plots, pictures = [], tables = [] } = result;
+  const { findings, plots, pictures = [], tables = [], graphs = [] } = result;
   const make = maker(document);
-  const section = (name: string, title: string, ...content: HTMLElement[]): HTMLElement[] =>
+  const section = (name: string, title: string, ...content: Element[]): HTMLElement[] =>
     content.length ? [make("section", { class: name, "aria-label": title }, make("h2", {}, title), ...content)] : [];
   return [
+    ...section("graphs", "Graphs", ...graphs.map((graph) => drawGraph(document, graph, { width }))),
     ...section("plots", "Plots", ...plots.map((plot) => drawFigure(document, plot, width))),
     ...section("findings", "Findings", ...(findings.length ? [drawFindings(document, findings)] : [])),
     ...section("pictures", "Pictures", ...pictures.map((picture) => drawPicture(document, picture))),

@@ -3,9 +3,10 @@ import { readdirSync, readFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 import type { Browser, Page } from "puppeteer-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { showNumber } from "../../lab/experiment.ts";
+import { showNumber, valuesOf } from "../../lab/experiment.ts";
 import { experiments } from "../../lab/experiments/index.ts";
-import { inspect, PHONE, servePage, textOf, WIDE } from "../support/labPage.ts";
+import { context } from "../support/digits.ts";
+import { inspect, overflows, PHONE, servePage, textOf, WIDE } from "../support/labPage.ts";
 import { BROWSERS, launch, type Served, watchErrors } from "../support/pages.ts";
 
 let site: Served;
@@ -36,7 +37,7 @@ const alertsOf = async (page: Page, name: string): Promise<string> =>
 const shownIn = (page: Page, name: string): Promise<string> =>
   page.$eval(idOf(name), (figure) => {
     const marks = [...figure.querySelectorAll(".canvas svg, .canvas img")].map((mark) => mark.outerHTML);
-    const words = [...figure.querySelectorAll(".findings")].map(({ textContent }) => textContent);
+    const words = [...figure.querySelectorAll(".findings summary")].map(({ textContent }) => textContent);
     return [...words, ...marks].join("\n").replaceAll(/ ?(id|clip-path)="[^"]*"/g, "");
   });
 
@@ -141,7 +142,12 @@ describe.each(BROWSERS)("%s", (name) => {
       await reach(page, experiment.name);
       const id = idOf(experiment.name);
       expect(await alertsOf(page, experiment.name)).toBe("");
-      expect(await page.$$eval(`${id} .findings li`, (all) => all.length)).toBeGreaterThan(0);
+      await page.click(`${id} .findings summary`);
+      await page.waitForSelector(`${id} .findings li`);
+      const says = await textOf(page, `${id} .findings summary`);
+      const count = await page.$$eval(`${id} .findings li`, (all) => all.length);
+      expect(says).toBe(`✓ ${count} of ${count} agree with theory`);
+      await page.click(`${id} .findings summary`);
       expect(await flaws(page, experiment.name)).toEqual([]);
       for (const size of [WIDE, PHONE]) {
         await page.setViewport(size);
@@ -174,39 +180,62 @@ describe.each(BROWSERS)("%s", (name) => {
     },
   );
 
-  test("all handles set their parameters when dragged, and with the arrow keys", async () => {
-    let count = 0;
-    for (const { name: experiment } of experiments) {
-      const handles = await page.$$(`${idOf(experiment)} .handle`);
-      if (!handles.length) continue;
+  test("all handles set their parameters when dragged and with the arrow keys, and end on their points", async () => {
+    const dragged = new Set<string>();
+    const withHandles: string[] = [];
+    const short = experiments.filter(({ long }) => !long);
+    for (const experiment of short) {
+      const { plots } = await experiment.run(valuesOf(experiment.parameters), context);
+      if (plots.some(({ handles }) => handles?.length)) withHandles.push(experiment.name);
+    }
+    for (const { name: experiment } of short) {
+      const id = idOf(experiment);
       await reach(page, experiment);
-      for (const handle of handles) {
-        await page.click(`${idOf(experiment)} [type=reset]`);
-        await ended(page, experiment);
-        count++;
-        const values = (): Promise<string> =>
-          page.$$eval(`${idOf(experiment)} .controls input`, (all) => all.map(({ value }) => value).join());
-        const before = await values();
-        const box = (await handle.boundingBox())!;
-        const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
-        await page.mouse.move(x, y);
-        await page.mouse.down();
-        await page.mouse.move(x - 30, y + 20, { steps: 6 });
-        await page.mouse.move(x - 20, y - 30, { steps: 6 });
-        await page.mouse.up();
-        const dragged = await values();
-        expect(dragged, experiment).not.toBe(before);
-        await ended(page, experiment);
-        await handle.focus();
-        for (const key of ["ArrowLeft", "ArrowLeft", "ArrowUp", "ArrowUp"] as const) {
-          await page.keyboard.press(key);
+      const views = await page.$$eval(`${id} .tabs button`, (all) => all.length);
+      const values = (): Promise<string> =>
+        page.$$eval(`${id} .controls input`, (all) => all.map(({ value }) => value).join());
+      for (let view = 0; view < Math.max(1, views); view++) {
+        if (views) await page.$$eval(`${id} .tabs button`, (all, index) => all[index]!.click(), view);
+        for (const handle of await page.$$(`${id} .handle`)) {
+          dragged.add(experiment);
+          await page.click(`${id} [type=reset]`);
           await ended(page, experiment);
+          const before = await values();
+          const middle = async (): Promise<[number, number]> => {
+            const box = (await handle.boundingBox())!;
+            return [box.x + box.width / 2, box.y + box.height / 2];
+          };
+          const [x, y] = await middle();
+          await page.mouse.move(x, y);
+          await page.mouse.down();
+          await page.mouse.move(x - 30, y + 20, { steps: 6 });
+          await page.mouse.move(x - 20, y - 30, { steps: 6 });
+          await ended(page, experiment);
+          await page.mouse.up();
+          expect(await values(), experiment).not.toBe(before);
+          const atRest = await values();
+          // After the drag, the handle returns to its point, even if the pointer was elsewhere: another reset and drag would start there.
+          const left = await handle.evaluate((button) => (button as HTMLElement).style.translate);
+          await page.setViewport({ ...WIDE, width: WIDE.width - 2 });
+          await page.setViewport(WIDE);
+          await page.waitForFunction(
+            (button, was) => (button as HTMLElement).style.translate === was,
+            {},
+            handle,
+            left,
+          );
+          await handle.focus();
+          for (const key of ["ArrowRight", "ArrowRight", "ArrowDown", "ArrowDown"] as const) {
+            await page.keyboard.press(key);
+            await ended(page, experiment);
+          }
+          expect(await values(), experiment).not.toBe(atRest);
         }
-        expect(await values(), experiment).not.toBe(dragged);
       }
+      if (views) await page.$$eval(`${id} .tabs button`, (all) => all[0]!.click());
       expect(await alertsOf(page, experiment)).toBe("");
     }
-    expect(count).toBeGreaterThan(0);
+    expect(dragged).toEqual(new Set(withHandles));
     expect(errors.splice(0)).toEqual([]);
   });
 
@@ -257,6 +286,17 @@ describe.each(BROWSERS)("%s", (name) => {
     expect(await meaning("#exploding-gradients", "h")).toBe("h the hidden state of the recurrent network");
     await page.keyboard.press("Escape");
     expect(await page.$("#meaning:not([hidden])")).toBeNull();
+  });
+
+  test("nothing overflows on a phone", async () => {
+    await page.setViewport(PHONE);
+    await page.evaluate(() => scrollTo(0, 0));
+    expect(await overflows(page)).toBe(false);
+    const wide = await page.$$eval(".formula math", (all) =>
+      all.filter((math) => math.getBoundingClientRect().right > innerWidth).map((math) => math.textContent),
+    );
+    expect(wide).toEqual([]);
+    await page.setViewport(WIDE);
   });
 
   if (name === "chrome")
@@ -340,7 +380,7 @@ describe.each(BROWSERS)("%s", (name) => {
       await other.$$eval(`${idOf(experiment)} button`, (all) =>
         all.find(({ textContent }) => textContent === "Try again")!.click(),
       );
-      await other.waitForSelector(`${idOf(experiment)} .canvas svg`, { timeout: 90_000 });
+      await other.waitForSelector(`${idOf(experiment)} .canvas :is(svg, img)`, { timeout: 90_000 });
       return text;
     };
 

@@ -32,7 +32,7 @@ export async function violations(page: Page, part = "html"): Promise<string[]> {
 const setTheme = (page: Page, value: "light" | "dark"): Promise<void> =>
   page.emulateMediaFeatures([{ name: "prefers-color-scheme", value }]);
 
-const overflows = (page: Page): Promise<boolean> =>
+export const overflows = (page: Page): Promise<boolean> =>
   page.evaluate(() => document.documentElement.scrollWidth > document.documentElement.clientWidth);
 
 /**
