@@ -346,6 +346,7 @@ describe.each(BROWSERS)("%s", (name) => {
 
   test("the network rests while the playground is outside of the window", async () => {
     await page.setViewport(WIDE);
+    await page.$eval(".playground", (element) => element.scrollIntoView());
     await press(page, "healthy");
     await until(page, () => document.querySelector(".pg-words")!.textContent!.startsWith("step 0"));
     await press(page, "Train");
