@@ -3,16 +3,29 @@ import { exercises } from "./index.ts";
 import { check } from "./run.ts";
 import type { Message, Task } from "./supervise.ts";
 
-const asText = (value: unknown): string => {
+/** The number of lines that console.log may print. A loop that prints must not fill the page's memory. */
+const LINES = 100;
+
+/** The value as text. Objects that have no text, such as cyclic ones, are named by their type. */
+function asText(value: unknown): string {
   if (typeof value === "string") return value;
-  const text = String(value);
-  return /^\[object|^$/.test(text) || Array.isArray(value) ? JSON.stringify(value) : text;
-};
+  try {
+    const text = String(value);
+    return /^\[object|^$/.test(text) || Array.isArray(value) ? JSON.stringify(value) : text;
+  } catch {
+    return Object.prototype.toString.call(value);
+  }
+}
 
 /** Checks the code. What it prints with console.log is posted too. */
 export async function serve({ name, source }: Task, post: (message: Message) => void): Promise<void> {
   const exercise = exercises.find((one) => one.name === name)!;
-  const log = (...values: readonly unknown[]): void => post({ kind: "log", text: values.map(asText).join(" ") });
+  let lines = 0;
+  const log = (...values: readonly unknown[]): void => {
+    lines++;
+    if (lines <= LINES) post({ kind: "log", text: values.map(asText).join(" ") });
+    else if (lines === LINES + 1) post({ kind: "log", text: `… (only the first ${LINES} lines are shown)` });
+  };
   Object.assign(console, { log, info: log, warn: log, error: log, debug: log });
   post({ kind: "started" });
   await check(exercise, source, (outcome) => post({ kind: "outcome", outcome }));

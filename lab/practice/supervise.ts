@@ -24,9 +24,6 @@ export interface Thread {
 /** Code may run for this long. */
 export const SECONDS = 5;
 
-/** The most lines that are shown of what the code prints. */
-const LINES = 100;
-
 /**
  * Starts a worker and collects the outcomes. The last one fails if the code runs too long or the worker dies.
  * @param start starts the worker, forwards its messages, and calls `died` if it ends by itself
@@ -39,7 +36,6 @@ export function supervise(
   return new Promise((resolve) => {
     const outcomes: Outcome[] = [];
     let timer: ReturnType<typeof setTimeout> | undefined;
-    let lines = 0;
     const end = (message?: string): void => {
       clearTimeout(timer);
       thread.terminate();
@@ -53,7 +49,7 @@ export function supervise(
         );
       else if (message.kind === "outcome") outcomes.push(message.outcome);
       else if (message.kind === "ended") end();
-      else if (lines++ < LINES) log(message.text);
+      else log(message.text);
     }, end);
   });
 }

@@ -268,6 +268,17 @@ describe("npx nabla practice", () => {
       /^console\.log: shape \[2\]\n✓ The code loads and exports gradient\.\n(✓ .*\n)+\nAll 5 checks passed\.\n$/,
     );
   });
+  test("shows the first 100 lines that the code prints, and objects that have no text", async () => {
+    const prints =
+      "const a = {}; a.a = a; console.log([a], Object.create(null));\nfor (let i = 0; i < 1e5; i++) console.log(i);\n";
+    const { code, output } = await nabla("practice", NAME, file(prints + solution));
+    expect(code).toBe(0);
+    const lines = output.split("\n").filter((line) => line.startsWith("console.log: "));
+    expect(lines.length).toBe(101);
+    expect(lines[0]).toBe("console.log: [object Array] [object Object]");
+    expect(lines[99]).toBe("console.log: 98");
+    expect(lines[100]).toBe("console.log: … (only the first 100 lines are shown)");
+  });
   test("exits with 2 if a check fails, and prints the hint", async () => {
     const { code, output } = await nabla("practice", NAME, file(solution.replace(".div(x.shape[0])", "")));
     expect(code).toBe(2);

@@ -163,7 +163,7 @@ export function diagnosisOf(measured: Measured): Diagnosis {
   );
 }
 
-/** Whether the activation has the initialization that was derived for it, and enough depth is no problem. */
+/** Whether the activation has the initialization that was derived for it, and still works in a deep network. */
 const isUsual = ({ activation, init }: Settings): boolean =>
   init === (activation === "tanh" || activation === "sigmoid" ? "Xavier" : "He") && activation !== "sigmoid";
 
