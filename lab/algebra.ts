@@ -1,7 +1,9 @@
-/** Linear algebra in float64 for predictions that do not use the library. */
+/** Linear algebra and functions in float64, for predictions that do not use the library. */
 
 export type Vector = readonly number[];
 export type Matrix = readonly Vector[];
+
+export const sigmoid = (z: number): number => 1 / (1 + Math.exp(-z));
 
 export const dot = (a: ArrayLike<number>, b: ArrayLike<number>): number => {
   let sum = 0;

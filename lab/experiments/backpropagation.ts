@@ -1,6 +1,7 @@
 /** Backpropagation on a small graph: values flow forward, gradients flow back, and a wrong local derivative spoils all gradients before it. */
 import { customGradient, type Tensor, tensor, tidy } from "nabla";
 import { finiteDifference, objective } from "nabla/gradients";
+import { sigmoid } from "../algebra.ts";
 import { experiment, type Finding, type Graph } from "../experiment.ts";
 
 /** An operation: its value, the local derivative for each input, and the same operation on tensors. */
@@ -10,7 +11,6 @@ interface Operation {
   readonly derivatives: (...inputs: readonly number[]) => readonly number[];
   readonly forward: (...inputs: readonly Tensor[]) => Tensor;
 }
-const sigmoid = (z: number): number => 1 / (1 + Math.exp(-z));
 
 /** p = w₁x, z = p + b, a = σ(z), ŷ = w₂a, e = ŷ − y, L = ½e². `w2` is "w1" if both weights are the same. */
 const operationsOf = (w2: string): Readonly<Record<string, Operation>> => ({

@@ -25,7 +25,7 @@ export default experiment({
   },
   run: ({ start, width, slope, momentum, lr }) =>
     tidy(() => {
-      // L′ is −1 on the ramp θ < 0, −ε on the plateau, and −1 + (θ − width) in the bowl behind it.
+      // L′ is −1 on the ramp (θ < 0), −ε on the plateau, and θ − width − 1 in the bowl (θ > width).
       const loss = (theta: Tensor): Tensor => {
         const bowl = theta.sub(width).relu();
         return theta

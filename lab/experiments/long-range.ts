@@ -1,7 +1,7 @@
 /** Remembering one bit through many steps of noise: a plain recurrent network, and LSTMs with and without a bias of the forget gate. */
 import { compile, losses, manualSeed, nn, optim, rand, randn, type Tensor, tensor, tidy, zeros } from "nabla";
 import { gradientThroughTime } from "nabla/gradients";
-import { dot, type Matrix, norm, transpose, type Vector } from "../algebra.ts";
+import { dot, type Matrix, norm, sigmoid, transpose, type Vector } from "../algebra.ts";
 import { experiment } from "../experiment.ts";
 import { average, plusMinus } from "../statistics.ts";
 
@@ -258,7 +258,6 @@ function rnn(weights: Weights, inputs: Matrix, direction: Vector): number[] {
 
 /** ‖∂z/∂(hₜ, cₜ)‖ for t = 0 … T, for z = direction·h_T. */
 function lstm(weights: Weights, inputs: Matrix, direction: Vector): number[] {
-  const sigmoid = (v: number): number => 1 / (1 + Math.exp(-v));
   let [h, c]: Vector[] = [direction.map(() => 0), direction.map(() => 0)];
   const steps = inputs.map((x) => {
     const z = preactivations(weights, x, h!);

@@ -1,13 +1,13 @@
 /** The sigmoid and its derivative: at most ¼, and near 0 for saturated neurons. A bias saturates a whole layer. */
 import { manualSeed, randn, type Tensor, tidy } from "nabla";
 import { objective } from "nabla/gradients";
+import { sigmoid } from "../algebra.ts";
 import { experiment } from "../experiment.ts";
 import { average } from "../statistics.ts";
 
 const NEURONS = 400;
 const RANGE = 8;
 
-const sigmoid = (z: number): number => 1 / (1 + Math.exp(-z));
 const derivative = (z: number): number => sigmoid(z) * sigmoid(-z);
 
 export default experiment({

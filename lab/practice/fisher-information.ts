@@ -1,9 +1,10 @@
 /** The Fisher information of a Bernoulli variable about its probability and about its logit. */
+
+import { sigmoid } from "../algebra.ts";
 import { showNumber } from "../experiment.ts";
 import type { Exercise, Mistake } from "./exercise.ts";
 import { agree, draw, fail, format, read } from "./values.ts";
 
-const sigmoid = (z: number): number => 1 / (1 + Math.exp(-z));
 const probabilities = (p: number): [number, number] => [1 - p, p];
 
 /** Σₓ P(x) · (d log P(x)/dt)² by central differences, for a coin whose probability depends on t. */

@@ -1,9 +1,8 @@
 /** The gradient of logistic regression: the average of the inputs, weighted by the errors. */
 import { grad, losses, type Tensor, tensor } from "nabla";
+import { sigmoid } from "../algebra.ts";
 import type { Exercise, Mistake } from "./exercise.ts";
 import { agree, draw, drawAwayFromZero, read } from "./values.ts";
-
-const sigmoid = (z: number): number => 1 / (1 + Math.exp(-z));
 
 interface Data {
   readonly w: readonly number[];

@@ -28,7 +28,7 @@ test.each([
   [["serve"], /missing required argument 'model'/],
   [["serve", "x.mjs", "--port", "70000"], /an integer from 0 to 65535/],
   [["serve", "/nonexistent.mjs"], /^nabla: cannot load \/nonexistent\.mjs: Cannot find module/],
-])("%j: exits with 1 and says what is wrong", async (args, wrong) => {
+])("%j: exits with 1 and an error message", async (args, wrong) => {
   const { code, output, errors } = await nabla(...args);
   expect(code).toBe(1);
   expect(errors).toMatch(wrong);
