@@ -15,7 +15,7 @@ import {
   tensor,
   tidy,
 } from "nabla";
-import { diagnose, gradientByDepth, objective } from "nabla/gradients";
+import { diagnose, objective } from "nabla/gradients";
 import { type Digits, PIXELS, SIDE } from "../../../cli/mnist/packed.ts";
 import type { Measured } from "./diagnosis.ts";
 import { type Histogram, histogramOf } from "./histogram.ts";
@@ -173,7 +173,7 @@ export class Learner {
         const name = i < this.settings.layers ? `layer ${i + 1}` : "output";
         return { name, rms: length(values) / Math.sqrt(weight.size), histogram: histogramOf(values) };
       });
-      const which = (module: nn.Module): boolean => module instanceof nn.Linear;
+      const { depth, activations } = diagnose(this.model, loss).last;
       const { settings, steps, updates } = this;
       return {
         layers,
@@ -183,10 +183,8 @@ export class Learner {
           loss: value,
           recentLoss: this.losses.length < RECENT ? undefined : median(this.losses),
           // Hidden layers have the same width, so their norms compare. The output has another.
-          norms: gradientByDepth(this.model, loss, { which })
-            .slice(0, -1)
-            .map((row) => row.gradient),
-          activations: diagnose(this.model, loss).last.activations,
+          norms: depth.slice(0, -1).map((row) => row.gradient),
+          activations,
           updates,
         },
       };
