@@ -34,7 +34,8 @@ const SERIES = "series ";
 /** A drawn plot, and its scales from data to pixels and back. */
 export type Drawing = SVGSVGElement & Pick<marks.Plot, "scale">;
 
-const MARGIN = { top: 28, right: 20, bottom: 42, left: 58 };
+/** The room for axes around a plot, in pixels. */
+export const MARGIN = { top: 28, right: 20, bottom: 42, left: 58 };
 
 /** The height of the plot, its margins at the sides, and the domains of its axes if they are fixed. */
 function frameOf(plot: Plot, width: number, height: number) {

@@ -1,7 +1,7 @@
 // Renders lab/article/article.md at build time: text and formulas become HTML and MathML, which need no script and no fonts.
 //
 // Lines that start with @ are directives. `@figure NAME` places an experiment's figure beside the text since the previous
-// directive, and `@mount NAME` a part of the page that has its own program. `{#id}` ends a paragraph that others link to.
+// directive, `@mount NAME` a part of the page that has its own program, and `@picture NAME` a picture that is drawn now. `{#id}` ends a paragraph that others link to.
 import { tex } from "@mdit/plugin-tex";
 import katex from "katex";
 import markdownIt from "markdown-it";
@@ -69,8 +69,9 @@ const figure = ({ name, title }) => `
  * The article as HTML, one section per figure.
  * @param {string} text
  * @param {readonly { name: string, title: string, claim: string, formula: string }[]} experiments
+ * @param {Readonly<Record<string, () => string>>} pictures
  */
-export function renderArticle(text, experiments) {
+export function renderArticle(text, experiments, pictures) {
   const unplaced = new Set(experiments.map(({ name }) => name));
   const scenes = [];
   let lines = [];
@@ -89,6 +90,8 @@ export function renderArticle(text, experiments) {
       end("beside", claim(experiment), figure(experiment));
     } else if (directive === "mount") {
       end("part", "", `\n<div class="mount" data-mount="${name}"></div>`);
+    } else if (directive === "picture" && pictures[name]) {
+      end("opening", "", `\n${pictures[name]()}`);
     } else if (directive || line.startsWith("@")) {
       throw new Error(`article.md: unknown directive "${line}".`);
     } else {

@@ -15,11 +15,8 @@ const alias = [
   { find: /^nabla\/gradients$/, replacement: `${root}src/gradients/index.ts` },
 ];
 
-/** The experiments' definitions, for the titles and formulas in the document. */
-async function loadExperiments() {
-  const { module } = await runnerImport(`${root}lab/experiments/index.ts`, { root, resolve: { alias } });
-  return module.experiments;
-}
+/** A module of the lab, to run it now. */
+const load = async (file) => (await runnerImport(`${root}lab/${file}`, { root, resolve: { alias } })).module;
 
 /** Writes the article into the document. */
 const article = {
@@ -28,7 +25,9 @@ const article = {
     order: "pre",
     async handler(html) {
       const text = readFileSync(`${root}lab/article/article.md`, "utf8");
-      const rendered = renderArticle(text, await loadExperiments());
+      const { experiments } = await load("experiments/index.ts");
+      const { drawTeaser } = await load("page/teaser.ts");
+      const rendered = renderArticle(text, experiments, { teaser: drawTeaser });
       return html.replace("<!--article-->", () => rendered).replace("<!--contents-->", () => renderContents(rendered));
     },
   },

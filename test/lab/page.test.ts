@@ -134,6 +134,23 @@ describe.each(BROWSERS)("%s", (name) => {
     expect(site.asked.join()).not.toMatch(/worker|digits|figure/);
   });
 
+  test("the first screen shows the race of optimizers, which needs no script", async () => {
+    const html = readFileSync("build/lab-page/index.html", "utf8");
+    expect(html.indexOf('<figure class="teaser">')).toBeLessThan(html.indexOf('<p id="introduction"'));
+    for (const size of [PHONE, WIDE]) {
+      await page.setViewport(size);
+      const shown = await page.$$eval(".teaser svg", (all) =>
+        all
+          .map((svg) => svg.getBoundingClientRect())
+          .filter(({ width }) => width)
+          .map(({ right, bottom }) => [right, bottom]),
+      );
+      expect(shown.length).toBe(1);
+      expect(shown[0]![0]).toBeLessThan(size.width);
+      expect(shown[0]![1]).toBeLessThan(0.75 * size.height);
+    }
+  });
+
   test("the article has a figure for every experiment, and contents that lead to every heading", async () => {
     const figures = await page.$$eval("[data-experiment]", (all) =>
       all.map((one) => (one as HTMLElement).dataset.experiment),
