@@ -6,12 +6,30 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { showNumber, valuesOf } from "../../lab/experiment.ts";
 import { experiments } from "../../lab/experiments/index.ts";
 import { context } from "../support/digits.ts";
-import { inspect, overflows, PHONE, servePage, textOf, WIDE } from "../support/labPage.ts";
-import { BROWSERS, launch, type Served, watchErrors } from "../support/pages.ts";
+import { alertsOf, changeParameter, ended, flaws, idOf, reach, shownIn } from "../support/figures.ts";
+import {
+  describeInBrowsers,
+  inspect,
+  overflows,
+  PHONE,
+  servePage,
+  textOf,
+  type Visit,
+  WIDE,
+} from "../support/labPage.ts";
+import type { Served } from "../support/pages.ts";
 
 let site: Served;
-beforeAll(async () => void (site = await servePage("page")), 120_000);
-afterAll(() => site?.close());
+let browser: Browser;
+let page: Page;
+const visiting = {
+  start: () => servePage("page"),
+  async open(visit: Visit) {
+    ({ site, browser, page } = visit);
+    site.asked.length = 0;
+    await page.goto(site.address, { waitUntil: "networkidle0" });
+  },
+};
 
 let found: Promise<string[]> | undefined;
 /** The experiments with plots that have handles. Those that train for seconds have none. */
@@ -27,85 +45,6 @@ const namesWithHandles = (): Promise<string[]> => {
   return found;
 };
 
-const idOf = (name: string): string => `#figure-${name}`;
-
-/** Scrolls to a figure and waits until it shows a result or an error. */
-async function reach(page: Page, name: string): Promise<void> {
-  await page.$eval(idOf(name), (figure) => figure.scrollIntoView({ behavior: "instant" }));
-  await ended(page, name);
-}
-const ended = (page: Page, name: string): Promise<unknown> =>
-  page.waitForFunction(
-    (id) => {
-      const body = document.querySelector(`${id} .body`)!;
-      return !body.hasAttribute("aria-busy") || body.querySelector("[role=alert]:not(:empty)");
-    },
-    { timeout: 90_000 },
-    idOf(name),
-  );
-
-const alertsOf = async (page: Page, name: string): Promise<string> =>
-  (await textOf(page, `${idOf(name)} [role=alert]`)).trim();
-
-/** What a figure shows, as text, without ids that differ between drawings. */
-const shownIn = (page: Page, name: string): Promise<string> =>
-  page.$eval(idOf(name), (figure) => {
-    const marks = [...figure.querySelectorAll(".canvas svg, .canvas img")].map((mark) => mark.outerHTML);
-    const words = [...figure.querySelectorAll(".findings summary")].map(({ textContent }) => textContent);
-    return [...words, ...marks].join("\n").replaceAll(/ ?(id|clip-path)="[^"]*"/g, "");
-  });
-
-/** Changes the first slider or, if there is none, the first menu with the keyboard. */
-async function changeParameter(page: Page, name: string): Promise<void> {
-  const sliders = await page.$$(`${idOf(name)} .controls input[type=range]`);
-  const selector = `${idOf(name)} .controls ${sliders.length ? "input[type=range]" : "select"}`;
-  const value = (): Promise<string> => page.$eval(selector, (field) => (field as HTMLInputElement).value);
-  const before = await value();
-  await page.focus(selector);
-  for (const key of ["Home", "ArrowRight", "ArrowDown", "ArrowUp", "End"] as const) {
-    await page.keyboard.press(key);
-    if ((await value()) !== before) return;
-  }
-  throw new Error("the first parameter does not change");
-}
-
-/** The views of a figure that lack something: marks for a series with points, or two numbers on an axis. */
-async function flaws(page: Page, name: string): Promise<string[]> {
-  const found: string[] = [];
-  const views = await page.$$eval(`${idOf(name)} .tabs button`, (all) => all.length);
-  for (let i = 0; i < Math.max(1, views); i++) {
-    if (views) await page.$$eval(`${idOf(name)} .tabs button`, (all, index) => all[index]!.click(), i);
-    found.push(
-      ...(await page.$$eval(`${idOf(name)} .canvas svg[data-drawn]`, (all) =>
-        all.flatMap((svg) => {
-          const frame = svg.getBoundingClientRect();
-          const isSeen = (mark: Element): boolean => {
-            const box = mark.getBoundingClientRect();
-            const inside = box.right >= frame.left && box.left <= frame.right && box.bottom >= frame.top;
-            return box.width + box.height > 0 && inside && box.top <= frame.bottom;
-          };
-          const undrawn = svg
-            .getAttribute("data-drawn")!
-            .split(" ")
-            .filter((series) => series && ![...svg.querySelectorAll(`[data-series="${series}"]`)].some(isSeen));
-          // Plot groups the labels of an axis in an element with this description, which drawPlot removes.
-          const labels = [...svg.querySelectorAll("g[text-anchor] text, g[transform] text")].filter(({ textContent }) =>
-            /^[−\d]/.test(textContent),
-          );
-          const title = svg.getAttribute("aria-label")!;
-          return [
-            ...undrawn.map((series) => `${title}: series ${series} is not visible`),
-            ...(labels.length < 4 ? [`${title}: only ${labels.length} numbers on its axes`] : []),
-            ...(svg.textContent.includes("These axes cannot show") ? [`${title}: no points`] : []),
-          ];
-        }),
-      )),
-    );
-  }
-  if (views) await page.$$eval(`${idOf(name)} .tabs button`, (all) => all[0]!.click());
-  return found;
-}
-
 /** The bytes that the page needs before the reader does anything, compressed one by one. */
 function firstBytes(requested: readonly string[]): number {
   const files = new Map(readdirSync("build/lab-page/assets").map((file) => [file, `build/lab-page/assets/${file}`]));
@@ -115,20 +54,7 @@ function firstBytes(requested: readonly string[]): number {
   return [...new Set(paths)].reduce((sum, path) => sum + gzipSync(readFileSync(path)).length, 0);
 }
 
-describe.each(BROWSERS)("%s", (name) => {
-  let browser: Browser;
-  let page: Page;
-  let errors: string[];
-  beforeAll(async () => {
-    browser = await launch(name);
-    page = await browser.newPage();
-    errors = watchErrors(page, site.address);
-    await page.setViewport(WIDE);
-    site.asked.length = 0;
-    await page.goto(site.address, { waitUntil: "networkidle0" });
-  }, 60_000);
-  afterAll(() => browser?.close());
-
+describeInBrowsers(visiting, (name) => {
   test("before the first interaction, the page loads at most 120 KB", () => {
     expect(firstBytes(site.asked)).toBeLessThan(120_000);
     expect(site.asked.join()).not.toMatch(/worker|digits|figure/);
@@ -207,7 +133,6 @@ describe.each(BROWSERS)("%s", (name) => {
         expect(await alertsOf(page, experiment.name)).toBe("");
         expect(await shownIn(page, experiment.name)).not.toBe(before);
       }
-      expect(errors.splice(0)).toEqual([]);
     },
   );
 
@@ -264,7 +189,6 @@ describe.each(BROWSERS)("%s", (name) => {
     }
     expect(dragged).toEqual(new Set(await namesWithHandles()));
     expect(dragged.size).toBeGreaterThan(5);
-    expect(errors.splice(0)).toEqual([]);
   });
 
   test("a figure plays, pauses and steps", async () => {
@@ -290,7 +214,6 @@ describe.each(BROWSERS)("%s", (name) => {
     await page.click(`${id} .player button:nth-child(2)`);
     await page.click(`${id} .player button:nth-child(2)`);
     expect(await hidden()).toBeLessThan(paused);
-    expect(errors.splice(0)).toEqual([]);
   });
 
   test("symbols explain themselves, and a symbol means something else in another section", async () => {
@@ -355,14 +278,12 @@ describe.each(BROWSERS)("%s", (name) => {
       expect(await shown()).toBe(showNumber(least));
       await page.click(`${idOf(sliders.name)} .controls [type="reset"]`);
       await page.waitForFunction((hash) => location.hash === hash, {}, idOf(sliders.name));
-      expect(errors.splice(0)).toEqual([]);
     });
 
     test("with an invalid value leads to an error message", async () => {
       await asks(`figure-${sliders.name}?${key}=much`);
       await page.waitForSelector(`${idOf(sliders.name)} [role=alert]:not(:empty)`);
       expect(await alertsOf(page, sliders.name)).toMatch(new RegExp(`${key} must be a .*, got "much"`));
-      expect(errors.splice(0)).toEqual([]);
     });
 
     test("leads to a paragraph, to an experiment by its name, and to a message for anything else", async () => {
@@ -383,7 +304,6 @@ describe.each(BROWSERS)("%s", (name) => {
         await asks(hash);
         expect(await textOf(page, "#missing")).toBe(`This page has no part “${hash}”.`);
       }
-      expect(errors.splice(0)).toEqual([]);
     });
 
     test("without a hash offers to continue where the reader stopped", async () => {
@@ -431,6 +351,11 @@ describe.each(BROWSERS)("%s", (name) => {
   test("the theme follows the system until the user chooses one, which is remembered", async () => {
     const paper = (): Promise<string> => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
     const light = await paper();
+    if (name === "chrome") {
+      await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: "dark" }]);
+      expect(await paper()).not.toBe(light);
+      await page.emulateMediaFeatures([]);
+    }
     await page.click("#theme");
     expect(await paper()).not.toBe(light);
     await page.reload();

@@ -1,20 +1,38 @@
 /** The exercises on a page, in Chromium and Firefox. Screenshots: build/screenshots/practice-*.png. */
-import { mkdirSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import type { Browser, Page } from "puppeteer-core";
 import { build } from "vite";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import type { Mistake } from "../../lab/practice/exercise.ts";
 import { exercises } from "../../lab/practice/index.ts";
-import { BROWSERS, launch, type Served, serve, watchErrors } from "../support/pages.ts";
+import {
+  describeInBrowsers,
+  overflows,
+  PHONE,
+  SHOTS,
+  SMALL,
+  setTheme,
+  textOf,
+  type Visit,
+  violations,
+  WIDE,
+} from "../support/labPage.ts";
+import { type Served, serve, watchErrors } from "../support/pages.ts";
 
-const SHOTS = "build/screenshots";
 const OUT = resolve("build/practice-page");
-const axe = readFileSync("node_modules/axe-core/axe.min.js", "utf8");
 let site: Served;
+let browser: Browser;
+let page: Page;
+const visiting = {
+  start: servePractice,
+  async open(visit: Visit) {
+    ({ site, browser, page } = visit);
+    await page.goto(site.address);
+    await wait(page, ".practice-panel");
+  },
+};
 
-beforeAll(async () => {
-  mkdirSync(SHOTS, { recursive: true });
+async function servePractice(): Promise<Served> {
   await build({
     configFile: false,
     logLevel: "warn",
@@ -29,13 +47,10 @@ beforeAll(async () => {
     worker: { format: "es" },
     build: { outDir: OUT, emptyOutDir: true, target: "es2023", chunkSizeWarningLimit: 2000 },
   });
-  site = await serve(OUT);
-}, 120_000);
-afterAll(() => site?.close());
+  return serve(OUT);
+}
 
 const find = (name: string) => exercises.find((exercise) => exercise.name === name)!;
-const textOf = (page: Page, selector: string): Promise<string> =>
-  page.$$eval(selector, (all) => all.map((element) => element.textContent).join("\n"));
 const wait = (page: Page, selector: string) => page.waitForSelector(selector, { timeout: 20_000 });
 
 /** Opens an exercise through its address, and waits until it is shown. */
@@ -79,31 +94,7 @@ async function summaryOf(page: Page): Promise<string> {
 }
 const messages = (page: Page): Promise<string> => textOf(page, ".practice-message");
 
-async function violations(page: Page): Promise<string[]> {
-  if (!(await page.evaluate("!!window.axe"))) await page.evaluate(axe);
-  return (await page.evaluate(`axe.run().then(({ violations }) =>
-    violations.flatMap(({ id, nodes }) => nodes.map(({ target }) => id + ": " + target)))`)) as string[];
-}
-
-/** Firefox cannot emulate the system's theme. */
-const setTheme = (page: Page, theme: "light" | "dark"): Promise<void> =>
-  page.evaluate((value) => void (document.documentElement.dataset.theme = value), theme);
-
-describe.each(BROWSERS)("in %s", (name) => {
-  let browser: Browser;
-  let page: Page;
-  let errors: string[];
-  beforeAll(async () => {
-    browser = await launch(name);
-    page = await browser.newPage();
-    errors = watchErrors(page, site.address);
-    await page.setViewport({ width: 1280, height: 800 });
-    await page.goto(site.address);
-    await wait(page, ".practice-panel");
-  }, 60_000);
-  afterAll(() => browser?.close());
-  beforeEach(() => void errors.splice(0));
-
+describeInBrowsers(visiting, (name) => {
   test("the list has all exercises, and the first one is open", async () => {
     expect(await textOf(page, ".practice nav a")).toBe(exercises.map(({ title }) => title).join("\n"));
     expect(await textOf(page, ".practice summary")).toBe("15 exercises, 0 solved");
@@ -129,7 +120,6 @@ describe.each(BROWSERS)("in %s", (name) => {
     await (await page.$("input[value='About 30']"))!.click();
     await page.click("form button");
     expect(await textOf(page, ".practice-verdict")).toMatch(/^✗ Not quite\. The answer: About 3,300/);
-    expect(errors).toEqual([]);
   });
 
   test.each(exercises.map((exercise) => [exercise.name, exercise] as const))(
@@ -146,7 +136,6 @@ describe.each(BROWSERS)("in %s", (name) => {
         Array.from({ length: checks.length + 1 }, () => "Passed: ").join("\n"),
       );
       expect(await textOf(page, `nav a[href="#practice-${own}"] + .practice-right`)).toBe("\u00a0✓ solved");
-      expect(errors).toEqual([]);
     },
   );
 
@@ -196,7 +185,6 @@ describe.each(BROWSERS)("in %s", (name) => {
     await predict(page);
     await check(page, code);
     expect(await messages(page)).toMatch(hint);
-    expect(errors).toEqual([]);
   });
 
   test("prints what the code logs, as text", async () => {
@@ -272,24 +260,16 @@ describe.each(BROWSERS)("in %s", (name) => {
     const { solution } = find("integrate-the-flow");
     await page.$eval(".practice-buttons button:nth-child(2)", (button) => (button as HTMLElement).click());
     await check(page, `console.log("ready");\n${solution.replace("(g) => -g", "(g) => g")}`);
-    const sizes = {
-      wide: { width: 1280, height: 800 },
-      phone: { width: 390, height: 844 },
-      small: { width: 320, height: 640 },
-    };
-    for (const [size, viewport] of Object.entries(sizes))
+    for (const [size, viewport] of Object.entries({ wide: WIDE, phone: PHONE, small: SMALL }))
       for (const theme of ["light", "dark"] as const) {
         await page.setViewport(viewport);
         await setTheme(page, theme);
         expect(await violations(page), `${size}, ${theme}`).toEqual([]);
-        expect(
-          await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth),
-          size,
-        ).toBe(0);
+        expect(await overflows(page), size).toBe(false);
         await page.screenshot({ path: `${SHOTS}/practice-${name}-${size}-${theme}.png`, fullPage: true });
       }
     await setTheme(page, "light");
-    await page.setViewport(sizes.phone);
+    await page.setViewport(PHONE);
     for (const { name: own } of exercises) {
       await open(page, own);
       await predict(page);
@@ -298,12 +278,9 @@ describe.each(BROWSERS)("in %s", (name) => {
       );
       expect(Math.max(0, ...hidden), `${own}: formulas fit a phone`).toBe(0);
       await page.$eval(".practice-buttons button:nth-child(4)", (button) => (button as HTMLElement).click());
-      expect(
-        await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth),
-        own,
-      ).toBe(0);
+      expect(await overflows(page), own).toBe(false);
     }
-    await page.setViewport({ width: 1280, height: 800 });
+    await page.setViewport(WIDE);
   }, 120_000);
 
   test("without storage, everything works until the page is closed", async () => {

@@ -1,18 +1,55 @@
-/** Helpers for tests of the lab's page: build it, wait for it, and check that it fits and is accessible. */
+/** Helpers for tests of the lab's pages: build them, open them in browsers, and check that they fit and are accessible. */
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync } from "node:fs";
-import type { Page } from "puppeteer-core";
-import { expect } from "vitest";
-import { type Served, serve } from "./pages.ts";
+import type { Browser, Page } from "puppeteer-core";
+import { afterAll, afterEach, beforeAll, describe, expect } from "vitest";
+import { BROWSERS, type BrowserName, launch, type Served, serve, watchErrors } from "./pages.ts";
 
 export const SHOTS = "build/screenshots";
 const axe = readFileSync("node_modules/axe-core/axe.min.js", "utf8");
 export const WIDE = { width: 1280, height: 800 };
 export const PHONE = { width: 390, height: 844 };
+export const SMALL = { width: 320, height: 640 };
 
-/** Builds the page and serves it. Test files run in parallel, so each builds into a folder of its own. */
+/** A new page of a browser, for the tests of one suite. */
+export interface Visit {
+  readonly site: Served;
+  readonly browser: Browser;
+  readonly page: Page;
+}
+
+/** How to start a site, once, and how to open its page in each browser. */
+export interface Visiting {
+  start(): Promise<Served>;
+  open(visit: Visit): Promise<void>;
+}
+
+/** Runs tests in Chromium and in Firefox, each with a wide page. A test fails if there are errors on this page during the test. */
+export function describeInBrowsers({ start, open }: Visiting, tests: (name: BrowserName) => void): void {
+  let site: Served;
+  beforeAll(async () => {
+    mkdirSync(SHOTS, { recursive: true });
+    site = await start();
+  }, 120_000);
+  afterAll(() => site?.close());
+  describe.each(BROWSERS)("%s", (name) => {
+    let browser: Browser;
+    let errors: string[] = [];
+    beforeAll(async () => {
+      browser = await launch(name);
+      const page = await browser.newPage();
+      errors = watchErrors(page, site.address);
+      await page.setViewport(WIDE);
+      await open({ site, browser, page });
+    }, 60_000);
+    afterAll(() => browser?.close());
+    afterEach(() => expect(errors.splice(0)).toEqual([]));
+    tests(name);
+  });
+}
+
+/** Builds the article's page and serves it. Test files run in parallel, so each builds into a folder of its own. */
 export async function servePage(name: string): Promise<Served> {
-  mkdirSync(SHOTS, { recursive: true });
   const folder = `build/lab-${name}`;
   const options = ["--outDir", `../../${folder}`, "--logLevel", "warn"]; // relative to the page's folder
   execFileSync("npx", ["vite", "build", "--config", "lab/page/vite.config.mjs", ...options], { stdio: "inherit" });
@@ -29,8 +66,9 @@ export async function violations(page: Page, part = "html"): Promise<string[]> {
     violations.flatMap(({ id, nodes }) => nodes.map(({ target }) => id + ": " + target)))`)) as string[];
 }
 
-const setTheme = (page: Page, value: "light" | "dark"): Promise<void> =>
-  page.emulateMediaFeatures([{ name: "prefers-color-scheme", value }]);
+/** Sets the theme as the page's button does, because Firefox cannot emulate the system's theme. */
+export const setTheme = (page: Page, theme: "light" | "dark"): Promise<void> =>
+  page.evaluate((value) => void (document.documentElement.dataset.theme = value), theme);
 
 export const overflows = (page: Page): Promise<boolean> =>
   page.evaluate(() => document.documentElement.scrollWidth > document.documentElement.clientWidth);

@@ -1,0 +1,82 @@
+/** Helpers for tests of figures on the lab's page: reach one, wait for its result, and look at what it shows. */
+import type { Page } from "puppeteer-core";
+import { textOf } from "./labPage.ts";
+
+export const idOf = (name: string): string => `#figure-${name}`;
+
+/** Scrolls to a figure and waits until it shows a result or an error. */
+export async function reach(page: Page, name: string): Promise<void> {
+  await page.$eval(idOf(name), (figure) => figure.scrollIntoView({ behavior: "instant" }));
+  await ended(page, name);
+}
+export const ended = (page: Page, name: string): Promise<unknown> =>
+  page.waitForFunction(
+    (id) => {
+      const body = document.querySelector(`${id} .body`)!;
+      return !body.hasAttribute("aria-busy") || body.querySelector("[role=alert]:not(:empty)");
+    },
+    { timeout: 90_000 },
+    idOf(name),
+  );
+
+export const alertsOf = async (page: Page, name: string): Promise<string> =>
+  (await textOf(page, `${idOf(name)} [role=alert]`)).trim();
+
+/** What a figure shows, as text, without ids that differ between drawings. */
+export const shownIn = (page: Page, name: string): Promise<string> =>
+  page.$eval(idOf(name), (figure) => {
+    const marks = [...figure.querySelectorAll(".canvas svg, .canvas img")].map((mark) => mark.outerHTML);
+    const words = [...figure.querySelectorAll(".findings summary")].map(({ textContent }) => textContent);
+    return [...words, ...marks].join("\n").replaceAll(/ ?(id|clip-path)="[^"]*"/g, "");
+  });
+
+/** Changes the first slider or, if there is none, the first menu with the keyboard. */
+export async function changeParameter(page: Page, name: string): Promise<void> {
+  const sliders = await page.$$(`${idOf(name)} .controls input[type=range]`);
+  const selector = `${idOf(name)} .controls ${sliders.length ? "input[type=range]" : "select"}`;
+  const value = (): Promise<string> => page.$eval(selector, (field) => (field as HTMLInputElement).value);
+  const before = await value();
+  await page.focus(selector);
+  for (const key of ["Home", "ArrowRight", "ArrowDown", "ArrowUp", "End"] as const) {
+    await page.keyboard.press(key);
+    if ((await value()) !== before) return;
+  }
+  throw new Error("the first parameter does not change");
+}
+
+/** The views of a figure that lack something: marks for a series with points, or two numbers on an axis. */
+export async function flaws(page: Page, name: string): Promise<string[]> {
+  const found: string[] = [];
+  const views = await page.$$eval(`${idOf(name)} .tabs button`, (all) => all.length);
+  for (let i = 0; i < Math.max(1, views); i++) {
+    if (views) await page.$$eval(`${idOf(name)} .tabs button`, (all, index) => all[index]!.click(), i);
+    found.push(
+      ...(await page.$$eval(`${idOf(name)} .canvas svg[data-drawn]`, (all) =>
+        all.flatMap((svg) => {
+          const frame = svg.getBoundingClientRect();
+          const isSeen = (mark: Element): boolean => {
+            const box = mark.getBoundingClientRect();
+            const inside = box.right >= frame.left && box.left <= frame.right && box.bottom >= frame.top;
+            return box.width + box.height > 0 && inside && box.top <= frame.bottom;
+          };
+          const undrawn = svg
+            .getAttribute("data-drawn")!
+            .split(" ")
+            .filter((series) => series && ![...svg.querySelectorAll(`[data-series="${series}"]`)].some(isSeen));
+          // Plot groups the labels of an axis in an element with this description, which drawPlot removes.
+          const labels = [...svg.querySelectorAll("g[text-anchor] text, g[transform] text")].filter(({ textContent }) =>
+            /^[−\d]/.test(textContent),
+          );
+          const title = svg.getAttribute("aria-label")!;
+          return [
+            ...undrawn.map((series) => `${title}: series ${series} is not visible`),
+            ...(labels.length < 4 ? [`${title}: only ${labels.length} numbers on its axes`] : []),
+            ...(svg.textContent.includes("These axes cannot show") ? [`${title}: no points`] : []),
+          ];
+        }),
+      )),
+    );
+  }
+  if (views) await page.$$eval(`${idOf(name)} .tabs button`, (all) => all[0]!.click());
+  return found;
+}
