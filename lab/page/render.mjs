@@ -1,7 +1,7 @@
 // Renders lab/article/article.md at build time: text and formulas become HTML and MathML, which need no script and no fonts.
 //
 // Lines that start with @ are directives. `@figure NAME` places an experiment's figure beside the text since the previous
-// directive, `@mount NAME` a part of the page that has its own program, and `@picture NAME` a picture that is drawn now. `{#id}` ends a paragraph that others link to.
+// directive, `@mount NAME` a part of the page that has its own program, and `@picture NAME` a picture that is drawn now, and `@references` the list of sources. `[@ID]` cites a source. `{#id}` ends a paragraph that others link to.
 import { tex } from "@mdit/plugin-tex";
 import katex from "katex";
 import markdownIt from "markdown-it";
@@ -42,11 +42,31 @@ function anchors(md) {
   });
 }
 
+/** Links `[@id]` to the source. `env.cited` receives the ids of the links by source. */
+function citations(md) {
+  md.inline.ruler.before("link", "citation", (state, silent) => {
+    const [whole, id] = /^\[@([\w-]+)\]/.exec(state.src.slice(state.pos)) ?? [];
+    if (!whole) return false;
+    if (!silent) {
+      const source = state.env.references.find((one) => one.id === id);
+      if (!source) throw new Error(`article.md: no source "${id}". Add it to references.ts.`);
+      const places = state.env.cited.get(id) ?? [];
+      const place = `cite-${id}-${places.length + 1}`;
+      state.env.cited.set(id, [...places, place]);
+      const link = state.push("html_inline", "", 0);
+      link.content = `<a class="cite" id="${place}" href="#ref-${id}" title="${escape(source.title)}">${escape(source.short)}</a>`;
+    }
+    state.pos += whole.length;
+    return true;
+  });
+}
+
 const md = markdownIt({ html: false })
   .use(tex, {
     render: (source, display) =>
       display ? `<div class="formula">${formula(source, true)}</div>` : formula(source, false),
   })
+  .use(citations)
   .use(anchors);
 
 /** What a figure shows: the experiment's claim, and its formula, whose parts may wrap. */
@@ -57,6 +77,24 @@ const claim = ({ name, claim: text, formula: source }) => `<div class="claim" da
   .map((part) => formula(part.replace(/,\s*$/, ""), true))
   .join("\n")}</div>
 </div>`;
+
+const ADDRESSES = { "doi:": "https://doi.org/", "arXiv:": "https://arxiv.org/abs/" };
+
+/** The sources by author, each with links to the places that cite it. */
+function listOf(references, cited) {
+  const items = references.map(({ id, authors, year, title, where, link }) => {
+    const places = cited.get(id);
+    if (!places)
+      throw new Error(`article.md: nothing cites "${id}". Cite it as [@${id}], or remove it from references.ts.`);
+    const back = places.map(
+      (place, i) =>
+        `<a href="#${place}" aria-label="Back to the text, place ${i + 1}">↩${places.length > 1 ? i + 1 : ""}</a>`,
+    );
+    const address = link.replace(/^(doi|arXiv):/, (kind) => ADDRESSES[kind]);
+    return `<li id="ref-${id}">${escape(authors)} (${year}). <cite>${escape(title)}</cite>. ${escape(where)}. <a href="${escape(address)}">${escape(link.replace("https://", ""))}</a> ${back.join(" ")}</li>`;
+  });
+  return `<ul class="references">\n${items.join("\n")}\n</ul>\n`;
+}
 
 /** The figure of an experiment before its program has loaded. */
 const figure = ({ name, title }) => `
@@ -70,13 +108,15 @@ const figure = ({ name, title }) => `
  * @param {string} text
  * @param {readonly { name: string, title: string, claim: string, formula: string }[]} experiments
  * @param {Readonly<Record<string, () => string>>} pictures
+ * @param {readonly import("../article/references.ts").Reference[]} references sorted by author
  */
-export function renderArticle(text, experiments, pictures) {
+export function renderArticle(text, experiments, pictures, references) {
   const unplaced = new Set(experiments.map(({ name }) => name));
   const scenes = [];
+  const cited = new Map();
   let lines = [];
   const end = (kind = "text", extra = "", aside = "") => {
-    const prose = md.render(lines.join("\n")) + extra;
+    const prose = md.render(lines.join("\n"), { references, cited }) + extra;
     lines = [];
     if (prose || aside)
       scenes.push(`<section class="scene ${kind}">\n<div class="prose">\n${prose}</div>${aside}\n</section>`);
@@ -92,6 +132,8 @@ export function renderArticle(text, experiments, pictures) {
       end("part", "", `\n<div class="mount" data-mount="${name}"></div>`);
     } else if (directive === "picture" && pictures[name]) {
       end("opening", "", `\n${pictures[name]()}`);
+    } else if (line === "@references") {
+      end("text", listOf(references, cited));
     } else if (directive || line.startsWith("@")) {
       throw new Error(`article.md: unknown directive "${line}".`);
     } else {

@@ -27,7 +27,8 @@ const article = {
       const text = readFileSync(`${root}lab/article/article.md`, "utf8");
       const { experiments } = await load("experiments/index.ts");
       const { drawTeaser } = await load("page/teaser.ts");
-      const rendered = renderArticle(text, experiments, { teaser: drawTeaser });
+      const { references } = await load("article/references.ts");
+      const rendered = renderArticle(text, experiments, { teaser: drawTeaser }, references);
       return html.replace("<!--article-->", () => rendered).replace("<!--contents-->", () => renderContents(rendered));
     },
   },
