@@ -39,7 +39,7 @@ export * as nn from "./nn/index.ts";
 export { type Summary, type SummaryRow, summary } from "./nn/summary.ts";
 export type { DType, Shape } from "./ops/definition/value.ts";
 export * as optim from "./optim/index.ts";
-export { dispose, type InitOptions, info, init, manualSeed } from "./runtime/engine.ts";
+export { dispose, type InitOptions, info, init, manualSeed, randomState, setRandomState } from "./runtime/engine.ts";
 export {
   DisposedError,
   DTypeError,

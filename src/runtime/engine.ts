@@ -231,11 +231,28 @@ export function manualSeed(seed: number): void {
   engine().heap.u32.set([seed >>> 0, Math.floor(seed / 2 ** 32), 0, 0], RANDOM_STATE / 4);
 }
 
-/** The state of the random generator: four words, [seed low, seed high, counter low, counter high]. */
+/**
+ * The state of the random generator: four words, [seed low, seed high, counter low, counter high]. `setRandomState` continues from it.
+ * @example
+ * ```ts
+ * const state = randomState();
+ * const first = randn([3]);
+ * setRandomState(state);
+ * randn([3]).sub(first).abs().max().item(); // 0
+ * ```
+ */
 export const randomState = (): Uint32Array => engine().heap.u32.slice(RANDOM_STATE / 4, RANDOM_STATE / 4 + 4);
 
-/** Sets the state of the random generator. */
+/**
+ * Continues the sequence of random numbers from a state that `randomState` returned.
+ * @throws RangeError if it does not have four numbers
+ */
 export function setRandomState(state: ArrayLike<number>): void {
+  check("setRandomState", arguments, "state:numbers");
+  if (state.length !== 4)
+    throw new RangeError(
+      `setRandomState: state must have 4 numbers, got ${state.length}. Pass the result of randomState().`,
+    );
   engine().heap.u32.set(state, RANDOM_STATE / 4);
 }
 

@@ -9,7 +9,9 @@ import {
   rand,
   randint,
   randn,
+  randomState,
   randperm,
+  setRandomState,
   type Tensor,
   tidy,
   uniform,
@@ -22,6 +24,26 @@ import { RANDOM_STATE } from "../../src/runtime/heap.ts";
 /** The 24 bits that each uniform number is made from. */
 const bits = (x: Tensor) => Array.from(x.data, (v) => v * 2 ** 24);
 const high = (word: number) => word >>> 8;
+
+describe("randomState and setRandomState", () => {
+  test("continue a sequence after other draws", () => {
+    manualSeed(2 ** 40 + 3);
+    rand([7]);
+    const state = randomState();
+    const expected = bits(rand([9]));
+    manualSeed(1);
+    rand([5]);
+    setRandomState(Array.from(state));
+    expect(bits(rand([9]))).toEqual(expected);
+    expect(state).not.toEqual(randomState());
+  });
+  test("reject other states", () => {
+    expect(() => setRandomState([1, 2])).toThrow(
+      "setRandomState: state must have 4 numbers, got 2. Pass the result of randomState().",
+    );
+    expect(() => setRandomState("1234" as unknown as number[])).toThrow(/setRandomState: state must be/);
+  });
+});
 
 describe("Philox 4×32-10", () => {
   // The known answer is from Random123's kat_vectors.
