@@ -1,7 +1,7 @@
 /** Runs an experiment in Node. Reads digits from the file next to the command; shows a progress bar if stderr is a terminal. */
 import { readFile } from "node:fs/promises";
 import { setImmediate } from "node:timers/promises";
-import { type AnyExperiment, type Context, newCache, type Result } from "../lab/experiment.ts";
+import type { AnyExperiment, Context, Result } from "../lab/experiment.ts";
 import { readDigits } from "./mnist/packed.ts";
 
 /** Runs the experiment. Removes the progress bar even if it throws. */
@@ -9,7 +9,7 @@ export async function run(
   experiment: AnyExperiment,
   values: Readonly<Record<string, string | number>>,
 ): Promise<Result> {
-  const bar = experiment.long && process.stderr.isTTY ? await newBar() : undefined;
+  const bar = (experiment.long || experiment.isStream) && process.stderr.isTTY ? await newBar() : undefined;
   let digits: ReturnType<Context["digits"]> | undefined;
   const context: Context = {
     async progress(fraction, what = "") {
@@ -18,7 +18,6 @@ export async function run(
     },
     digits: () =>
       (digits ??= readFile(new URL("./digits.gz", import.meta.url)).then((file) => readDigits(new Uint8Array(file)))),
-    cached: newCache(),
   };
   bar?.start(1, 0, { what: "" });
   try {

@@ -1,7 +1,7 @@
 /**
  * Defines an experiment: a claim from the article, parameters, and a run that returns curves, tables, pictures and
  * findings, which are compared with theory. The command and the page use experiments only through this file.
- * Experiments do not depend on the command or the page.
+ * Experiments do not depend on the command or the page. `stream` in stream.ts defines experiments that train.
  */
 import type { Digits } from "../cli/mnist/packed.ts";
 
@@ -163,41 +163,39 @@ export interface Graph {
   readonly edges: readonly GraphEdge[];
 }
 
-export interface Result {
-  readonly findings: readonly Finding[];
+/** What an experiment shows. */
+export interface Drawing {
   readonly plots: readonly Plot[];
   readonly tables?: readonly Table[];
   readonly pictures?: readonly Picture[];
   readonly graphs?: readonly Graph[];
 }
+/** What an experiment shows at its end, compared with theory. */
+export interface Result extends Drawing {
+  readonly findings: readonly Finding[];
+}
+
+/** A training that has started: its state, and the fraction of its steps that have been taken. */
+export interface Training {
+  readonly state: unknown;
+  done: number;
+}
 
 /** The services that the command or the page provides to an experiment. */
 export interface Context {
-  /** Reports progress from 0 to 1, and lets the event loop run. */
-  progress(fraction: number, what?: string): Promise<void>;
+  /**
+   * Reports progress from 0 to 1, and lets the event loop run. An experiment that trains calls it after every step, with a function that draws
+   * the state so far. It rejects if nobody waits for the result any more.
+   */
+  progress(fraction: number, what?: string, draw?: () => Drawing): Promise<void>;
   /** The first handwritten digits of MNIST. */
   digits(): Promise<{ readonly train: Digits; readonly test: Digits }>;
-  /**
-   * The value that an earlier run of this experiment made for the same key, or a new one. Training belongs here, so that a parameter
-   * that only changes the display does not train again. Nothing may change the value, and its tensors stay allocated.
-   */
-  cached<T>(key: string, make: () => T | Promise<T>): Promise<T>;
+  /** The trainings of earlier runs of this experiment, by their parameters. A run continues them. Without it, each run starts from the beginning. */
+  readonly trainings?: Map<string, Training>;
 }
 
-/** The latest values that `cached` made, at most `limit` of them. */
-export function newCache(limit = 4): Context["cached"] {
-  const made = new Map<string, unknown>();
-  return async <T>(key: string, make: () => T | Promise<T>): Promise<T> => {
-    // Values are stored under the key by calls with the same type.
-    const value = made.has(key) ? (made.get(key) as T) : await make();
-    made.delete(key);
-    made.set(key, value);
-    if (made.size > limit) made.delete(made.keys().next().value!);
-    return value;
-  };
-}
-
-export interface Experiment<P extends Parameters = Parameters> {
+/** Everything about an experiment except how it runs. */
+export interface Definition<P extends Parameters = Parameters> {
   /** The name of its file. */
   readonly name: string;
   readonly title: string;
@@ -212,6 +210,8 @@ export interface Experiment<P extends Parameters = Parameters> {
   readonly parameters: P;
   /** Whether it runs for more than two seconds with its defaults. */
   readonly long?: boolean;
+}
+export interface Experiment<P extends Parameters = Parameters> extends Definition<P> {
   run(values: Values<P>, context: Context): Result | Promise<Result>;
 }
 
@@ -220,7 +220,9 @@ export const experiment = <const P extends Parameters>(definition: Experiment<P>
   definition as unknown as AnyExperiment; // run receives only values that were checked against these parameters
 
 /** An experiment whose parameters are known only at run time. `run` takes the result of `valuesOf`. */
-export interface AnyExperiment extends Omit<Experiment, "run"> {
+export interface AnyExperiment extends Definition {
+  /** Whether it trains step by step. */
+  readonly isStream?: boolean;
   run(values: Readonly<Record<string, string | number>>, context: Context): Result | Promise<Result>;
 }
 

@@ -2,8 +2,9 @@
 import { compile, losses, manualSeed, nn, optim, randn, type Tensor, tidy, zeros } from "nabla";
 import { objective } from "nabla/gradients";
 import { dot, type Matrix, norm, transpose, type Vector } from "../algebra.ts";
-import { experiment } from "../experiment.ts";
+import { generator } from "../random.ts";
 import { average, plusMinus } from "../statistics.ts";
+import { stream } from "../stream.ts";
 
 const HIDDEN = 16;
 const BATCH = 32;
@@ -20,15 +21,17 @@ const GENTLE = 0.5;
 
 interface Run {
   /** The loss before each step. */
-  readonly losses: readonly number[];
+  readonly losses: number[];
   /** The norm of the gradient before clipping in each step. */
-  readonly norms: readonly number[];
+  readonly norms: number[];
   /** ‖Δθ‖ of the longest step. */
-  readonly longest: number;
-  readonly isDiverged: boolean;
+  longest: number;
+  isDiverged: boolean;
+  step(): void;
+  dispose(): void;
 }
 
-export default experiment({
+export default stream({
   name: "clipping",
   title: "Clipping an exploding gradient",
   section: "Vanishing and Exploding Gradients",
@@ -44,16 +47,66 @@ export default experiment({
     length: { kind: "number", label: "time steps T", min: 5, max: 40, default: 25, integer: true },
     seed: { kind: "number", label: "seed", min: 1, max: 99, default: 1, integer: true },
   },
-  async run({ lr, clip, norm: gain, length, seed }, { progress }) {
-    const runs: { plain: Run; clipped: Run }[] = [];
-    for (let repeat = 0; repeat < REPEATS; repeat++) {
-      const own = REPEATS * seed + repeat;
-      const plain = train({ gain, length, seed: own, lr, clip: Infinity });
-      await progress((repeat + 0.5) / REPEATS, "training");
-      runs.push({ plain, clipped: train({ gain, length, seed: own, lr, clip }) });
-      await progress((repeat + 1) / REPEATS, "training");
-    }
-    const first = gradients(gain, length, REPEATS * seed);
+  init: ({ lr, clip, norm: gain, length, seed }) => ({
+    runs: Array.from({ length: REPEATS }, (_, repeat) => {
+      const options = { gain, length, seed: REPEATS * seed + repeat, lr };
+      return { plain: newRun({ ...options, clip: Infinity }), clipped: newRun({ ...options, clip }) };
+    }),
+    first: gradients(gain, length, REPEATS * seed),
+    steps: 0,
+  }),
+  step(state) {
+    for (const run of bothOf(state.runs)) if (!run.isDiverged) run.step();
+    return ++state.steps / STEPS;
+  },
+  draw: ({ runs }, { clip }) => ({
+    plots: [
+      {
+        title: "The loss in the same run with and without clipping",
+        x: { label: "step" },
+        y: { label: "loss", scale: "log" },
+        series: [
+          { name: "plain gradient", points: pointsOf(runs[0]!.plain.losses), grows: true },
+          { name: "clipped", points: pointsOf(runs[0]!.clipped.losses), grows: true },
+        ],
+      },
+      {
+        title: "The norm of the gradient before clipping",
+        x: { label: "step" },
+        y: { label: "‖∇L‖", scale: "log" },
+        series: [
+          { name: "plain gradient", points: pointsOf(runs[0]!.plain.norms), grows: true },
+          { name: "clipped", points: pointsOf(runs[0]!.clipped.norms), grows: true },
+          {
+            name: "limit c",
+            points: [
+              [1, clip],
+              [STEPS, clip],
+            ],
+            style: "theory",
+          },
+        ],
+      },
+    ],
+    tables: [
+      {
+        title: `${REPEATS} runs from different starts, mean ± standard error. The answer 0 has the loss 1`,
+        columns: ["gradient", "diverged", "loss at the end of the others", "largest ‖∇L‖"],
+        rows: (["plain", "clipped"] as const).map((kind) => {
+          const all = runs.map((run) => run[kind]);
+          const ended = all.filter(({ isDiverged }) => isDiverged);
+          const after = ended.map(({ losses: path }) => path.length).join(", ");
+          return [
+            kind,
+            ended.length ? `${ended.length} of ${REPEATS}, after ${after} steps` : `none of ${REPEATS}`,
+            plusMinus(all.filter(({ isDiverged }) => !isDiverged).map(finalLoss)),
+            Math.max(...all.flatMap(({ norms }) => norms.filter(Number.isFinite))),
+          ];
+        }),
+      },
+    ],
+  }),
+  measure({ runs, first }, { lr, clip }) {
     const clipped = runs.map((run) => run.clipped);
     const diverged = runs.filter(({ plain }) => plain.isDiverged);
     const longest = Math.max(...clipped.map((run) => run.longest));
@@ -85,54 +138,13 @@ export default experiment({
             ]
           : []),
       ],
-      plots: [
-        {
-          title: "The loss in the same run with and without clipping",
-          x: { label: "step" },
-          y: { label: "loss", scale: "log" },
-          series: [
-            { name: "plain gradient", points: pointsOf(runs[0]!.plain.losses), grows: true },
-            { name: "clipped", points: pointsOf(runs[0]!.clipped.losses), grows: true },
-          ],
-        },
-        {
-          title: "The norm of the gradient before clipping",
-          x: { label: "step" },
-          y: { label: "‖∇L‖", scale: "log" },
-          series: [
-            { name: "plain gradient", points: pointsOf(runs[0]!.plain.norms), grows: true },
-            { name: "clipped", points: pointsOf(runs[0]!.clipped.norms), grows: true },
-            {
-              name: "limit c",
-              points: [
-                [1, clip],
-                [STEPS, clip],
-              ],
-              style: "theory",
-            },
-          ],
-        },
-      ],
-      tables: [
-        {
-          title: `${REPEATS} runs from different starts, mean ± standard error. The answer 0 has the loss 1`,
-          columns: ["gradient", "diverged", "loss at the end of the others", "largest ‖∇L‖"],
-          rows: (["plain", "clipped"] as const).map((kind) => {
-            const all = runs.map((run) => run[kind]);
-            const ended = all.filter(({ isDiverged }) => isDiverged);
-            const after = ended.map(({ losses: path }) => path.length).join(", ");
-            return [
-              kind,
-              ended.length ? `${ended.length} of ${REPEATS}, after ${after} steps` : `none of ${REPEATS}`,
-              plusMinus(all.filter(({ isDiverged }) => !isDiverged).map(finalLoss)),
-              Math.max(...all.flatMap(({ norms }) => norms.filter(Number.isFinite))),
-            ];
-          }),
-        },
-      ],
     };
   },
+  dispose: ({ runs }) => bothOf(runs).forEach((run) => run.dispose()),
 });
+
+const bothOf = (runs: readonly { readonly plain: Run; readonly clipped: Run }[]): Run[] =>
+  runs.flatMap(({ plain, clipped }) => [plain, clipped]);
 
 const finalLoss = ({ losses: path }: Run): number => average(path.slice(-LAST));
 const pointsOf = (values: readonly number[]): [number, number][] => values.map((v, i) => [i + 1, v]);
@@ -180,11 +192,11 @@ interface TrainOptions {
   readonly clip: number;
 }
 
-function train({ gain, length, seed, lr, clip }: TrainOptions): Run {
-  manualSeed(seed);
-  const parameters = network(gain);
+function newRun({ gain, length, seed, lr, clip }: TrainOptions): Run {
+  const random = generator(seed);
+  const parameters = random(() => tidy(() => network(gain)));
   const optimizer = new optim.SGD(parameters, { lr });
-  const step = compile((x: Tensor, y: Tensor) => {
+  const update = compile((x: Tensor, y: Tensor) => {
     const loss = lossOf(parameters, x, y);
     optimizer.zeroGrad();
     loss.backward();
@@ -193,23 +205,29 @@ function train({ gain, length, seed, lr, clip }: TrainOptions): Run {
     return { loss, size };
   });
   const theta = (): Float64Array => Float64Array.from(parameters.flatMap((p) => Array.from(p.data)));
-  const run = { losses: [] as number[], norms: [] as number[], longest: 0, isDiverged: false };
   let before = theta();
-  for (let i = 0; i < STEPS && !run.isDiverged; i++) {
-    tidy(() => {
-      const { loss, size } = step(...draw(length));
-      run.losses.push(loss.item());
-      run.norms.push(size.item());
-    });
-    const after = theta();
-    run.longest = Math.max(run.longest, norm(after.map((v, k) => v - before[k]!)));
-    before = after;
-    run.isDiverged = !(run.losses.at(-1)! < DIVERGED);
-  }
-  step.dispose();
-  optimizer.dispose();
-  for (const p of parameters) p.dispose();
-  return run;
+  return {
+    losses: [],
+    norms: [],
+    longest: 0,
+    isDiverged: false,
+    step() {
+      tidy(() => {
+        const { loss, size } = update(...random(() => draw(length)));
+        this.losses.push(loss.item());
+        this.norms.push(size.item());
+      });
+      const after = theta();
+      this.longest = Math.max(this.longest, norm(after.map((v, k) => v - before[k]!)));
+      before = after;
+      this.isDiverged = !(this.losses.at(-1)! < DIVERGED);
+    },
+    dispose() {
+      update.dispose();
+      optimizer.dispose();
+      for (const p of parameters) p.dispose();
+    },
+  };
 }
 
 /** The norm of the first gradient: from the library, and from backpropagation through time in float64. */

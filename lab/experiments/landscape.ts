@@ -14,7 +14,8 @@ import {
   topHessianDirections,
   type Vector,
 } from "nabla/gradients";
-import { type Context, experiment } from "../experiment.ts";
+import type { Context } from "../experiment.ts";
+import { stream } from "../stream.ts";
 
 const PROBES = 6;
 
@@ -28,7 +29,7 @@ function spreadOfMean(values: Float64Array, probes: number): number {
   return Math.sqrt((2 * (square - mean * mean)) / (n + 2) / probes);
 }
 
-export default experiment({
+export default stream({
   name: "landscape",
   title: "The landscape's curvatures",
   section: "The Geometry of Non-Convex Landscapes",
@@ -52,11 +53,9 @@ export default experiment({
     a: { kind: "number", label: "point: along the first direction", min: -1.5, max: 1.5, default: 0.8, step: 0.05 },
     b: { kind: "number", label: "point: along the second direction", min: -1.5, max: 1.5, default: -0.8, step: 0.05 },
   },
-  async run({ steps, width, seed, a, b }, { progress, cached }) {
-    const { at, dense, largest, smallest, products, trace, curvatures, density, kind, u, v, seen } = await cached(
-      `${steps} ${width} ${seed}`,
-      () => explore({ steps, width, seed, progress }),
-    );
+  dependsOn: ["steps", "width", "seed"],
+  init: explore,
+  measure({ at, dense, largest, smallest, products, trace, curvatures, density, kind, u, v, seen }, { a, b }) {
     const total = dense.reduce((sum, c) => sum + c, 0);
     const densityMean = density.reduce((sum, p, i) => sum + p * curvatures[i]!, 0) * (curvatures[1]! - curvatures[0]!);
     const top = dense.at(-1)!;
@@ -170,17 +169,10 @@ export default experiment({
 });
 
 /** Trains the network and measures its curvatures. */
-async function explore({
-  steps,
-  width,
-  seed,
-  progress,
-}: {
-  readonly steps: number;
-  readonly width: number;
-  readonly seed: number;
-  readonly progress: Context["progress"];
-}) {
+async function explore(
+  { steps, width, seed }: { readonly steps: number; readonly width: number; readonly seed: number },
+  { progress }: Context,
+) {
   manualSeed(seed);
   const model = new nn.Sequential(new nn.Linear(3, width), new nn.Tanh(), new nn.Linear(width, 2));
   const x = randn([60, 3]);

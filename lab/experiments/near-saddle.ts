@@ -4,8 +4,9 @@
  */
 import { manualSeed, optim, randint, randn, type Tensor, tensor, tidy } from "nabla";
 import { classifyCriticalPoint, gradientDescent, objective, predictedEscape } from "nabla/gradients";
-import { experiment, type Finding } from "../experiment.ts";
+import type { Finding } from "../experiment.ts";
 import { average } from "../statistics.ts";
+import { stream } from "../stream.ts";
 
 /** The second moments of the data. The saddle's curvatures are 4·LOW = 2 along θ₁ and LOW − HIGH = −2 along θ₂. */
 const [LOW, HIGH] = [0.5, 2.5];
@@ -17,7 +18,7 @@ const STEPS = 150;
 
 type Points = [number, number][];
 
-export default experiment({
+export default stream({
   name: "near-saddle",
   title: "Slow near a saddle",
   section: "The Geometry of Non-Convex Landscapes",
@@ -33,19 +34,21 @@ export default experiment({
     batch: { kind: "number", label: "samples per mini-batch", min: 4, max: 32, default: 4, integer: true },
     seed: { kind: "number", label: "seed", min: 1, max: 99, default: 1, integer: true },
   },
-  async run({ x, y, lr, batch, seed }, { cached }) {
-    const data = await cached(`data ${seed}`, () => sample(seed));
+  dependsOn: ["lr", "batch", "seed"],
+  init({ lr, batch, seed }) {
+    manualSeed(seed);
+    const data = sample();
     const noise = Math.sqrt(average(data.map(([a, b]) => (a * b) ** 2)) / batch);
     const predicted = predictedEscape(LOW - HIGH, { lr, noise, distance: FAR });
-    const median = await cached(`median ${seed} ${lr} ${batch}`, () => {
-      manualSeed(seed);
-      const paths = descend(data, Array<[number, number]>(RUNS).fill([1, 0]), {
-        lr,
-        batch,
-        steps: Math.ceil(4 * predicted),
-      });
-      return paths.map(escapeTime).sort((a, b) => a - b)[RUNS >> 1]!;
+    manualSeed(seed);
+    const paths = descend(data, Array<[number, number]>(RUNS).fill([1, 0]), {
+      lr,
+      batch,
+      steps: Math.ceil(4 * predicted),
     });
+    return { data, predicted, median: paths.map(escapeTime).sort((a, b) => a - b)[RUNS >> 1]! };
+  },
+  measure({ data, predicted, median }, { x, y, lr, batch, seed }) {
     manualSeed(seed);
     const [stochastic] = descend(data, [[x, y]], { lr, batch, steps: STEPS / 3 }) as [Points];
     return tidy(() => {
@@ -198,8 +201,7 @@ function value(a: number, b: number): number {
 }
 
 /** Points whose second moments are exactly LOW and HIGH, without correlation. */
-function sample(seed: number): Points {
-  manualSeed(seed);
+function sample(): Points {
   const raw = tidy(() => randn([SAMPLES, 2]).toArray()) as Points;
   // Cholesky: with M = LLᵀ, the points L⁻¹x have the second moment I.
   const moment = (i: 0 | 1, j: 0 | 1): number => average(raw.map((p) => p[i] * p[j]));

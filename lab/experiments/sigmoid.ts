@@ -2,15 +2,20 @@
 import { manualSeed, randn, type Tensor, tidy } from "nabla";
 import { objective } from "nabla/gradients";
 import { sigmoid } from "../algebra.ts";
-import { experiment } from "../experiment.ts";
 import { average } from "../statistics.ts";
+import { stream } from "../stream.ts";
 
 const NEURONS = 400;
 const RANGE = 8;
 
+/** σ′ by autograd. */
+const slopes = (at: readonly number[]): number[] =>
+  tidy(() => Array.from(objective((t: Tensor) => t.sigmoid().sum(), at).gradient()));
+/** σ′ of neurons whose inputs are shifted by a bias. */
+const layer = (inputs: readonly number[], bias: number): number[] => slopes(inputs.map((x) => x + bias));
 const derivative = (z: number): number => sigmoid(z) * sigmoid(-z);
 
-export default experiment({
+export default stream({
   name: "sigmoid",
   title: "The sigmoid saturates",
   section: "Vanishing and Exploding Gradients",
@@ -23,9 +28,14 @@ export default experiment({
     bias: { kind: "number", label: "bias of the neurons", min: -8, max: 8, default: 4, step: 0.1 },
     seed: { kind: "number", label: "seed", min: 1, max: 99, default: 1, integer: true },
   },
-  async run({ z, bias, seed }, { cached }) {
-    const slopes = (at: readonly number[]): number[] =>
-      tidy(() => Array.from(objective((t: Tensor) => t.sigmoid().sum(), at).gradient()));
+  dependsOn: ["seed"],
+  init({ seed }) {
+    manualSeed(seed);
+    const inputs = tidy(() => Array.from(randn([NEURONS]).data));
+    const biases = Array.from({ length: 17 }, (_, i) => -RANGE + i);
+    return { inputs, curve: biases.map((b): [number, number] => [b, average(layer(inputs, b))]) };
+  },
+  measure({ inputs, curve }, { z, bias }) {
     const grid = Array.from({ length: 129 }, (_, i) => -RANGE + i / 8);
     const onGrid = slopes(grid);
     const point = objective((t: Tensor) => t.sigmoid().sum(), [z]);
@@ -33,15 +43,8 @@ export default experiment({
     const slope = gradient[0]!;
     const decay = point.hvp([1])[0]! / slope;
     point.dispose();
-    const inputs = await cached(`inputs ${seed}`, () => {
-      manualSeed(seed);
-      return tidy(() => Array.from(randn([NEURONS]).data));
-    });
-    const layer = (b: number): number[] => slopes(inputs.map((x) => x + b));
-    const neurons = layer(bias);
+    const neurons = layer(inputs, bias);
     const [mean, deviation] = [expectation(derivative, bias), spread(bias)];
-    const biases = Array.from({ length: 17 }, (_, i) => -RANGE + i);
-    const curve = await cached(`curve ${seed}`, () => biases.map((b): [number, number] => [b, average(layer(b))]));
     const highest = Math.max(...onGrid);
     return {
       findings: [

@@ -4,7 +4,7 @@ import { maker } from "../view/dom.ts";
 import { drawFindings } from "../view/result.ts";
 import { hashOf } from "./address.ts";
 import { drawControls, type Values } from "./controls.ts";
-import type { Runner } from "./runner.ts";
+import type { Listener, Runner } from "./runner.ts";
 import { openSource } from "./source.ts";
 import { newStage } from "./stage.ts";
 import type { Description } from "./worker.ts";
@@ -27,6 +27,8 @@ export function newFigure(element: HTMLElement, description: Description, runner
   let values: Values = valuesOf(parameters);
   /** Whether the result for the current values is shown or awaited. */
   let isCurrent = false;
+  /** Whether the reader has paused the training. It stays paused if parameters change. */
+  let isPaused = false;
   let measured: readonly Finding[] = [];
   let timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -42,6 +44,7 @@ export function newFigure(element: HTMLElement, description: Description, runner
   /** Shows the state of the run. Screen readers announce only the end of long runs, because short ones follow each key press. */
   const report = (state: { busy?: boolean; failure?: string; end?: string; isLong?: boolean }): void => {
     body.toggleAttribute("aria-busy", false);
+    body.toggleAttribute("data-training", false);
     if (state.busy) body.setAttribute("aria-busy", "true");
     else bar.hidden = true;
     isCurrent = state.failure === undefined;
@@ -51,21 +54,36 @@ export function newFigure(element: HTMLElement, description: Description, runner
     else note.removeAttribute("role");
     if (!state.busy) note.textContent = state.end ?? "";
   };
-  const run = (): void => {
+  /** @param steps the number of training steps after which to pause */
+  const run = (steps = isPaused ? 0 : undefined): void => {
     report({ busy: true });
-    void runner.run(description, values, {
+    const listener: Listener = {
       onProgress(fraction, what) {
         bar.hidden = false;
         bar.value = fraction;
         note.textContent = what;
       },
+      onDrawing(drawing, fraction, pauses) {
+        if (pauses) report({ end: `Paused after ${Math.round(100 * fraction)}% of the training` });
+        else body.toggleAttribute("data-training", true);
+        bar.hidden = pauses;
+        bar.value = fraction;
+        stage.show(drawing, pauses ? "paused" : "running");
+        // There is no verdict before the end.
+        findings.hidden = true;
+      },
       onResult(latest, seconds) {
+        isPaused = false;
         const end = `Ran in ${seconds < 1 ? `${Math.round(1000 * seconds)} ms` : `${seconds.toFixed(1)} s`}`;
         report({ end, isLong: seconds > 2 });
         show(latest);
       },
-      onError: (message) => report({ failure: `The run failed: ${message}` }),
-    });
+      onError(message) {
+        isPaused = false;
+        report({ failure: `The run failed: ${message}` });
+      },
+    };
+    void runner.run(description, values, listener, steps);
   };
   const show = (result: Result): void => {
     stage.show(result);
@@ -85,10 +103,18 @@ export function newFigure(element: HTMLElement, description: Description, runner
     clearTimeout(timer);
     timer = setTimeout(() => history.replaceState(null, "", hashOf(`figure-${name}`, parameters, values)), REST);
   };
-  const stage = newStage(parameters, (changed) => {
-    change({ ...values, ...changed });
-    controls?.show(values);
-  });
+  const runPaused = (paused: boolean, steps?: number): void => {
+    isPaused = paused;
+    run(steps);
+  };
+  const stage = newStage(
+    parameters,
+    (changed) => {
+      change({ ...values, ...changed });
+      controls?.show(values);
+    },
+    { pause: () => runPaused(true), resume: () => runPaused(false), step: () => runPaused(true, 1) },
+  );
   const controls = Object.keys(parameters).length
     ? drawControls(parameters, {
         prefix: `${name}-`,
@@ -99,7 +125,7 @@ export function newFigure(element: HTMLElement, description: Description, runner
       })
     : undefined;
   findings.addEventListener("toggle", list);
-  retry.addEventListener("click", run);
+  retry.addEventListener("click", () => run());
   // A link that the reader follows wins over a change that the address does not show yet.
   addEventListener("hashchange", () => clearTimeout(timer));
   source.addEventListener("click", () => void openSource(description));

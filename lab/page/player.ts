@@ -1,20 +1,29 @@
-/** Plays what a plot or a graph shows: play, pause, step, and a slider for the time. */
+/** Plays what a plot or a graph shows: play, pause, step, and a slider for the time. During a training, the buttons control the training. */
 import { maker } from "../view/dom.ts";
 
 const make = maker(document);
 /** The time that a whole series takes, in milliseconds. */
 const DURATION = 5000;
 
+/** The state of a training that has not ended. */
+export type Live = "running" | "paused";
+/** What the buttons do during a training. */
+export interface LiveActions {
+  pause(): void;
+  resume(): void;
+  step(): void;
+}
+
 export interface Player {
   readonly element: HTMLElement;
-  /** Shows the player if there is more than one step. A view with another number of steps starts complete. */
-  show(steps: number): void;
+  /** Shows the player if there is more than one step. A view with another number of steps starts complete. @param live the state of a training */
+  show(steps: number, live?: Live): void;
   /** How many steps to draw; undefined for all. */
   upTo(): number | undefined;
 }
 
 /** @param onChange called if upTo() has changed */
-export function newPlayer(onChange: () => void): Player {
+export function newPlayer(onChange: () => void, training: LiveActions): Player {
   const play = make("button", { type: "button" }, "Play");
   const step = make("button", { type: "button" }, "Step");
   const slider = make("input", { type: "range", min: 1, max: 1, step: 1, "aria-label": "steps shown" });
@@ -23,6 +32,7 @@ export function newPlayer(onChange: () => void): Player {
   let length = 0;
   let at = 0;
   let frame = 0;
+  let live: Live | undefined;
 
   const go = (to: number): void => {
     at = Math.min(length, Math.max(1, to));
@@ -32,7 +42,7 @@ export function newPlayer(onChange: () => void): Player {
   const stop = (): void => {
     cancelAnimationFrame(frame);
     frame = 0;
-    play.textContent = "Play";
+    play.textContent = live === undefined ? "Play" : live === "running" ? "Pause" : "Train";
   };
   const start = (): void => {
     play.textContent = "Pause";
@@ -46,8 +56,14 @@ export function newPlayer(onChange: () => void): Player {
     };
     frame = requestAnimationFrame(advance);
   };
-  play.addEventListener("click", () => (frame ? stop() : start()));
+  play.addEventListener("click", () => {
+    if (live === "running") training.pause();
+    else if (live === "paused") training.resume();
+    else if (frame) stop();
+    else start();
+  });
   step.addEventListener("click", () => {
+    if (live) return training.step();
     stop();
     go(at >= length ? 1 : Math.floor(at) + 1);
   });
@@ -57,13 +73,15 @@ export function newPlayer(onChange: () => void): Player {
   });
   return {
     element,
-    show(steps) {
-      if (steps !== length) at = steps;
+    show(steps, state) {
+      live = state;
+      if (live || steps !== length) at = steps;
       length = steps;
       slider.max = String(Math.max(1, length));
       slider.value = String(Math.round(at));
-      element.hidden = length < 2;
-      if (element.hidden) stop();
+      slider.hidden = live !== undefined;
+      element.hidden = !live && length < 2;
+      if (element.hidden || !frame || live) stop();
     },
     upTo: () => (at < length ? Math.floor(at) : undefined),
   };

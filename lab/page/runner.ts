@@ -1,9 +1,11 @@
 /** Runs experiments in one worker. The latest values win: a request that has not started is replaced by a newer one. */
-import type { Result } from "../experiment.ts";
+import type { Drawing, Result } from "../experiment.ts";
 import type { Answer, Description, Request, Values } from "./worker.ts";
 
 export interface Listener {
   onProgress(fraction: number, what: string): void;
+  /** Receives what a training shows so far. @param isPaused whether it has stopped there */
+  onDrawing(drawing: Drawing, fraction: number, isPaused: boolean): void;
   onResult(result: Result, seconds: number): void;
   onError(message: string): void;
 }
@@ -15,8 +17,8 @@ interface Line {
   id: number;
   /** Whether the worker has a request. */
   isBusy: boolean;
-  /** The values to run next. */
-  next: Values | undefined;
+  /** What to run next. */
+  next: { readonly values: Values; readonly steps?: number } | undefined;
 }
 
 export class Runner {
@@ -44,18 +46,21 @@ export class Runner {
     return this.described;
   }
 
-  /** Requests a run. A long run ends early if newer values arrive; a short one is finished first. */
-  async run({ name, long }: Description, values: Values, listener: Listener): Promise<void> {
+  /**
+   * Requests a run. Newer values end a training after its next step; other runs are finished first.
+   * @param steps the number of training steps after which to pause
+   */
+  async run({ name, isStream }: Description, values: Values, listener: Listener, steps?: number): Promise<void> {
     const line: Line = this.lines.get(name) ?? { listener, id: 0, isBusy: false, next: undefined };
     this.lines.set(name, line);
-    line.next = values;
-    if (line.isBusy && !long) return;
+    line.next = { values, ...(steps !== undefined && { steps }) };
+    if (line.isBusy && !isStream) return;
     await this.describe().catch(() => {}); // fail() has told the listeners
     // It may have been cancelled in the meantime.
     if (this.lines.get(name) === line) this.send(name, line);
   }
 
-  /** Ends a long run, or forgets a request that has not started. */
+  /** Ends a run, or forgets a request that has not started. A later run with the same values continues a training. */
   cancel(name: string): void {
     this.lines.delete(name);
     this.worker?.postMessage({ kind: "cancel", name } satisfies Request);
@@ -65,7 +70,7 @@ export class Runner {
     if (!line.next || !this.worker) return;
     line.isBusy = true;
     line.id = ++this.requests;
-    this.worker.postMessage({ kind: "run", name, id: line.id, values: line.next } satisfies Request);
+    this.worker.postMessage({ kind: "run", name, id: line.id, ...line.next } satisfies Request);
     line.next = undefined;
   }
 
@@ -73,14 +78,16 @@ export class Runner {
     const line = this.lines.get(data.name);
     // An older request may still have ended.
     if (line?.id !== data.id) return;
-    if (data.kind === "progress") {
-      line.listener.onProgress(data.fraction, data.what);
-      return;
+    const { listener } = line;
+    const isOver = data.kind === "drawing" ? data.isPaused : data.kind !== "progress";
+    if (isOver) {
+      line.isBusy = false;
+      if (line.next) this.send(data.name, line);
     }
-    line.isBusy = false;
-    if (line.next) this.send(data.name, line);
-    if (data.kind === "result") line.listener.onResult(data.result, data.seconds);
-    else line.listener.onError(data.message);
+    if (data.kind === "progress") listener.onProgress(data.fraction, data.what);
+    else if (data.kind === "drawing") listener.onDrawing(data.drawing, data.fraction, data.isPaused);
+    else if (data.kind === "result") listener.onResult(data.result, data.seconds);
+    else listener.onError(data.message);
   }
 
   /** Reports a failure to everyone who waits. The next run starts another worker. */

@@ -1,18 +1,19 @@
 /** The stage of a figure: one view at a time of a result, chosen by tabs, with handles to drag, read-outs and a player. */
 import { drawPlot } from "../draw.ts";
-import type { Graph, Parameters, Plot, Result } from "../experiment.ts";
+import type { Drawing, Graph, Parameters, Plot } from "../experiment.ts";
 import { drawGraph } from "../graph.ts";
 import { maker } from "../view/dom.ts";
 import { drawPicture, drawTable } from "../view/result.ts";
 import { newHandles } from "./handles.ts";
-import { newPlayer } from "./player.ts";
+import { type Live, type LiveActions, newPlayer } from "./player.ts";
 import { newReadout } from "./readout.ts";
 
 const make = maker(document);
 
 export interface Stage {
   readonly element: HTMLElement;
-  show(result: Result): void;
+  /** @param live the state of the training that the drawing comes from; undefined if it has ended */
+  show(drawing: Drawing, live?: Live): void;
 }
 
 /** Something that a tab shows: a graph, a plot, all pictures, or a table. */
@@ -24,7 +25,7 @@ interface View {
   readonly elements?: () => readonly HTMLElement[];
 }
 
-const viewsOf = ({ plots, tables = [], pictures = [], graphs = [] }: Result): View[] => [
+const viewsOf = ({ plots, tables = [], pictures = [], graphs = [] }: Drawing): View[] => [
   ...graphs.map((graph) => ({ title: graph.title, graph })),
   ...(pictures.length
     ? [{ title: "Pictures", elements: () => pictures.map((one) => drawPicture(document, one)) }]
@@ -39,16 +40,26 @@ function lengthOf(view: View | undefined): number {
   return Math.max(0, ...(view?.plot?.series ?? []).filter(({ grows }) => grows).map(({ points }) => points.length));
 }
 
-/** @param onDrag receives the parameters that a dragged handle sets */
-export function newStage(parameters: Parameters, onDrag: (changed: Record<string, number>) => void): Stage {
+/**
+ * @param onDrag receives the parameters that a dragged handle sets
+ * @param training what the player's buttons do during a training
+ */
+export function newStage(
+  parameters: Parameters,
+  onDrag: (changed: Record<string, number>) => void,
+  training: LiveActions,
+): Stage {
   const tabs = make("div", { class: "tabs", role: "group", "aria-label": "Views" });
   const canvas = make("div", { class: "canvas" });
   const frame = make("div", { class: "frame" }, canvas);
   const handles = newHandles(frame, parameters, onDrag);
   const readout = newReadout(frame);
-  const player = newPlayer(() => draw());
+  const player = newPlayer(() => draw(), training);
   let views: View[] = [];
   let chosen = 0;
+  /** The title of the view that the reader chose. A training draws some views only at its end. */
+  let wanted: string | undefined;
+  let live: Live | undefined;
   let size = "";
 
   const draw = (): void => {
@@ -88,7 +99,7 @@ export function newStage(parameters: Parameters, onDrag: (changed: Record<string
   const choose = (index: number): void => {
     chosen = index;
     for (const [i, tab] of [...tabs.children].entries()) tab.setAttribute("aria-pressed", String(i === chosen));
-    player.show(lengthOf(views[chosen]));
+    player.show(lengthOf(views[chosen]), live);
     draw();
   };
   /** Draws the tabs again if their titles have changed, so that the focus stays on them. */
@@ -99,7 +110,10 @@ export function newStage(parameters: Parameters, onDrag: (changed: Record<string
     tabs.replaceChildren(
       ...titles.map((title, i) => {
         const tab = make("button", { type: "button", title, "aria-pressed": i === chosen }, title);
-        tab.addEventListener("click", () => choose(i));
+        tab.addEventListener("click", () => {
+          wanted = title;
+          choose(i);
+        });
         return tab;
       }),
     );
@@ -111,9 +125,11 @@ export function newStage(parameters: Parameters, onDrag: (changed: Record<string
   }).observe(frame);
   return {
     element: make("div", { class: "stage" }, tabs, frame, player.element),
-    show(result) {
-      views = viewsOf(result);
-      chosen = Math.min(chosen, views.length - 1);
+    show(drawing, state) {
+      views = viewsOf(drawing);
+      live = state;
+      const found = views.findIndex(({ title }) => title === wanted);
+      chosen = found < 0 ? Math.max(0, Math.min(chosen, views.length - 1)) : found;
       drawTabs();
       choose(chosen);
     },

@@ -1,14 +1,21 @@
 /**
  * The worker that experiments run in, so that the page never freezes. It runs one request at a time. A newer request of the same
- * experiment ends a long run at its next report of progress.
+ * experiment ends a run at its next report of progress, which is after one step for an experiment that trains.
  */
-import { type Context, newCache, type Parameters, type Result } from "../experiment.ts";
+import type { Drawing, Parameters, Result, Training } from "../experiment.ts";
 import { experiments } from "../experiments/index.ts";
 import { loadDigits } from "./digits.ts";
 
 export type Values = Readonly<Record<string, string | number>>;
 export type Request =
-  | { readonly kind: "run"; readonly name: string; readonly id: number; readonly values: Values }
+  | {
+      readonly kind: "run";
+      readonly name: string;
+      readonly id: number;
+      readonly values: Values;
+      /** The number of training steps after which to pause. Default: no limit. */
+      readonly steps?: number;
+    }
   | { readonly kind: "cancel"; readonly name: string };
 
 /** The part of an experiment that the page shows. */
@@ -17,7 +24,7 @@ export interface Description {
   readonly title: string;
   readonly parameters: Parameters;
   readonly functions: readonly string[];
-  readonly long: boolean;
+  readonly isStream: boolean;
 }
 export type Answer =
   | { readonly kind: "ready"; readonly experiments: readonly Description[] }
@@ -29,6 +36,15 @@ export type Answer =
       readonly what: string;
     }
   | {
+      readonly kind: "drawing";
+      readonly name: string;
+      readonly id: number;
+      readonly drawing: Drawing;
+      readonly fraction: number;
+      /** Whether the training pauses here. */
+      readonly isPaused: boolean;
+    }
+  | {
       readonly kind: "result";
       readonly name: string;
       readonly id: number;
@@ -37,13 +53,18 @@ export type Answer =
     }
   | { readonly kind: "error"; readonly name: string; readonly id: number; readonly message: string };
 
-/** The time between two reports of progress, in milliseconds. */
+/** The shortest time between two reports of progress, in milliseconds. */
 const INTERVAL = 40;
+/** The shortest time between two drawings of a training, and the share of the time that they may take. */
+const BETWEEN_DRAWINGS = 100;
+const DRAWING_SHARE = 0.25;
 
-class Superseded extends Error {}
+/** Ends a run whose result nobody waits for. */
+class Ended extends Error {}
 
 const answer = (message: Answer): void => postMessage(message);
-const caches = new Map<string, Context["cached"]>();
+/** Each experiment's trainings. */
+const trainings = new Map<string, Map<string, Training>>();
 /** The latest request of each experiment, in the order of arrival. */
 const waiting = new Map<string, Extract<Request, { kind: "run" }>>();
 let isRunning = false;
@@ -55,6 +76,13 @@ addEventListener("message", ({ data }: MessageEvent<Request>) => {
   if (!isRunning) void runAll();
 });
 
+/** Lets requests arrive. A timer would wait for 4 ms. */
+const { port1, port2 } = new MessageChannel();
+const requestsArrive = (): Promise<unknown> => {
+  port2.postMessage(undefined);
+  return new Promise((resolve) => (port1.onmessage = resolve));
+};
+
 async function runAll(): Promise<void> {
   isRunning = true;
   for (let next = waiting.values().next().value; next; next = waiting.values().next().value) await run(next);
@@ -63,28 +91,38 @@ async function runAll(): Promise<void> {
 
 async function run(request: Extract<Request, { kind: "run" }>): Promise<void> {
   const { name, id, values } = request;
-  let reported = performance.now();
+  const started = performance.now();
+  let reported = started;
+  let left = request.steps ?? Number.POSITIVE_INFINITY;
+  /** When to draw the training again. A few single steps are drawn only at their end. */
+  let drawNext = request.steps === undefined ? started : Number.POSITIVE_INFINITY;
   try {
     const experiment = experiments.find((one) => one.name === name)!;
-    const cached = caches.get(name) ?? newCache();
-    caches.set(name, cached);
-    const started = performance.now();
+    const own = trainings.get(name) ?? new Map<string, Training>();
+    trainings.set(name, own);
     const result = await experiment.run(values, {
-      async progress(fraction, what = "") {
+      async progress(fraction, what = "", draw) {
         const now = performance.now();
-        if (now - reported < INTERVAL) return;
-        reported = now;
-        answer({ kind: "progress", name, id, fraction, what });
-        // Lets newer requests arrive.
-        await new Promise((resolve) => setTimeout(resolve));
-        if (waiting.get(name) !== request) throw new Superseded();
+        const isPaused = draw !== undefined && fraction < 1 && left-- <= 0;
+        if (isPaused || (draw && fraction > 0 && fraction < 1 && now >= drawNext)) {
+          answer({ kind: "drawing", name, id, drawing: draw(), fraction, isPaused });
+          const after = performance.now();
+          drawNext = Math.max(now + BETWEEN_DRAWINGS, after + (after - now) * (1 / DRAWING_SHARE - 1));
+          reported = now;
+        } else if (now - reported >= INTERVAL) {
+          answer({ kind: "progress", name, id, fraction, what });
+          reported = now;
+        } else if (!draw) return;
+        if (isPaused) throw new Ended();
+        await requestsArrive();
+        if (waiting.get(name) !== request) throw new Ended();
       },
       digits: loadDigits,
-      cached,
+      trainings: own,
     });
     answer({ kind: "result", name, id, result, seconds: (performance.now() - started) / 1000 });
   } catch (error) {
-    if (!(error instanceof Superseded))
+    if (!(error instanceof Ended))
       answer({ kind: "error", name, id, message: error instanceof Error ? error.message : String(error) });
   } finally {
     if (waiting.get(name) === request) waiting.delete(name);
@@ -93,11 +131,11 @@ async function run(request: Extract<Request, { kind: "run" }>): Promise<void> {
 
 answer({
   kind: "ready",
-  experiments: experiments.map(({ name, title, parameters, functions, long = false }) => ({
+  experiments: experiments.map(({ name, title, parameters, functions, isStream = false }) => ({
     name,
     title,
     parameters,
     functions,
-    long,
+    isStream,
   })),
 });

@@ -1,0 +1,17 @@
+/** Random generators for trainings that take turns or pause: each continues where it stopped, whatever ran in between. */
+import { manualSeed, randomState, setRandomState } from "nabla";
+
+/** Runs a function with a random generator of its own. */
+export type Generator = <T>(run: () => T) => T;
+
+/** A generator that starts from a seed, or from a state that `randomState` returned. */
+export function generator(start: number | Uint32Array): Generator {
+  let state = start;
+  return (run) => {
+    if (typeof state === "number") manualSeed(state);
+    else setRandomState(state);
+    const result = run();
+    state = randomState();
+    return result;
+  };
+}
