@@ -1,8 +1,9 @@
 /** The order of mini-batches: random, by difficulty, or by similarity of gradient signs. */
-import { losses, manualSeed, nn, optim, randn, type Tensor } from "nabla";
+import { losses, nn, optim, randn, type Tensor, tidy } from "nabla";
 import { batchGradients, curriculum, gradientConfusion, objective, signFlips } from "nabla/gradients";
-import { experiment } from "../experiment.ts";
+import { generator } from "../random.ts";
 import { average, plusMinus, variance } from "../statistics.ts";
+import { stream } from "../stream.ts";
 
 const BATCHES = 32;
 const SIZE = 8;
@@ -19,10 +20,13 @@ interface Run {
   readonly flips: number[];
   /** The mean and the variance of that fraction over all pairs of batches, for each epoch. */
   readonly pairs: { readonly mean: number; readonly variance: number }[];
-  readonly isDiverged: boolean;
+  isDiverged: boolean;
+  /** Trains on one mini-batch. */
+  step(): void;
+  dispose(): void;
 }
 
-export default experiment({
+export default stream({
   name: "curriculum",
   title: "Curricula: the order of mini-batches",
   section: "Stochasticity and Gradient Confusion",
@@ -37,65 +41,60 @@ export default experiment({
     epochs: { kind: "number", label: "epochs", min: 1, max: 10, default: 4, integer: true },
     seed: { kind: "number", label: "seed", min: 1, max: 99, default: 1, integer: true },
   },
-  async run({ noise, lr, epochs, seed }, { progress }) {
-    const make = (repeat: number) => {
-      manualSeed(REPEATS * seed + repeat);
-      const model = new nn.Sequential(new nn.Linear(6, 12), new nn.Tanh(), new nn.Linear(12, 1));
-      // The batches differ in kind: each batch's inputs are centred at a different point.
-      const teacher = randn([6, 1]);
-      const batches = Array.from({ length: BATCHES }, (): readonly [Tensor, Tensor] => {
-        const x = randn([SIZE, 6])
-          .mul(0.5)
-          .add(randn([1, 6]));
-        return [
-          x,
-          x
-            .matmul(teacher)
-            .tanh()
-            .add(randn([SIZE, 1]).mul(noise)),
-        ];
-      });
-      const loss = ([x, y]: readonly [Tensor, Tensor]) => losses.mse(model.forward(x), y);
-      const whole = objective(model, () =>
-        batches
-          .map(loss)
-          .reduce((a, b) => a.add(b))
-          .div(BATCHES),
-      );
-      return { model, batches, loss, whole };
-    };
-    const train = async (by: Order, repeat: number): Promise<Run> => {
-      const { model, batches, loss, whole } = make(repeat);
-      const optimizer = new optim.SGD(model.parameters(), { lr });
-      const initial = whole.value();
-      const run: Run = { points: [[0, initial]], flips: [], pairs: [], isDiverged: false };
-      for (let epoch = 0; epoch < epochs; epoch++) {
-        const gradients = batchGradients(model, loss, batches);
-        const order =
-          by === "signs"
-            ? curriculum({ by, gradients })
-            : by === "difficulty"
-              ? curriculum({ by, difficulty: batches.map((batch) => objective(model, () => loss(batch)).value()) })
-              : curriculum({ by, count: BATCHES });
-        run.flips.push(gradientConfusion(order.map((i) => gradients[i]!)).signFlips);
-        const pairs = gradients.flatMap((a, i) => gradients.slice(0, i).map((b) => signFlips(a, b)));
-        run.pairs.push({ mean: average(pairs), variance: variance(pairs) });
-        for (const [k, i] of order.entries()) {
-          optimizer.minimize(() => loss(batches[i]!)).dispose();
-          if ((k + 1) % 4 === 0) run.points.push([epoch * BATCHES + k + 1, whole.value()]);
-        }
-        if (!(run.points.at(-1)![1] < DIVERGED * initial)) return { ...run, isDiverged: true };
-        await progress((ORDERS.indexOf(by) + (repeat + (epoch + 1) / epochs) / REPEATS) / ORDERS.length, by);
-      }
-      return run;
-    };
-    const results: { by: Order; runs: Run[] }[] = [];
-    for (const by of ORDERS) {
-      const runs: Run[] = [];
-      for (let repeat = 0; repeat < REPEATS; repeat++) runs.push(await train(by, repeat));
-      results.push({ by, runs });
-    }
-    const [random, , signs] = results as [(typeof results)[0], (typeof results)[0], (typeof results)[0]];
+  init: ({ noise, lr, epochs, seed }) => ({
+    results: ORDERS.map((by) => ({
+      by,
+      runs: Array.from({ length: REPEATS }, (_, repeat) => newRun(by, { noise, lr, seed: REPEATS * seed + repeat })),
+    })),
+    batches: 0,
+    total: epochs * BATCHES,
+  }),
+  step(state) {
+    for (const { runs } of state.results) for (const run of runs) if (!run.isDiverged) run.step();
+    return ++state.batches / state.total;
+  },
+  draw: ({ results }) => ({
+    plots: [
+      {
+        title: "Loss: each run, and the mean",
+        x: { label: "mini-batches seen" },
+        y: { label: "loss", scale: "log" },
+        series: results.flatMap(({ by, runs }, order) => {
+          const first = order * (REPEATS + 1);
+          return [
+            { name: labelOf(by), points: meanOf(runs), grows: true },
+            ...runs.map(({ points }, i) => ({
+              name: `${labelOf(by)}, run ${i + 1}`,
+              points,
+              grows: true,
+              style: "reference" as const,
+              sameAs: first,
+            })),
+          ];
+        }),
+      },
+    ],
+    tables: [
+      {
+        title: `Mean ± standard error of ${REPEATS} runs on the same data`,
+        columns: ["order", "sign flips", "final loss", "final loss minus that in random order", "diverged"],
+        rows: results.map((result) => [
+          labelOf(result.by),
+          plusMinus(result.runs.map(({ flips }) => average(flips))),
+          plusMinus(result.runs.filter((run) => !run.isDiverged).map(finalLoss)),
+          plusMinus(
+            result.runs.flatMap((run, i) => {
+              const paired = results[0]!.runs[i]!;
+              return run.isDiverged || paired.isDiverged ? [] : finalLoss(run) - finalLoss(paired);
+            }),
+          ),
+          `${result.runs.filter((run) => run.isDiverged).length} of ${REPEATS}`,
+        ]),
+      },
+    ],
+  }),
+  measure({ results }) {
+    const [random, , signs] = results as [Result, Result, Result];
     const pairs = random.runs.flatMap((run) => run.pairs);
     const expected = average(pairs.map(({ mean }) => mean));
     const error = Math.sqrt(average(pairs.map((pair) => pair.variance)) / (BATCHES - 1) / pairs.length);
@@ -124,46 +123,87 @@ export default experiment({
             "six steps along edges flip 1 of 3 signs, and the step to the corner left over flips all 3; a random order flips 4/7",
         },
       ],
-      plots: [
-        {
-          title: "Loss: each run, and the mean",
-          x: { label: "mini-batches seen" },
-          y: { label: "loss", scale: "log" },
-          series: results.flatMap(({ by, runs }, order) => {
-            const first = order * (REPEATS + 1);
-            return [
-              { name: labelOf(by), points: meanOf(runs) },
-              ...runs.map(({ points }, i) => ({
-                name: `${labelOf(by)}, run ${i + 1}`,
-                points,
-                style: "reference" as const,
-                sameAs: first,
-              })),
-            ];
-          }),
-        },
-      ],
-      tables: [
-        {
-          title: `Mean ± standard error of ${REPEATS} runs on the same data`,
-          columns: ["order", "sign flips", "final loss", "final loss minus that in random order", "diverged"],
-          rows: results.map((result) => [
-            labelOf(result.by),
-            plusMinus(result.runs.map(({ flips }) => average(flips))),
-            plusMinus(result.runs.filter((run) => !run.isDiverged).map(finalLoss)),
-            plusMinus(
-              result.runs.flatMap((run, i) => {
-                const paired = random.runs[i]!;
-                return run.isDiverged || paired.isDiverged ? [] : finalLoss(run) - finalLoss(paired);
-              }),
-            ),
-            `${result.runs.filter((run) => run.isDiverged).length} of ${REPEATS}`,
-          ]),
-        },
-      ],
     };
   },
+  dispose({ results }) {
+    for (const { runs } of results) for (const run of runs) run.dispose();
+  },
 });
+
+interface Result {
+  readonly by: Order;
+  readonly runs: Run[];
+}
+interface TrainOptions {
+  readonly noise: number;
+  readonly lr: number;
+  readonly seed: number;
+}
+
+function newRun(by: Order, { noise, lr, seed }: TrainOptions): Run {
+  const random = generator(seed);
+  const { model, batches } = random(() => start(noise));
+  const loss = ([x, y]: readonly [Tensor, Tensor]) => losses.mse(model.forward(x), y);
+  const whole = objective(model, () =>
+    batches
+      .map(loss)
+      .reduce((a, b) => a.add(b))
+      .div(BATCHES),
+  );
+  const optimizer = new optim.SGD(model.parameters(), { lr });
+  const initial = whole.value();
+  let order: readonly number[] = [];
+  let seen = 0;
+  return {
+    points: [[0, initial]],
+    flips: [],
+    pairs: [],
+    isDiverged: false,
+    step() {
+      const at = seen++ % BATCHES;
+      if (at === 0) {
+        const gradients = batchGradients(model, loss, batches);
+        order = random(() =>
+          by === "signs"
+            ? curriculum({ by, gradients })
+            : by === "difficulty"
+              ? curriculum({ by, difficulty: batches.map((batch) => objective(model, () => loss(batch)).value()) })
+              : curriculum({ by, count: BATCHES }),
+        );
+        this.flips.push(gradientConfusion(order.map((i) => gradients[i]!)).signFlips);
+        const pairs = gradients.flatMap((a, i) => gradients.slice(0, i).map((b) => signFlips(a, b)));
+        this.pairs.push({ mean: average(pairs), variance: variance(pairs) });
+      }
+      optimizer.minimize(() => loss(batches[order[at]!]!)).dispose();
+      if (seen % 4 === 0) this.points.push([seen, whole.value()]);
+      if (seen % BATCHES === 0) this.isDiverged = !(this.points.at(-1)![1] < DIVERGED * initial);
+    },
+    dispose() {
+      for (const one of [whole, optimizer, model, ...batches.flat()]) one.dispose();
+    },
+  };
+}
+
+/** A network, and batches that differ in kind: each batch's inputs are centred at a different point. */
+function start(noise: number) {
+  const model = new nn.Sequential(new nn.Linear(6, 12), new nn.Tanh(), new nn.Linear(12, 1));
+  const batches = tidy(() => {
+    const teacher = randn([6, 1]);
+    return Array.from({ length: BATCHES }, (): readonly [x: Tensor, y: Tensor] => {
+      const x = randn([SIZE, 6])
+        .mul(0.5)
+        .add(randn([1, 6]));
+      return [
+        x,
+        x
+          .matmul(teacher)
+          .tanh()
+          .add(randn([SIZE, 1]).mul(noise)),
+      ];
+    });
+  });
+  return { model, batches };
+}
 
 const ORDERS: readonly Order[] = ["random", "difficulty", "signs"];
 const finalLoss = ({ points }: Run): number => points.at(-1)![1];

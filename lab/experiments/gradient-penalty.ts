@@ -1,7 +1,21 @@
 /** A penalty on the gradient with respect to the inputs makes a function flatter, and its answers harder to flip. */
-import { compile, grad, losses, manualSeed, nn, optim, randn, type Tensor, tensor, tidy } from "nabla";
+import {
+  compile,
+  grad,
+  losses,
+  manualSeed,
+  nn,
+  optim,
+  randn,
+  randomState,
+  setRandomState,
+  type Tensor,
+  tensor,
+  tidy,
+} from "nabla";
 import { fgsm, gradientPenalty, inputGradientNorms, lipschitzBound, lipschitzPenalty, pgd } from "nabla/gradients";
-import { experiment, type Plot } from "../experiment.ts";
+import type { Plot } from "../experiment.ts";
+import { stream } from "../stream.ts";
 
 const TRAIN = 120;
 const TEST = 600;
@@ -14,7 +28,7 @@ const [X, Y] = [[-1.6, 2.6] as const, [-1.3, 1.8] as const];
 const COLUMNS = 60;
 const ROWS = 44;
 
-export default experiment({
+export default stream({
   name: "gradient-penalty",
   title: "A penalty on the gradient",
   section: "Applications and Interdisciplinary Connections",
@@ -34,91 +48,87 @@ export default experiment({
     noise: { kind: "number", label: "noise of the moons", min: 0.05, max: 0.35, default: 0.2 },
     seed: { kind: "number", label: "seed", min: 1, max: 999, default: 1, integer: true },
   },
-  async run({ lambda, penalty, noise, seed }, { progress }) {
+  init({ lambda, penalty, noise, seed }) {
     manualSeed(seed);
     const [seen, unseen] = [moons(TRAIN, noise), moons(TEST, noise)];
     const slope = penalty === "every slope" ? gradientPenalty : lipschitzPenalty;
-    const networks: Trained[] = [];
-    try {
-      for (const [i, [name, weight]] of (
-        [
-          ["without the penalty", 0],
-          ["with the penalty", lambda],
-        ] as const
-      ).entries()) {
-        await progress(i / 2, name);
-        manualSeed(seed + 1000); // both networks start from the same weights
-        networks.push(trainNetwork(name, seen, (f, x) => (weight ? slope(f, x).mul(weight) : undefined)));
-      }
-      const [plain, flat] = networks as [Trained, Trained];
-      const measured = networks.map((one) => tidy(() => measure(one.model, unseen)));
-      const [before, after] = measured as [Measured, Measured];
-      return {
-        findings: [
-          {
-            text: "mean ‖∂f/∂x‖ at unseen points: with the penalty divided by without",
-            measured: after.slope / before.slope,
-            expected: { atMost: 0.8 },
-            theory: "only the penalty pushes the slope down",
-          },
-          ...networks.map(({ name }, i) => ({
-            text: `${name}: largest ‖∂f/∂x‖ in the window, divided by the product of the layers' norms`,
-            measured: measured[i]!.steepest / measured[i]!.bound,
-            expected: { atMost: 1 },
-            theory: "‖∂f/∂x‖ ≤ Π σ₁(Wₖ), because |tanh′| ≤ 1 (Szegedy et al. 2014)",
-          })),
-          ...networks.map(({ name }, i) => ({
-            text: `${name}: increase in −y·f under FGSM with ε = 0.001, divided by ε·‖∂f/∂x‖₁`,
-            measured: measured[i]!.firstOrder,
-            expected: { equals: 1, within: 0.02 },
-            theory:
-              "of all steps in a box, ε·sign of the gradient raises a linear function most (Goodfellow et al. 2015)",
-          })),
-          ...networks.map(({ name }, i) => ({
-            text: `${name}: smallest distance to a cell of the window with a different answer, divided by |f|/Π σ₁(Wₖ)`,
-            measured: measured[i]!.closest,
-            expected: { atLeast: 1 },
-            theory: "f cannot fall to 0 within |f(x)| divided by its steepest slope (Tsuzuku et al. 2018)",
-          })),
-        ],
-        plots: [
-          {
-            title: "Length of the gradient with respect to the inputs, during training",
-            x: { label: "step" },
-            y: { label: "mean ‖∂f/∂x‖" },
-            series: networks.map(({ name, slopes }) => ({ name, points: slopes })),
-          },
-          {
-            title: "Accuracy at unseen points under FGSM",
-            x: { label: "ε per coordinate" },
-            y: { label: "accuracy" },
-            series: networks.map(({ name }, i) => ({ name, points: measured[i]!.accuracies })),
-          },
-          ...[plain, flat].map((one) => field(one, seen)),
-        ],
-        tables: [
-          {
-            title: "Accuracy and slope at unseen points",
-            columns: [
-              "network",
-              "no attack",
-              `FGSM, ε = ${STRONG}`,
-              `PGD, length ${STRONG}`,
-              "mean ‖∂f/∂x‖",
-              "Π σ₁(Wₖ)",
-            ],
-            rows: networks.map(({ name }, i) => {
-              const { accuracies, underFgsm, underPgd, slope: mean, bound } = measured[i]!;
-              return [name, ...[accuracies[0]![1], underFgsm, underPgd, mean, bound].map((v) => Number(v.toFixed(3)))];
-            }),
-          },
-        ],
-      };
-    } finally {
-      for (const { model } of networks) model.dispose();
-      for (const x of [seen.x, seen.y, unseen.x, unseen.y]) x.dispose();
-    }
+    // Both networks start from the same weights.
+    const networks = [
+      newNetwork("without the penalty", seen, seed + 1000, () => undefined),
+      newNetwork("with the penalty", seen, seed + 1000, (f, x) => slope(f, x).mul(lambda)),
+    ];
+    return { seen, unseen, networks, steps: 0, random: randomState() };
   },
+  step(state) {
+    for (const network of state.networks) network.step();
+    return ++state.steps / STEPS;
+  },
+  draw: ({ seen, networks }) => ({ plots: [slopesOf(networks), ...networks.map((one) => field(one, seen))] }),
+  measure({ seen, unseen, networks, random }) {
+    setRandomState(random);
+    const measured = networks.map((one) => tidy(() => measure(one.model, unseen)));
+    const [before, after] = measured as [Measured, Measured];
+    return {
+      findings: [
+        {
+          text: "mean ‖∂f/∂x‖ at unseen points: with the penalty divided by without",
+          measured: after.slope / before.slope,
+          expected: { atMost: 0.8 },
+          theory: "only the penalty pushes the slope down",
+        },
+        ...networks.map(({ name }, i) => ({
+          text: `${name}: largest ‖∂f/∂x‖ in the window, divided by the product of the layers' norms`,
+          measured: measured[i]!.steepest / measured[i]!.bound,
+          expected: { atMost: 1 },
+          theory: "‖∂f/∂x‖ ≤ Π σ₁(Wₖ), because |tanh′| ≤ 1 (Szegedy et al. 2014)",
+        })),
+        ...networks.map(({ name }, i) => ({
+          text: `${name}: increase in −y·f under FGSM with ε = 0.001, divided by ε·‖∂f/∂x‖₁`,
+          measured: measured[i]!.firstOrder,
+          expected: { equals: 1, within: 0.02 },
+          theory:
+            "of all steps in a box, ε·sign of the gradient raises a linear function most (Goodfellow et al. 2015)",
+        })),
+        ...networks.map(({ name }, i) => ({
+          text: `${name}: smallest distance to a cell of the window with a different answer, divided by |f|/Π σ₁(Wₖ)`,
+          measured: measured[i]!.closest,
+          expected: { atLeast: 1 },
+          theory: "f cannot fall to 0 within |f(x)| divided by its steepest slope (Tsuzuku et al. 2018)",
+        })),
+      ],
+      plots: [
+        slopesOf(networks),
+        {
+          title: "Accuracy at unseen points under FGSM",
+          x: { label: "ε per coordinate" },
+          y: { label: "accuracy" },
+          series: networks.map(({ name }, i) => ({ name, points: measured[i]!.accuracies })),
+        },
+        ...networks.map((one) => field(one, seen)),
+      ],
+      tables: [
+        {
+          title: "Accuracy and slope at unseen points",
+          columns: ["network", "no attack", `FGSM, ε = ${STRONG}`, `PGD, length ${STRONG}`, "mean ‖∂f/∂x‖", "Π σ₁(Wₖ)"],
+          rows: networks.map(({ name }, i) => {
+            const { accuracies, underFgsm, underPgd, slope: mean, bound } = measured[i]!;
+            return [name, ...[accuracies[0]![1], underFgsm, underPgd, mean, bound].map((v) => Number(v.toFixed(3)))];
+          }),
+        },
+      ],
+    };
+  },
+  dispose({ seen, unseen, networks }) {
+    for (const network of networks) network.dispose();
+    for (const x of [seen.x, seen.y, unseen.x, unseen.y]) x.dispose();
+  },
+});
+
+const slopesOf = (networks: readonly Network[]): Plot => ({
+  title: "Length of the gradient with respect to the inputs, during training",
+  x: { label: "step" },
+  y: { label: "mean ‖∂f/∂x‖" },
+  series: networks.map(({ name, slopes }) => ({ name, points: slopes, grows: true })),
 });
 
 interface Points {
@@ -141,18 +151,22 @@ function moons(n: number, noise: number): Points {
   };
 }
 
-interface Trained {
+interface Network {
   readonly name: string;
   readonly model: nn.Sequential;
-  readonly slopes: readonly [step: number, slope: number][];
+  readonly slopes: [step: number, slope: number][];
+  step(): void;
+  dispose(): void;
 }
 
-/** A network with two hidden layers, [n, 2] → [n, 1], trained with Adam on a logistic loss and a penalty. */
-function trainNetwork(
+/** A network with two hidden layers, [n, 2] → [n, 1], that Adam trains on a logistic loss and a penalty. */
+function newNetwork(
   name: string,
   { x, y }: Points,
+  seed: number,
   penalty: (f: nn.Module, x: Tensor) => Tensor | undefined,
-): Trained {
+): Network {
+  manualSeed(seed);
   const model = new nn.Sequential(
     new nn.Linear(2, 32),
     new nn.Tanh(),
@@ -161,21 +175,27 @@ function trainNetwork(
     new nn.Linear(32, 1),
   );
   const optimizer = new optim.Adam(model.parameters(), { lr: 0.01 });
-  const step = compile((z: Tensor, signs: Tensor) =>
+  const update = compile((z: Tensor, signs: Tensor) =>
     optimizer.minimize(() => {
       const loss = logistic(model, z, signs).mean();
       const extra = penalty(model, z);
       return extra ? loss.add(extra) : loss;
     }),
   );
-  const slopes: [number, number][] = [];
-  for (let at = 0; at <= STEPS; at++) {
-    if (at % 10 === 0) slopes.push([at, tidy(() => inputGradientNorms(model, x).mean().item())]);
-    if (at < STEPS) step(x, y);
-  }
-  step.dispose();
-  optimizer.dispose();
-  return { name, model, slopes };
+  const slope = (): number => tidy(() => inputGradientNorms(model, x).mean().item());
+  let steps = 0;
+  return {
+    name,
+    model,
+    slopes: [[0, slope()]],
+    step() {
+      tidy(() => update(x, y));
+      if (++steps % 10 === 0) this.slopes.push([steps, slope()]);
+    },
+    dispose() {
+      for (const one of [update, optimizer, model]) one.dispose();
+    },
+  };
 }
 
 /** log(1 + exp(−y·f)), [n]. */
@@ -247,7 +267,7 @@ function grid(): Tensor {
 }
 
 /** The network's answer across the window, from −1 to 1, and the points that it was trained on. */
-function field({ name, model }: Trained, { x, y }: Points): Plot {
+function field({ name, model }: Network, { x, y }: Points): Plot {
   const [points, signs] = [x.toArray() as [number, number][], y.data];
   const of = (sign: number): [number, number][] => points.filter((_, i) => signs[i] === sign);
   return {

@@ -1,9 +1,10 @@
 /** Remembering one bit through many steps of noise: a plain recurrent network, and LSTMs with and without a bias of the forget gate. */
-import { compile, losses, manualSeed, nn, optim, rand, randn, type Tensor, tensor, tidy, zeros } from "nabla";
+import { compile, losses, nn, optim, rand, randn, type Tensor, tensor, tidy, zeros } from "nabla";
 import { gradientThroughTime } from "nabla/gradients";
 import { dot, type Matrix, norm, sigmoid, transpose, type Vector } from "../algebra.ts";
-import { experiment } from "../experiment.ts";
+import { generator } from "../random.ts";
 import { average, plusMinus } from "../statistics.ts";
+import { stream } from "../stream.ts";
 
 const HIDDEN = 16;
 const BATCH = 32;
@@ -19,7 +20,7 @@ const LAST = 20;
 const OPEN = 0.5;
 const CLOSED = { rnn: 1e-15, lstm: 1e-10 };
 
-export default experiment({
+export default stream({
   name: "long-range",
   title: "Long-range memory",
   section: "Vanishing and Exploding Gradients",
@@ -35,97 +36,104 @@ export default experiment({
     noise: { kind: "number", label: "size of the noise", min: 0, max: 1, default: 0.5, step: 0.1 },
     seed: { kind: "number", label: "seed", min: 1, max: 99, default: 1, integer: true },
   },
-  async run({ length, forget, noise, seed }, { progress }) {
+  init({ length, forget, noise, seed }) {
     const kinds: readonly Kind[] = [
       { name: "plain RNN", forget: undefined },
       { name: "LSTM, b = 0", forget: 0 },
       ...(forget > 0 ? [{ name: `LSTM, b = ${forget}`, forget }] : []),
     ];
-    const results: (Kind & { readonly runs: readonly Run[] })[] = [];
-    for (const [k, kind] of kinds.entries()) {
-      const runs: Run[] = [];
-      for (let repeat = 0; repeat < REPEATS; repeat++) {
-        runs.push(train(kind, { length, noise, seed: REPEATS * seed + repeat }));
-        await progress((k + (repeat + 1) / REPEATS) / kinds.length, kind.name);
-      }
-      results.push({ ...kind, runs });
-    }
-    return {
-      findings: results.flatMap(({ name, forget: bias, runs }) => {
-        const [{ measured, exact }] = runs as [Run];
-        const arrived = runs.map((run) => run.measured[0]! / run.measured.at(-1)!);
-        const atEnd = average(runs.map(({ path }) => average(path.slice(-LAST))));
-        return [
+    const results = kinds.map((kind) => ({
+      ...kind,
+      runs: Array.from({ length: REPEATS }, (_, repeat) =>
+        newRun(kind, { length, noise, seed: REPEATS * seed + repeat }),
+      ),
+    }));
+    return { results, steps: 0 };
+  },
+  step(state) {
+    for (const { runs } of state.results) for (const run of runs) run.step();
+    return ++state.steps / STEPS;
+  },
+  draw: ({ results }, { length }) => ({
+    plots: [
+      {
+        title: "The gradient T − t steps before the end, before training",
+        x: { label: "T − t" },
+        y: { label: "‖∂z/∂(hₜ, cₜ)‖", scale: "log" },
+        series: results.map(({ name, runs: [run] }) => ({
+          name,
+          points: run!.measured.map((g, t): [number, number] => [length - t, g]),
+        })),
+      },
+      {
+        title: "Loss during training",
+        x: { label: "step" },
+        y: { label: "cross-entropy" },
+        series: [
+          ...results.map(({ name, runs: [run] }) => ({ name, points: smooth(run!.path), grows: true })),
           {
-            text: `${name}: log of the gradient at the first step divided by that at the last`,
-            measured: Math.log(measured[0]! / measured.at(-1)!),
-            // Each of up to 80 steps rounds sums of 16 products: about 80·√16·2⁻²⁴.
-            expected: { equals: Math.log(exact[0]! / exact.at(-1)!), within: 2e-5 },
-            theory: "the chain rule step by step, in float64 and without autograd",
+            name: "guessing",
+            points: [
+              [1, Math.LN2],
+              [STEPS, Math.LN2],
+            ],
+            style: "theory",
           },
-          ...(Math.max(...arrived) < CLOSED[bias === undefined ? "rnn" : "lstm"]
-            ? [
-                {
-                  text: `${name}: loss at the end of training, if the gradient does not reach the first input`,
-                  measured: atEnd,
-                  // A batch has 32 bits, so the loss of a guess is above log 2 by about the square of the logit over 8.
-                  expected: { equals: Math.LN2, within: 0.03 } as const,
-                  theory: "log 2 is the loss of a guess between two equally likely answers",
-                },
-              ]
-            : []),
-          ...(Math.min(...arrived) > OPEN
-            ? [
-                {
-                  text: `${name}: loss at the end of training, if the gradient reaches the first input`,
-                  measured: atEnd,
-                  expected: { atMost: 0.75 * Math.LN2 } as const,
-                  theory: "a loss clearly below that of a guess, log 2, needs the first input",
-                },
-              ]
-            : []),
-        ];
-      }),
-      plots: [
+        ],
+      },
+    ],
+    tables: [
+      {
+        title: `${REPEATS} trainings of each network, mean ± standard error of the last ${LAST} batches`,
+        columns: ["network", "gradient at the first step / at the last", "loss", "right answers"],
+        rows: results.map(({ name, runs }) => [
+          name,
+          average(runs.map(({ measured }) => measured[0]! / measured.at(-1)!)),
+          plusMinus(runs.map(({ path }) => average(path.slice(-LAST)))),
+          plusMinus(runs.map(({ right }) => average(right.slice(-LAST)))),
+        ]),
+      },
+    ],
+  }),
+  measure: ({ results }) => ({
+    findings: results.flatMap(({ name, forget: bias, runs }) => {
+      const [{ measured, exact }] = runs as [Run];
+      const arrived = runs.map((run) => run.measured[0]! / run.measured.at(-1)!);
+      const atEnd = average(runs.map(({ path }) => average(path.slice(-LAST))));
+      return [
         {
-          title: "The gradient T − t steps before the end, before training",
-          x: { label: "T − t" },
-          y: { label: "‖∂z/∂(hₜ, cₜ)‖", scale: "log" },
-          series: results.map(({ name, runs: [run] }) => ({
-            name,
-            points: run!.measured.map((g, t): [number, number] => [length - t, g]),
-          })),
+          text: `${name}: log of the gradient at the first step divided by that at the last`,
+          measured: Math.log(measured[0]! / measured.at(-1)!),
+          // Each of up to 80 steps rounds sums of 16 products: about 80·√16·2⁻²⁴.
+          expected: { equals: Math.log(exact[0]! / exact.at(-1)!), within: 2e-5 },
+          theory: "the chain rule step by step, in float64 and without autograd",
         },
-        {
-          title: "Loss during training",
-          x: { label: "step" },
-          y: { label: "cross-entropy" },
-          series: [
-            ...results.map(({ name, runs: [run] }) => ({ name, points: smooth(run!.path), grows: true })),
-            {
-              name: "guessing",
-              points: [
-                [1, Math.LN2],
-                [STEPS, Math.LN2],
-              ],
-              style: "theory",
-            },
-          ],
-        },
-      ],
-      tables: [
-        {
-          title: `${REPEATS} trainings of each network, mean ± standard error of the last ${LAST} batches`,
-          columns: ["network", "gradient at the first step / at the last", "loss", "right answers"],
-          rows: results.map(({ name, runs }) => [
-            name,
-            average(runs.map(({ measured }) => measured[0]! / measured.at(-1)!)),
-            plusMinus(runs.map(({ path }) => average(path.slice(-LAST)))),
-            plusMinus(runs.map(({ right }) => average(right.slice(-LAST)))),
-          ]),
-        },
-      ],
-    };
+        ...(Math.max(...arrived) < CLOSED[bias === undefined ? "rnn" : "lstm"]
+          ? [
+              {
+                text: `${name}: loss at the end of training, if the gradient does not reach the first input`,
+                measured: atEnd,
+                // A batch has 32 bits, so the loss of a guess is above log 2 by about the square of the logit over 8.
+                expected: { equals: Math.LN2, within: 0.03 } as const,
+                theory: "log 2 is the loss of a guess between two equally likely answers",
+              },
+            ]
+          : []),
+        ...(Math.min(...arrived) > OPEN
+          ? [
+              {
+                text: `${name}: loss at the end of training, if the gradient reaches the first input`,
+                measured: atEnd,
+                expected: { atMost: 0.75 * Math.LN2 } as const,
+                theory: "a loss clearly below that of a guess, log 2, needs the first input",
+              },
+            ]
+          : []),
+      ];
+    }),
+  }),
+  dispose({ results }) {
+    for (const { runs } of results) for (const run of runs) run.dispose();
   },
 });
 
@@ -136,11 +144,13 @@ interface Kind {
 }
 interface Run {
   /** The loss of each batch before the step, and the fraction of right answers. */
-  readonly path: readonly number[];
-  readonly right: readonly number[];
+  readonly path: number[];
+  readonly right: number[];
   /** ‖∂z/∂(hₜ, cₜ)‖ for t = 0 … T before training: from the library, and in float64. */
   readonly measured: readonly number[];
   readonly exact: readonly number[];
+  step(): void;
+  dispose(): void;
 }
 
 /** The means of the last few losses. */
@@ -164,10 +174,13 @@ interface TrainOptions {
   readonly seed: number;
 }
 
-function train({ forget }: Kind, { length, noise, seed }: TrainOptions): Run {
-  manualSeed(seed);
-  const net = forget === undefined ? new nn.RNN(2, HIDDEN) : new nn.LSTM(2, HIDDEN);
-  const head = new nn.Linear(HIDDEN, 1);
+function newRun({ forget }: Kind, { length, noise, seed }: TrainOptions): Run {
+  const random = generator(seed);
+  const next = (): readonly [x: Tensor, bits: Tensor] => random(() => draw(length, noise));
+  const [net, head] = random(() => [
+    forget === undefined ? new nn.RNN(2, HIDDEN) : new nn.LSTM(2, HIDDEN),
+    new nn.Linear(HIDDEN, 1),
+  ]);
   const weights = Object.fromEntries(net.namedParameters());
   if (forget !== undefined) {
     nn.init.zeros(weights.biasHhL0!);
@@ -176,10 +189,10 @@ function train({ forget }: Kind, { length, noise, seed }: TrainOptions): Run {
       Float32Array.from({ length: 4 * HIDDEN }, (_, i) => (Math.floor(i / HIDDEN) === 1 ? forget : 0)),
     );
   }
-  const gradients = tidy(() => gradientsThroughTime(net, head, draw(length, noise)[0].narrow(1, 0, 1)));
+  const gradients = tidy(() => gradientsThroughTime(net, head, next()[0].narrow(1, 0, 1)));
   const parameters = [...net.parameters(), ...head.parameters()];
   const optimizer = new optim.Adam(parameters, { lr: 0.005 });
-  const step = compile((x: Tensor, bits: Tensor) => {
+  const update = compile((x: Tensor, bits: Tensor) => {
     const [out] = net.forward(x);
     const z = head.forward(out.narrow(0, length - 1, 1).reshape([BATCH, HIDDEN])).reshape([-1]);
     const loss = losses.bceWithLogits(z, bits);
@@ -189,18 +202,21 @@ function train({ forget }: Kind, { length, noise, seed }: TrainOptions): Run {
     optimizer.step();
     return { loss, right: z.gt(0).to("float32").eq(bits).to("float32").mean() };
   });
-  const [path, right]: [number[], number[]] = [[], []];
-  for (let i = 0; i < STEPS; i++)
-    tidy(() => {
-      const result = step(...draw(length, noise));
-      path.push(result.loss.item());
-      right.push(result.right.item());
-    });
-  step.dispose();
-  optimizer.dispose();
-  net.dispose();
-  head.dispose();
-  return { path, right, ...gradients };
+  return {
+    path: [],
+    right: [],
+    ...gradients,
+    step() {
+      tidy(() => {
+        const { loss, right } = update(...next());
+        this.path.push(loss.item());
+        this.right.push(right.item());
+      });
+    },
+    dispose() {
+      for (const one of [update, optimizer, net, head]) one.dispose();
+    },
+  };
 }
 
 /** The gradients of the answer z = head(h_T) for one sequence x: [T, 1, 2]. */

@@ -5,8 +5,8 @@
 import { compile, losses, manualSeed, nn, optim, randn, type Tensor, tidy } from "nabla";
 import { gradientByDepth, growthPerStep } from "nabla/gradients";
 import { dot, type Matrix, transpose, type Vector } from "../algebra.ts";
-import { experiment, type Plot } from "../experiment.ts";
 import { average, slope } from "../statistics.ts";
+import { stream } from "../stream.ts";
 
 const WIDTH = 24;
 /** Added to the variance in layer norm. */
@@ -32,7 +32,7 @@ class Block extends nn.Module {
   }
 }
 
-export default experiment({
+export default stream({
   name: "residual-vs-plain",
   title: "Residuals, gates and norms",
   section: "Applications and Interdisciplinary Connections",
@@ -46,49 +46,43 @@ export default experiment({
     steps: { kind: "number", label: "training steps", min: 0, max: 200, default: 80, integer: true },
     seed: { kind: "number", label: "seed", min: 1, max: 99, default: 1, integer: true },
   },
-  async run({ depth, steps, seed }, { progress }) {
-    const kinds = ["plain", "residual", "residual and norm", "gates"];
-    const runs = [];
-    for (const [k, kind] of kinds.entries()) {
-      manualSeed(seed);
-      const model = new nn.Sequential(...Array.from({ length: depth }, () => new Block(kind)), new nn.Linear(WIDTH, 1));
-      const x = randn([64, WIDTH]);
-      const y = x
-        .narrow(1, 0, 1)
-        .mul(x.narrow(1, 1, 1))
-        .add(x.narrow(1, 2, 1));
-      const spread = tidy(() => y.sub(y.mean()).square().mean().item());
-      const exact = chainRule(model, x.toArray() as number[][], Array.from(y.data));
-      const rows = gradientByDepth(model, () => losses.mse(model.forward(x), y), {
-        which: (module) => module instanceof Block,
-      });
-      const optimizer = new optim.Adam(model.parameters(), { lr: 2e-3 });
-      const step = compile((a: Tensor, b: Tensor) => optimizer.minimize(() => losses.mse(model.forward(a), b)));
-      const path: [number, number][] = [];
-      for (let i = 0; i < steps; i++) {
-        path.push([i, step(x, y).item()]);
-        if (i % 10 === 0) await progress((k + i / steps) / kinds.length, kind);
-      }
-      step.dispose();
-      optimizer.dispose();
-      runs.push({
-        kind,
-        path,
-        exact,
-        spread,
-        points: rows.map(({ gradient }, i): [number, number] => [i + 1, gradient]),
-      });
-    }
-    const [{ spread }] = runs as [(typeof runs)[0]];
-    const by = Object.fromEntries(runs.map((run) => [run.kind, run]));
-    const ratio = (kind: string): number => by[kind]!.points[0]![1] / by[kind]!.points.at(-1)![1];
-    const last = (kind: string): number => by[kind]!.path.at(-1)?.[1] ?? Number.NaN;
-    const training: Plot = {
-      title: "Training with Adam",
-      x: { label: "step" },
-      y: { label: "loss", scale: "log" },
-      series: runs.map(({ kind, path }) => ({ name: kind, points: path })),
-    };
+  init: ({ depth, steps, seed }) => ({
+    runs: ["plain", "residual", "residual and norm", "gates"].map((kind) => newRun(kind, depth, seed)),
+    steps,
+  }),
+  step({ runs, steps }) {
+    if (runs[0]!.path.length < steps) for (const run of runs) run.step();
+    return (steps && runs[0]!.path.length / steps) || 1;
+  },
+  draw: ({ runs }, { steps }) => ({
+    plots: [
+      {
+        title: "The gradient at each block, before training",
+        x: { label: "block" },
+        y: { label: "‖∂L/∂y‖", scale: "log" },
+        series: runs.map(({ kind, points }) => ({ name: kind, points })),
+      },
+      ...(steps
+        ? [
+            {
+              title: "Training with Adam",
+              x: { label: "step" },
+              y: { label: "loss", scale: "log" as const },
+              series: runs.map(({ kind, path }) => ({ name: kind, points: path, grows: true })),
+            },
+          ]
+        : []),
+    ],
+    tables: [
+      {
+        title: "Gradient at the first block divided by the gradient at the last",
+        columns: ["network", "ratio", "final loss"],
+        rows: runs.map((run) => [run.kind, ratio(run), last(run)]),
+      },
+    ],
+  }),
+  measure({ runs }, { steps }) {
+    const [plain, residual] = runs as [Run, Run];
     return {
       findings: [
         ...runs.map(({ kind, points, exact }) => ({
@@ -102,17 +96,17 @@ export default experiment({
           ? [
               {
                 text: "residual: final loss divided by the variance of the targets",
-                measured: last("residual") / spread,
+                measured: last(residual) / residual.spread,
                 expected: { atMost: 0.1 } as const,
                 theory: "the gradient reaches all layers, so all of them learn",
               },
             ]
           : []),
-        ...(steps >= 60 && ratio("plain") < 1e-7
+        ...(steps >= 60 && ratio(plain) < 1e-7
           ? [
               {
                 text: "plain: final loss divided by the variance of the targets",
-                measured: last("plain") / spread,
+                measured: last(plain) / plain.spread,
                 // The last blocks have a gradient and can still learn from what the first ones let through.
                 expected: { atLeast: 0.3 } as const,
                 theory: "layers without a gradient do not learn; the mean of the targets has the ratio 1",
@@ -120,25 +114,53 @@ export default experiment({
             ]
           : []),
       ],
-      plots: [
-        {
-          title: "The gradient at each block, before training",
-          x: { label: "block" },
-          y: { label: "‖∂L/∂y‖", scale: "log" },
-          series: runs.map(({ kind, points }) => ({ name: kind, points })),
-        },
-        ...(steps ? [training] : []),
-      ],
-      tables: [
-        {
-          title: "Gradient at the first block divided by the gradient at the last",
-          columns: ["network", "ratio", "final loss"],
-          rows: kinds.map((kind) => [kind, ratio(kind), last(kind)]),
-        },
-      ],
     };
   },
+  dispose: ({ runs }) => runs.forEach((run) => run.dispose()),
 });
+
+interface Run {
+  readonly kind: string;
+  /** The loss before each step. */
+  readonly path: [step: number, loss: number][];
+  /** The variance of the targets. */
+  readonly spread: number;
+  /** The gradient at each block before training: from the library, and in float64. */
+  readonly points: readonly [block: number, gradient: number][];
+  readonly exact: readonly number[];
+  step(): void;
+  dispose(): void;
+}
+const ratio = ({ points }: Run): number => points[0]![1] / points.at(-1)![1];
+const last = ({ path }: Run): number => path.at(-1)?.[1] ?? Number.NaN;
+
+function newRun(kind: string, depth: number, seed: number): Run {
+  manualSeed(seed);
+  const model = new nn.Sequential(...Array.from({ length: depth }, () => new Block(kind)), new nn.Linear(WIDTH, 1));
+  const [x, y] = tidy(() => {
+    const inputs = randn([64, WIDTH]);
+    const product = inputs.narrow(1, 0, 1).mul(inputs.narrow(1, 1, 1));
+    return [inputs, product.add(inputs.narrow(1, 2, 1))] as const;
+  });
+  const rows = gradientByDepth(model, () => losses.mse(model.forward(x), y), {
+    which: (module) => module instanceof Block,
+  });
+  const optimizer = new optim.Adam(model.parameters(), { lr: 2e-3 });
+  const update = compile((a: Tensor, b: Tensor) => optimizer.minimize(() => losses.mse(model.forward(a), b)));
+  return {
+    kind,
+    path: [],
+    spread: tidy(() => y.sub(y.mean()).square().mean().item()),
+    points: rows.map(({ gradient }, i): [number, number] => [i + 1, gradient]),
+    exact: chainRule(model, x.toArray() as number[][], Array.from(y.data)),
+    step() {
+      this.path.push([this.path.length, tidy(() => update(x, y).item())]);
+    },
+    dispose() {
+      for (const one of [update, optimizer, model, x, y]) one.dispose();
+    },
+  };
+}
 
 /** ‖∂L/∂y‖ over the batch at the output y of each block, by the chain rule in float64. */
 function chainRule(model: nn.Sequential, inputs: Matrix, targets: Vector): number[] {
