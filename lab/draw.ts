@@ -209,10 +209,15 @@ function drawSeries(
     case "bars":
       return [drawBars(points, ariaDescription, colour, bars, plot)];
     case "arrow": {
-      const [tail, head] = points;
-      if (!tail || !head) return [];
-      const ends = { x1: tail[0], y1: tail[1], x2: head[0], y2: head[1] };
-      return [marks.arrow([0], { ariaDescription, ...ends, stroke: colour, strokeWidth: 2.5, headLength: 10, clip })];
+      const tails = Array.from({ length: points.length >> 1 }, (_, k) => 2 * k);
+      const ends = {
+        x1: (k: number) => points[k]![0],
+        y1: (k: number) => points[k]![1],
+        x2: (k: number) => points[k + 1]![0],
+        y2: (k: number) => points[k + 1]![1],
+      };
+      const strokeWidth = tails.length > 8 ? 1.5 : 2.5;
+      return [marks.arrow(tails, { ariaDescription, ...ends, stroke: colour, strokeWidth, headLength: 10, clip })];
     }
     case "path":
       return [

@@ -81,7 +81,7 @@ export interface Series {
   readonly points: readonly (readonly [x: number, y: number])[];
   /**
    * "theory" is dashed and shows the prediction; "reference" is thin and shows a measurement for comparison; "arrow" points from the
-   * first point to the second. Default "line".
+   * first point to the second, from the third to the fourth, and so on. Default "line".
    */
   readonly style?: "line" | "dots" | "theory" | "reference" | "bars" | "path" | "arrow";
   /** The index of an earlier series that this one belongs to: it has the same colour, and no entry in the legend. */
@@ -131,6 +131,8 @@ export interface Picture {
   readonly height: number;
   readonly values: readonly number[];
   readonly colours: "grey" | "diverging";
+  /** The size of a value on the screen, in pixels, so that rows and columns of several pictures align. Default: all pictures have one width. */
+  readonly cell?: number;
 }
 
 /** A number in a computation graph: an input, or the result of one operation. */

@@ -2,23 +2,24 @@
 import { losses, manualSeed, nn, randn, type Tensor, tidy } from "nabla";
 import { gradcheck, linearGradients, objective } from "nabla/gradients";
 import { dot, norm } from "../algebra.ts";
-import { experiment } from "../experiment.ts";
+import { experiment, type Picture, showNumber } from "../experiment.ts";
 
 export default experiment({
   name: "linear-layer",
   title: "The linear layer: sums of g and of g·xᵀ",
   section: "Calculating Gradients: The Chain Rule and Backpropagation",
   claim:
-    "In any network, the bias gradient of a linear layer is the sum of the upstream gradients g over the mini-batch, and its weight gradient is the sum of the outer products g·xᵀ.",
+    "In any network, the bias gradient of a linear layer is the sum of the upstream gradients g over the mini-batch, and its weight gradient is the sum of the outer products g·xᵀ: the column g times the row xᵀ. Blue is negative, orange is positive.",
   formula:
     "\\frac{\\partial L}{\\partial b}=\\sum_{k=1}^n g^{(k)},\\qquad \\frac{\\partial L}{\\partial W}=\\sum_{k=1}^n g^{(k)}(x^{(k)})^\\top",
   functions: ["linearGradients", "gradcheck", "objective"],
   parameters: {
     batch: { kind: "number", label: "samples in the batch", min: 1, max: 64, default: 16, integer: true },
+    sample: { kind: "number", label: "sample to show, at most the last", min: 1, max: 64, default: 1, integer: true },
     width: { kind: "number", label: "inputs of the layer", min: 1, max: 32, default: 8, integer: true },
     seed: { kind: "number", label: "seed", min: 1, max: 99, default: 1, integer: true },
   },
-  run({ batch, width, seed }) {
+  run({ batch, sample, width, seed }) {
     manualSeed(seed);
     const layer = new nn.Linear(width, 5);
     const head = new nn.Sequential(new nn.Tanh(), new nn.Linear(5, 1));
@@ -35,6 +36,18 @@ export default experiment({
       const { weight, bias } = linearGradients(upstream.tensorOf(upstream.gradient(), 0), x);
       return { weight: weight.data, bias: bias.data };
     });
+    const k = Math.min(sample, batch);
+    const g = upstream.gradient().slice(5 * (k - 1), 5 * k);
+    const input = x.data.slice(width * (k - 1), width * k);
+    /** A picture of a matrix, with its largest magnitude in the title. */
+    const picture = (title: string, columns: number, values: ArrayLike<number>): Picture => ({
+      title: `${title}, up to ${showNumber(Number(Math.max(...Array.from(values, Math.abs)).toPrecision(2)))}`,
+      width: columns,
+      height: values.length / columns,
+      values: Array.from(values),
+      colours: "diverging",
+      cell: width > 8 ? 10 : 28,
+    });
     const exact = inFloat64(layer, head, x, target);
     /** The largest difference of both gradients from the one in float64, relative to the sums of absolute terms. */
     const apart = (name: "weight" | "bias") =>
@@ -46,7 +59,6 @@ export default experiment({
     // A sum of n products in float32 is off by at most about n·2⁻²⁴ of the sum of their absolute values. The forward pass adds a sum over
     // the inputs.
     const rounding = (batch + width + 10) * 2 ** -24;
-    const largest = Math.max(...automatic.weight!.map(Math.abs), ...automatic.bias!.map(Math.abs));
     const check = gradcheck(at, { raise: false });
     return {
       findings: [
@@ -69,21 +81,21 @@ export default experiment({
           theory: "the definition of the derivative",
         },
       ],
+      pictures: [
+        picture(`g of sample ${k}`, 1, g),
+        picture(`xᵀ of sample ${k}`, width, input),
+        picture(`g·xᵀ of sample ${k}`, width, Array.from(g, (slope) => Array.from(input, (v) => slope * v)).flat()),
+        picture(batch > 1 ? `Σ g·xᵀ of all ${batch} samples` : "Σ g·xᵀ", width, closed.weight),
+        picture("∂L/∂W from backward", width, automatic.weight!),
+      ],
       plots: [
         {
-          title: "The gradient of each weight: by the rule and by backward",
-          x: { label: "Σ g·xᵀ" },
-          y: { label: "backward" },
+          title: "The gradient of each bias",
+          x: { label: "output i" },
+          y: { label: "∂L/∂bᵢ" },
           series: [
-            { name: "weights", points: Array.from(automatic.weight!, (g, i) => [closed.weight[i]!, g]), style: "dots" },
-            {
-              name: "equal",
-              points: [
-                [-largest, -largest],
-                [largest, largest],
-              ],
-              style: "theory",
-            },
+            { name: "from backward", points: Array.from(automatic.bias!, (v, i) => [i + 1, v]), style: "bars" },
+            { name: "Σ g", points: Array.from(closed.bias, (v, i) => [i + 1, v]), style: "dots" },
           ],
         },
       ],

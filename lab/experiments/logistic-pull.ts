@@ -1,4 +1,4 @@
-/** Each sample pulls the weights of logistic regression along its input, in proportion to its error. */
+/** Each sample pulls the weights of logistic regression along its input, in proportion to its error: arrows in the plane of the inputs. */
 import { losses, manualSeed, randn, type Tensor, tensor, tidy } from "nabla";
 import { logisticPulls, objective } from "nabla/gradients";
 import { dot, norm } from "../algebra.ts";
@@ -10,35 +10,63 @@ export default experiment({
   title: "Each sample's pull in logistic regression",
   section: "Calculating Gradients: The Chain Rule and Backpropagation",
   claim:
-    "The gradient of logistic regression is the mean of (ŷ − y)·x: samples that are classified correctly and confidently barely count, and misclassified samples pull the weights along their input.",
+    "The gradient of logistic regression is the mean of (ŷ − y)·x. Each arrow is a sample's pull on the weights, −(ŷ − y)·x: towards the sample if y = 1, and away from it if y = 0. Samples that are classified correctly and confidently barely pull.",
   formula:
     "\\nabla_{\\boldsymbol w}L=\\frac1n\\sum_{i=1}^n(\\hat y_i-y_i)\\,\\boldsymbol x_i,\\qquad \\hat y_i=\\sigma(\\boldsymbol w^\\top\\boldsymbol x_i)",
   functions: ["logisticPulls", "objective"],
   parameters: {
-    steps: { kind: "number", label: "training steps before measuring", min: 0, max: 200, default: 20, integer: true },
-    samples: { kind: "number", label: "samples", min: 10, max: 200, default: 60, integer: true },
+    w1: { kind: "number", label: "w₁", min: -4, max: 4, default: -0.5, step: 0.05 },
+    w2: { kind: "number", label: "w₂", min: -3, max: 3, default: 1.5, step: 0.05 },
+    steps: {
+      kind: "number",
+      label: "steps of gradient descent from there",
+      min: 0,
+      max: 200,
+      default: 0,
+      integer: true,
+    },
+    samples: { kind: "number", label: "samples", min: 10, max: 200, default: 40, integer: true },
     flipped: { kind: "number", label: "wrong labels, %", min: 0, max: 20, default: 5, integer: true },
     seed: { kind: "number", label: "seed", min: 1, max: 99, default: 1, integer: true },
   },
-  run({ steps, samples, flipped, seed }) {
+  run({ w1, w2, steps, samples, flipped, seed }) {
     manualSeed(seed);
     const { x, y, wrong } = clouds(samples, flipped / 100);
     const loss = (w: Tensor) => losses.bceWithLogits(x.matmul(w), y);
-    const at = objective(loss, [0, 0]);
-    for (let i = 0; i < steps; i++) at.moveTo(at.theta.map((v, k) => v - 2 * at.gradient()[k]!));
+    const at = objective(loss, [w1, w2]);
+    const path: Point[] = [[w1, w2]];
+    for (let i = 0; i < steps; i++) {
+      const gradient = at.gradient();
+      at.moveTo(at.theta.map((v, k) => v - 2 * gradient[k]!));
+      path.push([at.theta[0]!, at.theta[1]!]);
+    }
+    const w = path.at(-1)!;
+    const inputs = x.toArray() as number[][];
     const { errors, pulls, gradient } = tidy(() => {
       const found = logisticPulls(tensor(at.theta), x, y);
       return { errors: found.errors.data, pulls: found.pulls.toArray() as number[][], gradient: found.gradient.data };
     });
     const automatic = at.gradient();
-    const exact = pullsInFloat64(Array.from(at.theta), x.toArray() as number[][], Array.from(y.data));
+    const exact = pullsInFloat64(w, inputs, Array.from(y.data));
     const apart = Math.max(...automatic.map((g, i) => Math.abs(g - gradient[i]!)));
     const size = (i: number): number => Math.hypot(...pulls[i]!);
     const rows = Array.from({ length: samples }, (_, i) => ({ i, error: Math.abs(errors[i]!), pull: size(i) }));
     const total = rows.reduce((sum, { pull }) => sum + pull, 0);
     const misclassified = rows.filter(({ error }) => error > 0.5).reduce((sum, { pull }) => sum + pull, 0);
-    const points = (label: number): [number, number][] =>
-      rows.filter(({ i }) => y.data[i] === label).map(({ error, pull }) => [error, pull]);
+    const ofClass = (label: number) => rows.filter(({ i }) => y.data[i] === label);
+    const points = (label: number): Point[] => ofClass(label).map(({ error, pull }) => [error, pull]);
+    const places = (label: number): Point[] => ofClass(label).map(({ i }) => [inputs[i]![0]!, inputs[i]![1]!]);
+    /** An arrow against a gradient, which starts at a point. */
+    const arrow = ([a, b]: Point, [da, db]: readonly number[], scale: number): Point[] => [
+      [a, b],
+      [a - scale * da!, b - scale * db!],
+    ];
+    const arrows = (label: number): Point[] =>
+      ofClass(label)
+        .filter(({ pull }) => pull > 0.02)
+        .flatMap(({ i }) => arrow([inputs[i]![0]!, inputs[i]![1]!], pulls[i]!, PULL));
+    const length = norm(w);
+    const grid = (half: number): number[] => Array.from({ length: 31 }, (_, i) => half * (i / 15 - 1));
     return {
       findings: [
         {
@@ -74,7 +102,35 @@ export default experiment({
       ],
       plots: [
         {
-          title: "Length of each sample's pull, by its error",
+          title: "Pulls on the weights",
+          x: { label: "x₁ and w₁" },
+          y: { label: "x₂ and w₂" },
+          equal: true,
+          field: {
+            x: [-WIDE, WIDE],
+            y: [-HIGH, HIGH],
+            columns: 31,
+            values: grid(HIGH).flatMap((b) => grid(WIDE).map((a) => 1 / (1 + Math.exp(-w[0] * a - w[1] * b)))),
+            label: "ŷ",
+            range: [0, 1],
+          },
+          series: [
+            { name: "y = 0", points: places(0), style: "dots" },
+            { name: "y = 1", points: places(1), style: "dots" },
+            { name: "pull of y = 0", points: arrows(0), style: "arrow", sameAs: 0 },
+            { name: "pull of y = 1", points: arrows(1), style: "arrow", sameAs: 1 },
+            {
+              name: "decision line ŷ = ½",
+              points: length ? [-8, 8].map((t): Point => [(-t * w[1]) / length, (t * w[0]) / length]) : [],
+            },
+            { name: "w", points: [[0, 0], w], style: "arrow" },
+            { name: `−∇L, ${MEAN} times`, points: arrow(w, exact.gradient, MEAN), style: "arrow" },
+            ...(steps ? [{ name: "descent", points: path, style: "path", grows: true } as const] : []),
+          ],
+          handles: [{ name: steps ? "the first weights" : "the weights w", at: [w1, w2], sets: { x: "w1", y: "w2" } }],
+        },
+        {
+          title: "Pull by error",
           x: { label: "|ŷ − y|" },
           y: { label: "‖(ŷ − y)·x‖" },
           series: [
@@ -96,6 +152,12 @@ export default experiment({
     };
   },
 });
+
+type Point = readonly [x: number, y: number];
+/** Half of the plot's width and height. */
+const [WIDE, HIGH] = [5, 3.6];
+/** The length of an arrow, relative to a pull and to the gradient, which is a mean of many pulls. */
+const [PULL, MEAN] = [0.5, 2];
 
 const distance = (a: readonly number[], b: readonly number[]): number =>
   Math.max(...a.map((v, k) => Math.abs(v - b[k]!)));

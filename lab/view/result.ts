@@ -70,13 +70,13 @@ export function drawFindings(document: Document, findings: readonly Finding[]): 
 
 export function drawPicture(document: Document, picture: Picture): HTMLElement {
   const make = maker(document);
-  const { title, width, height, colours } = picture;
+  const { title, width, height, colours, cell } = picture;
   const kind = colours === "grey" ? "light to dark, 0 to 1" : "blue below zero, orange above";
   const alt = `${title}: ${width} by ${height} values, ${kind}`;
   return make(
     "figure",
-    { class: "picture" },
-    make("img", { src: imageOf(picture), alt, width, height }),
+    { class: cell ? "picture cells" : "picture" },
+    make("img", { src: imageOf(picture), alt, width, height, style: cell ? `width:${cell * width}px` : false }),
     make("figcaption", {}, title),
   );
 }

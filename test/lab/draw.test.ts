@@ -122,6 +122,21 @@ test("an arrow has its head at the second point", () => {
   expect(Math.min(...points.map(([a, b]) => Math.hypot(a! - x, b! - y)))).toBeLessThan(1);
 });
 
+test("a series of arrows has one arrow per pair of points", () => {
+  const points = [
+    [0, 0],
+    [1, 1],
+    [2, 2],
+    [2, 1],
+  ] as const;
+  const drawing = draw(plot({ series: [{ name: "pulls", style: "arrow", points }] }));
+  const arrows = [...drawing.querySelectorAll('[data-series="0"] path')].map((path) => path.getAttribute("d")!);
+  expect(arrows.length).toBe(2);
+  const [x, y] = [drawing.scale("x")!.apply(2) as number, drawing.scale("y")!.apply(2) as number];
+  const [, startX, startY] = /M(-?[\d.]+),(-?[\d.]+)/.exec(arrows[1]!)!;
+  expect(Math.hypot(Number(startX) - x, Number(startY) - y)).toBeLessThan(1);
+});
+
 test("a growing series is drawn up to a point, on the axes of the whole series", () => {
   const of = plot({ series: [{ name: "loss", points: line, grows: true }] });
   const [whole, part] = [draw(of), draw(of, { upTo: 2 })];

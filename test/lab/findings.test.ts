@@ -33,9 +33,11 @@ const cases: Record<string, readonly Record<string, string | number>[]> = {
   "logistic-pull": [
     { steps: 0, samples: 10 },
     { steps: 200, samples: 200, flipped: 20, seed: 3 },
+    { w1: 0, w2: 0 },
+    { w1: -4, w2: 3, steps: 50, flipped: 0 },
   ],
   "linear-layer": [
-    { batch: 1, width: 1, seed: 2 },
+    { batch: 1, width: 1, seed: 2, sample: 64 },
     { batch: 64, width: 32, seed: 3 },
   ],
   sigmoid: [
@@ -130,6 +132,31 @@ describe.each(Object.entries(cases))("%s", (name, elsewhere) => {
         expect(series.some(({ points }) => points.some(([, y]) => Number.isFinite(y)))).toBe(true);
     },
   );
+});
+
+test("linear-layer: the pictures show a column times a row, and the sum over the batch equals backward", async () => {
+  const experiment = find("linear-layer");
+  const { pictures } = await experiment.run(valuesOf(experiment.parameters, { sample: 3 }), context);
+  const [g, x, product, sum, backward] = pictures!;
+  expect([g!.width, g!.height, x!.width, x!.height]).toEqual([1, 5, 8, 1]);
+  for (const [i, slope] of g!.values.entries())
+    for (const [j, value] of x!.values.entries()) expect(product!.values[8 * i + j]).toBeCloseTo(slope * value, 6);
+  expect(sum!.values.some((v, i) => Math.abs(v - product!.values[i]!) > 0.01)).toBe(true);
+  for (const [i, v] of backward!.values.entries()) expect(sum!.values[i]).toBeCloseTo(v, 6);
+});
+
+test("logistic-pull: each arrow points towards a sample of class 1 and away from one of class 0, by half of its error", async () => {
+  const experiment = find("logistic-pull");
+  const { plots } = await experiment.run(valuesOf(experiment.parameters, { w1: 1, w2: -2 }), context);
+  for (const label of [0, 1]) {
+    const { points } = plots[0]!.series.find(({ name }) => name === `pull of y = ${label}`)!;
+    expect(points.length).toBeGreaterThan(10);
+    for (let k = 0; k < points.length; k += 2) {
+      const [[x, y], [a, b]] = [points[k]!, points[k + 1]!];
+      const error = 1 / (1 + Math.exp(2 * y - x)) - label;
+      expect([a - x, b - y]).toEqual([expect.closeTo(-0.5 * error * x, 5), expect.closeTo(-0.5 * error * y, 5)]);
+    }
+  }
 });
 
 test("the article's gradient is (−12, −4)", async () => {
