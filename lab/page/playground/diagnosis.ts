@@ -1,8 +1,8 @@
 /**
- * Describes in plain words how the gradient passes through a network, from measured derivatives, and offers remedies. It
- * depends on the library only for the slope of a list of norms.
+ * Describes in plain words how the gradient passes through a network, and offers remedies. The library's `diagnose` decides
+ * what is wrong. Only the loss of many mini-batches, which it does not see, is judged here.
  */
-import { type ActivationRow, growthPerStep } from "nabla/gradients";
+import { type ActivationRow, growthPerStep, type ParameterRow, type VerdictKind } from "nabla/gradients";
 import { showTick } from "../../scale.ts";
 import { type Settings, USUAL_RATES } from "./settings.ts";
 
@@ -13,25 +13,19 @@ export interface Measured {
   readonly loss: number;
   /** The median loss of the last 100 mini-batches; undefined if there were fewer. */
   readonly recentLoss: number | undefined;
-  /** ‖∂L/∂z‖ of each hidden layer's z = Wx + b, from the first to the last. */
+  /** The problems found in the gradients and the last step, the most serious first. */
+  readonly problems: readonly VerdictKind[];
+  /** ‖∂L/∂z‖ of each layer's z = Wx + b, from the first to the output. */
   readonly norms: readonly number[];
+  /** The weight of each layer, from the first to the output. */
+  readonly weights: readonly ParameterRow[];
   readonly activations: readonly ActivationRow[];
-  /** ‖ΔW‖/‖W‖ of each layer's weight, from the first to the output, in the last step; undefined before the first step. */
+  /** ‖ΔW‖/‖W‖ of each weight W after the last step; undefined before the first step. */
   readonly updates: readonly number[] | undefined;
 }
 
-export type Kind =
-  | "diverged"
-  | "no gradient"
-  | "vanishing"
-  | "exploding"
-  | "saturated"
-  | "dead"
-  | "too fast"
-  | "stuck"
-  | "shrinking"
-  | "growing"
-  | "healthy";
+/** What is shown: a verdict of the library, or what the loss says. */
+export type Kind = VerdictKind | "diverged" | "stuck";
 
 /** Changes to the settings that remove the problem. */
 export interface Remedy {
@@ -44,123 +38,97 @@ export interface Diagnosis {
   readonly title: string;
   readonly text: string;
   readonly remedies: readonly Remedy[];
-  /** The factor by which ‖∂L/∂z‖ changes per layer on the way back; NaN for a single hidden layer. */
+  /** The factor by which ‖∂L/∂z‖ changes per hidden layer on the way back; NaN for a single one. */
   readonly factor: number;
 }
 
-/** The gradient vanishes or explodes if its norm changes by more than this factor between the first and the last hidden layer. */
-const LIMIT = 30;
-/** It shrinks or grows if it changes by more than this factor per layer. */
-const FOLD = 2;
-/** The fraction of outputs in the flat part, or of units that are always off, that is worth a mention. */
-const MANY = 0.5;
-/** The fraction of outputs in the flat part that is a problem by itself. Training saturates half of a layer's sigmoids. */
-const MOST = 0.75;
-/** A factor per layer between 1/STEADY and STEADY keeps the gradient's size. */
+/** A factor per layer between 1/STEADY and STEADY is described as constant. */
 const STEADY = 1.25;
 /** The loss of guessing is ln 10. A network with more than this part of it has learned nothing. */
 const GUESSING = 0.97;
-/** A step that changes a weight by more than this part of its norm is too large. */
-const FAST = 0.5;
 
 const RELU: Remedy = { text: "ReLU with He", settings: { activation: "ReLU", init: "He" } };
 const FEWER: Remedy = { text: "2 layers", settings: { layers: 2 } };
 const TANH: Remedy = { text: "tanh with Xavier", settings: { activation: "tanh", init: "Xavier" } };
 
+type Words = readonly [title: string, text: string, remedies: readonly Remedy[]];
+
+/** The words for each kind. */
+const WORDS: Readonly<Record<Kind, (measured: Measured, trend: string) => Words>> = {
+  diverged: ({ settings }) => [
+    "Training diverged",
+    "The loss or a gradient is no longer a finite number.",
+    fittingOrSlower(settings),
+  ],
+  "no gradient": ({ settings, weights }) => {
+    const names = weights.flatMap(({ gradient }, i) => (gradient === 0 ? [layerName(i, weights.length)] : []));
+    return [
+      "No gradient arrives",
+      `The gradient of the weights of ${listed(names)} is exactly 0, so they learn nothing.`,
+      fittingOrSlower(settings),
+    ];
+  },
+  vanishing: ({ settings, norms }, trend) => [
+    "The gradient vanishes",
+    `On the way back it ${trend}. Layer 1 receives ${showPart(norms.at(-1)! / norms[0]!)} of the gradient at the output.`,
+    remediesFor(settings),
+  ],
+  exploding: ({ settings, norms, weights }, trend) => {
+    const ratio = norms[0]! / norms.at(-1)!;
+    const sizes = weights.map(({ gradient, weight }) => gradient / weight);
+    const largest = sizes.indexOf(Math.max(...sizes));
+    return [
+      "The gradient explodes",
+      ratio > sizes[largest]!
+        ? `On the way back it ${trend}. At layer 1 it is ${showCount(ratio)} times as large as at the output.`
+        : `The gradient of the weights of ${layerName(largest, weights.length)} is ${showCount(sizes[largest]!)} times as large as the weights.`,
+      remediesFor(settings),
+    ];
+  },
+  saturated: ({ settings }, trend) => [
+    "Units are saturated",
+    `The gradient ${trend}, but many units pass on almost none of it.`,
+    isUsual(settings) ? slowerOf(settings) : [remedyFor(settings)],
+  ],
+  dead: ({ settings }) => [
+    "Units are dead",
+    "Units whose output is 0 pass on no gradient and learn nothing.",
+    [...slowerOf(settings), { text: "leaky ReLU", settings: { activation: "leaky ReLU" } }],
+  ],
+  "too fast": ({ settings, updates }) => [
+    "The steps are too large",
+    `A step changes a weight by ${percent(Math.max(...updates!))} of its norm.`,
+    slowerOf(settings),
+  ],
+  "too slow": ({ settings }) => ["The steps are too small", "A step hardly changes any weight.", usualOf(settings)],
+  stuck: ({ settings, steps, recentLoss }, trend) => [
+    "It learns nothing",
+    `After ${steps.toLocaleString("en")} mini-batches, the loss is ${recentLoss!.toFixed(2)}, no better than guessing (ln 10 ≈ 2.30). On the way back the gradient ${trend}.`,
+    isUsual(settings) ? usualOf(settings) : remediesFor(settings),
+  ],
+  healthy: ({ norms }, trend) => [
+    "The gradient reaches every layer",
+    norms.length === 2
+      ? "With one hidden layer, it passes through one activation only."
+      : `On the way back it ${trend}.`,
+    [],
+  ],
+};
+
 /** The diagnosis of the most serious problem, or "healthy". */
 export function diagnosisOf(measured: Measured): Diagnosis {
-  const { settings, steps, loss, recentLoss, norms, activations, updates } = measured;
-  const factor = Math.exp(growthPerStep(norms));
-  const describe = (kind: Kind, title: string, text: string, remedies: readonly Remedy[] = []): Diagnosis => ({
-    kind,
-    title,
-    text: [text, kind === "diverged" ? "" : flatText(activations), updateText(updates)].filter(Boolean).join(" "),
-    remedies,
-    factor,
-  });
-  const slower = slowerOf(settings);
+  const { norms, activations, updates, problems } = measured;
+  const factor = Math.exp(growthPerStep(norms.slice(0, -1)));
+  const kind = kindOf(measured);
+  const [title, text, remedies] = WORDS[kind](measured, trend(factor));
+  const flat = kind === "diverged" ? "" : flatText(activations, problems);
+  return { kind, title, text: [text, flat, updateText(updates)].filter(Boolean).join(" "), remedies, factor };
+}
 
-  if (![loss, ...norms].every(Number.isFinite))
-    return describe(
-      "diverged",
-      "Training diverged",
-      "The loss or a gradient is no longer a finite number.",
-      isUsual(settings) ? slower : [remedyFor(settings), ...slower],
-    );
-  const last = norms.length;
-  const blocked = norms.lastIndexOf(0);
-  if (blocked >= 0)
-    return describe(
-      "no gradient",
-      "No gradient arrives",
-      `The gradient at ${blocked ? `layers 1 to ${blocked + 1}` : "layer 1"} is exactly 0, so ${blocked ? "they learn" : "it learns"} nothing.`,
-      isUsual(settings) ? slower : [remedyFor(settings), ...slower],
-    );
-  const ratio = norms[0]! / norms[last - 1]!;
-  if (ratio < 1 / LIMIT)
-    return describe(
-      "vanishing",
-      "The gradient vanishes",
-      `On the way back it ${trend(factor)}: layer 1 receives ${showPart(1 / ratio)} of the gradient at layer ${last}.`,
-      remediesFor(settings),
-    );
-  if (ratio > LIMIT)
-    return describe(
-      "exploding",
-      "The gradient explodes",
-      `On the way back it ${trend(factor)}: at layer 1 it is ${showCount(ratio)} times as large as at layer ${last}.`,
-      remediesFor(settings),
-    );
-  const flat = mostFlat(activations);
-  if (flat && flat.saturated > MOST)
-    return describe(
-      "saturated",
-      "Units are saturated",
-      `The gradient ${trend(factor)}, but many units pass on almost none of it.`,
-      isUsual(settings) ? slower : [remedyFor(settings)],
-    );
-  const off = activations.find(({ dead, oneSided }) => oneSided && dead > MANY);
-  if (off)
-    return describe("dead", "Units are dead", "Units whose output is 0 pass on no gradient and learn nothing.", [
-      ...slower,
-      { text: "leaky ReLU", settings: { activation: "leaky ReLU" } },
-    ]);
-  const fastest = updates?.reduce((most, update, i) => (update > updates[most]! ? i : most), 0);
-  if (updates && updates[fastest!]! > FAST)
-    return describe(
-      "too fast",
-      "The steps are too large",
-      `A step changes a weight by ${percent(updates[fastest!]!)} of its norm.`,
-      slower,
-    );
-  if (recentLoss !== undefined && recentLoss > GUESSING * Math.log(10))
-    return describe(
-      "stuck",
-      "It learns nothing",
-      `After ${steps.toLocaleString("en")} mini-batches, the loss is ${recentLoss.toFixed(2)}, no better than guessing (ln 10 ≈ 2.30). On the way back the gradient ${trend(factor)}.`,
-      isUsual(settings) ? usualOf(settings) : remediesFor(settings),
-    );
-  if (factor < 1 / FOLD)
-    return describe(
-      "shrinking",
-      "The gradient shrinks",
-      `On the way back it ${trend(factor)}. With more layers it would vanish.`,
-      remediesFor(settings),
-    );
-  if (factor > FOLD)
-    return describe(
-      "growing",
-      "The gradient grows",
-      `On the way back it ${trend(factor)}. With more layers it would explode.`,
-      remediesFor(settings),
-    );
-  return describe(
-    "healthy",
-    "The gradient reaches every layer",
-    last === 1
-      ? "With one hidden layer, it passes through one activation only."
-      : `On the way back it ${trend(factor)}.`,
-  );
+function kindOf({ loss, recentLoss, norms, weights, problems }: Measured): Kind {
+  if (![loss, ...norms, ...weights.map(({ gradient }) => gradient)].every(Number.isFinite)) return "diverged";
+  if (problems.length) return problems[0]!;
+  return recentLoss !== undefined && recentLoss > GUESSING * Math.log(10) ? "stuck" : "healthy";
 }
 
 /** Whether the activation has the initialization that was derived for it, and still works in a deep network. */
@@ -173,6 +141,9 @@ function remedyFor({ activation }: Settings): Remedy {
   if (activation === "tanh") return TANH;
   return { text: `${activation} with He`, settings: { activation, init: "He" } };
 }
+/** The fitting initialization, if it is another one, and a lower learning rate. */
+const fittingOrSlower = (settings: Settings): Remedy[] =>
+  isUsual(settings) ? slowerOf(settings) : [remedyFor(settings), ...slowerOf(settings)];
 /** Combinations that keep the gradient's size, other than the current one; for the best of them, fewer layers. */
 function remediesFor(settings: Settings): Remedy[] {
   if (isUsual(settings)) return [FEWER];
@@ -190,21 +161,25 @@ function slowerOf({ optimizer, lr }: Settings): Remedy[] {
   return [{ text: `learning rate ${Number(usual.toPrecision(1))}`, settings: { lr: Number(usual.toPrecision(1)) } }];
 }
 
-/** The layer that an activation belongs to: activations are measured in the order of the layers. */
-const layerOf = (row: ActivationRow, all: readonly ActivationRow[]): string => `layer ${all.indexOf(row) + 1}`;
+const layerName = (i: number, count: number): string => (i < count - 1 ? `layer ${i + 1}` : "the output");
+/** "layer 1", "layer 1 and layer 2", "layer 1, layer 2 and the output". */
+const listed = (names: readonly string[]): string => names.join(", ").replace(/, ([^,]*)$/, " and $1");
 
-/** The activation with the most outputs in its flat part. One side of ReLU is flat by design. */
-const mostFlat = (activations: readonly ActivationRow[]): ActivationRow | undefined =>
-  activations.filter(({ oneSided }) => !oneSided).sort((a, b) => b.saturated - a.saturated)[0];
+/** The row with the largest value. Activations are measured in the order of the layers. */
+function mostOf(rows: readonly ActivationRow[], oneSided: boolean, key: "saturated" | "dead"): [ActivationRow, number] {
+  const most = rows.filter((row) => row.oneSided === oneSided).sort((a, b) => b[key] - a[key])[0]!;
+  return [most, rows.indexOf(most) + 1];
+}
 
-/** The most saturated layer, and the layer with the most dead units, if they are worth a mention. */
-function flatText(activations: readonly ActivationRow[]): string {
-  const flat = mostFlat(activations);
-  if (flat && flat.saturated > MANY)
-    return `${percent(flat.saturated)} of ${layerOf(flat, activations)}’s outputs are in the flat part of ${flat.type.toLowerCase()}.`;
-  const off = activations.filter(({ oneSided }) => oneSided).sort((a, b) => b.dead - a.dead)[0];
-  if (!off || off.dead <= MANY) return "";
-  return `${percent(off.dead)} of ${layerOf(off, activations)}’s units are 0 for the whole mini-batch.`;
+/** The most saturated layer, or the layer with the most dead units, if there is such a problem. */
+function flatText(activations: readonly ActivationRow[], problems: readonly VerdictKind[]): string {
+  if (problems.includes("saturated")) {
+    const [{ saturated, type }, layer] = mostOf(activations, false, "saturated");
+    return `${percent(saturated)} of layer ${layer}’s outputs are in the flat part of ${type.toLowerCase()}.`;
+  }
+  if (!problems.includes("dead")) return "";
+  const [{ dead }, layer] = mostOf(activations, true, "dead");
+  return `${percent(dead)} of layer ${layer}’s units are 0 for the whole mini-batch.`;
 }
 
 /** How the gradient changes from a layer to the one before. */

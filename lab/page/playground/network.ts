@@ -15,7 +15,7 @@ import {
   tensor,
   tidy,
 } from "nabla";
-import { diagnose, objective } from "nabla/gradients";
+import { diagnose, objective, type ParameterRow, type WatchReport, watch } from "nabla/gradients";
 import { type Digits, PIXELS, SIDE } from "../../../cli/mnist/packed.ts";
 import type { Measured } from "./diagnosis.ts";
 import { type Histogram, histogramOf } from "./histogram.ts";
@@ -63,7 +63,7 @@ const weightsOf: Readonly<Record<Init, (w: Tensor) => void>> = {
   "too small": (w) => void nn.init.xavierNormal(w, { gain: 1 / 5 }),
   Xavier: (w) => void nn.init.xavierNormal(w),
   He: (w) => void nn.init.kaimingNormal(w, { nonlinearity: "relu" }),
-  "too large": (w) => void nn.init.xavierNormal(w, { gain: 4 }),
+  "too large": (w) => void nn.init.xavierNormal(w, { gain: 5 }),
   "large biases": (w) => void nn.init.xavierNormal(w),
 };
 /** The standard deviation of the hidden layers' biases. */
@@ -100,8 +100,8 @@ export class Learner {
   private readonly testInk: Float32Array;
   /** The last mini-batch, or the first one before any step. */
   batch: Batch;
-  /** How much the last watched step changed each layer's weight. */
-  private updates: readonly number[] | undefined;
+  /** How much the last watched step changed each weight. */
+  private updates: WatchReport | undefined;
   /** The losses of the last RECENT mini-batches. */
   private losses: readonly number[] = [];
 
@@ -148,16 +148,17 @@ export class Learner {
    */
   step(watched: boolean): number {
     if (this.steps) this.batch = this.batches.next().value;
-    const before = watched && this.weights();
+    const watcher = watched ? watch(this.model) : undefined;
+    watcher?.step();
     this.steps++;
     const loss = this.train(this.batch.pixels, this.batch.labels).item();
     this.losses = [...this.losses.slice(1 - RECENT), loss];
-    if (before) this.updates = this.weights().map((now, i) => change(before[i]!, now));
+    if (watcher) {
+      watcher.step();
+      this.updates = watcher.report();
+      watcher.stop();
+    }
     return loss;
-  }
-
-  private weights(): Float32Array[] {
-    return this.linear.map(({ weight }) => Float32Array.from(weight.data));
   }
 
   /** ∂L/∂W of each layer, and what a diagnosis needs. */
@@ -173,8 +174,10 @@ export class Learner {
         const name = i < this.settings.layers ? `layer ${i + 1}` : "output";
         return { name, rms: length(values) / Math.sqrt(weight.size), histogram: histogramOf(values) };
       });
-      const { depth, activations } = diagnose(this.model, loss).last;
-      const { settings, steps, updates } = this;
+      const { last, verdicts } = diagnose(this.model, loss);
+      const { settings, steps } = this;
+      // A compiled step leaves no gradients for the watcher, which judges only the updates.
+      const updates = this.updates?.verdicts.filter(({ kind }) => kind === "too fast" || kind === "too slow") ?? [];
       return {
         layers,
         measured: {
@@ -182,10 +185,11 @@ export class Learner {
           steps,
           loss: value,
           recentLoss: this.losses.length < RECENT ? undefined : median(this.losses),
-          // Hidden layers have the same width, so their norms compare. The output has another.
-          norms: depth.slice(0, -1).map((row) => row.gradient),
-          activations,
-          updates,
+          problems: [...verdicts, ...updates].map(({ kind }) => kind).filter((kind) => kind !== "healthy"),
+          norms: last.depth.map(({ gradient }) => gradient),
+          weights: last.parameters.filter(isWeight),
+          activations: last.activations,
+          updates: this.updates?.last.parameters.filter(isWeight).map(({ update }) => update),
         },
       };
     });
@@ -213,9 +217,7 @@ function length(values: ArrayLike<number>): number {
 
 const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1]!;
 
-/** ‖W′ − W‖/‖W‖. */
-const change = (before: Float32Array, after: Float32Array): number =>
-  length(after.map((w, i) => w - before[i]!)) / length(before);
+const isWeight = ({ shape }: ParameterRow): boolean => shape.length > 1;
 
 export interface Batch {
   /** BATCH digits of 784 pixels, from 0 to 1. */

@@ -11,7 +11,7 @@ export const INIT_LABELS: Readonly<Record<Init, string>> = {
   "too small": "too small (Xavier ÷ 5)",
   Xavier: "Xavier",
   He: "He",
-  "too large": "too large (Xavier × 4)",
+  "too large": "too large (Xavier × 5)",
   "large biases": "large biases (std 5)",
 };
 
