@@ -1,5 +1,6 @@
 /** Runs experiments in one worker. The latest values win: a request that has not started is replaced by a newer one. */
 import type { Drawing, Result } from "../experiment.ts";
+import { nameWorker, supervise } from "./liveness.ts";
 import type { Answer, Description, Request, Values } from "./worker.ts";
 
 export interface Listener {
@@ -30,18 +31,17 @@ export class Runner {
   /** The experiments' descriptions, which the worker sends when it has started. Rejects if it cannot start. */
   describe(): Promise<readonly Description[]> {
     this.described ??= new Promise((resolve, reject) => {
-      const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
+      const name = nameWorker();
+      const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module", name });
       this.worker = worker;
-      const fail = (message: string): void => {
+      supervise(worker, name, (message) => {
         reject(new Error(message));
-        if (worker === this.worker) this.fail(message);
-      };
+        this.fail(message);
+      });
       worker.onmessage = ({ data }: MessageEvent<Answer>) => {
         if (data.kind === "ready") resolve(data.experiments);
         else this.receive(data);
       };
-      worker.onerror = ({ message }) => fail(message || "The worker could not start.");
-      worker.onmessageerror = () => fail("The worker's message could not be read.");
     });
     return this.described;
   }
@@ -92,7 +92,6 @@ export class Runner {
 
   /** Reports a failure to everyone who waits. The next run starts another worker. */
   private fail(message: string): void {
-    this.worker?.terminate();
     this.worker = undefined;
     this.described = undefined;
     const waiting = [...this.lines.values()].filter(({ isBusy, next }) => isBusy || next);

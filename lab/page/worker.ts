@@ -5,6 +5,7 @@
 import type { Drawing, Parameters, Result, Training } from "../experiment.ts";
 import { experiments } from "../experiments/index.ts";
 import { loadDigits } from "./digits.ts";
+import { showLife } from "./liveness.ts";
 
 export type Values = Readonly<Record<string, string | number>>;
 export type Request =
@@ -129,6 +130,7 @@ async function run(request: Extract<Request, { kind: "run" }>): Promise<void> {
   }
 }
 
+await showLife();
 answer({
   kind: "ready",
   experiments: experiments.map(({ name, title, parameters, functions, isStream = false }) => ({

@@ -344,7 +344,7 @@ describeInBrowsers(visiting, (name) => {
     });
 
     test("for a missing worker, the figure shows an error, and a retry succeeds", async () => {
-      expect(await failure("ravine", /worker[^/]*\.js$/)).toMatch(/The worker could not start/);
+      expect(await failure("ravine", /worker[^/]*\.js$/)).toMatch(/The computation could not start/);
     });
   });
 

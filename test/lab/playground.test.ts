@@ -1,5 +1,5 @@
 /** The playground, tested in Chromium and Firefox. Screenshots: build/screenshots. */
-import type { Browser, Page } from "puppeteer-core";
+import type { Page } from "puppeteer-core";
 import { expect, test } from "vitest";
 import {
   describeInBrowsers,
@@ -31,12 +31,11 @@ import {
 /** The height of the page's bar and the space below it. */
 const BAR = 64;
 let site: Served;
-let browser: Browser;
 let page: Page;
 const visiting = {
   start: () => servePage("playground"),
   async open(visit: Visit) {
-    ({ site, browser, page } = visit);
+    ({ site, page } = visit);
     await openPlayground(page, site.address);
   },
 };
@@ -296,28 +295,5 @@ describeInBrowsers(visiting, (name) => {
     expect(page.workers().length).toBe(workers);
     expect(await page.evaluate("element.childElementCount")).toBe(0);
     await page.evaluate("element.remove()");
-  });
-
-  test("if the digits cannot be loaded, it says so, and Restart tries again", async () => {
-    const other = await browser.newPage();
-    try {
-      site.missing = /digits[^/]*\.gz$/;
-      await other.goto(`${site.address}#playground`);
-      await other.waitForFunction(() =>
-        /could not be loaded/.test(document.querySelector(".pg-failure")?.textContent ?? ""),
-      );
-      site.missing = undefined;
-      await press(other, "Restart");
-      await other.waitForSelector(".pg-histograms [data-layer]");
-      expect(await textOf(other, ".pg-failure")).toBe("");
-      site.missing = /worker[^/]*\.js$/;
-      await other.reload();
-      await other.waitForFunction(() =>
-        /The worker could not start/.test(document.querySelector(".pg-failure")?.textContent ?? ""),
-      );
-    } finally {
-      site.missing = undefined;
-      await other.close();
-    }
   });
 });

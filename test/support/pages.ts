@@ -22,6 +22,8 @@ export interface Served {
   readonly address: string;
   /** Paths that are answered with 404 even if their files exist. */
   missing: RegExp | undefined;
+  /** Paths that are answered when the promise resolves. */
+  slow: { readonly paths: RegExp; readonly until: Promise<unknown> } | undefined;
   /** Additional headers for every response. */
   headers: Readonly<Record<string, string>>;
   /** The paths requested so far. */
@@ -43,11 +45,12 @@ export async function serve(folder: string, { isolated = false, path = "/lab/" }
   const served: Served = {
     address: "",
     missing: undefined,
+    slow: undefined,
     headers: isolated ? ISOLATION : {},
     asked: [],
     close: () => void server.close(),
   };
-  const server = createServer((request, response) => {
+  const server = createServer(async (request, response) => {
     const { pathname } = new URL(request.url!, "http://localhost");
     const file = join(folder, pathname.slice(path.length - 1).replace(/\/$/, "/index.html"));
     response.setHeader("cache-control", "no-store");
@@ -55,6 +58,7 @@ export async function serve(folder: string, { isolated = false, path = "/lab/" }
     for (const [name, value] of Object.entries(served.headers)) response.setHeader(name, value);
     if (served.missing?.test(pathname) || !pathname.startsWith(path) || !existsSync(file) || !statSync(file).isFile())
       return void response.writeHead(404).end();
+    if (served.slow?.paths.test(pathname)) await served.slow.until;
     response.setHeader("content-type", TYPES[extname(file)] ?? "application/octet-stream");
     createReadStream(file).pipe(response);
   });

@@ -19,7 +19,7 @@ const make = maker(document);
 export interface Controls {
   readonly element: HTMLElement;
   readonly settings: Settings;
-  /** Shows settings without calling a listener. */
+  /** Shows settings without calling a listener, and no failure. */
   set(settings: Settings): void;
   /** Shows whether the network trains. */
   showTraining(isTraining: boolean): void;
@@ -112,7 +112,7 @@ export function newControls(first: Settings, listeners: Listeners): Controls {
     return element;
   };
   const train = button("Train", listeners.onTrain, "pg-train");
-  const words = make("p", { class: "pg-words" });
+  const words = make("p", { class: "pg-words" }, make("span", {}, "Loading the digits …"));
   const announcement = make("p", { class: "hidden", role: "status" });
   const failure = make("p", { class: "pg-failure", role: "alert" });
   const element = make(
@@ -151,15 +151,18 @@ export function newControls(first: Settings, listeners: Listeners): Controls {
     get settings() {
       return settings;
     },
-    set: show,
+    set(to) {
+      show(to);
+      failure.textContent = "";
+    },
     showTraining,
     showState(isTraining, ...texts) {
       showTraining(isTraining);
       words.replaceChildren(...texts.map((text) => make("span", {}, text)));
-      failure.textContent = "";
     },
     fail(message) {
       element.dataset.state = "failed";
+      words.replaceChildren();
       train.textContent = "Train";
       failure.textContent = message;
     },

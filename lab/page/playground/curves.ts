@@ -32,7 +32,8 @@ export function newCurves(): Curves {
   const draw = (): void => {
     timer = undefined;
     width = frame.clientWidth;
-    if (width) frame.replaceChildren(drawPlot(document, plotOf(losses, errors), { width, height: HEIGHT }));
+    if (width && losses.length + errors.length)
+      frame.replaceChildren(drawPlot(document, plotOf(losses, errors), { width, height: HEIGHT }));
   };
   /** Draws soon. The plot then shows all that has arrived by then. */
   const plan = (): void => void (timer ??= setTimeout(draw, PAUSE));

@@ -4,6 +4,7 @@
  */
 import "./playground.css";
 import { maker } from "../../view/dom.ts";
+import { nameWorker, supervise } from "../liveness.ts";
 import { newAttack, newProbabilities, newSaliency } from "./answers.ts";
 import { newControls } from "./controls.ts";
 import { newCurves } from "./curves.ts";
@@ -17,11 +18,25 @@ const make = maker(document);
 /** The digit on the pad at the start. */
 const FIRST = 2;
 
+/** The worker of a network. */
+interface Network {
+  ask(request: Request): void;
+  end(): void;
+}
+
 /** Fills the element with the playground. `close` stops the network and releases everything. */
 export function mountPlayground(element: HTMLElement): { close(): void } {
-  const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
-  const ask = (request: Request): void => worker.postMessage(request);
+  let worker: Network | undefined;
+  /** Sends a request. If the last worker failed, starts another one with the same network first. */
+  const ask = (request: Request): void => {
+    if (!worker) start(controls.settings);
+    worker!.ask(request);
+  };
   let run = 0;
+  /** The example to show when it arrives, unless the user does something else on the pad in the meantime. */
+  let awaited: number | undefined;
+  /** The number of the latest request for an example. */
+  let requests = 0;
   /** Whether the user wants the network to train. It rests while the playground is outside of the window. */
   let isTraining = false;
   let isVisible = true;
@@ -35,6 +50,7 @@ export function mountPlayground(element: HTMLElement): { close(): void } {
   const read = (): void => {
     isStale = isReading;
     if (!drawing) for (const panel of panels) panel.clear();
+    else if (!worker) start(controls.settings);
     else if (!isReading) {
       isReading = true;
       ask({ kind: "read", drawing, question });
@@ -44,7 +60,10 @@ export function mountPlayground(element: HTMLElement): { close(): void } {
     controls.set(settings);
     curves.clear();
     gradients.clear();
+    const isNew = !worker;
+    worker ??= newNetwork();
     ask({ kind: "start", run: ++run, settings });
+    if (isNew && awaited !== undefined) showExample(awaited);
     if (isTraining && isVisible) ask({ kind: "train" });
     read();
   };
@@ -75,6 +94,7 @@ export function mountPlayground(element: HTMLElement): { close(): void } {
   };
   const panels = [newProbabilities(), newSaliency(onQuestion), newAttack(onQuestion)] as const;
   const pad = newPad(() => {
+    awaited = undefined;
     drawing = preprocess(pad.ink());
     read();
   });
@@ -92,28 +112,46 @@ export function mountPlayground(element: HTMLElement): { close(): void } {
     gradients.show(state.layers, diagnosis);
     read();
   };
-  const fail = (message: string): void => {
+  const fail = (reason: string): void => {
+    worker?.end();
+    worker = undefined;
     isReading = false;
     isTraining = false;
-    controls.fail(message);
+    controls.fail(
+      `${reason} Your drawing and settings are kept. Press Train, Step or Restart to begin with a new network.`,
+    );
   };
-  worker.onmessage = ({ data }: MessageEvent<Message>) => {
-    if (data.kind === "state") showState(data.state);
-    else if (data.kind === "explanation") {
+  const receive = (message: Message): void => {
+    if (message.kind === "state") showState(message.state);
+    else if (message.kind === "explanation") {
       isReading = false;
-      if (drawing) for (const panel of panels) panel.show(data.explanation, data.drawing);
+      if (drawing) for (const panel of panels) panel.show(message.explanation, message.drawing);
       if (isStale) read();
-    } else if (data.kind === "example") {
-      drawing = data.drawing;
+    } else if (message.kind === "error") fail(message.message);
+    else if (awaited !== undefined && message.request === requests) {
+      awaited = undefined;
+      drawing = message.drawing;
       pad.show(drawing);
       read();
-    } else fail(data.message);
+    }
   };
-  worker.onerror = ({ message }) => fail(message || "The worker could not start.");
-  worker.onmessageerror = () => fail("The worker’s message could not be read.");
+  function newNetwork(): Network {
+    const name = nameWorker();
+    const program = new Worker(new URL("./worker.ts", import.meta.url), { type: "module", name });
+    const network = { ask: (request: Request) => program.postMessage(request), end: supervise(program, name, fail) };
+    // Messages of a worker that failed can still be on their way.
+    program.onmessage = ({ data }: MessageEvent<Message>) => worker === network && receive(data);
+    return network;
+  }
+  const showExample = (digit: number): void => {
+    awaited = digit;
+    if (worker) ask({ kind: "example", digit, request: ++requests });
+    else start(controls.settings);
+  };
 
   const clear = make("button", { type: "button", class: "pg-clear" }, "Clear");
   clear.addEventListener("click", () => {
+    awaited = undefined;
     pad.clear();
     drawing = undefined;
     read();
@@ -121,7 +159,7 @@ export function mountPlayground(element: HTMLElement): { close(): void } {
   const examples = Array.from({ length: 10 }, (_, digit) => {
     const label = `A test digit: ${digit}`;
     const button = make("button", { type: "button", "data-digit": digit, "aria-label": label }, String(digit));
-    button.addEventListener("click", () => ask({ kind: "example", digit }));
+    button.addEventListener("click", () => showExample(digit));
     return button;
   });
   const draw = make(
@@ -129,6 +167,7 @@ export function mountPlayground(element: HTMLElement): { close(): void } {
     { class: "pg-draw", "aria-label": "Drawing" },
     make("h3", {}, "Draw a digit"),
     pad.element,
+    make("p", { class: "pg-hint" }, "Or choose a test digit:"),
   );
   const choice = make("div", { class: "pg-examples", role: "group", "aria-label": "Test digits" }, ...examples, clear);
   const root = make(
@@ -148,11 +187,10 @@ export function mountPlayground(element: HTMLElement): { close(): void } {
   );
   element.replaceChildren(root);
   visibility.observe(root);
-  start(controls.settings);
-  ask({ kind: "example", digit: FIRST });
+  showExample(FIRST);
   return {
     close() {
-      worker.terminate();
+      worker?.end();
       visibility.disconnect();
       gradients.close();
       curves.close();

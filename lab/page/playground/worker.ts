@@ -4,6 +4,7 @@
  */
 import { PIXELS } from "../../../cli/mnist/packed.ts";
 import { loadDigits } from "../digits.ts";
+import { showLife } from "../liveness.ts";
 import { type Diagnosis, diagnosisOf } from "./diagnosis.ts";
 import { type Explanation, explain } from "./explain.ts";
 import { BATCH, type LayerGradient, Learner } from "./network.ts";
@@ -15,7 +16,8 @@ export type Request =
   | { readonly kind: "tune"; readonly optimizer: OptimizerName; readonly lr: number }
   | { readonly kind: "train" | "pause" | "step" }
   | { readonly kind: "read"; readonly drawing: Float32Array; readonly question: Question }
-  | { readonly kind: "example"; readonly digit: number };
+  /** Requests a test digit. `request` identifies it in the answer. */
+  | { readonly kind: "example"; readonly digit: number; readonly request: number };
 
 /** The state of the network. */
 export interface State {
@@ -36,8 +38,8 @@ export interface State {
 export type Message =
   | { readonly kind: "state"; readonly state: State }
   | { readonly kind: "explanation"; readonly drawing: Float32Array; readonly explanation: Explanation }
-  | { readonly kind: "example"; readonly drawing: Float32Array }
-  | { readonly kind: "error"; readonly of: Request["kind"]; readonly message: string };
+  | { readonly kind: "example"; readonly drawing: Float32Array; readonly request: number }
+  | { readonly kind: "error"; readonly message: string };
 
 /** Training pauses after this many passes over the digits, so that a page that nobody looks at comes to rest. */
 const EPOCHS = 40;
@@ -55,6 +57,8 @@ let run = 0;
 let session = 0;
 let isTraining = false;
 let losses: number[] = [];
+/** After an error, the page starts another worker. */
+let hasFailed = false;
 /** The number of examples requested for each digit, so that the next request gets a different example. */
 const requested = new Array<number>(10).fill(0);
 
@@ -101,12 +105,6 @@ async function exampleOf(digit: number): Promise<Float32Array> {
   return Float32Array.from(pixels.subarray(at, at + PIXELS), (v) => v / 255);
 }
 
-/** @throws Error if the digits could not be loaded */
-function current(): Learner {
-  if (!learner) throw new Error("There is no network. Press Restart.");
-  return learner;
-}
-
 async function handle(request: Request): Promise<void> {
   switch (request.kind) {
     case "start": {
@@ -119,37 +117,39 @@ async function handle(request: Request): Promise<void> {
       return report(learner);
     }
     case "tune":
-      return current().tune(request.optimizer, request.lr);
+      return learner!.tune(request.optimizer, request.lr);
     case "train":
       if (isTraining) return;
       isTraining = true;
       // It must not delay other messages.
-      void train(current()).catch((error: unknown) => fail("train", error));
+      void train(learner!).catch(fail);
       return;
     case "pause":
       if (!isTraining) return;
       pause();
-      return report(current());
+      return report(learner!);
     case "step":
       pause();
-      losses.push(current().step(true));
-      return report(current());
+      losses.push(learner!.step(true));
+      return report(learner!);
     case "read": {
       const { drawing, question } = request;
-      return send({ kind: "explanation", drawing, explanation: explain(current().model, drawing, question) });
+      return send({ kind: "explanation", drawing, explanation: explain(learner!.model, drawing, question) });
     }
     case "example":
-      return send({ kind: "example", drawing: await exampleOf(request.digit) });
+      return send({ kind: "example", drawing: await exampleOf(request.digit), request: request.request });
   }
 }
 
-function fail(of: Request["kind"], error: unknown): void {
+/** Ends the page's use of this worker. */
+function fail(error: unknown): void {
   pause();
-  send({ kind: "error", of, message: error instanceof Error ? error.message : String(error) });
+  hasFailed = true;
+  send({ kind: "error", message: error instanceof Error ? error.message : String(error) });
 }
 
 /** Requests are handled one after the other, in the order of arrival. */
-let queue = Promise.resolve();
+let queue = showLife();
 addEventListener("message", ({ data }: MessageEvent<Request>) => {
-  queue = queue.then(() => handle(data)).catch((error: unknown) => fail(data.kind, error));
+  queue = queue.then(() => (hasFailed ? undefined : handle(data))).catch(fail);
 });

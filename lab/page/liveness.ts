@@ -1,0 +1,47 @@
+/** Tells a page when its worker fails: it cannot start, throws, or ends. No event tells that a worker ended, so it holds a lock. */
+
+/** Runs in the worker, before its first message. Holds a lock with the worker's name until the worker ends. */
+export function showLife(): Promise<void> {
+  const locks: LockManager | undefined = navigator.locks; // pages without HTTPS have none
+  if (!locks) return Promise.resolve();
+  return new Promise((resolve) => {
+    const held = locks.request(self.name, () => {
+      resolve();
+      return new Promise<never>(() => {});
+    });
+    held.catch(() => resolve()); // a browser may forbid locks, like storage
+  });
+}
+
+/** A name for a worker, unique among all pages of the site, because they share locks. */
+export const nameWorker = (): string => `lab-${Date.now()}-${Math.random()}`;
+
+/**
+ * Ends the worker if it fails, and calls `onFailure` once, with the reason. `name` is the worker's name.
+ * @returns ends the worker
+ */
+export function supervise(worker: Worker, name: string, onFailure: (reason: string) => void): () => void {
+  const over = new AbortController();
+  const end = (): void => {
+    over.abort();
+    worker.terminate();
+  };
+  const fail = (reason: string): void => {
+    if (over.signal.aborted) return;
+    end();
+    onFailure(reason);
+  };
+  worker.onerror = ({ message }) =>
+    fail(
+      message
+        ? `The computation stopped: ${message.replace(/^Uncaught /, "")}`
+        : "The computation could not start. Check your connection.",
+    );
+  worker.onmessageerror = () => fail("The computation stopped: its result could not be read.");
+  const waitForEnd = (): void =>
+    void navigator.locks
+      ?.request(name, { signal: over.signal }, () => fail("The browser ended the computation, perhaps to save memory."))
+      .catch(() => {}); // ended by the page
+  worker.addEventListener("message", waitForEnd, { once: true });
+  return end;
+}
