@@ -107,6 +107,8 @@ export interface Plot {
   /** Whether one unit has the same length on both axes, so that angles are true. */
   readonly equal?: boolean;
   readonly handles?: readonly Handle[];
+  /** The parameters that change nothing in this plot. The page disables them while it shows the plot. */
+  readonly ignores?: readonly string[];
   /** A field of values behind the curves, on a grid whose rows go from the smallest y to the largest. */
   readonly field?: {
     readonly x: readonly [from: number, to: number];
@@ -122,6 +124,8 @@ export interface Plot {
 export interface Table {
   readonly title: string;
   readonly columns: readonly string[];
+  /** The parameters that change nothing in this table. */
+  readonly ignores?: readonly string[];
   readonly rows: readonly (readonly (string | number)[])[];
 }
 /** A picture of numbers, row by row: greys from 0 to 1, or two colours for negative and positive numbers. */

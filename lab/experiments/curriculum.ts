@@ -31,7 +31,7 @@ export default stream({
   title: "Curricula: the order of mini-batches",
   section: "Stochasticity and Gradient Confusion",
   claim:
-    "Ordering mini-batches so that the signs of successive gradients differ little gives the optimizer a smoother, more consistent path than a random order. A smoother path need not be a faster one: compare the losses over several seeds.",
+    "Ordering mini-batches so that the signs of successive gradients differ little gives the optimizer a smoother, more consistent path than a random order. It need not be faster: with the default settings, this order halves the flips and still ends with a higher loss than random order, and so does the order by difficulty.",
   formula:
     "d(a,b)=\\frac1n\\sum_i\\bigl[\\operatorname{sign} g^{(a)}_i\\ne\\operatorname{sign} g^{(b)}_i\\bigr],\\qquad \\text{next}=\\arg\\min_b d(\\text{last},b)",
   functions: ["curriculum", "signFlips", "gradientConfusion", "batchGradients", "objective"],
@@ -56,7 +56,7 @@ export default stream({
   draw: ({ results }) => ({
     plots: [
       {
-        title: "Loss: each run, and the mean",
+        title: "Loss",
         x: { label: "mini-batches seen" },
         y: { label: "loss", scale: "log" },
         series: results.flatMap(({ by, runs }, order) => {
@@ -76,7 +76,7 @@ export default stream({
     ],
     tables: [
       {
-        title: `Mean ± standard error of ${REPEATS} runs on the same data`,
+        title: `Mean ± standard error of ${REPEATS} runs`,
         columns: ["order", "sign flips", "final loss", "final loss minus that in random order", "diverged"],
         rows: results.map((result) => [
           labelOf(result.by),

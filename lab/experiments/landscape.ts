@@ -18,6 +18,8 @@ import type { Context } from "../experiment.ts";
 import { stream } from "../stream.ts";
 
 const PROBES = 6;
+/** Lower densities are drawn at this height. */
+const FLOOR = 1e-6;
 
 /**
  * The standard deviation of the mean of vᵀHv over random unit vectors v. For one vector, it is √(2·(Σλ²/n − (Σλ/n)²)/(n
@@ -34,7 +36,7 @@ export default stream({
   title: "The landscape's curvatures",
   section: "The Geometry of Non-Convex Landscapes",
   claim:
-    "Loss landscapes are non-convex: besides steep directions, there are flat and negatively curved ones. Hessian-vector products reveal them without ever forming the Hessian.",
+    "Loss landscapes are non-convex: besides steep directions, there are flat and negatively curved ones. Hessian-vector products reveal them without ever forming the Hessian. In the density, a peak at 0 means flat directions, and what lies left of 0 curves down.",
   formula: "Hv=\\nabla(\\nabla L\\cdot v),\\qquad \\operatorname{tr}H=\\mathbb E[v^\\top Hv],\\ v_i=\\pm1",
   functions: [
     "hessianExtremes",
@@ -122,23 +124,24 @@ export default stream({
       ],
       plots: [
         {
-          title: "Spectral density of the Hessian",
+          title: "Spectral density",
+          ignores: ["a", "b"],
           x: { label: "curvature" },
           y: { label: "density", scale: "log" },
           series: [
             {
-              name: "stochastic Lanczos quadrature",
-              points: Array.from(curvatures, (c, i): [number, number] => [c, density[i]!]).filter(([, d]) => d > 1e-6),
+              name: "density, estimated from products Hv",
+              points: Array.from(curvatures, (c, i): [number, number] => [c, Math.max(FLOOR, density[i]!)]),
             },
             {
-              name: "eigenvalues",
+              name: "exact eigenvalues, at any height",
               points: Array.from(dense, (c) => [c, 1 / (dense.length * 0.01 * (top - dense[0]!))]),
               style: "dots",
             },
           ],
         },
         {
-          title: "The loss over the two steepest directions",
+          title: "Loss over the steepest plane",
           x: { label: "along the first" },
           y: { label: "along the second" },
           equal: true,
@@ -159,7 +162,8 @@ export default stream({
       ],
       tables: [
         {
-          title: "The kind of point",
+          title: "Kind of point",
+          ignores: ["a", "b"],
           columns: ["kind", "‖∇L‖", "curvatures below 0", "largest", "smallest", "products used"],
           rows: [[kind.kind, kind.gradientNorm, kind.index, top, dense[0]!, products]],
         },

@@ -11,7 +11,7 @@ export default experiment({
   title: "The natural gradient",
   section: "The Natural Gradient: Descending in Information Space",
   claim:
-    "If the Fisher matrix is diag(100, 1), a plain gradient step is a leap in the first direction. Multiplied by F⁻¹, it becomes a step that changes the model only a little. The natural gradient does not depend on the parametrization of the model.",
+    "If the Fisher matrix is diag(100, 1), a plain gradient step is a leap in the first direction. Multiplied by F⁻¹, it becomes a step that changes the model only a little: F⁻¹ divides the first component by 100. Each ellipse joins the steps that change the model equally. The natural gradient does not depend on the parametrization of the model.",
   formula:
     "\\tilde\\nabla L=F^{-1}\\nabla L,\\qquad F=\\begin{pmatrix}100&0\\\\0&1\\end{pmatrix},\\qquad \\theta=B\\varphi\\ \\Rightarrow\\ B\\,\\tilde\\nabla_{\\!\\varphi}L=\\tilde\\nabla_{\\!\\theta}L",
   functions: ["naturalGradient", "fisherMatrix", "objective"],
@@ -88,6 +88,19 @@ export default experiment({
       const [p, q] = [outputsAt([theta1, theta2]), outputsAt(after!)];
       return 0.5 * ((p[0]! - q[0]!) ** 2 + (p[1]! - q[1]!) ** 2);
     };
+    /** Ellipses around the point: all steps to one of them change the model equally. The natural step ends on the second. */
+    const ellipses = [0.5, 1, 2, 4].map((times) => {
+      const radius = times * NATURAL * Math.hypot(Math.sqrt(f1) * theta1, theta2);
+      return Array.from({ length: 73 }, (_, i): [number, number] => [
+        theta1 + (radius / Math.sqrt(f1)) * Math.cos((i * Math.PI) / 36),
+        theta2 + radius * Math.sin((i * Math.PI) / 36),
+      ]);
+    });
+    const [other1, other2] = toTheta(byPhi.gradient);
+    const otherStep = [
+      [theta1, theta2],
+      [theta1 - rate * other1, theta2 - rate * other2],
+    ] as const;
     const changes = { plain: divergence(paths.plain), natural: divergence(paths.natural) };
     const norm = (x: number, y: number): number => Math.hypot(x, y);
     const grid = (from: number, to: number) => Array.from({ length: 45 }, (_, i) => from + ((to - from) * i) / 44);
@@ -177,8 +190,18 @@ export default experiment({
               grows: true,
             },
             { name: "natural gradient", points: paths.natural, style: "path", grows: true },
-            { name: "first plain step", points: paths.plain.slice(0, 2), style: "arrow" },
-            { name: "first natural step", points: paths.natural.slice(0, 2), style: "arrow" },
+            ...ellipses.map(
+              (points, i) =>
+                ({
+                  name: "equal change of the model, ½δᵀFδ",
+                  points,
+                  style: "reference",
+                  ...(i && { sameAs: 2 }),
+                }) as const,
+            ),
+            { name: "first plain step", points: paths.plain.slice(0, 2), style: "arrow", sameAs: 0 },
+            { name: "first natural step", points: paths.natural.slice(0, 2), style: "arrow", sameAs: 1 },
+            { name: "plain step with parameters φ", points: otherStep, style: "arrow" },
           ],
           handles: [{ name: "the point θ", at: [theta1, theta2], sets: { x: "theta1", y: "theta2" } }],
         },

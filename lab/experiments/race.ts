@@ -53,7 +53,7 @@ const FAR = 50;
 export default experiment({
   name: "race",
   title: "A race of optimizers",
-  section: "Gradients as a Dynamical System",
+  section: "The Geometry of Non-Convex Landscapes",
   claim:
     "Momentum remembers past gradients: it coasts through flat regions and along ravines. Adam also divides by the size of past gradients, so its steps have about the same length on a plateau as in a ravine.",
   formula:

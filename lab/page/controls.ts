@@ -23,6 +23,8 @@ export interface ControlsOptions {
 export interface Controls extends HTMLFormElement {
   /** Shows values that something else has changed. Does not call onChange. */
   show(values: Values): void;
+  /** Disables the parameters that change nothing in the view that is shown, and says why. Enables all others. */
+  disable(keys: readonly string[]): void;
 }
 
 /** The form. */
@@ -49,7 +51,15 @@ export function drawControls(parameters: Parameters, options: ControlsOptions): 
     show(valuesOf(parameters));
     onChange(values);
   });
-  return Object.assign(form, { show });
+  const disable = (keys: readonly string[]): void => {
+    for (const { key, element } of fields) {
+      const isDisabled = keys.includes(key);
+      element.classList.toggle("idle", isDisabled);
+      element.title = isDisabled ? "This changes nothing in this view." : "";
+      element.querySelector<HTMLInputElement | HTMLSelectElement>("input, select")!.disabled = isDisabled;
+    }
+  };
+  return Object.assign(form, { show, disable });
 }
 
 interface Field {

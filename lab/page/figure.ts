@@ -113,6 +113,7 @@ export function newFigure(element: HTMLElement, description: Description, runner
       change({ ...values, ...changed });
       controls?.show(values);
     },
+    (ignores) => controls?.disable(ignores),
     { pause: () => runPaused(true), resume: () => runPaused(false), step: () => runPaused(true, 1) },
   );
   const controls = Object.keys(parameters).length

@@ -23,6 +23,8 @@ interface View {
   readonly graph?: Graph;
   /** Draws pictures or a table. */
   readonly elements?: () => readonly HTMLElement[];
+  /** The parameters that change nothing in it. */
+  readonly ignores?: readonly string[] | undefined;
 }
 
 const viewsOf = ({ plots, tables = [], pictures = [], graphs = [] }: Drawing): View[] => [
@@ -30,8 +32,12 @@ const viewsOf = ({ plots, tables = [], pictures = [], graphs = [] }: Drawing): V
   ...(pictures.length
     ? [{ title: "Pictures", elements: () => pictures.map((one) => drawPicture(document, one)) }]
     : []),
-  ...plots.map((plot) => ({ title: plot.title, plot })),
-  ...tables.map((table) => ({ title: table.title, elements: () => [drawTable(document, table)] })),
+  ...plots.map((plot) => ({ title: plot.title, plot, ignores: plot.ignores })),
+  ...tables.map((table) => ({
+    title: table.title,
+    ignores: table.ignores,
+    elements: () => [drawTable(document, table)],
+  })),
 ];
 
 /** The number of steps that a view can play; 0 if it does not change with time. */
@@ -42,11 +48,13 @@ function lengthOf(view: View | undefined): number {
 
 /**
  * @param onDrag receives the parameters that a dragged handle sets
+ * @param onView receives the parameters that change nothing in the view that is shown
  * @param training what the player's buttons do during a training
  */
 export function newStage(
   parameters: Parameters,
   onDrag: (changed: Record<string, number>) => void,
+  onView: (ignores: readonly string[]) => void,
   training: LiveActions,
 ): Stage {
   const tabs = make("div", { class: "tabs", role: "group", "aria-label": "Views" });
@@ -100,6 +108,7 @@ export function newStage(
     chosen = index;
     for (const [i, tab] of [...tabs.children].entries()) tab.setAttribute("aria-pressed", String(i === chosen));
     player.show(lengthOf(views[chosen]), live);
+    onView(views[chosen]?.ignores ?? []);
     draw();
   };
   /** Draws the tabs again if their titles have changed, so that the focus stays on them. */

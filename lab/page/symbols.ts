@@ -41,6 +41,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   "calculating-gradients-the-chain-rule-and-backpropagation y":
     "the target in the logistic model; the output of a linear layer",
   "vanishing-and-exploding-gradients h": "the hidden state of the recurrent network",
+  "gradients-as-a-dynamical-system h": "the curvature",
   "definition-of-the-derivative h": "a small step",
   "definition-of-the-derivative ε": "the rounding error of a number, relative to it",
   "linear-regression x": "the features of the sample",

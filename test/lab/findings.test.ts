@@ -159,6 +159,19 @@ test("logistic-pull: each arrow points towards a sample of class 1 and away from
   }
 });
 
+test("curriculum: as its claim says, the order by signs halves the flips, and random order ends with the lowest loss", async () => {
+  const experiment = find("curriculum");
+  const { tables } = await experiment.run(valuesOf(experiment.parameters), context);
+  const [random, difficulty, signs] = tables![0]!.rows.map((row) =>
+    row.slice(1).map((cell) => Number.parseFloat(String(cell))),
+  );
+  expect(signs![0]! / random![0]!).toBeCloseTo(0.5, 1);
+  // The mean difference in the final loss, in standard errors.
+  const standardError = (row: number): number => Number(String(tables![0]!.rows[row]![3]).split("±")[1]);
+  expect(difficulty![2]! / standardError(1)).toBeGreaterThan(2);
+  expect(signs![2]! / standardError(2)).toBeGreaterThan(2);
+});
+
 test("the article's gradient is (−12, −4)", async () => {
   const experiment = find("linear-regression");
   const { findings } = await experiment.run(valuesOf(experiment.parameters), context);

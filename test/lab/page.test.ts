@@ -216,6 +216,34 @@ describeInBrowsers(visiting, (name) => {
     expect(await hidden()).toBeLessThan(paused);
   });
 
+  test("a slider that changes nothing in a view is disabled there, and says so", async () => {
+    const id = idOf("landscape");
+    await reach(page, "landscape");
+    const disabled = (): Promise<string[]> =>
+      page.$$eval(`${id} .controls input:disabled`, (all) => all.map((input) => (input as HTMLInputElement).name));
+    expect(await disabled()).toEqual(["a", "b"]);
+    const word = await page.$eval(`${id} .idle label`, (label) => getComputedStyle(label, "::after").content);
+    expect(word).toContain("not in this view");
+    await page.$$eval(`${id} .tabs button`, (all) => all[1]!.click());
+    expect(await disabled()).toEqual([]);
+    await page.$$eval(`${id} .tabs button`, (all) => all[0]!.click());
+    expect(await disabled()).toEqual(["a", "b"]);
+  });
+
+  test("no tab's title is cut off on a phone", async () => {
+    await page.setViewport(PHONE);
+    for (const name of ["landscape", "logistic-pull"]) {
+      await reach(page, name);
+      const cut = await page.$$eval(`${idOf(name)} .tabs button`, (all) =>
+        all
+          .filter((tab) => tab.scrollWidth > tab.clientWidth + 1 || tab.getBoundingClientRect().right > innerWidth)
+          .map(({ textContent }) => textContent),
+      );
+      expect(cut).toEqual([]);
+    }
+    await page.setViewport(WIDE);
+  });
+
   test("symbols explain themselves, and a symbol means something else in another section", async () => {
     const meaning = async (selector: string, symbol: string): Promise<string> => {
       const handle = await page.evaluateHandle(
