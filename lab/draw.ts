@@ -4,6 +4,7 @@
  */
 import * as marks from "@observablehq/plot";
 import type { Axis, Plot, Series } from "./experiment.ts";
+import { drawField, drawShades, type Field, sameField } from "./field.ts";
 import {
   type BarPlace,
   barPlace,
@@ -12,10 +13,10 @@ import {
   colourOf,
   drawingOrder,
   extent,
-  fieldLevels,
   logTicks,
   showTick,
 } from "./scale.ts";
+import { addSvg } from "./svg.ts";
 
 type Mark = marks.Markish;
 type Point = Series["points"][number];
@@ -26,6 +27,8 @@ export interface DrawOptions {
   readonly height: number;
   /** How many points of the series that grow to draw. Default: all. The axes always fit all points. */
   readonly upTo?: number;
+  /** A drawing that is no longer needed. If its axes and its field are the same, it is changed and returned. */
+  readonly latest?: Drawing | undefined;
 }
 const ROW = 20;
 /** The prefix of a series' number in the description of its marks. After drawing, data-series replaces the description. */
@@ -35,7 +38,7 @@ const SERIES = "series ";
 export type Drawing = SVGSVGElement & Pick<marks.Plot, "scale">;
 
 /** The room for axes around a plot, in pixels. */
-export const MARGIN = { top: 28, right: 20, bottom: 42, left: 58 };
+const MARGIN = { top: 28, right: 20, bottom: 42, left: 58 };
 
 /** The height of the plot, its margins at the sides, and the domains of its axes if they are fixed. */
 function frameOf(plot: Plot, width: number, height: number) {
@@ -65,42 +68,103 @@ function padded(range: readonly [number, number] | undefined): readonly [number,
 
 /** The plot, with its legend above the axes and a name for screen readers. */
 export function drawPlot(document: Document, plot: Plot, options: DrawOptions): Drawing {
-  const { width, upTo } = options;
+  const { width, upTo, latest } = options;
   const all = plot.series.map((series) => ({ ...series, points: series.points.filter((p) => canShow(p, plot)) }));
   const shown =
     upTo === undefined ? all : all.map((one) => (one.grows ? { ...one, points: one.points.slice(0, upTo) } : one));
-  const named = plot.series.filter(({ sameAs }) => sameAs === undefined);
-  const legend = named.length > 1 || plot.field ? layOut(named, width) : [];
-  const seriesRows = 1 + Math.max(-1, ...legend.map(({ row }) => row));
-  const rows = seriesRows + (plot.field ? 1 : 0);
-  const { height, marginLeft, marginRight, x, y } = frameOf(
-    { ...plot, series: all },
+  const legend = layOut(plot, width);
+  const { x, y, ...size } = frameOf({ ...plot, series: all }, width, options.height - legend.height);
+  const frame: marks.PlotOptions = {
     width,
-    options.height - rows * ROW,
-  );
-  const empty = !all.some(({ points }) => points.length) && !plot.field;
-  const svg = marks.plot({
-    document,
-    width,
-    height,
+    ...size,
     marginTop: MARGIN.top,
-    marginLeft,
     marginBottom: MARGIN.bottom,
-    marginRight,
-    ariaLabel: plot.title,
-    ariaDescription: `${plot.y.label} by ${plot.x.label}: ${plot.series.map(({ name }) => name).join(", ")}`,
     style: { fontSize: "12px", fontFamily: "system-ui, sans-serif", overflow: "visible" },
     x: { ...scale(plot.x, all, 0, width / 75), ...(x && { domain: x, nice: false }) },
     y: { ...scale(plot.y, all, 1, 6), ...(y && { domain: y, nice: false }) },
-    marks: [
-      ...(plot.field ? drawField(plot.field) : []),
-      ...drawingOrder(shown).flatMap((i) =>
-        drawSeries(shown[i]!, i, colourOf(shown, i), barPlace(shown, i), plot, width),
-      ),
-      ...(empty ? [marks.text(["These axes cannot show any of the points"], { frameAnchor: "middle" })] : []),
-    ],
-  }) as Drawing; // Plot returns a figure only if it draws titles or legends
-  svg.setAttribute("role", "img");
+  };
+  const series = drawingOrder(shown).flatMap((i) =>
+    drawSeries(shown[i]!, i, colourOf(shown, i), barPlace(shown, i), plot, width),
+  );
+  let svg: Drawing;
+  if (plot.field) svg = drawLayers(document, frame, plot, plot.field, series, legend, latest);
+  else {
+    const isEmpty = !all.some(({ points }) => points.length);
+    const note = marks.text(["These axes cannot show any of the points"], { frameAnchor: "middle" });
+    svg = draw({ ...frame, document, marks: isEmpty ? [...series, note] : series });
+    drawLegend(svg, plot, legend);
+  }
+  const attributes = {
+    role: "img",
+    "aria-label": plot.title,
+    "aria-description": `${plot.y.label} by ${plot.x.label}: ${plot.series.map(({ name }) => name).join(", ")}`,
+    "data-drawn": [...shown.keys()].filter((i) => shown[i]!.points.length).join(" "),
+    height: size.height + legend.height,
+    viewBox: `0 ${-legend.height} ${width} ${size.height + legend.height}`,
+  };
+  for (const [name, value] of Object.entries(attributes)) svg.setAttribute(name, String(value));
+  return svg;
+}
+
+/** The parts of a drawing with a field, and what they depend on. */
+interface Layers {
+  readonly axes: string;
+  readonly field: Field;
+  readonly series: Element;
+  readonly names: string;
+  readonly legend: Element;
+}
+const layersOf = new WeakMap<Drawing, Layers>();
+
+/** Draws series over a field. Draws only what differs from the latest drawing: axes and contours cost the most time. */
+function drawLayers(
+  document: Document,
+  frame: marks.PlotOptions,
+  plot: Plot,
+  field: Field,
+  series: readonly Mark[],
+  legend: Legend,
+  latest: Drawing | undefined,
+): Drawing {
+  const axes = JSON.stringify([frame, legend.height]);
+  const names = JSON.stringify(legend.entries.map(({ series: { name, style } }) => [name, style]));
+  let layers = latest && layersOf.get(latest);
+  let svg = latest;
+  if (!svg || layers?.axes !== axes || !sameField(layers.field, field)) {
+    const { width, height, marginLeft, marginRight } = frame as Required<marks.PlotOptions>;
+    const sides = {
+      left: marginLeft,
+      right: width - marginRight,
+      top: MARGIN.top,
+      bottom: height - MARGIN.bottom,
+    };
+    svg = draw({ ...frame, document, marks: [() => drawField(document, field, sides)] });
+    layers = {
+      axes,
+      field,
+      series: addSvg(svg, "g", { class: "series" }),
+      names,
+      legend: drawLegend(svg, plot, legend),
+    };
+  } else if (layers.names !== names) {
+    layers.legend.remove();
+    layers = { ...layers, names, legend: drawLegend(svg, plot, legend) };
+  }
+  layersOf.set(svg, layers);
+  const hidden = { axis: null, grid: false } as const;
+  const [x, y] = [
+    { ...frame.x, ...hidden },
+    { ...frame.y, ...hidden },
+  ];
+  const drawn = draw({ ...frame, document, x, y, marks: [...series] });
+  layers.series.replaceChildren(...drawn.childNodes);
+  return svg;
+}
+
+/** What Plot draws, without its style sheet, which would restyle the page, and without names. */
+function draw(options: marks.PlotOptions): Drawing {
+  const svg = marks.plot(options) as Drawing; // Plot returns a figure only if it draws titles or legends
+  svg.querySelector("style")?.remove();
   // An image may have only one accessible name. Its parts must not have names, and screen readers ignore them.
   for (const part of svg.querySelectorAll("[aria-label]")) part.removeAttribute("aria-label");
   for (const part of svg.querySelectorAll("[aria-description]")) {
@@ -108,32 +172,7 @@ export function drawPlot(document: Document, plot: Plot, options: DrawOptions): 
     if (name.startsWith(SERIES)) part.setAttribute("data-series", name.slice(SERIES.length));
     part.removeAttribute("aria-description");
   }
-  const drawn = [...shown.keys()].filter((i) => shown[i]!.points.length);
-  svg.setAttribute("data-drawn", drawn.join(" "));
-  svg.setAttribute("height", String(height + rows * ROW));
-  svg.setAttribute("viewBox", `0 ${-rows * ROW} ${width} ${height + rows * ROW}`);
-  const group = child(svg, "g", { "text-anchor": "start", transform: `translate(0,${-rows * ROW})` });
-  for (const { series, x, row } of legend)
-    drawEntry(group, series, colourOf(plot.series, plot.series.indexOf(series)), x, row);
-  if (plot.field) drawShades(group, plot.field, seriesRows);
   return svg;
-}
-
-/** The legend of a field: its shades between the values of the lightest and the darkest contour. */
-function drawShades(parent: Element, field: NonNullable<Plot["field"]>, row: number): void {
-  const levels = fieldLevels(field, SHADES);
-  const middle = 10 + row * ROW;
-  const text = (at: number, content: string): void => {
-    child(parent, "text", { x: at, y: middle, dy: "0.32em", fill: "currentColor" }).textContent = content;
-  };
-  const label = `${field.label ?? "loss"}: ${showTick(Number(levels[0]!.toPrecision(2)))}`;
-  const left = 12 + 6.6 * label.length;
-  text(4, label);
-  levels.forEach((_, i) => {
-    const opacity = 1 - (1 - SHADE) ** (i + 1);
-    child(parent, "rect", { x: left + 6 * i, y: middle - 6, width: 6, height: 12, fill: "currentColor", opacity });
-  });
-  text(left + 6 * SHADES + 6, showTick(Number(levels.at(-1)!.toPrecision(2))));
 }
 
 function scale(axis: Axis, series: readonly Series[], dimension: 0 | 1, count: number): marks.ScaleOptions {
@@ -146,33 +185,6 @@ function scale(axis: Axis, series: readonly Series[], dimension: 0 | 1, count: n
   }
   const [low, high] = extent(series, dimension) ?? [1, 10];
   return { ...common, type: "log", ticks: logTicks(low, high, count) };
-}
-
-const SHADES = 14;
-/** The opacity of each layer of the field. */
-const SHADE = 0.035;
-
-/** Contours at equal distances, in transparent layers, darker for higher values. The grid spans the axes. */
-function drawField(field: NonNullable<Plot["field"]>): Mark[] {
-  const { x, y, columns, values } = field;
-  const rows = values.length / columns;
-  const half = [(x[1] - x[0]) / (columns - 1) / 2, (y[1] - y[0]) / (rows - 1) / 2] as const;
-  return [
-    marks.contour(values as number[], {
-      width: columns,
-      height: rows,
-      x1: x[0] - half[0],
-      x2: x[1] + half[0],
-      y1: y[0] - half[1],
-      y2: y[1] + half[1],
-      thresholds: fieldLevels(field, SHADES),
-      fill: "currentColor",
-      fillOpacity: SHADE,
-      stroke: "currentColor",
-      strokeOpacity: 0.28,
-      clip: true,
-    }),
-  ];
 }
 
 const x = ([value]: Point): number => value;
@@ -259,43 +271,55 @@ function drawBars(
   });
 }
 
+/** The series that the legend shows, and its height. */
+interface Legend {
+  readonly entries: readonly { readonly series: Series; readonly x: number; readonly row: number }[];
+  readonly height: number;
+}
+
 /** Splits the legend's entries into rows. Their widths are estimates, because not every document can measure text. */
-function layOut(series: readonly Series[], width: number): { series: Series; x: number; row: number }[] {
+function layOut({ series, field }: Plot, width: number): Legend {
+  const named = series.filter(({ sameAs }) => sameAs === undefined);
+  if (named.length < 2 && !field) return { entries: [], height: 0 };
   let [at, row] = [4, 0];
-  return series.map((entry) => {
+  const entries = named.map((entry) => {
     const wide = 50 + 6.8 * entry.name.length;
     if (at > 4 && at + wide > width) [at, row] = [4, row + 1];
     const placed = { series: entry, x: at, row };
     at += wide;
     return placed;
   });
+  const rows = entries.length ? row + 1 : 0;
+  return { entries, height: (field ? rows + 1 : rows) * ROW };
+}
+
+function drawLegend(svg: Element, { series, field }: Plot, { entries, height }: Legend): Element {
+  const group = addSvg(svg, "g", { "text-anchor": "start", transform: `translate(0,${-height})` });
+  for (const entry of entries)
+    drawEntry(group, entry.series, colourOf(series, series.indexOf(entry.series)), entry.x, entry.row);
+  if (field) drawShades(group, field, height - ROW / 2);
+  return group;
 }
 
 function drawEntry(parent: Element, { name, style }: Series, colour: string, at: number, row: number): void {
   const middle = 10 + row * ROW;
   if (style === "arrow") {
-    child(parent, "path", {
+    addSvg(parent, "path", {
       d: `M${at},${middle}h16m-6,-5l6,5l-6,5`,
       fill: "none",
       stroke: colour,
       "stroke-width": 2.5,
     });
-  } else if (style === "dots") child(parent, "circle", { cx: at + 11, cy: middle, r: 4, fill: colour });
+  } else if (style === "dots") addSvg(parent, "circle", { cx: at + 11, cy: middle, r: 4, fill: colour });
   else if (style === "bars")
-    child(parent, "rect", { x: at + 4, y: middle - 6, width: 12, height: 12, fill: colour, rx: 2 });
+    addSvg(parent, "rect", { x: at + 4, y: middle - 6, width: 12, height: 12, fill: colour, rx: 2 });
   else {
     const dash = style === "theory" ? { "stroke-dasharray": "6 4" } : {};
     const stroke =
       style === "reference"
         ? { "stroke-width": REFERENCE.strokeWidth, "stroke-opacity": REFERENCE.strokeOpacity }
         : { "stroke-width": 2.5 };
-    child(parent, "path", { d: `M${at},${middle}h22`, stroke: colour, ...stroke, ...dash });
+    addSvg(parent, "path", { d: `M${at},${middle}h22`, stroke: colour, ...stroke, ...dash });
   }
-  child(parent, "text", { x: at + 28, y: middle, dy: "0.32em", fill: "currentColor" }).textContent = name;
-}
-
-function child(parent: Element, name: string, attributes: Readonly<Record<string, string | number>>): Element {
-  const element = parent.ownerDocument.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, String(value));
-  return parent.appendChild(element);
+  addSvg(parent, "text", { x: at + 28, y: middle, dy: "0.32em", fill: "currentColor" }, name);
 }

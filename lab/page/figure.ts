@@ -12,6 +12,8 @@ import type { Description } from "./worker.ts";
 const make = maker(document);
 /** How long the parameters must stay unchanged before the address shows them, in milliseconds. Browsers limit changes of the address. */
 const REST = 400;
+/** How long a run may take before the figure dims, in milliseconds. Short runs follow each other while the reader drags. */
+const PATIENCE = 250;
 
 export interface Figure {
   /** Sets parameters from the address. An invalid one is reported, and the defaults are used. */
@@ -31,6 +33,7 @@ export function newFigure(element: HTMLElement, description: Description, runner
   let isPaused = false;
   let measured: readonly Finding[] = [];
   let timer: ReturnType<typeof setTimeout> | undefined;
+  let dimming: ReturnType<typeof setTimeout> | undefined;
 
   const findings = make("details", { class: "findings" }, make("summary", {}, "Findings"), make("div", {}));
   const bar = make("progress", { max: 1, "aria-label": "progress" });
@@ -41,12 +44,23 @@ export function newFigure(element: HTMLElement, description: Description, runner
   const problem = make("p", { class: "alert", role: "alert" });
   const body = element.querySelector<HTMLElement>(".body")!;
 
+  /** Dims the figure soon, unless something is drawn before. */
+  const dim = (waits: boolean): void => {
+    if (waits) dimming ??= setTimeout(() => body.classList.add("slow"), PATIENCE);
+    else {
+      clearTimeout(dimming);
+      dimming = undefined;
+      body.classList.remove("slow");
+    }
+  };
   /** Shows the state of the run. Screen readers announce only the end of long runs, because short ones follow each key press. */
   const report = (state: { busy?: boolean; failure?: string; end?: string; isLong?: boolean }): void => {
-    body.toggleAttribute("aria-busy", false);
-    body.toggleAttribute("data-training", false);
     if (state.busy) body.setAttribute("aria-busy", "true");
-    else bar.hidden = true;
+    else {
+      body.removeAttribute("aria-busy");
+      bar.hidden = true;
+    }
+    dim(state.busy === true);
     isCurrent = state.failure === undefined;
     alert.textContent = state.failure ?? "";
     retry.hidden = state.failure === undefined;
@@ -65,7 +79,7 @@ export function newFigure(element: HTMLElement, description: Description, runner
       },
       onDrawing(drawing, fraction, pauses) {
         if (pauses) report({ end: `Paused after ${Math.round(100 * fraction)}% of the training` });
-        else body.toggleAttribute("data-training", true);
+        else dim(false);
         bar.hidden = pauses;
         bar.value = fraction;
         stage.show(drawing, pauses ? "paused" : "running");

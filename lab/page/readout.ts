@@ -21,6 +21,8 @@ export function newReadout(frame: HTMLElement): Readout {
   let current: { readonly plot: Plot; readonly drawing: Drawing; readonly upTo: number } | undefined;
   frame.addEventListener("pointermove", (event) => {
     if (!current) return;
+    // A dragged handle shows its values in the controls. Measuring the frame would lay out the page on every move.
+    if (event.buttons && (event.target as Element).closest(".handle")) return void (box.hidden = true);
     const { plot, drawing, upTo } = current;
     const area = frame.getBoundingClientRect();
     const [left, top] = [event.clientX - area.left, event.clientY - area.top];

@@ -1,5 +1,5 @@
 /** The stage of a figure: one view at a time of a result, chosen by tabs, with handles to drag, read-outs and a player. */
-import { drawPlot } from "../draw.ts";
+import { type Drawing as DrawnPlot, drawPlot } from "../draw.ts";
 import type { Drawing, Graph, Parameters, Plot } from "../experiment.ts";
 import { drawGraph } from "../graph.ts";
 import { maker } from "../view/dom.ts";
@@ -68,12 +68,14 @@ export function newStage(
   /** The title of the view that the reader chose. A training draws some views only at its end. */
   let wanted: string | undefined;
   let live: Live | undefined;
-  let size = "";
+  let drawn: DrawnPlot | undefined;
+  /** The size of the frame. Reading it from the document would lay out the page before every drawing. */
+  let [width, height] = [0, 0];
 
   const draw = (): void => {
     const view = views[chosen];
-    // A page that is being closed has no size.
-    if (!view || !frame.clientWidth || !frame.clientHeight) return;
+    // Before the page is laid out, and while it is being closed, there is no size.
+    if (!view || !width || !height) return;
     const { plot, graph } = view;
     frame.classList.toggle("plain", view.elements !== undefined);
     // A region that scrolls must be reachable with the keyboard.
@@ -81,24 +83,22 @@ export function newStage(
     else frame.removeAttribute("tabindex");
     canvas.classList.toggle("graph", graph !== undefined);
     if (!plot) {
+      drawn = undefined;
       canvas.replaceChildren(...(graph ? [revealed(graph)] : (view.elements?.() ?? [])));
       handles.show([]);
       readout.show(undefined);
       return;
     }
     const upTo = player.upTo();
-    const drawing = drawPlot(document, plot, {
-      width: frame.clientWidth,
-      height: frame.clientHeight,
-      ...(upTo !== undefined && { upTo }),
-    });
-    canvas.replaceChildren(drawing);
-    handles.show(plot.handles ?? [], drawing);
-    readout.show(plot, drawing, upTo);
+    const latest = drawn;
+    drawn = drawPlot(document, plot, { width, height, latest, ...(upTo !== undefined && { upTo }) });
+    if (drawn !== latest) canvas.replaceChildren(drawn);
+    handles.show(plot.handles ?? [], drawn);
+    readout.show(plot, drawn, upTo);
   };
   /** The graph with the numbers that have been computed so far. */
   const revealed = (graph: Graph): SVGSVGElement => {
-    const svg = drawGraph(document, graph, { width: frame.clientWidth - 2 });
+    const svg = drawGraph(document, graph, { width: width - 2 });
     const upTo = player.upTo() ?? Number.POSITIVE_INFINITY;
     for (const part of svg.querySelectorAll<SVGElement>("[data-order]"))
       if (Number(part.dataset.order) >= upTo) part.style.visibility = "hidden";
@@ -128,9 +128,9 @@ export function newStage(
     );
   };
   new ResizeObserver(() => {
-    const now = `${frame.clientWidth} ${frame.clientHeight}`;
-    if (now !== size) draw();
-    size = now;
+    const before = `${width} ${height}`;
+    [width, height] = [frame.clientWidth, frame.clientHeight];
+    if (before !== `${width} ${height}`) draw();
   }).observe(frame);
   return {
     element: make("div", { class: "stage" }, tabs, frame, player.element),

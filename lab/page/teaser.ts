@@ -5,7 +5,7 @@
 import { parseHTML } from "linkedom";
 import { optim, type Tensor, tensor, tidy } from "nabla";
 import { objective } from "nabla/gradients";
-import { drawPlot, MARGIN } from "../draw.ts";
+import { drawField } from "../field.ts";
 import { COLOURS } from "../scale.ts";
 
 type Point = readonly [x: number, y: number];
@@ -76,29 +76,21 @@ function drawFrame({ name, width, height, reach, spacing }: Frame, racers: Retur
   const { value, gradient } = landscape();
   const up = (reach * height) / width;
   const { document } = parseHTML("<!doctype html><html><body></body></html>") as unknown as { document: Document }; // linkedom's own types are a subset
-  const drawing = drawPlot(
+  const pixels = ([x, y]: Point): Point => [((x / reach + 1) / 2) * width, ((1 - y / up) / 2) * height];
+  const field = drawField(
     document,
     {
-      title: "the landscape",
-      x: { label: "θ₁" },
-      y: { label: "θ₂" },
-      equal: true,
-      field: {
-        x: [-reach, reach],
-        y: [-up, up],
-        columns: COLUMNS,
-        values: places(Math.round((COLUMNS * height) / width), up).flatMap((y) =>
-          places(COLUMNS, reach).map((x) => Math.sqrt(value([x, y]))),
-        ),
-      },
-      series: [],
+      x: [-reach, reach],
+      y: [-up, up],
+      columns: COLUMNS,
+      values: places(Math.round((COLUMNS * height) / width), up).flatMap((y) =>
+        places(COLUMNS, reach).map((x) => Math.sqrt(value([x, y]))),
+      ),
     },
-    { width: width + MARGIN.left + MARGIN.right, height: 2 * height + 200 }, // high enough to fill the width
+    { left: 0, right: width, top: 0, bottom: height },
   );
-  const [scaleX, scaleY] = [drawing.scale("x")!, drawing.scale("y")!];
-  const pixels = ([x, y]: Point): Point => [scaleX.apply(x) as number, scaleY.apply(y) as number];
-  const [left, top] = pixels([-reach, up]);
-  const [contours] = drawing.querySelectorAll("g[fill-opacity]");
+  // The picture's own border clips the contours.
+  field.replaceChildren(...field.querySelectorAll("path"));
   const arrows = places(Math.floor(height / spacing), up * (1 - spacing / height / 2)).flatMap((y) =>
     places(Math.floor(width / spacing), reach * (1 - spacing / width / 2)).map((x) =>
       arrow(pixels([x, y]), gradient([x, y]), spacing),
@@ -111,13 +103,8 @@ function drawFrame({ name, width, height, reach, spacing }: Frame, racers: Retur
     const copy = (part: string): string => `<path class="${part}" pathLength="1" d="${d}"/>`;
     return `<g style="${style}">${copy("trail")}${copy("ball")}</g>`;
   });
-  for (const path of contours!.children)
-    path.setAttribute(
-      "d",
-      path.getAttribute("d")!.replace(/-?\d+\.\d+/g, (digits) => String(round(Number(digits)))),
-    );
   const label = `${racers.map((racer) => racer.name).join(", ")} race down a winding valley, among arrows that point along −∇L`;
-  return `<svg class="${name}" viewBox="${[left, top, width, height].map(round).join(" ")}" width="${width}" height="${height}" role="img" aria-label="${label}">${contours!.outerHTML}<path class="slopes" d="${arrows.join("")}"/>${paths.join("")}</svg>`;
+  return `<svg class="${name}" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="${label}">${field.outerHTML}<path class="slopes" d="${arrows.join("")}"/>${paths.join("")}</svg>`;
 }
 
 /** Values at equal distances, from −half to half. */

@@ -1,6 +1,7 @@
-/** Plots: ticks, drawing order, equal axes, arrows, shades and growing series. */
+/** Plots: ticks, drawing order, equal axes, arrows, contours, shades, growing series, and drawings that are reused. */
 import { parseHTML } from "linkedom";
 import { describe, expect, test } from "vitest";
+import { contourPaths } from "../../lab/contours.ts";
 import { drawPlot } from "../../lab/draw.ts";
 import type { Plot } from "../../lab/experiment.ts";
 import { colourOf, drawingOrder, fieldLevels, linearTicks, logTicks } from "../../lab/scale.ts";
@@ -151,4 +152,124 @@ test("the shades of a field are equally spaced, and plots to compare can share t
   expect(fieldLevels(field, 4)).toEqual([1, 3, 5, 7]);
   expect(fieldLevels({ ...field, range: [0, 80] }, 4)).toEqual([10, 30, 50, 70]);
   expect(draw(plot({ field: { ...field, label: "energy" } })).textContent).toContain("energy: 0.29");
+});
+
+describe("contours", () => {
+  const places = [-2, -1, 0, 1, 2].flatMap((b) => [-2, -1, 0, 1, 2].map((a): [number, number] => [a, b]));
+  const grid = (values: number[]) => ({ columns: 5, values, x: [0, 400], y: [400, 0] }) as const;
+  /** The points of each closed curve of a path, in units of the grid. */
+  const curves = (path = ""): [number, number][][] =>
+    path
+      .split("Z")
+      .slice(0, -1)
+      .map((curve) =>
+        curve
+          .slice(1)
+          .split("L")
+          .map((point) => point.split(",").map(Number))
+          .map(([a, b]) => [a! / 100 - 2, 2 - b! / 100]),
+      );
+
+  test("they are interpolated linearly between neighbours", () => {
+    const [inner, outer] = contourPaths(grid(places.map(([a, b]) => -Math.abs(a) - Math.abs(b))), [-0.5, -1.25]);
+    expect(curves(inner).length).toBe(1);
+    expect(curves(inner)[0]!.map(String).sort()).toEqual(["-0.5,0", "0,-0.5", "0,0.5", "0.5,0"]);
+    for (const [a, b] of curves(outer)[0]!) expect(Math.abs(a) + Math.abs(b)).toBeCloseTo(1.25, 10);
+  });
+
+  test("a hole has the opposite direction, so that it is not filled", () => {
+    const [path] = contourPaths(grid(places.map(([a, b]) => Math.hypot(a, b))), [0.5]);
+    const areas = curves(path).map((curve) =>
+      curve.reduce((sum, [a, b], i) => {
+        const [c, d] = curve[(i + 1) % curve.length]!;
+        return sum + (a * d - b * c) / 2;
+      }, 0),
+    );
+    // The border of the grid and half a cell more, without its corners; and the square with diagonals of length 1.
+    expect(areas.map((area) => Math.abs(area)).sort()).toEqual([0.5, 24.5]);
+    expect(areas[0]! * areas[1]!).toBeLessThan(0);
+  });
+
+  test("opposite corners of a cell are connected if their mean is above the level", () => {
+    const saddle = { columns: 2, values: [1, 0, 0, 1], x: [0, 1], y: [0, 1] } as const;
+    expect(contourPaths(saddle, [0.4, 0.6]).map((path) => curves(path).length)).toEqual([1, 2]);
+  });
+
+  test("NaN and −∞ are outside, and ∞ is inside", () => {
+    const values = places.map(([a, b]) => (a || b ? Number.NaN : Number.POSITIVE_INFINITY));
+    const [path] = contourPaths(grid(values), [1]);
+    expect(curves(path)[0]!.map(String).sort()).toEqual(["-0.5,0", "0,-0.5", "0,0.5", "0.5,0"]);
+    expect(contourPaths(grid(values.map(() => Number.NEGATIVE_INFINITY)), [1])).toEqual([""]);
+  });
+});
+
+describe("a drawing that is reused", () => {
+  const field = { x: [0, 2], y: [0, 2], columns: 3, values: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11] } as const;
+  const of = (more: Partial<Plot> = {}, end = 1): Plot =>
+    plot({
+      field,
+      series: [
+        {
+          name: "path",
+          style: "path",
+          points: [
+            [0, 0],
+            [1, end],
+          ],
+        },
+      ],
+      ...more,
+    });
+  const first = () => draw(of());
+  /** What it shows, without ids that differ between drawings. */
+  const shown = (drawing: Element): string => drawing.outerHTML.replaceAll(/ ?(id|clip-path)="[^"]*"/g, "");
+
+  test("keeps its field if only the series change", () => {
+    const latest = first();
+    const [contours, before] = [latest.querySelector(".field")!, shown(latest)];
+    const changed = draw(of({}, 2), { latest });
+    expect(changed).toBe(latest);
+    expect(changed.querySelector(".field")).toBe(contours);
+    expect(shown(changed)).not.toBe(before);
+    expect(shown(changed)).toBe(shown(draw(of({}, 2))));
+  });
+
+  test("changes its legend with the names of the series", () => {
+    const renamed = of({ series: [{ name: "another", points: line }] });
+    const latest = first();
+    const changed = draw(renamed, { latest });
+    expect(changed).toBe(latest);
+    expect(shown(changed)).toBe(shown(draw(renamed)));
+    expect(changed.textContent).not.toContain("path");
+  });
+
+  test.each<[string, Partial<Plot>, object]>([
+    ["one value of the field", { field: { ...field, values: [...field.values.slice(0, 11), 11.001] } }, {}],
+    [
+      "a value that is no longer a number",
+      { field: { ...field, values: [...field.values.slice(0, 11), Number.NaN] } },
+      {},
+    ],
+    ["the shape of the grid", { field: { ...field, columns: 4 } }, {}],
+    ["the range of the shades", { field: { ...field, range: [0, 80] } }, {}],
+    ["the label of the field", { field: { ...field, label: "energy" } }, {}],
+    ["the ends of an axis", { field: { ...field, x: [0, 3] } }, {}],
+    ["the label of an axis", { x: { label: "θ" } }, {}],
+    ["the size", {}, { width: 500 }],
+    ["the height", {}, { height: 300 }],
+    ["equal axes", { equal: true }, {}],
+  ])("is replaced if %s changes", (_, more, size) => {
+    const latest = first();
+    const before = shown(latest);
+    const changed = draw(of(more), { latest, ...size });
+    expect(changed).not.toBe(latest);
+    expect(shown(changed)).toBe(shown(draw(of(more), size)));
+    expect(shown(changed)).not.toBe(before);
+    expect(shown(latest)).toBe(before);
+  });
+
+  test("is replaced if it has no field", () => {
+    const latest = draw(of({ field: undefined as never }));
+    expect(draw(of(), { latest })).not.toBe(latest);
+  });
 });

@@ -1,0 +1,69 @@
+/** Draws the field of a plot: contours at equal distances, in transparent layers, darker for higher values. */
+import { contourPaths } from "./contours.ts";
+import type { Plot } from "./experiment.ts";
+import { fieldLevels, showTick } from "./scale.ts";
+import { addSvg, newSvg } from "./svg.ts";
+
+export type Field = NonNullable<Plot["field"]>;
+/** The sides of a rectangle, in pixels. */
+interface Sides {
+  readonly left: number;
+  readonly right: number;
+  readonly top: number;
+  readonly bottom: number;
+}
+
+const SHADES = 14;
+/** The opacity of each layer. */
+const SHADE = 0.035;
+/** Plot moves curves by half a pixel on screens with one pixel per pixel of CSS, so that thin lines are sharp. */
+const OFFSET = typeof window !== "undefined" && window.devicePixelRatio <= 1 ? 0.5 : 0;
+let drawn = 0;
+
+/** The field, in a rectangle whose sides are the ends of its axes. */
+export function drawField(document: Document, field: Field, { left, right, top, bottom }: Sides): SVGGElement {
+  const { columns, values } = field;
+  const id = `field-${++drawn}`;
+  // Contours run half a cell outside of the grid, where they are not shown.
+  const rectangle = newSvg(document, "rect", { x: left, y: top, width: right - left, height: bottom - top });
+  const grid = { columns, values, x: [left + OFFSET, right + OFFSET], y: [bottom + OFFSET, top + OFFSET] } as const;
+  const paths = contourPaths(grid, fieldLevels(field, SHADES)).map((d) => newSvg(document, "path", { d }));
+  return newSvg(
+    document,
+    "g",
+    {
+      class: "field",
+      fill: "currentColor",
+      "fill-opacity": SHADE,
+      stroke: "currentColor",
+      "stroke-opacity": 0.28,
+      "stroke-miterlimit": 1,
+    },
+    newSvg(document, "clipPath", { id }, rectangle),
+    newSvg(document, "g", { "clip-path": `url(#${id})` }, ...paths),
+  );
+}
+
+/** The legend of a field: its shades between the values of the lightest and the darkest contour. */
+export function drawShades(parent: Element, field: Field, middle: number): void {
+  const levels = fieldLevels(field, SHADES);
+  const text = (at: number, content: string): void => {
+    addSvg(parent, "text", { x: at, y: middle, dy: "0.32em", fill: "currentColor" }, content);
+  };
+  const label = `${field.label ?? "loss"}: ${showTick(Number(levels[0]!.toPrecision(2)))}`;
+  const left = 12 + 6.6 * label.length;
+  text(4, label);
+  levels.forEach((_, i) => {
+    const opacity = 1 - (1 - SHADE) ** (i + 1);
+    addSvg(parent, "rect", { x: left + 6 * i, y: middle - 6, width: 6, height: 12, fill: "currentColor", opacity });
+  });
+  text(left + 6 * SHADES + 6, showTick(Number(levels.at(-1)!.toPrecision(2))));
+}
+
+/** Whether two fields look the same on the same axes. */
+export const sameField = (a: Field, b: Field): boolean =>
+  a.label === b.label &&
+  a.columns === b.columns &&
+  [...a.x, ...a.y, ...(a.range ?? [])].join() === [...b.x, ...b.y, ...(b.range ?? [])].join() &&
+  a.values.length === b.values.length &&
+  a.values.every((value, i) => Object.is(value, b.values[i]));
