@@ -5,9 +5,9 @@
  */
 import type { Graph, GraphEdge, GraphNode } from "./experiment.ts";
 import { showTick } from "./scale.ts";
+import { type Attributes, addSvg, newSvg } from "./svg.ts";
 
 type Point = readonly [x: number, y: number];
-type Attributes = Readonly<Record<string, string | number>>;
 
 const RADIUS = 17;
 /** The smallest distance between two columns that leaves room for a local derivative on the edge. */
@@ -31,8 +31,7 @@ export function drawGraph(document: Document, graph: Graph, { width }: { readonl
       ? [across(top, bottom, y, Math.max(86, width / 2 - 100)), 28 + ROW_DOWNWARDS * (x - left)]
       : [across(left, right, x, 40), 44 + ROW * (y - top)];
   const height = downwards ? 56 + ROW_DOWNWARDS * (right - left) : 88 + ROW * (bottom - top);
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  set(svg, {
+  const svg = newSvg(document, "svg", {
     class: "graph",
     width,
     height,
@@ -82,8 +81,8 @@ function drawEdge(
     turn === undefined
       ? ""
       : `L${towards(turn, from, 20).map(round)}Q${turn.map(round)} ${towards(turn, to, 20).map(round)}`;
-  const forward = child(svg, "g", { "data-order": order.forward, fill: "none", stroke: "currentColor" });
-  child(forward, "path", {
+  const forward = addSvg(svg, "g", { "data-order": order.forward, fill: "none", stroke: "currentColor" });
+  addSvg(forward, "path", {
     d: `M${start.map(round)}${corner}L${end.map(round)}`,
     "stroke-opacity": 0.55,
     "stroke-width": 1.5,
@@ -92,7 +91,7 @@ function drawEdge(
     const angle = Math.atan2(last[1] - end[1], last[0] - end[0]) + turned;
     return [end[0] + 8 * Math.cos(angle), end[1] + 8 * Math.sin(angle)].map(round);
   });
-  child(forward, "path", { d: `M${wings[0]}L${end.map(round)}L${wings[1]}`, "stroke-width": 1.5 });
+  addSvg(forward, "path", { d: `M${wings[0]}L${end.map(round)}L${wings[1]}`, "stroke-width": 1.5 });
   const level = from[1] === to[1] || (turn !== undefined && !downwards);
   text(svg, `×${short(derivative)}`, middle[0] + (level ? 0 : 7), middle[1] + (level ? -6 : 4), {
     "data-order": order.backward,
@@ -115,7 +114,14 @@ function drawNode(
   const at = downwards
     ? ({ x: x + outside * (RADIUS + 5), up: y - 3, down: y + 12, anchor: row < 0 ? "end" : "start" } as const)
     : ({ x, up: y - RADIUS - 6, down: y + RADIUS + 15, anchor: "middle" } as const);
-  child(svg, "circle", { cx: x, cy: y, r: RADIUS, fill: "currentColor", "fill-opacity": 0.07, stroke: "currentColor" });
+  addSvg(svg, "circle", {
+    cx: x,
+    cy: y,
+    r: RADIUS,
+    fill: "currentColor",
+    "fill-opacity": 0.07,
+    stroke: "currentColor",
+  });
   text(svg, label, x, y + 5, { fill: "currentColor", "font-size": 14 });
   text(svg, short(value), at.x, at.up, {
     "data-order": forward,
@@ -144,15 +150,5 @@ const short = (value: number): string => showTick(Number(value.toPrecision(3)));
 const round = (value: number): number => Math.round(10 * value) / 10;
 
 function text(parent: Element, content: string, x: number, y: number, attributes: Attributes): void {
-  child(parent, "text", { x: round(x), y: round(y), ...attributes }).textContent = content;
-}
-
-function child(parent: Element, name: string, attributes: Attributes): Element {
-  const element = parent.ownerDocument.createElementNS("http://www.w3.org/2000/svg", name);
-  set(element, attributes);
-  return parent.appendChild(element);
-}
-
-function set(element: Element, attributes: Attributes): void {
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, String(value));
+  addSvg(parent, "text", { x: round(x), y: round(y), ...attributes }, content);
 }

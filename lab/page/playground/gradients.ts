@@ -1,5 +1,6 @@
 /** Draws a histogram of log₁₀|∂L/∂W| for each layer, one below the other on a shared axis, and the diagnosis. */
 import { showTick } from "../../scale.ts";
+import { newSvg } from "../../svg.ts";
 import { maker } from "../../view/dom.ts";
 import type { Diagnosis } from "./diagnosis.ts";
 import { BIN } from "./histogram.ts";
@@ -29,7 +30,7 @@ export interface GradientsPanel {
 
 /** The panel. `onTry` receives the settings of a remedy that the user chose. */
 export function newGradients(onTry: (settings: Partial<Settings>) => void): GradientsPanel {
-  const svg = svgElement("svg", { role: "img", class: "pg-histograms" });
+  const svg = newSvg(document, "svg", { role: "img", class: "pg-histograms" });
   const title = make("strong", {});
   const text = make("span", {});
   const remedies = make("div", { class: "pg-buttons" });
@@ -113,9 +114,9 @@ function drawHistograms(
     `Histograms of log₁₀ |∂L/∂W|, from the first layer to the output. Root mean squares: ${layers.map(({ name, rms }) => `${name} ${short(rms)}`).join(", ")}`,
   );
   svg.replaceChildren(
-    ...ticks.map((power) => svgElement("path", { class: "grid", d: `M${x(power)},0V${height - AXIS + 4}` })),
+    ...ticks.map((power) => newSvg(document, "path", { class: "grid", d: `M${x(power)},0V${height - AXIS + 4}` })),
     ...layers.map((layer, i) => drawRow(layer, i, row, x, width)),
-    svgElement("path", {
+    newSvg(document, "path", {
       class: "trend",
       d: places
         .filter(({ isShown }) => isShown)
@@ -124,7 +125,7 @@ function drawHistograms(
     }),
     ...places
       .filter(({ isShown }) => isShown)
-      .map((p) => svgElement("circle", { class: "rms", cx: p.x, cy: p.y, r: 3.5 })),
+      .map((p) => newSvg(document, "circle", { class: "rms", cx: p.x, cy: p.y, r: 3.5 })),
     ...ticks.map((power) => svgText(showTick(Number(`1e${power}`)), x(power), height - 4, "middle")),
     svgText("|∂L/∂W|", 0, height - 4, "start"),
     svgText("rms", width, height - 4, "end"),
@@ -144,13 +145,13 @@ function drawRow(
   const inside = (power: number): number => Math.min(width - RIGHT, Math.max(LEFT, x(power)));
   const steps = counts.map((count, k) => `V${base - (count / most) * (row - 5)}H${inside((first + k + 1) * BIN)}`);
   const total = zeros + counts.reduce((a, b) => a + b, 0);
-  const group = svgElement("g", { "data-layer": name, "data-rms": rms });
+  const group = newSvg(document, "g", { "data-layer": name, "data-rms": rms });
   const middle = i * row + row / 2 + 4;
   const isNoted = zeros > total / 100 && Number.isFinite(rms);
   group.append(
-    svgElement("path", { class: "base", d: `M${LEFT},${base}H${width - RIGHT}` }),
+    newSvg(document, "path", { class: "base", d: `M${LEFT},${base}H${width - RIGHT}` }),
     ...(counts.length
-      ? [svgElement("path", { class: "bars", d: `M${inside(first * BIN)},${base}${steps.join("")}V${base}Z` })]
+      ? [newSvg(document, "path", { class: "bars", d: `M${inside(first * BIN)},${base}${steps.join("")}V${base}Z` })]
       : []),
     svgText(name, 0, middle, "start"),
     svgText(Number.isFinite(rms) ? short(rms) : "not finite", width, isNoted ? middle - 5 : middle, "end"),
@@ -171,13 +172,6 @@ function short(value: number): string {
   return showTick(Number(value.toPrecision(2)));
 }
 
-function svgElement(name: string, attributes: Readonly<Record<string, string | number>>): SVGElement {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", name) as SVGElement;
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, String(value));
-  return element;
-}
 function svgText(text: string, x: number, y: number, anchor: string, kind = ""): SVGElement {
-  const element = svgElement("text", { x, y, "text-anchor": anchor, class: kind });
-  element.textContent = text;
-  return element;
+  return newSvg(document, "text", { x, y, "text-anchor": anchor, class: kind }, text);
 }
