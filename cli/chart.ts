@@ -1,7 +1,7 @@
 /** Draws a Plot or a Picture as text. This file places the curves in character cells; simple-ascii-chart draws the axes around them. */
 import asciiChart from "simple-ascii-chart";
 import type { Picture, Plot, Series } from "../lab/experiment.ts";
-import { barPlace, canShow, drawingOrder, fieldLevels } from "../lab/scale.ts";
+import { barPlace, canShow, colourOf, drawingOrder, fieldLevels } from "../lab/scale.ts";
 import { coloursOf } from "../lab/view/picture.ts";
 import { cellsOf, cellsTaken } from "./cells.ts";
 import { sideBySide } from "./mnist/draw.ts";
@@ -44,7 +44,7 @@ export function chart(plot: Plot, columns: number, terminal: Terminal): string {
   for (const [column, row, symbol] of fieldCells(plot, width, height)) put(column, row, terminal.dim(symbol));
   const painted = plot.series.map(({ sameAs }, i) => {
     const own = sameAs ?? i;
-    return terminal.series(own, symbolOf(plot, own, plot.series[own]!.style));
+    return terminal.paint(colourOf(plot.series, i), symbolOf(plot, own, plot.series[own]!.style));
   });
   for (const i of drawingOrder(plot.series))
     for (const [column, row] of cellsTaken(plot, i, x, y)) put(column, row, painted[i]!);

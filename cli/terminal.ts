@@ -1,4 +1,4 @@
-/** The terminal styles of mnist/style.ts, plus colours for series and pictures. */
+/** The terminal styles of mnist/style.ts, plus colours. */
 
 import type { Rgb } from "../lab/view/picture.ts";
 import { type Style, styleOf } from "./mnist/style.ts";
@@ -11,15 +11,17 @@ export interface Pixel {
 
 export interface Terminal extends Pick<Style, "bold" | "dim" | "good" | "bad"> {
   readonly columns: number;
-  /** Text in the colour of series i. */
-  series(i: number, text: string): string;
+  /** Text in a colour such as "#1f7fc4". */
+  paint(colour: string, text: string): string;
   /** One character that shows two pixels, one above the other. */
   halves(upper: Pixel, lower: Pixel): string;
 }
 
-/** The colours of the series, from the 256-colour palette. */
-const SERIES = [33, 166, 36, 169, 136, 99];
-const cube = (rgb: Rgb): number => rgb.reduce((code, v) => 6 * code + Math.round((v / 255) * 5), 0) + 16;
+/** The nearest of the levels 0, 95, 135, 175, 215 and 255 that colours have in the 256-colour palette. */
+const level = (v: number): number => (v < 48 ? 0 : v < 115 ? 1 : Math.round((v - 55) / 40));
+const cube = (rgb: Rgb): number => rgb.reduce((code, v) => 6 * code + level(v), 0) + 16;
+const rgbOf = (colour: string): Rgb =>
+  [1, 3, 5].map((at) => Number.parseInt(colour.slice(at, at + 2), 16)) as unknown as Rgb; // three elements
 const ink = ({ strength }: Pixel): number => (strength >= 0.5 ? 255 : 0);
 
 /** Uses colours only if the stream is a terminal with 256 colours and NO_COLOR is not set. */
@@ -30,7 +32,7 @@ export function terminalOf(stream: NodeJS.WriteStream): Terminal {
   return {
     ...style,
     columns,
-    series: (i, text) => (coloured ? `\x1b[38;5;${SERIES[i % SERIES.length]}m${text}\x1b[39m` : text),
+    paint: (colour, text) => (coloured ? `\x1b[38;5;${cube(rgbOf(colour))}m${text}\x1b[39m` : text),
     halves: (upper, lower) =>
       coloured
         ? `\x1b[38;5;${cube(upper.colour)};48;5;${cube(lower.colour)}m▀\x1b[0m`

@@ -219,3 +219,21 @@ test("chart: the series of a plot have different symbols", async () => {
   expect(symbols.every(Boolean)).toBe(true);
   expect(new Set(symbols).size).toBe(series.length);
 });
+
+test("chart: the series have the colours of the page, each with its own code in the 256-colour palette", async () => {
+  const { chart } = await import("../../cli/chart.ts");
+  const { terminalOf } = await import("../../cli/terminal.ts");
+  const { COLOURS } = await import("../../lab/scale.ts");
+  const stream = { isTTY: true, columns: 100, hasColors: () => true } as unknown as NodeJS.WriteStream;
+  const series = COLOURS.map((_, i) => ({ name: `s${i}`, points: [[0, i]] as [number, number][] }));
+  const again = { name: "again", points: [[1, 1]] as [number, number][], sameAs: 1 };
+  const text = chart(
+    { title: "t", x: { label: "x" }, y: { label: "y" }, series: [series[0]!, series[1]!, again, ...series.slice(2)] },
+    100,
+    terminalOf(stream),
+  );
+  const codes = series.map(({ name }) => new RegExp(`38;5;(\\d+)m\\S+ ${name}`).exec(text)?.[1]);
+  expect(codes[1]).toBe("166"); // #d75f00, the nearest to vermilion, #d55e00
+  expect(codes.every(Boolean)).toBe(true);
+  expect(new Set(codes).size).toBe(COLOURS.length);
+});
