@@ -1,6 +1,7 @@
-/** Helpers for networks that read digits: digits as tensors, training that takes seconds, accuracy. */
+/** Helpers for networks that read digits: digits as tensors, training step by step, accuracy. */
 import { compile, losses, type nn, optim, randperm, type Tensor, tensor, tidy } from "nabla";
 import { type Digits, SIDE } from "../cli/mnist/packed.ts";
+import type { Generator } from "./random.ts";
 
 const PIXELS = SIDE * SIDE;
 
@@ -20,39 +21,48 @@ export interface TrainOptions {
   readonly batch?: number;
   /** The loss of a batch. Default: the cross-entropy. */
   readonly loss?: (x: Tensor, labels: Tensor) => Tensor;
-  /** Receives the progress, from 0 to 1. */
-  readonly progress: (fraction: number) => Promise<void>;
+  /** Determines the order of the digits. */
+  readonly random: Generator;
+}
+export interface Trainer {
+  /** Trains on one mini-batch. Returns the fraction of all mini-batches that have been seen. */
+  step(): number;
+  dispose(): void;
 }
 
-/** Trains a model [batch, 28, 28, 1] → [batch, 10] with Adam. The generator that manualSeed seeds determines the order of the digits. */
-export async function train(
+/** Trains a model [batch, 28, 28, 1] → [batch, 10] with Adam. */
+export function newTrainer(
   model: nn.Module,
   digits: Digits,
-  { epochs, lr, batch = 64, progress, loss = (x, y) => losses.crossEntropy(model.forward(x), y) }: TrainOptions,
-): Promise<void> {
+  { epochs, lr, batch = 64, random, loss = (x, y) => losses.crossEntropy(model.forward(x), y) }: TrainOptions,
+): Trainer {
   const optimizer = new optim.Adam(model.parameters(), { lr });
-  const step = compile((pixels: Tensor, y: Tensor) =>
+  const update = compile((pixels: Tensor, y: Tensor) =>
     optimizer.minimize(() => loss(pixels.to("float32").div(255).reshape([-1, SIDE, SIDE, 1]), y)),
   );
-  try {
-    const steps = Math.floor(digits.count / batch);
-    for (let epoch = 0; epoch < epochs; epoch++) {
-      const order = tidy(() => randperm(digits.count).data);
-      for (let at = 0; at < steps; at++) {
-        const picks = order.subarray(at * batch, (at + 1) * batch);
-        const pixels = new Uint8Array(batch * PIXELS);
-        picks.forEach((pick, i) => pixels.set(digits.pixels.subarray(pick * PIXELS, (pick + 1) * PIXELS), i * PIXELS));
-        step(
+  const steps = Math.floor(digits.count / batch);
+  let seen = 0;
+  let order: readonly number[] = [];
+  return {
+    step() {
+      const at = seen % steps;
+      if (at === 0) order = random(() => tidy(() => Array.from(randperm(digits.count).data)));
+      const picks = order.slice(at * batch, (at + 1) * batch);
+      const pixels = new Uint8Array(batch * PIXELS);
+      picks.forEach((pick, i) => pixels.set(digits.pixels.subarray(pick * PIXELS, (pick + 1) * PIXELS), i * PIXELS));
+      tidy(() => {
+        update(
           pixels,
           Int32Array.from(picks, (pick) => digits.labels[pick]!),
         );
-        if (at % 10 === 0) await progress((epoch + at / steps) / epochs);
-      }
-    }
-  } finally {
-    step.dispose();
-    optimizer.dispose();
-  }
+      });
+      return ++seen / (steps * epochs);
+    },
+    dispose() {
+      update.dispose();
+      optimizer.dispose();
+    },
+  };
 }
 
 /** The index of the highest score in each row of [count, classes]. */

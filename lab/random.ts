@@ -15,3 +15,6 @@ export function generator(start: number | Uint32Array): Generator {
     return result;
   };
 }
+
+/** A generator that continues from the state of another one, which stays where it is. */
+export const fork = (random: Generator): Generator => generator(random(randomState));

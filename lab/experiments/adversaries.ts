@@ -1,9 +1,11 @@
 /** Small changes along the gradient with respect to the inputs flip a network's answers. Training on such inputs makes this harder. */
-import { grad, losses, manualSeed, nn, type Tensor, tidy } from "nabla";
+import { grad, losses, nn, type Tensor, tidy } from "nabla";
 import { adversarialLoss, fgsm, pgd } from "nabla/gradients";
 import { type Digits, SIDE } from "../../cli/mnist/packed.ts";
-import { experiment, type Finding, type Picture } from "../experiment.ts";
-import { accuracy, images, labels, read, train } from "../network.ts";
+import type { Finding, Picture } from "../experiment.ts";
+import { accuracy, images, labels, newTrainer, read } from "../network.ts";
+import { fork, generator } from "../random.ts";
+import { stream } from "../stream.ts";
 
 const PIXELS = SIDE * SIDE;
 /** The number of unseen digits to attack. */
@@ -15,7 +17,7 @@ const EPSILONS = [0, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3];
 const TINY = 1e-4;
 const PIXEL = { min: 0, max: 1 };
 
-export default experiment({
+export default stream({
   name: "adversaries",
   title: "Adversaries",
   section: "Applications and Interdisciplinary Connections",
@@ -30,41 +32,22 @@ export default experiment({
     seed: { kind: "number", label: "seed", min: 1, max: 999, default: 1, integer: true },
   },
   long: true,
-  async run({ epsilon, steps, seed }, { progress, digits }) {
+  dependsOn: ["epsilon", "seed"],
+  async init({ epsilon, seed }, { digits }) {
     const data = await digits();
-    const models: nn.Module[] = [];
-    const network = (): nn.Module => {
-      manualSeed(seed); // both networks start from the same weights
-      const model = new nn.Sequential(
-        new nn.Flatten(),
-        new nn.Linear(PIXELS, 64),
-        new nn.ReLU(),
-        new nn.Linear(64, 10),
-      );
-      models.push(model);
-      return model;
-    };
-    try {
-      manualSeed(seed);
-      const linear = new nn.Sequential(new nn.Flatten(), new nn.Linear(PIXELS, 1));
-      models.push(linear);
-      const pair = only(data.train);
-      await train(linear, pair, {
+    // Both networks start from the same weights.
+    const random = [generator(seed), generator(seed), generator(seed)] as const;
+    const linear = random[0](() => new nn.Sequential(new nn.Flatten(), new nn.Linear(PIXELS, 1)));
+    const [plain, robust] = [random[1](network), random[2](network)];
+    const trainers = [
+      newTrainer(linear, only(data.train), {
         epochs: 5,
         lr: 1e-3,
         loss: (x, y) => logistic(linear, x, signs(y)).mean(),
-        progress: (part) => progress(0.1 * part, "training a linear model"),
-      });
-      const findings = tidy(() => linearFindings(linear, only(data.test), epsilon, steps));
-
-      const plain = network();
-      await train(plain, data.train, {
-        epochs: 3,
-        lr: 2e-3,
-        progress: (part) => progress(0.1 + 0.3 * part, "training a network"),
-      });
-      const robust = network();
-      await train(robust, data.train, {
+        random: random[0],
+      }),
+      newTrainer(plain, data.train, { epochs: 3, lr: 2e-3, random: random[1] }),
+      newTrainer(robust, data.train, {
         epochs: 3,
         lr: 2e-3,
         loss: (x, y) =>
@@ -73,67 +56,81 @@ export default experiment({
             x,
             (lossOf, z) => fgsm(lossOf, z, { epsilon, ...PIXEL }),
           ),
-        progress: (part) => progress(0.4 + 0.4 * part, "adversarial training"),
-      });
-
-      await progress(0.8, "attacking");
-      const both = [
-        ["plain training", plain],
-        ["adversarial training", robust],
-      ] as const;
-      const measured = both.map(([, model]) => tidy(() => measureNetwork(model, data.test, epsilon, steps)));
-      const [before, after] = measured as [Measured, Measured];
-      return {
-        findings: [
-          ...findings,
-          ...both.map(([name], i) => ({
-            text: `${name}: increase in the loss at ε = ${TINY}, divided by ε‖∂L/∂x‖₁`,
-            measured: measured[i]!.firstOrder,
-            expected: { equals: 1, within: 0.05 },
-            theory: "the first Taylor term: the dot product of the step and the gradient is ε‖∂L/∂x‖₁",
-          })),
-          ...both.map(([name], i) => ({
-            text: `${name}: loss under PGD divided by loss under FGSM`,
-            measured: measured[i]!.ratio,
-            expected: { atLeast: 1 },
-            theory: "many small steps follow the gradient as it turns; one large step cannot (Madry et al. 2018)",
-          })),
-          {
-            text: "accuracy under PGD: adversarial training minus plain training",
-            measured: after.kept - before.kept,
-            // If FGSM's single step is large, training on FGSM helps little against other attacks (Madry et al. 2018, §5.1).
-            expected: { atLeast: 0 },
-            theory: "adversarial training lowers the loss at attacked inputs (Goodfellow et al. 2015, §6)",
-          },
-        ],
-        plots: [
-          {
-            title: `Accuracy on unseen digits under FGSM and PGD with ${steps} steps`,
-            x: { label: "ε" },
-            y: { label: "accuracy" },
-            series: both.flatMap(([name], i) => [
-              { name: `${name}: FGSM`, points: measured[i]!.fgsm },
-              { name: `${name}: PGD`, points: measured[i]!.pgd },
-            ]),
-          },
-        ],
-        tables: [
-          {
-            title: `${TESTED} unseen digits, ε = ${epsilon}`,
-            columns: ["training", "accuracy", "under FGSM", "under PGD", "mean ‖∂L/∂x‖₁"],
-            rows: both.map(([name], i) => {
-              const { right, single, kept, slope } = measured[i]!;
-              return [name, ...[right, single, kept, slope].map((v) => Number(v.toPrecision(3)))];
-            }),
-          },
-        ],
-        pictures: tidy(() => both.flatMap(([name, model], i) => picturesOf(name, model, data.test, epsilon, i === 0))),
-      };
-    } finally {
-      for (const model of models) model.dispose();
-    }
+        random: random[2],
+      }),
+    ];
+    const both = [
+      { name: "plain training", model: plain },
+      { name: "adversarial training", model: robust },
+    ];
+    return { data, linear, both, random: random[0], trainers, done: trainers.map(() => 0) };
+  },
+  step(state) {
+    state.done = state.done.map((done, i) => (done < 1 ? state.trainers[i]!.step() : done));
+    return Math.min(...state.done);
+  },
+  draw: ({ data, both }, { epsilon }) => ({
+    plots: [],
+    pictures: tidy(() => both.flatMap(({ name, model }, i) => picturesOf(name, model, data.test, epsilon, i === 0))),
+  }),
+  async measure({ data, linear, both, random }, { epsilon, steps }, { progress }) {
+    await progress(0, "attacking");
+    const findings = fork(random)(() => tidy(() => linearFindings(linear, only(data.test), epsilon, steps)));
+    const measured = both.map(({ model }) => tidy(() => measureNetwork(model, data.test, epsilon, steps)));
+    const [before, after] = measured as [Measured, Measured];
+    return {
+      findings: [
+        ...findings,
+        ...both.map(({ name }, i) => ({
+          text: `${name}: increase in the loss at ε = ${TINY}, divided by ε‖∂L/∂x‖₁`,
+          measured: measured[i]!.firstOrder,
+          expected: { equals: 1, within: 0.05 },
+          theory: "the first Taylor term: the dot product of the step and the gradient is ε‖∂L/∂x‖₁",
+        })),
+        ...both.map(({ name }, i) => ({
+          text: `${name}: loss under PGD divided by loss under FGSM`,
+          measured: measured[i]!.ratio,
+          expected: { atLeast: 1 },
+          theory: "many small steps follow the gradient as it turns; one large step cannot (Madry et al. 2018)",
+        })),
+        {
+          text: "accuracy under PGD: adversarial training minus plain training",
+          measured: after.kept - before.kept,
+          // If FGSM's single step is large, training on FGSM helps little against other attacks (Madry et al. 2018, §5.1).
+          expected: { atLeast: 0 },
+          theory: "adversarial training lowers the loss at attacked inputs (Goodfellow et al. 2015, §6)",
+        },
+      ],
+      plots: [
+        {
+          title: `Accuracy on unseen digits under FGSM and PGD with ${steps} steps`,
+          x: { label: "ε" },
+          y: { label: "accuracy" },
+          series: both.flatMap(({ name }, i) => [
+            { name: `${name}: FGSM`, points: measured[i]!.fgsm },
+            { name: `${name}: PGD`, points: measured[i]!.pgd },
+          ]),
+        },
+      ],
+      tables: [
+        {
+          title: `${TESTED} unseen digits, ε = ${epsilon}`,
+          columns: ["training", "accuracy", "under FGSM", "under PGD", "mean ‖∂L/∂x‖₁"],
+          rows: both.map(({ name }, i) => {
+            const { right, single, kept, slope } = measured[i]!;
+            return [name, ...[right, single, kept, slope].map((v) => Number(v.toPrecision(3)))];
+          }),
+        },
+      ],
+    };
+  },
+  dispose({ linear, both, trainers }) {
+    for (const one of [...trainers, linear, ...both.map(({ model }) => model)]) one.dispose();
   },
 });
+
+const network = (): nn.Module =>
+  new nn.Sequential(new nn.Flatten(), new nn.Linear(PIXELS, 64), new nn.ReLU(), new nn.Linear(64, 10));
 
 /** The digits ONE and OTHER. */
 function only({ count, pixels, labels: all }: Digits): Digits {

@@ -2,14 +2,18 @@
 import { avgPool2d, losses, manualSeed, nn, optim, randn, type Tensor, tidy } from "nabla";
 import { fisherProduct, KFAC, NaturalGradient, naturalGradient, objective } from "nabla/gradients";
 import { dot, norm, solve } from "../algebra.ts";
-import { experiment, type Finding, showNumber } from "../experiment.ts";
+import { type Finding, showNumber } from "../experiment.ts";
 import { images, labels } from "../network.ts";
+import { generator } from "../random.ts";
 import { average } from "../statistics.ts";
+import { stream } from "../stream.ts";
 
 /** The learning rates that gradient descent and Adam try. The natural gradients are not tuned. */
 const RATES = { "gradient descent": [0.1, 0.3, 1, 3], Adam: [0.01, 0.03, 0.1, 0.3] };
 /** Gradient descent and Adam may take this many times as many steps, because their steps are cheap. */
 const MORE = 5;
+/** The largest target. */
+const LARGEST = 0.5;
 /** The loss of a mini-batch is noisy, so the mean of this many steps must reach the target. */
 const LAST = 5;
 /** A run has diverged if its loss is not finite, or above the target and this many times its lowest value. */
@@ -23,21 +27,26 @@ type Step = (batch: Batch) => number;
 interface Optimizer {
   readonly name: string;
   readonly settings: string;
-  make(model: nn.Module): Step;
+  make(model: nn.Module): { readonly step: Step; dispose?(): void };
 }
-interface Run {
+interface Training {
   readonly name: string;
   readonly settings: string;
   /** The mean loss of the last few steps, after each step. */
-  readonly losses: readonly number[];
+  readonly losses: number[];
   /** The seconds from the start to the end of each step. */
-  readonly seconds: readonly number[];
+  readonly seconds: number[];
+  step(): void;
+  dispose(): void;
+}
+/** A training, compared with the target. */
+interface Run extends Omit<Training, "step" | "dispose"> {
   /** The number of steps to the target; ∞ if the run does not reach it. */
   readonly reached: number;
   readonly isDiverged: boolean;
 }
 
-export default experiment({
+export default stream({
   name: "fisher-training",
   title: "Training with natural gradients",
   section: "The Natural Gradient: Descending in Information Space",
@@ -48,7 +57,7 @@ export default experiment({
   functions: ["KFAC", "NaturalGradient", "naturalGradient", "fisherProduct", "objective"],
   long: true,
   parameters: {
-    target: { kind: "number", label: "training loss to reach", min: 0.05, max: 0.5, default: 0.1, scale: "log" },
+    target: { kind: "number", label: "training loss to reach", min: 0.05, max: LARGEST, default: 0.1, scale: "log" },
     steps: { kind: "number", label: "maximum number of steps", min: 20, max: 150, default: 60, integer: true },
     batch: { kind: "number", label: "digits per step", min: 100, max: 1000, default: 500, integer: true },
     damping: {
@@ -59,48 +68,30 @@ export default experiment({
     },
     seed: { kind: "number", label: "seed", min: 1, max: 99, default: 1, integer: true },
   },
-  async run({ target, steps, batch, damping, seed }, { progress, digits }) {
+  dependsOn: ["steps", "batch", "damping", "seed"],
+  async init({ steps, batch, damping, seed }, { digits }) {
     const { train } = await digits();
     const count = Math.min(Math.floor(train.count / batch), 6);
     const batches = Array.from({ length: count }, (_, i): Batch => {
       // Half the resolution is enough to compare optimizers.
-      const x = avgPool2d(images(train, i * batch, batch), 2).reshape([batch, -1]);
+      const x = tidy(() => avgPool2d(images(train, i * batch, batch), 2).reshape([batch, -1]));
       return [x, labels(train, i * batch, batch)];
     });
-    const optimizers = optimizersOf(batch, damping === "fixed");
-    const all: Run[] = [];
-    for (const [k, optimizer] of optimizers.entries())
-      all.push(
-        await runOf(
-          optimizer,
-          network(seed),
-          batches,
-          { target, steps: optimizer.name in RATES ? MORE * steps : steps },
-          (share) => progress((k + share) / optimizers.length, optimizer.name),
-        ),
-      );
-    // The best run of each optimizer, and then the optimizers from best to worst.
-    const runs = [...new Set(all.map(({ name }) => name))]
-      .map((name) => all.filter((run) => run.name === name).sort(compare)[0]!)
-      .sort(compare);
-    const stepsOf = (name: string): number => {
-      const { reached, isDiverged } = runs.find((run) => run.name === name)!;
-      return isDiverged ? Infinity : reached;
-    };
-    // If gradient descent does not reach the target in its larger budget, there is nothing to compare.
-    const isComparable = Number.isFinite(stepsOf("gradient descent"));
-    const followers = isComparable ? ["K-FAC", ...(damping === "fixed" ? ["natural gradient"] : [])] : [];
+    const trainings = optimizersOf(batch, damping === "fixed").map((optimizer) => {
+      const most = optimizer.name in RATES ? MORE * steps : steps;
+      return { most, ...newTraining(optimizer, seed, batches) };
+    });
+    return { batches, trainings, taken: 0, most: MORE * steps };
+  },
+  step(state) {
+    for (const training of state.trainings)
+      if (state.taken < training.most && !hasDiverged(training.losses, LARGEST)) training.step();
+    return ++state.taken / state.most;
+  },
+  draw({ trainings }, { target, steps }) {
+    const all = runsOf(trainings, target);
+    const runs = bestOf(all);
     return {
-      findings: [
-        ...followers.map((name) => ({
-          text: `steps to a training loss of ${target}: ${name} divided by gradient descent at its best rate`,
-          measured: stepsOf(name) / stepsOf("gradient descent"),
-          expected: { atMost: 1 } as const,
-          theory: "with F⁻¹, steps along the floor of a ravine are as fast as across it (Martens and Grosse 2015)",
-        })),
-        ...smallSteps(network(seed), batches[0]!),
-        ...leastSquares(seed),
-      ],
       plots: [
         {
           title: `Training loss by step, mean of the last ${LAST} steps`,
@@ -147,7 +138,59 @@ export default experiment({
       ],
     };
   },
+  measure({ batches, trainings }, { target, damping, seed }) {
+    const runs = bestOf(runsOf(trainings, target));
+    const stepsOf = (name: string): number => {
+      const { reached, isDiverged } = runs.find((run) => run.name === name)!;
+      return isDiverged ? Infinity : reached;
+    };
+    // If gradient descent does not reach the target in its larger budget, there is nothing to compare.
+    const isComparable = Number.isFinite(stepsOf("gradient descent"));
+    const followers = isComparable ? ["K-FAC", ...(damping === "fixed" ? ["natural gradient"] : [])] : [];
+    return {
+      findings: [
+        ...followers.map((name) => ({
+          text: `steps to a training loss of ${target}: ${name} divided by gradient descent at its best rate`,
+          measured: stepsOf(name) / stepsOf("gradient descent"),
+          expected: { atMost: 1 } as const,
+          theory: "with F⁻¹, steps along the floor of a ravine are as fast as across it (Martens and Grosse 2015)",
+        })),
+        ...tidy(() => [...smallSteps(generator(seed)(network), batches[0]!), ...leastSquares(seed)]),
+      ],
+    };
+  },
+  dispose({ batches, trainings }) {
+    for (const one of [...trainings, ...batches.flat()]) one.dispose();
+  },
 });
+
+/** The trainings that have started, compared with the target. */
+const runsOf = (trainings: readonly Training[], target: number): Run[] =>
+  trainings
+    .filter(({ losses: path }) => path.length)
+    .map(({ name, settings, losses: path, seconds }) => {
+      const end = path.findIndex((_, i) => hasDiverged(path.slice(0, i + 1), target));
+      const own = end < 0 ? path : path.slice(0, end + 1);
+      const reached = own.findIndex((loss) => loss <= target);
+      return {
+        name,
+        settings,
+        losses: own,
+        seconds: seconds.slice(0, own.length),
+        reached: reached < 0 ? Infinity : reached + 1,
+        isDiverged: end >= 0,
+      };
+    });
+
+/** The best run of each optimizer, from the best to the worst. */
+const bestOf = (all: readonly Run[]): Run[] =>
+  [...new Set(all.map(({ name }) => name))]
+    .map((name) => all.filter((run) => run.name === name).sort(compare)[0]!)
+    .sort(compare);
+
+/** Whether the last of the losses has diverged. */
+const hasDiverged = (path: readonly number[], target: number): boolean =>
+  path.length > 0 && !(path.at(-1)! <= Math.max(target, DIVERGED * Math.min(...path)));
 
 const COLUMNS = ["optimizer", "settings", "steps to the target", "seconds", "milliseconds per step", "last loss"];
 function rowOf({ name, settings, losses: path, seconds, reached, isDiverged }: Run): (string | number)[] {
@@ -178,8 +221,7 @@ const targetLine = (target: number, from: number, to: number) => ({
   style: "theory" as const,
 });
 
-function network(seed: number): nn.Sequential {
-  manualSeed(seed);
+function network(): nn.Sequential {
   return new nn.Sequential(new nn.Linear(196, 48), new nn.Tanh(), new nn.Linear(48, 10));
 }
 
@@ -190,8 +232,9 @@ function optimizersOf(batch: number, isFixed: boolean): Optimizer[] {
       settings: `rate ${lr}`,
       make: (model) => {
         const optimizer = new kind(model.parameters(), { lr });
-        return ([x, y]) =>
+        const step: Step = ([x, y]) =>
           tidy(() => optimizer.minimize(() => losses.crossEntropy(model.forward(x) as Tensor, y)).item());
+        return { step, dispose: () => optimizer.dispose() };
       },
     }));
   // The fewer digits determine F, the more damping it needs.
@@ -204,7 +247,8 @@ function optimizersOf(batch: number, isFixed: boolean): Optimizer[] {
       settings: "initial damping 0.01",
       make: (model) => {
         const optimizer = new KFAC(model, { likelihood: "softmax", damping: 0.01 });
-        return ([x, y]) => optimizer.minimize(() => model.forward(x) as Tensor, y);
+        const step: Step = ([x, y]) => optimizer.minimize(() => model.forward(x) as Tensor, y);
+        return { step, dispose: () => optimizer.dispose() };
       },
     },
     {
@@ -212,34 +256,34 @@ function optimizersOf(batch: number, isFixed: boolean): Optimizer[] {
       settings: isFixed ? `damping ${showNumber(1.5 / batch)}` : "damping adapted to each batch",
       make: (model) => {
         const optimizer = new NaturalGradient(model, { likelihood: "softmax", lr: 0.5, iterations: 8, ...options });
-        return ([x, y]) => optimizer.minimize(() => model.forward(x) as Tensor, y);
+        return { step: ([x, y]) => optimizer.minimize(() => model.forward(x) as Tensor, y) };
       },
     },
   ];
 }
 
-/** Trains until the run diverges, or the steps run out. */
-async function runOf(
-  { name, settings, make }: Optimizer,
-  model: nn.Module,
-  batches: readonly Batch[],
-  { target, steps }: { target: number; steps: number },
-  progress: (share: number) => Promise<void>,
-): Promise<Run> {
-  const step = make(model);
-  const [path, smooth, seconds]: [number[], number[], number[]] = [[], [], []];
-  let isDiverged = false;
-  for (let i = 0; i < steps && !isDiverged; i++) {
-    const started = performance.now();
-    path.push(step(batches[i % batches.length]!));
-    seconds.push((seconds.at(-1) ?? 0) + (performance.now() - started) / 1000);
-    const loss = average(path.slice(-LAST));
-    smooth.push(loss);
-    isDiverged = !(loss <= Math.max(target, DIVERGED * Math.min(...smooth)));
-    if (i % 3 === 0) await progress(i / steps);
-  }
-  const reached = smooth.findIndex((loss) => loss <= target);
-  return { name, settings, losses: smooth, seconds, reached: reached < 0 ? Infinity : reached + 1, isDiverged };
+/** A network, and what an optimizer makes of it. */
+function newTraining({ name, settings, make }: Optimizer, seed: number, batches: readonly Batch[]): Training {
+  const random = generator(seed);
+  const model = random(network);
+  const optimizer = make(model);
+  const path: number[] = [];
+  return {
+    name,
+    settings,
+    losses: [],
+    seconds: [],
+    step() {
+      const started = performance.now();
+      path.push(random(() => optimizer.step(batches[path.length % batches.length]!)));
+      this.seconds.push((this.seconds.at(-1) ?? 0) + (performance.now() - started) / 1000);
+      this.losses.push(average(path.slice(-LAST)));
+    },
+    dispose() {
+      optimizer.dispose?.();
+      model.dispose();
+    },
+  };
 }
 
 /**

@@ -1,9 +1,11 @@
 /** Which pixels a network's answer depends on: six explanations of an answer, compared with the effect of covering pixels. */
-import { manualSeed, nn, randn, type Tensor, tensor, tidy } from "nabla";
+import { nn, randn, type Tensor, tensor, tidy } from "nabla";
 import { gradCam, gradientTimesInput, integratedGradients, occlusion, saliency, smoothGrad } from "nabla/gradients";
-import { SIDE } from "../../cli/mnist/packed.ts";
-import { experiment, type Picture, type Series } from "../experiment.ts";
-import { accuracy, images, labels, read, train } from "../network.ts";
+import { type Digits, SIDE } from "../../cli/mnist/packed.ts";
+import type { Picture, Series } from "../experiment.ts";
+import { accuracy, images, labels, newTrainer, read } from "../network.ts";
+import { fork, generator } from "../random.ts";
+import { stream } from "../stream.ts";
 
 const PIXELS = SIDE * SIDE;
 /** The number of test digits over which the findings average. */
@@ -13,7 +15,7 @@ const BLOCK = 2;
 /** The fractions of the ink to remove. */
 const SHARES = [0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1];
 
-export default experiment({
+export default stream({
   name: "saliency",
   title: "What a network looks at",
   section: "Applications and Interdisciplinary Connections",
@@ -29,134 +31,154 @@ export default experiment({
     seed: { kind: "number", label: "seed", min: 1, max: 999, default: 1, integer: true },
   },
   long: true,
-  async run({ digit, steps, noise, seed }, { progress, digits }) {
+  dependsOn: ["seed"],
+  async init({ seed }, { digits }) {
     const data = await digits();
-    manualSeed(seed);
-    const { model, camLayer } = network();
-    const x = images(data.test, 0, DIGITS);
-    try {
-      await train(model, data.train, { epochs: 2, lr: 3e-3, progress: (part) => progress(0.6 * part, "training") });
-      const right = tidy(() => accuracy(model, images(data.test, 0, 1000), labels(data.test, 0, 1000)));
-
-      await progress(0.6, "explaining");
-      const ink = pixelsOf(x);
-      const classes = Int32Array.from(read(model, x));
-      const { maps, completeness, steady } = tidy(() => {
-        const target = tensor(classes);
-        const integrated = integratedGradients(model, x, { target, steps });
-        return {
-          completeness: integrated.completeness,
-          maps: {
-            saliency: pixelsOf(saliency(model, x, { target })),
-            "gradient × input": pixelsOf(gradientTimesInput(model, x, { target })),
-            "integrated gradients": pixelsOf(integrated.attributions),
-            "SmoothGrad × input": pixelsOf(smoothGrad(model, x, { target, noise, samples: 30 }).mul(x)),
-            "Grad-CAM": pixelsOf(gradCam(model, camLayer, x, { target, resize: true })),
-            occlusion: pixelsOf(occlusion(model, x, { target, window: BLOCK })),
-          },
-          steady: steadiness(model, x, target, noise),
-        };
-      });
-
-      await progress(0.8, "removing pixels");
-      const random = ink.map((digit) => tidy(() => randn([digit.length]).data as Float32Array));
-      const curves = Object.entries({ ...maps, random }).map(([name, map]): Series => {
-        const style = name === "random" ? "theory" : "line";
-        return { name, style, points: deletion(model, ink, map, classes) };
-      });
-      const area = Object.fromEntries(curves.map(({ name, points }) => [name, areaUnder(points)]));
-      const by = Object.fromEntries(
-        Object.entries(maps).map(([name, map]) => {
-          // Saliency is unsigned.
-          const control = maps.occlusion.map((drops) => (name === "saliency" ? drops.map(Math.abs) : drops));
-          return [name, mean(map.map((one, i) => correlation(one, control[i]!, ink[i]!)))];
-        }),
-      );
-      const integrated = maps["integrated gradients"];
-
-      await progress(0.95, "drawing");
-      const pictures = tidy(() => picturesOf(model, camLayer, images(data.test, digit, 1), steps, noise));
-      return {
-        findings: [
-          {
-            text: "accuracy on 1,000 unseen digits",
-            measured: right,
-            expected: { atLeast: 0.88 },
-            theory: "the network has learned something to explain",
-          },
-          {
-            text: "integrated gradients: mean error of the sum over pixels, divided by the mean of |f(x) − f(0)|",
-            measured:
-              mean(completeness.map((c) => Math.abs(c.error))) / mean(completeness.map((c) => Math.abs(c.difference))),
-            expected: { atMost: 0.5 / steps },
-            theory:
-              "completeness (Sundararajan et al. 2017, proposition 1); with ReLU's kinks, the error of n points is O(1/n)",
-          },
-          {
-            text: "integrated gradients: share of the pixels without ink, which equal the baseline",
-            measured: mean(integrated.map((map, i) => shareWhere(map, (at) => ink[i]![at] === 0))),
-            expected: { equals: 0, within: 0 },
-            theory: "the factor xᵢ − x′ᵢ is 0",
-          },
-          {
-            text: "integrated gradients: correlation with the decrease in the score when 2 × 2 pixels with ink are covered",
-            measured: by["integrated gradients"]!,
-            expected: { atLeast: 0.6 },
-            theory:
-              "both measure how the score changes towards blank paper, and agree to first order (Ancona et al. 2018)",
-          },
-          {
-            text: "gradient × input: correlation with the decrease in the score when 2 × 2 pixels with ink are covered",
-            measured: by["gradient × input"]!,
-            expected: { atLeast: 0.5 },
-            theory: "f(x) − f(x covered) ≈ Σ xᵢ·∂f/∂xᵢ over the covered pixels, to first order",
-          },
-          {
-            text: "area under the curve of the remaining score: removal by integrated gradients divided by random removal",
-            measured: area["integrated gradients"]! / area.random!,
-            expected: { atMost: 0.6 },
-            theory: "the score depends on the pixels with the largest attributions (deletion: Petsiuk et al. 2018)",
-          },
-          {
-            text: "correlation of an explanation with itself after small noise: SmoothGrad minus the plain gradient",
-            measured: steady.smooth - steady.plain,
-            expected: { atLeast: 0 },
-            theory: "the mean over noisy copies averages out the gradient's fluctuations (Smilkov et al. 2017)",
-          },
-        ],
-        plots: [
-          {
-            title: "Remaining score after removing inked pixels, the most important first",
-            x: { label: "fraction of the ink removed" },
-            y: { label: "score, from 0 (blank) to 1 (all ink)" },
-            series: curves,
-          },
-        ],
-        tables: [
-          {
-            title: `Explanations of ${DIGITS} digits`,
-            columns: [
-              "explanation",
-              "correlation with occlusion",
-              "area under the remaining score",
-              "mass near ink (1 = uniform)",
-            ],
-            rows: Object.entries(maps).map(([name, map]) => [
-              name,
-              round(by[name]!),
-              round(area[name]!),
-              round(mean(map.map((one, i) => nearInk(one, ink[i]!)))),
-            ]),
-          },
-        ],
-        pictures,
-      };
-    } finally {
-      x.dispose();
-      model.dispose();
+    const random = generator(seed);
+    const { model, camLayer } = random(network);
+    const trainer = newTrainer(model, data.train, { epochs: 2, lr: 3e-3, random });
+    return { data, random, model, camLayer, trainer, measured: undefined as Measured | undefined };
+  },
+  step: ({ trainer }) => trainer.step(),
+  draw: ({ data, random, model, camLayer }, { digit, steps, noise }) => ({
+    plots: [],
+    pictures: fork(random)(() => tidy(() => picturesOf(model, camLayer, images(data.test, digit, 1), steps, noise))),
+  }),
+  async measure(state, { steps, noise }, { progress }) {
+    // The findings do not depend on the digit that is drawn.
+    if (state.measured?.steps !== steps || state.measured.noise !== noise) {
+      await progress(0, `explaining ${DIGITS} digits`);
+      state.measured = { steps, noise, ...fork(state.random)(() => tidy(() => explain(state, steps, noise))) };
     }
+    const { right, completeness, by, area, inkless, steady, curves, near } = state.measured;
+    return {
+      findings: [
+        {
+          text: "accuracy on 1,000 unseen digits",
+          measured: right,
+          expected: { atLeast: 0.88 },
+          theory: "the network has learned something to explain",
+        },
+        {
+          text: "integrated gradients: mean error of the sum over pixels, divided by the mean of |f(x) − f(0)|",
+          measured:
+            mean(completeness.map((c) => Math.abs(c.error))) / mean(completeness.map((c) => Math.abs(c.difference))),
+          expected: { atMost: 0.5 / steps },
+          theory:
+            "completeness (Sundararajan et al. 2017, proposition 1); with ReLU's kinks, the error of n points is O(1/n)",
+        },
+        {
+          text: "integrated gradients: share of the pixels without ink, which equal the baseline",
+          measured: inkless,
+          expected: { equals: 0, within: 0 },
+          theory: "the factor xᵢ − x′ᵢ is 0",
+        },
+        {
+          text: "integrated gradients: correlation with the decrease in the score when 2 × 2 pixels with ink are covered",
+          measured: by["integrated gradients"]!,
+          expected: { atLeast: 0.6 },
+          theory:
+            "both measure how the score changes towards blank paper, and agree to first order (Ancona et al. 2018)",
+        },
+        {
+          text: "gradient × input: correlation with the decrease in the score when 2 × 2 pixels with ink are covered",
+          measured: by["gradient × input"]!,
+          expected: { atLeast: 0.5 },
+          theory: "f(x) − f(x covered) ≈ Σ xᵢ·∂f/∂xᵢ over the covered pixels, to first order",
+        },
+        {
+          text: "area under the curve of the remaining score: removal by integrated gradients divided by random removal",
+          measured: area["integrated gradients"]! / area.random!,
+          expected: { atMost: 0.6 },
+          theory: "the score depends on the pixels with the largest attributions (deletion: Petsiuk et al. 2018)",
+        },
+        {
+          text: "correlation of an explanation with itself after small noise: SmoothGrad minus the plain gradient",
+          measured: steady.smooth - steady.plain,
+          expected: { atLeast: 0 },
+          theory: "the mean over noisy copies averages out the gradient's fluctuations (Smilkov et al. 2017)",
+        },
+      ],
+      plots: [
+        {
+          title: "Remaining score after removing inked pixels, the most important first",
+          x: { label: "fraction of the ink removed" },
+          y: { label: "score, from 0 (blank) to 1 (all ink)" },
+          series: curves,
+        },
+      ],
+      tables: [
+        {
+          title: `Explanations of ${DIGITS} digits`,
+          columns: [
+            "explanation",
+            "correlation with occlusion",
+            "area under the remaining score",
+            "mass near ink (1 = uniform)",
+          ],
+          rows: Object.keys(by).map((name) => [name, round(by[name]!), round(area[name]!), round(near[name]!)]),
+        },
+      ],
+    };
+  },
+  dispose({ trainer, model }) {
+    trainer.dispose();
+    model.dispose();
   },
 });
+
+type Explained = ReturnType<typeof explain>;
+interface Measured extends Explained {
+  readonly steps: number;
+  readonly noise: number;
+}
+
+/** Explains the network's answers for the first test digits, and compares the explanations with the effect of removing pixels. */
+function explain(
+  {
+    data,
+    model,
+    camLayer,
+  }: { readonly data: { readonly test: Digits }; readonly model: nn.Sequential; readonly camLayer: nn.Module },
+  steps: number,
+  noise: number,
+) {
+  const x = images(data.test, 0, DIGITS);
+  const ink = pixelsOf(x);
+  const classes = Int32Array.from(read(model, x));
+  const target = tensor(classes);
+  const integrated = integratedGradients(model, x, { target, steps });
+  const maps: Record<string, Pixels[]> = {
+    saliency: pixelsOf(saliency(model, x, { target })),
+    "gradient × input": pixelsOf(gradientTimesInput(model, x, { target })),
+    "integrated gradients": pixelsOf(integrated.attributions),
+    "SmoothGrad × input": pixelsOf(smoothGrad(model, x, { target, noise, samples: 30 }).mul(x)),
+    "Grad-CAM": pixelsOf(gradCam(model, camLayer, x, { target, resize: true })),
+    occlusion: pixelsOf(occlusion(model, x, { target, window: BLOCK })),
+  };
+  const steady = steadiness(model, x, target, noise);
+  const random = ink.map((digit) => randn([digit.length]).data as Float32Array);
+  const curves = Object.entries({ ...maps, random }).map(([name, map]): Series => {
+    const style = name === "random" ? "theory" : "line";
+    return { name, style, points: deletion(model, ink, map, classes) };
+  });
+  const of = (value: (map: readonly Pixels[], name: string) => number): Record<string, number> =>
+    Object.fromEntries(Object.entries(maps).map(([name, map]) => [name, value(map, name)]));
+  return {
+    right: accuracy(model, images(data.test, 0, 1000), labels(data.test, 0, 1000)),
+    completeness: integrated.completeness,
+    steady,
+    curves,
+    area: Object.fromEntries(curves.map(({ name, points }) => [name, areaUnder(points)])),
+    by: of((map, name) => {
+      // Saliency is unsigned.
+      const control = maps.occlusion!.map((drops) => (name === "saliency" ? drops.map(Math.abs) : drops));
+      return mean(map.map((one, i) => correlation(one, control[i]!, ink[i]!)));
+    }),
+    near: of((map) => mean(map.map((one, i) => nearInk(one, ink[i]!)))),
+    inkless: mean(maps["integrated gradients"]!.map((map, i) => shareWhere(map, (at) => ink[i]![at] === 0))),
+  };
+}
 
 /** A convolutional network, and the layer whose output Grad-CAM uses: [batch, 14, 14, 16]. */
 function network(): { model: nn.Sequential; camLayer: nn.Module } {
