@@ -139,6 +139,9 @@ export default stream({
     };
   },
   measure({ batches, trainings }, { target, damping, seed }) {
+    const model = generator(seed)(network);
+    const checks = tidy(() => [...smallSteps(model, batches[0]!), ...leastSquares(seed)]);
+    model.dispose();
     const runs = bestOf(runsOf(trainings, target));
     const stepsOf = (name: string): number => {
       const { reached, isDiverged } = runs.find((run) => run.name === name)!;
@@ -155,7 +158,7 @@ export default stream({
           expected: { atMost: 1 } as const,
           theory: "with F⁻¹, steps along the floor of a ravine are as fast as across it (Martens and Grosse 2015)",
         })),
-        ...tidy(() => [...smallSteps(generator(seed)(network), batches[0]!), ...leastSquares(seed)]),
+        ...checks,
       ],
     };
   },
@@ -386,9 +389,12 @@ function leastSquares(seed: number): Finding[] {
     const layer = new nn.Linear(4, 1);
     const optimizer = make(layer);
     optimizer.minimize(() => layer.forward(x), y);
+    const loss = tidy(() => losses.mse(layer.forward(x), y).item());
+    if (optimizer instanceof KFAC) optimizer.dispose();
+    layer.dispose();
     return {
       text: `loss of a linear model after one step of ${name}, divided by its minimum`,
-      measured: tidy(() => losses.mse(layer.forward(x), y).item()) / 2 / lowest,
+      measured: loss / 2 / lowest,
       expected: { equals: 1, within: 2e-6 },
       theory:
         "for least squares F is the Hessian, so the step is Newton's; the minimum from the normal equations in float64",

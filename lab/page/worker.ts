@@ -1,6 +1,6 @@
 /**
  * The worker that experiments run in, so that the page never freezes. It runs one request at a time. A newer request of the same
- * experiment ends a run at its next report of progress, which is after one step for an experiment that trains.
+ * experiment ends a run at its next report of progress, which an experiment that trains makes after every step.
  */
 import type { Drawing, Parameters, Result, Training } from "../experiment.ts";
 import { experiments } from "../experiments/index.ts";
@@ -56,6 +56,8 @@ export type Answer =
 
 /** The shortest time between two reports of progress, in milliseconds. */
 const INTERVAL = 40;
+/** How often requests may arrive during a training, in milliseconds. Browsers wait for up to 4 ms each time. */
+const LISTEN = 25;
 /** The shortest time between two drawings of a training, and the share of the time that they may take. */
 const BETWEEN_DRAWINGS = 100;
 const DRAWING_SHARE = 0.25;
@@ -77,13 +79,6 @@ addEventListener("message", ({ data }: MessageEvent<Request>) => {
   if (!isRunning) void runAll();
 });
 
-/** Lets requests arrive. A timer would wait for 4 ms. */
-const { port1, port2 } = new MessageChannel();
-const requestsArrive = (): Promise<unknown> => {
-  port2.postMessage(undefined);
-  return new Promise((resolve) => (port1.onmessage = resolve));
-};
-
 async function runAll(): Promise<void> {
   isRunning = true;
   for (let next = waiting.values().next().value; next; next = waiting.values().next().value) await run(next);
@@ -94,6 +89,7 @@ async function run(request: Extract<Request, { kind: "run" }>): Promise<void> {
   const { name, id, values } = request;
   const started = performance.now();
   let reported = started;
+  let listened = started;
   let left = request.steps ?? Number.POSITIVE_INFINITY;
   /** When to draw the training again. A few single steps are drawn only at their end. */
   let drawNext = request.steps === undefined ? started : Number.POSITIVE_INFINITY;
@@ -113,9 +109,12 @@ async function run(request: Extract<Request, { kind: "run" }>): Promise<void> {
         } else if (now - reported >= INTERVAL) {
           answer({ kind: "progress", name, id, fraction, what });
           reported = now;
-        } else if (!draw) return;
+        }
         if (isPaused) throw new Ended();
-        await requestsArrive();
+        if (now - listened >= LISTEN) {
+          await new Promise((resolve) => setTimeout(resolve));
+          listened = performance.now();
+        }
         if (waiting.get(name) !== request) throw new Ended();
       },
       digits: loadDigits,

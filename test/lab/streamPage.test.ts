@@ -65,20 +65,33 @@ const click = (name: string, button: string): Promise<void> =>
     (all, text) => all.find(({ textContent }) => textContent === text)!.click(),
     button,
   );
+/** Pauses a training as soon as it has started. */
+async function pause(name: string): Promise<void> {
+  await page.waitForFunction(
+    (id) => {
+      const button = document.querySelector<HTMLButtonElement>(`${id} .player button`);
+      if (button?.textContent !== "Pause") return false;
+      button.click();
+      return true;
+    },
+    { timeout: 60_000 },
+    idOf(name),
+  );
+  await paused(name);
+}
 const noteOf = (name: string): Promise<string> => textOf(page, `${idOf(name)} .note`);
 const paused = (name: string): Promise<unknown> =>
   page.waitForFunction((id) => document.querySelector(`${id} .note`)?.textContent.startsWith("Paused"), {}, idOf(name));
 
 describeInBrowsers(visiting, () => {
-  // With a small rate and short sequences, differences in rounding between machines stay small.
-  const QUIET = { lr: 0.03, length: 5 };
-  const hash = "lr=0.03&length=5";
+  // With a small rate and a small norm, differences in rounding between machines stay small. Long sequences take time.
+  const QUIET = { lr: 0.03, norm: 0.8, length: 40 };
+  const hash = "lr=0.03&norm=0.8&length=40";
   let whole: Result;
 
   test("clipping: drawings arrive in order without a verdict, and end with the command's result", async () => {
     await openFigure("clipping", hash);
     await isTraining("clipping");
-    expect(await page.$(`${idOf("clipping")} .findings:not([hidden])`)).toBeNull();
     await ended(page, "clipping");
     const messages = await messagesOf("clipping");
     const { id } = gotIn(messages).at(-1)!;
@@ -106,9 +119,7 @@ describeInBrowsers(visiting, () => {
 
   test("clipping: a training pauses, takes single steps, continues, and ends with the same numbers", async () => {
     await openFigure("clipping", hash);
-    await isTraining("clipping");
-    await click("clipping", "Pause");
-    await paused("clipping");
+    await pause("clipping");
     expect(await page.$(`${idOf("clipping")} .findings:not([hidden])`)).toBeNull();
     const length = async (): Promise<number> => {
       const [answer] = gotIn(await messagesOf("clipping")).slice(-1);
@@ -143,17 +154,15 @@ describeInBrowsers(visiting, () => {
     const { id } = gotIn(messages).at(-1)!;
     const sent = messages.findIndex((message) => message.sent?.kind === "run" && message.sent.id === id);
     const late = gotIn(messages.slice(sent)).filter((got) => got.id !== id);
-    // The worker may have answered before the request arrived.
-    expect(late.length).toBeLessThanOrEqual(1);
+    // The worker listens every 25 ms, and answers may be under way.
+    expect(late.length).toBeLessThanOrEqual(3);
     expect(late.some(({ kind }) => kind === "result")).toBe(false);
     expect(resultIn(messages)).not.toEqual(whole);
   });
 
   test("fisher-training: another target does not train again, and moves the target of a paused training", async () => {
     await openFigure("fisher-training", "steps=20&batch=100");
-    await isTraining("fisher-training");
-    await click("fisher-training", "Pause");
-    await paused("fisher-training");
+    await pause("fisher-training");
     const [note, drawings] = [await noteOf("fisher-training"), (await messagesOf("fisher-training")).length];
     await page.focus("#fisher-training-target");
     await page.keyboard.press("ArrowRight");
