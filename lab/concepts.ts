@@ -8,7 +8,7 @@ export interface Concept {
   readonly paragraph: string;
   /** The experiment that shows it. */
   readonly experiment: string;
-  /** The functions of nabla and nabla/gradients that compute it. The experiment uses them, and its findings test them. */
+  /** The functions of nabla and nabla/gradients that compute it. The experiment uses them, and the row's findings notice mistakes in them. */
   readonly functions: readonly string[];
   /** The beginning of the findings that compare it with theory. */
   readonly findings: readonly string[];
@@ -32,7 +32,12 @@ export const concepts: readonly Concept[] = [
     paragraph: "partial-derivative",
     experiment: "definition-of-the-derivative",
     functions: ["finiteDifference", "errorCurve", "complexStep"],
-    findings: ["slope of the secant", "order of forward differences", "order of central differences"],
+    findings: [
+      "slope of the secant",
+      "order of forward differences",
+      "order of central differences",
+      "error of the complex step",
+    ],
     exercise: "derive-a-partial",
   },
   {
@@ -41,7 +46,7 @@ export const concepts: readonly Concept[] = [
     paragraph: "gradient-vector",
     experiment: "linear-regression",
     functions: ["objective", "sensitivities"],
-    findings: ["sensitivity to θ"],
+    findings: ["largest sensitivity", "sensitivity to θ"],
     exercise: "derive-a-partial",
   },
   {
@@ -59,7 +64,12 @@ export const concepts: readonly Concept[] = [
     paragraph: "directional-derivative",
     experiment: "directional-derivative",
     functions: ["directionalDerivative", "steepestDescent", "objective"],
-    findings: ["slope along u", "slope along the contour"],
+    findings: [
+      "slope along u",
+      "slope along the contour",
+      "slope along the direction of steepest descent",
+      "slope of the steepest descent",
+    ],
     exercise: "write-gradcheck",
   },
   {
@@ -68,7 +78,7 @@ export const concepts: readonly Concept[] = [
     paragraph: "backpropagation",
     experiment: "backpropagation",
     functions: ["objective", "Tensor.mul", "Tensor.sigmoid", "customGradient", "finiteDifference"],
-    findings: ["∂L/∂w₁ from autograd"],
+    findings: ["∂L/∂w"],
     exercise: "backpropagate-by-hand",
   },
   {
@@ -86,7 +96,7 @@ export const concepts: readonly Concept[] = [
     paragraph: "linear-layer",
     experiment: "linear-layer",
     functions: ["linearGradients", "gradcheck", "objective"],
-    findings: ["bias: largest difference", "weight: largest difference"],
+    findings: ["bias: largest difference", "weight: largest difference", "largest error against finite differences"],
     exercise: "backpropagate-by-hand",
   },
   {
@@ -103,8 +113,15 @@ export const concepts: readonly Concept[] = [
     section: VANISHING,
     paragraph: "vanishing-gradients",
     experiment: "vanishing",
-    functions: ["grad", "gradientByDepth"],
-    findings: ["factor per layer of a chain of sigmoids", "largest growth of the gradient"],
+    functions: ["grad", "gradientByDepth", "diagnose"],
+    findings: [
+      "largest value of the sigmoid's derivative",
+      "factor per layer of a chain of sigmoids",
+      "gradient at the last layer",
+      "largest growth of the gradient",
+      "‖∂L/∂z‖ of the first layer",
+      "verdict of diagnose",
+    ],
     exercise: "preserve-the-gradient",
   },
   {
@@ -112,8 +129,11 @@ export const concepts: readonly Concept[] = [
     section: VANISHING,
     paragraph: "saturation",
     experiment: "vanishing",
-    functions: ["gradientByDepth"],
-    findings: ["log of layer 1's gradient divided by the last layer's: sigmoid, xavier, biases 10"],
+    functions: ["gradientByDepth", "diagnose"],
+    findings: [
+      "log of layer 1's gradient divided by the last layer's: sigmoid, xavier, biases 10",
+      "saturated outputs of the first layer with biases of 10",
+    ],
     exercise: "preserve-the-gradient",
   },
   {
@@ -122,7 +142,12 @@ export const concepts: readonly Concept[] = [
     paragraph: "exploding-gradients",
     experiment: "exploding-rnn",
     functions: ["gradientThroughTime", "growthPerStep", "spectralNorm", "optim.clipGradNorm"],
-    findings: ["growth of log", "norm of the weight's gradient after clipping"],
+    findings: [
+      "‖W‖₂ by Lanczos",
+      "growth of log",
+      "‖∂L/∂h₀‖, divided by the norm of the product of the Jacobians",
+      "norm of the weight's gradient after clipping",
+    ],
     exercise: "clip-an-rnn",
   },
   {
@@ -131,7 +156,12 @@ export const concepts: readonly Concept[] = [
     paragraph: "long-range-dependencies",
     experiment: "long-range",
     functions: ["gradientThroughTime", "nn.LSTM"],
-    findings: ["plain RNN: loss at the end of training", "LSTM, b = 4: loss at the end of training"],
+    findings: [
+      "plain RNN: log of the gradient",
+      "LSTM, b = 4: log of the gradient",
+      "plain RNN: loss at the end of training",
+      "LSTM, b = 4: loss at the end of training",
+    ],
     exercise: "clip-an-rnn",
   },
   {
@@ -140,7 +170,7 @@ export const concepts: readonly Concept[] = [
     paragraph: "critical-points",
     experiment: "critical-points",
     functions: ["classifyCriticalPoint", "denseHessian", "objective"],
-    findings: ["minima minus saddles", "number of minima"],
+    findings: ["minima minus saddles", "number of minima", "curvatures below 0"],
     exercise: "escape-direction",
   },
   {
@@ -158,7 +188,7 @@ export const concepts: readonly Concept[] = [
     paragraph: "noise",
     experiment: "saddle-escape",
     functions: ["escape", "predictedEscape"],
-    findings: ["median number of steps"],
+    findings: ["distance from (1, 0)", "median number of steps"],
     exercise: "escape-direction",
   },
   {
@@ -167,7 +197,12 @@ export const concepts: readonly Concept[] = [
     paragraph: "anisotropy",
     experiment: "ravine",
     functions: ["ravine", "conditionNumber", "objective", "gradientDescent"],
-    findings: ["condition number", "share of the gradient"],
+    findings: [
+      "condition number",
+      "share of the gradient",
+      "distance across after one step",
+      "distance after 40 steps",
+    ],
     exercise: "condition-a-ravine",
   },
   {
@@ -185,7 +220,7 @@ export const concepts: readonly Concept[] = [
     paragraph: "mini-batch-noise",
     experiment: "gradient-confusion",
     functions: ["batchGradients", "gradientNoiseScale", "perSampleGradients", "logSlope"],
-    findings: ["tr Σ from mini-batches", "growth of the gradient's variance"],
+    findings: ["tr Σ from mini-batches", "growth of the gradient's variance", "mean cosine with batches of 64"],
     exercise: "measure-confusion",
   },
   {
@@ -193,8 +228,8 @@ export const concepts: readonly Concept[] = [
     section: STOCHASTICITY,
     paragraph: "gradient-confusion",
     experiment: "gradient-confusion",
-    functions: ["gradientConfusion"],
-    findings: ["sign flips with batches of 16"],
+    functions: ["gradientConfusion", "batchGradients"],
+    findings: ["sign flips with batches of 16", "mean cosine with batches of 64"],
     exercise: "measure-confusion",
   },
   {
@@ -212,7 +247,12 @@ export const concepts: readonly Concept[] = [
     paragraph: "weights-against-biases",
     experiment: "weights-vs-biases",
     functions: ["weightsAgainstBiases", "standardize", "logSlope"],
-    findings: ["one sample", "growth of ‖∂W‖"],
+    findings: [
+      "one sample",
+      "growth of ‖∂W‖",
+      "mean squared length of standardized inputs",
+      "‖∂W‖/‖∂b‖ after standardizing",
+    ],
     exercise: "condition-a-ravine",
   },
   {
@@ -221,7 +261,13 @@ export const concepts: readonly Concept[] = [
     paragraph: "gradient-flow",
     experiment: "gradient-flow",
     functions: ["gradientFlow", "gradientDescent", "discretizationError", "objective"],
-    findings: ["order of Euler's method", "distance of gradient descent from the flow"],
+    findings: [
+      "order of Euler's method",
+      "order of the classical Runge–Kutta method",
+      "distance of gradient descent from the flow",
+      "this distance divided by the distance at a sixteenth of the rate",
+      "largest error of nabla's gradient",
+    ],
     exercise: "integrate-the-flow",
   },
   {
@@ -230,7 +276,11 @@ export const concepts: readonly Concept[] = [
     paragraph: "momentum",
     experiment: "momentum-escape",
     functions: ["heavyBall", "heavyBallOf", "stability"],
-    findings: ["escape rate of the heavy ball"],
+    findings: [
+      "escape rate of the heavy ball",
+      "escape rate of the ball divided by the flow's",
+      "escape rate of gradient descent with momentum",
+    ],
     exercise: "critical-damping",
   },
   {
@@ -239,7 +289,12 @@ export const concepts: readonly Concept[] = [
     paragraph: "momentum-at-saddles",
     experiment: "momentum-escape",
     functions: ["gradientFlow", "gradientDescent", "stability", "escapeRate"],
-    findings: ["escape rate with momentum divided by that without"],
+    findings: [
+      "escape rate of gradient flow",
+      "escape rate of gradient descent",
+      "rate of the stable direction",
+      "escape rate with momentum divided by that without",
+    ],
     exercise: "critical-damping",
   },
   {

@@ -105,7 +105,7 @@ export default experiment({
             theory: "its error is proportional to the step",
           },
           {
-            text: "the same with nabla's gradients, in float32",
+            text: "order of Euler's method with nabla's gradients, in float32",
             measured: nabla.order,
             expected: { equals: 1, within: 0.1 },
             theory: "the same, at coarser steps",

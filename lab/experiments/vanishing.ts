@@ -4,7 +4,8 @@
  */
 import { grad, linspace, losses, manualSeed, nn, randn, type Tensor, tensor, tidy } from "nabla";
 import { diagnose, gradientByDepth, spectralNorm } from "nabla/gradients";
-import { experiment } from "../experiment.ts";
+import { norm, product, transpose } from "../algebra.ts";
+import { experiment, type Finding } from "../experiment.ts";
 
 const activations: Record<string, () => nn.Module> = {
   sigmoid: () => new nn.Sigmoid(),
@@ -73,7 +74,7 @@ export default experiment({
     const chosen = measure(own);
     const compared = [
       { activation: "sigmoid", init: "xavier", bias: 0, remedy: "none" },
-      { activation: "sigmoid", init: "xavier", bias: 10, remedy: "none" },
+      BIASED,
       { activation: "sigmoid", init: "large", bias: 0, remedy: "none" },
       { activation: "tanh", init: "xavier", bias: 0, remedy: "none" },
       { activation: "relu", init: "kaiming", bias: 0, remedy: "none" },
@@ -93,6 +94,9 @@ export default experiment({
     const steps = seen.slice(1).map(([layer, g], i) => seen[i]![1] / g / (limit * norms[layer - 1]!));
     const excess = Math.max(...steps);
     const report = tidy(() => diagnose(chosen.model, chosen.loss));
+    const biased = [chosen, ...compared].find(({ name }) => name === nameOf(BIASED))!;
+    const saturated = tidy(() => diagnose(biased.model, biased.loss)).last.activations[0]!;
+    const [first] = (biased.model.layers[0] as nn.Sequential).layers as [nn.Linear];
     const predicted = [chosen, ...compared].filter(({ within }) => within > 0);
     const findings = [
       {
@@ -131,8 +135,18 @@ export default experiment({
               expected: { atMost: 1 + 1e-4 } as const,
               theory: "a factor of the chain rule is at most the activation's slope times the weight's norm",
             },
+            ...diagnosisFindings(
+              report,
+              tidy(() => chainRule(chosen.model, x, y, activation)),
+            ),
           ]
         : []),
+      {
+        text: `saturated outputs of the first layer with biases of ${BIASED.bias}, according to diagnose`,
+        measured: saturated.saturated * x.size,
+        expected: saturatedOutputs(first, x),
+        theory: "those with |σ − ½| > 0.49: |z| > ln 99, with z = Wx + b in float64",
+      },
       ...predicted.map(({ name, from, log, mean, within }) => ({
         text: `log of layer ${from}'s gradient divided by the last layer's: ${name}`,
         measured: log,
@@ -180,6 +194,9 @@ export default experiment({
 /** x = σ(x). */
 const FIXED_POINT = 0.659046068407;
 
+/** Large biases, which saturate the neurons. */
+const BIASED: Setup = { activation: "sigmoid", init: "xavier", bias: 10, remedy: "none" };
+
 /** Whether float32 holds a gradient with all its digits. */
 const isAccurate = (gradient: number): boolean => gradient > 1e-37 && gradient < 1e37;
 
@@ -196,7 +213,7 @@ function logRatio(model: nn.Sequential, points: readonly [number, number][], x: 
   if (remedy !== "none" || first < 0 || first === last || !isAccurate(points[last]![1]))
     return { from: 1, log: 0, mean: 0, within: 0 };
   return tidy(() => {
-    const slope = grad((z: Tensor) => (activations[activation]!().forward(z) as Tensor).sum());
+    const slope = slopeOf(activation);
     let [mean, variances] = [0, 0];
     let h = x;
     for (const [i, layer] of model.layers.entries()) {
@@ -218,6 +235,78 @@ function logRatio(model: nn.Sequential, points: readonly [number, number][], x: 
       within: variances / 8 + 4 * Math.sqrt(variances / 4),
     };
   });
+}
+
+/** φ′ of an activation φ. */
+const slopeOf = (activation: string) =>
+  grad((z: Tensor) => (activations[activation]!().forward(z) as Tensor).sum()) as (z: Tensor) => Tensor;
+
+/**
+ * The backward pass of a network without a remedy, without autograd: ‖∂L/∂z‖ of each layer's z = Wx + b, and the largest ‖∂L/∂W‖ divided by
+ * ‖W‖, or by 1 if ‖W‖ is smaller. ∂L/∂z is φ′(z)·2(ŷ − y)/n at the last layer. Each layer back multiplies by W, then by φ′(z).
+ */
+function chainRule(model: nn.Sequential, x: Tensor, y: Tensor, activation: string) {
+  const slope = slopeOf(activation);
+  let h = x;
+  const layers = model.layers.map((layer) => {
+    const [linear] = (layer as nn.Sequential).layers as [nn.Linear];
+    const [input, slopes] = [h, slope(linear.forward(h))];
+    h = layer.forward(h) as Tensor;
+    return { weight: linear.weight, input, slopes };
+  });
+  let g = h.sub(y).mul(2 / y.size);
+  const norms: number[] = [];
+  let overWeights = 0;
+  for (const { weight, input, slopes } of layers.reverse()) {
+    const delta = g.mul(slopes);
+    norms.unshift(norm(delta.data));
+    overWeights = Math.max(overWeights, norm(delta.t().matmul(input).data) / Math.max(1, norm(weight.data)));
+    g = delta.matmul(weight);
+  }
+  return { norms, overWeights };
+}
+
+/** Compares a diagnosis with the chain rule, where float32 holds the gradients of all layers. */
+function diagnosisFindings(
+  { last, verdicts }: ReturnType<typeof diagnose>,
+  { norms, overWeights }: ReturnType<typeof chainRule>,
+): readonly Finding[] {
+  if (!norms.every(isAccurate) || !isAccurate(overWeights)) return [];
+  const ratio = norms[0]! / norms.at(-1)!;
+  const found = (kind: string): boolean => verdicts.some((verdict) => verdict.kind === kind);
+  const isClear = [ratio * 1e3, ratio / 1e3, overWeights / 1e3].every((value) => Math.abs(Math.log(value)) > 1e-3);
+  return [
+    {
+      text: "‖∂L/∂z‖ of the first layer according to diagnose, divided by the chain rule's",
+      measured: last.depth[0]!.gradient / norms[0]!,
+      // Each layer rounds sums of 32 products, with random signs: about √32·2⁻²⁴. Over the layers, this grows like the square root.
+      expected: { equals: 1, within: 2 ** -20 * Math.sqrt(norms.length) },
+      theory: "layer by layer, without autograd: each layer back multiplies by W, then by φ′(z)",
+    },
+    ...(isClear
+      ? [
+          {
+            text: "verdict of diagnose: −1 for vanishing, 1 for exploding, 0 for neither",
+            measured: Number(found("exploding")) - Number(found("vanishing")),
+            expected: { equals: ratio > 1e3 || overWeights > 1e3 ? 1 : ratio < 1e-3 ? -1 : 0, within: 0 },
+            theory:
+              "from the chain rule: vanishing if ‖∂L/∂z‖ of the first layer is below a thousandth of the last layer's, exploding if it is above a thousand times, or ‖∂L/∂W‖ above a thousand times ‖W‖",
+          },
+        ]
+      : []),
+  ];
+}
+
+/** The number of outputs of a layer of sigmoids in the flat part. Those within the rounding error of its ends may count or not. */
+function saturatedOutputs(
+  { weight, bias }: nn.Linear,
+  x: Tensor,
+): { readonly equals: number; readonly within: number } {
+  const rows = product(x.toArray() as number[][], transpose(weight.toArray() as number[][]));
+  const distances = rows.flatMap((row) => row.map((z, j) => Math.abs(z + bias!.data[j]!) - Math.log(99)));
+  // σ has an error of about 2⁻²³ in float32, and a slope of 0.0099 there.
+  const within = distances.filter((d) => Math.abs(d) < 2e-5).length;
+  return { equals: distances.filter((d) => d > 0).length, within };
 }
 
 /** The mean factor by which a chain σ(σ(…σ(x))) shrinks the gradient per layer. */

@@ -1,8 +1,9 @@
-/** A mistake in a function of the concept table turns a finding of the concept's experiment red. */
+/** A mistake in a function of the concept table turns a finding of the concept's row red. */
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { concepts } from "../../lab/concepts.ts";
 import { experiments } from "../../lab/experiments/index.ts";
+import type { Row } from "../support/mutant.ts";
 import { outcomesOf } from "../support/mutate.ts";
 import { runs } from "../support/runs.ts";
 import { uniform } from "../support/settings.ts";
@@ -13,11 +14,13 @@ const SETTINGS = 6;
 
 const inTable = new Set(concepts.flatMap((concept) => concept.functions));
 const functions = [...new Set([...inTable, ...Object.keys(mutations)])];
-/** The experiments of the concepts that name a function; for a function of no concept, those that use it. */
-const experimentsOf = (name: string): string[] =>
+/** The rows of the concept table that name a function. A function of no concept has a row for any finding of each experiment that uses it. */
+const rowsOf = (name: string): Row[] =>
   inTable.has(name)
-    ? [...new Set(concepts.filter((concept) => concept.functions.includes(name)).map(({ experiment }) => experiment))]
-    : experiments.filter((one) => one.functions.includes(name)).map((one) => one.name);
+    ? concepts.filter((concept) => concept.functions.includes(name))
+    : experiments
+        .filter((one) => one.functions.includes(name))
+        .map((one) => ({ name: one.name, experiment: one.name, findings: [""] }));
 
 test("every function of the concept table has at least two mutations, each of a text that occurs once", () => {
   expect(Object.keys(mutations)).toEqual(expect.arrayContaining([...inTable]));
@@ -32,12 +35,16 @@ test("every function of the concept table has at least two mutations, each of a 
 });
 
 test("without a mutation, all findings hold", { timeout: 300_000 }, async () => {
-  const names = [...new Set(concepts.map(({ experiment }) => experiment))];
+  const rows = [...new Set(concepts.map(({ experiment }) => experiment))].map((name) => ({
+    name,
+    experiment: name,
+    findings: [""],
+  }));
   // test/lab/sweep.test.ts runs the random settings.
-  expect(await outcomesOf(undefined, { names, count: 0 })).toEqual(names.map((name) => ({ name })));
+  expect(await outcomesOf(undefined, { rows, count: 0 })).toEqual(rows.map(({ name }) => ({ name })));
 });
 
-/** In test:deep, all mutations run in all experiments. Otherwise, one of each function runs until an experiment notices. */
+/** In test:deep, all mutations run in all rows' experiments. Otherwise, one of each function runs until a row notices. */
 const isDeep = runs(1) > 1;
 const random = uniform(Number(process.env.NABLA_SEED ?? 1));
 const cases = functions.flatMap((name) => {
@@ -45,29 +52,27 @@ const cases = functions.flatMap((name) => {
   const chosen = isDeep ? list : [list[Math.floor(random() * list.length)]!];
   return chosen.map((mutation): [string, string, Mutation] => [name, `${mutation.kind} in ${mutation.to}`, mutation]);
 });
-/** The number of mutations that an experiment noticed, by function and experiment. */
+/** The number of mutations that a row's findings noticed, by function and row. */
 const noticed = new Map<string, number>();
 
-describe("a finding turns red", () => {
+describe("a finding of the function's row turns red", () => {
   test.concurrent.each(cases)("%s: %s", { timeout: 300_000 }, async (name, _, mutation) => {
-    const names = experimentsOf(name);
-    const outcomes = await outcomesOf(mutation, { names, count: SETTINGS, untilRed: !isDeep });
+    const rows = rowsOf(name);
+    const outcomes = await outcomesOf(mutation, { rows, count: SETTINGS, untilRed: !isDeep });
     for (const outcome of outcomes)
       if (outcome.red) {
-        const key = `${name} in ${outcome.name}`;
+        const key = `${name}: ${outcome.name}`;
         noticed.set(key, (noticed.get(key) ?? 0) + 1);
       }
-    const survived = names.map((experiment) => {
-      const other = outcomes.find((outcome) => outcome.name === experiment);
-      return `${experiment} ${other ? (other.other ?? "notices nothing") : "takes too long"}`;
+    const survived = rows.map((row) => {
+      const outcome = outcomes.find((one) => one.name === row.name);
+      return `${row.name}: ${outcome ? (outcome.other ?? "notices nothing") : "takes too long"}`;
     });
     expect(outcomes.some(({ red }) => red) ? [] : survived).toEqual([]);
   });
   if (isDeep)
-    test("in each concept's experiment, for two mutations of each of its functions", () => {
-      const wanted = concepts.flatMap(({ functions: own, experiment }) =>
-        own.map((name) => `${name} in ${experiment}`),
-      );
+    test("in each row, for two mutations of each of its functions", () => {
+      const wanted = concepts.flatMap((concept) => concept.functions.map((name) => `${name}: ${concept.name}`));
       expect(wanted.filter((key) => !((noticed.get(key) ?? 0) >= 2))).toEqual([]);
     });
 });

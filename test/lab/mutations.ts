@@ -1,10 +1,7 @@
-/**
- * Mistakes in the functions of the concept table: changes to their source that keep every result finite. test/lab/mutations.test.ts makes
- * each of them and requires that the concept's experiment notices.
- */
+/** Mistakes in the functions of the concept table. test/lab/mutations.test.ts makes each of them and requires that the concept's findings notice. */
 import type { Edit } from "../support/mutate.ts";
 
-export type Kind = "sign" | "factor ½" | "missing term" | "off by one";
+export type Kind = "sign" | "factor ½" | "missing term" | "off by one" | "inverse" | "order" | "condition";
 export interface Mutation extends Edit {
   readonly kind: Kind;
 }
@@ -159,6 +156,23 @@ export const mutations: Readonly<Record<string, readonly Mutation[]>> = {
     ],
     ["off by one", "gradients[i]!.live()", "gradients[Math.max(0, i - 1)]!.live()"],
   ),
+  diagnose: [
+    ...within("gradients/vanishing/verdict.ts", [
+      "inverse",
+      "first.gradient / last.gradient",
+      "last.gradient / first.gradient",
+    ]),
+    ...within(
+      "gradients/vanishing/watch.ts",
+      ["missing term", "y.sub(0.5).abs().gt(0.49)", "y.sub(0.5).gt(0.49)"],
+      ["factor ½", "y.sub(0.5).abs().gt(0.49)", "y.sub(0.5).abs().gt(0.245)"],
+      [
+        "off by one",
+        "gradientByDepth(model, loss, { which: hasWeights })",
+        "gradientByDepth(model, loss, { which: hasWeights }).slice(1)",
+      ],
+    ),
+  ],
   spectralNorm: within(
     "gradients/vanishing/spectral.ts",
     ["factor ½", "return Math.sqrt(lanczos(", "return 0.5 * Math.sqrt(lanczos("],
@@ -173,7 +187,7 @@ export const mutations: Readonly<Record<string, readonly Mutation[]>> = {
   ),
   growthPerStep: within(
     recurrence,
-    ["sign", "[[last - t, Math.log(n)]]", "[[t, Math.log(n)]]"],
+    ["sign", "[[last - t, Math.log(n)]]", "[[t - last, Math.log(n)]]"],
     ["factor ½", "[[last - t, Math.log(n)]]", "[[last - t, Math.log(n) / 2]]"],
     ["missing term", "[[last - t, Math.log(n)]]", "[[last - t, n]]"],
   ),
@@ -181,7 +195,7 @@ export const mutations: Readonly<Record<string, readonly Mutation[]>> = {
     "optim/clip.ts",
     ["factor ½", "g.mul(first).mul(second)", "g.mul(first).mul(second).mul(0.5)"],
     ["missing term", "div(maxNorm, size).clamp(null, 1)", "div(maxNorm, size)"],
-    ["sign", "g.mul(first).mul(second)", "g.div(first).div(second)"],
+    ["inverse", "g.mul(first).mul(second)", "g.div(first).div(second)"],
   ),
   "nn.LSTM": within(
     "nn/recurrent.ts",
@@ -192,7 +206,7 @@ export const mutations: Readonly<Record<string, readonly Mutation[]>> = {
   classifyCriticalPoint: within(
     landscape,
     ["sign", "values.filter((v) => v < -curvatureTolerance)", "values.filter((v) => v > curvatureTolerance)"],
-    ["sign", "if (index && above)", "if (!index && above)"],
+    ["condition", "if (index && above)", "if (!index && above)"],
     ["off by one", "gradientNorm, index, exact", "gradientNorm, index: index + 1, exact"],
   ),
   denseHessian: within(
@@ -242,18 +256,18 @@ export const mutations: Readonly<Record<string, readonly Mutation[]>> = {
   ravine: within(
     landscape,
     ["factor ½", "slope: dot(gradient, direction), curvature", "slope: dot(gradient, direction) / 2, curvature"],
-    ["sign", "[measure(largest), measure(smallest)]", "[measure(smallest), measure(largest)]"],
+    ["order", "[measure(largest), measure(smallest)]", "[measure(smallest), measure(largest)]"],
     ["missing term", "slope: dot(gradient, direction), curvature", "slope: gradient[0]! * direction[0]!, curvature"],
   ),
   conditionNumber: within(
     landscape,
-    ["sign", "largest.value / smallest.value : Infinity", "smallest.value / largest.value : Infinity"],
+    ["inverse", "largest.value / smallest.value : Infinity", "smallest.value / largest.value : Infinity"],
     ["factor ½", "largest.value / smallest.value : Infinity", "largest.value / smallest.value / 2 : Infinity"],
   ),
   partialsUnderScaling: within(
     scaling,
     ["missing term", "objectiveOf(x.mul(tensor([...factors])))", "objectiveOf(x)"],
-    ["sign", "objectiveOf(x.mul(tensor([...factors])))", "objectiveOf(x.div(tensor([...factors])))"],
+    ["inverse", "objectiveOf(x.mul(tensor([...factors])))", "objectiveOf(x.div(tensor([...factors])))"],
     ["factor ½", "before: objectiveOf(x).gradient()", "before: objectiveOf(x).gradient().map((g) => g / 2)"],
   ),
   conditioning: within(
@@ -325,7 +339,7 @@ export const mutations: Readonly<Record<string, readonly Mutation[]>> = {
     "gradients/confusion/weightsAgainstBiases.ts",
     ["factor ½", "lengthOf(gradients.sum(0))]", "lengthOf(gradients.sum(0)) / 2]"],
     ["missing term", "lengthOf(rows) / Math.sqrt(rows.shape[0]!)", "lengthOf(rows)"],
-    ["sign", "ratio: weight / bias", "ratio: bias / weight"],
+    ["inverse", "ratio: weight / bias", "ratio: bias / weight"],
   ),
   // Gradients as a Dynamical System
   gradientFlow: within(

@@ -1,6 +1,6 @@
 /**
- * The entry of a worker that runs experiments with a changed library. For each experiment it posts the first finding that does not hold,
- * with the default parameters or with random ones, or what went wrong.
+ * The entry of a worker that runs experiments with a changed library. For each row of the concept table it posts the first of the row's
+ * findings that does not hold, with the default parameters or with random ones, or what went wrong instead.
  */
 import { parentPort, workerData } from "node:worker_threads";
 import { type Finding, holds, valuesOf } from "../../lab/experiment.ts";
@@ -8,44 +8,75 @@ import { experiments } from "../../lab/experiments/index.ts";
 import { context } from "./digits.ts";
 import { settings } from "./settings.ts";
 
+/** The findings of an experiment that must notice a mistake. */
+export interface Row {
+  /** The concept. */
+  readonly name: string;
+  readonly experiment: string;
+  /** The beginnings of the findings. */
+  readonly findings: readonly string[];
+}
 export interface Task {
-  /** The names of the experiments to run. */
-  readonly names: readonly string[];
+  readonly rows: readonly Row[];
   /** The number of random settings to run after the defaults, in experiments that are not long. */
   readonly count: number;
-  /** Whether to stop after the first experiment that notices. */
+  /** Whether to stop after the first row that notices. */
   readonly untilRed?: boolean;
 }
 export interface Outcome {
+  /** The row's name. */
   readonly name: string;
-  /** A finding whose numbers are finite and that does not hold. */
+  /** A finding of the row whose numbers are finite and that does not hold. */
   readonly red?: Finding & { readonly values: object };
-  /** A finding that is not finite, or an error: neither counts as red. */
+  /** If no finding of the row is red: a finding that is not finite or not in the row, or an error. */
   readonly other?: string;
 }
 
 const isFiniteFinding = ({ measured, expected }: Finding): boolean =>
   [measured, ...Object.values(expected as Record<string, number>)].every(Number.isFinite);
 
-async function outcomeOf(name: string, count: number): Promise<Outcome> {
+/** Runs an experiment until each of its rows has noticed, or one if `untilRed`. */
+async function outcomesOf(name: string, rows: readonly Row[]): Promise<Outcome[]> {
   const experiment = experiments.find((one) => one.name === name)!;
-  let other: string | undefined;
-  for (const values of [{}, ...settings(experiment, experiment.long ? 0 : count)])
-    try {
-      const { findings } = await experiment.run(valuesOf(experiment.parameters, values), context);
-      const wrong = findings.filter((finding) => !holds(finding));
-      const red = wrong.find(isFiniteFinding);
-      if (red) return { name, red: { ...red, values } };
-      if (wrong.length) other ??= `${wrong[0]!.text}: ${wrong[0]!.measured}`;
-    } catch (error) {
-      other ??= String(error);
+  const outcomes = new Map<string, Outcome>(rows.map((row) => [row.name, { name: row.name }]));
+  for (const values of [{}, ...settings(experiment, experiment.long ? 0 : count)]) {
+    const waiting = rows.filter((row) => !outcomes.get(row.name)!.red);
+    if (untilRed ? waiting.length < rows.length : !waiting.length) break;
+    const { wrong, error } = await contradicted(experiment, values);
+    for (const row of waiting) {
+      const red = wrong.find(
+        (finding) => isFiniteFinding(finding) && row.findings.some((start) => finding.text.startsWith(start)),
+      );
+      const other =
+        outcomes.get(row.name)!.other ?? error ?? (wrong[0] && `only notices: ${wrong[0].text}: ${wrong[0].measured}`);
+      outcomes.set(row.name, {
+        name: row.name,
+        ...(red ? { red: { ...red, values } } : other === undefined ? {} : { other }),
+      });
     }
-  return { name, ...(other === undefined ? {} : { other }) };
+  }
+  return [...outcomes.values()];
 }
 
-const { names, count, untilRed = false } = workerData as Task;
-for (const name of names) {
-  const outcome = await outcomeOf(name, count);
-  parentPort!.postMessage(outcome);
-  if (untilRed && outcome.red) break;
+/** The findings that do not hold, or an error. */
+async function contradicted(
+  experiment: (typeof experiments)[number],
+  values: Record<string, string | number>,
+): Promise<{ readonly wrong: readonly Finding[]; readonly error?: string }> {
+  try {
+    const { findings } = await experiment.run(valuesOf(experiment.parameters, values), context);
+    return { wrong: findings.filter((finding) => !holds(finding)) };
+  } catch (error) {
+    return { wrong: [], error: String(error) };
+  }
+}
+
+const { rows, count, untilRed = false } = workerData as Task;
+for (const name of new Set(rows.map(({ experiment }) => experiment))) {
+  const outcomes = await outcomesOf(
+    name,
+    rows.filter((row) => row.experiment === name),
+  );
+  for (const outcome of outcomes) parentPort!.postMessage(outcome);
+  if (untilRed && outcomes.some(({ red }) => red)) break;
 }

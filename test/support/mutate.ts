@@ -16,9 +16,9 @@ export interface Edit {
 const root = process.cwd();
 const FOLDER = `${root}/build`;
 /** The time after which a worker has failed, such as in an endless loop. */
-const LIMIT = 100_000;
+const LIMIT = 250_000;
 
-/** Runs experiments with the changed library. An experiment without an outcome took too long. */
+/** Runs the rows' experiments with the changed library. A row without an outcome took too long. */
 export async function outcomesOf(edit: Edit | undefined, task: Task): Promise<Outcome[]> {
   const dir = await mkdtemp(`${FOLDER}/mutant-`);
   try {
