@@ -1,4 +1,4 @@
-/** Linear algebra and functions in float64, for predictions that do not use the library. */
+/** Linear algebra, functions and integrals in float64, for predictions that do not use the library. */
 
 export type Vector = readonly number[];
 export type Matrix = readonly Vector[];
@@ -12,9 +12,18 @@ export const dot = (a: ArrayLike<number>, b: ArrayLike<number>): number => {
 };
 export const norm = (v: ArrayLike<number>): number => Math.sqrt(dot(v, v));
 export const transpose = (a: Matrix): Matrix => (a[0] ?? []).map((_, j) => a.map((row) => row[j]!));
+/** a·x. */
+export const times = (a: Matrix, x: ArrayLike<number>): number[] => a.map((row) => dot(row, x));
 export function product(a: Matrix, b: Matrix): Matrix {
   const columns = transpose(b);
   return a.map((row) => columns.map((column) => dot(row, column)));
+}
+
+/** The mean of a function over an interval from an odd number of values at equal distances, by Simpson's rule. */
+export function simpson(values: Vector): number {
+  const n = values.length - 1;
+  const weight = (i: number): number => (i === 0 || i === n ? 1 : i % 2 ? 4 : 2);
+  return values.reduce((sum, value, i) => sum + weight(i) * value, 0) / (3 * n);
 }
 
 /** Solves a·x = b by Gaussian elimination with partial pivoting. */

@@ -1,7 +1,7 @@
 /** A recurrent network trained twice from the same start on the same data: with the plain gradient, and with a clipped one. */
 import { compile, losses, manualSeed, nn, optim, randn, type Tensor, tidy, zeros } from "nabla";
 import { objective } from "nabla/gradients";
-import { dot, type Matrix, norm, transpose, type Vector } from "../algebra.ts";
+import { dot, type Matrix, norm, times, transpose, type Vector } from "../algebra.ts";
 import { generator } from "../random.ts";
 import { average, plusMinus } from "../statistics.ts";
 import { stream } from "../stream.ts";
@@ -268,7 +268,7 @@ function backpropagateThroughTime(
         sums.u[j]! += d * x[t - 1]!;
         for (const [i, h] of states[t - 1]!.entries()) sums.w[i]![j]! += h * d;
       }
-      g = w.map((weights) => dot(weights, delta));
+      g = times(w, delta);
     }
   }
   return [sums.c, ...sums.u, ...sums.b, ...sums.v, ...sums.w.flat()].reduce((sum, value) => sum + value ** 2, 0);

@@ -4,12 +4,11 @@
  */
 import { manualSeed, nn, optim, randn, type Tensor, tidy, zeros } from "nabla";
 import { gradientThroughTime, growthPerStep, spectralNorm } from "nabla/gradients";
+import { norm as length, type Matrix, product, times, transpose, type Vector } from "../algebra.ts";
 import { experiment } from "../experiment.ts";
 import { slope } from "../statistics.ts";
 
 const HIDDEN = 16;
-type Matrix = readonly (readonly number[])[];
-type Vector = readonly number[];
 
 export default experiment({
   name: "exploding-rnn",
@@ -171,26 +170,20 @@ export default experiment({
 /** The slope of the least-squares line through log norms[t], by t. */
 const logSlopeBack = (norms: Vector): number => slope(norms.map((g, t): [number, number] => [t, Math.log(g)]));
 
-const length = (v: Vector): number => Math.hypot(...v);
-const dot = (a: Vector, b: Vector): number => a.reduce((sum, v, i) => sum + v * b[i]!, 0);
-const transpose = (a: Matrix): Matrix => a.map((_, i) => a.map((row) => row[i]!));
-function product(a: Matrix, b: Matrix): Matrix {
-  const columns = transpose(b);
-  return a.map((row) => columns.map((column) => dot(row, column)));
-}
-
 /** ‖∂L/∂hₜ‖ for t = 0 … T and L = direction·h_T, by multiplying Jacobians in float64. */
 function normsByJacobians(w: Matrix, inputs: readonly Vector[], direction: Vector, isTanh: boolean): number[] {
   let h: Vector = direction.map(() => 0);
   const slopes = inputs.map((x): Vector => {
-    h = w.map((row, i) => dot(row, h) + x[i]!).map((z) => (isTanh ? Math.tanh(z) : z));
+    h = times(w, h).map((v, i) => (isTanh ? Math.tanh(v + x[i]!) : v + x[i]!));
     return h.map((v) => (isTanh ? 1 - v * v : 1));
   });
   const back = transpose(w);
   let g = direction;
   const norms = slopes.reverse().map((slope) => {
-    const scaled = g.map((v, i) => v * slope[i]!);
-    g = back.map((row) => dot(row, scaled));
+    g = times(
+      back,
+      g.map((v, i) => v * slope[i]!),
+    );
     return length(g);
   });
   return [...norms.reverse(), length(direction)];

@@ -14,6 +14,7 @@ import {
   topHessianDirections,
   type Vector,
 } from "nabla/gradients";
+import { simpson } from "../algebra.ts";
 import type { Context } from "../experiment.ts";
 import { stream } from "../stream.ts";
 
@@ -202,11 +203,6 @@ async function explore(
 /** ∫₀¹ f(t) dt by Simpson's rule with 16 intervals, and its difference from 8 intervals, which is about 15 times its error. */
 function integral(f: (t: number) => number): { readonly value: number; readonly difference: number } {
   const values = Array.from({ length: 17 }, (_, i) => f(i / 16));
-  const simpson = (every: number): number => {
-    const used = values.filter((_, i) => i % every === 0);
-    const n = used.length - 1;
-    const weight = (i: number): number => (i === 0 || i === n ? 1 : i % 2 ? 4 : 2);
-    return used.reduce((sum, value, i) => sum + (weight(i) * value) / (3 * n), 0);
-  };
-  return { value: simpson(1), difference: Math.abs(simpson(1) - simpson(2)) };
+  const value = simpson(values);
+  return { value, difference: Math.abs(value - simpson(values.filter((_, i) => i % 2 === 0))) };
 }

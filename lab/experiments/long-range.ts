@@ -1,7 +1,7 @@
 /** Remembering one bit through many steps of noise: a plain recurrent network, and LSTMs with and without a bias of the forget gate. */
 import { compile, losses, nn, optim, rand, randn, type Tensor, tensor, tidy, zeros } from "nabla";
 import { gradientThroughTime } from "nabla/gradients";
-import { dot, type Matrix, norm, sigmoid, transpose, type Vector } from "../algebra.ts";
+import { dot, type Matrix, norm, sigmoid, times, transpose, type Vector } from "../algebra.ts";
 import { generator } from "../random.ts";
 import { average, plusMinus } from "../statistics.ts";
 import { stream } from "../stream.ts";
@@ -266,7 +266,7 @@ function rnn(weights: Weights, inputs: Matrix, direction: Vector): number[] {
   let g: Vector = direction;
   for (const h of states.slice(1).reverse()) {
     const delta = g.map((v, i) => v * (1 - h[i]! ** 2));
-    g = back.map((row) => dot(row, delta));
+    g = times(back, delta);
     norms.unshift(norm(g));
   }
   return norms;
@@ -301,7 +301,7 @@ function lstm(weights: Weights, inputs: Matrix, direction: Vector): number[] {
       ...dh.map((v, k) => v * squashed[k]! * o[k]! * (1 - o[k]!)),
     ];
     dc = inner.map((v, k) => v * f[k]!);
-    dh = back.map((row) => dot(row, delta));
+    dh = times(back, delta);
     norms.unshift(Math.hypot(norm(dh), norm(dc)));
   }
   return norms;

@@ -4,7 +4,7 @@
  */
 import { compile, losses, manualSeed, nn, optim, randn, type Tensor, tidy } from "nabla";
 import { gradientByDepth, growthPerStep } from "nabla/gradients";
-import { dot, type Matrix, transpose, type Vector } from "../algebra.ts";
+import { dot, type Matrix, times, transpose, type Vector } from "../algebra.ts";
 import { average, slope } from "../statistics.ts";
 import { stream } from "../stream.ts";
 
@@ -221,8 +221,8 @@ function affine({ weight, bias }: nn.Linear): { of: (x: Vector) => Vector; back:
   const [w, b] = [weight.toArray() as number[][], bias!.data];
   const columns = transpose(w);
   return {
-    of: (x) => w.map((row, i) => dot(row, x) + b[i]!),
-    back: (g) => columns.map((column) => dot(column, g)),
+    of: (x) => times(w, x).map((v, i) => v + b[i]!),
+    back: (g) => times(columns, g),
   };
 }
 

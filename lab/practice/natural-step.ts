@@ -1,37 +1,18 @@
 /** A natural-gradient step with a 2 × 2 Fisher matrix: θ − η F⁻¹∇L. */
+import { type Matrix, product, solve, times, transpose, type Vector } from "../algebra.ts";
 import type { Code, Exercise, Mistake } from "./exercise.ts";
 import { agree, draw, drawAwayFromZero, format, matrixText, read, show } from "./values.ts";
 
-type Pair = readonly [number, number];
-type Square = readonly [Pair, Pair];
-const times = ([[a, b], [c, d]]: Square, [x, y]: Pair): [number, number] => [a * x + b * y, c * x + d * y];
-const inverse = ([[a, b], [c, d]]: Square): Square => {
-  const determinant = a * d - b * c;
-  return [
-    [d / determinant, -b / determinant],
-    [-c / determinant, a / determinant],
-  ];
-};
-const transpose = ([[a, b], [c, d]]: Square): Square => [
-  [a, c],
-  [b, d],
-];
-const product = (a: Square, b: Square): Square =>
-  transpose([times(a, transpose(b)[0] as Pair), times(a, transpose(b)[1] as Pair)]);
-const pair = (): Pair => drawAwayFromZero(2) as unknown as Pair;
+const pair = (): Vector => drawAwayFromZero(2);
 
 /** A symmetric positive definite matrix AᵀA + ½I. */
-function fisherMatrix(): Square {
-  const a: Square = [pair(), pair()];
-  const [[p, q], [r, s]] = product(transpose(a), a);
-  return [
-    [p + 0.5, q],
-    [r, s + 0.5],
-  ];
+function fisherMatrix(): Matrix {
+  const a = [pair(), pair()];
+  return product(transpose(a), a).map((row, i) => row.map((value, j) => (i === j ? value + 0.5 : value)));
 }
 
 /** Calls naturalStep, and returns the new parameters. */
-const step = (code: Code, theta: Pair, gradient: Pair, fisher: Square, lr: number, what: string): Pair =>
+const step = (code: Code, theta: Vector, gradient: Vector, fisher: Matrix, lr: number, what: string): number[] =>
   read(
     code.naturalStep!(
       [...theta],
@@ -41,12 +22,12 @@ const step = (code: Code, theta: Pair, gradient: Pair, fisher: Square, lr: numbe
     ),
     [2],
     what,
-  ) as unknown as Pair;
+  );
 
-function slips(theta: Pair, gradient: Pair, fisher: Square, lr: number): [string, number[]][] {
-  const [[a, b], [c, d]] = fisher;
-  const after = (direction: Pair, rate = lr): number[] => theta.map((value, i) => value - rate * direction[i]!);
-  const natural = times(inverse(fisher), gradient);
+function slips(theta: Vector, gradient: Vector, fisher: Matrix, lr: number): [string, number[]][] {
+  const [[a, b], [c, d]] = fisher as [[number, number], [number, number]];
+  const after = (direction: Vector, rate = lr): number[] => theta.map((value, i) => value - rate * direction[i]!);
+  const natural = solve(fisher, gradient);
   return [
     ["You multiplied by F. The natural gradient multiplies by its inverse.", after(times(fisher, gradient))],
     ["That is a plain gradient step: F is missing.", after(gradient)],
@@ -54,16 +35,16 @@ function slips(theta: Pair, gradient: Pair, fisher: Square, lr: number): [string
     ["You forgot the learning rate.", after(natural, 1)],
     [
       "You divided by the diagonal of F only. Its other elements matter too: invert the whole matrix.",
-      after([gradient[0] / a, gradient[1] / d]),
+      after([gradient[0]! / a, gradient[1]! / d]),
     ],
     [
       "The elements of F⁻¹ beside the diagonal have the wrong sign: they are −b and −c, divided by the determinant.",
       after(
-        times(
-          inverse([
+        solve(
+          [
             [a, -b],
             [-c, d],
-          ]),
+          ],
           gradient,
         ),
       ),
@@ -83,11 +64,11 @@ function slips(theta: Pair, gradient: Pair, fisher: Square, lr: number): [string
     [
       "In F⁻¹, the diagonal elements a and d change places.",
       after(
-        times(
-          inverse([
+        solve(
+          [
             [d, b],
             [c, a],
-          ]),
+          ],
           gradient,
         ),
       ),
@@ -156,7 +137,7 @@ export default {
         for (let i = 0; i < 10; i++) {
           const [theta, gradient, fisher, lr] = [pair(), pair(), fisherMatrix(), draw(1, 0.1, 0.9)[0]!];
           const what = `\`naturalStep\` with F = ${matrixText(fisher)}, ∇L = ${show(gradient)} and η = ${format(lr)}`;
-          const want = times(inverse(fisher), gradient).map((value, k) => theta[k]! - lr * value);
+          const want = solve(fisher, gradient).map((value, k) => theta[k]! - lr * value);
           agree(step(code, theta, gradient, fisher, lr, what), {
             what,
             want,
@@ -171,11 +152,11 @@ export default {
       run(code) {
         for (let i = 0; i < 10; i++) {
           const [theta, gradient, fisher] = [pair(), pair(), fisherMatrix()];
-          const b: Square = [
+          const b = [
             [2, 0.5],
             [draw(1, -1, 1)[0]!, 1.5],
           ];
-          const phi = times(inverse(b), theta);
+          const phi = solve(b, theta);
           // ∇φL = Bᵀ∇L and Fφ = BᵀFB.
           const other = step(
             code,
@@ -205,7 +186,10 @@ export default {
       title: "If F is the Hessian of a quadratic loss, one step with η = 1 reaches the minimum.",
       run(code) {
         const [theta, minimum, fisher] = [pair(), pair(), fisherMatrix()];
-        const gradient = times(fisher, [theta[0] - minimum[0], theta[1] - minimum[1]]);
+        const gradient = times(
+          fisher,
+          theta.map((value, k) => value - minimum[k]!),
+        );
         const what = "`naturalStep` with η = 1 on a quadratic loss";
         agree(step(code, theta, gradient, fisher, 1, what), {
           what,
