@@ -1,10 +1,14 @@
 /** A feature's unit scales its partial derivative and shapes the ravine. Standardizing removes the unit; whitening also removes correlation. */
 import { losses, manualSeed, nn, optim, randn, type Tensor, tensor } from "nabla";
 import { conditioning, objective, partialsUnderScaling, standardize, whiten } from "nabla/gradients";
+import { dot } from "../algebra.ts";
 import { experiment } from "../experiment.ts";
+import { average } from "../statistics.ts";
 
 const SAMPLES = 200;
 const STEPS = 40;
+/** The default of whiten. */
+const EPSILON = 1e-8;
 /** The parameters at scale 1. */
 const THETA = [0.3, 0.4] as const;
 
@@ -44,9 +48,11 @@ export default experiment({
     );
     const [standard, white] = [standardize(x), whiten(x)];
     // The same partial derivatives from the samples in float64, at scale 1. The first does not depend on the scale.
-    const partials = closedForm(plain, y, THETA);
-    // The terms of a mean are larger than the mean: the relative error of the derivatives grows by at most this factor.
-    const larger = 1 + 10 / Math.min(...partials.map(Math.abs));
+    const { partials, sizes } = closedForm(plain, y, THETA);
+    // A mean of 200 products in float32 has an error of about √200·2⁻²⁴ of their mean size. Allow five.
+    const [error1, error2] = sizes.map(
+      (size, i) => (5 * Math.sqrt(SAMPLES) * 2 ** -24 * size) / Math.abs(partials[i]!),
+    ) as [number, number];
     const switches = Math.abs(partials[0] / partials[1]);
     const scaled = (by: number) =>
       partialsUnderScaling((z) => of(z, z === plain ? THETA : [THETA[0], THETA[1] / by]), plain, [1, by]).after;
@@ -63,45 +69,42 @@ export default experiment({
     ];
     const curves = inputs.map(([name, z]) => ({ name, points: descent(z, y) }));
     const final = curves.map(({ points }) => points.at(-1)![1]);
-    // For two standardized features with sample correlation r, the curvatures are 1 (for the bias), 1 + r and 1 − r.
-    const z = standard.apply(x);
-    const r = z
-      .narrow(1, 0, 1)
-      .mul(z.narrow(1, 1, 1))
-      .mean()
-      .item();
+    // For two standardized features with sample correlation r, the curvatures are 1 (for the bias), 1 + r and 1 − r. Rounding of the
+    // features to float32 moves r by about 2⁻²³, and κ by 2/(1 − r²) times that, relative to κ. Allow twice as much.
+    const { r, kappa } = spread(x);
+    const standardized = (1 + Math.abs(r)) / (1 - Math.abs(r));
     return {
       findings: [
         {
           text: "∂L/∂θ₂ after scaling, divided by ∂L/∂θ₂ before scaling",
           measured: after[1]! / before[1]!,
-          // Each is a mean of 200 products in float32.
-          expected: { equals: scale, within: 2 ** -17 * scale * larger },
+          expected: { equals: scale, within: scale * error2 },
           theory: "it is multiplied by the scale of its feature",
         },
         {
           text: "∂L/∂θ₁ after scaling, divided by ∂L/∂θ₁ before scaling",
           measured: after[0]! / before[0]!,
-          expected: { equals: 1, within: 2 ** -17 * larger },
+          expected: { equals: 1, within: error1 },
           theory: "its feature does not change",
         },
         {
           text: `|∂L/∂θ₂| divided by |∂L/∂θ₁| at the scale ${switches.toPrecision(3)}`,
           measured: Math.abs(balanced[1]! / balanced[0]!),
-          expected: { equals: 1, within: 2 ** -17 * larger },
+          expected: { equals: 1, within: error1 + error2 },
           theory: "1 where the larger partial derivative changes: at the ratio of both derivatives at scale 1",
         },
         {
           text: "condition number of standardized features",
           measured: standard.after.conditionNumber,
-          expected: { equals: (1 + Math.abs(r)) / (1 - Math.abs(r)), within: 1e-4 * standard.after.conditionNumber },
+          expected: { equals: standardized, within: (2 ** -21 / (1 - r * r)) * standardized },
           theory: "(1 + |r|)/(1 − |r|)",
         },
         {
           text: "condition number of whitened features",
           measured: white.after.conditionNumber,
-          expected: { equals: 1, within: 0.01 },
-          theory: "all curvatures are 1",
+          // The features are multiplied by a matrix in float32, whose rounding errors grow by up to √κ in the direction of least variance.
+          expected: { equals: 1 + EPSILON * kappa, within: 2 ** -21 * Math.sqrt(kappa) },
+          theory: "all curvatures are 1, except that whiten adds ε = 10⁻⁸ of the largest variance to all variances",
         },
         {
           text: `loss after ${STEPS} steps at the best rate: whitened divided by original features`,
@@ -189,17 +192,35 @@ function descent(x: Tensor, y: Tensor): [number, number][] {
   });
 }
 
-/** ∂/∂θⱼ of the mean of (x·θ − y)²: the mean of 2(x·θ − y)xⱼ. */
-function closedForm(x: Tensor, y: Tensor, theta: readonly [number, number]): readonly [number, number] {
+/** ∂/∂θⱼ of the mean of (x·θ − y)²: the mean of 2(x·θ − y)xⱼ, and the mean size of these terms. */
+function closedForm(x: Tensor, y: Tensor, theta: readonly [number, number]) {
   const [inputs, targets] = [x.data, y.data];
-  const sums = [0, 0] as [number, number];
+  const [partials, sizes]: [[number, number], [number, number]] = [
+    [0, 0],
+    [0, 0],
+  ];
   for (let i = 0; i < SAMPLES; i++) {
     const [a, b] = [inputs[2 * i]!, inputs[2 * i + 1]!];
     const residual = a * theta[0] + b * theta[1] - targets[i]!;
-    sums[0] += (2 * residual * a) / SAMPLES;
-    sums[1] += (2 * residual * b) / SAMPLES;
+    for (const [j, value] of [a, b].entries()) {
+      partials[j]! += (2 * residual * value) / SAMPLES;
+      sizes[j]! += Math.abs(2 * residual * value) / SAMPLES;
+    }
   }
-  return sums;
+  return { partials, sizes };
+}
+
+/** The correlation r of two features, and the condition number κ of their covariance, in float64. */
+function spread(x: Tensor): { readonly r: number; readonly kappa: number } {
+  const values = x.data;
+  const column = (j: 0 | 1): number[] => Array.from({ length: SAMPLES }, (_, i) => values[2 * i + j]!);
+  const [a, b] = ([0, 1] as const).map((j) => {
+    const mean = average(column(j));
+    return column(j).map((value) => value - mean);
+  }) as [number[], number[]];
+  const [aa, ab, bb] = [dot(a, a), dot(a, b), dot(b, b)];
+  const largest = (aa + bb) / 2 + Math.hypot((aa - bb) / 2, ab);
+  return { r: ab / Math.sqrt(aa * bb), kappa: largest ** 2 / (aa * bb - ab * ab) };
 }
 
 /** The loss, the mean of (x·θ − y)², as a quadratic function of θ. */
