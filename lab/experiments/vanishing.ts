@@ -4,7 +4,7 @@
  */
 import { grad, linspace, losses, manualSeed, nn, randn, type Tensor, tensor, tidy } from "nabla";
 import { diagnose, gradientByDepth, spectralNorm } from "nabla/gradients";
-import { norm, product, transpose } from "../algebra.ts";
+import { type Matrix, norm, product, transpose } from "../algebra.ts";
 import { experiment, type Finding } from "../experiment.ts";
 
 const activations: Record<string, () => nn.Module> = {
@@ -242,26 +242,29 @@ const slopeOf = (activation: string) =>
   grad((z: Tensor) => (activations[activation]!().forward(z) as Tensor).sum()) as (z: Tensor) => Tensor;
 
 /**
- * The backward pass of a network without a remedy, without autograd: ‖∂L/∂z‖ of each layer's z = Wx + b, and the largest ‖∂L/∂W‖ divided by
- * ‖W‖, or by 1 if ‖W‖ is smaller. ∂L/∂z is φ′(z)·2(ŷ − y)/n at the last layer. Each layer back multiplies by W, then by φ′(z).
+ * The backward pass of a network without a remedy, in float64 and without autograd: ‖∂L/∂z‖ of each layer's z = Wx + b, and the largest
+ * ‖∂L/∂W‖ divided by ‖W‖, or by 1 if ‖W‖ is smaller. ∂L/∂z is φ′(z)·2(ŷ − y)/n at the last layer. Each layer back multiplies by W, then
+ * by φ′(z).
  */
 function chainRule(model: nn.Sequential, x: Tensor, y: Tensor, activation: string) {
   const slope = slopeOf(activation);
+  const rows = (tensor: Tensor): Matrix => tensor.toArray() as number[][];
   let h = x;
   const layers = model.layers.map((layer) => {
     const [linear] = (layer as nn.Sequential).layers as [nn.Linear];
     const [input, slopes] = [h, slope(linear.forward(h))];
     h = layer.forward(h) as Tensor;
-    return { weight: linear.weight, input, slopes };
+    return { weight: rows(linear.weight), input: rows(input), slopes: rows(slopes) };
   });
-  let g = h.sub(y).mul(2 / y.size);
+  let g = rows(h.sub(y).mul(2 / y.size));
   const norms: number[] = [];
   let overWeights = 0;
   for (const { weight, input, slopes } of layers.reverse()) {
-    const delta = g.mul(slopes);
-    norms.unshift(norm(delta.data));
-    overWeights = Math.max(overWeights, norm(delta.t().matmul(input).data) / Math.max(1, norm(weight.data)));
-    g = delta.matmul(weight);
+    const delta = g.map((row, i) => row.map((value, j) => value * slopes[i]![j]!));
+    norms.unshift(norm(delta.flat()));
+    const change = norm(product(transpose(delta), input).flat());
+    overWeights = Math.max(overWeights, change / Math.max(1, norm(weight.flat())));
+    g = product(delta, weight);
   }
   return { norms, overWeights };
 }
@@ -302,8 +305,8 @@ function saturatedOutputs(
   { weight, bias }: nn.Linear,
   x: Tensor,
 ): { readonly equals: number; readonly within: number } {
-  const rows = product(x.toArray() as number[][], transpose(weight.toArray() as number[][]));
-  const distances = rows.flatMap((row) => row.map((z, j) => Math.abs(z + bias!.data[j]!) - Math.log(99)));
+  const outputs = product(x.toArray() as number[][], transpose(weight.toArray() as number[][]));
+  const distances = outputs.flatMap((row) => row.map((z, j) => Math.abs(z + bias!.data[j]!) - Math.log(99)));
   // σ has an error of about 2⁻²³ in float32, and a slope of 0.0099 there.
   const within = distances.filter((d) => Math.abs(d) < 2e-5).length;
   return { equals: distances.filter((d) => d > 0).length, within };
