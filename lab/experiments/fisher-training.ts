@@ -340,11 +340,7 @@ function smallSteps(model: nn.Module, [x, y]: Batch): Finding[] {
     },
   ];
 }
-interface Small {
-  readonly kl: number;
-  readonly slope: number;
-  readonly predicted: number;
-}
+type Small = Readonly<Record<"kl" | "slope" | "predicted", number>>;
 
 /** The mean of KL(p‖q) over rows of ten logits, in float64. */
 function divergence(p: Float64Array, q: Float64Array): number {
