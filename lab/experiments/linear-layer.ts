@@ -91,6 +91,7 @@ export default experiment({
       plots: [
         {
           title: "The gradient of each bias",
+          ignores: ["sample"],
           x: { label: "output i" },
           y: { label: "∂L/∂bᵢ" },
           series: [

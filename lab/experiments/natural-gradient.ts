@@ -217,6 +217,7 @@ export default experiment({
         },
         {
           title: "The loss",
+          ignores: ["stretch"],
           x: { label: "step" },
           y: { label: "L", scale: "log" },
           series: [

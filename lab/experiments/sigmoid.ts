@@ -85,6 +85,7 @@ export default stream({
       plots: [
         {
           title: "σ and its tangent",
+          ignores: ["bias", "seed"],
           x: { label: "z" },
           y: { label: "σ(z)" },
           series: [
@@ -119,6 +120,7 @@ export default stream({
         },
         {
           title: "A bias saturates a layer",
+          ignores: ["z"],
           x: { label: "bias" },
           y: { label: "mean σ′", scale: "log" },
           series: [
