@@ -76,7 +76,8 @@ const allConstants = new WeakSet<Tensor>();
 /** Whether a tensor is in this cache. Users cannot reach or replace such tensors. */
 export const isConstant = (x: Tensor): boolean => allConstants.has(x);
 
-function constant(value: number, dtype: DType): Tensor {
+/** The cached tensor with shape [] that holds a number. */
+export function constant(value: number, dtype: DType): Tensor {
   constants[dtype] ??= new Map();
   const known = constants[dtype];
   // Map treats −0 and 0 as equal.

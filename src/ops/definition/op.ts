@@ -126,6 +126,17 @@ export function installExecutor(e: Executor): void {
   executor = e;
 }
 
+/** Runs f with another executor. */
+export function withExecutor<T>(e: Executor, f: () => T): T {
+  const outer = executor;
+  executor = e;
+  try {
+    return f();
+  } finally {
+    executor = outer;
+  }
+}
+
 /** Runs an op with one result. */
 export function apply<A>(op: OpDefinition<A>, inputs: readonly Value[], attributes: A): Value {
   return executor.execute(op, inputs, attributes)[0]!;

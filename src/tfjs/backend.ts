@@ -1,0 +1,193 @@
+/** The backend that TensorFlow.js sees: it owns the data of tensors. Kernels are in kernels/. */
+import {
+  type BackendValues,
+  backend_util,
+  buffer,
+  type DataType,
+  engine as tfEngine,
+  KernelBackend,
+  type Rank,
+  type TensorBuffer,
+  type TensorInfo,
+  type TypedArray,
+  util,
+} from "@tensorflow/tfjs-core";
+import { sizeOf } from "../ops/definition/value.ts";
+import { Entry, isNumeric } from "./entry.ts";
+import { View } from "./view.ts";
+
+/** The name to pass to `tf.setBackend`. */
+export const BACKEND = "nabla";
+
+/** The entries by data id, as CPU kernels expect them: `backend.data.get(dataId).values`. */
+class Entries {
+  private count = 0;
+  /** Entries for the ids of other backends, whose tensors were moved here. */
+  private moved = new WeakMap<object, Entry>();
+  private live = new Set<Entry>();
+
+  constructor(private readonly backend: NablaBackend) {}
+
+  find(id: object): Entry | undefined {
+    if (id instanceof Entry && this.live.has(id)) return id;
+    return this.moved.get(id);
+  }
+  has(id: object): boolean {
+    return this.find(id) !== undefined;
+  }
+  /** The entry of a data id. Data of another backend is moved here. */
+  get(id: object): Entry {
+    const known = this.find(id);
+    if (known) return known;
+    tfEngine().moveData(this.backend, id);
+    return this.find(id)!;
+  }
+  add(entry: Entry): Entry {
+    this.live.add(entry);
+    return entry;
+  }
+  /** Registers an entry for an id that another backend made. */
+  move(id: object, entry: Entry): void {
+    this.moved.set(id, entry);
+    this.count++;
+  }
+  delete(id: object): void {
+    const entry = this.find(id)!;
+    entry.free();
+    if (!this.live.delete(entry)) {
+      this.moved.delete(id);
+      this.count--;
+    }
+  }
+  clear(): void {
+    for (const entry of this.live) entry.free();
+    this.live.clear();
+    this.moved = new WeakMap();
+    this.count = 0;
+  }
+  numDataIds(): number {
+    return this.live.size + this.count;
+  }
+}
+
+/** Texts from UTF-8. @throws Error with the CPU backend's text if the bytes are not UTF-8 */
+function decoded(values: BackendValues): string[] {
+  try {
+    return (values as Uint8Array[]).map((bytes) => util.decodeString(bytes));
+  } catch {
+    throw new Error("Failed to decode encoded string bytes into utf-8");
+  }
+}
+
+export class NablaBackend extends KernelBackend {
+  readonly data = new Entries(this);
+  /** The block size that the CPU backend's matrix product reads. */
+  readonly blockSize = 48;
+
+  override write(values: BackendValues | null | undefined, shape: number[], dtype: DataType): Entry {
+    const entry = this.data.add(new Entry(dtype, sizeOf(shape)));
+    if (values == null) return entry;
+    entry.values = values;
+    if (isNumeric(dtype)) {
+      // The caller may change its array later, so its elements are copied now.
+      entry.view(shape);
+      entry.values = undefined;
+    }
+    return entry;
+  }
+
+  /** Makes a tensor from the elements that a CPU kernel computed, or may still write. */
+  makeTensorInfo(shape: number[], dtype: DataType, values?: BackendValues | string[]): TensorInfo {
+    const entry = this.data.add(new Entry(dtype, sizeOf(shape)));
+    if (values != null)
+      entry.values =
+        dtype === "string" && typeof values[0] === "string"
+          ? (values as string[]).map((text) => util.encodeString(text))
+          : (values as BackendValues);
+    return { dataId: entry, shape, dtype };
+  }
+
+  /** Makes a tensor from a view that an op made. */
+  adopt(view: View): TensorInfo {
+    return { dataId: this.data.add(Entry.of(view)), shape: view.shape as number[], dtype: view.dtype as DataType };
+  }
+
+  /** A tensor's elements in linear memory. */
+  view({ dataId, shape }: TensorInfo): View {
+    return this.data.get(dataId).view(shape);
+  }
+
+  override move(dataId: object, values: BackendValues, shape: number[], dtype: DataType, refCount: number): void {
+    const entry = new Entry(dtype, sizeOf(shape));
+    entry.values = values;
+    entry.refCount = refCount;
+    this.data.move(dataId, entry);
+  }
+
+  override async read(dataId: object): Promise<BackendValues> {
+    return this.readSync(dataId);
+  }
+  override readSync(dataId: object): BackendValues {
+    const entry = this.data.get(dataId);
+    if (!entry.complexTensorInfos) return entry.read();
+    const { real, imag } = entry.complexTensorInfos;
+    return backend_util.mergeRealAndImagArrays(
+      this.readSync(real.dataId) as Float32Array,
+      this.readSync(imag.dataId) as Float32Array,
+    );
+  }
+  bufferSync<R extends Rank, D extends DataType>({ dataId, shape, dtype }: TensorInfo): TensorBuffer<R, D> {
+    const values = this.readSync(dataId);
+    return buffer(shape as never, dtype, (dtype === "string" ? decoded(values) : values) as TypedArray) as TensorBuffer<
+      R,
+      D
+    >;
+  }
+  /** Makes a Tensor, for the few CPU kernels that return one. */
+  makeOutput(values: BackendValues, shape: number[], dtype: DataType): unknown {
+    return tfEngine().makeTensorFromTensorInfo(this.makeTensorInfo(shape, dtype, values), this);
+  }
+
+  override refCount(dataId: object): number {
+    return this.data.find(dataId)?.refCount ?? 0;
+  }
+  override incRef(dataId: object): void {
+    this.data.get(dataId).refCount++;
+  }
+  override numDataIds(): number {
+    return this.data.numDataIds();
+  }
+
+  /** Gives back a reference, and frees the data after the last one. Returns whether the data is gone. */
+  override disposeData(dataId: object, force = false): boolean {
+    const entry = this.data.find(dataId);
+    if (!entry) return true;
+    entry.refCount--;
+    if (!force && entry.refCount > 0) return false;
+    if (entry.complexTensorInfos) {
+      this.disposeData(entry.complexTensorInfos.real.dataId, true);
+      this.disposeData(entry.complexTensorInfos.imag.dataId, true);
+    }
+    this.data.delete(dataId);
+    return true;
+  }
+  disposeIntermediateTensorInfo({ dataId }: TensorInfo): void {
+    this.disposeData(dataId);
+  }
+
+  override async time(f: () => void): Promise<{ kernelMs: number }> {
+    const start = util.now();
+    f();
+    return { kernelMs: util.now() - start };
+  }
+  override memory(): { unreliable: boolean; reasons?: string[] } {
+    return { unreliable: false };
+  }
+  override floatPrecision(): 32 {
+    return 32;
+  }
+  /** Frees all data. TensorFlow.js calls it whenever its engine is reset, and may use the backend again. */
+  override dispose(): void {
+    this.data.clear();
+  }
+}

@@ -1,0 +1,66 @@
+/** The data of TensorFlow.js tensors. An entry is its own data id, so tensors that share data share an entry and copy nothing. */
+import type { BackendValues, DataType, TensorInfo } from "@tensorflow/tfjs-core";
+import type { Storage } from "../core/memory.ts";
+import type { DType, Shape } from "../ops/definition/value.ts";
+import { type NumericArray, View } from "./view.ts";
+
+/** The element types that linear memory holds: all except strings and complex numbers. */
+export const isNumeric = (dtype: string): dtype is DType => dtype === "float32" || dtype === "int32" || dtype === "bool";
+
+export class Entry {
+  refCount = 1;
+  /** The parts of a complex tensor. CPU kernels set them. */
+  complexTensorInfos: { real: TensorInfo; imag: TensorInfo } | undefined;
+  /** The elements in linear memory. */
+  private storage: Storage | null = null;
+  /** The elements in JavaScript's memory: what a CPU kernel made, a copy for CPU kernels, or strings. */
+  private stored: BackendValues | undefined;
+
+  constructor(
+    readonly dtype: DataType,
+    readonly size: number,
+  ) {}
+
+  /** An entry that takes over a view's reference to its storage. */
+  static of({ storage, dtype, size }: View): Entry {
+    const entry = new Entry(dtype as DataType, size);
+    entry.storage = storage;
+    return entry;
+  }
+
+  /**
+   * The elements for CPU kernels, which may keep them but never change those of a finished tensor. Numbers from linear memory are copied
+   * once.
+   */
+  get values(): BackendValues | undefined {
+    if (!this.stored && this.storage) this.stored = this.view([this.size]).live().slice();
+    return this.stored;
+  }
+  set values(values: BackendValues | undefined) {
+    this.stored = values;
+  }
+
+  /** The elements in linear memory, where they are uploaded on first use. */
+  view(shape: Shape): View {
+    const { dtype, size } = this;
+    if (this.storage) return new View(this.storage, shape, dtype as DType, size);
+    const view = View.allocate(shape, dtype as DType);
+    if (this.stored) view.live().set(this.stored as NumericArray);
+    this.storage = view.storage;
+    return view;
+  }
+
+  /** A copy of the elements. */
+  read(): BackendValues {
+    if (this.storage) return this.view([this.size]).live().slice();
+    // An array of strings can have holes, which slice keeps.
+    return this.stored!.slice() as BackendValues;
+  }
+
+  /** Frees the elements. */
+  free(): void {
+    this.storage?.release();
+    this.storage = null;
+    this.stored = undefined;
+  }
+}

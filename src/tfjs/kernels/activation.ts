@@ -1,0 +1,57 @@
+/** The activations of fused kernels. */
+import { Activation } from "../../../assembly/opcodes.ts";
+import type { Value } from "../../ops/definition/value.ts";
+import { elu, leakyRelu, relu, sigmoid } from "../../ops/pointwise/activation.ts";
+import { add, mul } from "../../ops/pointwise/arithmetic.ts";
+import { lt, where } from "../../ops/pointwise/comparison.ts";
+import { clamp } from "../../ops/pointwise/extremes.ts";
+import type { Inputs } from "./kernel.ts";
+
+/** The activations that nabla's products and convolutions apply while they write their results. */
+const FUSED: Readonly<Record<string, Activation>> = {
+  linear: Activation.None,
+  relu: Activation.Relu,
+  sigmoid: Activation.Sigmoid,
+};
+
+/** The activation by TensorFlow.js's name if nabla fuses it; otherwise none. */
+export const fusedActivation = (name = "linear"): Activation => FUSED[name] ?? Activation.None;
+
+/** alpha·x where x is negative, else x. */
+export const prelu = (x: Value, alpha: Value): Value => where(lt(x, 0), mul(x, alpha), x);
+
+function activate(y: Value, name: string, alpha: Value | undefined, slope: number | undefined): Value {
+  switch (name) {
+    case "relu":
+      return relu(y);
+    case "relu6":
+      return clamp(y, 0, 6);
+    case "sigmoid":
+      return sigmoid(y);
+    case "elu":
+      return elu(y);
+    case "leakyrelu":
+      return leakyRelu(y, slope);
+    case "prelu":
+      return prelu(y, alpha!);
+    default:
+      return y;
+  }
+}
+
+interface FusedAttributes {
+  readonly activation?: string;
+  readonly leakyreluAlpha?: number;
+}
+
+/** Computes a product or convolution, then adds the bias if `addsBias`, and applies the activation if it was not fused. */
+export function finish(
+  { bias, preluActivationWeights }: Inputs,
+  { activation: name = "linear", leakyreluAlpha }: FusedAttributes,
+  addsBias: boolean,
+  compute: (activation: Activation) => Value,
+): Value {
+  if (!addsBias && name in FUSED) return compute(fusedActivation(name));
+  const y = compute(Activation.None);
+  return activate(addsBias ? add(y, bias!) : y, name, preluActivationWeights, leakyreluAlpha);
+}

@@ -1,0 +1,13 @@
+/** The kernels that run on nabla, by TensorFlow.js's names. */
+import type { NativeKernel } from "./kernel.ts";
+import { matrixKernels } from "./matrix.ts";
+import { pointwiseKernels } from "./pointwise.ts";
+import { reduceKernels } from "./reduce.ts";
+import { shapeKernels } from "./shape.ts";
+
+export const kernels: Readonly<Record<string, NativeKernel>> = {
+  ...pointwiseKernels,
+  ...reduceKernels,
+  ...matrixKernels,
+  ...shapeKernels,
+};

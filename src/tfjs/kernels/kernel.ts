@@ -1,0 +1,56 @@
+/** Defines TensorFlow.js kernels in terms of nabla's ops. */
+import type { KernelFunc, TensorInfo } from "@tensorflow/tfjs-core";
+import type { DType, Value } from "../../ops/definition/value.ts";
+import type { NablaBackend } from "../backend.ts";
+import { runOps, type View } from "../view.ts";
+
+/** The inputs of a kernel by name. Optional inputs may be absent. */
+export type Inputs = Readonly<Record<string, View>>;
+
+// biome-ignore lint/suspicious/noExplicitAny: each kernel knows its own attributes, and TensorFlow.js types them as unknown
+export type Attributes = any;
+
+export interface NativeKernel {
+  /** The element types that every input may have. Inputs of other types are left to the CPU kernel. Default: float32. */
+  readonly types?: readonly DType[];
+  /** Whether these inputs and attributes are supported. The others are left to the CPU kernel. Default: all. */
+  readonly accepts?: (inputs: Readonly<Record<string, TensorInfo>>, attributes: Attributes) => boolean;
+  /** Computes the result; null if the values need the CPU kernel. */
+  readonly run: (inputs: Inputs, attributes: Attributes) => Value | readonly Value[] | null;
+  /** Whether the result is a list, even if it has one element. */
+  readonly list?: boolean;
+}
+
+const FLOAT: readonly DType[] = ["float32"];
+/** The element types that are exact in both libraries. */
+export const NUMBERS: readonly DType[] = ["float32", "int32"];
+export const ALL: readonly DType[] = ["float32", "int32", "bool"];
+
+/** Whether no input is empty. Reductions of nothing are left to the CPU kernel. */
+export const isFilled = (inputs: Readonly<Record<string, TensorInfo>>): boolean =>
+  Object.values(inputs).every(({ shape }) => !shape.includes(0));
+
+/** Whether all inputs have the same element type. */
+export const sameTypes = (inputs: Readonly<Record<string, TensorInfo>>): boolean =>
+  new Set(Object.values(inputs).map(({ dtype }) => dtype)).size < 2;
+
+/** The kernel function: nabla's kernel where it applies, otherwise the CPU backend's. */
+export function kernelFunc({ types = FLOAT, accepts, run, list }: NativeKernel, cpu: KernelFunc): KernelFunc {
+  return (call) => {
+    const inputs = call.inputs as Readonly<Record<string, TensorInfo>>;
+    const { attrs } = call;
+    // An optional input can be absent or null.
+    for (const name in inputs) {
+      const input = inputs[name];
+      if (input && !types.includes(input.dtype as DType)) return cpu(call);
+    }
+    if (accepts && !accepts(inputs, attrs)) return cpu(call);
+    const backend = call.backend as NablaBackend;
+    const views: Record<string, View> = {};
+    for (const name in inputs) if (inputs[name]) views[name] = backend.view(inputs[name]);
+    const computed = runOps(() => run(views, attrs));
+    if (!computed) return cpu(call);
+    const results = computed.map((view) => backend.adopt(view));
+    return list || results.length > 1 ? results : results[0]!;
+  };
+}

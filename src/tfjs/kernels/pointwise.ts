@@ -1,0 +1,109 @@
+/** Pointwise kernels: functions of one tensor, arithmetic, comparisons, logic and conversions. */
+import type { DataType } from "@tensorflow/tfjs-core";
+import type { Value } from "../../ops/definition/value.ts";
+import { elu, eluGrad, leakyRelu, relu, selu, sigmoid, softplus, tanh } from "../../ops/pointwise/activation.ts";
+import { add, div, mul, neg, reciprocal, square, sub } from "../../ops/pointwise/arithmetic.ts";
+import { eq, ge, gt, isNaN, le, lt, ne, where } from "../../ops/pointwise/comparison.ts";
+import { exp, expm1, log, log1p, pow, rsqrt, sqrt } from "../../ops/pointwise/exponential.ts";
+import { abs, clamp, maximum, minimum, sign } from "../../ops/pointwise/extremes.ts";
+import { erf } from "../../ops/pointwise/gelu.ts";
+import { logicalAnd, logicalNot, logicalOr } from "../../ops/pointwise/logical.ts";
+import { ceil, floor, mod, round } from "../../ops/pointwise/rounding.ts";
+import { atan2, cos, sin, tan } from "../../ops/pointwise/trigonometry.ts";
+import { max } from "../../ops/reduce/reduce.ts";
+import { reshape } from "../../ops/shape/reshape.ts";
+import { cast } from "../../ops/shape/shape.ts";
+import { isNumeric } from "../entry.ts";
+import { newView, type View } from "../view.ts";
+import { prelu } from "./activation.ts";
+import { ALL, type NativeKernel, NUMBERS, sameTypes } from "./kernel.ts";
+
+const unary = (f: (x: Value) => Value): NativeKernel => ({ run: ({ x }) => f(x!) });
+const binary = (f: (a: Value, b: Value) => Value, types?: NativeKernel["types"]): NativeKernel => ({
+  ...(types && { types }),
+  accepts: sameTypes,
+  run: ({ a, b }) => f(a!, b!),
+});
+
+/** x as int32. Numbers outside its range wrap modulo 2³², and NaN and ±∞ become 0, as in JavaScript. */
+function toInt32(x: View): Value {
+  if (!x.size) return cast(x, "int32");
+  const largest = (max(abs(x)) as View).live()[0]!;
+  if (largest < 2 ** 31) return cast(x, "int32");
+  const out = newView(x.shape, "int32");
+  out.live().set(x.live());
+  return out;
+}
+
+export const pointwiseKernels: Readonly<Record<string, NativeKernel>> = {
+  Abs: unary(abs),
+  Ceil: unary(ceil),
+  Cos: unary(cos),
+  Elu: unary((x) => elu(x)),
+  EluGrad: { run: ({ dy, y }) => eluGrad(dy!, y!, 1) },
+  Erf: unary(erf),
+  Exp: unary(exp),
+  Expm1: unary(expm1),
+  Floor: unary(floor),
+  IsNan: unary(isNaN),
+  LeakyRelu: { run: ({ x }, { alpha }) => leakyRelu(x!, alpha) },
+  Log: unary(log),
+  Log1p: unary(log1p),
+  Neg: unary(neg),
+  Reciprocal: unary(reciprocal),
+  Relu: unary(relu),
+  Relu6: unary((x) => clamp(x, 0, 6)),
+  Round: unary(round),
+  Rsqrt: unary(rsqrt),
+  Selu: unary(selu),
+  Sigmoid: unary(sigmoid),
+  // TensorFlow.js defines the sign of NaN as 0.
+  Sign: unary((x) => sign(where(isNaN(x), 0, x))),
+  Sin: unary(sin),
+  Softplus: unary((x) => softplus(x)),
+  Sqrt: unary(sqrt),
+  Square: { types: NUMBERS, run: ({ x }) => square(x!) },
+  Step: { run: ({ x }, { alpha }) => where(isNaN(x!), x!, where(gt(x!, 0), 1, alpha)) },
+  Tan: unary(tan),
+  Tanh: unary(tanh),
+  ClipByValue: { run: ({ x }, { clipValueMin, clipValueMax }) => clamp(x!, clipValueMin, clipValueMax) },
+
+  Add: binary(add, NUMBERS),
+  Sub: binary(sub, NUMBERS),
+  Multiply: binary(mul, NUMBERS),
+  Maximum: binary(maximum, NUMBERS),
+  Minimum: binary(minimum, NUMBERS),
+  RealDiv: binary(div),
+  FloorDiv: binary((a, b) => floor(div(a, b))),
+  Mod: binary(mod),
+  Pow: binary(pow),
+  Atan2: binary(atan2),
+  SquaredDifference: binary((a, b) => square(sub(a, b)), NUMBERS),
+  Prelu: { run: ({ x, alpha }) => prelu(x!, alpha!) },
+
+  Equal: binary(eq, ALL),
+  NotEqual: binary(ne, ALL),
+  Less: binary(lt, NUMBERS),
+  LessEqual: binary(le, NUMBERS),
+  Greater: binary(gt, NUMBERS),
+  GreaterEqual: binary(ge, NUMBERS),
+  LogicalAnd: binary(logicalAnd, ["bool"]),
+  LogicalOr: binary(logicalOr, ["bool"]),
+  LogicalNot: { types: ["bool"], run: ({ x }) => logicalNot(x!) },
+  Select: {
+    types: ALL,
+    accepts: ({ condition, t, e }) =>
+      condition!.dtype === "bool" && t!.dtype === e!.dtype && condition!.shape.length > 0 && t!.shape.length > 0,
+    run({ condition, t, e }) {
+      // A vector of conditions selects whole slices.
+      const isVector = condition!.shape.length === 1;
+      const shape = [condition!.size, ...t!.shape.slice(1).map(() => 1)];
+      return where(isVector ? reshape(condition!, shape) : condition!, t!, e!);
+    },
+  },
+  Cast: {
+    types: ALL,
+    accepts: ({ x }, { dtype }: { dtype: DataType }) => isNumeric(dtype) && dtype !== x!.dtype,
+    run: ({ x }, { dtype }) => (dtype === "int32" && x!.dtype === "float32" ? toInt32(x!) : cast(x!, dtype)),
+  },
+};

@@ -1,0 +1,131 @@
+/** Kernels that create, move, join and cut arrays. */
+import { backend_util, slice_util, util } from "@tensorflow/tfjs-core";
+import type { Value } from "../../ops/definition/value.ts";
+import { cut, unslice } from "../../ops/shape/box.ts";
+import { reshape } from "../../ops/shape/reshape.ts";
+import { broadcastTo, concat, flip, full, permute, stack } from "../../ops/shape/shape.ts";
+import { isNumeric } from "../entry.ts";
+import { ALL, type NativeKernel, NUMBERS, sameTypes } from "./kernel.ts";
+
+const ones = (x: Value): number[] => x.shape.map(() => 1);
+
+/** Repeats x along every dim: each dim becomes [repetitions, size], which broadcasts from [1, size]. */
+function tile(x: Value, repetitions: readonly number[]): Value {
+  const split = x.shape.flatMap((size) => [1, size]);
+  const repeated = x.shape.flatMap((size, i) => [repetitions[i]!, size]);
+  return reshape(
+    broadcastTo(reshape(x, split), repeated),
+    x.shape.map((size, i) => size * repetitions[i]!),
+  );
+}
+
+export const shapeKernels: Readonly<Record<string, NativeKernel>> = {
+  Concat: {
+    types: ALL,
+    accepts: sameTypes,
+    run(inputs, { axis }) {
+      const list = Object.values(inputs);
+      const dim = util.parseAxisParam(axis, list[0]!.shape as number[])[0]!;
+      backend_util.assertParamsConsistent(list.map(({ shape }) => shape as number[]), dim); // prettier-ignore
+      const filled = list.filter(({ size }) => size > 0);
+      return filled.length ? concat(filled, dim) : concat(list, dim);
+    },
+  },
+  Pack: {
+    types: ALL,
+    accepts: (inputs) => sameTypes(inputs) && new Set(Object.values(inputs).map(({ shape }) => `${shape}`)).size === 1,
+    run: (inputs, { axis }) => stack(Object.values(inputs), axis),
+  },
+  Unpack: {
+    types: ALL,
+    list: true,
+    run({ value }, { axis }) {
+      const dim = axis < 0 ? axis + value!.shape.length : axis;
+      const shape = value!.shape.filter((_, i) => i !== dim);
+      const sizes = value!.shape.map((size, i) => (i === dim ? 1 : size));
+      return Array.from({ length: value!.shape[dim]! }, (_, at) =>
+        reshape(cut(value!, { starts: sizes.map((_, i) => (i === dim ? at : 0)), sizes, steps: ones(value!) }), shape),
+      );
+    },
+  },
+  SplitV: {
+    types: ALL,
+    list: true,
+    run({ x }, { numOrSizeSplits, axis }) {
+      const dim = util.parseAxisParam(axis, x!.shape as number[])[0]!;
+      const lengths = backend_util.prepareSplitSize(x as never, numOrSizeSplits, dim);
+      let at = 0;
+      return lengths.map((length) => {
+        const starts = x!.shape.map((_, i) => (i === dim ? at : 0));
+        at += length;
+        return cut(x!, { starts, sizes: x!.shape.map((size, i) => (i === dim ? length : size)), steps: ones(x!) });
+      });
+    },
+  },
+  Slice: {
+    types: ALL,
+    run({ x }, { begin, size }) {
+      const [starts, sizes] = slice_util.parseSliceParams(x as never, begin, size) as [number[], number[]];
+      slice_util.assertParamsValid(x as never, starts, sizes);
+      return cut(x!, { starts, sizes, steps: ones(x!) });
+    },
+  },
+  StridedSlice: {
+    types: ALL,
+    run({ x }, { begin, end, strides, beginMask, endMask, ellipsisMask, newAxisMask, shrinkAxisMask }) {
+      const info = slice_util.sliceInfo(
+        x!.shape as number[],
+        begin,
+        end,
+        strides,
+        beginMask,
+        endMask,
+        ellipsisMask,
+        newAxisMask,
+        shrinkAxisMask,
+      );
+      if (info.isIdentity) return reshape(x!, info.finalShape);
+      if (info.sliceDim0 || info.isSimpleSlice) {
+        const sizes = slice_util.computeOutShape(info.begin, info.end, info.strides);
+        return reshape(cut(x!, { starts: info.begin, sizes, steps: ones(x!) }), info.finalShape);
+      }
+      return reshape(
+        cut(x!, { starts: info.begin, sizes: info.finalShapeSparse, steps: info.strides }),
+        info.finalShape,
+      );
+    },
+  },
+  PadV2: {
+    types: ALL,
+    run({ x }, { paddings, constantValue }: { paddings: [number, number][]; constantValue: number }) {
+      const shape = x!.shape.map((size, i) => paddings[i]![0] + size + paddings[i]![1]);
+      const box = { starts: paddings.map(([before]) => before), sizes: x!.shape, steps: ones(x!) };
+      return unslice(x!, shape, box, constantValue);
+    },
+  },
+  Reverse: {
+    types: ALL,
+    accepts: ({ x }) => x!.shape.length > 0,
+    run: ({ x }, { dims }) => flip(x!, util.parseAxisParam(dims, x!.shape as number[])),
+  },
+  FlipLeftRight: { run: ({ image }) => flip(image!, 2) },
+  Tile: { types: ALL, run: ({ x }, { reps }) => tile(x!, reps) },
+  BroadcastTo: { types: ALL, run: ({ x }, { shape }) => broadcastTo(x!, shape) },
+  Transpose: { types: ALL, run: ({ x }, { perm }) => permute(x!, perm) },
+  ZerosLike: { types: ALL, run: ({ x }) => full(x!.shape, 0, x!.dtype) },
+  OnesLike: { types: ALL, run: ({ x }) => full(x!.shape, 1, x!.dtype) },
+  Fill: {
+    accepts: (_, { dtype, value }) => isNumeric(dtype ?? util.inferDtype(value)),
+    run: (_, { shape, value, dtype }) => full(shape, Number(value), dtype ?? util.inferDtype(value)),
+  },
+  DepthToSpace: {
+    types: NUMBERS,
+    accepts: (_, { dataFormat }) => dataFormat === "NHWC",
+    run({ x }, { blockSize: block }) {
+      const [batch, height, width, depth] = x!.shape as [number, number, number, number];
+      const channels = depth / block / block;
+      const blocks = permute(reshape(x!, [batch, height, width, block, block, channels]), [0, 1, 3, 2, 4, 5]);
+      return reshape(blocks, [batch, height * block, width * block, channels]);
+    },
+  },
+};
