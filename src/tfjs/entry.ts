@@ -13,6 +13,8 @@ export class Entry {
   complexTensorInfos: { real: TensorInfo; imag: TensorInfo } | undefined;
   /** The elements in linear memory. */
   private storage: Storage | null = null;
+  /** Copies of the elements in other layouts. */
+  private readonly layouts = new Map<string, View>();
   /** The elements in JavaScript's memory: what a CPU kernel made, a copy for CPU kernels, or strings. */
   private stored: BackendValues | undefined;
 
@@ -43,11 +45,11 @@ export class Entry {
   /** The elements in linear memory, where they are uploaded on first use. */
   view(shape: Shape): View {
     const { dtype, size } = this;
-    if (this.storage) return new View(this.storage, shape, dtype as DType, size);
+    if (this.storage) return new View(this.storage, shape, dtype as DType, size, this.layouts);
     const view = View.allocate(shape, dtype as DType);
     if (this.stored) view.live().set(this.stored as NumericArray);
     this.storage = view.storage;
-    return view;
+    return new View(this.storage, shape, dtype as DType, size, this.layouts);
   }
 
   /** A copy of the elements. */
@@ -60,6 +62,8 @@ export class Entry {
   /** Frees the elements. */
   free(): void {
     this.storage?.release();
+    for (const { storage } of this.layouts.values()) storage.release();
+    this.layouts.clear();
     this.storage = null;
     this.stored = undefined;
   }

@@ -22,7 +22,21 @@ export class View implements Value {
     readonly shape: Shape,
     readonly dtype: DType,
     readonly size: number,
+    /** Copies of the elements in other layouts, which live as long as the elements. Only views of tensors have them. */
+    private readonly layouts?: Map<string, View>,
   ) {}
+
+  /** The elements in another layout. It is computed once if this is a view of a tensor, such as a convolution's filter. */
+  inLayout(name: string, convert: (view: View) => Value): Value {
+    const known = this.layouts?.get(name);
+    if (known) return known;
+    const view = convert(this) as View;
+    if (this.layouts) {
+      view.storage.retain();
+      this.layouts.set(name, view);
+    }
+    return view;
+  }
 
   /** A view of new, uninitialized memory. */
   static allocate(shape: Shape, dtype: DType): View {

@@ -1,6 +1,9 @@
 /** The kernels that run on nabla, by TensorFlow.js's names. */
 import type { NativeKernel } from "./kernel.ts";
+import { imageKernels } from "./image.ts";
+import { indexKernels } from "./indices.ts";
 import { matrixKernels } from "./matrix.ts";
+import { normalizeKernels } from "./normalize.ts";
 import { pointwiseKernels } from "./pointwise.ts";
 import { reduceKernels } from "./reduce.ts";
 import { shapeKernels } from "./shape.ts";
@@ -9,5 +12,8 @@ export const kernels: Readonly<Record<string, NativeKernel>> = {
   ...pointwiseKernels,
   ...reduceKernels,
   ...matrixKernels,
+  ...imageKernels,
+  ...indexKernels,
+  ...normalizeKernels,
   ...shapeKernels,
 };

@@ -28,7 +28,7 @@ export const ALL: readonly DType[] = ["float32", "int32", "bool"];
 
 /** Whether no input is empty. Reductions of nothing are left to the CPU kernel. */
 export const isFilled = (inputs: Readonly<Record<string, TensorInfo>>): boolean =>
-  Object.values(inputs).every(({ shape }) => !shape.includes(0));
+  Object.values(inputs).every((input) => !input?.shape.includes(0));
 
 /** Whether all inputs have the same element type. */
 export const sameTypes = (inputs: Readonly<Record<string, TensorInfo>>): boolean =>

@@ -1,0 +1,207 @@
+/** Convolutions and pools. Images are NHWC; NCHW is permuted. Filters are HWIO and are stored in nabla's layout, OHWI, beside the originals. */
+import { backend_util } from "@tensorflow/tfjs-core";
+import { Activation } from "../../../assembly/opcodes.ts";
+import { apply, applyAll } from "../../ops/definition/op.ts";
+import { type Shape, sameShape, type Value } from "../../ops/definition/value.ts";
+import { type ConvAttributes, convDefinition, convInputDefinition, convWeightDefinition } from "../../ops/image/conv.ts";
+import { avgPoolDefinition, avgPoolGradDefinition, type MaxPoolAttributes, maxPoolDefinition } from "../../ops/image/pool.ts";
+import { gatherDefinitions } from "../../ops/index/gather.ts";
+import { matmulDefinition, PLAIN_PRODUCT } from "../../ops/matrix/matmul.ts";
+import { max } from "../../ops/reduce/reduce.ts";
+import { reshape } from "../../ops/shape/reshape.ts";
+import { permute, t } from "../../ops/shape/shape.ts";
+import type { View } from "../view.ts";
+import { finish } from "./activation.ts";
+import { type Attributes, type Inputs, isFilled, type NativeKernel } from "./kernel.ts";
+
+/** The geometry of a convolution, from TensorFlow.js's attributes. */
+function geometry(
+  xShape: Shape,
+  filterShape: Shape,
+  { strides, pad, dilations, dimRoundingMode, dataFormat = "NHWC" }: Attributes,
+  depthwise: boolean,
+): backend_util.Conv2DInfo {
+  return backend_util.computeConv2DInfo(
+    xShape as [number, number, number, number],
+    filterShape as [number, number, number, number],
+    strides,
+    dilations ?? 1,
+    pad,
+    dimRoundingMode,
+    depthwise,
+    backend_util.convertConv2DDataFormat(dataFormat),
+  );
+}
+
+const attributesOf = (info: backend_util.Conv2DInfo, groups: number): ConvAttributes => ({
+  stride: [info.strideHeight, info.strideWidth],
+  pad: [info.padInfo.top, info.padInfo.left],
+  dilation: [info.dilationHeight, info.dilationWidth],
+  groups,
+  activation: Activation.None,
+  inputSize: [info.inHeight, info.inWidth],
+  outputSize: [info.outHeight, info.outWidth],
+  kernelSize: [info.filterHeight, info.filterWidth],
+});
+
+/** Whether a convolution is a matrix product of the pixels with the filter. */
+const isProduct = (info: backend_util.Conv2DInfo): boolean =>
+  info.filterHeight * info.filterWidth * info.strideHeight * info.strideWidth === 1 &&
+  info.inHeight === info.outHeight &&
+  info.inWidth === info.outWidth;
+
+/** Pixels as rows. */
+const rows = (x: Value): Value => reshape(x, [x.size / x.shape[3]!, x.shape[3]!]);
+
+/** The filter as [out, height, width, in/groups], from [height, width, in, out] or, if depthwise, [height, width, in, multiplier]. */
+function ohwi(filter: View, depthwise: boolean): Value {
+  const [height, width, inputs, last] = filter.shape as [number, number, number, number];
+  const [taps, out] = depthwise ? [height * width, inputs * last] : [height * width * inputs, last];
+  return filter.inLayout("OHWI", () =>
+    reshape(t(reshape(filter, [taps, out])), [out, height, width, depthwise ? 1 : inputs]),
+  );
+}
+
+const isChannelsFirst = ({ dataFormat }: Attributes): boolean => dataFormat === "NCHW";
+const toNhwc = (x: Value, attributes: Attributes): Value => (isChannelsFirst(attributes) ? permute(x, 0, 2, 3, 1) : x);
+const fromNhwc = (x: Value, attributes: Attributes): Value =>
+  isChannelsFirst(attributes) ? permute(x, 0, 3, 1, 2) : x;
+
+/** act(conv(x, filter) + bias). */
+function convolve(inputs: Inputs, attributes: Attributes, depthwise: boolean): Value {
+  const { x, filter, bias } = inputs;
+  const info = geometry(x!.shape, filter!.shape, attributes, depthwise);
+  const groups = depthwise ? info.inChannels : 1;
+  const out = info.outChannels;
+  const row = bias && bias.size === out ? reshape(bias, [out]) : undefined;
+  const images = toNhwc(x!, attributes);
+  const result = finish(inputs, attributes, bias !== undefined && !row, (activation) => {
+    const third = row ? [row] : [];
+    if (!depthwise && isProduct(info)) {
+      const matrix = reshape(filter!, [info.inChannels, out]);
+      const y = apply(matmulDefinition, [rows(images), matrix, ...third], { ...PLAIN_PRODUCT, activation });
+      return reshape(y, [info.batchSize, info.outHeight, info.outWidth, out]);
+    }
+    const w = ohwi(filter!, depthwise);
+    return apply(convDefinition, [images, w, ...third], { ...attributesOf(info, groups), activation });
+  });
+  return fromNhwc(result, attributes);
+}
+
+/** The gradient with respect to x; null if dy does not have the result's shape, which TensorFlow.js does not check. */
+function convolveBack({ dy, filter }: Inputs, attributes: Attributes, depthwise: boolean): Value | null {
+  const info = geometry(attributes.inputShape, filter!.shape, attributes, depthwise);
+  if (!sameShape(dy!.shape, info.outShape)) return null;
+  const d = toNhwc(dy!, attributes);
+  if (!depthwise && isProduct(info)) {
+    const matrix = reshape(filter!, [info.inChannels, info.outChannels]);
+    const dx = apply(matmulDefinition, [rows(d), matrix], { ...PLAIN_PRODUCT, transB: true });
+    return fromNhwc(reshape(dx, [info.batchSize, info.inHeight, info.inWidth, info.inChannels]), attributes);
+  }
+  const groups = depthwise ? info.inChannels : 1;
+  return fromNhwc(
+    apply(convInputDefinition, [d, ohwi(filter!, depthwise)], attributesOf(info, groups)),
+    attributes,
+  );
+}
+
+/** The gradient with respect to the filter; null if dy does not have the result's shape. */
+function filterGradient({ x, dy }: Inputs, attributes: Attributes, depthwise: boolean): Value | null {
+  const { filterShape } = attributes;
+  const info = geometry(x!.shape, filterShape, attributes, depthwise);
+  if (!sameShape(dy!.shape, info.outShape)) return null;
+  const [images, d] = [toNhwc(x!, attributes), toNhwc(dy!, attributes)];
+  if (!depthwise && isProduct(info))
+    return reshape(apply(matmulDefinition, [rows(images), rows(d)], { ...PLAIN_PRODUCT, transA: true }), filterShape);
+  const groups = depthwise ? info.inChannels : 1;
+  const dw = apply(convWeightDefinition, [images, d], attributesOf(info, groups));
+  return reshape(t(reshape(dw, [dw.shape[0]!, dw.size / dw.shape[0]!])), filterShape);
+}
+
+const conv = (run: (inputs: Inputs, attributes: Attributes, depthwise: boolean) => Value | null, depthwise = false) => ({
+  // The weights of a PReLU have the layout of the result, which is permuted after the activation.
+  accepts: (inputs: Parameters<NonNullable<NativeKernel["accepts"]>>[0], attributes: Attributes) =>
+    isFilled(inputs) && !(isChannelsFirst(attributes) && (depthwise || attributes.activation === "prelu")),
+  run: (inputs: Inputs, attributes: Attributes) => run(inputs, attributes, depthwise),
+});
+
+/** The windows of a pool. */
+type PoolAttributes = Pick<Attributes, "filterSize" | "strides" | "pad" | "dimRoundingMode">;
+interface Windows extends MaxPoolAttributes {
+  readonly inputSize: [number, number];
+}
+
+/**
+ * The windows of a pool; "identity" for windows of one pixel if the shapes are equal, even with a stride, as in the CPU kernel; null if a
+ * window contains no pixel.
+ */
+function pooling(
+  shape: Shape,
+  { filterSize, strides, pad, dimRoundingMode }: PoolAttributes,
+): Windows | "identity" | null {
+  const xShape = shape as [number, number, number, number];
+  const info = backend_util.computePool2DInfo(xShape, filterSize, strides, 1, pad, dimRoundingMode);
+  const { filterHeight, filterWidth, strideHeight, strideWidth, inHeight, inWidth, outHeight, outWidth, padInfo } = info;
+  if (filterHeight * filterWidth === 1 && inHeight === outHeight && inWidth === outWidth) return "identity";
+  const reads = (size: number, window: number, stride: number, before: number, count: number): boolean =>
+    before < window && (count - 1) * stride - before < size;
+  if (
+    !reads(inHeight, filterHeight, strideHeight, padInfo.top, outHeight) ||
+    !reads(inWidth, filterWidth, strideWidth, padInfo.left, outWidth)
+  )
+    return null;
+  return {
+    kernelSize: [filterHeight, filterWidth],
+    stride: [strideHeight, strideWidth],
+    pad: [padInfo.top, padInfo.left],
+    dilation: [1, 1],
+    inputSize: [inHeight, inWidth],
+    outputSize: [outHeight, outWidth],
+  };
+}
+
+/** A kernel that pools `input`. Windows that nabla does not support are left to the CPU kernel. */
+const pool = (
+  input: string,
+  run: (inputs: Inputs, windows: Windows) => Value | null,
+): NativeKernel => ({
+  accepts: isFilled,
+  run(inputs, attributes) {
+    const windows = pooling(inputs[input]!.shape, attributes);
+    if (windows === "identity") return input === "x" ? inputs.x! : null;
+    return windows && run(inputs, windows);
+  },
+});
+
+/** The maxima and their positions; null if there are NaNs, which TensorFlow.js ignores and nabla does not. */
+function maxima(x: Value, windows: Windows): [values: Value, places: Value] | null {
+  const [values, places] = applyAll(maxPoolDefinition, [x], windows);
+  const largest = max(values!, [0, 1, 2, 3]) as View;
+  return Number.isNaN(largest.live()[0]!) ? null : [values!, places!];
+}
+
+const planes = (x: Value): Value => reshape(x, [x.shape[0]!, x.shape[1]! * x.shape[2]!, x.shape[3]!]);
+
+export const imageKernels: Readonly<Record<string, NativeKernel>> = {
+  Conv2D: conv(convolve),
+  FusedConv2D: conv(convolve),
+  Conv2DBackpropInput: conv(convolveBack),
+  Conv2DBackpropFilter: conv(filterGradient),
+  DepthwiseConv2dNative: conv(convolve, true),
+  FusedDepthwiseConv2D: conv(convolve, true),
+  DepthwiseConv2dNativeBackpropInput: conv(convolveBack, true),
+  DepthwiseConv2dNativeBackpropFilter: conv(filterGradient, true),
+  MaxPool: pool("x", ({ x }, windows) => maxima(x!, windows)?.[0] ?? null),
+  MaxPoolGrad: pool("input", ({ dy, input }, windows) => {
+    const found = maxima(input!, windows);
+    if (!found) return null;
+    const n = input!.shape[1]! * input!.shape[2]!;
+    const dx = apply(gatherDefinitions.scatterAdd, [planes(dy!), planes(found[1])], { dim: 1, n });
+    return reshape(dx, input!.shape);
+  }),
+  AvgPool: pool("x", ({ x }, windows) => apply(avgPoolDefinition, [x!], { ...windows, countIncludePad: false })),
+  // TensorFlow.js divides by the window's size, even where the window overlaps the padding.
+  AvgPoolGrad: pool("input", ({ dy }, windows) =>
+    apply(avgPoolGradDefinition, [dy!], { ...windows, countIncludePad: true }),
+  ),
+};
