@@ -9,7 +9,7 @@ const layers = [
   ["models", "^src/(nn|losses|optim)/"],
   ["extras", "^src/(gradients|formats)/"],
   ["entry", "^src/index\\.ts$"],
-  ["serverless", "^src/serverless/"],
+  ["bridges", "^src/(serverless|tfjs)/"],
   ["platforms", "^src/platforms/"],
   ["programs", "^(cli|lab)/"],
   ["examples", "^(examples|bench)/"],
@@ -46,10 +46,19 @@ module.exports = {
     })),
     {
       name: "core-has-no-dependencies",
-      comment: "What serverless uses is bundled with it.",
+      comment: "What serverless uses is bundled with it. What tfjs uses are optional peers.",
       severity: "error",
-      from: { path: "^src/", pathNot: "^src/(serverless/|runtime/load\\.ts$)" },
+      from: { path: "^src/", pathNot: "^src/(serverless/|tfjs/|runtime/load\\.ts$)" },
       to: { dependencyTypes: ["npm", "npm-dev", "core"] },
+    },
+    {
+      name: "tfjs-depends-on-its-peers-alone",
+      severity: "error",
+      from: { path: "^src/tfjs/" },
+      to: {
+        dependencyTypes: ["npm", "npm-dev", "core"],
+        pathNot: "^node_modules/@tensorflow/tfjs-(core|backend-cpu)/",
+      },
     },
     {
       name: "load-depends-on-the-loader-alone",

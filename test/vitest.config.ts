@@ -10,6 +10,7 @@ const resolve = {
     { find: /^nabla$/, replacement: `${root}src/index.ts` },
     { find: /^nabla\/gradients$/, replacement: `${root}src/gradients/index.ts` },
     { find: /^nabla\/formats$/, replacement: `${root}src/formats/index.ts` },
+    { find: /^nabla\/tfjs$/, replacement: `${root}src/tfjs/index.ts` },
     { find: /^nabla\/serverless$/, replacement: `${root}src/serverless/index.ts` },
   ],
 };
@@ -36,7 +37,7 @@ export default defineConfig({
           testTimeout: 60_000,
         },
       })),
-      ...["gradients", "formats", "serverless", "cli", "lab", "threads"].map((name) => ({
+      ...["gradients", "formats", "serverless", "cli", "lab", "tfjs", "threads"].map((name) => ({
         resolve,
         test: { name, root, include: [`test/${name}/*.test.ts`], execArgv, testTimeout: 120_000 },
       })),

@@ -8,7 +8,7 @@ import { lines } from "./lines.mjs";
 const OUT = "dist/node";
 rmSync(OUT, { recursive: true, force: true });
 /** Modules that `import "nabla"` loads: all except the other entries and those that only threads need. */
-const CORE = /[\\/]dist[\\/](?:assembly|src)[\\/](?!gradients|formats|runtime[\\/]threads[\\/])/;
+const CORE = /[\\/]dist[\\/](?:assembly|src)[\\/](?!gradients|formats|tfjs|runtime[\\/]threads[\\/])/;
 
 /** Stores the kernels as base64, which these runtimes decode natively. An import of node:buffer would cost a millisecond. */
 const kernels = {
@@ -44,7 +44,14 @@ const parseable = {
 };
 
 const bundle = await rolldown({
-  input: { index: "dist/src/index.js", gradients: "dist/src/gradients/index.js", formats: "dist/src/formats/index.js" },
+  input: Object.fromEntries(
+    [["index", "."], ...["gradients", "formats", "tfjs"].map((name) => [name, name])].map(([name, folder]) => [
+      name,
+      `dist/src/${folder}/index.js`,
+    ]),
+  ),
+  // Optional peers.
+  external: /^@tensorflow\//,
   platform: "neutral",
   plugins: [kernels, parseable, lines],
   // Keep modules with side effects even if none of their exports is used.

@@ -4,23 +4,24 @@ import {
   backend_util,
   buffer,
   type DataType,
-  engine as tfEngine,
   KernelBackend,
   type Rank,
   type TensorBuffer,
   type TensorInfo,
   type TypedArray,
+  engine as tfEngine,
   util,
 } from "@tensorflow/tfjs-core";
 import { sizeOf } from "../ops/definition/value.ts";
 import { Entry, isNumeric } from "./entry.ts";
-import { View } from "./view.ts";
+import type { View } from "./view.ts";
 
 /** The name to pass to `tf.setBackend`. */
 export const BACKEND = "nabla";
 
 /** The entries by data id, as CPU kernels expect them: `backend.data.get(dataId).values`. */
 class Entries {
+  /** The number of moved entries, not counting the parts of complex ones, which TensorFlow.js does not expect. */
   private count = 0;
   /** Entries for the ids of other backends, whose tensors were moved here. */
   private moved = new WeakMap<object, Entry>();
@@ -49,14 +50,14 @@ class Entries {
   /** Registers an entry for an id that another backend made. */
   move(id: object, entry: Entry): void {
     this.moved.set(id, entry);
-    this.count++;
+    this.count += entry.complexTensorInfos ? -1 : 1;
   }
   delete(id: object): void {
     const entry = this.find(id)!;
     entry.free();
     if (!this.live.delete(entry)) {
       this.moved.delete(id);
-      this.count--;
+      this.count -= entry.complexTensorInfos ? -1 : 1;
     }
   }
   clear(): void {
@@ -119,7 +120,13 @@ export class NablaBackend extends KernelBackend {
 
   override move(dataId: object, values: BackendValues, shape: number[], dtype: DataType, refCount: number): void {
     const entry = new Entry(dtype, sizeOf(shape));
-    entry.values = values;
+    if (dtype === "complex64") {
+      const parts = backend_util.splitRealAndImagArrays(values as Float32Array);
+      entry.complexTensorInfos = {
+        real: this.makeTensorInfo(shape, "float32", parts.real),
+        imag: this.makeTensorInfo(shape, "float32", parts.imag),
+      };
+    } else entry.values = values;
     entry.refCount = refCount;
     this.data.move(dataId, entry);
   }

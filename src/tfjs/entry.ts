@@ -5,7 +5,8 @@ import type { DType, Shape } from "../ops/definition/value.ts";
 import { type NumericArray, View } from "./view.ts";
 
 /** The element types that linear memory holds: all except strings and complex numbers. */
-export const isNumeric = (dtype: string): dtype is DType => dtype === "float32" || dtype === "int32" || dtype === "bool";
+export const isNumeric = (dtype: string): dtype is DType =>
+  dtype === "float32" || dtype === "int32" || dtype === "bool";
 
 export class Entry {
   refCount = 1;

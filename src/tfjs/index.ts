@@ -2,16 +2,15 @@
 import "@tensorflow/tfjs-backend-cpu";
 import { getKernelsForBackend, registerBackend, registerKernel, setBackend } from "@tensorflow/tfjs-core";
 import { BACKEND, NablaBackend } from "./backend.ts";
-import { kernelFunc } from "./kernels/kernel.ts";
+import { draw } from "./kernels/draw.ts";
 import { kernels } from "./kernels/index.ts";
+import { kernelFunc } from "./kernels/kernel.ts";
 
 for (const config of getKernelsForBackend("cpu")) {
-  const native = kernels[config.kernelName];
-  registerKernel({
-    ...config,
-    backendName: BACKEND,
-    kernelFunc: native ? kernelFunc(native, config.kernelFunc) : config.kernelFunc,
-  });
+  const { kernelName, kernelFunc: cpu } = config;
+  const native = kernels[kernelName];
+  const own = kernelName === "Draw" ? draw(cpu) : native ? kernelFunc(native, cpu) : cpu;
+  registerKernel({ ...config, backendName: BACKEND, kernelFunc: own });
 }
 // Higher than the priorities of TensorFlow.js's own backends, so that it stays the default.
 registerBackend(BACKEND, () => new NablaBackend(), 10);

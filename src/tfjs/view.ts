@@ -4,7 +4,7 @@
  */
 import { constant } from "../core/eager.ts";
 import { Storage, tick } from "../core/memory.ts";
-import { Tensor } from "../core/tensor.ts";
+import type { Tensor } from "../core/tensor.ts";
 import { verify } from "../ops/definition/check.ts";
 import { type AnyOp, type Executor, withExecutor } from "../ops/definition/op.ts";
 import { bytesPerElement, type DType, type Shape, sizeOf, type Value } from "../ops/definition/value.ts";
@@ -58,7 +58,9 @@ export class View implements Value {
 /** Ensures that a storage is in linear memory. @throws DisposedError after nabla's `dispose()` */
 function use(storage: Storage): void {
   if (!storage.use())
-    throw new DisposedError("nabla/tfjs: this tensor's memory was freed by nabla's dispose(). Create the tensor again.");
+    throw new DisposedError(
+      "nabla/tfjs: this tensor's memory was freed by nabla's dispose(). Create the tensor again.",
+    );
 }
 
 const storageOf = (value: Value): Storage => (value instanceof View ? value.storage : (value as Tensor).storage("op"));

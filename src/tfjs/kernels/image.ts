@@ -3,8 +3,18 @@ import { backend_util } from "@tensorflow/tfjs-core";
 import { Activation } from "../../../assembly/opcodes.ts";
 import { apply, applyAll } from "../../ops/definition/op.ts";
 import { type Shape, sameShape, type Value } from "../../ops/definition/value.ts";
-import { type ConvAttributes, convDefinition, convInputDefinition, convWeightDefinition } from "../../ops/image/conv.ts";
-import { avgPoolDefinition, avgPoolGradDefinition, type MaxPoolAttributes, maxPoolDefinition } from "../../ops/image/pool.ts";
+import {
+  type ConvAttributes,
+  convDefinition,
+  convInputDefinition,
+  convWeightDefinition,
+} from "../../ops/image/conv.ts";
+import {
+  avgPoolDefinition,
+  avgPoolGradDefinition,
+  type MaxPoolAttributes,
+  maxPoolDefinition,
+} from "../../ops/image/pool.ts";
 import { gatherDefinitions } from "../../ops/index/gather.ts";
 import { matmulDefinition, PLAIN_PRODUCT } from "../../ops/matrix/matmul.ts";
 import { max } from "../../ops/reduce/reduce.ts";
@@ -99,10 +109,7 @@ function convolveBack({ dy, filter }: Inputs, attributes: Attributes, depthwise:
     return fromNhwc(reshape(dx, [info.batchSize, info.inHeight, info.inWidth, info.inChannels]), attributes);
   }
   const groups = depthwise ? info.inChannels : 1;
-  return fromNhwc(
-    apply(convInputDefinition, [d, ohwi(filter!, depthwise)], attributesOf(info, groups)),
-    attributes,
-  );
+  return fromNhwc(apply(convInputDefinition, [d, ohwi(filter!, depthwise)], attributesOf(info, groups)), attributes);
 }
 
 /** The gradient with respect to the filter; null if dy does not have the result's shape. */
@@ -118,7 +125,10 @@ function filterGradient({ x, dy }: Inputs, attributes: Attributes, depthwise: bo
   return reshape(t(reshape(dw, [dw.shape[0]!, dw.size / dw.shape[0]!])), filterShape);
 }
 
-const conv = (run: (inputs: Inputs, attributes: Attributes, depthwise: boolean) => Value | null, depthwise = false) => ({
+const conv = (
+  run: (inputs: Inputs, attributes: Attributes, depthwise: boolean) => Value | null,
+  depthwise = false,
+) => ({
   // The weights of a PReLU have the layout of the result, which is permuted after the activation.
   accepts: (inputs: Parameters<NonNullable<NativeKernel["accepts"]>>[0], attributes: Attributes) =>
     isFilled(inputs) && !(isChannelsFirst(attributes) && (depthwise || attributes.activation === "prelu")),
@@ -141,7 +151,8 @@ function pooling(
 ): Windows | "identity" | null {
   const xShape = shape as [number, number, number, number];
   const info = backend_util.computePool2DInfo(xShape, filterSize, strides, 1, pad, dimRoundingMode);
-  const { filterHeight, filterWidth, strideHeight, strideWidth, inHeight, inWidth, outHeight, outWidth, padInfo } = info;
+  const { filterHeight, filterWidth, strideHeight, strideWidth, inHeight, inWidth, outHeight, outWidth, padInfo } =
+    info;
   if (filterHeight * filterWidth === 1 && inHeight === outHeight && inWidth === outWidth) return "identity";
   const reads = (size: number, window: number, stride: number, before: number, count: number): boolean =>
     before < window && (count - 1) * stride - before < size;
@@ -161,10 +172,7 @@ function pooling(
 }
 
 /** A kernel that pools `input`. Windows that nabla does not support are left to the CPU kernel. */
-const pool = (
-  input: string,
-  run: (inputs: Inputs, windows: Windows) => Value | null,
-): NativeKernel => ({
+const pool = (input: string, run: (inputs: Inputs, windows: Windows) => Value | null): NativeKernel => ({
   accepts: isFilled,
   run(inputs, attributes) {
     const windows = pooling(inputs[input]!.shape, attributes);

@@ -1,7 +1,8 @@
 /** The kernels that run on nabla, by TensorFlow.js's names. */
-import type { NativeKernel } from "./kernel.ts";
+
 import { imageKernels } from "./image.ts";
 import { indexKernels } from "./indices.ts";
+import type { NativeKernel } from "./kernel.ts";
 import { matrixKernels } from "./matrix.ts";
 import { normalizeKernels } from "./normalize.ts";
 import { pointwiseKernels } from "./pointwise.ts";

@@ -1,7 +1,7 @@
 /** Reductions, and kernels along rows. */
 import { util } from "@tensorflow/tfjs-core";
 import type { Value } from "../../ops/definition/value.ts";
-import { all, any, argMax, argMin, cumsum, max, mean, min, prod, sum } from "../../ops/reduce/reduce.ts";
+import { all, any, argMax, argMin, cumsum, max, mean, min, prod, reducedShape, sum } from "../../ops/reduce/reduce.ts";
 import { logSoftmax, softmax } from "../../ops/reduce/rows.ts";
 import { concat, flip, full, narrow } from "../../ops/shape/shape.ts";
 import type { View } from "../view.ts";
@@ -51,9 +51,8 @@ export const reduceKernels: Readonly<Record<string, NativeKernel>> = {
     run({ x }, { axis, exclusive, reverse }) {
       const dim = util.parseAxisParam(axis, x!.shape as number[])[0]!;
       const sums = cumsum(reverse ? flip(x!, dim) : x!, dim);
-      const n = x!.shape[dim]!;
-      const zero = (): Value => full(x!.shape.map((size, i) => (i === dim ? 1 : size)), 0, x!.dtype); // prettier-ignore
-      const shifted = exclusive ? concat([zero(), narrow(sums, dim, 0, n - 1)], dim) : sums;
+      const zeros = (): Value => full(reducedShape(x!, [dim], true), 0, x!.dtype);
+      const shifted = exclusive ? concat([zeros(), narrow(sums, dim, 0, x!.shape[dim]! - 1)], dim) : sums;
       return reverse ? flip(shifted, dim) : shifted;
     },
   },

@@ -26,7 +26,8 @@ export const shapeKernels: Readonly<Record<string, NativeKernel>> = {
     run(inputs, { axis }) {
       const list = Object.values(inputs);
       const dim = util.parseAxisParam(axis, list[0]!.shape as number[])[0]!;
-      backend_util.assertParamsConsistent(list.map(({ shape }) => shape as number[]), dim); // prettier-ignore
+      const shapes = list.map(({ shape }) => shape as number[]);
+      backend_util.assertParamsConsistent(shapes, dim);
       const filled = list.filter(({ size }) => size > 0);
       return filled.length ? concat(filled, dim) : concat(list, dim);
     },

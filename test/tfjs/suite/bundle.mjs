@@ -1,48 +1,52 @@
-// Bundles TensorFlow.js's own test suite, which its npm package contains, with a backend to test.
+// Bundles TensorFlow.js's own tests, which its npm package contains, with the backend to test.
 import { fileURLToPath } from "node:url";
 import { rolldown } from "rolldown";
 
 const root = fileURLToPath(new URL("../../..", import.meta.url));
 const core = `${root}node_modules/@tensorflow/tfjs-core/dist`;
+const jasmine = `${root}test/tfjs/suite/jasmine.mjs`;
 
-/** The program: the order matters, because the tests read the test environments when they are loaded. */
+const quote = JSON.stringify;
+
+/** The program. The order of imports matters: the tests read the list of backends when they are loaded. */
 const program = (backend) => `
-import ${JSON.stringify(`${root}test/tfjs/suite/jasmine.mjs`)};
+export { runSuite } from ${quote(jasmine)};
 import "@tensorflow/tfjs-core";
-import ${JSON.stringify(`${core}/public/chained_ops/register_all_chained_ops`)};
-import ${JSON.stringify(`${core}/register_all_gradients`)};
+import ${quote(`${core}/public/chained_ops/register_all_chained_ops`)};
+import ${quote(`${core}/register_all_gradients`)};
 import "@tensorflow/tfjs-backend-cpu";
 ${backend === "nabla" ? `import "nabla/tfjs";` : ""}
-import { setTestEnvs } from ${JSON.stringify(`${core}/jasmine_util`)};
 import "virtual:environments";
-import ${JSON.stringify(`${core}/tests`)};
-export { runSuite } from ${JSON.stringify(`${root}test/tfjs/suite/jasmine.mjs`)};
+import ${quote(`${core}/tests`)};
 `;
+
+/** Chooses the backend, and the build of nabla's kernels that globalThis.NABLA_BUILD names. */
 const environments = (backend) => `
-import { setTestEnvs } from ${JSON.stringify(`${core}/jasmine_util`)};
+import { setTestEnvs } from ${quote(`${core}/jasmine_util`)};
+${backend === "nabla" ? `import { init } from "nabla"; await init({ build: globalThis.NABLA_BUILD });` : ""}
 setTestEnvs([{ name: "${backend}", backendName: "${backend}", isDataSync: true }]);
 `;
 
-/** Writes the bundle for "cpu" or "nabla". `platform` is "node" or "browser". */
-export async function bundleSuite(backend, file, platform = "node") {
+/** Writes the suite for a backend ("cpu" or "nabla") and a platform ("node" or "browser") to a file. */
+export async function bundleSuite(backend, platform, file) {
   const bundle = await rolldown({
     input: "virtual:suite",
     platform,
     logLevel: "silent",
+    treeshake: false,
     resolve: {
       alias: {
         "@tensorflow/tfjs-core": `${core}/index.js`,
         "@tensorflow/tfjs-backend-cpu": `${root}node_modules/@tensorflow/tfjs-backend-cpu/dist/index.js`,
         "nabla/tfjs": `${root}src/tfjs/index.ts`,
+        nabla: `${root}src/index.ts`,
       },
     },
-    treeshake: false,
     plugins: [
       {
         name: "suite",
         resolveId: (id) => (id.startsWith("virtual:") ? `\0${id}` : null),
-        load: (id) =>
-          id === "\0virtual:suite" ? program(backend) : id === "\0virtual:environments" ? environments(backend) : null,
+        load: (id) => ({ "\0virtual:suite": program, "\0virtual:environments": environments })[id]?.(backend) ?? null,
       },
     ],
   });

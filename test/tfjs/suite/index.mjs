@@ -1,17 +1,28 @@
-// Runs TensorFlow.js's own tests on a backend: `npm run tfjs:suite [-- cpu|nabla] [--filter TEXT]`.
-import { mkdirSync, writeFileSync } from "node:fs";
-import { pathToFileURL } from "node:url";
+// `npm run tfjs:suite [-- --node 24] [-- --chromium] [-- --filter TEXT]`: prints how many of TensorFlow.js's own tests pass on its CPU
+// backend and on nabla's, in both builds.
 import { parseArgs } from "node:util";
-import { bundleSuite } from "./bundle.mjs";
+import { compare, runInChromium, runInNode } from "./run.mjs";
 
-const { positionals, values } = parseArgs({ allowPositionals: true, options: { filter: { type: "string" } } });
-const [backend = "nabla"] = positionals;
-mkdirSync("build/tfjs", { recursive: true });
-const file = `build/tfjs/suite-${backend}.mjs`;
-await bundleSuite(backend, file);
-const { runSuite } = await import(pathToFileURL(file).href);
-const { passed, failed, skipped } = await runSuite(values.filter);
-writeFileSync(`build/tfjs/results-${backend}.json`, JSON.stringify({ passed, failed, skipped }, null, 1));
-for (const { name, messages } of failed) console.log(`✗ ${name}\n    ${messages[0]?.slice(0, 300)}`);
-console.log(`${backend}: ${passed.length} passed, ${failed.length} failed, ${skipped.length} skipped`);
-process.exit(0);
+const { values } = parseArgs({
+  options: { node: { type: "string" }, chromium: { type: "boolean" }, filter: { type: "string" } },
+});
+const command = values.node ? ["npx", "-y", `node@${values.node}`] : [process.execPath];
+const run = values.chromium
+  ? (backend, build) => runInChromium(backend, build, values)
+  : (backend, build) => runInNode(backend, build, { ...values, command });
+const place = values.chromium ? "Chromium" : values.node ? `Node ${values.node}` : `Node ${process.version}`;
+
+const cpu = await run("cpu", "");
+const print = (name, { passed, failed, skipped }) =>
+  console.log(`${name} in ${place}: ${passed.length} passed, ${failed.length} failed, ${skipped.length} skipped`);
+print("cpu", cpu);
+for (const { name } of cpu.failed) console.log(`  fails on cpu too: ${name}`);
+for (const build of ["simd", "relaxed"]) {
+  const own = await run("nabla", build);
+  print(`nabla (${build})`, own);
+  const { failed, missing } = compare(cpu, own);
+  for (const { name, messages } of failed) console.log(`  ✗ ${name}\n    ${messages[0]}`);
+  for (const name of missing) console.log(`  does not apply: ${name}`);
+  if (failed.length) process.exitCode = 1;
+}
+process.exit();

@@ -1,29 +1,31 @@
-// Jasmine's global functions, which the suite uses, and an environment that collects results.
+// Jasmine's global functions, which TensorFlow.js's tests use, and a reporter that collects the results.
 import jasmineRequire from "jasmine-core/lib/jasmine-core/jasmine.js";
 
-const jasmine = jasmineRequire.core(jasmineRequire);
-const environment = jasmine.getEnv({ suppressLoadErrors: true });
+const core = jasmineRequire.core(jasmineRequire);
+const environment = core.getEnv({ suppressLoadErrors: true });
 environment.configure({ random: false, verboseDeprecations: false });
-Object.assign(globalThis, jasmineRequire.interface(jasmine, environment));
-globalThis.jasmine = jasmine;
+Object.assign(globalThis, jasmineRequire.interface(core, environment), { jasmine: core });
 
-/** The results: the names of specs that passed, failed (with messages) and were skipped. */
+/** The names of the specs that passed and were skipped, and of those that failed, with their messages. */
 const results = { passed: [], failed: [], skipped: [] };
+const fail = (name, expectations) =>
+  results.failed.push({ name, messages: expectations.map(({ message }) => message.slice(0, 300)) });
+
 environment.addReporter({
   specDone({ status, fullName, failedExpectations }) {
     if (status === "passed") results.passed.push(fullName);
-    else if (status === "failed")
-      results.failed.push({ name: fullName, messages: failedExpectations.map(({ message }) => message) });
+    else if (status === "failed") fail(fullName, failedExpectations);
     else results.skipped.push(fullName);
   },
+  // Failures of beforeAll and afterAll.
   suiteDone({ fullName, failedExpectations }) {
-    for (const { message } of failedExpectations ?? []) results.failed.push({ name: fullName, messages: [message] });
+    if (failedExpectations?.length) fail(fullName, failedExpectations);
   },
 });
 
+/** Runs the specs, or those whose names contain `filter`. */
 export async function runSuite(filter) {
   if (filter) environment.configure({ specFilter: (spec) => spec.getFullName().includes(filter) });
   await environment.execute();
   return results;
 }
-export { jasmine };

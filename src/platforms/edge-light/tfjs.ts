@@ -1,0 +1,4 @@
+/** nabla/tfjs in edge functions. */
+import "./modules.ts";
+
+export * from "../../tfjs/index.ts";

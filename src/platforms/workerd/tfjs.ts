@@ -1,0 +1,4 @@
+/** nabla/tfjs in Workers. */
+import "./modules.ts";
+
+export * from "../../tfjs/index.ts";

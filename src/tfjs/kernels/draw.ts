@@ -1,0 +1,20 @@
+/** Drawing on a canvas. */
+import type { KernelFunc, NamedAttrMap } from "@tensorflow/tfjs-core";
+import { BACKEND } from "../backend.ts";
+
+interface DrawOptions {
+  readonly contextOptions?: { readonly contextType?: string };
+}
+
+/** The CPU backend's kernel. A canvas context with the backend's name is a 2-d context, as for other backends it is theirs. */
+export const draw =
+  (cpu: KernelFunc): KernelFunc =>
+  (call) => {
+    const options = call.attrs?.options as DrawOptions | undefined;
+    if (options?.contextOptions?.contextType !== BACKEND) return cpu(call);
+    const contextOptions = { ...options.contextOptions, contextType: "2d" };
+    return cpu({
+      ...call,
+      attrs: { ...call.attrs, options: { ...options, contextOptions } } as unknown as NamedAttrMap,
+    });
+  };

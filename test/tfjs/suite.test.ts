@@ -1,0 +1,30 @@
+/** TensorFlow.js's own tests: everything that passes on its CPU backend passes on nabla, in both builds, in Node and Chromium. */
+import { beforeAll, describe, expect, test } from "vitest";
+import { compare, type Results, runInChromium, runInNode } from "./suite/run.mjs";
+
+/** The tests that TensorFlow.js runs only on the backend named "cpu". test/tfjs/backend.test.ts has the same for nabla. */
+const ONLY_CPU = [
+  "Switching cpu backends BACKEND {} Move data from cpu1 to cpu2 backend",
+  "Switching cpu backends BACKEND {} can execute op with data from mixed backends",
+];
+
+describe.each([
+  ["Node", runInNode],
+  ["Chromium", runInChromium],
+] as const)("%s", (_, run) => {
+  let cpu: Results;
+  beforeAll(async () => {
+    cpu = await run("cpu");
+  }, 600_000);
+
+  test("the CPU backend passes its own tests", () => {
+    // These read files that are not in the package.
+    expect(cpu.failed.filter(({ name }) => !name.startsWith("http-load cpu {} JSON model"))).toEqual([]);
+    expect(cpu.passed.length).toBeGreaterThan(4200);
+  });
+  test.each(["simd", "relaxed"])("build %s", { timeout: 600_000 }, async (build) => {
+    const own = await run("nabla", build);
+    expect(compare(cpu, own)).toEqual({ failed: [], missing: ONLY_CPU, added: [] });
+    expect(own.passed.length).toBe(cpu.passed.length - ONLY_CPU.length);
+  });
+});
