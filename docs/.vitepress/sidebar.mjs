@@ -1,7 +1,7 @@
 /** Builds the sidebars of the reference from TypeDoc's output. */
 
 /** The entry points, in the order of the sidebar. */
-const ENTRIES = ["nabla", "gradients", "formats", "serverless"];
+const ENTRIES = ["nabla", "gradients", "formats", "tfjs", "serverless"];
 const nameOf = (entry) => (entry === "nabla" ? entry : `nabla/${entry}`);
 
 /**

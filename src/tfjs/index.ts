@@ -15,3 +15,5 @@ for (const config of getKernelsForBackend("cpu")) {
 // Higher than the priorities of TensorFlow.js's own backends, so that it stays the default.
 registerBackend(BACKEND, () => new NablaBackend(), 10);
 void setBackend(BACKEND);
+
+export { fromTfjs, toTfjs } from "./convert.ts";

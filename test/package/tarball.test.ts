@@ -60,31 +60,37 @@ const outside = (file: string): string[] =>
     .importedFiles.map(({ fileName }) => fileName)
     .filter((name) => !/^\.\.?\//.test(name));
 
+/** The optional peers of nabla/tfjs. */
+const PEERS = ["@tensorflow/tfjs-backend-cpu", "@tensorflow/tfjs-core"];
+
 describe("imports", () => {
   const manifest = JSON.parse(read("package.json")) as {
     exports: object;
     dependencies: object;
     devDependencies: Record<string, string>;
-    peerDependencies?: object;
+    peerDependencies: object;
+    peerDependenciesMeta: object;
   };
   const code = files.filter((file) => /^dist\/.*\.(js|d\.ts)$/.test(file));
   const entries = Object.keys(manifest.exports).map((name) => name.replace(/^\./, "nabla"));
 
   test("the package depends only on the loader, in the same version as the compiler, and dist contains a copy", () => {
     expect(manifest.dependencies).toEqual({ "@assemblyscript/loader": manifest.devDependencies.assemblyscript });
-    expect(manifest.peerDependencies).toBeUndefined();
+    expect(manifest.peerDependencies).toEqual(Object.fromEntries(PEERS.map((name) => [name, "^4.22.0"])));
+    expect(manifest.peerDependenciesMeta).toEqual(Object.fromEntries(PEERS.map((name) => [name, { optional: true }])));
     const loader = read("dist/src/runtime/loader.js");
     expect(loader).toContain(read("node_modules/@assemblyscript/loader/index.js"));
     expect(read("dist/src/runtime/load.js")).toContain('from "./loader.js"');
   });
-  test("no file imports a package other than nabla, and only dist/bin imports modules of Node", () => {
+  test("no file imports a package other than nabla, except tfjs its peers, and only dist/bin imports modules of Node", () => {
     expect(code.length).toBeGreaterThan(200);
     const found = code.map((file) => [file, outside(file)] as const);
     expect(found.filter(([, names]) => names.length).length).toBeGreaterThan(3);
     for (const [file, names] of found) {
       const inNode = file.startsWith("dist/bin/") ? (name: string) => name.startsWith("node:") : () => false;
+      const peers = /^dist\/(src|node)\/tfjs\b/.test(file) ? PEERS : [];
       expect(
-        names.filter((name) => !entries.includes(name) && !inNode(name)),
+        names.filter((name) => !entries.includes(name) && !peers.includes(name) && !inNode(name)),
         file,
       ).toEqual([]);
     }

@@ -21,6 +21,7 @@ const ENTRIES = {
   nabla: "src/index.ts",
   "nabla/gradients": "src/gradients/index.ts",
   "nabla/formats": "src/formats/index.ts",
+  "nabla/tfjs": "src/tfjs/index.ts",
   "nabla/serverless": "src/serverless/index.ts",
 };
 

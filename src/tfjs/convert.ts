@@ -1,0 +1,65 @@
+/** Converts tensors between TensorFlow.js and nabla without a copy. */
+import { type Rank, type Tensor as TfTensor, engine as tfEngine } from "@tensorflow/tfjs-core";
+import { Tensor } from "../core/tensor.ts";
+import { cast } from "../ops/shape/shape.ts";
+import { DTypeError, TraceError, TypeError } from "../runtime/errors.ts";
+import { requireKind } from "../runtime/kinds.ts";
+import { BACKEND, type NablaBackend } from "./backend.ts";
+import { isNumeric } from "./entry.ts";
+import { View } from "./view.ts";
+
+/** nabla's backend, even if another one is in use. */
+const backend = (): NablaBackend => tfEngine().findBackend(BACKEND) as NablaBackend;
+
+/**
+ * A nabla tensor with the elements of a TensorFlow.js tensor. Both share the memory, so nothing is copied, and each can be disposed without
+ * the other. Do not write to it in place: TensorFlow.js relies on tensors that never change. Gradients do not flow between the libraries.
+ *
+ * x: any shape; float32, int32 or bool → the same shape and type.
+ *
+ * @param x A tensor of TensorFlow.js. If it is on another backend, it moves to nabla's.
+ * @throws TypeError if x is not a tensor of TensorFlow.js
+ * @throws DTypeError if x holds strings or complex numbers
+ * @example
+ * ```ts
+ * const step = compile((x: Tensor) => x.square().sum());
+ * step(fromTfjs(tf.tensor1d([1, 2]))).item(); // 5
+ * ```
+ */
+export function fromTfjs(x: TfTensor): Tensor {
+  if (typeof x !== "object" || x === null || !("dataId" in x))
+    throw new TypeError("fromTfjs: x is not a tensor of TensorFlow.js. Pass a tf.Tensor.");
+  if (!isNumeric(x.dtype))
+    throw new DTypeError(
+      `fromTfjs: nabla has no ${x.dtype} tensors. Pass float32, int32 or bool; for complex numbers, tf.real(x) and tf.imag(x).`,
+    );
+  const { storage, shape, dtype } = backend().view(x);
+  return Tensor.wrap(storage.retain(), { shape: [...shape], dtype }, null, "fromTfjs");
+}
+
+/**
+ * A TensorFlow.js tensor on nabla's backend with the elements of a nabla tensor. Both share the memory, so nothing is copied, and each can
+ * be disposed without the other. If you write to `x` in place afterwards, pass a clone.
+ *
+ * x: any shape → the same shape and type; uint8 becomes int32.
+ *
+ * @param x A nabla tensor.
+ * @throws TypeError if x is not a tensor
+ * @throws DisposedError if x was disposed
+ * @throws TraceError in a function that compile records
+ * @example
+ * ```ts
+ * tf.sum(toTfjs(tensor([1, 2]))).dataSync(); // [3]
+ * ```
+ */
+export function toTfjs<R extends Rank = Rank>(x: Tensor): TfTensor<R> {
+  requireKind("toTfjs", "x", "tensor", x);
+  if (x.storage("toTfjs").symbolic)
+    throw new TraceError(
+      "toTfjs: compile records nabla's ops only. Return the tensor from the function, and convert it outside.",
+    );
+  const typed = (x.dtype === "uint8" ? cast(x, "int32") : x) as Tensor;
+  const view = new View(typed.storage("toTfjs").retain(), [...x.shape], typed.dtype, x.size);
+  if (typed !== x) typed.dispose();
+  return tfEngine().makeTensorFromTensorInfo(backend().adopt(view), backend()) as TfTensor<R>;
+}
