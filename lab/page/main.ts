@@ -4,6 +4,8 @@
  */
 import "../view/view.css";
 import "./page.css";
+import "./teaser.css";
+import "./figure.css";
 import { readHash } from "./address.ts";
 import { offerContents } from "./contents.ts";
 import type { Figure } from "./figure.ts";
