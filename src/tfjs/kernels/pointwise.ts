@@ -1,6 +1,6 @@
 /** Pointwise kernels: functions of one tensor, arithmetic, comparisons, logic and conversions. */
 import type { DataType } from "@tensorflow/tfjs-core";
-import type { Value } from "../../ops/definition/value.ts";
+import { sameShape, type Value } from "../../ops/definition/value.ts";
 import { elu, eluGrad, leakyRelu, relu, selu, sigmoid, softplus, tanh } from "../../ops/pointwise/activation.ts";
 import { add, div, mul, neg, reciprocal, square, sub } from "../../ops/pointwise/arithmetic.ts";
 import { eq, ge, gt, isNaN, le, lt, ne, where } from "../../ops/pointwise/comparison.ts";
@@ -11,7 +11,6 @@ import { logicalAnd, logicalNot, logicalOr } from "../../ops/pointwise/logical.t
 import { ceil, floor, mod, round } from "../../ops/pointwise/rounding.ts";
 import { atan2, cos, sin, tan } from "../../ops/pointwise/trigonometry.ts";
 import { max } from "../../ops/reduce/reduce.ts";
-import { reshape } from "../../ops/shape/reshape.ts";
 import { cast } from "../../ops/shape/shape.ts";
 import { isNumeric } from "../entry.ts";
 import { newView, type View } from "../view.ts";
@@ -74,7 +73,8 @@ export const pointwiseKernels: Readonly<Record<string, NativeKernel>> = {
   Maximum: binary(maximum, NUMBERS),
   Minimum: binary(minimum, NUMBERS),
   RealDiv: binary(div),
-  FloorDiv: binary((a, b) => floor(div(a, b))),
+  // The quotient of the CPU kernel is int32, whatever the operands are.
+  FloorDiv: binary((a, b) => toInt32(floor(div(a, b)) as View)),
   Mod: binary(mod),
   Pow: binary(pow),
   Atan2: binary(atan2),
@@ -92,14 +92,13 @@ export const pointwiseKernels: Readonly<Record<string, NativeKernel>> = {
   LogicalNot: { types: ["bool"], run: ({ x }) => logicalNot(x!) },
   Select: {
     types: ALL,
+    // TensorFlow.js broadcasts before it calls the kernel, except for a vector of conditions.
     accepts: ({ condition, t, e }) =>
-      condition!.dtype === "bool" && t!.dtype === e!.dtype && condition!.shape.length > 0 && t!.shape.length > 0,
-    run({ condition, t, e }) {
-      // A vector of conditions selects whole slices.
-      const isVector = condition!.shape.length === 1;
-      const shape = [condition!.size, ...t!.shape.slice(1).map(() => 1)];
-      return where(isVector ? reshape(condition!, shape) : condition!, t!, e!);
-    },
+      condition!.dtype === "bool" &&
+      t!.dtype === e!.dtype &&
+      sameShape(condition!.shape, t!.shape) &&
+      sameShape(t!.shape, e!.shape),
+    run: ({ condition, t, e }) => where(condition!, t!, e!),
   },
   Cast: {
     types: ALL,

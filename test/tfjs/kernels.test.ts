@@ -1,0 +1,112 @@
+/** Every kernel gives the CPU backend's result: on all element types, with NaN and ±∞, on empty inputs, and on inputs with six dims. */
+import * as tf from "@tensorflow/tfjs-core";
+import "nabla/tfjs";
+import { describe, expect, test } from "vitest";
+import { kernels } from "../../src/tfjs/kernels/index.ts";
+import { type Case, casesOf, make } from "./cases.ts";
+
+interface Output {
+  readonly shape: readonly number[];
+  readonly dtype: string;
+  readonly values: readonly number[];
+}
+
+/** The results of a kernel on a backend, or "an error". */
+async function resultsOf(
+  backend: string,
+  kernel: string,
+  { inputs, attrs = {} }: Case,
+): Promise<Output[] | "an error"> {
+  await tf.setBackend(backend);
+  tf.engine().startScope();
+  try {
+    const tensors = Object.fromEntries(
+      Object.entries(inputs).map(([name, { values, shape, dtype }]) => [
+        name,
+        tf.tensor([...values], [...shape], dtype),
+      ]),
+    );
+    const given =
+      /^\d*$/.test(Object.keys(inputs).join("")) && Object.keys(inputs).length ? Object.values(tensors) : tensors;
+    const result = tf.engine().runKernel(kernel, given as tf.NamedTensorMap, attrs as tf.NamedAttrMap);
+    return (Array.isArray(result) ? result : [result]).map((x) => ({
+      shape: x.shape,
+      dtype: x.dtype,
+      values: [...(x.dataSync() as Float32Array)],
+    }));
+  } catch {
+    return "an error";
+  } finally {
+    tf.engine().endScope();
+  }
+}
+
+/** The relative error that kernels may have, because they round differently: 2⁻²⁰, or 16 units in the last place. */
+const CLOSE = 2 ** -20;
+/** Kernels whose formulas differ: the error of exp, log and pow grows with the exponent. */
+const LOOSE: Readonly<Record<string, number>> = { Pow: 2 ** -17, Prod: 2 ** -18 };
+
+function expectSame(own: Output[] | "an error", cpu: Output[] | "an error", kernel: string, one: Case): void {
+  const what = () => `${kernel} ${JSON.stringify(one).slice(0, 600)}`;
+  if (own === "an error" || cpu === "an error") {
+    expect(own, what()).toEqual(cpu);
+    return;
+  }
+  expect(
+    own.map(({ shape, dtype }) => ({ shape, dtype })),
+    what(),
+  ).toEqual(cpu.map(({ shape, dtype }) => ({ shape, dtype }))); // prettier-ignore
+  own.forEach(({ values }, k) => {
+    const wanted = cpu[k]!.values;
+    const largest = Math.max(1, ...wanted.filter(Number.isFinite).map(Math.abs));
+    values.forEach((value, i) => {
+      const near = Math.abs(value - wanted[i]!) <= (LOOSE[kernel] ?? CLOSE) * largest;
+      if (!near && !Object.is(value, wanted[i]) && value !== wanted[i])
+        expect.fail(`${what()}: element ${i} of output ${k} is ${value}, not ${wanted[i]}`);
+    });
+  });
+}
+
+const isImageGradient = (name: string): boolean => /^(AvgPool|MaxPool)Grad$|Backprop/.test(name);
+const names = Object.keys(kernels);
+
+describe("kernels", () => {
+  test.each(names.filter((name) => !isImageGradient(name)))("%s", async (kernel) => {
+    const cases = casesOf(kernel);
+    expect(cases.length).toBeGreaterThan(0);
+    for (const one of cases)
+      expectSame(await resultsOf("nabla", kernel, one), await resultsOf("cpu", kernel, one), kernel, one);
+  });
+});
+
+/** The inputs and attributes of a gradient kernel, from those of the kernel and a random dy. */
+function gradientCase(kernel: string, { inputs, attrs }: Case, y: Output): Case {
+  const dy = make(y.shape);
+  const { x, filter } = inputs;
+  if (kernel === "AvgPoolGrad") return { inputs: { dy, input: x! }, attrs: attrs! };
+  if (kernel === "MaxPoolGrad") {
+    const output = { values: y.values, shape: y.shape, dtype: "float32" as const };
+    return { inputs: { dy, input: x!, output }, attrs: attrs! };
+  }
+  return kernel.endsWith("Filter")
+    ? { inputs: { x: x!, dy }, attrs: { ...attrs, filterShape: filter!.shape } }
+    : { inputs: { dy, filter: filter! }, attrs: { ...attrs, inputShape: x!.shape } };
+}
+
+describe("gradients of images", () => {
+  test.each(names.filter(isImageGradient))("%s", async (kernel) => {
+    const forward = kernel.replace(/Grad$|Backprop(Filter|Input)$/, "");
+    let compared = 0;
+    for (const one of casesOf(forward)) {
+      // TensorFlow.js has no gradients of dilated convolutions.
+      if (one.inputs.x!.dtype !== "float32" || (one.attrs?.dilations ?? 1) !== 1) continue;
+      const y = await resultsOf("cpu", forward, one);
+      if (y === "an error") continue;
+      const gradient = gradientCase(kernel, one, y[0]!);
+      const [own, cpu] = [await resultsOf("nabla", kernel, gradient), await resultsOf("cpu", kernel, gradient)];
+      expectSame(own, cpu, kernel, gradient);
+      compared++;
+    }
+    expect(compared).toBeGreaterThan(9);
+  });
+});
