@@ -93,6 +93,7 @@ async function startPeers() {
     node("nabla relaxed, compiled", "nabla-compiled", "relaxed"),
     node("tfjs-wasm", "tfjs"),
     node("tfjs-cpu", "tfjs", "cpu"),
+    node("tfjs on nabla", "tfjs", "nabla"),
     node("jax-js wasm", "jax"),
     node("ml-matrix", "ml-matrix"),
     new Peer("PyTorch", "/usr/bin/python3", "torch_step.py"),

@@ -1,4 +1,7 @@
-/** tfjs through its public API: on its wasm backend with one thread, or in plain JavaScript. Data is uploaded before the clock starts. */
+/**
+ * tfjs through its public API: on its wasm backend with one thread, in plain JavaScript, or on nabla's backend. Data is uploaded before the
+ * clock starts.
+ */
 import * as tf from "@tensorflow/tfjs-core";
 // Imported for its side effect: it registers the gradients. Node cannot resolve their own module.
 import "@tensorflow/tfjs-layers";
@@ -11,10 +14,14 @@ import { setThreadsCount } from "@tensorflow/tfjs-backend-wasm";
  */
 export let networks = ["lstm", "gru"];
 
-/** @param backend "wasm" (default), or "cpu", tfjs in plain JavaScript */
+/** @param backend "wasm" (default), "cpu" for plain JavaScript, or "nabla" */
 export async function open(backend = "wasm") {
   if (backend === "wasm") setThreadsCount(1);
-  else networks = ["cnn"];
+  else if (backend === "cpu") networks = ["cnn"];
+  else {
+    networks.push("cnn");
+    await import("../../dist/node/tfjs.js");
+  }
   await tf.setBackend(backend);
   return `tfjs-${backend} ${tf.version_core}`;
 }

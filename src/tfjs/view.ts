@@ -94,6 +94,13 @@ export function newView(shape: Shape, dtype: DType): View {
   return view;
 }
 
+/** A vector of numbers from JavaScript. Runs only inside runOps. */
+export function vector(values: readonly number[], dtype: DType): View {
+  const view = newView([values.length], dtype);
+  view.live().set(values);
+  return view;
+}
+
 /** Runs f, in which nabla's ops take and return views. Releases all views that ops made, except the returned ones. */
 export function runOps(f: () => Value | readonly Value[] | null): View[] | null {
   const outer = made;

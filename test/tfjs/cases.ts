@@ -206,6 +206,24 @@ const pools = (): Case[] =>
     { inputs: { x: make([1, 7, 6, 2], "int32") }, attrs },
   ]);
 
+/** Resized images: larger, smaller, to one pixel, and with each way to align them. */
+const resized = (): Case[] =>
+  [
+    [5, 9],
+    [3, 2],
+    [1, 1],
+    [4, 6],
+  ].flatMap((size) =>
+    [
+      { alignCorners: false, halfPixelCenters: false },
+      { alignCorners: true, halfPixelCenters: false },
+      { alignCorners: false, halfPixelCenters: true },
+    ].flatMap((attrs) => [
+      { inputs: { images: make([2, 4, 6, 3]) }, attrs: { ...attrs, size } },
+      { inputs: { images: make([1, 4, 6, 1], "int32") }, attrs: { ...attrs, size } },
+    ]),
+  );
+
 const MANY: Readonly<Record<string, () => Case[]>> = {
   EluGrad: () => [{ inputs: { dy: make([4, 5]), y: make([4, 5]) } }],
   LeakyRelu: () => unary({ alpha: 0.2 }),
@@ -344,6 +362,104 @@ const MANY: Readonly<Record<string, () => Case[]>> = {
     ...inEveryType([], "x", { dims: [] }),
   ],
   FlipLeftRight: () => [{ inputs: { image: make([2, 3, 4, 2]) } }],
+  AddN: () => [
+    ...lists(
+      [
+        [2, 3],
+        [2, 3],
+        [2, 3],
+      ],
+      undefined,
+    ),
+    ...lists([[2]], undefined),
+  ], // prettier-ignore
+  MirrorPad: () =>
+    ["reflect", "symmetric"].flatMap((mode) => [
+      ...inEveryType([3, 4], "x", {
+        paddings: [
+          [2, 1],
+          [0, 3],
+        ],
+        mode,
+      }), // prettier-ignore
+      ...inEveryType([2, 1, 2, 3, 1, 2], "x", {
+        paddings: [
+          [1, 0],
+          [0, 0],
+          [1, 1],
+          [2, 2],
+          [0, 0],
+          [0, 1],
+        ],
+        mode,
+      }), // prettier-ignore
+    ]),
+  SpaceToBatchND: () => [
+    ...inEveryType([2, 4, 6, 3], "x", {
+      blockShape: [2, 3],
+      paddings: [
+        [0, 0],
+        [0, 0],
+      ],
+    }), // prettier-ignore
+    ...inEveryType([1, 3, 5, 2], "x", {
+      blockShape: [2, 2],
+      paddings: [
+        [1, 0],
+        [0, 1],
+      ],
+    }), // prettier-ignore
+    ...inEveryType([2, 5], "x", { blockShape: [3], paddings: [[0, 1]] }),
+  ],
+  BatchToSpaceND: () => [
+    ...inEveryType([12, 2, 2, 3], "x", {
+      blockShape: [2, 3],
+      crops: [
+        [0, 0],
+        [0, 0],
+      ],
+    }), // prettier-ignore
+    ...inEveryType([4, 2, 3, 2], "x", {
+      blockShape: [2, 2],
+      crops: [
+        [1, 0],
+        [0, 1],
+      ],
+    }), // prettier-ignore
+  ],
+  ResizeBilinear: resized,
+  ResizeNearestNeighbor: resized,
+  GatherNd: () =>
+    DTYPES.flatMap((dtype) => [
+      { inputs: { params: make([4, 3], dtype), indices: make([5, 2], "int32", { low: 0, high: 3 }) } },
+      { inputs: { params: make([4, 3], dtype), indices: make([2, 2, 1], "int32", { low: 0, high: 4 }) } },
+      { inputs: { params: make([4, 3], dtype), indices: make([5, 1], "int32", { low: 2, high: 9 }) } },
+      { inputs: { params: make([4, 3], dtype), indices: make([0, 2], "int32") } },
+    ]),
+  ScatterNd: () =>
+    (["float32", "int32"] as const).flatMap((dtype) => [
+      {
+        inputs: { indices: make([5, 1], "int32", { low: 0, high: 4 }), updates: make([5, 3], dtype) },
+        attrs: { shape: [4, 3] },
+      },
+      {
+        inputs: { indices: make([5, 2], "int32", { low: 0, high: 3 }), updates: make([5], dtype) },
+        attrs: { shape: [4, 3] },
+      },
+      {
+        inputs: { indices: make([5, 1], "int32", { low: 3, high: 9 }), updates: make([5, 3], dtype) },
+        attrs: { shape: [4, 3] },
+      },
+    ]), // prettier-ignore
+  TopK: () => [
+    ...[1, 3, 7].map((k) => ({ inputs: { x: make([4, 7]) }, attrs: { k, sorted: true } })),
+    { inputs: { x: make([9], "int32") }, attrs: { k: 4, sorted: true } },
+    {
+      inputs: { x: { values: [2, 1, 2, 1, 2, 3], shape: [6], dtype: "float32" as const } },
+      attrs: { k: 4, sorted: true },
+    },
+    { inputs: { x: make([2, 1, 2, 3, 1, 5]) }, attrs: { k: 2, sorted: true } },
+  ],
   Tile: () => [
     ...inEveryType([2, 3], "x", { reps: [2, 3] }),
     ...inEveryType([2], "x", { reps: [0] }),

@@ -7,6 +7,7 @@ import { matrixKernels } from "./matrix.ts";
 import { normalizeKernels } from "./normalize.ts";
 import { pointwiseKernels } from "./pointwise.ts";
 import { reduceKernels } from "./reduce.ts";
+import { resizeKernels } from "./resize.ts";
 import { shapeKernels } from "./shape.ts";
 
 export const kernels: Readonly<Record<string, NativeKernel>> = {
@@ -16,5 +17,6 @@ export const kernels: Readonly<Record<string, NativeKernel>> = {
   ...imageKernels,
   ...indexKernels,
   ...normalizeKernels,
+  ...resizeKernels,
   ...shapeKernels,
 };

@@ -34,16 +34,61 @@ function toInt32(x: View): Value {
   return out;
 }
 
+/** √(1 − x²), accurate near ±1. */
+const cosOfAsin = (x: Value): Value => sqrt(mul(sub(1, x), add(1, x)));
+
+/** sinh x = (eˣ − e⁻ˣ)/2 from m = eˣ − 1, which is accurate near 0. For large |x|, one of the terms is 0 or ∞. */
+function sinh(x: Value): Value {
+  const size = abs(x);
+  const m = expm1(size);
+  // m/(m + 1) is 1 − e⁻ˣ, also where m overflows.
+  const halved = mul(add(m, sub(1, exp(neg(size)))), 0.5);
+  return where(lt(x, 0), neg(halved), halved);
+}
+
+/** asinh x = ±log(|x| + √(x² + 1)), accurate near 0 and without overflow: log1p(s + s²/(1 + √(s² + 1))), or log s + log 2 for large s. */
+function asinh(x: Value): Value {
+  const s = abs(x);
+  const near = log1p(add(s, div(square(s), add(1, sqrt(add(square(s), 1))))));
+  const value = where(gt(s, 1e9), add(log(s), Math.LN2), near);
+  return where(lt(x, 0), neg(value), value);
+}
+
+/** acosh x = log(x + √(x − 1)·√(x + 1)), from t = x − 1 so that it is accurate near 1. */
+function acosh(x: Value): Value {
+  const t = sub(x, 1);
+  const near = log1p(add(t, mul(sqrt(t), sqrt(add(x, 1)))));
+  return where(gt(x, 1e9), add(log(x), Math.LN2), near);
+}
+
 export const pointwiseKernels: Readonly<Record<string, NativeKernel>> = {
   Abs: unary(abs),
+  Acos: unary((x) => atan2(cosOfAsin(x), x)),
+  Acosh: unary(acosh),
+  AddN: {
+    types: NUMBERS,
+    accepts: (inputs) => sameTypes(inputs) && new Set(Object.values(inputs).map(({ shape }) => `${shape}`)).size === 1,
+    run: (inputs) =>
+      Object.values(inputs)
+        .slice(1)
+        .reduce<Value>((sum, x) => add(sum, x), inputs[0]!),
+  },
+  Asin: unary((x) => atan2(x, cosOfAsin(x))),
+  Asinh: unary(asinh),
+  Atan: unary((x) => atan2(x, 1)),
+  // ½·log((1 + x)/(1 − x))
+  Atanh: unary((x) => mul(log1p(div(mul(x, 2), sub(1, x))), 0.5)),
   Ceil: unary(ceil),
   Cos: unary(cos),
+  Cosh: unary((x) => mul(add(exp(x), exp(neg(x))), 0.5)),
   Elu: unary((x) => elu(x)),
   EluGrad: { run: ({ dy, y }) => eluGrad(dy!, y!, 1) },
   Erf: unary(erf),
   Exp: unary(exp),
   Expm1: unary(expm1),
   Floor: unary(floor),
+  IsFinite: unary((x) => lt(abs(x), Number.POSITIVE_INFINITY)),
+  IsInf: unary((x) => eq(abs(x), Number.POSITIVE_INFINITY)),
   IsNan: unary(isNaN),
   LeakyRelu: { run: ({ x }, { alpha }) => leakyRelu(x!, alpha) },
   Log: unary(log),
@@ -59,6 +104,7 @@ export const pointwiseKernels: Readonly<Record<string, NativeKernel>> = {
   // TensorFlow.js defines the sign of NaN as 0.
   Sign: unary((x) => sign(where(isNaN(x), 0, x))),
   Sin: unary(sin),
+  Sinh: unary(sinh),
   Softplus: unary((x) => softplus(x)),
   Sqrt: unary(sqrt),
   Square: { types: NUMBERS, run: ({ x }) => square(x!) },

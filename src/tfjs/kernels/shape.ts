@@ -1,11 +1,13 @@
 /** Kernels that create, move, join and cut arrays. */
 import { backend_util, slice_util, util } from "@tensorflow/tfjs-core";
-import type { Value } from "../../ops/definition/value.ts";
+import { sizeOf, type Value } from "../../ops/definition/value.ts";
+import { indexSelect } from "../../ops/index/gather.ts";
 import { cut, unslice } from "../../ops/shape/box.ts";
 import { reshape } from "../../ops/shape/reshape.ts";
 import { broadcastTo, concat, flip, full, permute, stack } from "../../ops/shape/shape.ts";
 import { isNumeric } from "../entry.ts";
-import { ALL, type NativeKernel, NUMBERS, sameTypes } from "./kernel.ts";
+import { vector } from "../view.ts";
+import { ALL, isFilled, type NativeKernel, NUMBERS, sameTypes } from "./kernel.ts";
 
 const ones = (x: Value): number[] => x.shape.map(() => 1);
 
@@ -17,6 +19,15 @@ function tile(x: Value, repetitions: readonly number[]): Value {
     broadcastTo(reshape(x, split), repeated),
     x.shape.map((size, i) => size * repetitions[i]!),
   );
+}
+
+/** The positions in a dim that mirror padding reads: without the edge for "reflect", with it for "symmetric". */
+function mirrored(size: number, [before, after]: readonly [number, number], mode: string): number[] {
+  const skip = mode === "reflect" ? 0 : 1;
+  return Array.from({ length: before + size + after }, (_, i) => {
+    const at = i - before;
+    return at < 0 ? -at - skip : at < size ? at : 2 * (size - 1) - at + skip;
+  });
 }
 
 export const shapeKernels: Readonly<Record<string, NativeKernel>> = {
@@ -102,6 +113,47 @@ export const shapeKernels: Readonly<Record<string, NativeKernel>> = {
       const shape = x!.shape.map((size, i) => paddings[i]![0] + size + paddings[i]![1]);
       const box = { starts: paddings.map(([before]) => before), sizes: x!.shape, steps: ones(x!) };
       return unslice(x!, shape, box, constantValue);
+    },
+  },
+  MirrorPad: {
+    types: ALL,
+    accepts: isFilled,
+    run: ({ x }, { paddings, mode }: { paddings: [number, number][]; mode: string }) =>
+      paddings.reduce(
+        (padded: Value, padding, dim) =>
+          padding[0] + padding[1] === 0
+            ? padded
+            : indexSelect(padded, dim, vector(mirrored(x!.shape[dim]!, padding, mode), "int32")),
+        x!,
+      ),
+  },
+  SpaceToBatchND: {
+    types: ALL,
+    run({ x }, { blockShape, paddings }: { blockShape: number[]; paddings: [number, number][] }) {
+      const all = x!.shape.map((_, i): [number, number] => paddings[i - 1] ?? [0, 0]);
+      const shape = x!.shape.map((size, i) => all[i]![0] + size + all[i]![1]);
+      const padded = unslice(x!, shape, { starts: all.map(([before]) => before), sizes: x!.shape, steps: ones(x!) }, 0);
+      const product = sizeOf(blockShape);
+      const split = backend_util.getReshaped(shape, blockShape, product, false);
+      const order = backend_util.getPermuted(split.length, blockShape.length, false);
+      const joined = backend_util.getReshapedPermuted(shape, blockShape, product, false);
+      return reshape(permute(reshape(padded, split), order), joined);
+    },
+  },
+  BatchToSpaceND: {
+    types: ALL,
+    run({ x }, { blockShape, crops }: { blockShape: number[]; crops: number[][] }) {
+      const [shape, n, product] = [x!.shape as number[], blockShape.length, sizeOf(blockShape)];
+      const split = backend_util.getReshaped(shape, blockShape, product);
+      const joined = backend_util.getReshapedPermuted(shape, blockShape, product);
+      const moved = reshape(permute(reshape(x!, split), backend_util.getPermuted(split.length, n)), joined);
+      const starts = backend_util.getSliceBeginCoords(crops, n);
+      const sizes = backend_util.getSliceSize(joined, crops, n);
+      return cut(moved, {
+        starts: joined.map((_, i) => starts[i] ?? 0),
+        sizes: joined.map((size, i) => sizes[i] ?? size),
+        steps: ones(moved),
+      });
     },
   },
   Reverse: {
