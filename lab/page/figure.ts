@@ -61,6 +61,7 @@ export function newFigure(element: HTMLElement, description: Description, runner
       bar.hidden = true;
     }
     dim(state.busy === true);
+    body.toggleAttribute("data-training", false);
     isCurrent = state.failure === undefined;
     alert.textContent = state.failure ?? "";
     retry.hidden = state.failure === undefined;
@@ -79,7 +80,10 @@ export function newFigure(element: HTMLElement, description: Description, runner
       },
       onDrawing(drawing, fraction, pauses) {
         if (pauses) report({ end: `Paused after ${Math.round(100 * fraction)}% of the training` });
-        else dim(false);
+        else {
+          dim(false);
+          body.toggleAttribute("data-training", true);
+        }
         bar.hidden = pauses;
         bar.value = fraction;
         stage.show(drawing, pauses ? "paused" : "running");

@@ -51,8 +51,10 @@ export async function flaws(page: Page, name: string): Promise<string[]> {
   for (let i = 0; i < Math.max(1, views); i++) {
     if (views) await page.$$eval(`${idOf(name)} .tabs button`, (all, index) => all[index]!.click(), i);
     found.push(
-      ...(await page.$$eval(`${idOf(name)} .canvas svg[data-drawn]`, (all) =>
-        all.flatMap((svg) => {
+      ...(await page.evaluate(async (id) => {
+        // A view with another height, such as one that can be played, is drawn again when its size is known.
+        for (let frames = 0; frames < 2; frames++) await new Promise((resolve) => requestAnimationFrame(resolve));
+        return [...document.querySelectorAll(`${id} .canvas svg[data-drawn]`)].flatMap((svg) => {
           const frame = svg.getBoundingClientRect();
           const isSeen = (mark: Element): boolean => {
             const box = mark.getBoundingClientRect();
@@ -73,8 +75,8 @@ export async function flaws(page: Page, name: string): Promise<string[]> {
             ...(labels.length < 4 ? [`${title}: only ${labels.length} numbers on its axes`] : []),
             ...(svg.textContent.includes("These axes cannot show") ? [`${title}: no points`] : []),
           ];
-        }),
-      )),
+        });
+      }, idOf(name))),
     );
   }
   if (views) await page.$$eval(`${idOf(name)} .tabs button`, (all) => all[0]!.click());

@@ -65,7 +65,7 @@ export const stepOf = async (page: Page): Promise<number> =>
 export async function stepTo(page: Page, step: number): Promise<void> {
   await press(page, "Step");
   await page.waitForFunction(
-    (text) => document.querySelector(".pg-words span")!.textContent === text,
+    (text) => document.querySelector(".pg-words span")?.textContent === text,
     { timeout: 10_000 },
     `step ${step.toLocaleString("en")}`,
   );
