@@ -1,7 +1,7 @@
 /** The slope of the loss along a unit vector u is ∇L·u: a cosine of the angle between them. */
 import { type Tensor, tensor } from "nabla";
 import { directionalDerivative, objective, steepestDescent } from "nabla/gradients";
-import { experiment } from "../experiment.ts";
+import { experiment, showNumber } from "../experiment.ts";
 
 const DIRECTIONS = 24;
 /** The step of central differences. It balances the rounding of L in float32 with the truncation, which is 0 for a quadratic L. */
@@ -111,8 +111,13 @@ export default experiment({
           },
           series: [
             { name: "∇L", points: [[x, y], to(exact, drawn)], style: "arrow" },
+            {
+              name: `∇L·u = ${showNumber(measured)}: ∇L's part along u`,
+              points: [[x, y], to(u, drawn * measured)],
+              style: "arrow",
+            },
             { name: "u", points: [[x, y], tip], style: "arrow" },
-            { name: "∇L projected on u", points: [to(exact, drawn), to(u, drawn * measured), [x, y]], style: "theory" },
+            { name: "perpendicular to u", points: [to(exact, drawn), to(u, drawn * measured)], style: "theory" },
           ],
           handles: [
             { name: "the point θ", at: [x, y], sets: { x: "x", y: "y" } },

@@ -31,6 +31,8 @@ export function newFigure(element: HTMLElement, description: Description, runner
   let isCurrent = false;
   /** Whether the reader has paused the training. It stays paused if parameters change. */
   let isPaused = false;
+  /** Whether anything has been drawn yet. */
+  let hasDrawn = false;
   let measured: readonly Finding[] = [];
   let timer: ReturnType<typeof setTimeout> | undefined;
   let dimming: ReturnType<typeof setTimeout> | undefined;
@@ -72,6 +74,7 @@ export function newFigure(element: HTMLElement, description: Description, runner
   /** @param steps the number of training steps after which to pause */
   const run = (steps = isPaused ? 0 : undefined): void => {
     report({ busy: true });
+    if (!hasDrawn) note.textContent = "Computing …";
     const listener: Listener = {
       onProgress(fraction, what) {
         bar.hidden = false;
@@ -86,6 +89,7 @@ export function newFigure(element: HTMLElement, description: Description, runner
         }
         bar.hidden = pauses;
         bar.value = fraction;
+        hasDrawn = true;
         stage.show(drawing, pauses ? "paused" : "running");
         // There is no verdict before the end.
         findings.hidden = true;
@@ -104,6 +108,7 @@ export function newFigure(element: HTMLElement, description: Description, runner
     void runner.run(description, values, listener, steps);
   };
   const show = (result: Result): void => {
+    hasDrawn = true;
     stage.show(result);
     findings.hidden = !result.findings.length;
     findings.firstElementChild!.replaceChildren(...summarize(result.findings));

@@ -81,7 +81,8 @@ addEventListener("message", ({ data }: MessageEvent<Request>) => {
 
 async function runAll(): Promise<void> {
   isRunning = true;
-  for (let next = waiting.values().next().value; next; next = waiting.values().next().value) await run(next);
+  // The latest request first: it is of the figure that came into view last.
+  for (let next = [...waiting.values()].at(-1); next; next = [...waiting.values()].at(-1)) await run(next);
   isRunning = false;
 }
 
