@@ -349,4 +349,5 @@ export const references: readonly Reference[] = [
     "NeurIPS 31",
     "arXiv:1802.04034",
   ),
+  source("Wu et al.", "X. Wu, E. Dyer, B. Neyshabur", 2021, "When do curricula work?", "ICLR", "arXiv:2012.03107"),
 ];

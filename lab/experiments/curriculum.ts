@@ -12,10 +12,12 @@ const REPEATS = 4;
 /** A training run has diverged if its loss is this many times the initial loss, or not a number. */
 const DIVERGED = 100;
 
+type Point = [x: number, y: number];
 type Order = "random" | "difficulty" | "signs";
 /** One training run. */
 interface Run {
-  readonly points: [batches: number, loss: number][];
+  /** The mean squared error over all mini-batches. */
+  readonly points: Point[];
   /** The mean fraction of signs that flip from batch to batch, for each epoch before a divergence. */
   readonly flips: number[];
   /** The mean and the variance of that fraction over all pairs of batches, for each epoch. */
@@ -31,7 +33,7 @@ export default stream({
   title: "Curricula: the order of mini-batches",
   section: "Stochasticity and Gradient Confusion",
   claim:
-    "Ordering mini-batches so that the signs of successive gradients differ little gives the optimizer a smoother, more consistent path than a random order. It need not be faster: with the default settings, this order halves the flips and still ends with a higher loss than random order, and so does the order by difficulty.",
+    "Ordering mini-batches so that the signs of successive gradients differ little gives the optimizer a smoother, more consistent path than a random order. It need not be faster: with the default settings, this order halves the flips and still ends with a higher loss over all mini-batches than random order, and so does the order by difficulty. The smaller the learning rate, the less the order matters.",
   formula:
     "d(a,b)=\\frac1n\\sum_i\\bigl[\\operatorname{sign} g^{(a)}_i\\ne\\operatorname{sign} g^{(b)}_i\\bigr],\\qquad \\text{next}=\\arg\\min_b d(\\text{last},b)",
   functions: ["curriculum", "signFlips", "gradientConfusion", "batchGradients", "objective"],
@@ -56,38 +58,59 @@ export default stream({
   draw: ({ results }) => ({
     plots: [
       {
-        title: "Loss",
+        title: `Loss over all mini-batches, mean of ${REPEATS} runs`,
         x: { label: "mini-batches seen" },
-        y: { label: "loss", scale: "log" },
-        series: results.flatMap(({ by, runs }, order) => {
-          const first = order * (REPEATS + 1);
-          return [
-            { name: labelOf(by), points: meanOf(runs), grows: true },
-            ...runs.map(({ points }, i) => ({
-              name: `${labelOf(by)}, run ${i + 1}`,
-              points,
-              grows: true,
-              style: "reference" as const,
-              sameAs: first,
-            })),
-          ];
+        y: { label: "mean squared error" },
+        series: results.map(({ by, runs }) => ({
+          name: labelOf(by),
+          points: meanOf(runs.filter(({ isDiverged }) => !isDiverged).map(({ points }) => points)),
+          grows: true,
+        })),
+      },
+      {
+        title: "Difference from random order, mean ± standard error",
+        x: { label: "mini-batches seen" },
+        y: { label: "difference of the losses" },
+        series: results.flatMap((result, order) => {
+          const differences = pairsOf(result, results[0]!).map(([run, paired]) =>
+            run.points.map(([x, loss], i): Point => [x, loss - paired.points[i]![1]]),
+          );
+          const [mean, error] = [meanOf(differences), standardErrorOf(differences)];
+          const own = { name: labelOf(result.by), points: mean, grows: true };
+          if (order === 0) return [own];
+          const moved = (factor: number): Point[] => mean.map(([x, y], i) => [x, y + factor * error[i]!]);
+          const band = { name: "one standard error", style: "reference", sameAs: 3 * order - 2, grows: true } as const;
+          return [own, { ...band, points: moved(1) }, { ...band, points: moved(-1) }];
         }),
+      },
+      {
+        title: "Signs that flip from batch to batch",
+        x: { label: "epoch" },
+        y: { label: "fraction of signs" },
+        series: [
+          ...results.map(({ by, runs }) => ({
+            name: labelOf(by),
+            points: byEpoch(runs.map(({ flips }) => flips)),
+            grows: true,
+          })),
+          {
+            name: "all pairs of batches",
+            points: byEpoch(results[0]!.runs.map(({ pairs }) => pairs.map(({ mean }) => mean))),
+            style: "theory" as const,
+            grows: true,
+          },
+        ],
       },
     ],
     tables: [
       {
         title: `Mean ± standard error of ${REPEATS} runs`,
-        columns: ["order", "sign flips", "final loss", "final loss minus that in random order", "diverged"],
+        columns: ["order", "sign flips", "final loss over all mini-batches", "minus that in random order", "diverged"],
         rows: results.map((result) => [
           labelOf(result.by),
           plusMinus(result.runs.map(({ flips }) => average(flips))),
           plusMinus(result.runs.filter((run) => !run.isDiverged).map(finalLoss)),
-          plusMinus(
-            result.runs.flatMap((run, i) => {
-              const paired = results[0]!.runs[i]!;
-              return run.isDiverged || paired.isDiverged ? [] : finalLoss(run) - finalLoss(paired);
-            }),
-          ),
+          plusMinus(pairsOf(result, results[0]!).map(([run, paired]) => finalLoss(run) - finalLoss(paired))),
           `${result.runs.filter((run) => run.isDiverged).length} of ${REPEATS}`,
         ]),
       },
@@ -207,10 +230,20 @@ function start(noise: number) {
 
 const ORDERS: readonly Order[] = ["random", "difficulty", "signs"];
 const finalLoss = ({ points }: Run): number => points.at(-1)![1];
-/** The geometric mean of the losses of all runs, as long as none diverges. */
-const meanOf = (runs: readonly Run[]): Run["points"] =>
-  runs[0]!.points.flatMap(([x], i) => {
-    const losses = runs.map(({ points }) => points[i]?.[1] ?? Number.NaN);
-    return losses.every(Number.isFinite) ? [[x, Math.exp(average(losses.map(Math.log)))]] : [];
+/** The runs that have not diverged, each with the run on the same data in the other order. */
+const pairsOf = ({ runs }: Result, other: Result): [Run, Run][] =>
+  runs.flatMap((run, i): [Run, Run][] => {
+    const paired = other.runs[i]!;
+    return run.isDiverged || paired.isDiverged ? [] : [[run, paired]];
   });
+const meanOf = (curves: readonly (readonly Point[])[]): Point[] =>
+  (curves[0] ?? []).map(([x], i) => [x, average(curves.map((points) => points[i]![1]))]);
+/** The standard error of the mean of the curves at each point. */
+const standardErrorOf = (curves: readonly (readonly Point[])[]): number[] =>
+  (curves[0] ?? []).map((_, i) => Math.sqrt(variance(curves.map((points) => points[i]![1])) / curves.length));
+/** The mean of all runs in each epoch that none of them missed. */
+const byEpoch = (rows: readonly (readonly number[])[]): Point[] =>
+  rows[0]!
+    .map((_, i): Point => [i + 1, average(rows.map((row) => row[i] ?? Number.NaN))])
+    .filter(([, value]) => Number.isFinite(value));
 const labelOf = (by: Order): string => (by === "random" ? "random" : `by ${by}`);

@@ -14,7 +14,7 @@ const SAMPLES = 64;
 /** |θ₂| at which a path has escaped. The landscape is still close to θ₁² − θ₂² there. */
 const FAR = 0.2;
 const RUNS = 401;
-const STEPS = 150;
+const STEPS = 100;
 
 type Points = [number, number][];
 
@@ -23,7 +23,7 @@ export default stream({
   title: "Slow near a saddle",
   section: "The Geometry of Non-Convex Landscapes",
   claim:
-    "Gradient descent that starts near a saddle slows down, because the gradient there is close to zero. The gradients of mini-batches are not zero there, so stochastic gradient descent escapes, even from the saddle itself.",
+    "Gradient descent that starts near a saddle slows down, because the gradient there is close to zero: its dots, one per step, crowd together. The gradients of mini-batches are not zero there, so stochastic gradient descent escapes, even from the saddle itself. L is the loss of a small network that squeezes two inputs into one number, θᵀx, and restores them as θθᵀx. Near its saddles, (1, 0) and (−1, 0), it looks like θ₁² − θ₂². In the time t to the distance r, 3 ln θ₁ is for the way from the start to θ₁ = 1.",
   formula:
     "L(\\boldsymbol\\theta)=\\tfrac12\\,\\mathbb E\\,\\|x-\\boldsymbol\\theta\\,\\boldsymbol\\theta^{\\!\\top}x\\|^2,\\qquad t\\approx\\frac{\\ln(r/|\\theta_2|)+3\\ln\\theta_1}{\\ln(1+2\\eta)}",
   functions: ["classifyCriticalPoint", "gradientDescent", "objective", "predictedEscape"],
@@ -50,7 +50,7 @@ export default stream({
   },
   measure({ data, predicted, median }, { x, y, lr, batch, seed }) {
     manualSeed(seed);
-    const [stochastic] = descend(data, [[x, y]], { lr, batch, steps: STEPS / 3 }) as [Points];
+    const [stochastic] = descend(data, [[x, y]], { lr, batch, steps: STEPS }) as [Points];
     return tidy(() => {
       const all = tensor(data);
       const loss = (w: Tensor): Tensor => reconstruction(w.reshape([1, 2]), all.reshape([1, SAMPLES, 2]));
@@ -127,7 +127,7 @@ export default stream({
         findings,
         plots: [
           {
-            title: "From the same start",
+            title: `${STEPS} steps from the same start, a dot per step`,
             x: { label: "θ₁" },
             y: { label: "θ₂" },
             equal: true,
@@ -138,8 +138,10 @@ export default stream({
               values: grid.flatMap((b) => grid.map((a) => value(a, b))),
             },
             series: [
-              { name: "gradient descent", points: path, style: "path", grows: true },
-              { name: `batches of ${batch}`, points: stochastic, style: "path", grows: true },
+              { name: "gradient descent", points: path, style: "dots", grows: true },
+              { name: "between steps", points: path, style: "reference", sameAs: 0, grows: true },
+              { name: `batches of ${batch}`, points: stochastic, style: "dots", grows: true },
+              { name: "between steps", points: stochastic, style: "reference", sameAs: 2, grows: true },
               {
                 name: "saddles",
                 style: "dots",
