@@ -1,6 +1,6 @@
 /**
  * Draws a Plot as SVG with Observable Plot, in a browser's document or in linkedom's. Axes use the text colour. The
- * colours of series, from scale.ts, work in both themes and for colour-blind readers.
+ * page's style sheet has its own colours of series for each theme; without it, those of scale.ts work on any background.
  */
 import * as marks from "@observablehq/plot";
 import type { Axis, Plot, Series } from "./experiment.ts";
@@ -10,10 +10,10 @@ import {
   barPlace,
   barTicks,
   canShow,
-  colourOf,
   drawingOrder,
   extent,
   logTicks,
+  paintOf,
   showTick,
 } from "./scale.ts";
 import { addSvg } from "./svg.ts";
@@ -38,7 +38,11 @@ const SERIES = "series ";
 export type Drawing = SVGSVGElement & Pick<marks.Plot, "scale">;
 
 /** The room for axes around a plot, in pixels. */
-const MARGIN = { top: 28, right: 20, bottom: 42, left: 58 };
+const MARGIN = { top: 28, right: 20, bottom: 44, left: 58 };
+/** The distance of the horizontal axis' title from the axis: its descenders end above the edge of the picture. */
+const TITLE = MARGIN.bottom - 7;
+/** The smallest distance between the numbers of an axis, in pixels. */
+const TICK = { x: 75, y: 30 };
 
 /** The height of the plot, its margins at the sides, and the domains of its axes if they are fixed. */
 function frameOf(plot: Plot, width: number, height: number) {
@@ -74,17 +78,18 @@ export function drawPlot(document: Document, plot: Plot, options: DrawOptions): 
     upTo === undefined ? all : all.map((one) => (one.grows ? { ...one, points: one.points.slice(0, upTo) } : one));
   const legend = layOut(plot, width);
   const { x, y, ...size } = frameOf({ ...plot, series: all }, width, options.height - legend.height);
+  const high = size.height - MARGIN.top - MARGIN.bottom;
   const frame: marks.PlotOptions = {
     width,
     ...size,
     marginTop: MARGIN.top,
     marginBottom: MARGIN.bottom,
     style: { fontSize: "12px", fontFamily: "system-ui, sans-serif", overflow: "visible" },
-    x: { ...scale(plot.x, all, 0, width / 75), ...(x && { domain: x, nice: false }) },
-    y: { ...scale(plot.y, all, 1, 6), ...(y && { domain: y, nice: false }) },
+    x: { ...scale(plot.x, all, 0, width / TICK.x), labelOffset: TITLE, ...(x && { domain: x, nice: false }) },
+    y: { ...scale(plot.y, all, 1, high / TICK.y), ...(y && { domain: y, nice: false }) },
   };
   const series = drawingOrder(shown).flatMap((i) =>
-    drawSeries(shown[i]!, i, colourOf(shown, i), barPlace(shown, i), plot, width),
+    drawSeries(shown[i]!, i, paintOf(shown, i), barPlace(shown, i), plot, width),
   );
   let svg: Drawing;
   if (plot.field) svg = drawLayers(document, frame, plot, plot.field, series, legend, latest);
@@ -180,7 +185,8 @@ function scale(axis: Axis, series: readonly Series[], dimension: 0 | 1, count: n
   const common = { label: axis.label, grid: true, tickFormat: showTick, ...(range && { domain: range }) };
   if (axis.scale !== "log") {
     const bars = dimension === 1 && series.some(({ style }) => style === "bars");
-    const ticks = (dimension === 0 && barTicks(series)) || Math.floor(count);
+    const most = dimension === 0 ? count : Math.min(6, count);
+    const ticks = (dimension === 0 && barTicks(series)) || Math.max(2, Math.floor(most));
     return { ...common, ticks, nice: dimension === 1, zero: bars };
   }
   const [low, high] = extent(series, dimension) ?? [1, 10];
@@ -191,7 +197,7 @@ const x = ([value]: Point): number => value;
 const y = ([, value]: Point): number => value;
 
 /** A thin solid curve for comparison. */
-const REFERENCE = { strokeWidth: 1, strokeOpacity: 0.8 } as const;
+const REFERENCE = { strokeWidth: 1.5 } as const;
 
 /** The radius of dots, larger if there are fewer dots. */
 const radius = (count: number, width: number): number =>
@@ -296,7 +302,7 @@ function layOut({ series, field }: Plot, width: number): Legend {
 function drawLegend(svg: Element, { series, field }: Plot, { entries, height }: Legend): Element {
   const group = addSvg(svg, "g", { "text-anchor": "start", transform: `translate(0,${-height})` });
   for (const entry of entries)
-    drawEntry(group, entry.series, colourOf(series, series.indexOf(entry.series)), entry.x, entry.row);
+    drawEntry(group, entry.series, paintOf(series, series.indexOf(entry.series)), entry.x, entry.row);
   if (field) drawShades(group, field, height - ROW / 2);
   return group;
 }
@@ -315,10 +321,7 @@ function drawEntry(parent: Element, { name, style }: Series, colour: string, at:
     addSvg(parent, "rect", { x: at + 4, y: middle - 6, width: 12, height: 12, fill: colour, rx: 2 });
   else {
     const dash = style === "theory" ? { "stroke-dasharray": "6 4" } : {};
-    const stroke =
-      style === "reference"
-        ? { "stroke-width": REFERENCE.strokeWidth, "stroke-opacity": REFERENCE.strokeOpacity }
-        : { "stroke-width": 2.5 };
+    const stroke = style === "reference" ? { "stroke-width": REFERENCE.strokeWidth } : { "stroke-width": 2.5 };
     addSvg(parent, "path", { d: `M${at},${middle}h22`, stroke: colour, ...stroke, ...dash });
   }
   addSvg(parent, "text", { x: at + 28, y: middle, dy: "0.32em", fill: "currentColor" }, name);

@@ -16,6 +16,8 @@ interface Sides {
 const SHADES = 14;
 /** The opacity of each layer. */
 const SHADE = 0.035;
+/** The colour of the layers: the page's, or that of the text. */
+const SHADE_COLOUR = "var(--shade, currentColor)";
 /** Plot moves curves by half a pixel on screens with one pixel per pixel of CSS, so that thin lines are sharp. */
 const OFFSET = typeof window !== "undefined" && window.devicePixelRatio <= 1 ? 0.5 : 0;
 let drawn = 0;
@@ -33,9 +35,9 @@ export function drawField(document: Document, field: Field, { left, right, top, 
     "g",
     {
       class: "field",
-      fill: "currentColor",
+      fill: SHADE_COLOUR,
       "fill-opacity": SHADE,
-      stroke: "currentColor",
+      stroke: SHADE_COLOUR,
       "stroke-opacity": 0.28,
       "stroke-miterlimit": 1,
     },
@@ -55,7 +57,7 @@ export function drawShades(parent: Element, field: Field, middle: number): void 
   text(4, label);
   levels.forEach((_, i) => {
     const opacity = 1 - (1 - SHADE) ** (i + 1);
-    addSvg(parent, "rect", { x: left + 6 * i, y: middle - 6, width: 6, height: 12, fill: "currentColor", opacity });
+    addSvg(parent, "rect", { x: left + 6 * i, y: middle - 6, width: 6, height: 12, fill: SHADE_COLOUR, opacity });
   });
   text(left + 6 * SHADES + 6, showTick(Number(levels.at(-1)!.toPrecision(2))));
 }

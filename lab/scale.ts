@@ -18,10 +18,15 @@ export const COLOURS = [
 ] as const;
 
 /** The colour of series i: the next one, or that of the series to which it belongs. */
-export function colourOf(series: readonly Series[], i: number): string {
+export const colourOf = (series: readonly Series[], i: number): string => COLOURS[colourIndex(series, i)]!;
+
+/** The same for a page, whose style sheet can set another colour for its theme: --series-1, --series-2, … */
+export const paintOf = (series: readonly Series[], i: number): string =>
+  `var(--series-${colourIndex(series, i) + 1}, ${colourOf(series, i)})`;
+
+function colourIndex(series: readonly Series[], i: number): number {
   const own = series[i]!.sameAs ?? i;
-  const index = series.slice(0, own).filter(({ sameAs }) => sameAs === undefined).length;
-  return COLOURS[index % COLOURS.length]!;
+  return series.slice(0, own).filter(({ sameAs }) => sameAs === undefined).length % COLOURS.length;
 }
 
 const fits = (value: number, { scale }: Axis): boolean => Number.isFinite(value) && (scale !== "log" || value > 0);
@@ -83,22 +88,24 @@ export function linearTicks(low: number, high: number, count: number): number[] 
 }
 
 /**
- * At most about `count` powers of ten from low to high. If there are fewer than two, powers times 1, 2 and 5, and if there are fewer
- * than two of those, round numbers at equal distances, and at least the ends.
+ * Three to about `count` numbers from low to high, at least four if they fit: powers of ten times 1, 2 and 5, or times 1 and 3, or
+ * only powers, which may skip some. On a short axis without three of these, round numbers at equal distances, or the ends.
  */
 export function logTicks(low: number, high: number, count: number): number[] {
-  const first = Math.ceil(Math.log10(low) - 1e-9);
-  const last = Math.floor(Math.log10(high) + 1e-9);
-  if (last - first < 1) {
-    const fine = [first - 1, first].flatMap((power) => [1, 2, 5].map((factor) => factor * 10 ** power));
-    const inside = fine.filter((tick) => tick >= low * 0.999 && tick <= high * 1.001);
-    if (inside.length >= 2) return inside;
-    const even = linearTicks(low, high, Math.min(count, 4));
-    return even.length >= 2 ? even : [...new Set([low, high])];
-  }
-  const stride = Math.ceil((last - first) / Math.max(1, count));
-  const length = Math.floor((last - first) / stride) + 1;
-  return Array.from({ length }, (_, i) => Number(`1e${first + i * stride}`));
+  const most = Math.max(4, Math.floor(count));
+  const first = Math.floor(Math.log10(low));
+  const last = Math.ceil(Math.log10(high));
+  const inside = (factors: readonly number[]): number[] =>
+    Array.from({ length: last - first + 1 }, (_, i) => factors.map((factor) => Number(`${factor}e${first + i}`)))
+      .flat()
+      .filter((tick) => tick >= low * 0.999 && tick <= high * 1.001);
+  const [fine, coarse, powers] = [inside([1, 2, 5]), inside([1, 3]), inside([1])];
+  const fitting = [fine, coarse].find(({ length }) => length >= 3 && length <= most);
+  if (fitting) return fitting;
+  if (powers.length >= 3) return powers.filter((_, i) => i % Math.ceil(powers.length / most) === 0);
+  if (coarse.length >= 3) return coarse;
+  const even = [4, 5, 6, 7, 8].map((steps) => linearTicks(low, high, steps)).find(({ length }) => length >= 3);
+  return even ?? [...new Set([low, high])];
 }
 
 const SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹";

@@ -52,7 +52,9 @@ export default experiment({
     const [step, root] = [bestStep(x), 2 ** -26];
     // x, x + h and both values of f are rounded, and the difference divides the errors by h.
     const rounding = (2 * EPSILON * (Math.abs(f(x)) + Math.abs(f(x + h)) + Math.abs(x * exact))) / h;
-    const curve = Array.from({ length: 81 }, (_, i): [number, number] => [i / 32, f(i / 32)]);
+    // The axis shows where x and x + h can be.
+    const [start, end] = [0.3, 2.3];
+    const curve = Array.from({ length: 65 }, (_, i): [number, number] => [start + i / 32, f(start + i / 32)]);
     const line = (slope: number, from: number, to: number): [number, number][] =>
       [from, to].map((t) => [t, f(x) + slope * (t - x)]);
     return {
@@ -115,8 +117,8 @@ export default experiment({
           y: { label: "f" },
           series: [
             { name: "f", points: curve },
-            { name: "secant", points: line(secant, Math.max(0, x - 0.3), Math.min(2.5, x + h + 0.3)) },
-            { name: "tangent", points: line(exact, 0, Math.min(2.5, x + 1)), style: "theory" },
+            { name: "secant", points: line(secant, Math.max(start, x - 0.3), Math.min(end, x + h + 0.3)) },
+            { name: "tangent", points: line(exact, start, Math.min(end, x + 1)), style: "theory" },
             {
               name: "x and x + h",
               style: "dots",

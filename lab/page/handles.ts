@@ -31,9 +31,6 @@ export function newHandles(
   /** The index of the dragged handle, and the drawing when the drag started: its axes stay fixed until the end. */
   let drag: { readonly index: number; readonly drawing: Drawing } | undefined;
 
-  const place = (button: HTMLButtonElement, x: number, y: number): void => {
-    button.style.translate = `${x}px ${y}px`;
-  };
   /** Moves a handle to a position in pixels of the drawing. */
   const move = (index: number, to: readonly [number, number], on: Drawing): void => {
     const handle = shown[index];
@@ -45,12 +42,12 @@ export function newHandles(
     on.scale("x")!.apply(handle.at[0]) as number,
     on.scale("y")!.apply(handle.at[1]) as number,
   ];
-  /** Puts a handle on its point, which may not be where the pointer is. */
+  /** Puts a handle on its point: even while it is dragged, the pointer may be where its parameters cannot put it. */
   const putInPlace = (index: number): void => {
     const [button, handle] = [buttons[index], shown[index]];
-    if (!button || !handle || !drawing || drag?.index === index) return;
+    if (!button || !handle || !drawing) return;
     const [x, y] = pixels(handle, drawing);
-    place(button, x, y - drawing.viewBox.baseVal.y);
+    button.style.translate = `${x}px ${y - drawing.viewBox.baseVal.y}px`;
   };
   /** The position of a pointer in pixels of the drawing, whose viewBox starts above its frame. */
   const pointer = (event: PointerEvent, on: Drawing): [number, number] => {
@@ -66,14 +63,10 @@ export function newHandles(
     });
     button.addEventListener("pointermove", (event) => {
       if (!drag || drag.index !== index) return;
-      const to = pointer(event, drag.drawing);
-      place(button, to[0], to[1] - drag.drawing.viewBox.baseVal.y);
-      move(index, to, drag.drawing);
+      move(index, pointer(event, drag.drawing), drag.drawing);
     });
     button.addEventListener("lostpointercapture", () => {
-      if (drag?.index !== index) return;
-      drag = undefined;
-      putInPlace(index);
+      if (drag?.index === index) drag = undefined;
     });
     button.addEventListener("keydown", (event) => {
       const by = KEYS[event.key];

@@ -1,10 +1,11 @@
 /** Plots: ticks, drawing order, equal axes, arrows, contours, shades, growing series, and drawings that are reused. */
+import { readFileSync } from "node:fs";
 import { parseHTML } from "linkedom";
 import { describe, expect, test } from "vitest";
 import { contourPaths } from "../../lab/contours.ts";
 import { drawPlot } from "../../lab/draw.ts";
 import type { Plot } from "../../lab/experiment.ts";
-import { colourOf, drawingOrder, fieldLevels, linearTicks, logTicks } from "../../lab/scale.ts";
+import { COLOURS, colourOf, drawingOrder, fieldLevels, linearTicks, logTicks } from "../../lab/scale.ts";
 
 const { document } = parseHTML("<!doctype html><html><body></body></html>") as unknown as { document: Document }; // linkedom's own types are a subset
 const line = [
@@ -30,15 +31,31 @@ test.each([
   [1, 1e12],
   [4e-9, 7e3],
   [1000, 1001],
-])("logTicks: the axis from %d to %d has two to nine numbers inside it", (low, high) => {
-  const ticks = logTicks(low, high, 6);
-  expect(ticks.length).toBeGreaterThanOrEqual(2);
-  expect(ticks.length).toBeLessThanOrEqual(9);
+  [1, 64],
+  [0.35, 1.4],
+  [0.15, 300],
+  [1.01, 999],
+  [1e-3, 1e20],
+])("logTicks: the axis from %d to %d has at least three numbers inside it, and few if it is short", (low, high) => {
+  const few = logTicks(low, high, 4);
+  expect(few.length).toBeGreaterThanOrEqual(3);
+  expect(few.length).toBeLessThanOrEqual(6);
+  const ticks = logTicks(low, high, 8);
+  expect(ticks.length).toBeGreaterThanOrEqual(3);
+  expect(ticks.length).toBeLessThanOrEqual(8);
   for (const tick of ticks) {
     expect(tick).toBeGreaterThanOrEqual(low * 0.999);
     expect(tick).toBeLessThanOrEqual(high * 1.001);
   }
   expect([...ticks].sort((a, b) => a - b)).toEqual(ticks);
+});
+
+test("logTicks: powers times 1, 2 and 5, or 1 and 3, or only powers, as finely as the count allows", () => {
+  expect(logTicks(1, 64, 9)).toEqual([1, 2, 5, 10, 20, 50]);
+  expect(logTicks(1, 64, 4)).toEqual([1, 3, 10, 30]);
+  expect(logTicks(0.15, 300, 8)).toEqual([0.3, 1, 3, 10, 30, 100, 300]);
+  expect(logTicks(0.15, 300, 4)).toEqual([1, 10, 100]);
+  expect(logTicks(1, 1e20, 4)).toEqual([1, 1e6, 1e12, 1e18]);
 });
 
 test("linearTicks: round numbers from the first to the last", () => {
@@ -63,6 +80,66 @@ test("a series has the colour of the series to which it belongs, and no entry in
   const legend = draw(plot({ series })).textContent;
   expect(legend).toContain("second");
   expect(legend).not.toContain("again");
+});
+
+describe("the colours of series on the page", () => {
+  const sheet = readFileSync(new URL("../../lab/view/view.css", import.meta.url), "utf8");
+  const pairOf = (name: string): string[] =>
+    new RegExp(`--${name}: light-dark\\((#\\w{6}), (#\\w{6})\\);`).exec(sheet)!.slice(1);
+  const channels = (colour: string): number[] => [1, 3, 5].map((i) => Number.parseInt(colour.slice(i, i + 2), 16));
+  /** The relative luminance as WCAG 2 defines it. */
+  const luminance = (rgb: readonly number[]): number =>
+    rgb
+      .map((c) => (c / 255 <= 0.04045 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4))
+      .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i]!, 0);
+  const contrast = (a: readonly number[], b: readonly number[]): number => {
+    const [dark, light] = [luminance(a), luminance(b)].sort((x, y) => x - y);
+    return (light! + 0.05) / (dark! + 0.05);
+  };
+
+  test("in the light theme they are those of every other drawing", () => {
+    expect(COLOURS.map((_, i) => pairOf(`series-${i + 1}`)[0])).toEqual([...COLOURS]);
+  });
+
+  test.each(["light", "dark"])("they stand out from the background of the %s theme", (theme) => {
+    const of = (name: string): number[] => channels(pairOf(name)[theme === "dark" ? 1 : 0]!);
+    for (const i of COLOURS.keys()) expect(contrast(of(`series-${i + 1}`), of("surface"))).toBeGreaterThanOrEqual(3);
+  });
+
+  test("on a dark page they stand out from all shades of a field", () => {
+    const [surface, shade] = [channels(pairOf("surface")[1]!), channels(pairOf("shade")[1]!)];
+    const drawn = draw(plot({ field: { x: [0, 1], y: [0, 1], columns: 2, values: [0, 1, 2, 3] } }));
+    const darkest = Math.max(
+      ...[...drawn.querySelectorAll("rect[opacity]")].map((one) => Number(one.getAttribute("opacity"))),
+    );
+    expect(darkest).toBeGreaterThan(0.3);
+    const mixed = surface.map((c, i) => c + darkest * (shade[i]! - c));
+    for (const i of COLOURS.keys())
+      expect(contrast(channels(pairOf(`series-${i + 1}`)[1]!), mixed)).toBeGreaterThanOrEqual(3);
+  });
+
+  test("a drawing uses them for curves and the legend, with a fallback outside of the page", () => {
+    const two = [
+      { name: "a", points: line },
+      { name: "b", points: line },
+    ];
+    const colours = [...draw(plot({ series: two })).querySelectorAll("[stroke^=var]")].map((one) =>
+      one.getAttribute("stroke"),
+    );
+    const [first, second] = [`var(--series-1, ${COLOURS[0]})`, `var(--series-2, ${COLOURS[1]})`];
+    expect(colours).toEqual([first, second, first, second]);
+  });
+});
+
+test("the title of the horizontal axis ends above the edge of the picture", () => {
+  const drawing = draw(plot({ x: { label: "gjpqy" }, series: [{ name: "s", points: line }] }));
+  const title = [...drawing.querySelectorAll("text")].find((one) => one.textContent!.startsWith("gjpqy"))!;
+  let baseline = 0;
+  for (let part: Element | null = title; part; part = part.parentElement)
+    baseline += Number(/translate\([^,]*,([^)]*)\)/.exec(part.getAttribute("transform") ?? "")?.[1] ?? 0);
+  // Descenders of 12 pixels reach 3 to 4 pixels below the baseline.
+  expect(baseline).toBeGreaterThan(380);
+  expect(baseline).toBeLessThanOrEqual(400 - 5);
 });
 
 describe("equal axes", () => {
