@@ -20,9 +20,11 @@ export const COLOURS = [
 /** The colour of series i: the next one, or that of the series to which it belongs. */
 export const colourOf = (series: readonly Series[], i: number): string => COLOURS[colourIndex(series, i)]!;
 
-/** The same for a page, whose style sheet can set another colour for its theme: --series-1, --series-2, … */
-export const paintOf = (series: readonly Series[], i: number): string =>
-  `var(--series-${colourIndex(series, i) + 1}, ${colourOf(series, i)})`;
+/** The same for a page, whose style sheet can set another colour for its theme. */
+export const paintOf = (series: readonly Series[], i: number): string => paint(colourIndex(series, i));
+
+/** The page's colour --series-1, --series-2, …, or else that of COLOURS. */
+export const paint = (index: number): string => `var(--series-${index + 1}, ${COLOURS[index]})`;
 
 function colourIndex(series: readonly Series[], i: number): number {
   const own = series[i]!.sameAs ?? i;

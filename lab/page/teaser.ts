@@ -6,7 +6,7 @@ import { parseHTML } from "linkedom";
 import { optim, type Tensor, tensor, tidy } from "nabla";
 import { objective } from "nabla/gradients";
 import { drawField } from "../field.ts";
-import { COLOURS } from "../scale.ts";
+import { paint } from "../scale.ts";
 
 type Point = readonly [x: number, y: number];
 
@@ -64,7 +64,7 @@ const COLUMNS = 61;
 /** The figure: a drawing for wide screens and one for phones, and a caption that names the racers. */
 export function drawTeaser(): string {
   const racers = race();
-  const keys = racers.map(({ name }, i) => `<span class="racer" style="--racer:${COLOURS[i]}">${name}</span>`);
+  const keys = racers.map(({ name }, i) => `<span class="racer" style="--racer:${paint(i)}">${name}</span>`);
   return `<figure class="teaser">
 ${FRAMES.map((frame) => drawFrame(frame, racers)).join("\n")}
 <figcaption>A race down a valley: ${keys[0]}, ${keys[1]} and ${keys[2]} take ${STEPS} steps each. All they know is the gradient where they are. The arrows show its opposite, −∇L. <a href="#figure-race">Start your own race.</a></figcaption>
@@ -99,7 +99,7 @@ function drawFrame({ name, width, height, reach, spacing }: Frame, racers: Retur
   const paths = racers.map(({ path }, i) => {
     const line = path.map(pixels);
     const d = `M${line.map((point) => point.map(round)).join("L")}`;
-    const style = `--racer:${COLOURS[i]};--pace:${paceOf(line)}`;
+    const style = `--racer:${paint(i)};--pace:${paceOf(line)}`;
     const copy = (part: string): string => `<path class="${part}" pathLength="1" d="${d}"/>`;
     return `<g style="${style}">${copy("trail")}${copy("ball")}</g>`;
   });
