@@ -53,6 +53,17 @@ export class Entry {
     return new View(this.storage, shape, dtype as DType, size, this.layouts);
   }
 
+  /** Whether only one tensor holds the elements, which are in linear memory. */
+  get isExclusive(): boolean {
+    return this.refCount === 1 && this.storage !== null && !this.storage.isShared;
+  }
+
+  /** Must be called after the elements in linear memory have changed. */
+  changed(): void {
+    this.stored = undefined;
+    this.freeLayouts();
+  }
+
   /** A copy of the elements. */
   read(): BackendValues {
     if (this.storage) return this.view([this.size]).live().slice();
@@ -63,9 +74,12 @@ export class Entry {
   /** Frees the elements. */
   free(): void {
     this.storage?.release();
-    for (const { storage } of this.layouts.values()) storage.release();
-    this.layouts.clear();
+    this.freeLayouts();
     this.storage = null;
     this.stored = undefined;
+  }
+  private freeLayouts(): void {
+    for (const { storage } of this.layouts.values()) storage.release();
+    this.layouts.clear();
   }
 }

@@ -5,6 +5,7 @@ import { BACKEND, NablaBackend } from "./backend.ts";
 import { draw } from "./kernels/draw.ts";
 import { kernels } from "./kernels/index.ts";
 import { kernelFunc } from "./kernels/kernel.ts";
+import { installOptimizers } from "./optimizers.ts";
 
 for (const config of getKernelsForBackend("cpu")) {
   const { kernelName, kernelFunc: cpu } = config;
@@ -14,6 +15,7 @@ for (const config of getKernelsForBackend("cpu")) {
 }
 // Higher than the priorities of TensorFlow.js's own backends, so that it stays the default.
 registerBackend(BACKEND, () => new NablaBackend(), 10);
+installOptimizers();
 void setBackend(BACKEND);
 
 export { fromTfjs, toTfjs } from "./convert.ts";
