@@ -141,12 +141,12 @@ export const concepts: readonly Concept[] = [
     section: VANISHING,
     paragraph: "exploding-gradients",
     experiment: "exploding-rnn",
-    functions: ["gradientThroughTime", "growthPerStep", "spectralNorm", "optim.clipGradNorm"],
+    functions: ["gradientThroughTime", "growthPerStep", "spectralNorm"],
     findings: [
       "‖W‖₂ by Lanczos",
       "growth of log",
       "‖∂L/∂h₀‖, divided by the norm of the product of the Jacobians",
-      "norm of the weight's gradient after clipping",
+      "largest ‖∂L/∂hₜ‖ divided by its bound",
     ],
     exercise: "clip-an-rnn",
   },
@@ -284,7 +284,7 @@ export const concepts: readonly Concept[] = [
     exercise: "critical-damping",
   },
   {
-    name: "Momentum leaves saddles faster",
+    name: "Momentum leaves saddles in fewer steps",
     section: DYNAMICS,
     paragraph: "momentum-at-saddles",
     experiment: "momentum-escape",

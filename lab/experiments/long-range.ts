@@ -25,9 +25,9 @@ export default stream({
   title: "Long-range memory",
   section: "Vanishing and Exploding Gradients",
   claim:
-    "A network cannot learn from what its gradient does not reach. The first input is the answer, and noise follows. In a plain recurrent network the gradient at the first input is almost 0, so the network guesses. The forget gate of an LSTM with the bias b keeps σ(b) of its memory in each step: with b = 0 that is half, and it fails too; with a large bias the gradient arrives, and the LSTM learns the task.",
+    "A network cannot learn from what its gradient does not reach. The first input is the answer, and noise follows. In a plain recurrent network the gradient at the first input is almost 0, so the network guesses. The forget gate of an LSTM with the bias b keeps about σ(b) of its memory in each step; the dashed lines show the gradient through this gate alone. The paths through the hidden state and the other gates add to it, but not enough if b = 0: the gate keeps half per step, and the LSTM fails too. With a large bias the gradient arrives, and the LSTM learns the task.",
   formula:
-    "c_t=f_t\\odot c_{t-1}+i_t\\odot g_t,\\qquad \\frac{\\partial c_T}{\\partial c_0}\\approx\\prod_{t=1}^{T}f_t\\approx\\sigma(b)^T",
+    "c_t=f_t\\odot c_{t-1}+i_t\\odot g_t,\\qquad \\frac{\\partial c_T}{\\partial c_0}=\\underbrace{\\textstyle\\prod_{t=1}^{T}f_t}_{\\approx\\,\\sigma(b)^T}+\\text{paths through }h_t",
   functions: ["gradientThroughTime"],
   long: true,
   parameters: {
@@ -60,10 +60,24 @@ export default stream({
         title: "The gradient T − t steps before the end, before training",
         x: { label: "T − t" },
         y: { label: "‖∂z/∂(hₜ, cₜ)‖", scale: "log" },
-        series: results.map(({ name, runs: [run] }) => ({
-          name,
-          points: run!.measured.map((g, t): [number, number] => [length - t, g]),
-        })),
+        series: [
+          ...results.map(({ name, runs: [run] }) => ({
+            name,
+            points: run!.measured.map((g, t): [number, number] => [length - t, g]),
+          })),
+          ...results.flatMap(({ name, forget, runs: [run] }, i) =>
+            forget === undefined
+              ? []
+              : {
+                  name: `${name}: the forget gate alone`,
+                  points: run!.measured
+                    .slice(0, -1)
+                    .map((_, t): [number, number] => [length - t, run!.measured.at(-1)! * alone(forget, length - t)]),
+                  style: "theory" as const,
+                  sameAs: i,
+                },
+          ),
+        ],
       },
       {
         title: "Loss during training",
@@ -85,10 +99,17 @@ export default stream({
     tables: [
       {
         title: `${REPEATS} trainings of each network, mean ± standard error of the last ${LAST} batches`,
-        columns: ["network", "gradient at the first step / at the last", "loss", "right answers"],
-        rows: results.map(({ name, runs }) => [
+        columns: [
+          "network",
+          "gradient at the first step / at the last",
+          "through the forget gate alone",
+          "loss",
+          "right answers",
+        ],
+        rows: results.map(({ name, forget, runs }) => [
           name,
           average(runs.map(({ measured }) => measured[0]! / measured.at(-1)!)),
+          forget === undefined ? "–" : alone(forget, length),
           plusMinus(runs.map(({ path }) => average(path.slice(-LAST)))),
           plusMinus(runs.map(({ right }) => average(right.slice(-LAST)))),
         ]),
@@ -152,6 +173,9 @@ interface Run {
   step(): void;
   dispose(): void;
 }
+
+/** The part of the gradient that goes through the output gate, which is half open, and then back through the forget gate of each step. */
+const alone = (forget: number, steps: number): number => sigmoid(0) * sigmoid(forget) ** steps;
 
 /** The means of the last few losses. */
 const smooth = (path: readonly number[]): [number, number][] =>

@@ -20,12 +20,12 @@ type Points = [number, number][];
 
 export default experiment({
   name: "momentum-escape",
-  title: "Momentum leaves saddles faster",
+  title: "Momentum leaves saddles in fewer steps",
   section: "Gradients as a Dynamical System",
   claim:
-    "Momentum can accelerate the escape from saddle points along directions of negative curvature. Per step, it does so at any learning rate. In the time of the differential equations, it does so only if |h| + γ < 1.",
+    "Momentum can accelerate the escape from saddle points along directions of negative curvature. Per step, it does so at any learning rate: the distance grows by z in each step, and z is above the 1 + η|h| of gradient descent. In the time of the differential equations, a heavy ball is faster than gradient flow only if |h| + γ < 1; with the usual settings, friction makes it slower.",
   formula:
-    "\\ddot{\\boldsymbol\\theta} + \\gamma\\dot{\\boldsymbol\\theta} = -\\nabla L:\\quad \\lambda^2 + \\gamma\\lambda - |h| = 0,\\qquad \\gamma = \\frac{1-\\mu}{\\sqrt{\\eta}}",
+    "\\ddot{\\boldsymbol\\theta} + \\gamma\\dot{\\boldsymbol\\theta} = -\\nabla L:\\quad \\lambda^2 + \\gamma\\lambda - |h| = 0,\\quad \\gamma = \\frac{1-\\mu}{\\sqrt{\\eta}},\\qquad \\text{per step: } z^2-(1+\\mu+\\eta|h|)z+\\mu=0",
   functions: ["gradientFlow", "heavyBall", "stability", "escapeRate", "heavyBallOf", "gradientDescent", "objective"],
   parameters: {
     curvature: { kind: "number", label: "|h|: L = ½|h|(θ₁² − θ₂²)", min: 0.2, max: 4, default: 2 },
@@ -151,14 +151,18 @@ export default experiment({
             x: { label: "steps" },
             y: { label: "distance from the saddle", scale: "log" },
             series: [
-              { name: "gradient descent", points: thin(inSteps[0]) },
+              { name: "gradient descent", points: thin(inSteps[0]), style: "dots" },
               {
-                name: "(1 + η|h|)ᵏ",
-                points: thin(line(inSteps[0], predicted.descent!.escapeRate)),
+                name: "theory: × (1 + η|h|) per step",
+                points: line(inSteps[0], predicted.descent!.escapeRate),
                 style: "theory",
               },
-              { name: "with momentum", points: thin(inSteps[1]) },
-              { name: "zᵏ", points: thin(line(inSteps[1], predicted.momentum!.escapeRate)), style: "theory" },
+              { name: "with momentum", points: thin(inSteps[1]), style: "dots" },
+              {
+                name: "theory: × z per step",
+                points: line(inSteps[1], predicted.momentum!.escapeRate),
+                style: "theory",
+              },
             ],
           },
           {
@@ -166,10 +170,32 @@ export default experiment({
             x: { label: "time" },
             y: { label: "distance from the saddle", scale: "log" },
             series: [
-              { name: "gradient flow", points: inTime[0] },
-              { name: "e^{|h|t}", points: line(inTime[0], curvature), style: "theory" },
-              { name: "heavy ball", points: inTime[1] },
-              { name: "e^{λt}", points: line(inTime[1], predicted.heavyBall.escapeRate), style: "theory" },
+              { name: "gradient flow", points: thin(inTime[0]), style: "dots" },
+              { name: "theory: exp(|h|t)", points: line(inTime[0], curvature), style: "theory" },
+              { name: "heavy ball", points: thin(inTime[1]), style: "dots" },
+              { name: "theory: exp(λt)", points: line(inTime[1], predicted.heavyBall.escapeRate), style: "theory" },
+            ],
+          },
+          {
+            title: "How many times as fast with momentum",
+            x: { label: "|h|", scale: "log" },
+            y: { label: "ratio of the escape rates", scale: "log" },
+            series: [
+              { name: "theory, per step", points: ratios((h) => speedups(h, lr, momentum).perStep), style: "theory" },
+              {
+                name: "theory, per unit of time: above 1 only if |h| < 1 − γ",
+                points: ratios((h) => speedups(h, lr, momentum).perTime),
+                style: "theory",
+              },
+              {
+                name: "measured",
+                points: [
+                  [curvature, measured.momentum / measured.descent],
+                  [curvature, measured.ball / measured.flow],
+                ],
+                style: "dots",
+              },
+              { name: "equally fast", points: ratios(() => 1), style: "reference" },
             ],
           },
         ],
@@ -193,8 +219,23 @@ function rateAlong({ times, states }: Trajectory): number {
   return Math.log(states[k]![0]! / EPSILON) / times[k]!;
 }
 
-/** At most about 200 of the points, including the last. */
+/** The escape rate with momentum divided by that without, in closed form: per step, and in the time of the equations. */
+function speedups(h: number, lr: number, momentum: number): { perStep: number; perTime: number } {
+  const gamma = (1 - momentum) / Math.sqrt(lr);
+  const b = 1 + momentum + lr * h;
+  const z = (b + Math.sqrt(b * b - 4 * momentum)) / 2;
+  return { perStep: Math.log(z) / Math.log1p(lr * h), perTime: (-gamma + Math.hypot(gamma, 2 * Math.sqrt(h))) / 2 / h };
+}
+
+/** A curve over the curvatures from 0.05 to 4. */
+const ratios = (ratio: (h: number) => number): Points =>
+  Array.from({ length: 61 }, (_, i): [number, number] => {
+    const h = 0.05 * 80 ** (i / 60);
+    return [h, ratio(h)];
+  });
+
+/** At most about 30 of the points, including the last. */
 function thin(points: Points): Points {
-  const every = Math.ceil(points.length / 200);
+  const every = Math.ceil(points.length / 30);
   return points.filter((_, i) => (points.length - 1 - i) % every === 0);
 }

@@ -7,13 +7,15 @@ const DISTANCE = 1;
 const REPEATS = 161;
 /** The number of steps without noise from a point on the direction that leads to the saddle. */
 const ATTRACTED = 20;
+/** The half width of the view of the paths, in standard deviations along θ₁. */
+const WINDOW = 8;
 
 export default experiment({
   name: "saddle-escape",
   title: "Escape from a saddle by noise",
   section: "The Geometry of Non-Convex Landscapes",
   claim:
-    "At the saddle (0, 0) of θ₁² − θ₂², the gradient is zero, and gradient descent does not move. The noise of stochastic gradients pushes it off the saddle, and the negative curvature does the rest.",
+    "At the saddle (0, 0) of θ₁² − θ₂², the gradient is zero, and gradient descent does not move. The noise of stochastic gradients pushes it off the saddle, and the negative curvature does the rest: each step multiplies the distance along θ₂ by 1 + 2η. The median run reaches the distance r after t* steps. The number 0.455 in t* is the median of ξ² for a normally distributed ξ.",
   formula:
     "L=\\theta_1^2-\\theta_2^2,\\quad x_{t+1}=(1+2\\eta)x_t+\\eta\\sigma\\xi_t,\\quad t^*\\approx\\frac{1}{2\\ln(1+2\\eta)}\\ln\\Bigl(1+\\frac{r^2((1+2\\eta)^2-1)}{0.455\\,\\eta^2\\sigma^2}\\Bigr)",
   functions: ["classifyCriticalPoint", "escape", "predictedEscape", "objective"],
@@ -43,7 +45,8 @@ export default experiment({
     // Escape times vary like ln|ξ|/ln a, ξ ~ N(0, 1). The median of n values of ln|ξ|, whose density is 0.4287 there, has the standard
     // error 1/(2·0.4287·√n). Allow five of them, and one step for rounding.
     const within = 1 + 5 / (2 * 0.4287 * Math.sqrt(REPEATS)) / Math.log1p(2 * lr);
-    const grid = Array.from({ length: 41 }, (_, i) => -1.2 + (2.4 * i) / 40);
+    const near = Math.min(WINDOW * stationary(lr, noise), 1.2 * DISTANCE);
+    const grid = Array.from({ length: 41 }, (_, i) => near * (i / 20 - 1));
     const findings: Finding[] = [
       {
         text: "index of the critical point (0, 0)",
@@ -83,8 +86,10 @@ export default experiment({
           y: { label: "distance", scale: "log" },
           series: [
             ...runs.slice(0, 5).map(({ distances }, i) => ({
-              name: `run ${i + 1}`,
+              name: "5 runs",
               points: distances.map((d, t): [number, number] => [t, d]),
+              style: "reference" as const,
+              ...(i && { sameAs: 0 }),
             })),
             {
               name: "expected spread",
@@ -113,17 +118,23 @@ export default experiment({
           ],
         },
         {
-          title: "The paths",
+          title: "The paths, close to the saddle",
           x: { label: "θ₁" },
           y: { label: "θ₂" },
+          equal: true,
           field: {
-            x: [-1.2, 1.2],
-            y: [-1.2, 1.2],
+            x: [-near, near],
+            y: [-near, near],
             columns: 41,
             values: grid.flatMap((b) => grid.map((a) => a * a - b * b)),
           },
           series: [
-            ...runs.slice(0, 5).map(({ path }, i) => ({ name: `run ${i + 1}`, points: path, style: "path" as const })),
+            ...runs.slice(0, 5).map(({ path }, i) => ({
+              name: "5 runs",
+              points: path.slice(0, 1 + path.findIndex(([, b]) => Math.abs(b) > near) || path.length),
+              style: "reference" as const,
+              ...(i && { sameAs: 0 }),
+            })),
             { name: "the saddle", points: [[0, 0]], style: "dots" },
           ],
         },
@@ -131,6 +142,9 @@ export default experiment({
     };
   },
 });
+
+/** The standard deviation along θ₁, which the noise drives and the curvature limits: v = (1 − 2η)²v + (ησ)². */
+const stationary = (lr: number, noise: number): number => (lr * noise) / Math.sqrt(1 - (1 - 2 * lr) ** 2);
 
 /** The standard deviation along the escaping direction after t steps. */
 function spread(t: number, lr: number, noise: number): number {

@@ -191,12 +191,6 @@ export const mutations: Readonly<Record<string, readonly Mutation[]>> = {
     ["factor ½", "[[last - t, Math.log(n)]]", "[[last - t, Math.log(n) / 2]]"],
     ["missing term", "[[last - t, Math.log(n)]]", "[[last - t, n]]"],
   ),
-  "optim.clipGradNorm": within(
-    "optim/clip.ts",
-    ["factor ½", "g.mul(first).mul(second)", "g.mul(first).mul(second).mul(0.5)"],
-    ["missing term", "div(maxNorm, size).clamp(null, 1)", "div(maxNorm, size)"],
-    ["inverse", "g.mul(first).mul(second)", "g.div(first).div(second)"],
-  ),
   "nn.LSTM": within(
     "nn/recurrent.ts",
     ["factor ½", "return [y, [hn!, cn!]];", "return [y, [hn!, cn!.mul(0.5)]];"],
