@@ -282,6 +282,7 @@ function field({ name, model }: Network, { x, y }: Points): Plot {
       x: X,
       y: Y,
       columns: COLUMNS,
+      label: "answer",
       values: tidy(() => Array.from(model.forward(grid()).div(2).tanh().data)),
     },
   };

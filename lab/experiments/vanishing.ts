@@ -3,9 +3,9 @@
  * remedies.
  */
 import { grad, linspace, losses, manualSeed, nn, randn, type Tensor, tensor, tidy } from "nabla";
-import { diagnose, gradientByDepth, spectralNorm } from "nabla/gradients";
+import { diagnose, gradientByDepth, spectralNorm, type Verdict } from "nabla/gradients";
 import { type Matrix, norm, product, transpose } from "../algebra.ts";
-import { experiment, type Finding } from "../experiment.ts";
+import { experiment, type Finding, showNumber } from "../experiment.ts";
 
 const activations: Record<string, () => nn.Module> = {
   sigmoid: () => new nn.Sigmoid(),
@@ -174,22 +174,60 @@ export default experiment({
         {
           title: "Verdict",
           columns: ["observation", "what to try"],
-          rows: report.verdicts.map(({ text, remedy: help }) => [text, help]),
+          rows: verdictRows(report.verdicts, chosen.points),
         },
         {
           title: "Gradient at a layer divided by the gradient at the last layer",
-          columns: ["network", "layer", "measured", "mean-field theory"],
+          columns: ["network", "layer", "measured", "mean-field theory", "with its tolerance"],
           rows: [chosen, ...compared].map(({ name, points, from, mean, within }) => [
             name,
             from,
             points[from - 1]![1] / points.at(-1)![1],
             within > 0 ? Math.exp(mean) : "",
+            within > 0 ? `${showNumber(Math.exp(mean - within))} to ${showNumber(Math.exp(mean + within))}` : "",
           ]),
         },
       ],
     };
   },
 });
+
+/** The verdicts of a diagnosis in words: one row for all layers with the same problem. */
+function verdictRows(verdicts: readonly Verdict[], points: readonly [layer: number, gradient: number][]): string[][] {
+  const [first, last] = [points[0]!, points.at(-1)!];
+  const change = Number.isFinite(first[1])
+    ? `it goes from ${showNumber(last[1])} at layer ${last[0]} to ${showNumber(first[1])} at layer ${first[0]}`
+    : "it grows until 32-bit numbers cannot hold it";
+  const remedy =
+    "Initial weights that suit the activation (Xavier for tanh, Kaiming for ReLU), ReLU or GELU instead of the sigmoid, residual connections, or layer norm.";
+  return [...new Set(verdicts.map(({ kind }) => kind))].map((kind) => {
+    const same = verdicts.filter((verdict) => verdict.kind === kind);
+    const layers = `${same.length} of ${points.length} layers`;
+    switch (kind) {
+      case "vanishing":
+        return [`The gradient vanishes on its way back: ${change}.`, remedy];
+      case "no gradient":
+        return ["The gradient vanishes on its way back until 32-bit numbers cannot hold it.", remedy];
+      case "exploding":
+        return [
+          `The gradient explodes: ${change}.`,
+          "Smaller initial weights, layer norm, or a limit on the gradient's length.",
+        ];
+      case "saturated":
+        return [
+          `In ${layers}, more than half of the outputs are saturated and pass on little gradient.`,
+          "Smaller initial weights and biases, or layer norm.",
+        ];
+      case "dead":
+        return [
+          `In ${layers}, more than half of the units are flat for all samples and learn nothing.`,
+          "Smaller initial weights and biases, or GELU.",
+        ];
+      default:
+        return [same[0]!.text, same[0]!.remedy];
+    }
+  });
+}
 
 /** x = σ(x). */
 const FIXED_POINT = 0.659046068407;
