@@ -8,7 +8,7 @@ const make = maker(document);
 /** The largest number of points of the curve of losses, and the milliseconds between drawings. */
 const POINTS = 150;
 const PAUSE = 200;
-const HEIGHT = 160;
+const HEIGHT = 150;
 
 export interface Curves {
   readonly element: HTMLElement;
