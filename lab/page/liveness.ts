@@ -2,7 +2,8 @@
 
 /** Runs in the worker, before its first message. Holds a lock with the worker's name until the worker ends. */
 export function showLife(): Promise<void> {
-  const locks: LockManager | undefined = navigator.locks; // pages without HTTPS have none
+  // Pages without HTTPS have no locks, and tests in Node 20 have no navigator.
+  const locks: LockManager | undefined = globalThis.navigator?.locks;
   if (!locks) return Promise.resolve();
   return new Promise((resolve) => {
     const held = locks.request(self.name, () => {

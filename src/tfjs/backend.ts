@@ -13,6 +13,7 @@ import {
   util,
 } from "@tensorflow/tfjs-core";
 import { sizeOf } from "../ops/definition/value.ts";
+import { Error } from "../runtime/errors.ts";
 import { Entry, isNumeric } from "./entry.ts";
 import type { View } from "./view.ts";
 

@@ -71,7 +71,9 @@ test("are-the-types-wrong finds no problem in the types of ES modules", async ()
 
 test("a strict program compiles against the tarball, without skipLibCheck", () => {
   const every = join(project, "every.ts");
-  writeFileSync(every, modules.map((name, i) => `export * as module${i} from "${name}";\n`).join(""));
+  // The peers of nabla/tfjs are not installed here. test/package/types.test.ts checks its types.
+  const own = modules.filter((name) => name !== "nabla/tfjs");
+  writeFileSync(every, own.map((name, i) => `export * as module${i} from "${name}";\n`).join(""));
   const program = ts.createProgram([join(project, "consumer.ts"), every], {
     strict: true,
     exactOptionalPropertyTypes: true,

@@ -65,17 +65,12 @@ export async function runInChromium(backend, build = "", { filter = "" } = {}) {
       return request.respond({ status: 404, body: "" });
     });
     await page.goto("http://localhost/");
-    return await page.evaluate(
-      async (chosen, text) => {
-        globalThis.NABLA_BUILD = chosen || undefined;
-        // Jasmine looks for the global object under this name, because the bundle has CommonJS modules.
-        globalThis.global = globalThis;
-        const { runSuite } = await import("/suite.mjs");
-        return runSuite(text);
-      },
-      build,
-      filter,
-    );
+    // As text, because Vitest transforms import() in functions. Jasmine looks for the global object under the name `global`.
+    return await page.evaluate(`(async () => {
+      Object.assign(globalThis, { global: globalThis, NABLA_BUILD: ${JSON.stringify(build)} || undefined });
+      const { runSuite } = await import("/suite.mjs");
+      return runSuite(${JSON.stringify(filter)});
+    })()`);
   } finally {
     await browser.close();
   }
