@@ -94,7 +94,13 @@ export function newFigure(element: HTMLElement, description: Description, runner
         // There is no verdict before the end.
         findings.hidden = true;
       },
-      onResult(latest, seconds) {
+      onResult(latest, seconds, isLatest) {
+        if (!isLatest) {
+          dim(false);
+          dim(true);
+          show(latest);
+          return;
+        }
         isPaused = false;
         const end = `Ran in ${seconds < 1 ? `${Math.round(1000 * seconds)} ms` : `${seconds.toFixed(1)} s`}`;
         report({ end, isLong: seconds > 2 });

@@ -7,7 +7,8 @@ export interface Listener {
   onProgress(fraction: number, what: string): void;
   /** Receives what a training shows so far. @param isPaused whether it has stopped there */
   onDrawing(drawing: Drawing, fraction: number, isPaused: boolean): void;
-  onResult(result: Result, seconds: number): void;
+  /** @param isLatest whether no newer values are waited for */
+  onResult(result: Result, seconds: number, isLatest: boolean): void;
   onError(message: string): void;
 }
 
@@ -86,7 +87,7 @@ export class Runner {
     }
     if (data.kind === "progress") listener.onProgress(data.fraction, data.what);
     else if (data.kind === "drawing") listener.onDrawing(data.drawing, data.fraction, data.isPaused);
-    else if (data.kind === "result") listener.onResult(data.result, data.seconds);
+    else if (data.kind === "result") listener.onResult(data.result, data.seconds, !line.isBusy);
     else listener.onError(data.message);
   }
 
