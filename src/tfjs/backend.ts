@@ -22,53 +22,48 @@ export const BACKEND = "nabla";
 
 /** The entries by data id, as CPU kernels expect them: `backend.data.get(dataId).values`. */
 class Entries {
-  /** The number of moved entries, not counting the parts of complex ones, which TensorFlow.js does not expect. */
-  private count = 0;
-  /** Entries for the ids of other backends, whose tensors were moved here. */
-  private moved = new WeakMap<object, Entry>();
-  private live = new Set<Entry>();
+  /** An entry's id is the entry itself, except for data that another backend made and moved here. */
+  private readonly entries = new Map<object, Entry>();
+  /** The number of parts of complex data that was moved here. TensorFlow.js expects one id for such data, not three. */
+  private hidden = 0;
 
   constructor(private readonly backend: NablaBackend) {}
 
   find(id: object): Entry | undefined {
-    if (id instanceof Entry && this.live.has(id)) return id;
-    return this.moved.get(id);
+    return this.entries.get(id);
   }
   has(id: object): boolean {
-    return this.find(id) !== undefined;
+    return this.entries.has(id);
   }
   /** The entry of a data id. Data of another backend is moved here. */
   get(id: object): Entry {
-    const known = this.find(id);
+    const known = this.entries.get(id);
     if (known) return known;
     tfEngine().moveData(this.backend, id);
-    return this.find(id)!;
+    return this.entries.get(id)!;
   }
   add(entry: Entry): Entry {
-    this.live.add(entry);
+    this.entries.set(entry, entry);
     return entry;
   }
   /** Registers an entry for an id that another backend made. */
   move(id: object, entry: Entry): void {
-    this.moved.set(id, entry);
-    this.count += entry.complexTensorInfos ? -1 : 1;
+    this.entries.set(id, entry);
+    if (entry.complexTensorInfos) this.hidden += 2;
   }
   delete(id: object): void {
-    const entry = this.find(id)!;
+    const entry = this.entries.get(id)!;
     entry.free();
-    if (!this.live.delete(entry)) {
-      this.moved.delete(id);
-      this.count -= entry.complexTensorInfos ? -1 : 1;
-    }
+    this.entries.delete(id);
+    if (id !== entry && entry.complexTensorInfos) this.hidden -= 2;
   }
   clear(): void {
-    for (const entry of this.live) entry.free();
-    this.live.clear();
-    this.moved = new WeakMap();
-    this.count = 0;
+    for (const entry of this.entries.values()) entry.free();
+    this.entries.clear();
+    this.hidden = 0;
   }
   numDataIds(): number {
-    return this.live.size + this.count;
+    return this.entries.size - this.hidden;
   }
 }
 

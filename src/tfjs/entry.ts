@@ -2,20 +2,20 @@
 import type { BackendValues, DataType, TensorInfo } from "@tensorflow/tfjs-core";
 import type { Storage } from "../core/memory.ts";
 import type { DType, Shape } from "../ops/definition/value.ts";
-import { type NumericArray, View } from "./view.ts";
+import { type LayoutOwner, type NumericArray, View } from "./view.ts";
 
 /** The element types that linear memory holds: all except strings and complex numbers. */
 export const isNumeric = (dtype: string): dtype is DType =>
   dtype === "float32" || dtype === "int32" || dtype === "bool";
 
-export class Entry {
+export class Entry implements LayoutOwner {
   refCount = 1;
   /** The parts of a complex tensor. CPU kernels set them. */
   complexTensorInfos: { real: TensorInfo; imag: TensorInfo } | undefined;
   /** The elements in linear memory. */
   private storage: Storage | null = null;
   /** Copies of the elements in other layouts. */
-  private readonly layouts = new Map<string, View>();
+  layouts: Map<string, View> | undefined;
   /** The elements in JavaScript's memory: what a CPU kernel made, a copy for CPU kernels, or strings. */
   private stored: BackendValues | undefined;
 
@@ -46,11 +46,12 @@ export class Entry {
   /** The elements in linear memory, where they are uploaded on first use. */
   view(shape: Shape): View {
     const { dtype, size } = this;
-    if (this.storage) return new View(this.storage, shape, dtype as DType, size, this.layouts);
-    const view = View.allocate(shape, dtype as DType);
-    if (this.stored) view.live().set(this.stored as NumericArray);
-    this.storage = view.storage;
-    return new View(this.storage, shape, dtype as DType, size, this.layouts);
+    if (!this.storage) {
+      const view = View.allocate(shape, dtype as DType);
+      if (this.stored) view.live().set(this.stored as NumericArray);
+      this.storage = view.storage;
+    }
+    return new View(this.storage, shape, dtype as DType, size, this);
   }
 
   /** Whether only one tensor holds the elements, which are in linear memory. */
@@ -79,7 +80,7 @@ export class Entry {
     this.stored = undefined;
   }
   private freeLayouts(): void {
-    for (const { storage } of this.layouts.values()) storage.release();
-    this.layouts.clear();
+    for (const { storage } of this.layouts?.values() ?? []) storage.release();
+    this.layouts = undefined;
   }
 }

@@ -50,25 +50,24 @@ function own(variable: Variable, backend: NablaBackend): void {
 function applyAdam(state: AdamState, gradients: Gradients, backend: NablaBackend): void {
   const { learningRate, beta1, beta2, epsilon, iterations } = state;
   const names = Array.isArray(gradients) ? gradients.map(({ name }) => name) : Object.keys(gradients);
-  names.forEach((name, i) => {
+  const parts = names.flatMap((name, i) => {
     const value = tfEngine().registeredVariables[name]!;
     const first = moment(state.accumulatedFirstMoment, i, value, "m");
     const second = moment(state.accumulatedSecondMoment, i, value, "v");
     const gradient = Array.isArray(gradients) ? gradients[i]!.tensor : gradients[name];
-    if (!gradient) return;
-    for (const variable of [value, first, second]) own(variable, backend);
-    runOps(() => {
-      const [p, g, m, v] = [value, gradient, first, second].map((x) => backend.view(x));
-      const [lr, step] = [vector([learningRate], "float32"), vector([iterations + 1], "int32")];
-      updateParameter(
-        "adam",
-        { p: p!, g: g!, lr, step, state: [m, v] },
-        { flags: 0, constants: [beta1, beta2, epsilon, 0] },
-      );
-      return null;
-    });
-    for (const variable of [value, first, second]) backend.data.get(variable.dataId).changed();
+    return gradient ? [{ gradient, written: [value, first, second] }] : [];
   });
+  for (const { written } of parts) for (const variable of written) own(variable, backend);
+  runOps(() => {
+    const [lr, step] = [vector([learningRate], "float32"), vector([iterations + 1], "int32")];
+    for (const { gradient, written } of parts) {
+      const [p, m, v] = written.map((variable) => backend.view(variable));
+      const io = { p: p!, g: backend.view(gradient), lr, step, state: [m, v] };
+      updateParameter("adam", io, { flags: 0, constants: [beta1, beta2, epsilon, 0] });
+    }
+    return null;
+  });
+  for (const { written } of parts) for (const { dataId } of written) backend.data.get(dataId).changed();
   // These powers are what TensorFlow.js continues with on another backend.
   for (const [power, beta] of [
     [state.accBeta1, beta1],

@@ -15,6 +15,11 @@ import { DisposedError } from "../runtime/errors.ts";
 
 export type NumericArray = Float32Array | Int32Array | Uint8Array;
 
+/** What keeps copies of its elements in other layouts, as long as the elements live. */
+export interface LayoutOwner {
+  layouts: Map<string, View> | undefined;
+}
+
 /** A shape and an element type for a block of linear memory. */
 export class View implements Value {
   constructor(
@@ -22,18 +27,19 @@ export class View implements Value {
     readonly shape: Shape,
     readonly dtype: DType,
     readonly size: number,
-    /** Copies of the elements in other layouts, which live as long as the elements. Only views of tensors have them. */
-    private readonly layouts?: Map<string, View>,
+    /** The data of a tensor. Views that ops make have no owner. */
+    private readonly owner?: LayoutOwner,
   ) {}
 
   /** The elements in another layout. It is computed once if this is a view of a tensor, such as a convolution's filter. */
   inLayout(name: string, convert: (view: View) => Value): Value {
-    const known = this.layouts?.get(name);
+    const known = this.owner?.layouts?.get(name);
     if (known) return known;
     const view = convert(this) as View;
-    if (this.layouts) {
+    if (this.owner) {
       view.storage.retain();
-      this.layouts.set(name, view);
+      this.owner.layouts ??= new Map();
+      this.owner.layouts.set(name, view);
     }
     return view;
   }

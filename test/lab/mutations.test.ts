@@ -7,7 +7,7 @@ import type { Row } from "../support/mutant.ts";
 import { outcomesOf } from "../support/mutate.ts";
 import { runs } from "../support/runs.ts";
 import { uniform } from "../support/settings.ts";
-import { type Mutation, mutations } from "./mutations.ts";
+import { type Mutation, mutations, users } from "./mutations.ts";
 
 /** The number of random settings to try if the defaults do not notice a mistake. */
 const SETTINGS = 6;
@@ -19,7 +19,7 @@ const rowsOf = (name: string): Row[] =>
   inTable.has(name)
     ? concepts.filter((concept) => concept.functions.includes(name))
     : experiments
-        .filter((one) => one.functions.includes(name))
+        .filter((one) => one.functions.includes(name) || one.name === users[name])
         .map((one) => ({ name: one.name, experiment: one.name, findings: [""] }));
 
 test("every function of the concept table has at least two mutations, each of a text that occurs once", () => {

@@ -191,6 +191,11 @@ export const mutations: Readonly<Record<string, readonly Mutation[]>> = {
     ["factor ½", "[[last - t, Math.log(n)]]", "[[last - t, Math.log(n) / 2]]"],
     ["missing term", "[[last - t, Math.log(n)]]", "[[last - t, n]]"],
   ),
+  "optim.clipGradNorm": within(
+    "optim/clip.ts",
+    ["factor ½", "g.mul(first).mul(second)", "g.mul(first).mul(second).mul(0.5)"],
+    ["inverse", "g.mul(first).mul(second)", "g.div(first).div(second)"],
+  ),
   "nn.LSTM": within(
     "nn/recurrent.ts",
     ["factor ½", "return [y, [hn!, cn!]];", "return [y, [hn!, cn!.mul(0.5)]];"],
@@ -390,3 +395,6 @@ export const mutations: Readonly<Record<string, readonly Mutation[]>> = {
     ["missing term", "direction: solution.x, gradient, loss", "direction: gradient, gradient, loss"],
   ),
 };
+
+/** The experiments that use functions of nabla itself that no row of the concept table names. */
+export const users: Readonly<Record<string, string>> = { "optim.clipGradNorm": "clipping" };

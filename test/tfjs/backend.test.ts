@@ -94,6 +94,19 @@ describe("memory", () => {
   });
 });
 
+test("a reset of the backend frees all data, also what another backend made", async () => {
+  const before = memory().bytes;
+  await tf.setBackend("cpu");
+  const [x, z] = [tf.ones([1000]), tf.complex(tf.ones([1000]), tf.ones([1000]))];
+  await tf.setBackend("nabla");
+  const kept = [tf.relu(x), tf.real(z), tf.ones([1000])];
+  expect(kept.length).toBe(3);
+  expect(memory().bytes).toBeGreaterThan(before);
+  tf.engine().backend.dispose();
+  expect(memory().bytes).toBe(before);
+  expect(tf.engine().backend.numDataIds()).toBe(0);
+});
+
 describe("arrays", () => {
   test("a tensor does not change with the array it was made from", () => {
     const values = new Float32Array([1, 2, 3]);

@@ -1,6 +1,6 @@
 /**
  * Describes in plain words how the gradient passes through a network, and offers remedies. The library's `diagnose` decides
- * what is wrong. Only the loss of many mini-batches, which it does not see, is judged here.
+ * what is wrong from the gradients of one mini-batch. This file adds only what the loss over many mini-batches shows.
  */
 import { type ActivationRow, growthPerStep, type ParameterRow, type VerdictKind } from "nabla/gradients";
 import { showTick } from "../../scale.ts";

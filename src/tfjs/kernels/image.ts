@@ -15,7 +15,6 @@ import {
   type MaxPoolAttributes,
   maxPoolDefinition,
 } from "../../ops/image/pool.ts";
-import { gatherDefinitions } from "../../ops/index/gather.ts";
 import { matmulDefinition, PLAIN_PRODUCT } from "../../ops/matrix/matmul.ts";
 import { max } from "../../ops/reduce/reduce.ts";
 import { reshape } from "../../ops/shape/reshape.ts";
@@ -188,8 +187,6 @@ function maxima(x: Value, windows: Windows): [values: Value, places: Value] | nu
   return Number.isNaN(largest.live()[0]!) ? null : [values!, places!];
 }
 
-const planes = (x: Value): Value => reshape(x, [x.shape[0]!, x.shape[1]! * x.shape[2]!, x.shape[3]!]);
-
 export const imageKernels: Readonly<Record<string, NativeKernel>> = {
   Conv2D: conv(convolve),
   FusedConv2D: conv(convolve),
@@ -203,9 +200,8 @@ export const imageKernels: Readonly<Record<string, NativeKernel>> = {
   MaxPoolGrad: pool("input", ({ dy, input }, windows) => {
     const found = maxima(input!, windows);
     if (!found) return null;
-    const n = input!.shape[1]! * input!.shape[2]!;
-    const dx = apply(gatherDefinitions.scatterAdd, [planes(dy!), planes(found[1])], { dim: 1, n });
-    return reshape(dx, input!.shape);
+    const context = { inputs: [input!], outputs: found, attributes: windows, needs: [true], more: [] };
+    return maxPoolDefinition.vjp!(dy!, context)[0]!;
   }),
   AvgPool: pool("x", ({ x }, windows) => apply(avgPoolDefinition, [x!], { ...windows, countIncludePad: false })),
   // TensorFlow.js divides by the window's size, even where the window overlaps the padding.

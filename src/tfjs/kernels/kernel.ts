@@ -35,7 +35,8 @@ export const sameTypes = (inputs: Readonly<Record<string, TensorInfo>>): boolean
   new Set(Object.values(inputs).map(({ dtype }) => dtype)).size < 2;
 
 /** The kernel function: nabla's kernel where it applies, otherwise the CPU backend's. */
-export function kernelFunc({ types = FLOAT, accepts, run, list }: NativeKernel, cpu: KernelFunc): KernelFunc {
+export function kernelFunc(kernel: NativeKernel, cpu: KernelFunc): KernelFunc {
+  const { types = FLOAT, accepts, list } = kernel;
   return (call) => {
     const inputs = call.inputs as Readonly<Record<string, TensorInfo>>;
     const { attrs } = call;
@@ -48,7 +49,7 @@ export function kernelFunc({ types = FLOAT, accepts, run, list }: NativeKernel, 
     const backend = call.backend as NablaBackend;
     const views: Record<string, View> = {};
     for (const name in inputs) if (inputs[name]) views[name] = backend.view(inputs[name]);
-    const computed = runOps(() => run(views, attrs));
+    const computed = runOps(() => kernel.run(views, attrs));
     if (!computed) return cpu(call);
     const results = computed.map((view) => backend.adopt(view));
     return list || results.length > 1 ? results : results[0]!;

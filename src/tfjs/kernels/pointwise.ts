@@ -37,22 +37,36 @@ function toInt32(x: View): Value {
 /** √(1 − x²), accurate near ±1. */
 const cosOfAsin = (x: Value): Value => sqrt(mul(sub(1, x), add(1, x)));
 
-/** sinh x = (eˣ − e⁻ˣ)/2 from m = eˣ − 1, which is accurate near 0. For large |x|, one of the terms is 0 or ∞. */
-function sinh(x: Value): Value {
-  const size = abs(x);
-  const m = expm1(size);
-  // m/(m + 1) is 1 − e⁻ˣ, also where m overflows.
-  const halved = mul(add(m, sub(1, exp(neg(size)))), 0.5);
-  return where(lt(x, 0), neg(halved), halved);
+/** Above this, e⁻ˣ does not change eˣ, and eˣ may overflow where eˣ/2 does not. */
+const LARGE = 40;
+/** eˣ/2 as ½eˣᐟ²·eˣᐟ², which overflows only where the result does. */
+function halfExp(x: Value): Value {
+  const root = exp(mul(x, 0.5));
+  return mul(mul(root, 0.5), root);
+}
+
+/** Applies a function to |x|, and gives the result the sign of x. */
+function odd(x: Value, f: (size: Value) => Value): Value {
+  const value = f(abs(x));
+  return where(lt(x, 0), neg(value), value);
+}
+
+/** sinh x = ((eˣ − 1) − (e⁻ˣ − 1))/2, which is accurate near 0. */
+const sinh = (x: Value): Value =>
+  odd(x, (s) => where(gt(s, LARGE), halfExp(s), mul(sub(expm1(s), expm1(neg(s))), 0.5)));
+
+/** cosh x = (eˣ + e⁻ˣ)/2. */
+function cosh(x: Value): Value {
+  const s = abs(x);
+  return add(halfExp(s), mul(exp(neg(s)), 0.5));
 }
 
 /** asinh x = ±log(|x| + √(x² + 1)), accurate near 0 and without overflow: log1p(s + s²/(1 + √(s² + 1))), or log s + log 2 for large s. */
-function asinh(x: Value): Value {
-  const s = abs(x);
-  const near = log1p(add(s, div(square(s), add(1, sqrt(add(square(s), 1))))));
-  const value = where(gt(s, 1e9), add(log(s), Math.LN2), near);
-  return where(lt(x, 0), neg(value), value);
-}
+const asinh = (x: Value): Value =>
+  odd(x, (s) => {
+    const near = log1p(add(s, div(square(s), add(1, sqrt(add(square(s), 1))))));
+    return where(gt(s, 1e9), add(log(s), Math.LN2), near);
+  });
 
 /** acosh x = log(x + √(x − 1)·√(x + 1)), from t = x − 1 so that it is accurate near 1. */
 function acosh(x: Value): Value {
@@ -77,10 +91,10 @@ export const pointwiseKernels: Readonly<Record<string, NativeKernel>> = {
   Asinh: unary(asinh),
   Atan: unary((x) => atan2(x, 1)),
   // ½·log((1 + x)/(1 − x))
-  Atanh: unary((x) => mul(log1p(div(mul(x, 2), sub(1, x))), 0.5)),
+  Atanh: unary((x) => odd(x, (s) => mul(log1p(div(mul(s, 2), sub(1, s))), 0.5))),
   Ceil: unary(ceil),
   Cos: unary(cos),
-  Cosh: unary((x) => mul(add(exp(x), exp(neg(x))), 0.5)),
+  Cosh: unary(cosh),
   Elu: unary((x) => elu(x)),
   EluGrad: { run: ({ dy, y }) => eluGrad(dy!, y!, 1) },
   Erf: unary(erf),

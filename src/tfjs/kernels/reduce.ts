@@ -1,17 +1,20 @@
 /** Reductions, and kernels along rows. */
 import { util } from "@tensorflow/tfjs-core";
-import type { Value } from "../../ops/definition/value.ts";
-import { all, any, argMax, argMin, cumsum, max, mean, min, prod, reducedShape, sum } from "../../ops/reduce/reduce.ts";
-import { logSoftmax, softmax } from "../../ops/reduce/rows.ts";
-import { concat, flip, full, narrow } from "../../ops/shape/shape.ts";
+import { apply } from "../../ops/definition/op.ts";
+import type { DType, Value } from "../../ops/definition/value.ts";
+import { around } from "../../ops/index/gather.ts";
+import { cumsumDefinition } from "../../ops/reduce/fold.ts";
+import { all, any, argMax, argMin, max, mean, min, prod, reducedShape, sum } from "../../ops/reduce/reduce.ts";
+import { softmax } from "../../ops/reduce/rows.ts";
+import { concat, full, narrow } from "../../ops/shape/shape.ts";
 import type { View } from "../view.ts";
 import { ALL, isFilled, type NativeKernel, NUMBERS } from "./kernel.ts";
 
 type Reduction = (x: Value, dims: number[], options: { keepdim: boolean }) => Value;
 
 /** A reduction along `attributes[axes]`, or along all dims if it is absent. */
-const reduction = (f: Reduction, types: NativeKernel["types"], axes = "axis"): NativeKernel => ({
-  ...(types && { types }),
+const reduction = (f: Reduction, types: readonly DType[] = ["float32"], axes = "axis"): NativeKernel => ({
+  types,
   accepts: isFilled,
   run: ({ x }, attributes) =>
     f(x!, util.parseAxisParam(attributes[axes], x!.shape as number[]), { keepdim: attributes.keepDims === true }),
@@ -32,10 +35,10 @@ const position = (extreme: Reduction, f: (x: Value, dim: number) => Value): Nati
 
 export const reduceKernels: Readonly<Record<string, NativeKernel>> = {
   Sum: { ...reduction(sum, ALL), accepts: () => true },
-  Mean: reduction(mean, undefined),
+  Mean: reduction(mean),
   Max: reduction(max, NUMBERS, "reductionIndices"),
   Min: reduction(min, NUMBERS),
-  Prod: reduction(prod, undefined),
+  Prod: reduction(prod),
   All: reduction(all, ["bool"]),
   Any: reduction(any, ["bool"]),
   ArgMax: position(max, argMax),
@@ -44,16 +47,19 @@ export const reduceKernels: Readonly<Record<string, NativeKernel>> = {
     accepts: isFilled,
     run: ({ logits }, { dim }) => softmax(logits!, dim),
   },
-  LogSoftmax: { accepts: isFilled, run: ({ logits }, { axis }) => logSoftmax(logits!, axis) },
   Cumsum: {
     types: NUMBERS,
     accepts: ({ x }) => x!.shape.length > 0 && !x!.shape.includes(0),
     run({ x }, { axis, exclusive, reverse }) {
       const dim = util.parseAxisParam(axis, x!.shape as number[])[0]!;
-      const sums = cumsum(reverse ? flip(x!, dim) : x!, dim);
-      const zeros = (): Value => full(reducedShape(x!, [dim], true), 0, x!.dtype);
-      const shifted = exclusive ? concat([zeros(), narrow(sums, dim, 0, x!.shape[dim]! - 1)], dim) : sums;
-      return reverse ? flip(shifted, dim) : shifted;
+      const { outer, middle: n, inner } = around(x!.shape, dim);
+      const attributes = { outer, n, inner, shape: x!.shape, divisor: 1, reverse };
+      const sums = apply(cumsumDefinition, [x!], attributes);
+      if (!exclusive) return sums;
+      const zeros = full(reducedShape(x!, [dim], true), 0, x!.dtype);
+      return reverse
+        ? concat([narrow(sums, dim, 1, n - 1), zeros], dim)
+        : concat([zeros, narrow(sums, dim, 0, n - 1)], dim);
     },
   },
 };

@@ -163,7 +163,6 @@ export const shapeKernels: Readonly<Record<string, NativeKernel>> = {
   },
   FlipLeftRight: { run: ({ image }) => flip(image!, 2) },
   Tile: { types: ALL, run: ({ x }, { reps }) => tile(x!, reps) },
-  BroadcastTo: { types: ALL, run: ({ x }, { shape }) => broadcastTo(x!, shape) },
   Transpose: { types: ALL, run: ({ x }, { perm }) => permute(x!, perm) },
   ZerosLike: { types: ALL, run: ({ x }) => full(x!.shape, 0, x!.dtype) },
   OnesLike: { types: ALL, run: ({ x }) => full(x!.shape, 1, x!.dtype) },
