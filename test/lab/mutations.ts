@@ -194,6 +194,7 @@ export const mutations: Readonly<Record<string, readonly Mutation[]>> = {
   "optim.clipGradNorm": within(
     "optim/clip.ts",
     ["factor ½", "g.mul(first).mul(second)", "g.mul(first).mul(second).mul(0.5)"],
+    ["missing term", "div(maxNorm, size).clamp(null, 1)", "div(maxNorm, size)"],
     ["inverse", "g.mul(first).mul(second)", "g.div(first).div(second)"],
   ),
   "nn.LSTM": within(
