@@ -1,5 +1,5 @@
 /**
- * `npm run bench:peers -- [suite…] [--json] [--cpu-time]`: compares nabla with other libraries. Each contender has its own process
+ * `npm run bench:peers -- [suite…] [--json] [--cpu-time]`: compares nabla with other libraries; "kernels" compares TensorFlow.js's backends. Each contender has its own process
  * (serve.mjs, torch_step.py). They take turns over several rounds; only one runs at a time, with one thread. The table marks a
  * contender that cannot start or fails.
  */
@@ -14,6 +14,7 @@ import { save } from "../../dist/bench/save.js";
 import { EPOCH, LR, requireEpoch, requireLosses, STEPS, startOf, trainingTasks } from "../../dist/bench/training.js";
 import { requireClose, shuffledOrder, uniform } from "../../dist/bench/values.js";
 import { installedDirectory } from "../../dist/cli/mnist/data.js";
+import { compareKernels } from "./kernels.mjs";
 
 const ROUNDS = 9;
 /**
@@ -23,9 +24,13 @@ const ROUNDS = 9;
 const ROUND = 60;
 const NETWORK_ROUND = 500;
 const names = ["matmul", "step", "epoch"];
+/** Compares one library's backends only, and takes minutes. */
+const KERNELS = "kernels";
 const program = new Command("bench:peers")
   .description("Compares nabla with tfjs-wasm, jax-js, ml-matrix and PyTorch, and an epoch of MNIST with PyTorch only.")
-  .addArgument(new Argument("[suite...]", "what to measure").choices(names).default(names, "all"))
+  .addArgument(
+    new Argument("[suite...]", "what to measure").choices([...names, KERNELS]).default(names, names.join(", ")),
+  )
   .option("--json", "print only an array of { suite, case, impl, unit, median, min, samples }")
   .addOption(
     new Option("--save", "save the results in docs/data, for the benchmarks page (node docs/tables.mjs)").conflicts(
@@ -236,9 +241,10 @@ function report(suite, one, entries) {
 
 const print = json ? () => {} : console.log;
 print(machine("in each build"));
-const peers = await startPeers();
+const chosenSuites = names.filter((name) => program.processedArgs[0].includes(name));
+const peers = chosenSuites.length ? await startPeers() : [];
 const rows = [];
-for (const suite of names.filter((name) => program.processedArgs[0].includes(name))) {
+for (const suite of chosenSuites) {
   const lines = [
     [
       "case",
@@ -264,10 +270,12 @@ for (const suite of names.filter((name) => program.processedArgs[0].includes(nam
   );
   if (json) for (const reason of missing) console.error(reason);
 }
-print("\n* from the shortest time per call");
+if (peers.length) print("\n* from the shortest time per call");
 for (const peer of peers) peer.close();
+if (program.processedArgs[0].includes(KERNELS)) rows.push(...(await compareKernels(only, print)));
 if (isSaved) {
   const peerRows = rows.map((row) => ({ ...row, suite: `peers-${row.suite}` }));
   save("npm run bench:peers", machine("in each build"), peerRows);
 }
 if (json) console.log(JSON.stringify(rows, null, 2));
+process.exit(0);
