@@ -4,24 +4,17 @@ import { manualSeed } from "nabla";
 import "nabla/tfjs";
 import { expect, vi } from "vitest";
 
-// "@tensorflow/tfjs" registers methods of tensors, the Node builds of its parts do not. tfjs-layers' Orthogonal initializer calls these.
-Object.assign(tf.Tensor.prototype, {
-  flatten: function (this: tf.Tensor) {
-    return tf.reshape(this, [-1]);
-  },
-  reshape: function (this: tf.Tensor, shape: number[]) {
-    return tf.reshape(this, shape);
-  },
-  sign: function (this: tf.Tensor) {
-    return tf.sign(this);
-  },
-  stridedSlice: function (this: tf.Tensor, ...args: [number[], number[], number[]]) {
-    return tf.stridedSlice(this, ...args);
-  },
-  transpose: function (this: tf.Tensor) {
-    return tf.transpose(this);
-  },
-});
+// "@tensorflow/tfjs" registers methods of tensors, the Node builds of its parts do not. tfjs-layers calls these.
+const methods = tf.Tensor.prototype as unknown as Record<string, unknown>;
+for (const name of ["div", "mean", "reshape", "sign", "square", "stridedSlice", "sub", "sum", "transpose"] as const) {
+  const f = tf[name] as (x: tf.Tensor, ...rest: unknown[]) => tf.Tensor;
+  methods[name] = function (this: tf.Tensor, ...rest: unknown[]) {
+    return f(this, ...rest);
+  };
+}
+methods.flatten = function (this: tf.Tensor) {
+  return tf.reshape(this, [-1]);
+};
 
 // Starts nabla's engine, which draws a seed from Math.random.
 manualSeed(1);
