@@ -178,7 +178,7 @@ export const concepts: readonly Concept[] = [
     section: LANDSCAPES,
     paragraph: "slow-saddles",
     experiment: "near-saddle",
-    functions: ["gradientDescent", "objective"],
+    functions: ["gradientDescent"],
     findings: ["steps of gradient descent to", "θ₂ after one step"],
     exercise: "escape-direction",
   },

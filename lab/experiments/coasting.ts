@@ -1,13 +1,14 @@
 /** A ball with momentum coasts across a plateau on which gradient descent almost stops. */
-import { type Tensor, tidy } from "nabla";
-import { gradientDescent, objective } from "nabla/gradients";
-import { experiment, type Finding } from "../experiment.ts";
+import { compile, grad, type Tensor } from "nabla";
+import { gradientDescent } from "nabla/gradients";
+import type { Finding } from "../experiment.ts";
+import { stream } from "../stream.ts";
 
 const STEPS = 80;
 
 type Points = [number, number][];
 
-export default experiment({
+export default stream({
   name: "coasting",
   title: "Momentum coasts across a plateau",
   section: "Gradients as a Dynamical System",
@@ -15,7 +16,7 @@ export default experiment({
     "On a plateau the gradient is almost zero, and gradient descent almost stops. Momentum keeps its velocity for a while, and coasts to the other side if the plateau is not too wide.",
   formula:
     "v_{k+1}=\\mu v_k-\\eta L'\\quad\\Rightarrow\\quad \\text{from velocity } v,\\text{ a flat region is coasted for } \\mu v+\\mu^2v+\\dots=\\frac{\\mu v}{1-\\mu}",
-  functions: ["gradientDescent", "objective"],
+  functions: ["gradientDescent"],
   parameters: {
     start: { kind: "number", label: "start", min: -4, max: -0.1, default: -1.98, step: 0.01 },
     width: { kind: "number", label: "width of the plateau", min: 0.5, max: 8, default: 3, step: 0.05 },
@@ -23,119 +24,117 @@ export default experiment({
     momentum: { kind: "number", label: "momentum μ", min: 0, max: 0.98, default: 0.9, step: 0.01 },
     lr: { kind: "number", label: "learning rate η", min: 0.02, max: 0.2, default: 0.05, scale: "log" },
   },
-  run: ({ start, width, slope, momentum, lr }) =>
-    tidy(() => {
-      // L′ is −1 on the ramp (θ < 0), −ε on the plateau, and θ − width − 1 in the bowl (θ > width).
-      const loss = (theta: Tensor): Tensor => {
+  dependsOn: [],
+  // L′ is −1 on the ramp (θ < 0), −ε on the plateau, and θ − width − 1 in the bowl (θ > width). It is recorded once, and used for each drag.
+  init: () => ({
+    gradient: compile((at: Tensor, width: Tensor, slope: Tensor) =>
+      grad((theta: Tensor) => {
         const bowl = theta.sub(width).relu();
-        return theta
-          .neg()
-          .relu()
-          .sub(bowl)
-          .mul(1 - slope)
-          .sub(theta.mul(slope))
-          .add(bowl.square().mul(0.5))
-          .sum();
-      };
-      const value = (t: number): number => {
-        const [ramp, bowl] = [Math.max(0, -t), Math.max(0, t - width)];
-        return (1 - slope) * (ramp - bowl) - slope * t + bowl ** 2 / 2;
-      };
-      const at = objective(loss, [start]);
-      const walk = (mu: number): number[] =>
-        gradientDescent(at, { lr, momentum: mu, steps: STEPS }).states.map((state) => state[0]!);
-      const [plain, ball] = [walk(0), walk(momentum)];
-      const runs = [
-        { name: "gradient descent", path: plain, theory: coast({ start, width, slope, lr, momentum: 0 }) },
-        { name: "momentum", path: ball, theory: coast({ start, width, slope, lr, momentum }) },
+        const ramp = theta.neg().relu().sub(bowl);
+        return ramp.sub(ramp.add(theta).mul(slope)).add(bowl.square().mul(0.5)).sum();
+      })(at),
+    ),
+  }),
+  measure({ gradient }, { start, width, slope, momentum, lr }) {
+    const value = (t: number): number => {
+      const [ramp, bowl] = [Math.max(0, -t), Math.max(0, t - width)];
+      return (1 - slope) * (ramp - bowl) - slope * t + bowl ** 2 / 2;
+    };
+    const inputs = [Float32Array.of(width), Float32Array.of(slope)] as const;
+    const potential = { gradient: (theta: ArrayLike<number>) => gradient(Float32Array.from(theta), ...inputs).data };
+    const walk = (mu: number): number[] =>
+      gradientDescent(potential, { start: [start], lr, momentum: mu, steps: STEPS }).states.map((state) => state[0]!);
+    const [plain, ball] = [walk(0), walk(momentum)];
+    const runs = [
+      { name: "gradient descent", path: plain, theory: coast({ start, width, slope, lr, momentum: 0 }) },
+      { name: "momentum", path: ball, theory: coast({ start, width, slope, lr, momentum }) },
+    ];
+    const findings = runs.flatMap(({ name, path, theory }): Finding[] => {
+      const { entry, velocity, positions, isOnKink } = theory;
+      const last = positions.length - 1;
+      // Positions are float64; only the gradients are rounded, by 2⁻²³ relative to their sum of terms.
+      const within = (2 ** -22 * lr * STEPS) / (1 - (name === "momentum" ? momentum : 0));
+      if (entry >= last || isOnKink) return [];
+      return [
+        {
+          text: `${name}: velocity on arrival at the plateau`,
+          measured: path[entry]! - path[entry - 1]!,
+          expected: { equals: velocity, within },
+          theory:
+            name === "momentum" ? "η(1 − μⁿ)/(1 − μ) after n steps down the ramp" : "η times the slope of the ramp",
+        },
+        {
+          text: `${name}: distance on the plateau after ${last - entry} more steps`,
+          measured: path[last]! - path[entry]!,
+          expected: { equals: positions[last]! - positions[entry]!, within },
+          theory:
+            name === "momentum" ? "vμ(1 − μᵏ)/(1 − μ) from coasting, and the drift ηε/(1 − μ) per step" : "ηε per step",
+        },
       ];
-      const findings = runs.flatMap(({ name, path, theory }): Finding[] => {
-        const { entry, velocity, positions, isOnKink } = theory;
-        const last = positions.length - 1;
-        // Positions are float64; only the gradients are rounded, by 2⁻²³ relative to their sum of terms.
-        const within = (2 ** -22 * lr * STEPS) / (1 - (name === "momentum" ? momentum : 0));
-        if (entry >= last || isOnKink) return [];
-        return [
-          {
-            text: `${name}: velocity on arrival at the plateau`,
-            measured: path[entry]! - path[entry - 1]!,
-            expected: { equals: velocity, within },
-            theory:
-              name === "momentum" ? "η(1 − μⁿ)/(1 − μ) after n steps down the ramp" : "η times the slope of the ramp",
-          },
-          {
-            text: `${name}: distance on the plateau after ${last - entry} more steps`,
-            measured: path[last]! - path[entry]!,
-            expected: { equals: positions[last]! - positions[entry]!, within },
-            theory:
-              name === "momentum"
-                ? "vμ(1 − μᵏ)/(1 − μ) from coasting, and the drift ηε/(1 − μ) per step"
-                : "ηε per step",
-          },
-        ];
+    });
+    const reach = runs[1]!.theory;
+    const stop = (momentum * reach.velocity) / (1 - momentum);
+    const crossed = ball.findIndex((t) => t > width);
+    const expected = reach.crossing;
+    if (expected < STEPS - 1 && !reach.isOnKink)
+      findings.push({
+        text: "steps that momentum takes to the other side of the plateau",
+        measured: crossed < 0 ? Number.POSITIVE_INFINITY : crossed,
+        expected: { equals: expected, within: 1 },
+        theory: "the first step at which the distance exceeds the width; one step for rounding",
       });
-      const reach = runs[1]!.theory;
-      const stop = (momentum * reach.velocity) / (1 - momentum);
-      const crossed = ball.findIndex((t) => t > width);
-      const expected = reach.crossing;
-      if (expected < STEPS - 1 && !reach.isOnKink)
-        findings.push({
-          text: "steps that momentum takes to the other side of the plateau",
-          measured: crossed < 0 ? Number.POSITIVE_INFINITY : crossed,
-          expected: { equals: expected, within: 1 },
-          theory: "the first step at which the distance exceeds the width; one step for rounding",
-        });
-      const grid = Array.from({ length: 161 }, (_, i) => -4 + ((width + 7) * i) / 160);
-      const dots = (path: readonly number[]): Points => path.map((t) => [t, value(t)]);
-      const bySteps = (path: readonly number[]): Points => path.map((t, k) => [k, t]);
-      return {
-        findings,
-        plots: [
-          {
-            title: "A plateau between a ramp and a bowl",
-            x: { label: "θ" },
-            y: { label: "L" },
-            series: [
-              { name: "L", points: grid.map((t) => [t, value(t)]), style: "reference" },
-              { name: "gradient descent", points: dots(plain), style: "dots", grows: true },
-              { name: "momentum", points: dots(ball), style: "dots", grows: true },
-            ],
-            handles: [
-              { name: "the start", at: [start, value(start)], sets: { x: "start" } },
-              { name: "the end of the plateau", at: [width, value(width)], sets: { x: "width" } },
-            ],
-          },
-          {
-            title: "Position by step",
-            x: { label: "step" },
-            y: { label: "θ" },
-            series: [
-              { name: "gradient descent", points: bySteps(plain), grows: true },
-              { name: "momentum", points: bySteps(ball), grows: true },
-              { name: "theory, up to the bowl", points: bySteps(reach.positions), style: "theory" },
-              {
-                name: "end of the plateau",
-                style: "reference",
-                points: [
-                  [0, width],
-                  [STEPS, width],
-                ],
-              },
-            ],
-          },
-        ],
-        tables: [
-          {
-            title: "Crossing the plateau",
-            columns: ["", "velocity on arrival", "coasts for", "steps to cross"],
-            rows: [
-              ["gradient descent", runs[0]!.theory.velocity, 0, runs[0]!.theory.crossing],
-              ["momentum", reach.velocity, stop, reach.crossing],
-            ],
-          },
-        ],
-      };
-    }),
+    const grid = Array.from({ length: 161 }, (_, i) => -4 + ((width + 7) * i) / 160);
+    const dots = (path: readonly number[]): Points => path.map((t) => [t, value(t)]);
+    const bySteps = (path: readonly number[]): Points => path.map((t, k) => [k, t]);
+    return {
+      findings,
+      plots: [
+        {
+          title: "A plateau between a ramp and a bowl",
+          x: { label: "θ" },
+          y: { label: "L" },
+          series: [
+            { name: "L", points: grid.map((t) => [t, value(t)]), style: "reference" },
+            { name: "gradient descent", points: dots(plain), style: "dots", grows: true },
+            { name: "momentum", points: dots(ball), style: "dots", grows: true },
+          ],
+          handles: [
+            { name: "the start", at: [start, value(start)], sets: { x: "start" } },
+            { name: "the end of the plateau", at: [width, value(width)], sets: { x: "width" } },
+          ],
+        },
+        {
+          title: "Position by step",
+          x: { label: "step" },
+          y: { label: "θ" },
+          series: [
+            { name: "gradient descent", points: bySteps(plain), grows: true },
+            { name: "momentum", points: bySteps(ball), grows: true },
+            { name: "theory, up to the bowl", points: bySteps(reach.positions), style: "theory" },
+            {
+              name: "end of the plateau",
+              style: "reference",
+              points: [
+                [0, width],
+                [STEPS, width],
+              ],
+            },
+          ],
+        },
+      ],
+      tables: [
+        {
+          title: "Crossing the plateau",
+          columns: ["", "velocity on arrival", "coasts for", "steps to cross"],
+          rows: [
+            ["gradient descent", runs[0]!.theory.velocity, 0, runs[0]!.theory.crossing],
+            ["momentum", reach.velocity, stop, reach.crossing],
+          ],
+        },
+      ],
+    };
+  },
+  dispose: ({ gradient }) => gradient.dispose(),
 });
 
 interface Coasting {

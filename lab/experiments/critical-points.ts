@@ -1,14 +1,15 @@
 /** Minima, saddles and plateaus on one landscape: what the gradient and the Hessian's eigenvalues say about a point. */
 import { type Tensor, tensor, tidy } from "nabla";
 import { type CriticalPoint, classifyCriticalPoint, denseHessian, type Objective, objective } from "nabla/gradients";
-import { experiment, type Finding } from "../experiment.ts";
+import type { Finding } from "../experiment.ts";
+import { stream } from "../stream.ts";
 
 /** The radius of the wells. */
 const S = 0.6;
 const HALF = 2.5;
 type Point = readonly [x: number, y: number];
 
-export default experiment({
+export default stream({
   name: "critical-points",
   title: "Minima, plateaus and saddles",
   section: "The Geometry of Non-Convex Landscapes",
@@ -22,43 +23,48 @@ export default experiment({
     y: { kind: "number", label: "θ₂", min: -2.5, max: 2.5, default: 0.4, step: 0.02 },
     gap: { kind: "number", label: "distance d of the wells", min: 0.2, max: 4, default: 2, step: 0.05 },
   },
-  run: ({ x, y, gap }) =>
-    tidy(() => {
-      const c = gap / 2;
-      const wells = tensor([
-        [c, 0],
-        [-c, 0],
-      ]);
-      const at = objective(
-        (theta: Tensor) =>
-          theta
-            .sub(wells)
-            .square()
-            .sum(1)
-            .div(-2 * S * S)
-            .exp()
-            .sum()
-            .neg(),
-        [x, y],
-      );
-      const here = inspect(at, [x, y]);
-      // The critical points on the axis: x = (d/2)·tanh(xd/(2s²)), which has three solutions for d > 2s.
-      const well = wellOf(c);
-      const starts: Point[] =
-        well > 0
-          ? [
-              [-c, 0.1],
-              [0.05, 0.05],
-              [c, 0.1],
-            ]
-          : [[0.05, 0.05]];
+  dependsOn: ["gap"],
+  init({ gap }) {
+    const c = gap / 2;
+    const wells = tensor([
+      [c, 0],
+      [-c, 0],
+    ]);
+    const at = objective(
+      (theta: Tensor) =>
+        theta
+          .sub(wells)
+          .square()
+          .sum(1)
+          .div(-2 * S * S)
+          .exp()
+          .sum()
+          .neg(),
+      [0, 0],
+    );
+    // The critical points on the axis: x = (d/2)·tanh(xd/(2s²)), which has three solutions for d > 2s.
+    const well = wellOf(c);
+    const starts: Point[] =
+      well > 0
+        ? [
+            [-c, 0.1],
+            [0.05, 0.05],
+            [c, 0.1],
+          ]
+        : [[0.05, 0.05]];
+    return tidy(() => {
       const found = starts.map((start) => newton(at, start));
       const classified = found.map((point) => inspect(at, point).kind);
+      return { at, wells, well, found, classified, ridge: inspect(at, [0, 0]), far: inspect(at, [0, 4]) };
+    });
+  },
+  measure: ({ at, well, found, classified, ridge, far }, { x, y, gap }) =>
+    tidy(() => {
+      const c = gap / 2;
+      const here = inspect(at, [x, y]);
       const kinds = classified.map(({ kind }) => kind);
       const nearest = found.reduce((a, b) => (away(b, [x, y]) < away(a, [x, y]) ? b : a));
-      const there = inspect(at, nearest);
-      const ridge = inspect(at, [0, 0]);
-      const far = inspect(at, [0, 4]);
+      const there = classified[found.indexOf(nearest)]!;
       const height = (2 / S ** 2) * Math.exp(-(c * c) / (2 * S * S));
       const slope = gradientOf(c, x, y);
       const isDouble = gap > 2 * S;
@@ -152,7 +158,7 @@ export default experiment({
               },
               { name: "minima", points: found.filter((_, i) => kinds[i] !== "saddle"), style: "dots" },
               { name: "saddle", points: found.filter((_, i) => kinds[i] === "saddle"), style: "dots" },
-              { name: `to the nearest: a ${there.kind.kind}`, points: [[x, y], nearest], style: "reference" },
+              { name: `to the nearest: a ${there.kind}`, points: [[x, y], nearest], style: "reference" },
             ],
             handles: [{ name: "the point", at: [x, y], sets: { x: "x", y: "y" } }],
           },
@@ -161,11 +167,15 @@ export default experiment({
           {
             title: "What the derivatives say",
             columns: ["", "θ₁", "θ₂", "‖∇L‖", "smallest curvature", "largest curvature", "kind"],
-            rows: [row("the point", [x, y], here.kind), row("the nearest critical point", nearest, there.kind)],
+            rows: [row("the point", [x, y], here.kind), row("the nearest critical point", nearest, there)],
           },
         ],
       };
     }),
+  dispose({ at, wells }) {
+    at.dispose();
+    wells.dispose();
+  },
 });
 
 interface Derivatives {

@@ -1,9 +1,9 @@
 /** A feature's unit scales its partial derivative and shapes the ravine. Standardizing removes the unit; whitening also removes correlation. */
-import { losses, manualSeed, nn, optim, randn, type Tensor, tensor } from "nabla";
+import { compile, losses, manualSeed, nn, noGrad, optim, randn, type Tensor, tensor, tidy } from "nabla";
 import { conditioning, objective, partialsUnderScaling, standardize, whiten } from "nabla/gradients";
 import { dot } from "../algebra.ts";
-import { experiment } from "../experiment.ts";
 import { average } from "../statistics.ts";
+import { stream } from "../stream.ts";
 
 const SAMPLES = 200;
 const STEPS = 40;
@@ -12,7 +12,7 @@ const EPSILON = 1e-8;
 /** The parameters at scale 1. */
 const THETA = [0.3, 0.4] as const;
 
-export default experiment({
+export default stream({
   name: "feature-scaling",
   title: "Feature scaling",
   section: "The Geometry of Non-Convex Landscapes",
@@ -26,170 +26,185 @@ export default experiment({
     correlation: { kind: "number", label: "correlation of the features", min: 0, max: 0.95, default: 0.6, step: 0.05 },
     seed: { kind: "number", label: "seed", min: 1, max: 99, default: 1, integer: true },
   },
-  run({ scale, correlation, seed }) {
+  dependsOn: ["correlation", "seed"],
+  init({ correlation, seed }) {
     manualSeed(seed);
-    const mix = tensor([
+    const mix = [
       [1, correlation],
       [0, Math.sqrt(1 - correlation ** 2)],
-    ]);
-    const plain = randn([SAMPLES, 2]).matmul(mix);
-    const y = plain
-      .matmul(tensor([1, -2]))
-      .add(randn([SAMPLES]).mul(0.1))
-      .add(0.5);
-    const x = plain.mul(tensor([1, scale]));
-    // Both objectives give the same predictions, because θ₂ is divided by the scale.
-    const of = (inputs: Tensor, theta: readonly number[]) =>
-      objective((t: Tensor) => losses.mse(inputs.matmul(t), y), [...theta]);
-    const { before, after } = partialsUnderScaling(
-      (z) => of(z, z === plain ? THETA : [THETA[0], THETA[1] / scale]),
-      plain,
-      [1, scale],
-    );
-    const [standard, white] = [standardize(x), whiten(x)];
-    // The same partial derivatives from the samples in float64, at scale 1. The first does not depend on the scale.
-    const { partials, sizes } = closedForm(plain, y, THETA);
-    // A mean of 200 products in float32 has an error of about √200·2⁻²⁴ of their mean size. Allow five.
-    const [error1, error2] = sizes.map(
-      (size, i) => (5 * Math.sqrt(SAMPLES) * 2 ** -24 * size) / Math.abs(partials[i]!),
-    ) as [number, number];
-    const switches = Math.abs(partials[0] / partials[1]);
-    const scaled = (by: number) =>
-      partialsUnderScaling((z) => of(z, z === plain ? THETA : [THETA[0], THETA[1] / by]), plain, [1, by]).after;
-    const balanced = scaled(switches);
-    const scales = Array.from({ length: 9 }, (_, i) => 10 ** (i / 2 - 2));
-    const value = quadratic(x, y);
-    const grid = Array.from({ length: 41 }, (_, i) => -3 + (3 * i) / 20);
-    const gradient = of(x, THETA).gradient();
-    const arrow = 1 / Math.hypot(gradient[0]!, gradient[1]!);
-    const inputs: [string, Tensor][] = [
-      ["original", x],
-      ["standardized", standard.apply(x)],
-      ["whitened", white.apply(x)],
     ];
-    const curves = inputs.map(([name, z]) => ({ name, points: descent(z, y) }));
-    const final = curves.map(({ points }) => points.at(-1)![1]);
-    // For two standardized features with sample correlation r, the curvatures are 1 (for the bias), 1 + r and 1 − r. Rounding of the
-    // features to float32 moves r by about 2⁻²³, and κ by 2/(1 − r²) times that, relative to κ. Allow twice as much.
-    const { r, kappa } = spread(x);
-    const standardized = (1 + Math.abs(r)) / (1 - Math.abs(r));
-    return {
-      findings: [
-        {
-          text: "∂L/∂θ₂ after scaling, divided by ∂L/∂θ₂ before scaling",
-          measured: after[1]! / before[1]!,
-          expected: { equals: scale, within: scale * error2 },
-          theory: "it is multiplied by the scale of its feature",
-        },
-        {
-          text: "∂L/∂θ₁ after scaling, divided by ∂L/∂θ₁ before scaling",
-          measured: after[0]! / before[0]!,
-          expected: { equals: 1, within: error1 },
-          theory: "its feature does not change",
-        },
-        {
-          text: `|∂L/∂θ₂| divided by |∂L/∂θ₁| at the scale ${switches.toPrecision(3)}`,
-          measured: Math.abs(balanced[1]! / balanced[0]!),
-          expected: { equals: 1, within: error1 + error2 },
-          theory: "1 where the larger partial derivative changes: at the ratio of both derivatives at scale 1",
-        },
-        {
-          text: "condition number of standardized features",
-          measured: standard.after.conditionNumber,
-          expected: { equals: standardized, within: (2 ** -21 / (1 - r * r)) * standardized },
-          theory: "(1 + |r|)/(1 − |r|)",
-        },
-        {
-          text: "condition number of whitened features",
-          measured: white.after.conditionNumber,
-          // The features are multiplied by a matrix in float32, whose rounding errors grow by up to √κ in the direction of least variance.
-          expected: { equals: 1 + EPSILON * kappa, within: 2 ** -21 * Math.sqrt(kappa) },
-          theory: "all curvatures are 1, except that whiten adds ε = 10⁻⁸ of the largest variance to all variances",
-        },
-        {
-          text: `loss after ${STEPS} steps at the best rate: whitened divided by original features`,
-          measured: final[2]! / final[0]!,
-          expected: { atMost: 1 + 1e-3 },
-          theory: "each step leaves (κ − 1)/(κ + 1) of the distance",
-        },
-      ],
-      plots: [
-        {
-          title: "Which partial derivative is larger?",
-          x: { label: "scale of the second feature", scale: "log" },
-          y: { label: "|∂L/∂θ|", scale: "log" },
-          series: [
-            { name: "∂L/∂θ₁", points: scales.map((by) => [by, Math.abs(scaled(by)[0]!)]), style: "dots" },
-            { name: "∂L/∂θ₂", points: scales.map((by) => [by, Math.abs(scaled(by)[1]!)]), style: "dots" },
-            {
-              name: "constant",
-              points: scales.map((by) => [by, Math.abs(partials[0])]),
-              style: "theory",
-            },
-            {
-              name: "∝ scale",
-              points: scales.map((by) => [by, by * Math.abs(partials[1])]),
-              style: "theory",
-            },
-          ],
-          handles: [{ name: "the scale", at: [scale, Math.abs(after[1]!)], sets: { x: "scale" } }],
-        },
-        {
-          title: "The gradient at one point",
-          x: { label: "θ₁" },
-          y: { label: "θ₂" },
-          equal: true,
-          field: {
-            x: [-3, 3],
-            y: [-3, 3],
-            columns: 41,
-            values: grid.flatMap((b) => grid.map((a) => Math.sqrt(value(a, b)))),
-            label: "√loss",
+    const plain = tidy(() => randn([SAMPLES, 2]).matmul(tensor(mix)));
+    const y = tidy(() =>
+      plain
+        .matmul(tensor([1, -2]))
+        .add(randn([SAMPLES]).mul(0.1))
+        .add(0.5),
+    );
+    return { plain, y, solver: newSolver() };
+  },
+  measure: ({ plain, y, solver }, { scale }) =>
+    tidy(() => {
+      const x = plain.mul(tensor([1, scale]));
+      // Both objectives give the same predictions, because θ₂ is divided by the scale.
+      const of = (inputs: Tensor, theta: readonly number[]) =>
+        objective((t: Tensor) => losses.mse(inputs.matmul(t), y), [...theta]);
+      const { before, after } = partialsUnderScaling(
+        (z) => of(z, z === plain ? THETA : [THETA[0], THETA[1] / scale]),
+        plain,
+        [1, scale],
+      );
+      const [standard, white] = [standardize(x), whiten(x)];
+      // The same partial derivatives from the samples in float64, at scale 1. The first does not depend on the scale.
+      const { partials, sizes } = closedForm(plain, y, THETA);
+      // A mean of 200 products in float32 has an error of about √200·2⁻²⁴ of their mean size. Allow five.
+      const [error1, error2] = sizes.map(
+        (size, i) => (5 * Math.sqrt(SAMPLES) * 2 ** -24 * size) / Math.abs(partials[i]!),
+      ) as [number, number];
+      const switches = Math.abs(partials[0] / partials[1]);
+      const scaled = (by: number) =>
+        partialsUnderScaling((z) => of(z, z === plain ? THETA : [THETA[0], THETA[1] / by]), plain, [1, by]).after;
+      const balanced = scaled(switches);
+      const scales = Array.from({ length: 9 }, (_, i) => 10 ** (i / 2 - 2));
+      const value = quadratic(x, y);
+      const grid = Array.from({ length: 41 }, (_, i) => -3 + (3 * i) / 20);
+      const gradient = of(x, THETA).gradient();
+      const arrow = 1 / Math.hypot(gradient[0]!, gradient[1]!);
+      const inputs: [string, Tensor][] = [
+        ["original", x],
+        ["standardized", standard.apply(x)],
+        ["whitened", white.apply(x)],
+      ];
+      const curves = inputs.map(([name, z]) => ({ name, points: solver.descent(z, y) }));
+      const final = curves.map(({ points }) => points.at(-1)![1]);
+      // For two standardized features with sample correlation r, the curvatures are 1 (for the bias), 1 + r and 1 − r. Rounding of the
+      // features to float32 moves r by about 2⁻²³, and κ by 2/(1 − r²) times that, relative to κ. Allow twice as much.
+      const { r, kappa } = spread(x);
+      const standardized = (1 + Math.abs(r)) / (1 - Math.abs(r));
+      return {
+        findings: [
+          {
+            text: "∂L/∂θ₂ after scaling, divided by ∂L/∂θ₂ before scaling",
+            measured: after[1]! / before[1]!,
+            expected: { equals: scale, within: scale * error2 },
+            theory: "it is multiplied by the scale of its feature",
           },
-          series: [
-            {
-              name: "direction of −∇L",
-              points: [THETA, [THETA[0] - arrow * gradient[0]!, THETA[1] - arrow * gradient[1]!]],
-              style: "arrow",
+          {
+            text: "∂L/∂θ₁ after scaling, divided by ∂L/∂θ₁ before scaling",
+            measured: after[0]! / before[0]!,
+            expected: { equals: 1, within: error1 },
+            theory: "its feature does not change",
+          },
+          {
+            text: `|∂L/∂θ₂| divided by |∂L/∂θ₁| at the scale ${switches.toPrecision(3)}`,
+            measured: Math.abs(balanced[1]! / balanced[0]!),
+            expected: { equals: 1, within: error1 + error2 },
+            theory: "1 where the larger partial derivative changes: at the ratio of both derivatives at scale 1",
+          },
+          {
+            text: "condition number of standardized features",
+            measured: standard.after.conditionNumber,
+            expected: { equals: standardized, within: (2 ** -21 / (1 - r * r)) * standardized },
+            theory: "(1 + |r|)/(1 − |r|)",
+          },
+          {
+            text: "condition number of whitened features",
+            measured: white.after.conditionNumber,
+            // The features are multiplied by a matrix in float32, whose rounding errors grow by up to √κ in the direction of least variance.
+            expected: { equals: 1 + EPSILON * kappa, within: 2 ** -21 * Math.sqrt(kappa) },
+            theory: "all curvatures are 1, except that whiten adds ε = 10⁻⁸ of the largest variance to all variances",
+          },
+          {
+            text: `loss after ${STEPS} steps at the best rate: whitened divided by original features`,
+            measured: final[2]! / final[0]!,
+            expected: { atMost: 1 + 1e-3 },
+            theory: "each step leaves (κ − 1)/(κ + 1) of the distance",
+          },
+        ],
+        plots: [
+          {
+            title: "Which partial derivative is larger?",
+            x: { label: "scale of the second feature", scale: "log" },
+            y: { label: "|∂L/∂θ|", scale: "log" },
+            series: [
+              { name: "∂L/∂θ₁", points: scales.map((by) => [by, Math.abs(scaled(by)[0]!)]), style: "dots" },
+              { name: "∂L/∂θ₂", points: scales.map((by) => [by, Math.abs(scaled(by)[1]!)]), style: "dots" },
+              {
+                name: "constant",
+                points: scales.map((by) => [by, Math.abs(partials[0])]),
+                style: "theory",
+              },
+              {
+                name: "∝ scale",
+                points: scales.map((by) => [by, by * Math.abs(partials[1])]),
+                style: "theory",
+              },
+            ],
+            handles: [{ name: "the scale", at: [scale, Math.abs(after[1]!)], sets: { x: "scale" } }],
+          },
+          {
+            title: "The gradient at one point",
+            x: { label: "θ₁" },
+            y: { label: "θ₂" },
+            equal: true,
+            field: {
+              x: [-3, 3],
+              y: [-3, 3],
+              columns: 41,
+              values: grid.flatMap((b) => grid.map((a) => Math.sqrt(value(a, b)))),
+              label: "√loss",
             },
-          ],
-        },
-        {
-          title: "Gradient descent, each at its best rate",
-          x: { label: "step" },
-          y: { label: "mean squared error", scale: "log" },
-          series: curves,
-        },
-      ],
-      tables: [
-        {
-          title: "Condition number of XᵀX/n with a bias",
-          columns: ["features", "κ"],
-          rows: [
-            ["original", conditioning(x).conditionNumber],
-            ["standardized", standard.after.conditionNumber],
-            ["whitened", white.after.conditionNumber],
-          ],
-        },
-      ],
-    };
+            series: [
+              {
+                name: "direction of −∇L",
+                points: [THETA, [THETA[0] - arrow * gradient[0]!, THETA[1] - arrow * gradient[1]!]],
+                style: "arrow",
+              },
+            ],
+          },
+          {
+            title: "Gradient descent, each at its best rate",
+            x: { label: "step" },
+            y: { label: "mean squared error", scale: "log" },
+            series: curves,
+          },
+        ],
+        tables: [
+          {
+            title: "Condition number of XᵀX/n with a bias",
+            columns: ["features", "κ"],
+            rows: [
+              ["original", conditioning(x).conditionNumber],
+              ["standardized", standard.after.conditionNumber],
+              ["whitened", white.after.conditionNumber],
+            ],
+          },
+        ],
+      };
+    }),
+  dispose({ plain, y, solver }) {
+    for (const one of [plain, y, solver]) one.dispose();
   },
 });
 
-/**
- * Solves least squares by gradient descent at the best rate for its curvatures. The curvatures of the mse are twice the
- * values that `conditioning` returns.
- */
-function descent(x: Tensor, y: Tensor): [number, number][] {
+/** Solves least squares by gradient descent. Its step is recorded once: curves for a dragged scale are drawn many times per second. */
+function newSolver() {
   const layer = new nn.Linear(2, 1);
-  nn.init.zeros(layer.weight);
-  nn.init.zeros(layer.bias!);
-  const { smallest, largest } = conditioning(x);
-  const optimizer = new optim.SGD(layer.parameters(), { lr: 1 / (smallest + largest) });
-  return Array.from({ length: STEPS + 1 }, (_, t): [number, number] => {
-    const loss = optimizer.minimize(() => losses.mse(layer.forward(x).reshape([-1]), y));
-    return [t, loss.item()];
-  });
+  const optimizer = new optim.SGD(layer.parameters(), { lr: 1 });
+  const step = compile((x: Tensor, y: Tensor) =>
+    optimizer.minimize(() => losses.mse(layer.forward(x).reshape([-1]), y)),
+  );
+  return {
+    /** The loss by step, at the best rate for the curvatures. Those of the mse are twice the values that `conditioning` returns. */
+    descent(x: Tensor, y: Tensor): [number, number][] {
+      noGrad(() => layer.parameters().forEach((p) => void p.copyFrom(new Float32Array(p.size))));
+      const { smallest, largest } = conditioning(x);
+      optimizer.lr = 1 / (smallest + largest);
+      return Array.from({ length: STEPS + 1 }, (_, t) => [t, step(x, y).item()]);
+    },
+    dispose() {
+      for (const one of [step, optimizer, layer]) one.dispose();
+    },
+  };
 }
 
 /** ∂/∂θⱼ of the mean of (x·θ − y)²: the mean of 2(x·θ − y)xⱼ, and the mean size of these terms. */

@@ -122,8 +122,9 @@ function inFloat64(layer: nn.Linear, head: nn.Sequential, x: Tensor, target: Ten
     // ŷ − y can cancel, but the rounding of ŷ remains.
     const [slope, size] = [answer - targets[k]!, norm(v) * norm(h) + Math.abs(c!) + Math.abs(targets[k]!)];
     return h.map((value, i) => {
-      const factor = (2 / inputs.length) * v[i]! * (1 - value * value);
-      return { sum: slope * factor, size: size * Math.abs(factor) };
+      const factor = (2 / inputs.length) * v[i]!;
+      // 1 − h² can cancel too, but the rounding of h² remains.
+      return { sum: slope * factor * (1 - value ** 2), size: size * Math.abs(factor) * (1 + value ** 2) };
     });
   });
   const total = (terms: readonly Sum[]): Sum => ({

@@ -1,7 +1,8 @@
 /** A race of gradient descent, momentum and Adam from the same start, on landscapes where each has its difficulties. */
-import { optim, type Tensor, tensor, tidy } from "nabla";
+import { compile, noGrad, optim, type Tensor, tensor } from "nabla";
 import { stability } from "nabla/gradients";
-import { experiment, type Finding } from "../experiment.ts";
+import type { Finding } from "../experiment.ts";
+import { stream } from "../stream.ts";
 
 type Point = readonly [x: number, y: number];
 /** A loss of two parameters, in float32 and in closed form. */
@@ -50,7 +51,7 @@ const LANDSCAPES: Readonly<Record<"ravine" | "saddle" | "Rosenbrock" | "plateau"
 /** A path ends here if it diverges. */
 const FAR = 50;
 
-export default experiment({
+export default stream({
   name: "race",
   title: "A race of optimizers",
   section: "The Geometry of Non-Convex Landscapes",
@@ -80,15 +81,19 @@ export default experiment({
     adam: { kind: "number", label: "η of Adam", min: 1e-3, max: 0.5, default: 0.1, scale: "log" },
     steps: { kind: "number", label: "steps", min: 10, max: 200, default: 80, integer: true },
   },
-  run({ landscape: name, x, y, lr, momentum, adam, steps }) {
+  dependsOn: ["landscape", "lr", "momentum", "adam"],
+  init({ landscape, lr, momentum, adam }) {
+    const racer = (make: (p: Tensor[]) => optim.Optimizer): Racer => newRacer(LANDSCAPES[landscape], make);
+    return [
+      { name: "gradient descent", rule: descent(lr, 0), ...racer((p) => new optim.SGD(p, { lr })) },
+      { name: "momentum", rule: descent(lr, momentum), ...racer((p) => new optim.SGD(p, { lr, momentum })) },
+      { name: "Adam", rule: adamRule(adam), ...racer((p) => new optim.Adam(p, { lr: adam })) },
+    ];
+  },
+  measure(runners, { landscape: name, x, y, lr, momentum, adam, steps }) {
     const landscape = LANDSCAPES[name];
     const start: Point = [x, y];
-    const runners = [
-      { name: "gradient descent", make: (p: Tensor[]) => new optim.SGD(p, { lr }), rule: descent(lr, 0) },
-      { name: "momentum", make: (p: Tensor[]) => new optim.SGD(p, { lr, momentum }), rule: descent(lr, momentum) },
-      { name: "Adam", make: (p: Tensor[]) => new optim.Adam(p, { lr: adam }), rule: adamRule(adam) },
-    ];
-    const paths = runners.map(({ make }) => walk(landscape, start, make, steps));
+    const paths = runners.map(({ walk }) => walk(start, steps));
     const findings = runners.map(({ name: runner, rule }, i): Finding => {
       const path = paths[i]!;
       const exact = retrace(landscape, start, rule, path.length - 1, 0);
@@ -165,20 +170,38 @@ export default experiment({
       ],
     };
   },
+  dispose(runners) {
+    for (const runner of runners) runner.dispose();
+  },
 });
 
-/** The path of one of nabla's optimizers. It ends early if it diverges. */
-function walk({ loss }: Landscape, start: Point, make: (p: Tensor[]) => optim.Optimizer, steps: number): Point[] {
-  return tidy(() => {
-    const [x, y] = [tensor(start[0], { requiresGrad: true }), tensor(start[1], { requiresGrad: true })];
-    const optimizer = make([x, y]);
-    const path: Point[] = [start];
-    for (let t = 0; t < steps && isNear(path[t]!); t++) {
-      optimizer.minimize(() => loss(x, y)).dispose();
-      path.push([x.item(), y.item()]);
-    }
-    return path.every(isNear) ? path : path.slice(0, -1);
-  });
+interface Racer {
+  /** The path from a start. It ends early if it diverges. */
+  walk(start: Point, steps: number): Point[];
+  dispose(): void;
+}
+
+/** One of nabla's optimizers on a landscape. Its step is recorded once: paths from a dragged start are drawn many times per second. */
+function newRacer({ loss }: Landscape, make: (p: Tensor[]) => optim.Optimizer): Racer {
+  const [x, y] = [tensor(0, { requiresGrad: true }), tensor(0, { requiresGrad: true })];
+  const optimizer = make([x, y]);
+  const step = compile(() => optimizer.minimize(() => loss(x, y)));
+  const fresh = optimizer.stateDict();
+  return {
+    walk(start, steps) {
+      optimizer.loadStateDict(fresh);
+      noGrad(() => [x, y].forEach((one, i) => void one.copyFrom([start[i]!])));
+      const path: Point[] = [start];
+      for (let t = 0; t < steps && isNear(path[t]!); t++) {
+        step();
+        path.push([x.item(), y.item()]);
+      }
+      return path.every(isNear) ? path : path.slice(0, -1);
+    },
+    dispose() {
+      for (const one of [step, optimizer, x, y]) one.dispose();
+    },
+  };
 }
 const isNear = ([a, b]: Point): boolean => Math.hypot(a, b) < FAR;
 
