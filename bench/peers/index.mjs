@@ -23,7 +23,7 @@ const ROUNDS = 9;
  */
 const ROUND = 60;
 const NETWORK_ROUND = 500;
-const names = ["matmul", "step", "epoch"];
+const names = ["matmul", "step", "epoch", "tfjs"];
 /** Compares one library's backends only, and takes minutes. */
 const KERNELS = "kernels";
 const program = new Command("bench:peers")
@@ -112,9 +112,10 @@ async function startPeers() {
 }
 
 /** Checks the results of a contender against the results of the first one. @throws Error if they differ */
-function check(peer, { name, epoch }, { result, losses }, reference) {
+function check(peer, { name, epoch, tfjs }, { result, losses }, reference) {
   const what = `${name}, ${peer.name}`;
   if (epoch) requireEpoch(what, losses[0], reference.losses[0]);
+  else if (tfjs && losses) requireClose(what, losses, reference.losses, 1e-3);
   else if (losses) requireLosses(what, losses, reference.losses);
   else requireClose(what, decode(result), decode(reference.result), 1e-4);
 }
@@ -193,9 +194,28 @@ for (const network of networks) {
     },
   });
 }
-const suites = { matmul: cubes, step: steps, epoch: epochs };
+/** Programs in TensorFlow.js's API (programs.mjs), of which each backend runs the same. Only the first losses are compared. */
+const programNames = [
+  "fit: dense 784-512-10 B=128",
+  "fit: dense 784-128-10 B=32",
+  "fit: LSTM 28→128 T=28 B=32",
+  "fit: CNN 8-16 28×28 B=32",
+  "fit: XOR 2-8-1 B=4",
+  "minimize: XOR 2-8-1 B=4",
+  "predict: MobileNetV2 224×224 B=1",
+  "predict: ResNet-18 224×224 B=1",
+];
+const tfjsPrograms = programNames.map((name) => ({
+  name,
+  tfjs: true,
+  network: true,
+  task: () => ({ name, runs: 2 }),
+}));
+const suites = { matmul: cubes, step: steps, epoch: epochs, tfjs: tfjsPrograms };
 /** The contender that ratios refer to. */
-const BASES = { matmul: "tfjs-wasm", step: "PyTorch", epoch: "PyTorch" };
+const BASES = { matmul: "tfjs-wasm", step: "PyTorch", epoch: "PyTorch", tfjs: "tfjs-wasm" };
+/** The contender that ratios refer to where the base cannot run the case. */
+const OTHER_BASE = "tfjs-cpu";
 /**
  * The contenders that take part. ml-matrix has no gradients, and therefore no steps. Only compiled nabla and PyTorch
  * run an epoch. tfjs-cpu runs only the network that tfjs-wasm cannot train and that tfjs-cpu can train within minutes.
@@ -205,10 +225,12 @@ const TAKES_PART = {
   step: (name, one) =>
     !name.startsWith("ml-matrix") && (!name.startsWith("tfjs-cpu") || one.name.startsWith("CNN 8-16")),
   epoch: (name) => name.endsWith("compiled") || name.startsWith("PyTorch"),
+  tfjs: (name, one) => /^tfjs.(nabla|wasm|on)/.test(name) || (name.startsWith("tfjs-cpu") && one.name.includes("CNN")),
 };
 
 function report(suite, one, entries) {
-  const base = entries.find(({ peer, error }) => !error && peer.name.startsWith(BASES[suite]));
+  const ready = (name) => entries.find(({ peer, error }) => !error && peer.name.startsWith(name));
+  const base = ready(BASES[suite]) ?? ready(OTHER_BASE);
   const inUnit = (t) => (one.flops ? one.flops / t / 1e6 : one.epoch ? t / 1e3 : t * 1e3);
   const unit = one.flops ? "GFLOP/s" : one.epoch ? "s" : "µs";
   return entries.map(({ peer, error, rounds, least, samples, loss }, i) => {
@@ -253,7 +275,7 @@ for (const suite of chosenSuites) {
       "min*",
       "unit",
       `× ${BASES[suite]}`,
-      { step: `loss at step ${STEPS}`, epoch: "mean loss" }[suite] ?? "",
+      { step: `loss at step ${STEPS}`, epoch: "mean loss", tfjs: "loss" }[suite] ?? "",
     ],
   ];
   const missing = new Set();

@@ -38,13 +38,13 @@ async function open(peer, { open: suite, ...task }) {
   }
   job = await peer[suite](task);
   const results = {};
-  if (suite === "matmul") {
+  if (job.result) {
     results.result = Buffer.from(Float32Array.from(await job.result()).buffer).toString("base64");
   } else {
     job.reset();
     results.losses = [];
     // An epoch is long enough to be its own warm-up. Its loss is the mean over all its steps.
-    const runs = suite === "epoch" ? 1 : STEPS;
+    const runs = suite === "epoch" ? 1 : (task.runs ?? STEPS);
     for (let i = 0; i < runs; i++) results.losses.push(await job.run());
     repeat = 1;
     if (suite === "epoch") return results;
@@ -71,7 +71,7 @@ async function round(milliseconds) {
       if (pending instanceof Promise) await pending;
     }
     const after = now();
-    times.push((after - before) / repeat);
+    times.push((after - before) / repeat / (job.steps ?? 1));
     before = after;
   }
   return { median: median(times), least: Math.min(...times), samples: times.length };

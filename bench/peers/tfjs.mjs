@@ -8,6 +8,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import "@tensorflow/tfjs-layers";
 import "@tensorflow/tfjs-backend-cpu";
 import { setThreadsCount } from "@tensorflow/tfjs-backend-wasm";
+import { programs } from "./programs.mjs";
 
 /**
  * The kinds of networks that it can train, in addition to MLPs. The wasm backend has no gradient of a convolution; the cpu backend takes
@@ -27,6 +28,9 @@ export async function open(backend = "wasm") {
   await tf.setBackend(backend);
   return `tfjs-${backend} ${tf.version_core}`;
 }
+
+/** Runs one of the programs that are the same on each backend. */
+export const tfjs = ({ name }) => programs[name]();
 
 export function matmul({ m, k, n, a, b }) {
   const [left, right] = [tf.tensor2d(a, [m, k]), tf.tensor2d(b, [k, n])];
