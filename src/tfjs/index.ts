@@ -2,6 +2,7 @@
 import "@tensorflow/tfjs-backend-cpu";
 import { getKernelsForBackend, registerBackend, registerKernel, setBackend } from "@tensorflow/tfjs-core";
 import { BACKEND, NablaBackend } from "./backend.ts";
+import { installGradients } from "./gradients.ts";
 import { draw } from "./kernels/draw.ts";
 import { kernels } from "./kernels/index.ts";
 import { kernelFunc } from "./kernels/kernel.ts";
@@ -15,6 +16,7 @@ for (const config of getKernelsForBackend("cpu")) {
 }
 // Higher than the priorities of TensorFlow.js's own backends, so that it stays the default.
 registerBackend(BACKEND, () => new NablaBackend(), 10);
+installGradients();
 installOptimizers();
 void setBackend(BACKEND);
 

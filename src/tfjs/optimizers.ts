@@ -1,36 +1,52 @@
 /**
- * TensorFlow.js's Adam in one pass over each variable. Its own needs fourteen kernels and as many new tensors per variable and step; ours
- * updates the variable and both moments in place.
+ * TensorFlow.js's SGD, momentum and Adam in one pass over each variable. Its own Adam needs fourteen kernels and as many new tensors per
+ * variable and step; these update the variable and the optimizer's state in place.
  */
-import { AdamOptimizer, type Tensor, engine as tfEngine, type Variable, zerosLike } from "@tensorflow/tfjs-core";
+import {
+  AdamOptimizer,
+  MomentumOptimizer,
+  SGDOptimizer,
+  type Tensor,
+  engine as tfEngine,
+  type Variable,
+  zerosLike,
+} from "@tensorflow/tfjs-core";
+import { UpdateFlag } from "../../assembly/opcodes.ts";
 import { updateParameter } from "../ops/update/update.ts";
 import { BACKEND, type NablaBackend } from "./backend.ts";
 import { newView, runOps, vector } from "./view.ts";
 
-interface Moment {
+/** One slot of an optimizer's state: the field that lists it for each variable, and the end of its name. */
+interface Slot {
   readonly originalName: string;
   readonly variable: Variable;
 }
-/** The fields of an AdamOptimizer, some of which its type hides. */
-interface AdamState {
+/** The fields of an optimizer, most of which its type hides. */
+interface State {
   readonly learningRate: number;
-  readonly beta1: number;
-  readonly beta2: number;
-  readonly epsilon: number;
   readonly iterations: number;
-  readonly accBeta1: Variable;
-  readonly accBeta2: Variable;
-  readonly accumulatedFirstMoment: Moment[];
-  readonly accumulatedSecondMoment: Moment[];
   incrementIterations(): void;
 }
 type Gradients = { readonly name: string; readonly tensor: Tensor }[] | Record<string, Tensor | null | undefined>;
 
-const moment = (list: Moment[], i: number, value: Variable, suffix: string): Variable => {
+/** How an optimizer's step becomes an update of nabla. */
+interface Rule<S extends State> {
+  readonly kind: Parameters<typeof updateParameter>[0];
+  /** The lists of the state's variables, with the suffixes of their names. */
+  readonly slots: (state: S) => [list: Slot[], suffix: string][];
+  readonly constants: (state: S) => number[];
+  readonly flags?: (state: S) => number;
+  /** The number of the step, starting at 1. */
+  readonly step: (state: S) => number;
+  /** Updates state that does not belong to a variable. */
+  readonly after?: (state: S, backend: NablaBackend) => void;
+}
+
+function slotOf(list: Slot[], i: number, value: Variable, suffix: string): Variable {
   const { name } = value;
   list[i] ??= { originalName: `${name}/${suffix}`, variable: tfEngine().tidy(() => zerosLike(value).variable(false)) };
   return list[i].variable;
-};
+}
 
 /** Gives a variable data of its own, if other tensors share it. Nothing else may see the update. */
 function own(variable: Variable, backend: NablaBackend): void {
@@ -46,51 +62,96 @@ function own(variable: Variable, backend: NablaBackend): void {
   tensor.dispose();
 }
 
-/** Kingma and Ba 2015, with TensorFlow.js's defaults: m ← β₁m + (1 − β₁)g, v ← β₂v + (1 − β₂)g², p ← p − η·m̂/(√v̂ + ε). */
-function applyAdam(state: AdamState, gradients: Gradients, backend: NablaBackend): void {
-  const { learningRate, beta1, beta2, epsilon, iterations } = state;
+function applyRule<S extends State>(state: S, gradients: Gradients, rule: Rule<S>, backend: NablaBackend): void {
   const names = Array.isArray(gradients) ? gradients.map(({ name }) => name) : Object.keys(gradients);
+  const slots = rule.slots(state);
   const parts = names.flatMap((name, i) => {
     const value = tfEngine().registeredVariables[name]!;
-    const first = moment(state.accumulatedFirstMoment, i, value, "m");
-    const second = moment(state.accumulatedSecondMoment, i, value, "v");
+    const written = [value, ...slots.map(([list, suffix]) => slotOf(list, i, value, suffix))];
     const gradient = Array.isArray(gradients) ? gradients[i]!.tensor : gradients[name];
-    return gradient ? [{ gradient, written: [value, first, second] }] : [];
+    return gradient ? [{ gradient, written }] : [];
   });
   for (const { written } of parts) for (const variable of written) own(variable, backend);
+  const attributes = { flags: rule.flags?.(state) ?? 0, constants: rule.constants(state) };
   runOps(() => {
-    const [lr, step] = [vector([learningRate], "float32"), vector([iterations + 1], "int32")];
+    const [lr, step] = [vector([state.learningRate], "float32"), vector([rule.step(state)], "int32")];
     for (const { gradient, written } of parts) {
-      const [p, m, v] = written.map((variable) => backend.view(variable));
-      const io = { p: p!, g: backend.view(gradient), lr, step, state: [m, v] };
-      updateParameter("adam", io, { flags: 0, constants: [beta1, beta2, epsilon, 0] });
+      const [p, ...rest] = written.map((variable) => backend.view(variable));
+      updateParameter(rule.kind, { p: p!, g: backend.view(gradient), lr, step, state: rest }, attributes);
     }
     return null;
   });
   for (const { written } of parts) for (const { dataId } of written) backend.data.get(dataId).changed();
-  // These powers are what TensorFlow.js continues with on another backend.
-  for (const [power, beta] of [
-    [state.accBeta1, beta1],
-    [state.accBeta2, beta2],
-  ] as const) {
-    own(power, backend);
-    const live = backend.view(power).live();
-    live[0] = live[0]! * beta;
-    backend.data.get(power.dataId).changed();
-  }
+  rule.after?.(state, backend);
   state.incrementIterations();
 }
 
-/** Replaces Adam's update while nabla's backend is active. */
-export function installOptimizers(): void {
-  const original = AdamOptimizer.prototype.applyGradients;
-  AdamOptimizer.prototype.applyGradients = function (this: AdamOptimizer, gradients: Gradients): void {
+/** p ← p − η·g. */
+const sgd: Rule<State> = { kind: "sgd", slots: () => [], constants: () => [0, 0, 0], step: () => 1 };
+
+interface MomentumState extends State {
+  readonly momentum: number;
+  readonly useNesterov: boolean;
+  readonly accumulations: Slot[];
+}
+/** b ← μb + g; p ← p − η·b, or p − η·(g + μb) with Nesterov's momentum. The state starts at 0, so no step differs from the others. */
+const momentum: Rule<MomentumState> = {
+  kind: "sgd",
+  slots: ({ accumulations }) => [[accumulations, "momentum"]],
+  constants: (state) => [state.momentum, 0, 0],
+  flags: ({ useNesterov }) => (useNesterov ? UpdateFlag.Nesterov : 0),
+  step: () => 2,
+};
+
+interface AdamState extends State {
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly epsilon: number;
+  readonly accBeta1: Variable;
+  readonly accBeta2: Variable;
+  readonly accumulatedFirstMoment: Slot[];
+  readonly accumulatedSecondMoment: Slot[];
+}
+/** Kingma and Ba 2015, with TensorFlow.js's defaults: m ← β₁m + (1 − β₁)g, v ← β₂v + (1 − β₂)g², p ← p − η·m̂/(√v̂ + ε). */
+const adam: Rule<AdamState> = {
+  kind: "adam",
+  slots: (state) => [
+    [state.accumulatedFirstMoment, "m"],
+    [state.accumulatedSecondMoment, "v"],
+  ],
+  constants: ({ beta1, beta2, epsilon }) => [beta1, beta2, epsilon, 0],
+  step: ({ iterations }) => iterations + 1,
+  after({ accBeta1, beta1, accBeta2, beta2 }, backend) {
+    // These powers are what TensorFlow.js continues with on another backend.
+    for (const [power, beta] of [
+      [accBeta1, beta1],
+      [accBeta2, beta2],
+    ] as const) {
+      own(power, backend);
+      const live = backend.view(power).live();
+      live[0] = live[0]! * beta;
+      backend.data.get(power.dataId).changed();
+    }
+  },
+};
+
+/** Replaces the updates of a class of optimizers while nabla's backend is active. */
+function install<S extends State>(
+  { prototype }: { readonly prototype: { applyGradients(gradients: never): void } },
+  rule: Rule<S>,
+): void {
+  const original = prototype.applyGradients as (gradients: Gradients) => void;
+  prototype.applyGradients = function (this: unknown, gradients: Gradients): void {
     const engine = tfEngine();
     const all = Array.isArray(gradients) ? gradients.map(({ tensor }) => tensor) : Object.values(gradients);
-    if (engine.backendName !== BACKEND || all.some((g) => g && g.dtype !== "float32")) {
-      original.call(this, gradients as never);
-      return;
-    }
-    applyAdam(this as unknown as AdamState, gradients, engine.backend as NablaBackend);
+    if (engine.backendName === BACKEND && all.every((g) => !g || g.dtype === "float32"))
+      applyRule(this as S, gradients, rule, engine.backend as NablaBackend);
+    else original.call(this, gradients);
   };
+}
+
+export function installOptimizers(): void {
+  install(SGDOptimizer, sgd);
+  install(MomentumOptimizer, momentum);
+  install(AdamOptimizer, adam);
 }

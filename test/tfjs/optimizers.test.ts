@@ -1,4 +1,4 @@
-/** Adam in place: the same numbers as TensorFlow.js's own, also across backends, and no change of tensors that share data. */
+/** Optimizers in place: the same numbers as TensorFlow.js's own, also across backends, and no change of tensors that share data. */
 import * as tf from "@tensorflow/tfjs-core";
 import { memory } from "nabla";
 import "nabla/tfjs";
@@ -17,26 +17,32 @@ const gradients = (step: number): Record<string, tf.Tensor> => ({
 });
 
 /** The variables after steps on the given backends. */
-async function train(backends: readonly string[]): Promise<number[][]> {
+async function train(make: () => tf.Optimizer, backends: readonly string[]): Promise<number[][]> {
   tf.disposeVariables();
   await tf.setBackend(backends[0]!);
   const variables = [
     tf.variable(tf.tensor2d([1, 2, 3, 4], [2, 2]), true, "w"),
     tf.variable(tf.tensor1d([-1, 1]), true, "b"),
   ];
-  const optimizer = tf.train.adam(0.1, 0.8, 0.99, 1e-5);
+  const optimizer = make();
   for (const [step, backend] of backends.entries()) {
     await tf.setBackend(backend);
     optimizer.applyGradients(gradients(step + 1) as never);
   }
-  expect(optimizer.iterations).toBe(backends.length);
+  expect((optimizer as unknown as { iterations: number }).iterations).toBe(backends.length);
   return variables.map((v) => [...v.dataSync()]);
 }
 
-test("Adam gives the numbers of TensorFlow.js's own, also if the backend changes between steps", async () => {
-  const own = await train(new Array(6).fill("nabla"));
-  const mixed = await train(["nabla", "nabla", "cpu", "cpu", "nabla", "cpu"]);
-  const cpu = await train(new Array(6).fill("cpu"));
+const optimizers: Record<string, () => tf.Optimizer> = {
+  sgd: () => tf.train.sgd(0.1),
+  momentum: () => tf.train.momentum(0.1, 0.8),
+  "Nesterov's momentum": () => tf.train.momentum(0.1, 0.8, true),
+  Adam: () => tf.train.adam(0.1, 0.8, 0.99, 1e-5),
+};
+test.each(Object.entries(optimizers))("%s: TensorFlow.js's numbers, also if the backend changes", async (_, make) => {
+  const own = await train(make, new Array(6).fill("nabla"));
+  const mixed = await train(make, ["nabla", "nabla", "cpu", "cpu", "nabla", "cpu"]);
+  const cpu = await train(make, new Array(6).fill("cpu"));
   for (const [i, values] of cpu.entries())
     for (const [k, value] of values.entries()) {
       expect(Math.abs(own[i]![k]! - value)).toBeLessThan(2e-6);

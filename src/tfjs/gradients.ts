@@ -1,0 +1,124 @@
+/**
+ * Gradients with fewer kernels than TensorFlow.js's own, while nabla's backend is active. Second derivatives are TensorFlow.js's: it does not
+ * differentiate with respect to the outputs that a gradient saves.
+ */
+import {
+  add,
+  broadcastTo,
+  div,
+  type GradConfig,
+  getGradient,
+  mul,
+  type NamedAttrMap,
+  registerGradient,
+  registerKernel,
+  reshape,
+  rsqrt,
+  sub,
+  sum,
+  type Tensor,
+  engine as tfEngine,
+  util,
+  zerosLike,
+} from "@tensorflow/tfjs-core";
+import type { Value } from "../ops/definition/value.ts";
+import { leakyReluGrad, reluGrad, sigmoidGrad, tanhGrad } from "../ops/pointwise/activation.ts";
+import { clampGrad } from "../ops/pointwise/extremes.ts";
+import { softmaxGrad } from "../ops/reduce/rows.ts";
+import { DTypeError } from "../runtime/errors.ts";
+import { BACKEND } from "./backend.ts";
+import { type Attributes, kernelFunc } from "./kernels/kernel.ts";
+
+type Gradients = Record<string, () => Tensor>;
+/** The gradients of a kernel's inputs. `saved` is what TensorFlow.js's own gradient saves. */
+type Rule = (dy: Tensor, saved: Tensor[], attributes: Attributes) => Gradients | null;
+
+/** Replaces a gradient while nabla's backend is active, except where the rule returns null. */
+function replace(kernelName: string, rule: Rule): void {
+  const original = getGradient(kernelName);
+  // Without the gradients that `@tensorflow/tfjs` registers, there is nothing to replace.
+  if (!original) return;
+  const gradFunc: GradConfig["gradFunc"] = (dy, saved, attributes) =>
+    (tfEngine().backendName === BACKEND && rule(dy as Tensor, saved, attributes)) ||
+    original.gradFunc(dy, saved, attributes);
+  registerGradient({ ...original, gradFunc });
+}
+
+/** The derivative of a kernel of one input: (dy, value) → dx, where value is the input or the output, as TensorFlow.js saves it. */
+interface Derivative {
+  readonly input: string;
+  readonly run: (dy: Value, value: Value, attributes: Attributes) => Value;
+}
+
+const derivatives: Readonly<Record<string, Derivative>> = {
+  Relu: { input: "x", run: (dy, x) => reluGrad(dy, x) },
+  // TensorFlow.js's derivative is 0 at 0 and 1 at 6.
+  Relu6: { input: "x", run: (dy, x) => reluGrad(clampGrad(dy, x, 0, 6), x) },
+  LeakyRelu: { input: "x", run: (dy, x, { alpha }) => leakyReluGrad(dy, x, alpha) },
+  Sigmoid: { input: "x", run: (dy, y) => sigmoidGrad(dy, y) },
+  Tanh: { input: "x", run: (dy, y) => tanhGrad(dy, y) },
+  Softmax: { input: "logits", run: softmaxGrad },
+};
+
+/** Registers a derivative as the kernel `<name>Grad`, with a gradient of its own. */
+function installDerivative(name: string, { input, run }: Derivative): void {
+  const kernelName = `${name}Grad`;
+  const call = (dy: Tensor, value: Tensor, attributes: Attributes): Tensor =>
+    tfEngine().runKernel(kernelName, { dy, value }, attributes as NamedAttrMap);
+  const refuse = (): never => {
+    throw new DTypeError(`${kernelName}: the tensors are not float32. Cast them with tf.cast(x, "float32").`);
+  };
+  registerKernel({
+    kernelName,
+    backendName: BACKEND,
+    kernelFunc: kernelFunc({ run: ({ dy, value }, attributes) => run(dy!, value!, attributes) }, refuse),
+  });
+  registerGradient({
+    kernelName,
+    inputsToSave: ["dy", "value"],
+    // Relu and its relatives are linear on each side of their bends.
+    gradFunc: (d, [, value], attributes) => ({
+      dy: () => call(d as Tensor, value!, attributes),
+      value: () => zerosLike(value!),
+    }),
+  });
+  replace(name, (dy, [value], attributes) =>
+    dy.dtype === "float32" && value!.dtype === "float32" ? { [input]: () => call(dy, value!, attributes) } : null,
+  );
+}
+
+/** dy, the gradient of a sum or mean along `axis`, repeated along it. */
+function spread(dy: Tensor, x: Tensor, axis: number | number[]): Tensor {
+  const shape = [...x.shape];
+  for (const dim of util.parseAxisParam(axis, x.shape)) shape[dim] = 1;
+  return broadcastTo(reshape(dy, shape), x.shape);
+}
+
+/**
+ * Batch normalization with a mean and a variance per channel. All gradients follow from two sums over the pixels: of dy, and of dy times
+ * the normalized input.
+ */
+const batchNorm: Rule = (dy, [x, mean, variance, scale], { varianceEpsilon }) => {
+  if (mean!.rank !== 1) return null;
+  const pixels = x!.shape.slice(0, -1).map((_, dim) => dim);
+  const inverse = rsqrt(add(variance!, varianceEpsilon));
+  const factor = scale ? mul(inverse, scale) : inverse;
+  const offset = sum(dy, pixels);
+  const ofScale = sum(mul(dy, mul(sub(x!, mean!), inverse)), pixels);
+  return {
+    x: () => mul(dy, factor),
+    mean: () => mul(mul(offset, factor), -1),
+    variance: () => mul(mul(ofScale, mul(factor, inverse)), -0.5),
+    scale: () => ofScale.clone(),
+    offset: () => offset.clone(),
+  };
+};
+
+export function installGradients(): void {
+  for (const [name, derivative] of Object.entries(derivatives)) installDerivative(name, derivative);
+  replace("Sum", (dy, [x], { axis }) => ({ x: () => spread(dy, x!, axis) }));
+  replace("Mean", (dy, [x], { axis }) => ({
+    x: () => spread(div(dy, Math.max(1, x!.size / Math.max(1, dy.size))), x!, axis),
+  }));
+  replace("FusedBatchNorm", batchNorm);
+}

@@ -1,0 +1,101 @@
+/** Gradients that differ from TensorFlow.js's own: the same numbers as on the CPU backend, in first and second order, with fewer kernels. */
+import * as tf from "@tensorflow/tfjs-core";
+// Registers TensorFlow.js's gradients, which nabla/tfjs replaces.
+import "@tensorflow/tfjs-layers";
+import "nabla/tfjs";
+import { expect, test } from "vitest";
+
+const x = [-3, -0.7, 0, 0.4, 2, 5.9, 6, 7.5];
+const weights = [0.3, -1, 2, 0.5, -0.2, 1.5, 0.7, -0.9];
+const matrix = (values: readonly number[]): tf.Tensor2D => tf.tensor2d([...values], [2, 4]);
+
+/** The derivative of Σ weights·f(x)², and the derivative of that along a direction. */
+async function derivatives(backend: string, f: (x: tf.Tensor) => tf.Tensor, order: 1 | 2): Promise<number[]> {
+  await tf.setBackend(backend);
+  return tf.tidy(() => {
+    const first = tf.grad((v) => tf.sum(tf.mul(tf.square(f(v)), matrix(weights))));
+    const second = tf.grad((v) => tf.sum(tf.mul(first(v), matrix(weights.map((w, i) => w * w - i / 5)))));
+    return [...(order === 1 ? first : second)(matrix(x)).dataSync()];
+  });
+}
+
+const functions: Record<string, (x: tf.Tensor) => tf.Tensor> = {
+  relu: tf.relu,
+  relu6: tf.relu6,
+  leakyRelu: (v) => tf.leakyRelu(v, 0.3),
+  sigmoid: tf.sigmoid,
+  tanh: tf.tanh,
+  softmax: (v) => tf.softmax(v),
+  "a sum of squares": (v) => tf.mul(v, tf.sum(tf.square(v), 1, true)),
+  "a mean of squares": (v) => tf.mul(v, tf.mean(tf.square(v), [0, 1])),
+  "relu of a square": (v) => tf.relu(tf.sub(tf.square(v), 1)),
+  "batch normalization": (v) => {
+    const { mean, variance } = tf.moments(v, 0);
+    const [offset, scale] = [tf.tensor1d([1, -1, 0, 2]), tf.tensor1d([1, 2, 3, 4])];
+    return tf.batchNorm(v, mean as tf.Tensor1D, variance as tf.Tensor1D, offset, scale, 1e-3);
+  },
+};
+/** TensorFlow.js has no second derivatives of these. */
+const ONCE = ["relu6", "leakyRelu"];
+
+const cases = Object.keys(functions).flatMap((name) =>
+  ([1, 2] as const).filter((order) => order === 1 || !ONCE.includes(name)).map((order) => [name, order] as const),
+);
+test.each(cases)("%s: derivatives of order %i are the CPU backend's", async (name, order) => {
+  const [own, cpu] = [
+    await derivatives("nabla", functions[name]!, order),
+    await derivatives("cpu", functions[name]!, order),
+  ];
+  const size = Math.max(1, ...cpu.map(Math.abs));
+  for (const [i, value] of cpu.entries()) expect(Math.abs(own[i]! - value)).toBeLessThan(2 ** -19 * size);
+});
+
+test("batch normalization has the CPU backend's gradients for all of its inputs", async () => {
+  const results = [];
+  for (const backend of ["nabla", "cpu"]) {
+    await tf.setBackend(backend);
+    const of = tf.grads((v, mean, variance, offset, scale) =>
+      tf.sum(
+        tf.mul(
+          tf.batchNorm(
+            v,
+            mean as tf.Tensor1D,
+            variance as tf.Tensor1D,
+            offset as tf.Tensor1D,
+            scale as tf.Tensor1D,
+            0.1,
+          ),
+          matrix(weights),
+        ),
+      ),
+    );
+    const vectors = [
+      [0.1, 0.2, 0.3, 0.4],
+      [1, 2, 3, 4],
+      [0, 1, 0, 1],
+      [2, -1, 0.5, 1],
+    ].map((v) => tf.tensor1d(v));
+    results.push(of([matrix(x), ...vectors]).map((g) => [...g.dataSync()]));
+  }
+  for (const [i, values] of results[1]!.entries())
+    for (const [k, value] of values.entries()) expect(results[0]![i]![k]).toBeCloseTo(value, 5);
+});
+
+test("a derivative is one kernel", async () => {
+  await tf.setBackend("nabla");
+  const kernels = async (f: (x: tf.Tensor) => tf.Tensor): Promise<string[]> => {
+    const { kernelNames } = await tf.profile(() => tf.grad(f)(matrix(x)));
+    return kernelNames;
+  };
+  expect(await kernels(tf.sigmoid)).toContain("SigmoidGrad");
+  expect(await kernels(tf.relu)).not.toContain("Step");
+  expect(await kernels((v) => tf.softmax(v))).toContain("SoftmaxGrad");
+});
+
+test("gradients leave no tensors behind", async () => {
+  await tf.setBackend("nabla");
+  const before = tf.memory();
+  for (const f of Object.values(functions)) tf.dispose(tf.tidy(() => tf.grad(f)(matrix(x))));
+  const { numTensors, numDataBuffers } = tf.memory();
+  expect([numTensors, numDataBuffers]).toEqual([before.numTensors, before.numDataBuffers]);
+});
