@@ -1,6 +1,7 @@
 /** The installed tarball in every maintained version of Node, with import and require. */
 import { describe, expect, inject, test } from "vitest";
 import {
+  canRequire,
   expectConsistent,
   expectKnown,
   expectLearned,
@@ -13,12 +14,6 @@ import {
 } from "./project.ts";
 
 const { project: cwd, nodes } = inject("matrix");
-
-/** Whether require() accepts an ES module. */
-const requires = (version: string): boolean => {
-  const [major = 0, minor = 0] = version.split(".").map(Number);
-  return major > 22 || (major === 22 && minor >= 12) || (major === 20 && minor >= 19);
-};
 
 describe.each(MAJORS)("Node %i", (major) => {
   const node = nodes[major]!;
@@ -38,7 +33,7 @@ describe.each(MAJORS)("Node %i", (major) => {
     expectKnown(two);
     expect(two.threads, two.reason).toBe(2);
     const seen = [expectLearned(await train({}), major < 22 ? "simd" : "relaxed"), "2 threads"];
-    if (requires(version)) {
+    if (canRequire(version)) {
       expect(await lastJson(path, ["main.cjs"], { cwd })).toEqual({ sum: 3, same: true });
       seen.push("`require`");
     }

@@ -15,6 +15,12 @@ declare module "vitest" {
 
 /** The maintained major versions of Node. */
 export const MAJORS = [20, 22, 24, 26] as const;
+/** Whether require() accepts an ES module. */
+export const canRequire = (version: string): boolean => {
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  return major > 22 || (major === 22 && minor >= 12) || (major === 20 && minor >= 19);
+};
+
 /** The folder in which the runtimes and bundlers are installed. */
 export const TOOLS = resolve("test/matrix");
 

@@ -1,0 +1,11 @@
+/** A page with all of TensorFlow.js, whose own backends are registered too. */
+import * as tf from "@tensorflow/tfjs";
+import * as nabla from "nabla";
+import * as bridge from "nabla/tfjs";
+import { check } from "./check.mjs";
+import { fitted } from "./layers.mjs";
+
+// Before anything was awaited.
+const checked = check(tf, nabla, bridge);
+
+globalThis.run = async () => ({ ...checked, ...(await fitted(tf)) });
