@@ -1,0 +1,40 @@
+/** Chooses the backend of TensorFlow.js on the command line: `--backend nabla`, `cpu` or `wasm`. */
+import * as tf from "@tensorflow/tfjs-core";
+import type { Command } from "commander";
+
+// Not a dependency of this checkout.
+const WASM = "@tensorflow/tfjs-backend-wasm";
+
+/** Each import registers a backend. */
+const BACKENDS: Readonly<Record<string, () => Promise<unknown>>> = {
+  nabla: () => import("nabla/tfjs"),
+  cpu: () => import("@tensorflow/tfjs-backend-cpu"),
+  wasm: () => import(WASM),
+};
+
+/** Adds the option to a command. */
+export const withBackend = (program: Command): Command =>
+  program.option("--backend <name>", `the backend of TensorFlow.js: ${Object.keys(BACKENDS).join(", ")}`, "nabla");
+
+/** Registers and selects a backend. Ends the program if there is no such backend. */
+export async function useBackend(program: Command, name: string): Promise<void> {
+  const register = BACKENDS[name];
+  if (!register)
+    return program.error(`error: --backend must be one of ${Object.keys(BACKENDS).join(", ")}, got "${name}".`);
+  try {
+    await register();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ERR_MODULE_NOT_FOUND") throw error;
+    program.error(`error: ${WASM} is not installed. Run \`npm install --no-save ${WASM}@${tf.version_core}\`.`);
+  }
+  // nabla selects itself when it is imported.
+  if (name !== "nabla") await tf.setBackend(name);
+}
+
+/** Ends the program if one of the options is not a number above 0, or not an integer. `lr` may have decimals. */
+export function checkPositive(program: Command, settings: Readonly<Record<string, unknown>>): void {
+  for (const [name, value] of Object.entries(settings)) {
+    if (typeof value !== "number" || (value > 0 && (name === "lr" || Number.isInteger(value)))) continue;
+    program.error(`error: --${name} must be ${name === "lr" ? "a number" : "an integer"} above 0, got ${value}.`);
+  }
+}
