@@ -59,6 +59,10 @@ export class View implements Value {
     if (this.dtype === "int32") return heap.i32.subarray(address / 4, address / 4 + this.size);
     return heap.u8.subarray(address, address + this.size);
   }
+  /** The same elements to copy: floats as their bits. */
+  bits(): NumericArray {
+    return this.dtype === "float32" ? new View(this.storage, this.shape, "int32", this.size).live() : this.live();
+  }
 }
 
 /** Ensures that a storage is in linear memory. @throws DisposedError after nabla's `dispose()` */

@@ -1,45 +1,7 @@
 /** Calls of kernels to compare between backends: inputs of every element type, with NaN and ±∞, empty, and with six dims. */
 
-type DType = "float32" | "int32" | "bool";
-export interface Input {
-  readonly values: readonly number[];
-  readonly shape: readonly number[];
-  readonly dtype: DType;
-}
-export interface Case {
-  readonly inputs: Readonly<Record<string, Input>>;
-  readonly attrs?: Readonly<Record<string, unknown>>;
-}
-
-/** Numbers in [0, 1) from a linear congruential generator (Numerical Recipes). */
-let state = 1;
-const random = (): number => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) / 2 ** 32;
-
-const SPECIAL = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 0, -0, 1e-30, -1e30];
-const sizeOf = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
-
-interface Range {
-  readonly low?: number;
-  readonly high?: number;
-  readonly special?: boolean;
-}
-/** Random elements. */
-export function make(
-  shape: readonly number[],
-  dtype: DType = "float32",
-  { low = -3, high = 3, special }: Range = {},
-): Input {
-  const draw = (): number => {
-    const x = low + (high - low) * random();
-    return dtype === "bool" ? Number(random() < 0.5) : dtype === "int32" ? Math.floor(x) : Math.fround(x);
-  };
-  const values = Array.from({ length: sizeOf(shape) }, draw);
-  if (special) SPECIAL.forEach((value, i) => i < values.length && (values[(i * 5) % values.length] = value));
-  return { values, shape, dtype };
-}
-
-const SHAPES = [[], [7], [3, 5], [2, 3, 4], [0], [2, 0, 3], [2, 1, 2, 3, 1, 2]] as const;
-const DTYPES: readonly DType[] = ["float32", "int32", "bool"];
+import { indexCases } from "./indexCases.ts";
+import { type Case, DTYPES, inEveryType, make, restart, SHAPES } from "./inputs.ts";
 
 const unary = (attrs?: Case["attrs"], name = "x"): Case[] =>
   [
@@ -113,8 +75,6 @@ const positions = (): Case[] =>
     { inputs: { x: make(shape as number[], "float32", { special: true }) }, attrs: { axis } },
   ]);
 
-const inEveryType = (shape: readonly number[], name: string, attrs: Case["attrs"]): Case[] =>
-  DTYPES.map((dtype) => ({ inputs: { [name]: make(shape, dtype) }, ...(attrs && { attrs }) }));
 const lists = (shapes: readonly (readonly number[])[], attrs: Case["attrs"]): Case[] =>
   DTYPES.map((dtype) => ({
     inputs: Object.fromEntries(shapes.map((shape, i) => [i, make(shape, dtype)])),
@@ -392,6 +352,7 @@ const MANY: Readonly<Record<string, () => Case[]>> = {
         mode,
       }), // prettier-ignore
     ]),
+  ...indexCases,
   SpaceToBatchND: () => [
     ...inEveryType([2, 4, 6, 3], "x", {
       blockShape: [2, 3],
@@ -457,6 +418,13 @@ const MANY: Readonly<Record<string, () => Case[]>> = {
       attrs: { k: 4, sorted: true },
     },
     { inputs: { x: make([2, 1, 2, 3, 1, 5]) }, attrs: { k: 2, sorted: true } },
+    { inputs: { x: make([2, 6], "bool") }, attrs: { k: 3, sorted: true } },
+    { inputs: { x: make([3, 50], "int32") }, attrs: { k: 50, sorted: true } },
+    { inputs: { x: make([3, 200]) }, attrs: { k: 100, sorted: true } },
+    { inputs: { x: make([3, 200], "int32") }, attrs: { k: 100, sorted: true } },
+    { inputs: { x: make([2, 40], "float32", { special: true }) }, attrs: { k: 4, sorted: true } },
+    { inputs: { x: make([2, 90], "float32", { special: true }) }, attrs: { k: 80, sorted: true } },
+    { inputs: { x: make([4, 7]) }, attrs: { k: 3, sorted: false } },
   ],
   Tile: () => [
     ...inEveryType([2, 3], "x", { reps: [2, 3] }),
@@ -574,7 +542,7 @@ const REDUCTIONS = /^(Sum|Mean|Min|Prod|All|Any)$/;
 
 /** The cases of a kernel. Gradients of convolutions and pools have their own test. */
 export function casesOf(kernel: string): Case[] {
-  state = 1;
+  restart();
   if (MANY[kernel]) return MANY[kernel]();
   if (BINARY.test(kernel)) return binary();
   if (REDUCTIONS.test(kernel)) return reductions();

@@ -1,5 +1,6 @@
 /** The kernels that run on nabla, by TensorFlow.js's names. */
 
+import { dilationKernels } from "./dilation.ts";
 import { imageKernels } from "./image.ts";
 import { indexKernels } from "./indices.ts";
 import type { NativeKernel } from "./kernel.ts";
@@ -8,7 +9,11 @@ import { normalizeKernels } from "./normalize.ts";
 import { pointwiseKernels } from "./pointwise.ts";
 import { reduceKernels } from "./reduce.ts";
 import { resizeKernels } from "./resize.ts";
+import { sequenceKernels } from "./sequence.ts";
 import { shapeKernels } from "./shape.ts";
+import { sparseKernels } from "./sparse.ts";
+import { suppressionKernels } from "./suppression.ts";
+import { transformKernels } from "./transform.ts";
 
 export const kernels: Readonly<Record<string, NativeKernel>> = {
   ...pointwiseKernels,
@@ -19,4 +24,9 @@ export const kernels: Readonly<Record<string, NativeKernel>> = {
   ...normalizeKernels,
   ...resizeKernels,
   ...shapeKernels,
+  ...transformKernels,
+  ...suppressionKernels,
+  ...sparseKernels,
+  ...sequenceKernels,
+  ...dilationKernels,
 };

@@ -2,16 +2,18 @@
 import { backend_util, util } from "@tensorflow/tfjs-core";
 import { apply } from "../../ops/definition/op.ts";
 import { gatherDefinitions, indexSelect, oneHotOrZeros } from "../../ops/index/gather.ts";
-import { topK } from "../../ops/matrix/linalg.ts";
-import { max } from "../../ops/reduce/reduce.ts";
 import { reshape } from "../../ops/shape/reshape.ts";
 import { cast } from "../../ops/shape/shape.ts";
-import { type View, vector } from "../view.ts";
+import { newView, type View } from "../view.ts";
 import { ALL, isFilled, type NativeKernel, NUMBERS } from "./kernel.ts";
 
+/** The number of elements from which a call that copies them is faster than a loop. */
+const LONG = 32;
+
 /** The first index outside 0 … n − 1; undefined if there is none. */
-function outside(indices: View, n: number): number | undefined {
-  for (const index of indices.live()) if (index < 0 || index >= n) return index;
+export function outside(indices: View, n: number): number | undefined {
+  const values = indices.live();
+  for (let i = 0; i < values.length; i++) if (values[i]! < 0 || values[i]! >= n) return values[i];
   return undefined;
 }
 
@@ -19,16 +21,42 @@ function outside(indices: View, n: number): number | undefined {
  * The positions of slices in an array whose first `rank` dims are one: Σ index·stride for each row of indices. Null if one is out of range,
  * for the CPU kernel's message.
  */
-function flatten(indices: View, rank: number, strides: readonly number[], count: number): number[] | null {
-  const values = indices.live();
-  const flat: number[] = [];
-  for (let at = 0; at < values.length; at += rank) {
+function flatten(indices: View, rank: number, strides: readonly number[], count: number): View | null {
+  if (rank === 1 && strides[0] === 1)
+    return outside(indices, count) === undefined ? (reshape(indices, [indices.size]) as View) : null;
+  const out = newView([indices.size / rank], "int32");
+  const [values, flat] = [indices.live(), out.live()];
+  for (let i = 0, at = 0; i < flat.length; i++) {
     let sum = 0;
-    for (let j = 0; j < rank; j++) sum += values[at + j]! * strides[j]!;
+    for (let j = 0; j < rank; j++) sum += values[at++]! * strides[j]!;
     if (!(sum >= 0 && sum < count)) return null;
-    flat.push(sum);
+    flat[i] = sum;
   }
-  return flat;
+  return out;
+}
+
+/** Writes updates into `out` at the slices that indices name. A scalar update is written at all of them. Null if one is out of range. */
+export function scatter(out: View, indices: View, updates: View): View | null {
+  const { sliceRank, numUpdates, sliceSize, strides, outputSize } = backend_util.calculateShapes(
+    updates as never,
+    indices as never,
+    out.shape as number[],
+  );
+  const isScalar = updates.shape.length === 0;
+  const flat = flatten(indices, sliceRank, strides, outputSize / sliceSize);
+  if (!flat || (!isScalar && updates.size !== numUpdates * sliceSize)) return null;
+  const to = out.bits();
+  const from = updates.bits();
+  const places = flat.live();
+  if (sliceSize === 1 && !isScalar) for (let i = 0; i < places.length; i++) to[places[i]!] = from[i]!;
+  else
+    for (let i = 0; i < numUpdates; i++) {
+      const start = places[i]! * sliceSize;
+      if (isScalar) to.fill(from[0]!, start, start + sliceSize);
+      else if (sliceSize >= LONG) to.set(from.subarray(i * sliceSize, (i + 1) * sliceSize), start);
+      else for (let j = 0; j < sliceSize; j++) to[start + j] = from[i * sliceSize + j]!;
+    }
+  return out;
 }
 
 export const indexKernels: Readonly<Record<string, NativeKernel>> = {
@@ -57,7 +85,7 @@ export const indexKernels: Readonly<Record<string, NativeKernel>> = {
       const [shape, , sliceSize, strides] = backend_util.prepareAndValidate(params as never, indices as never);
       const count = params!.size / sliceSize;
       const flat = flatten(indices!, indices!.shape.at(-1)!, strides, count);
-      return flat && reshape(indexSelect(reshape(params!, [count, sliceSize]), 0, vector(flat, "int32")), shape);
+      return flat && reshape(indexSelect(reshape(params!, [count, sliceSize]), 0, flat), shape);
     },
   },
   ScatterNd: {
@@ -77,13 +105,8 @@ export const indexKernels: Readonly<Record<string, NativeKernel>> = {
       const flat = flatten(indices!, sliceRank, strides, n);
       if (!flat || updates!.size !== numUpdates * sliceSize) return null;
       const rows = reshape(updates!, [numUpdates, sliceSize]);
-      return reshape(apply(gatherDefinitions.indexAdd, [rows, vector(flat, "int32")], { dim: 0, n }), shape);
+      return reshape(apply(gatherDefinitions.indexAdd, [rows, flat], { dim: 0, n }), shape);
     },
-  },
-  TopK: {
-    accepts: ({ x }, { sorted }) => sorted && x!.shape.length > 0 && isFilled({ x: x! }),
-    // nabla orders NaNs, which TensorFlow.js compares with everything as equal.
-    run: ({ x }, { k }) => (k === 0 || Number.isNaN((max(x!) as View).live()[0]!) ? null : topK(x!, k, -1)),
   },
   UnsortedSegmentSum: {
     types: NUMBERS,

@@ -6,7 +6,7 @@ import { cut, unslice } from "../../ops/shape/box.ts";
 import { reshape } from "../../ops/shape/reshape.ts";
 import { broadcastTo, concat, flip, full, permute, stack } from "../../ops/shape/shape.ts";
 import { isNumeric } from "../entry.ts";
-import { vector } from "../view.ts";
+import { type View, vector } from "../view.ts";
 import { ALL, isFilled, type NativeKernel, NUMBERS, sameTypes } from "./kernel.ts";
 
 const ones = (x: Value): number[] => x.shape.map(() => 1);
@@ -21,13 +21,27 @@ function tile(x: Value, repetitions: readonly number[]): Value {
   );
 }
 
-/** The positions in a dim that mirror padding reads: without the edge for "reflect", with it for "symmetric". */
-function mirrored(size: number, [before, after]: readonly [number, number], mode: string): number[] {
-  const skip = mode === "reflect" ? 0 : 1;
-  return Array.from({ length: before + size + after }, (_, i) => {
-    const at = i - before;
-    return at < 0 ? -at - skip : at < size ? at : 2 * (size - 1) - at + skip;
-  });
+/** Pads x with mirror images of itself: without the edges for "reflect", with them for "symmetric". */
+function mirrorPad(x: Value, paddings: readonly (readonly [number, number])[], mode: string): View {
+  const shape = x.shape.map((size, i) => paddings[i]![0] + size + paddings[i]![1]);
+  const box = { starts: paddings.map(([before]) => before), sizes: x.shape, steps: ones(x) };
+  const out = unslice(x, shape, box, 0) as View;
+  const values = out.bits();
+  // Along the last dim first: what it writes is copied along the others.
+  for (let dim = shape.length - 1, inner = 1; dim >= 0; inner *= shape[dim--]!) {
+    const [[before, after], size] = [paddings[dim]!, x.shape[dim]!];
+    const skip = mode === "reflect" ? 0 : 1;
+    const copy = (to: number, from: number): void => {
+      if (inner === 1) values[to] = values[from]!;
+      else values.copyWithin(to * inner, from * inner, (from + 1) * inner);
+    };
+    for (let start = 0; start * inner < values.length; start += shape[dim]!) {
+      const [first, last] = [start + before, start + before + size - 1];
+      for (let i = 1; i <= before; i++) copy(first - i, first + i - skip);
+      for (let i = 1; i <= after; i++) copy(last + i, last - i + skip);
+    }
+  }
+  return out;
 }
 
 export const shapeKernels: Readonly<Record<string, NativeKernel>> = {
@@ -118,14 +132,7 @@ export const shapeKernels: Readonly<Record<string, NativeKernel>> = {
   MirrorPad: {
     types: ALL,
     accepts: isFilled,
-    run: ({ x }, { paddings, mode }: { paddings: [number, number][]; mode: string }) =>
-      paddings.reduce(
-        (padded: Value, padding, dim) =>
-          padding[0] + padding[1] === 0
-            ? padded
-            : indexSelect(padded, dim, vector(mirrored(x!.shape[dim]!, padding, mode), "int32")),
-        x!,
-      ),
+    run: ({ x }, { paddings, mode }) => mirrorPad(x!, paddings, mode),
   },
   SpaceToBatchND: {
     types: ALL,
@@ -161,7 +168,29 @@ export const shapeKernels: Readonly<Record<string, NativeKernel>> = {
     accepts: ({ x }) => x!.shape.length > 0,
     run: ({ x }, { dims }) => flip(x!, util.parseAxisParam(dims, x!.shape as number[])),
   },
-  FlipLeftRight: { run: ({ image }) => flip(image!, 2) },
+  FlipLeftRight: {
+    accepts: isFilled,
+    run: ({ image }) =>
+      indexSelect(
+        image!,
+        2,
+        vector(
+          Array.from({ length: image!.shape[2]! }, (_, i) => image!.shape[2]! - 1 - i),
+          "int32",
+        ),
+      ),
+  },
+  Diag: {
+    types: ALL,
+    accepts: isFilled,
+    run({ x }) {
+      const { shape, size, dtype } = x!;
+      const out = full([...shape, ...shape], 0, dtype) as View;
+      const [values, diagonal] = [out.bits(), x!.bits()];
+      for (let i = 0; i < size; i++) values[i * (size + 1)] = diagonal[i]!;
+      return out;
+    },
+  },
   Tile: { types: ALL, run: ({ x }, { reps }) => tile(x!, reps) },
   Transpose: { types: ALL, run: ({ x }, { perm }) => permute(x!, perm) },
   ZerosLike: { types: ALL, run: ({ x }) => full(x!.shape, 0, x!.dtype) },

@@ -1,0 +1,141 @@
+/** Kernels along sorted or running sequences. */
+import { util } from "@tensorflow/tfjs-core";
+import { around } from "../../ops/index/gather.ts";
+import { topK } from "../../ops/matrix/linalg.ts";
+import { newView, type View } from "../view.ts";
+import { ALL, isFilled, type NativeKernel, NUMBERS } from "./kernel.ts";
+
+/** The number of rows whose running products are computed together. */
+const ROWS = 8;
+/** The number of elements of a linear sequence that are computed together. */
+const BLOCK = 64;
+/** The largest k for which the k largest elements are kept in order by insertion. */
+const FEW = 64;
+
+/**
+ * For each value, the number of elements in its row of the sorted sequence that are smaller (or not larger). Null if the sequence is not
+ * sorted, or has NaNs.
+ */
+function searchSorted(sequence: View, values: View, isLeft: boolean): View | null {
+  const out = newView(values.shape, "int32");
+  const sorted = sequence.live();
+  const wanted = values.live();
+  const positions = out.live();
+  const n = sequence.shape[1]!;
+  const count = values.shape[1]!;
+  for (let start = 0, at = 0; at < wanted.length; start += n) {
+    if (Number.isNaN(sorted[start]!)) return null;
+    for (let i = start + 1; i < start + n; i++) if (!(sorted[i - 1]! <= sorted[i]!)) return null;
+    for (const end = at + count; at < end; at++) {
+      let value = wanted[at]!;
+      // A number just above the value: not larger than the value is smaller than that number.
+      if (!isLeft) value += Math.abs(value) * 2 ** -33 + 1e-46;
+      if (value === Number.POSITIVE_INFINITY || (Number.isNaN(value) && !Number.isNaN(wanted[at]))) return null;
+      let first = start;
+      for (let length = n; length > 1; ) {
+        const half = length >> 1;
+        // All bits are set if the element is smaller. Random branches would be slow.
+        first += half & -+(sorted[first + half - 1]! < value);
+        length -= half;
+      }
+      positions[at] = first + +(sorted[first]! < value) - start;
+    }
+  }
+  return out;
+}
+
+/** The k largest elements of each row in descending order, with their indices; null if an element is NaN or infinite. */
+function largest(x: View, k: number): View[] | null {
+  const shape = [...x.shape.slice(0, -1), k];
+  const [values, indices] = [newView(shape, x.dtype), newView(shape, "int32")];
+  const [all, best, places] = [x.live(), values.live(), indices.live()];
+  const n = x.shape.at(-1)!;
+  for (let row = 0, first = 0; row < all.length; row += n, first += k) {
+    let count = 0;
+    for (let i = 0; i < n; i++) {
+      const value = all[row + i]!;
+      if (value - value !== 0) return null;
+      if (count === k && !(value > best[first + k - 1]!)) continue;
+      let at = first + (count < k ? count++ : k - 1);
+      for (; at > first && best[at - 1]! < value; at--) {
+        best[at] = best[at - 1]!;
+        places[at] = places[at - 1]!;
+      }
+      best[at] = value;
+      places[at] = i;
+    }
+  }
+  return [values, indices];
+}
+
+export const sequenceKernels: Readonly<Record<string, NativeKernel>> = {
+  SearchSorted: {
+    types: NUMBERS,
+    accepts: ({ sortedSequence, values }) =>
+      sortedSequence!.shape.length === 2 &&
+      values!.shape.length === 2 &&
+      sortedSequence!.shape[0] === values!.shape[0] &&
+      isFilled({ sortedSequence: sortedSequence!, values: values! }),
+    run: ({ sortedSequence, values }, { side }) => searchSorted(sortedSequence!, values!, side === "left"),
+  },
+  TopK: {
+    types: NUMBERS,
+    accepts: ({ x }, { k, sorted }) =>
+      sorted && k > 0 && isFilled({ x: x! }) && k <= (x!.shape.at(-1) ?? 0) && (k <= FEW || x!.dtype === "float32"),
+    run({ x }, { k }) {
+      if (k <= FEW) return largest(x!, k);
+      // TensorFlow.js's order of NaNs, and of equal infinities, is not nabla's.
+      return x!.live().some((value) => value - value !== 0) ? null : topK(x!, k, -1);
+    },
+  },
+  Cumprod: {
+    types: ALL,
+    accepts: ({ x }) => x!.shape.length > 0 && isFilled({ x: x! }),
+    run({ x }, { axis, exclusive, reverse }) {
+      const dim = util.parseAxisParam(axis, x!.shape as number[])[0]!;
+      const { outer, middle: n, inner } = around(x!.shape, dim);
+      const out = newView(x!.shape, x!.dtype === "float32" ? "float32" : "int32");
+      const factors = x!.live();
+      const products = out.live();
+      // Lanes are sequences side by side: along the inner dims, or rows if there are none. Each product waits for the one before it.
+      const lanes = inner > 1 ? inner : Math.min(ROWS, outer);
+      const lane = inner > 1 ? 1 : n;
+      const step = reverse ? -inner : inner;
+      for (let start = 0; start < products.length; start += lanes * (inner > 1 ? n : lane)) {
+        let at = reverse ? start + (n - 1) * inner : start;
+        const end = inner > 1 ? inner : Math.min(lanes * n, products.length - start);
+        for (let to = at; to < at + end; to += lane) products[to] = exclusive ? 1 : factors[to]!;
+        for (let i = 1; i < n; i++) {
+          at += step;
+          const factor = exclusive ? -step : 0;
+          for (let to = at; to < at + end; to += lane) products[to] = factors[to + factor]! * products[to - step]!;
+        }
+      }
+      return out;
+    },
+  },
+  LinSpace: {
+    accepts: (_, { num }) => Number.isInteger(num) && num > 0,
+    run(_, { start, stop, num }) {
+      const out = newView([num], "float32");
+      const values = out.live();
+      const exponents = out.bits();
+      const step = (stop - start) / (num - 1);
+      values[0] = start;
+      // Rounded sums with the same exponent differ by the same number, so they do not have to wait for each other.
+      for (let i = 1; i < num; ) {
+        const before = values[i - 1]!;
+        const first = Math.fround(before + step);
+        const difference = first - before;
+        values[i++] = first;
+        const last = i + BLOCK - 1;
+        if (last >= num || Math.fround(first + step) - first !== difference) continue;
+        values[last] = first + BLOCK * difference;
+        if (exponents[last]! >> 23 !== exponents[i - 2]! >> 23) continue;
+        for (let j = 1; i < last; i++, j++) values[i] = first + j * difference;
+        i++;
+      }
+      return out;
+    },
+  },
+};

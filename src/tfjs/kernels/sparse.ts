@@ -1,0 +1,208 @@
+/** Kernels that count, or that read and write sparse arrays. */
+import { apply } from "../../ops/definition/op.ts";
+import { sizeOf } from "../../ops/definition/value.ts";
+import { gatherDefinitions, indexSelect } from "../../ops/index/gather.ts";
+import { div } from "../../ops/pointwise/arithmetic.ts";
+import { full } from "../../ops/shape/shape.ts";
+import { type NumericArray, newView, type View, vector } from "../view.ts";
+import { outside, scatter } from "./indices.ts";
+import { ALL, isFilled, type NativeKernel, NUMBERS } from "./kernel.ts";
+
+/** Adds each element of a row to the sum of its value. A loop of its own, because it compiles to faster code. */
+function addRow(
+  values: NumericArray,
+  weights: NumericArray,
+  from: number,
+  end: number,
+  sums: NumericArray,
+  size: number,
+): boolean {
+  for (let i = from; i < end; i++) {
+    const value = values[i]!;
+    if (value < 0) return false;
+    if (value < size) sums[value]! += weights[i]!;
+  }
+  return true;
+}
+
+/** The sum of the weights (or the count) of each value in each row; null if a value is negative. */
+function count(x: View, weights: View, rows: number, shape: number[], isBinary: boolean): View | null {
+  const out = newView(shape, weights.dtype);
+  const values = x.live();
+  const isWeighted = weights.size > 0 && !isBinary;
+  const terms = isWeighted ? weights.live() : new Int32Array(values.length).fill(1);
+  const [size, n] = [shape.at(-1)!, (values.length / rows) | 0];
+  const all = out.live().fill(0);
+  for (let row = 0; row < rows; row++)
+    if (!addRow(values, terms, row * n, (row + 1) * n, all.subarray(row * size, (row + 1) * size), size)) return null;
+  if (isBinary) for (let i = 0; i < all.length; i++) all[i] = +(all[i]! > 0);
+  return out;
+}
+const counting = (ranks: readonly number[]): NativeKernel => ({
+  types: NUMBERS,
+  accepts: ({ x, weights }, { size }) =>
+    x!.dtype === "int32" &&
+    ranks.includes(x!.shape.length) &&
+    !x!.shape.includes(0) &&
+    Number.isInteger(size) &&
+    size > 0 &&
+    (weights!.shape.includes(0) || `${weights!.shape}` === `${x!.shape}`),
+  run: ({ x, weights }, { size, binaryOutput }) =>
+    // The CPU kernel ignores binaryOutput for vectors.
+    x!.shape.length === 2
+      ? count(x!, weights!, x!.shape[0]!, [x!.shape[0]!, size], binaryOutput)
+      : count(x!, weights!, 1, [size], false),
+});
+
+/** Whether segment ids are in order, which TensorFlow.js requires. */
+function areOrdered(ids: View): boolean {
+  const values = ids.live();
+  if (values[0]! < 0) return false;
+  for (let i = 1; i < values.length; i++) if (values[i]! < values[i - 1]!) return false;
+  return true;
+}
+/** The sums or means of the rows of each segment. */
+const segmentKernel = (isMean: boolean): NativeKernel => ({
+  types: NUMBERS,
+  accepts: (inputs) =>
+    inputs.data!.dtype === "float32" &&
+    inputs.data!.shape.length > 0 &&
+    [inputs.indices!, inputs.segmentIds!].every(({ dtype, shape }) => dtype === "int32" && shape.length === 1) &&
+    inputs.indices!.shape[0] === inputs.segmentIds!.shape[0] &&
+    isFilled(inputs),
+  run({ data, indices, segmentIds }) {
+    const n = segmentIds!.live().at(-1)! + 1;
+    if (!areOrdered(segmentIds!) || outside(indices!, data!.shape[0]!) !== undefined) return null;
+    const rows = indexSelect(data!, 0, indices!);
+    const sums = apply(gatherDefinitions.indexAdd, [rows, segmentIds!], { dim: 0, n });
+    if (!isMean) return sums;
+    const counts = newView([n, ...data!.shape.slice(1).map(() => 1)], "float32");
+    const [ids, lengths] = [segmentIds!.live(), counts.live()];
+    lengths.fill(0);
+    for (let i = 0; i < ids.length; i++) lengths[ids[i]!]!++;
+    // Sums of empty segments stay 0.
+    for (let i = 0; i < n; i++) if (lengths[i] === 0) lengths[i] = 1;
+    return div(sums, counts);
+  },
+});
+
+/** The shape that replaces −1 in `wanted`; null if it does not have the size of `given`. */
+function completed(given: readonly number[], wanted: readonly number[]): number[] | null {
+  const size = sizeOf(given);
+  const known = wanted.reduce((product, one) => (one === -1 ? product : product * one), 1);
+  const shape = wanted.map((one) => (one === -1 ? size / known : one));
+  const isValid = wanted.every((one) => one >= -1) && wanted.filter((one) => one === -1).length < 2;
+  return isValid && size > 0 && sizeOf(shape) === size && shape.every(Number.isInteger) ? shape : null;
+}
+const stridesOf = (shape: readonly number[]): number[] => shape.map((_, i) => sizeOf(shape.slice(i + 1)));
+
+export const sparseKernels: Readonly<Record<string, NativeKernel>> = {
+  Bincount: counting([1]),
+  DenseBincount: counting([1, 2]),
+  SparseSegmentSum: segmentKernel(false),
+  SparseSegmentMean: segmentKernel(true),
+  SparseToDense: {
+    types: ALL,
+    accepts: (inputs, { outputShape }) =>
+      inputs.sparseIndices!.dtype === "int32" &&
+      inputs.sparseValues!.dtype === inputs.defaultValue!.dtype &&
+      isFilled(inputs) &&
+      !outputShape.includes(0),
+    run({ sparseIndices, sparseValues, defaultValue }, { outputShape }) {
+      const out = full(outputShape, defaultValue!.live()[0]!, sparseValues!.dtype) as View;
+      return scatter(out, sparseIndices!, sparseValues!);
+    },
+  },
+  TensorScatterUpdate: {
+    types: ALL,
+    accepts: (inputs) =>
+      inputs.indices!.dtype === "int32" && inputs.tensor!.dtype === inputs.updates!.dtype && isFilled(inputs),
+    run({ tensor, indices, updates }) {
+      const out = newView(tensor!.shape, tensor!.dtype);
+      out.bits().set(tensor!.bits());
+      return scatter(out, indices!, updates!);
+    },
+  },
+  SparseFillEmptyRows: {
+    types: ALL,
+    accepts: (inputs) =>
+      inputs.indices!.dtype === "int32" &&
+      inputs.indices!.shape.length === 2 &&
+      inputs.values!.shape.length === 1 &&
+      inputs.values!.shape[0] === inputs.indices!.shape[0] &&
+      inputs.denseShape!.dtype === "int32" &&
+      inputs.denseShape!.shape.length === 1 &&
+      inputs.defaultValue!.shape.length === 0 &&
+      inputs.defaultValue!.dtype === inputs.values!.dtype &&
+      isFilled(inputs),
+    run({ indices, values, denseShape, defaultValue }) {
+      const [n, rank] = indices!.shape as [number, number];
+      const rows = denseShape!.live()[0]!;
+      if (rows <= 0) return null;
+      const [empty, map, ends] = [newView([rows], "bool"), newView([n], "int32"), newView([rows], "int32")];
+      const [next, wasEmpty] = [ends.live(), empty.live()];
+      const given = indices!.live();
+      next.fill(0);
+      for (let i = 0; i < n; i++) {
+        const row = given[i * rank]!;
+        if (row < 0 || row >= rows) return null;
+        next[row]!++;
+      }
+      // Where the next element of each row goes. An empty row gets one element.
+      let total = 0;
+      for (let row = 0; row < rows; row++) {
+        const length = next[row]!;
+        wasEmpty[row] = +(length === 0);
+        next[row] = total;
+        total += length || 1;
+      }
+      const [filled, elements] = [newView([total, rank], "int32"), newView([total], values!.dtype)];
+      const [from, to, starts, isEmpty] = [indices!.live(), filled.live(), ends.live(), empty.live()];
+      const [old, all, places, missing] = [values!.bits(), elements.bits(), map.live(), defaultValue!.bits()[0]!];
+      for (let row = 0; row < rows; row++) {
+        if (isEmpty[row] === 0) continue;
+        const at = starts[row]!;
+        to[at * rank] = row;
+        for (let j = 1; j < rank; j++) to[at * rank + j] = 0;
+        all[at] = missing;
+      }
+      for (let i = 0; i < n; i++) {
+        const row = from[i * rank]!;
+        const at = starts[row]!++;
+        for (let j = 0; j < rank; j++) to[at * rank + j] = from[i * rank + j]!;
+        all[at] = old[i]!;
+        places[i] = at;
+      }
+      return [filled, elements, empty, map];
+    },
+  },
+  SparseReshape: {
+    types: ["int32"],
+    accepts: (inputs) =>
+      inputs.inputIndices!.shape.length === 2 &&
+      inputs.inputShape!.shape.length === 1 &&
+      inputs.newShape!.shape.length === 1 &&
+      inputs.inputIndices!.shape[1] === inputs.inputShape!.shape[0] &&
+      isFilled(inputs),
+    run({ inputIndices, inputShape, newShape }) {
+      const given = [...inputShape!.live()];
+      const shape = completed(given, [...newShape!.live()]);
+      if (!shape) return null;
+      const [n, rank, last] = [inputIndices!.shape[0]!, given.length, shape.length - 1];
+      const out = newView([n, shape.length], "int32");
+      const [from, to] = [inputIndices!.live(), out.live()];
+      const [inStrides, outStrides] = [stridesOf(given), stridesOf(shape)];
+      for (let i = 0, at = 0, next = 0; i < n; i++) {
+        let place = 0;
+        for (let j = 0; j < rank; j++) place += from[at++]! * inStrides[j]!;
+        for (let j = 0; j < last; j++) {
+          const index = Math.trunc(place / outStrides[j]!);
+          to[next++] = index;
+          place -= index * outStrides[j]!;
+        }
+        to[next++] = place;
+      }
+      return [out, vector(shape, "int32")];
+    },
+  },
+};
