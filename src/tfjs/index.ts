@@ -21,3 +21,4 @@ installOptimizers();
 void setBackend(BACKEND);
 
 export { fromTfjs, toTfjs } from "./convert.ts";
+export { fromLayersModel, type LayerModule, type LayersModel, type LayersModule } from "./layers/index.ts";

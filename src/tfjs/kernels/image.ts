@@ -136,7 +136,7 @@ const conv = (
 
 /** The windows of a pool. */
 type PoolAttributes = Pick<Attributes, "filterSize" | "strides" | "pad" | "dimRoundingMode">;
-interface Windows extends MaxPoolAttributes {
+export interface Windows extends MaxPoolAttributes {
   readonly inputSize: [number, number];
 }
 
@@ -144,7 +144,7 @@ interface Windows extends MaxPoolAttributes {
  * The windows of a pool; "identity" for windows of one pixel if the shapes are equal, even with a stride, as in the CPU kernel; null if a
  * window contains no pixel.
  */
-function pooling(
+export function pooling(
   shape: Shape,
   { filterSize, strides, pad, dimRoundingMode }: PoolAttributes,
 ): Windows | "identity" | null {

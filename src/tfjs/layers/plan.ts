@@ -1,0 +1,130 @@
+/**
+ * How a layer of TensorFlow.js maps to nabla: its weights and its function. Plans are made and checked for the whole model before any
+ * memory is allocated. The interfaces describe the parts of tfjs-layers that are read, so that nabla does not depend on that package.
+ */
+import type { Tensor as TfTensor } from "@tensorflow/tfjs-core";
+import type { Tensor } from "../../core/tensor.ts";
+import { Error, quote } from "../../runtime/errors.ts";
+
+/** A weight of a layer. */
+export interface LayerVariable {
+  readonly originalName: string;
+  readonly shape: readonly (number | null)[];
+  readonly constraint: object | null;
+  read(): TfTensor;
+  write(value: TfTensor): unknown;
+}
+/** A tensor of a model's graph. */
+export interface SymbolicTensor {
+  readonly shape: readonly (number | null)[];
+  readonly sourceLayer: Layer;
+  readonly inputs: readonly SymbolicTensor[];
+}
+export interface Layer {
+  readonly name: string;
+  readonly weights: readonly LayerVariable[];
+  readonly losses: readonly unknown[];
+  readonly inboundNodes: readonly { readonly outputTensors: readonly SymbolicTensor[] }[];
+  getClassName(): string;
+  getConfig(): object;
+  /** The inner layers of wrappers. */
+  readonly layer?: Layer;
+  readonly forwardLayer?: Layer;
+  readonly backwardLayer?: Layer;
+  /** Options that getConfig lacks in AlphaDropout and in Conv1D. */
+  readonly noiseShape?: readonly number[];
+  readonly dataFormat?: string;
+}
+/** A model of TensorFlow.js: a `tf.Sequential` or a `tf.LayersModel`. The package that defines these types is not needed. */
+export interface LayersModel {
+  /** The model's inputs, as placeholders. */
+  readonly inputs: readonly object[];
+  /** The model's outputs, as placeholders. */
+  readonly outputs: readonly object[];
+  /** The weights that TensorFlow.js trains. */
+  readonly trainableWeights: readonly object[];
+}
+/** What is read of a model. */
+export interface Model extends Layer {
+  readonly inputs: readonly SymbolicTensor[];
+  readonly outputs: readonly SymbolicTensor[];
+  readonly trainableWeights: readonly LayerVariable[];
+}
+
+/** A weight and its layout in nabla. */
+export interface Weight {
+  readonly variable: LayerVariable;
+  /** The order of the variable's dims in nabla. Default: the same. */
+  readonly axes?: readonly number[];
+  /** The shape after reordering, if it differs. */
+  readonly shape?: readonly number[];
+  /** Whether it is never trained, such as a running mean. */
+  readonly isBuffer?: boolean;
+}
+
+/** What a layer's function may use: the tensors of its weights, its inner layers, and whether it is in training mode. */
+export interface Own {
+  /** The tensors of the weights by nabla's names. */
+  readonly weights: Readonly<Record<string, Tensor>>;
+  /** The inner layers by name. */
+  readonly layers: Readonly<Record<string, { forward(...inputs: Tensor[]): Outputs }>>;
+  /** Whether the layer runs in training mode. */
+  readonly training: boolean;
+}
+export type Outputs = Tensor | readonly Tensor[];
+
+/** λ₁·Σ|w| + λ₂·Σw² of a weight. */
+export interface Penalty {
+  readonly weight: string;
+  readonly l1: number;
+  readonly l2: number;
+}
+
+export interface Plan {
+  /** The class of the layer in TensorFlow.js. */
+  readonly className: string;
+  /** The weights by nabla's names. */
+  readonly weights: Readonly<Record<string, Weight>>;
+  /** The inner layers by name, in an order that does not depend on their names. */
+  readonly layers: ReadonlyMap<string, Plan>;
+  /** The names of the inner layers that run, each as often as it does. */
+  readonly calls: readonly string[];
+  /** What TensorFlow.js adds to the loss each time that the layer runs. */
+  readonly penalties: readonly Penalty[];
+  /** Computes the layer's result. */
+  readonly run: (own: Own, ...inputs: Tensor[]) => Outputs;
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: each layer knows its own options, and TensorFlow.js types them as unknown
+export type Config = any;
+
+/** What the rule of a class gets: the layer, its options, its variables by name, and the plans of inner layers. */
+export interface Context {
+  readonly layer: Layer;
+  readonly config: Config;
+  readonly variables: Readonly<Record<string, LayerVariable>>;
+  readonly plan: (inner: Layer) => Plan;
+}
+/** Says what a class of layers computes. */
+export type Rule = (context: Context) => Partial<Plan> & Pick<Plan, "run">;
+
+/** @throws Error that names the layer, what nabla does not support, and the fix */
+export function reject(layer: Layer, problem: string, fix: string): never {
+  throw new Error(`fromLayersModel: layer ${quote(layer.name)} (${layer.getClassName()}) ${problem}. ${fix}.`);
+}
+
+/** The only tensor of a layer's result. */
+export const single = (outputs: Outputs): Tensor => (Array.isArray(outputs) ? outputs[0] : outputs) as Tensor;
+
+/** The weights that exist: a layer without a bias has no variable for it. */
+export function weightsOf(
+  variables: Context["variables"],
+  layouts: Readonly<Record<string, Omit<Weight, "variable"> & { readonly of: string }>>,
+): Record<string, Weight> {
+  return Object.fromEntries(
+    Object.entries(layouts).flatMap(([name, { of, ...layout }]) => {
+      const variable = variables[of];
+      return variable ? [[name, { variable, ...layout }]] : [];
+    }),
+  );
+}
