@@ -5,7 +5,7 @@ import ts from "typescript";
 import { declarationFiles, parseComment } from "./declarations.mjs";
 
 /** Leaves out the WASM builds, which are made after the reference. */
-const withoutBinaries = {
+export const withoutBinaries = {
   name: "without-binaries",
   resolveId: (source) => (/binaries\/\w+\.ts$/.test(source) ? "\0none" : null),
   load: (id) => (id === "\0none" ? 'export default "";' : null),

@@ -57,6 +57,7 @@ const guide = [
       { text: "Sizes", link: "/sizes" },
       { text: "Runtimes", link: "/runtimes" },
       { text: "Op table", link: "/ops" },
+      { text: "TensorFlow.js kernels", link: "/tfjs-kernels" },
       { text: "Architecture", link: "/architecture" },
     ],
   },

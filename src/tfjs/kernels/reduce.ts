@@ -34,7 +34,8 @@ const position = (extreme: Reduction, f: (x: Value, dim: number) => Value): Nati
 });
 
 export const reduceKernels: Readonly<Record<string, NativeKernel>> = {
-  Sum: { ...reduction(sum, ALL), accepts: () => true },
+  // The sum of nothing is 0 in both libraries.
+  Sum: { types: ALL, run: reduction(sum).run },
   Mean: reduction(mean),
   Max: reduction(max, NUMBERS, "reductionIndices"),
   Min: reduction(min, NUMBERS),

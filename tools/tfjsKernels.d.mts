@@ -1,0 +1,1 @@
+export function kernelsFile(root: string): Promise<string>;
