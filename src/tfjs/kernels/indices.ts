@@ -43,12 +43,21 @@ export function scatter(out: View, indices: View, updates: View): View | null {
     out.shape as number[],
   );
   const isScalar = updates.shape.length === 0;
-  const flat = flatten(indices, sliceRank, strides, outputSize / sliceSize);
-  if (!flat || (!isScalar && updates.size !== numUpdates * sliceSize)) return null;
+  const n = outputSize / sliceSize;
+  if (!isScalar && updates.size !== numUpdates * sliceSize) return null;
+  // Single elements are checked when they are written.
+  const isSingle = sliceRank === 1 && sliceSize === 1 && !isScalar;
+  const flat = isSingle ? indices : flatten(indices, sliceRank, strides, n);
+  if (!flat) return null;
   const to = out.bits();
   const from = updates.bits();
   const places = flat.live();
-  if (sliceSize === 1 && !isScalar) for (let i = 0; i < places.length; i++) to[places[i]!] = from[i]!;
+  if (isSingle)
+    for (let i = 0; i < places.length; i++) {
+      const place = places[i]!;
+      if (place < 0 || place >= n) return null;
+      to[place] = from[i]!;
+    }
   else
     for (let i = 0; i < numUpdates; i++) {
       const start = places[i]! * sliceSize;

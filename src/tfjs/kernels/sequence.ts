@@ -12,9 +12,12 @@ const BLOCK = 64;
 /** The largest k for which the k largest elements are kept in order by insertion. */
 const FEW = 64;
 
+/** A number between a finite value and the next one in float32 or int32. It is larger than the elements that equal the value. */
+const above = (value: number): number => value + Math.abs(value) * 2 ** -33 + 1e-46;
+
 /**
  * For each value, the number of elements in its row of the sorted sequence that are smaller (or not larger). Null if the sequence is not
- * sorted, or has NaNs.
+ * sorted or has NaNs, and for equal elements if a value is not finite.
  */
 function searchSorted(sequence: View, values: View, isLeft: boolean): View | null {
   const out = newView(values.shape, "int32");
@@ -26,20 +29,25 @@ function searchSorted(sequence: View, values: View, isLeft: boolean): View | nul
   for (let start = 0, at = 0; at < wanted.length; start += n) {
     if (Number.isNaN(sorted[start]!)) return null;
     for (let i = start + 1; i < start + n; i++) if (!(sorted[i - 1]! <= sorted[i]!)) return null;
-    for (const end = at + count; at < end; at++) {
-      let value = wanted[at]!;
-      // A number just above the value: not larger than the value is smaller than that number.
-      if (!isLeft) value += Math.abs(value) * 2 ** -33 + 1e-46;
-      if (value === Number.POSITIVE_INFINITY || (Number.isNaN(value) && !Number.isNaN(wanted[at]))) return null;
+    // Two searches at a time, which do not wait for each other.
+    for (const end = at + count; at < end; at += 2) {
+      const second = at + 1 < end ? at + 1 : at;
+      const a = isLeft ? wanted[at]! : above(wanted[at]!);
+      const b = isLeft ? wanted[second]! : above(wanted[second]!);
+      if (!isLeft && a - a + (b - b) !== 0) return null;
       let first = start;
+      let other = start;
       for (let length = n; length > 1; ) {
         const half = length >> 1;
         // All bits are set if the element is smaller. Random branches would be slow.
-        first += half & -+(sorted[first + half - 1]! < value);
+        first += half & -+(sorted[first + half - 1]! < a);
+        other += half & -+(sorted[other + half - 1]! < b);
         length -= half;
       }
-      positions[at] = first + +(sorted[first]! < value) - start;
+      positions[at] = first + +(sorted[first]! < a) - start;
+      positions[second] = other + +(sorted[other]! < b) - start;
     }
+    at -= count & 1;
   }
   return out;
 }
@@ -132,8 +140,12 @@ export const sequenceKernels: Readonly<Record<string, NativeKernel>> = {
         if (last >= num || Math.fround(first + step) - first !== difference) continue;
         values[last] = first + BLOCK * difference;
         if (exponents[last]! >> 23 !== exponents[i - 2]! >> 23) continue;
-        for (let j = 1; i < last; i++, j++) values[i] = first + j * difference;
-        i++;
+        for (let next = first; i <= last; i += 4, next += 4 * difference) {
+          values[i] = next + difference;
+          values[i + 1] = next + 2 * difference;
+          values[i + 2] = next + 3 * difference;
+          values[i + 3] = next + 4 * difference;
+        }
       }
       return out;
     },

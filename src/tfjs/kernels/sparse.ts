@@ -94,7 +94,8 @@ function completed(given: readonly number[], wanted: readonly number[]): number[
   const isValid = wanted.every((one) => one >= -1) && wanted.filter((one) => one === -1).length < 2;
   return isValid && size > 0 && sizeOf(shape) === size && shape.every(Number.isInteger) ? shape : null;
 }
-const stridesOf = (shape: readonly number[]): number[] => shape.map((_, i) => sizeOf(shape.slice(i + 1)));
+const stridesOf = (shape: readonly number[]): Float64Array =>
+  Float64Array.from(shape, (_, i) => sizeOf(shape.slice(i + 1)));
 
 export const sparseKernels: Readonly<Record<string, NativeKernel>> = {
   Bincount: counting([1]),
@@ -188,17 +189,19 @@ export const sparseKernels: Readonly<Record<string, NativeKernel>> = {
       const given = [...inputShape!.live()];
       const shape = completed(given, [...newShape!.live()]);
       if (!shape) return null;
-      const [n, rank, last] = [inputIndices!.shape[0]!, given.length, shape.length - 1];
+      const [n, rank] = [inputIndices!.shape[0]!, given.length];
       const out = newView([n, shape.length], "int32");
       const [from, to] = [inputIndices!.live(), out.live()];
       const [inStrides, outStrides] = [stridesOf(given), stridesOf(shape)];
+      const last = shape.length - 1;
       for (let i = 0, at = 0, next = 0; i < n; i++) {
         let place = 0;
         for (let j = 0; j < rank; j++) place += from[at++]! * inStrides[j]!;
         for (let j = 0; j < last; j++) {
-          const index = Math.trunc(place / outStrides[j]!);
+          const stride = outStrides[j]!;
+          const index = Math.trunc(place / stride);
           to[next++] = index;
-          place -= index * outStrides[j]!;
+          place -= index * stride;
         }
         to[next++] = place;
       }

@@ -1,32 +1,38 @@
 /** Rotations and projective transforms of images. */
 import { backend_util } from "@tensorflow/tfjs-core";
+import type { Value } from "../../ops/definition/value.ts";
+import { indexSelect } from "../../ops/index/gather.ts";
+import { reshape } from "../../ops/shape/reshape.ts";
 import { newView, type View } from "../view.ts";
 import { ALL, type Attributes, isFilled, type NativeKernel } from "./kernel.ts";
 
 /** Takes each pixel from where it was before a rotation about a center. */
-function rotate(image: View, { radians, fillValue, center }: Attributes): View {
-  const [, height, width, depth] = image.shape as [number, number, number, number];
-  const out = newView(image.shape, image.dtype);
-  const outside = newView([depth], image.dtype);
-  // The fourth channel is the opacity.
-  const fill = (d: number) => (typeof fillValue === "number" ? fillValue : d === 3 ? 255 : fillValue[d]);
-  outside.live().set(Array.from({ length: depth }, (_, d) => fill(d)));
-  const from = image.bits();
-  const to = out.bits();
-  const filled = outside.bits();
+function rotate(image: View, { radians, fillValue, center }: Attributes): Value {
+  const [batch, height, width, depth] = image.shape as [number, number, number, number];
   const [centerX, centerY] = backend_util.getImageCenter(center, height, width);
   const [sin, cos] = [Math.sin(radians), Math.cos(radians)];
-  for (let start = 0, at = 0; at < to.length; start += height * width * depth)
-    for (let row = 0; row < height; row++)
-      for (let column = 0; column < width; column++) {
-        const x = Math.round((column - centerX) * cos - (row - centerY) * sin + centerX);
-        const y = Math.round((column - centerX) * sin + (row - centerY) * cos + centerY);
-        const isInside = x >= 0 && x < width && y >= 0 && y < height;
-        const pixel = (start + (y * width + x) * depth) | 0;
-        if (isInside) for (let d = 0; d < depth; d++) to[at++] = from[pixel + d]!;
-        else for (let d = 0; d < depth; d++) to[at++] = filled[d]!;
+  const places = newView([batch * height * width], "int32");
+  const from = places.live();
+  const outside: number[] = [];
+  for (let start = 0, at = 0; at < from.length; start += height * width)
+    for (let row = 0; row < height; row++) {
+      const [down, across] = [(row - centerY) * cos, (row - centerY) * sin];
+      for (let column = 0; column < width; column++, at++) {
+        const x = Math.round((column - centerX) * cos - across + centerX);
+        const y = Math.round((column - centerX) * sin + down + centerY);
+        from[at] = start + y * width + x;
+        if (x >= 0 && x < width && y >= 0 && y < height) continue;
+        from[at] = 0;
+        outside.push(at);
       }
-  return out;
+    }
+  const out = indexSelect(reshape(image, [from.length, depth]), 0, places) as View;
+  const to = out.live();
+  // The fourth channel is the opacity.
+  const fill = (d: number) => (typeof fillValue === "number" ? fillValue : d === 3 ? 255 : fillValue[d]);
+  const fills = Array.from({ length: depth }, (_, d) => fill(d));
+  for (let i = 0; i < outside.length; i++) for (let d = 0; d < depth; d++) to[outside[i]! * depth + d] = fills[d];
+  return reshape(out, image.shape);
 }
 
 /** The coordinate inside an image of `size` pixels for one that may be outside. */
