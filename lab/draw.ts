@@ -205,12 +205,12 @@ const radius = (count: number, width: number): number =>
 
 /** Draws all dots of a mark as one path, because hundreds of elements would cost more time than the rest of a drawing. */
 const inOnePath =
-  (r: number): marks.RenderFunction =>
+  (r: number, fill: string): marks.RenderFunction =>
   (index, scales, values, dimensions, context, next) => {
     const group = next!([], scales, values, dimensions, context)!;
     const place = (i: number): string =>
       `M${round(values.x![i]! - r)},${round(values.y![i]!)}a${r},${r} 0 1,0 ${2 * r},0a${r},${r} 0 1,0 ${-2 * r},0`;
-    addSvg(group, "path", { d: Array.from(index, place).join("") });
+    addSvg(group, "path", { d: Array.from(index, place).join(""), fill }); // a clipped group has no fill
     return group;
   };
 const round = (value: number): number => Math.round(100 * value) / 100;
@@ -231,7 +231,7 @@ function drawSeries(
     marks.dot(at, { ariaDescription, x, y, fill: colour, clip, ...options });
   switch (style) {
     case "dots":
-      return [dot(points, { render: inOnePath(radius(points.length, width)) })];
+      return [dot(points, { render: inOnePath(radius(points.length, width), colour) })];
     case "theory":
       return [line({ strokeDasharray: "6 4" })];
     case "reference":

@@ -4,7 +4,7 @@ import { parseHTML } from "linkedom";
 import { describe, expect, test } from "vitest";
 import { contourPaths } from "../../lab/contours.ts";
 import { drawPlot } from "../../lab/draw.ts";
-import type { Plot } from "../../lab/experiment.ts";
+import type { Plot, Series } from "../../lab/experiment.ts";
 import { COLOURS, colourOf, drawingOrder, fieldLevels, linearTicks, logTicks } from "../../lab/scale.ts";
 
 const { document } = parseHTML("<!doctype html><html><body></body></html>") as unknown as { document: Document }; // linkedom's own types are a subset
@@ -129,6 +129,16 @@ describe("the colours of series on the page", () => {
     const [first, second] = [`var(--series-1, ${COLOURS[0]})`, `var(--series-2, ${COLOURS[1]})`];
     expect(colours).toEqual([first, second, first, second]);
   });
+});
+
+test("the dots of a series are one path of its colour, also over a field", () => {
+  const series: Series[] = [{ name: "s", points: line, style: "dots" }];
+  const field = { x: [0, 2], y: [0, 2], columns: 2, values: [0, 1, 2, 3] } as const;
+  for (const drawing of [draw(plot({ series })), draw(plot({ series, field }))]) {
+    const paths = [...drawing.querySelectorAll("[data-series] path")];
+    expect(paths.map((path) => path.getAttribute("fill"))).toEqual([`var(--series-1, ${COLOURS[0]})`]);
+    expect(paths[0]!.getAttribute("d")!.split("M").length - 1).toBe(line.length);
+  }
 });
 
 test("the title of the horizontal axis ends above the edge of the picture", () => {
