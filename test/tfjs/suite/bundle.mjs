@@ -20,10 +20,23 @@ import "virtual:environments";
 import ${quote(`${core}/tests`)};
 `;
 
-/** Chooses the backend, and the build of nabla's kernels that globalThis.NABLA_BUILD names. */
+/**
+ * Chooses the backend, and starts nabla with the options in globalThis.NABLA_OPTIONS. With several threads, all kernels share their work,
+ * however small it is.
+ */
 const environments = (backend) => `
 import { setTestEnvs } from ${quote(`${core}/jasmine_util`)};
-${backend === "nabla" ? `import { init } from "nabla"; await init({ build: globalThis.NABLA_BUILD });` : ""}
+${
+  backend === "nabla"
+    ? `
+import { info, init } from "nabla";
+import { sharing } from ${quote(`${root}src/ops/definition/work.ts`)};
+const { threads = 1 } = globalThis.NABLA_OPTIONS;
+await init(globalThis.NABLA_OPTIONS);
+if (info().threads !== threads) throw new Error("nabla has " + info().threads + " threads, not " + threads + ": " + info().reason);
+if (threads > 1) Object.assign(sharing, { least: 1e-9, program: 1e-9 });`
+    : ""
+}
 setTestEnvs([{ name: "${backend}", backendName: "${backend}", isDataSync: true }]);
 `;
 

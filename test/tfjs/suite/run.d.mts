@@ -3,15 +3,16 @@ export interface Results {
   readonly failed: readonly { readonly name: string; readonly messages: readonly string[] }[];
   readonly skipped: readonly string[];
 }
+type Init = Parameters<typeof import("nabla").init>[0];
 export interface Options {
   readonly filter?: string;
 }
 export function runInNode(
   backend: string,
-  build?: string,
+  init?: Init,
   options?: Options & { readonly command?: readonly string[] },
 ): Promise<Results>;
-export function runInChromium(backend: string, build?: string, options?: Options): Promise<Results>;
+export function runInChromium(backend: string, init?: Init, options?: Options): Promise<Results>;
 export function compare(
   cpu: Results,
   own: Results,

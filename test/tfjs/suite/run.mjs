@@ -23,18 +23,18 @@ function bundleOf(backend, platform) {
   return bundles.get(file);
 }
 
-/** Runs in a Node: the current one, or the one that `command` starts. Returns { passed, failed, skipped }. */
-export async function runInNode(backend, build = "", { command = [process.execPath], filter = "" } = {}) {
+/** Runs in a Node: the current one, or the one that `command` starts. `init` are nabla's options. Returns { passed, failed, skipped }. */
+export async function runInNode(backend, init = {}, { command = [process.execPath], filter = "" } = {}) {
   const bundle = await bundleOf(backend, "node");
-  const results = `${FOLDER}results-${backend}-${build || "default"}-${process.pid}.json`;
+  const results = `${FOLDER}results-${backend}-${process.pid}.json`;
   rmSync(results, { force: true });
   const [program, ...args] = command;
   // Node 20 has relaxed SIMD behind a flag, which later versions ignore.
   const flags =
-    build === "relaxed" && /^v20/.test(process.version) && program === process.execPath
+    init.build === "relaxed" && /^v20/.test(process.version) && program === process.execPath
       ? ["--experimental-wasm-relaxed-simd"]
       : []; // prettier-ignore
-  const child = spawn(program, [...args, ...flags, CHILD, bundle, results, build, filter], {
+  const child = spawn(program, [...args, ...flags, CHILD, bundle, results, JSON.stringify(init), filter], {
     stdio: ["ignore", "ignore", "pipe"],
   }); // prettier-ignore
   let errors = "";
@@ -47,7 +47,7 @@ export async function runInNode(backend, build = "", { command = [process.execPa
 }
 
 /** Runs in headless Chromium. Returns { passed, failed, skipped }. */
-export async function runInChromium(backend, build = "", { filter = "" } = {}) {
+export async function runInChromium(backend, init = {}, { filter = "" } = {}) {
   const source = readFileSync(await bundleOf(backend, "browser"), "utf8");
   const browser = await puppeteer.launch({
     executablePath: findChromium(),
@@ -67,7 +67,7 @@ export async function runInChromium(backend, build = "", { filter = "" } = {}) {
     await page.goto("http://localhost/");
     // As text, because Vitest transforms import() in functions. Jasmine looks for the global object under the name `global`.
     return await page.evaluate(`(async () => {
-      Object.assign(globalThis, { global: globalThis, NABLA_BUILD: ${JSON.stringify(build)} || undefined });
+      Object.assign(globalThis, { global: globalThis, NABLA_OPTIONS: ${JSON.stringify(init)} });
       const { runSuite } = await import("/suite.mjs");
       return runSuite(${JSON.stringify(filter)});
     })()`);
