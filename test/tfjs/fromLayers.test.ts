@@ -1,8 +1,8 @@
 /** fromLayersModel: every layer computes what TensorFlow.js computes, and has its gradients. */
 import { readFileSync } from "node:fs";
 import * as tf from "@tensorflow/tfjs-core";
-import type { LayersModel, layers } from "@tensorflow/tfjs-layers";
-import { type Tensor, tensor, tidy } from "nabla";
+import { type LayersModel, layers, sequential } from "@tensorflow/tfjs-layers";
+import { compile, type Tensor, tensor, tidy } from "nabla";
 import { fromLayersModel } from "nabla/tfjs";
 import { beforeEach, describe, expect, test } from "vitest";
 import { noise } from "../../src/tfjs/layers/noise.ts";
@@ -69,6 +69,13 @@ test("every supported class has a case here or a test of its noise, and is in th
   for (const name of Object.keys(rules)) expect(tested).toContain(name);
 });
 
+test("an embedding takes indices of any type", () => {
+  const model = sequential({ layers: [layers.embedding({ inputDim: 4, outputDim: 2, inputLength: 3 })] });
+  const x = [[0, 3, 2.9]];
+  const expected = (model.predict(tf.tensor2d(x)) as tf.Tensor).arraySync();
+  expect(fromLayersModel(model).forward(tensor(x)).toArray()).toEqual(expected);
+});
+
 describe.each(layerCases.map((one) => [one.name, one] as const))("%s", (_, one) => {
   test("computes what predict computes", () => {
     const model = one.model();
@@ -80,6 +87,8 @@ describe.each(layerCases.map((one) => [one.name, one] as const))("%s", (_, one) 
     const actual = asList<Tensor>(module.forward(...ours));
     expect(actual.map(({ shape }) => shape)).toEqual(expected.map(({ shape }) => shape));
     for (const [i, y] of expected.entries()) expectClose(actual[i]!.data, y.dataSync(), `output ${i}`);
+    const compiled = asList(compile((...x: Tensor[]) => module.forward(...x) as Tensor[])(...ours));
+    for (const [i, y] of compiled.entries()) expectClose(y.data, actual[i]!.data, `compiled output ${i}`);
   });
 
   if (one.noGradient) return;

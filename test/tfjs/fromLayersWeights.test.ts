@@ -161,7 +161,8 @@ test("regularization is the penalty that fit adds to the loss, with its gradient
   const separable = { filters: 2, kernelSize: 2, depthwiseRegularizer: l2(), pointwiseRegularizer: l1() };
   y = layers.separableConv2d(separable).apply(y) as typeof y;
   y = layers.reshape({ targetShape: [1, 2] }).apply(y) as typeof y;
-  y = layers.timeDistributed({ layer: layers.dense({ units: 3, kernelRegularizer: l2() }) }).apply(y) as typeof y;
+  const each = layers.dense({ units: 3, useBias: false, kernelRegularizer: l2(), biasRegularizer: l2() });
+  y = layers.timeDistributed({ layer: each }).apply(y) as typeof y;
   // TensorFlow.js ignores the regularizers of recurrent layers.
   y = layers.lstm({ units: 2, kernelRegularizer: l2() }).apply(y) as typeof y;
   const model = tfl.model({ inputs: input, outputs: y });

@@ -63,8 +63,9 @@ function penaltiesOf(layer: Layer, config: object, weights: Plan["weights"]): Pe
       reject(layer, `has the ${option} ${className}`, "Create it without one, and add the penalty to your loss");
     const isIts = ({ variable }: Weight): boolean =>
       [name, `${name}_kernel`].includes(variable.originalName.split("/").pop()!);
-    const weight = Object.keys(weights).find((own) => isIts(weights[own]!))!;
-    return [{ weight, l1: options.l1, l2: options.l2 }];
+    // A layer without a bias can have a regularizer for it.
+    const weight = Object.keys(weights).find((own) => isIts(weights[own]!));
+    return weight ? [{ weight, l1: options.l1, l2: options.l2 }] : [];
   });
 }
 

@@ -146,14 +146,19 @@ export const bidirectional: Rule = ({ layer, config: { mergeMode }, plan }: Cont
   };
 };
 
-export const timeDistributed: Rule = ({ layer: { layer }, plan }) => ({
-  layers: new Map([["layer", plan(layer!)]]),
-  run({ layers }, x) {
-    // A dense layer treats all steps alike. Others may depend on the batch, which is that of one step.
-    if (layer!.getClassName() === "Dense") return layers.layer!.forward(x);
-    return ops.stack(
-      x.split(1, 1).map((step) => single(layers.layer!.forward(step.squeeze(1)))),
-      1,
-    );
-  },
-});
+export const timeDistributed: Rule = ({ layer, plan }) => {
+  const inner = plan(layer.layer!);
+  // A dense layer treats all steps alike. Others may depend on the batch, which is that of one step.
+  const isDense = inner.className === "Dense";
+  return {
+    layers: new Map([["layer", inner]]),
+    run({ layers }, x) {
+      const run = (y: Tensor): Tensor => single(layers.layer!.forward(y));
+      if (isDense) return run(x);
+      return ops.stack(
+        x.split(1, 1).map((step) => run(step.squeeze(1))),
+        1,
+      );
+    },
+  };
+};
