@@ -91,7 +91,7 @@ export function linearTicks(low: number, high: number, count: number): number[] 
 
 /**
  * Three to about `count` numbers from low to high, at least four if they fit: powers of ten times 1, 2 and 5, or times 1 and 3, or
- * only powers, which may skip some. On a short axis without three of these, round numbers at equal distances, or the ends.
+ * only powers. On a short axis without three of these, round numbers at equal distances, or the ends. Skips some of too many.
  */
 export function logTicks(low: number, high: number, count: number): number[] {
   const most = Math.max(4, Math.floor(count));
@@ -104,10 +104,9 @@ export function logTicks(low: number, high: number, count: number): number[] {
   const [fine, coarse, powers] = [inside([1, 2, 5]), inside([1, 3]), inside([1])];
   const fitting = [fine, coarse].find(({ length }) => length >= 3 && length <= most);
   if (fitting) return fitting;
-  if (powers.length >= 3) return powers.filter((_, i) => i % Math.ceil(powers.length / most) === 0);
-  if (coarse.length >= 3) return coarse;
-  const even = [4, 5, 6, 7, 8].map((steps) => linearTicks(low, high, steps)).find(({ length }) => length >= 3);
-  return even ?? [...new Set([low, high])];
+  const even = [4, 5, 6, 7, 8].map((steps) => linearTicks(low, high, steps));
+  const many = [powers, coarse, ...even].find(({ length }) => length >= 3);
+  return many?.filter((_, i) => i % Math.ceil(many.length / most) === 0) ?? [...new Set([low, high])];
 }
 
 const SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹";

@@ -39,7 +39,7 @@ test.each([
 ])("logTicks: the axis from %d to %d has at least three numbers inside it, and few if it is short", (low, high) => {
   const few = logTicks(low, high, 4);
   expect(few.length).toBeGreaterThanOrEqual(3);
-  expect(few.length).toBeLessThanOrEqual(6);
+  expect(few.length).toBeLessThanOrEqual(4);
   const ticks = logTicks(low, high, 8);
   expect(ticks.length).toBeGreaterThanOrEqual(3);
   expect(ticks.length).toBeLessThanOrEqual(8);

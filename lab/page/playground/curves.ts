@@ -8,7 +8,8 @@ const make = maker(document);
 /** The largest number of points of the curve of losses, and the milliseconds between drawings. */
 const POINTS = 150;
 const PAUSE = 200;
-const HEIGHT = 150;
+/** The height with axes and legend. */
+const HEIGHT = 212;
 
 export interface Curves {
   readonly element: HTMLElement;
