@@ -13,4 +13,5 @@ export function renderArticle(
   references: readonly Reference[],
 ): string;
 export function renderContents(html: string): string;
+export function renderFont(html: string): Promise<string>;
 export function formula(source: string, displayMode: boolean): string;

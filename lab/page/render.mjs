@@ -1,16 +1,60 @@
-// Renders lab/article/article.md at build time: text and formulas become HTML and MathML, which need no script and no fonts.
+// Renders lab/article/article.md at build time: text and formulas become HTML and MathML, which need no script, and a font for the formulas.
 //
 // Lines that start with @ are directives. `@figure NAME` places an experiment's figure beside the text since the previous
 // directive, `@mount NAME` a part of the page that has its own program, and `@picture NAME` a picture that is drawn now, and `@references` the list of sources. `[@ID]` cites a source. `{#id}` ends a paragraph that others link to.
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { tex } from "@mdit/plugin-tex";
 import katex from "katex";
 import markdownIt from "markdown-it";
+import subsetFont from "subset-font";
 
 /** A formula as MathML, without its source, which KaTeX adds for scripts. */
 export function formula(source, displayMode) {
   const html = katex.renderToString(source, { displayMode, output: "mathml", throwOnError: true });
   const [math] = /<math.*<\/math>/s.exec(html);
-  return math.replace(/<annotation .*?<\/annotation>/s, "").replace(/<\/?semantics>/g, "");
+  return math
+    .replace(/<annotation .*?<\/annotation>/s, "")
+    .replace(/<\/?semantics>/g, "")
+    .replace(
+      /<(m\w) mathvariant="(bold|bold-italic|double-struck)">(.)<\/m\w>/gu,
+      (_, tag, variant, letter) =>
+        // Not every browser knows the attribute, but all know the letter's own character.
+        `<${tag}>${letterIn(variant, letter)}</${tag}>`,
+    );
+}
+
+/** The code points of A, a, α and 0 in Unicode's mathematical alphabets. */
+const ALPHABETS = {
+  bold: { A: 0x1d400, a: 0x1d41a, α: 0x1d6c2, 0: 0x1d7ce },
+  "bold-italic": { A: 0x1d468, a: 0x1d482, α: 0x1d736 },
+  "double-struck": { A: 0x1d538, a: 0x1d552, 0: 0x1d7d8 },
+  italic: { A: 0x1d434, a: 0x1d44e, α: 0x1d6fc },
+};
+const RANGES = ["AZ", "az", "αω", "09"];
+
+/** A letter of a mathematical alphabet, or the letter itself if the alphabet does not have it. */
+function letterIn(alphabet, letter) {
+  const [first] = RANGES.find(([from, to]) => letter >= from && letter <= to) ?? [];
+  if (alphabet === "italic" && letter === "h") return "ℎ"; // Planck's constant had a character before the alphabets did
+  const start = ALPHABETS[alphabet][first];
+  return start ? String.fromCodePoint(start + letter.codePointAt(0) - first.codePointAt(0)) : letter;
+}
+
+/** A font with the characters of all formulas, as the text of a style sheet. Browsers write single letters in italics. */
+export async function renderFont(html) {
+  const letters = [...html.matchAll(/<math.*?<\/math>/gs)].map(([math]) => math.replace(/<[^>]*>/g, "")).join("");
+  const used = [...new Set(letters)].flatMap((letter) => [letter, letterIn("italic", letter)]).join("");
+  const file = fileURLToPath(
+    import.meta.resolve("@fontsource/noto-sans-math/files/noto-sans-math-latin-400-normal.woff2"),
+  );
+  // The copyright and the licence stay in the font.
+  const font = await subsetFont(readFileSync(file), used, {
+    targetFormat: "woff2",
+    noHinting: true,
+    preserveNameIds: [0, 13, 14],
+  });
+  return `@font-face{font-family:"Noto Sans Math";src:url(data:font/woff2;base64,${font.toString("base64")}) format("woff2")}`;
 }
 
 const slug = (text) =>

@@ -4,7 +4,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { defineConfig, runnerImport } from "vite";
-import { renderArticle, renderContents } from "./render.mjs";
+import { renderArticle, renderContents, renderFont } from "./render.mjs";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 if (!existsSync(`${root}dist/bin/digits.gz`))
@@ -29,7 +29,10 @@ const article = {
       const { drawTeaser } = await load("page/teaser.ts");
       const { references } = await load("article/references.ts");
       const rendered = renderArticle(text, experiments, { teaser: drawTeaser }, references);
-      return html.replace("<!--article-->", () => rendered).replace("<!--contents-->", () => renderContents(rendered));
+      const page = html
+        .replace("<!--article-->", () => rendered)
+        .replace("<!--contents-->", () => renderContents(rendered));
+      return page.replace("</head>", `<style>${await renderFont(page)}</style></head>`);
     },
   },
   configureServer({ watcher, ws }) {

@@ -20,12 +20,7 @@ export interface Curves {
 
 export function newCurves(): Curves {
   const frame = make("div", { class: "pg-frame" });
-  const element = make(
-    "section",
-    { class: "pg-curves", "aria-label": "Loss and test error" },
-    make("h3", {}, "Loss and test error"),
-    frame,
-  );
+  const element = make("section", { class: "pg-curves", "aria-label": "Loss and test error" }, frame);
   let losses: number[] = [];
   let errors: [step: number, error: number][] = [];
   let width = 0;

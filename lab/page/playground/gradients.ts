@@ -11,9 +11,8 @@ const make = maker(document);
 const LEFT = 58;
 const RIGHT = 66;
 const AXIS = 22;
-/** The height of all rows together, on narrow and on other screens, and the most for one. */
-const ROWS = [150, 176] as const;
-const NARROW = 480;
+/** The height of all rows together, and the most for one. */
+const ROWS = 150;
 const ROW = 38;
 /** A bin with a smaller part of a layer's elements does not extend the axis. */
 const RARE = 0.005;
@@ -97,7 +96,7 @@ function drawHistograms(
   [low, high]: readonly [number, number],
   width: number,
 ): void {
-  const row = Math.min(ROW, ROWS[width < NARROW ? 0 : 1] / layers.length);
+  const row = Math.min(ROW, ROWS / layers.length);
   const height = row * layers.length + AXIS;
   const x = (power: number): number => LEFT + ((power - low) / (high - low)) * (width - LEFT - RIGHT);
   const ticks = ticksOf(low, high, (width - LEFT - RIGHT) / 44);

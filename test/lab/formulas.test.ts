@@ -1,0 +1,48 @@
+/** Formulas: letters from Unicode's mathematical alphabets, in a font that the page brings along. */
+import type { Page } from "puppeteer-core";
+import { beforeAll, expect, test } from "vitest";
+import { formula, renderFont } from "../../lab/page/render.mjs";
+import { describeInBrowsers, servePage, type Visit } from "../support/labPage.ts";
+
+test("bold and double-struck letters are characters of their own, because not every browser knows mathvariant", () => {
+  const html = formula("\\boldsymbol\\theta+\\boldsymbol x+\\mathbf{0}+\\mathbb E+\\boldsymbol\\Delta+L", false);
+  for (const letter of ["𝜽", "𝒙", "𝟎", "𝔼", "<mi>L</mi>"]) expect(html).toContain(letter);
+  expect(html).not.toMatch(/mathvariant="(bold|double)/);
+});
+
+test("the font has only the characters of the formulas", async () => {
+  const size = async (tex: string): Promise<number> => (await renderFont(formula(tex, false))).length;
+  expect(await size("x")).toBeLessThan(0.5 * (await size("\\sum abcdefgklmnopqrst\\alpha\\beta\\gamma\\int\\prod")));
+  expect(await renderFont(formula("x", false))).toMatch(/^@font-face\{font-family:"Noto Sans Math";src:url\(data:font/);
+});
+
+let page: Page;
+const visiting = {
+  start: () => servePage("formulas"),
+  async open(visit: Visit) {
+    page = visit.page;
+    await page.goto(visit.site.address);
+  },
+};
+describeInBrowsers(visiting, () => {
+  beforeAll(async () => void (await page.evaluate(async () => void (await document.fonts.ready))));
+
+  test("the font is loaded", async () => {
+    const faces = await page.evaluate(() =>
+      [...document.fonts].filter(({ family }) => family.includes("Noto Sans Math")).map(({ status }) => status),
+    );
+    expect(faces).toEqual(["loaded"]);
+  });
+
+  test("indices are lower than the letters that they follow", async () => {
+    const depths = await page.$$eval("math msub", (all) =>
+      all.map((one) => {
+        const [letter, index] = [...one.children].map((part) => part.getBoundingClientRect().bottom);
+        return (index! - letter!) / Number.parseFloat(getComputedStyle(one).fontSize);
+      }),
+    );
+    expect(depths.length).toBeGreaterThan(100);
+    // Without the font, Chromium puts most of them at 0 to 0.02.
+    expect(Math.min(...depths)).toBeGreaterThan(0.03);
+  });
+});
