@@ -54,6 +54,8 @@ export default experiment({
     const value = (a: number, b: number): number => 0.5 * (kappa * across([a, b]) ** 2 + along([a, b]) ** 2);
     // In float32, rotating θ and multiplying by κ rounds the gradient by a few 2⁻²⁴·κ‖θ‖; the rate divides by about κ/2.
     const u32 = 2 ** -21;
+    // The angle by which these errors turn the gradient, whose length is `steep`. A cosine changes by at most this angle.
+    const turned = (u32 * kappa * first) / steep;
     // The errors of a step, η·κ·u32·‖θ‖, change like the distance itself: n steps later they are ρⁿ times as large, or (n + 1)ρⁿ with momentum.
     const rho = Math.max(largestRoot(kappa, lr, mu), largestRoot(1, lr, mu));
     const within = predicted.slice(0, CHECKED).reduce((sum, d, t) => {
@@ -75,13 +77,13 @@ export default experiment({
               {
                 text: "share of the gradient that points across the ravine, at the start",
                 measured: seen.share,
-                expected: { equals: Math.abs(kappa * u) / steep, within: kappa * u32 * 4 },
+                expected: { equals: Math.abs(kappa * u) / steep, within: turned },
                 theory: "κ|u|/√(κ²u² + v²) for u across and v along the ravine",
               },
               {
                 text: "cosine of the angle between −∇L and the direction to the minimum, at the start",
                 measured: (gradient[0]! * x + gradient[1]! * y) / (Math.hypot(...gradient) * first),
-                expected: { equals: (kappa * u * u + v * v) / (steep * first), within: kappa * u32 * 4 },
+                expected: { equals: (kappa * u * u + v * v) / (steep * first), within: turned },
                 theory: "(κu² + v²)/(√(κ²u² + v²)·√(u² + v²))",
               },
               {

@@ -64,7 +64,8 @@ export default experiment({
         {
           text: "growth of ‖∂b‖ with the inputs' scale",
           measured: logSlope(points("bias")),
-          expected: { equals: 0, within: 1e-6 },
+          // All sums of g have the same bits. Only the fit of the slope rounds, in float64.
+          expected: { equals: 0, within: 2 ** -46 },
           theory: "∂L/∂b = Σ g does not depend on x",
         },
         {
