@@ -1,7 +1,7 @@
 /** Draws the field of a plot: contours at equal distances, in transparent layers, darker for higher values. */
 import { contourPaths } from "./contours.ts";
 import type { Plot } from "./experiment.ts";
-import { fieldLevels, showTick } from "./scale.ts";
+import { fieldLevels, fieldRange, showTick } from "./scale.ts";
 import { addSvg, newSvg } from "./svg.ts";
 
 export type Field = NonNullable<Plot["field"]>;
@@ -46,20 +46,20 @@ export function drawField(document: Document, field: Field, { left, right, top, 
   );
 }
 
-/** The legend of a field: its shades between the values of the lightest and the darkest contour. */
+/** The legend of a field: its shades, from none at the smallest value to the darkest at the largest. */
 export function drawShades(parent: Element, field: Field, middle: number): void {
-  const levels = fieldLevels(field, SHADES);
+  const [low, high] = fieldRange(field);
   const text = (at: number, content: string): void => {
     addSvg(parent, "text", { x: at, y: middle, dy: "0.32em", fill: "currentColor" }, content);
   };
-  const label = `${field.label ?? "loss"}: ${showTick(Number(levels[0]!.toPrecision(2)))}`;
+  const label = `${field.label ?? "loss"}: ${showTick(Number(low.toPrecision(2)))}`;
   const left = 12 + 6.6 * label.length;
   text(4, label);
-  levels.forEach((_, i) => {
-    const opacity = 1 - (1 - SHADE) ** (i + 1);
+  for (let i = 0; i <= SHADES; i++) {
+    const opacity = 1 - (1 - SHADE) ** i;
     addSvg(parent, "rect", { x: left + 6 * i, y: middle - 6, width: 6, height: 12, fill: SHADE_COLOUR, opacity });
-  });
-  text(left + 6 * SHADES + 6, showTick(Number(levels.at(-1)!.toPrecision(2))));
+  }
+  text(left + 6 * SHADES + 12, showTick(Number(high.toPrecision(2))));
 }
 
 /** Whether two fields look the same on the same axes. */

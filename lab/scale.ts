@@ -72,9 +72,13 @@ export function extent(series: readonly Series[], dimension: 0 | 1, positive = f
   return low <= high ? [low, high] : undefined;
 }
 
+/** The smallest and the largest value that a field shows. */
+export const fieldRange = ({ values, range }: NonNullable<Plot["field"]>): readonly [low: number, high: number] =>
+  range ?? extent([{ name: "", points: values.map((value) => [value, 0]) }], 0) ?? [0, 1];
+
 /** `count` values at equal distances inside the range of a field: the borders between its shades. */
-export function fieldLevels({ values, range }: NonNullable<Plot["field"]>, count: number): number[] {
-  const [low, high] = range ?? extent([{ name: "", points: values.map((value) => [value, 0]) }], 0) ?? [0, 1];
+export function fieldLevels(field: NonNullable<Plot["field"]>, count: number): number[] {
+  const [low, high] = fieldRange(field);
   return Array.from({ length: count }, (_, i) => low + ((i + 0.5) / count) * (high - low));
 }
 

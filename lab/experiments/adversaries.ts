@@ -22,7 +22,7 @@ export default stream({
   title: "Adversaries",
   section: "Applications and Interdisciplinary Connections",
   claim:
-    "The gradient of the loss with respect to the inputs also shows how to mislead a network: a step of ε along its sign reduces the margin of a linear model by exactly ε‖w‖₁. Training on such inputs makes the network harder to mislead.",
+    "The gradient of the loss with respect to the inputs also shows how to mislead a network: a step of ε along its sign reduces the margin of a linear model by exactly ε‖w‖₁. This is the fast gradient sign method, FGSM. Projected gradient descent, PGD, takes several smaller steps within the same limit. Training on such inputs makes the network harder to mislead.",
   formula:
     "\\boldsymbol x_{\\mathrm{adv}} = \\boldsymbol x + \\varepsilon\\,\\mathrm{sign}\\,\\nabla_{\\boldsymbol x} L, \\qquad L(\\boldsymbol x_{\\mathrm{adv}}) - L(\\boldsymbol x) \\approx \\varepsilon\\,\\|\\nabla_{\\boldsymbol x} L\\|_1",
   functions: ["fgsm", "pgd", "adversarialLoss"],
@@ -103,7 +103,7 @@ export default stream({
       ],
       plots: [
         {
-          title: `Accuracy on unseen digits under FGSM and PGD with ${steps} steps`,
+          title: "Accuracy under attack",
           x: { label: "ε" },
           y: { label: "accuracy" },
           series: both.flatMap(({ name }, i) => [

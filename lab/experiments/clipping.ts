@@ -22,7 +22,7 @@ const GENTLE = 0.5;
 interface Run {
   /** The loss before each step. */
   readonly losses: number[];
-  /** The norm of the gradient before clipping in each step. */
+  /** Norm before clipping in each step. */
   readonly norms: number[];
   /** The largest difference of a step's length from η·min(c, ‖∇L‖). */
   error: number;
@@ -36,7 +36,7 @@ export default stream({
   title: "Clipping an exploding gradient",
   section: "Vanishing and Exploding Gradients",
   claim:
-    "Exploding gradients make updates so large that they destabilize training: one huge step can undo everything and throw the network where the next gradient is even larger. Clipping the norm of the gradient keeps its direction and limits the step to the learning rate times the limit. The same run then learns.",
+    "Exploding gradients make updates so large that they destabilize training: one huge step can undo everything and throw the network where the next gradient is even larger. Clipping the norm of the gradient keeps its direction and limits the step to the learning rate times the limit. The same run then learns. A network that always answers 0 has the loss 1.",
   formula:
     "\\boldsymbol\\theta\\leftarrow\\boldsymbol\\theta-\\eta\\,\\min\\Bigl(1,\\frac{c}{\\|\\nabla L\\|}\\Bigr)\\nabla L,\\qquad \\|\\Delta\\boldsymbol\\theta\\|\\le\\eta c",
   functions: ["objective"],
@@ -62,7 +62,7 @@ export default stream({
   draw: ({ runs }, { clip }) => ({
     plots: [
       {
-        title: "The loss in the same run with and without clipping",
+        title: "Loss with and without clipping",
         x: { label: "step" },
         y: { label: "loss", scale: "log" },
         series: [
@@ -71,7 +71,7 @@ export default stream({
         ],
       },
       {
-        title: "The norm of the gradient before clipping",
+        title: "Norm before clipping",
         x: { label: "step" },
         y: { label: "‖∇L‖", scale: "log" },
         series: [
@@ -90,8 +90,8 @@ export default stream({
     ],
     tables: [
       {
-        title: `${REPEATS} runs from different starts, mean ± standard error. The answer 0 has the loss 1`,
-        columns: ["gradient", "diverged", "loss at the end of the others", "largest ‖∇L‖"],
+        title: `${REPEATS} runs from different starts`,
+        columns: ["gradient", "diverged", "final loss of the others, ± standard error", "largest ‖∇L‖"],
         rows: (["plain", "clipped"] as const).map((kind) => {
           const all = runs.map((run) => run[kind]);
           const ended = all.filter(({ isDiverged }) => isDiverged);

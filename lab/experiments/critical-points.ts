@@ -75,7 +75,7 @@ export default stream({
           text: "∂L/∂θ₁ at the point",
           measured: here.gradient[0],
           expected: { equals: slope[0], within },
-          theory: "Σ (θ₁ ∓ d/2)·e^{−‖θ ∓ c‖²/2s²}/s²",
+          theory: "Σ (θ₁ ∓ d/2)·exp(−‖θ ∓ c‖²/2s²)/s²",
         },
         {
           text: "∂L/∂θ₂ at the point",
@@ -93,13 +93,13 @@ export default stream({
           text: "curvature between the wells, across the line",
           measured: ridge.hessian[3]!,
           expected: { equals: height, within: 4 * within },
-          theory: "2/s²·e^{−d²/8s²}",
+          theory: "2/s²·exp(−d²/8s²)",
         },
         {
           text: "largest magnitude of the derivatives at (0, 4), far from the wells",
           measured: Math.max(...[...far.gradient, ...Array.from(far.hessian)].map(Math.abs)),
           expected: { equals: 0, within: 1e-6 },
-          theory: `at most 2·16/s⁴·e^{−8/s²} ≈ 5·10⁻⁸: a ${far.kind.kind}`,
+          theory: `at most 2·16/s⁴·exp(−8/s²) ≈ 5·10⁻⁸: a ${far.kind.kind}`,
         },
       ];
       // Newton's method and the curvatures are inaccurate where both minima merge.

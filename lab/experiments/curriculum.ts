@@ -68,7 +68,7 @@ export default stream({
         })),
       },
       {
-        title: "Difference from random order, mean ± standard error",
+        title: "Difference from random order",
         x: { label: "mini-batches seen" },
         y: { label: "difference of the losses" },
         series: results.flatMap((result, order) => {
@@ -84,7 +84,7 @@ export default stream({
         }),
       },
       {
-        title: "Signs that flip from batch to batch",
+        title: "Signs that flip",
         x: { label: "epoch" },
         y: { label: "fraction of signs" },
         series: [

@@ -94,7 +94,7 @@ export default stream({
     return {
       plots: [
         {
-          title: "Error of the estimate by number of samples",
+          title: "Error by number of samples",
           x: { label: "samples", scale: "log" },
           y: { label: "relative error", scale: "log" },
           series: [
@@ -107,7 +107,7 @@ export default stream({
           ],
         },
         {
-          title: "Error of the estimate by number of parameters, 64 samples",
+          title: "Error by parameters, 64 samples",
           x: { label: "parameters", scale: "log" },
           y: { label: "relative error", scale: "log" },
           series: [

@@ -131,7 +131,7 @@ export default experiment({
       ],
       plots: [
         {
-          title: "The gradient T − t steps before the end",
+          title: "The gradient by steps back",
           x: { label: "T − t" },
           y: { label: "‖∂L/∂hₜ‖", scale: "log" },
           series: [
@@ -151,7 +151,7 @@ export default experiment({
           rows: [[spectral, radius, Math.exp(growth)]],
         },
         {
-          title: "The gradient at the beginning divided by the gradient at the end",
+          title: "First gradient divided by last",
           columns: ["network", "measured", "through the gate alone"],
           rows: [
             [`${activation}, ${matrix}, ‖W‖₂ = ${norm}`, measured[0]! / measured.at(-1)!, "–"],

@@ -162,7 +162,7 @@ export default stream({
             ],
           },
           {
-            title: "Gradient descent, each at its best rate",
+            title: "Descent at the best rates",
             x: { label: "step" },
             y: { label: "mean squared error", scale: "log" },
             series: curves,
@@ -170,7 +170,7 @@ export default stream({
         ],
         tables: [
           {
-            title: "Condition number of XᵀX/n with a bias",
+            title: "Condition numbers",
             columns: ["features", "κ"],
             rows: [
               ["original", conditioning(x).conditionNumber],

@@ -94,9 +94,9 @@ export default stream({
     return {
       plots: [
         {
-          title: `Training loss by step, mean of the last ${LAST} steps`,
+          title: "Training loss by step",
           x: { label: "step", scale: "log" },
-          y: { label: "cross-entropy", scale: "log" },
+          y: { label: `cross-entropy, mean of ${LAST} steps`, scale: "log" },
           series: [
             ...runs.map(({ name, losses: path }) => ({
               name,
@@ -107,9 +107,9 @@ export default stream({
           ],
         },
         {
-          title: "The same by seconds",
+          title: "Training loss by seconds",
           x: { label: "seconds", scale: "log" },
-          y: { label: "cross-entropy", scale: "log" },
+          y: { label: `cross-entropy, mean of ${LAST} steps`, scale: "log" },
           series: [
             ...runs.map(({ name, losses: path, seconds }) => ({
               name,
@@ -126,12 +126,12 @@ export default stream({
       ],
       tables: [
         {
-          title: `To a loss of ${target}, the fewest steps first`,
+          title: `Steps to a loss of ${target}`,
           columns: COLUMNS,
           rows: runs.map(rowOf),
         },
         {
-          title: "The rates that gradient descent and Adam tried",
+          title: "Rates that were tried",
           columns: COLUMNS,
           rows: all.filter(({ name }) => name in RATES).map(rowOf),
         },

@@ -129,7 +129,7 @@ export default experiment({
                 text: "mean cosine with batches of 64, predicted from the noise scale of batches of 8",
                 measured: rows.at(-1)!.meanCosine,
                 expected: { equals: 1 / (1 + scale / 64), within: 0.2 } as const,
-                theory: "‖∇L‖²/(‖∇L‖² + tr Σ/B) = 1/(1 + B_simple/B)",
+                theory: "‖∇L‖²/(‖∇L‖² + tr Σ/B) = 1/(1 + noise scale/B)",
               },
             ]
           : []),
@@ -145,7 +145,7 @@ export default experiment({
             ...(Number.isFinite(scale)
               ? [
                   {
-                    name: "1/(1 + B_simple/B)",
+                    name: "1/(1 + noise scale/B)",
                     points: SIZES.map((b): [number, number] => [b, 1 / (1 + scale / b)]),
                     style: "theory" as const,
                   },
@@ -157,7 +157,7 @@ export default experiment({
       tables: [
         {
           title: "By batch size",
-          columns: ["B", "sign flips", "mean cosine", "tr Σ", "‖∇L‖²", "B_simple"],
+          columns: ["B", "sign flips", "mean cosine", "tr Σ", "‖∇L‖²", "noise scale"],
           rows: rows.map((r) => [r.size, r.signFlips, r.meanCosine, r.noise, r.signal, r.scale]),
         },
       ],

@@ -120,7 +120,7 @@ export default experiment({
             text: "distance of gradient descent from the flow, divided by lr·∫‖∇²L·∇L‖ dt along the flow",
             measured: apart[0]! / (lr * bend),
             expected: { atMost: 1 },
-            theory: "steps below 2/h_max do not move paths apart, and each step adds at most lr·∫‖θ̈‖ dt",
+            theory: "steps below 2/hₘₐₓ do not move paths apart, and each step adds at most lr·∫‖θ̈‖ dt",
           },
           {
             text: "this distance divided by the distance at a sixteenth of the rate",
@@ -137,7 +137,7 @@ export default experiment({
         ],
         plots: [
           {
-            title: "The flow, and gradient descent with three rates",
+            title: "The flow and three rates",
             x: { label: "θ₁" },
             y: { label: "θ₂" },
             series: [
@@ -151,7 +151,7 @@ export default experiment({
             field: { x: [left, right], y: [bottom, top], columns, values: grid },
           },
           {
-            title: "Largest distance from the flow, by step size",
+            title: "Distance from the flow",
             x: { label: "step", scale: "log" },
             y: { label: "distance", scale: "log" },
             series: [

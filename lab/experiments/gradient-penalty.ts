@@ -33,7 +33,7 @@ export default stream({
   title: "A penalty on the gradient",
   section: "Applications and Interdisciplinary Connections",
   claim:
-    "Adding the squared length of the gradient with respect to the inputs to the loss, and backpropagating through it, makes the network flatter. An answer cannot flip within |f| divided by the steepest slope, so where |f| stays the same, a flatter network withstands larger changes to the input.",
+    "Adding the squared length of the gradient with respect to the inputs to the loss, and backpropagating through it, makes the network flatter. Here it tells two interleaved half moons of points apart. An answer cannot flip within |f| divided by the steepest slope, so where |f| stays the same, a flatter network withstands larger changes to the input, such as FGSM's: a step of ε per coordinate along the sign of the gradient.",
   formula:
     "L(\\boldsymbol\\theta) + \\lambda\\,\\mathbb E_{\\boldsymbol x}\\bigl\\|\\nabla_{\\boldsymbol x} f_{\\boldsymbol\\theta}(\\boldsymbol x)\\bigr\\|_2^2",
   functions: ["gradientPenalty", "lipschitzPenalty", "inputGradientNorms", "lipschitzBound", "fgsm", "pgd"],
@@ -99,7 +99,7 @@ export default stream({
       plots: [
         slopesOf(networks),
         {
-          title: "Accuracy at unseen points under FGSM",
+          title: "Accuracy under FGSM",
           x: { label: "ε per coordinate" },
           y: { label: "accuracy" },
           series: networks.map(({ name }, i) => ({ name, points: measured[i]!.accuracies })),
@@ -108,7 +108,7 @@ export default stream({
       ],
       tables: [
         {
-          title: "Accuracy and slope at unseen points",
+          title: "Accuracy and slope",
           columns: ["network", "no attack", `FGSM, ε = ${STRONG}`, `PGD, length ${STRONG}`, "mean ‖∂f/∂x‖", "Π σ₁(Wₖ)"],
           rows: networks.map(({ name }, i) => {
             const { accuracies, underFgsm, underPgd, slope: mean, bound } = measured[i]!;
@@ -125,7 +125,7 @@ export default stream({
 });
 
 const slopesOf = (networks: readonly Network[]): Plot => ({
-  title: "Length of the gradient with respect to the inputs, during training",
+  title: "Input gradient during training",
   x: { label: "step" },
   y: { label: "mean ‖∂f/∂x‖" },
   series: networks.map(({ name, slopes }) => ({ name, points: slopes, grows: true })),

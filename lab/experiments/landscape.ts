@@ -37,7 +37,7 @@ export default stream({
   title: "The landscape's curvatures",
   section: "The Geometry of Non-Convex Landscapes",
   claim:
-    "Loss landscapes are non-convex: besides steep directions, there are flat and negatively curved ones. Hessian-vector products reveal them without ever forming the Hessian. In the density, a peak at 0 means flat directions, and what lies left of 0 curves down.",
+    "Loss landscapes are non-convex: besides steep directions, there are flat and negatively curved ones. Hessian-vector products reveal them without ever forming the Hessian. In the density, a peak at 0 means flat directions. Every curvature is smeared into a bell, so look at the dots at the bottom, which are the exact curvatures: those left of 0 curve down.",
   formula: "Hv=\\nabla(\\nabla L\\cdot v),\\qquad \\operatorname{tr}H=\\mathbb E[v^\\top Hv],\\ v_i=\\pm1",
   functions: [
     "hessianExtremes",
@@ -135,8 +135,8 @@ export default stream({
               points: Array.from(curvatures, (c, i): [number, number] => [c, Math.max(FLOOR, density[i]!)]),
             },
             {
-              name: "exact eigenvalues, at any height",
-              points: Array.from(dense, (c) => [c, 1 / (dense.length * 0.01 * (top - dense[0]!))]),
+              name: "exact curvatures",
+              points: Array.from(dense, (c) => [c, FLOOR]),
               style: "dots",
             },
           ],

@@ -15,7 +15,7 @@ export default experiment({
   functions: ["linearGradients", "gradcheck", "objective"],
   parameters: {
     batch: { kind: "number", label: "samples in the batch", min: 1, max: 64, default: 16, integer: true },
-    sample: { kind: "number", label: "sample to show, at most the last", min: 1, max: 64, default: 1, integer: true },
+    sample: { kind: "number", label: "sample to show", min: 1, max: 64, default: 1, integer: true },
     width: { kind: "number", label: "inputs of the layer", min: 1, max: 32, default: 8, integer: true },
     seed: { kind: "number", label: "seed", min: 1, max: 99, default: 1, integer: true },
   },

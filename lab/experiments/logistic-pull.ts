@@ -112,7 +112,7 @@ export default experiment({
               points: length ? [-8, 8].map((t): Point => [(-t * w[1]) / length, (t * w[0]) / length]) : [],
             },
             { name: "w", points: [[0, 0], w], style: "arrow" },
-            { name: `−∇L, ${MEAN} times`, points: arrow(w, exact.gradient, MEAN), style: "arrow" },
+            { name: `−∇L, drawn ${MEAN} times as long`, points: arrow(w, exact.gradient, MEAN), style: "arrow" },
             ...(steps ? [{ name: "descent", points: path, style: "path", grows: true } as const] : []),
           ],
           handles: [{ name: steps ? "the first weights" : "the weights w", at: [w1, w2], sets: { x: "w1", y: "w2" } }],

@@ -57,7 +57,7 @@ export default stream({
   draw: ({ results }, { length }) => ({
     plots: [
       {
-        title: "The gradient T − t steps before the end, before training",
+        title: "The gradient before training",
         x: { label: "T − t" },
         y: { label: "‖∂z/∂(hₜ, cₜ)‖", scale: "log" },
         series: [
@@ -98,12 +98,12 @@ export default stream({
     ],
     tables: [
       {
-        title: `${REPEATS} trainings of each network, mean ± standard error of the last ${LAST} batches`,
+        title: `${REPEATS} trainings of each network`,
         columns: [
           "network",
           "gradient at the first step / at the last",
           "through the forget gate alone",
-          "loss",
+          `loss in the last ${LAST} batches, ± standard error`,
           "right answers",
         ],
         rows: results.map(({ name, forget, runs }) => [

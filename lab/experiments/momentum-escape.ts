@@ -101,7 +101,7 @@ export default experiment({
             measured: rateAlong(flow),
             // θ₁ shrinks to about 3·10⁻⁸, by e^−3.45. An absolute error of 10⁻¹² changes the logarithm by 3·10⁻⁵.
             expected: { equals: predicted.modes[0]!.flow, within: 1e-5 * curvature },
-            theory: "−h, so θ₁ shrinks like e^{−|h|t}",
+            theory: "−h, so θ₁ shrinks like exp(−|h|t)",
           },
           discrete(
             "rate of the stable direction θ₁ under gradient descent, per step",

@@ -97,9 +97,11 @@ export default experiment({
       ]);
     });
     const [other1, other2] = toTheta(byPhi.gradient);
+    // The step often ends outside of the plot. Its arrow then ends at the edge.
+    const share = Math.min(1, ...[other1, other2].map((g, i) => roomFor([theta1, theta2][i]!, -rate * g)));
     const otherStep = [
       [theta1, theta2],
-      [theta1 - rate * other1, theta2 - rate * other2],
+      [theta1 - share * rate * other1, theta2 - share * rate * other2],
     ] as const;
     const changes = { plain: divergence(paths.plain), natural: divergence(paths.natural) };
     const norm = (x: number, y: number): number => Math.hypot(x, y);
@@ -211,7 +213,11 @@ export default experiment({
             ),
             { name: "first plain step", points: paths.plain.slice(0, 2), style: "arrow", sameAs: 0 },
             { name: "first natural step", points: paths.natural.slice(0, 2), style: "arrow", sameAs: 1 },
-            { name: "plain step with parameters φ", points: otherStep, style: "arrow" },
+            {
+              name: `first plain step with parameters φ${share < 1 ? ", cut off" : ""}`,
+              points: otherStep,
+              style: "arrow",
+            },
           ],
           handles: [{ name: "the point θ", at: [theta1, theta2], sets: { x: "theta1", y: "theta2" } }],
         },
@@ -233,3 +239,6 @@ export default experiment({
     };
   },
 });
+
+/** The share of a step along one axis that stays in the plot. */
+const roomFor = (from: number, by: number): number => (by ? (Math.sign(by) * 2.15 - from) / by : 1);

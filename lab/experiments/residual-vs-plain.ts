@@ -57,7 +57,7 @@ export default stream({
   draw: ({ runs }, { steps }) => ({
     plots: [
       {
-        title: "The gradient at each block, before training",
+        title: "Gradient at each block",
         x: { label: "block" },
         y: { label: "‖∂L/∂y‖", scale: "log" },
         series: runs.map(({ kind, points }) => ({ name: kind, points })),
@@ -75,7 +75,7 @@ export default stream({
     ],
     tables: [
       {
-        title: "Gradient at the first block divided by the gradient at the last",
+        title: "First block divided by last",
         columns: ["network", "ratio", "final loss"],
         rows: runs.map((run) => [run.kind, ratio(run), last(run)]),
       },

@@ -101,7 +101,7 @@ export default stream({
       ],
       plots: [
         {
-          title: "Remaining score after removing inked pixels, the most important first",
+          title: "Score without the top pixels",
           x: { label: "fraction of the ink removed" },
           y: { label: "score, from 0 (blank) to 1 (all ink)" },
           series: curves,

@@ -79,7 +79,7 @@ export default stream({
           measured: average(neurons),
           // Five standard errors.
           expected: { equals: mean, within: (5 * deviation) / Math.sqrt(NEURONS) },
-          theory: "E[σ′(b + x)], about e^{½ − |b|} for large |b|",
+          theory: "E[σ′(b + x)], about exp(½ − |b|) for large |b|",
         },
       ],
       plots: [

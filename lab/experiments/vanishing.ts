@@ -68,7 +68,8 @@ export default experiment({
       const loss = () => losses.mse(model.forward(x) as Tensor, y);
       const rows = gradientByDepth(model, loss, { which: (module) => model.layers.includes(module) });
       const points = rows.map(({ gradient }, i): [number, number] => [i + 1, gradient]);
-      return { name: nameOf(setup), model, loss, points, ...logRatio(model, points, x, setup) };
+      const isRemedied = setup.remedy !== "none";
+      return { name: nameOf(setup), model, loss, points, isRemedied, ...logRatio(model, points, x, setup) };
     };
     const own: Setup = { activation, init, bias, remedy };
     const chosen = measure(own);
@@ -166,7 +167,12 @@ export default experiment({
               name: chosen.name,
               points: chosen.points,
             },
-            ...compared.map(({ name, points }) => ({ name, points, style: "reference" as const })),
+            // Remedies are dots: seven curves need more than colours.
+            ...compared.map(({ name, points, isRemedied }) => ({
+              name,
+              points,
+              style: isRemedied ? ("dots" as const) : ("reference" as const),
+            })),
           ],
         },
       ],
@@ -177,7 +183,7 @@ export default experiment({
           rows: verdictRows(report.verdicts, chosen.points),
         },
         {
-          title: "Gradient at a layer divided by the gradient at the last layer",
+          title: "Compared with the last layer",
           columns: ["network", "layer", "measured", "mean-field theory", "with its tolerance"],
           rows: [chosen, ...compared].map(({ name, points, from, mean, within }) => [
             name,

@@ -186,10 +186,10 @@ export function newFigure(element: HTMLElement, description: Description, runner
   };
 }
 
-/** "✓ 3 of 3 agree with theory" */
+/** "✓ 3 of 3 checks agree with theory" */
 function summarize(findings: readonly Finding[]): Node[] {
   const agree = findings.filter(holds).length;
   const all = agree === findings.length;
   const mark = make("span", { class: all ? "mark good" : "mark bad", "aria-hidden": "true" }, all ? "✓" : "✗");
-  return [mark, document.createTextNode(` ${agree} of ${findings.length} agree with theory`)];
+  return [mark, document.createTextNode(` ${agree} of ${findings.length} checks agree with theory`)];
 }

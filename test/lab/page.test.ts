@@ -103,7 +103,7 @@ describeInBrowsers(visiting, (name) => {
       await page.waitForSelector(`${id} .findings li`);
       const says = await textOf(page, `${id} .findings summary`);
       const count = await page.$$eval(`${id} .findings li`, (all) => all.length);
-      expect(says).toBe(`✓ ${count} of ${count} agree with theory`);
+      expect(says).toBe(`✓ ${count} of ${count} checks agree with theory`);
       await page.click(`${id} .findings summary`);
       expect(await flaws(page, experiment.name)).toEqual([]);
       for (const size of [WIDE, PHONE]) {
