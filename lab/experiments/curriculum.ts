@@ -70,7 +70,7 @@ export default stream({
       {
         title: "Difference from random order",
         x: { label: "mini-batches seen" },
-        y: { label: "difference of the losses" },
+        y: { label: "difference of the losses, ± standard error" },
         series: results.flatMap((result, order) => {
           const differences = pairsOf(result, results[0]!).map(([run, paired]) =>
             run.points.map(([x, loss], i): Point => [x, loss - paired.points[i]![1]]),
