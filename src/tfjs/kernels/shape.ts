@@ -6,7 +6,7 @@ import { cut, unslice } from "../../ops/shape/box.ts";
 import { reshape } from "../../ops/shape/reshape.ts";
 import { broadcastTo, concat, flip, full, permute, stack } from "../../ops/shape/shape.ts";
 import { isNumeric } from "../entry.ts";
-import { type View, vector } from "../view.ts";
+import { type NumericArray, type View, vector } from "../view.ts";
 import { ALL, isFilled, type NativeKernel, NUMBERS, sameTypes } from "./kernel.ts";
 
 const ones = (x: Value): number[] => x.shape.map(() => 1);
@@ -21,24 +21,26 @@ function tile(x: Value, repetitions: readonly number[]): Value {
   );
 }
 
+/** Copies a block of `length` elements. */
+function copy(values: NumericArray, length: number, to: number, from: number): void {
+  if (length === 1) values[to] = values[from]!;
+  else values.copyWithin(to * length, from * length, (from + 1) * length);
+}
+
 /** Pads x with mirror images of itself: without the edges for "reflect", with them for "symmetric". */
 function mirrorPad(x: Value, paddings: readonly (readonly [number, number])[], mode: string): View {
   const shape = x.shape.map((size, i) => paddings[i]![0] + size + paddings[i]![1]);
   const box = { starts: paddings.map(([before]) => before), sizes: x.shape, steps: ones(x) };
   const out = unslice(x, shape, box, 0) as View;
   const values = out.bits();
+  const skip = mode === "reflect" ? 0 : 1;
   // Along the last dim first: what it writes is copied along the others.
   for (let dim = shape.length - 1, inner = 1; dim >= 0; inner *= shape[dim--]!) {
-    const [[before, after], size] = [paddings[dim]!, x.shape[dim]!];
-    const skip = mode === "reflect" ? 0 : 1;
-    const copy = (to: number, from: number): void => {
-      if (inner === 1) values[to] = values[from]!;
-      else values.copyWithin(to * inner, from * inner, (from + 1) * inner);
-    };
-    for (let start = 0; start * inner < values.length; start += shape[dim]!) {
-      const [first, last] = [start + before, start + before + size - 1];
-      for (let i = 1; i <= before; i++) copy(first - i, first + i - skip);
-      for (let i = 1; i <= after; i++) copy(last + i, last - i + skip);
+    const [[before, after], size, step] = [paddings[dim]!, x.shape[dim]!, shape[dim]!];
+    for (let start = before; start * inner < values.length; start += step) {
+      const last = start + size - 1;
+      for (let i = 1; i <= before; i++) copy(values, inner, start - i, start + i - skip);
+      for (let i = 1; i <= after; i++) copy(values, inner, last + i, last - i + skip);
     }
   }
   return out;

@@ -75,7 +75,7 @@ function project(image: View, transforms: View, attributes: Attributes): View {
       if (interpolation === "nearest") {
         const [left, top] = [Math.round(x), Math.round(y)];
         const isInside = left >= 0 && left < width && top >= 0 && top < height;
-        const pixel = (top * width + left) * depth;
+        const pixel = ((top * width + left) * depth) | 0;
         for (let d = 0; d < depth; d++) to[at + d] = isInside ? from[pixel + d]! : fillValue;
         continue;
       }
@@ -83,7 +83,7 @@ function project(image: View, transforms: View, attributes: Attributes): View {
       const [right, bottom] = [left + 1, top + 1];
       const [hasLeft, hasRight] = [left >= 0 && left < width, right >= 0 && right < width];
       const [hasTop, hasBottom] = [top >= 0 && top < height, bottom >= 0 && bottom < height];
-      const pixel = (top * width + left) * depth;
+      const pixel = ((top * width + left) * depth) | 0;
       const below = pixel + width * depth;
       const [toRight, toLeft, toBottom, toTop] = [right - x, x - left, bottom - y, y - top];
       for (let d = 0; d < depth; d++) {
