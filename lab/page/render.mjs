@@ -32,13 +32,18 @@ const ALPHABETS = {
   italic: { A: 0x1d434, a: 0x1d44e, α: 0x1d6fc },
 };
 const RANGES = ["AZ", "az", "αω", "09"];
+/** Letters that Unicode had before it had the alphabets. */
+const OLDER = {
+  italic: { h: "ℎ" },
+  "double-struck": { C: "ℂ", H: "ℍ", N: "ℕ", P: "ℙ", Q: "ℚ", R: "ℝ", Z: "ℤ" },
+};
 
 /** A letter of a mathematical alphabet, or the letter itself if the alphabet does not have it. */
 function letterIn(alphabet, letter) {
   const [first] = RANGES.find(([from, to]) => letter >= from && letter <= to) ?? [];
-  if (alphabet === "italic" && letter === "h") return "ℎ"; // Planck's constant had a character before the alphabets did
   const start = ALPHABETS[alphabet][first];
-  return start ? String.fromCodePoint(start + letter.codePointAt(0) - first.codePointAt(0)) : letter;
+  const own = start ? String.fromCodePoint(start + letter.codePointAt(0) - first.codePointAt(0)) : letter;
+  return OLDER[alphabet]?.[letter] ?? own;
 }
 
 /** A font with the characters of all formulas, as the text of a style sheet. Browsers write single letters in italics. */

@@ -5,8 +5,11 @@ import { formula, renderFont } from "../../lab/page/render.mjs";
 import { describeInBrowsers, servePage, type Visit } from "../support/labPage.ts";
 
 test("bold and double-struck letters are characters of their own, because not every browser knows mathvariant", () => {
-  const html = formula("\\boldsymbol\\theta+\\boldsymbol x+\\mathbf{0}+\\mathbb E+\\boldsymbol\\Delta+L", false);
-  for (const letter of ["𝜽", "𝒙", "𝟎", "𝔼", "<mi>L</mi>"]) expect(html).toContain(letter);
+  const html = formula(
+    "\\boldsymbol\\theta+\\boldsymbol x+\\mathbf{0}+\\mathbb E+\\mathbb R+\\boldsymbol\\Delta+L",
+    false,
+  );
+  for (const letter of ["𝜽", "𝒙", "𝟎", "𝔼", "ℝ", "<mi>L</mi>"]) expect(html).toContain(letter);
   expect(html).not.toMatch(/mathvariant="(bold|double)/);
 });
 
