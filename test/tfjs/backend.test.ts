@@ -19,7 +19,7 @@ describe("registration", () => {
   });
   test("every kernel of the CPU backend is registered", () => {
     const names = (backend: string) => tf.getKernelsForBackend(backend).map(({ kernelName }) => kernelName);
-    expect(names("nabla").sort()).toEqual(names("cpu").sort());
+    expect(names("nabla")).toEqual(expect.arrayContaining(names("cpu")));
     expect(names("nabla").length).toBeGreaterThan(170);
   });
 });
