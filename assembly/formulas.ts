@@ -65,10 +65,16 @@ export function hardSigmoid(x: v128): v128 {
 export function hardSwish(x: v128): v128 { return f32x4.mul(x, hardSigmoid(x)); }
 
 @inline
-export function clamp(x: v128, p: v128, q: v128): v128 { return f32x4.min(q, f32x4.max(p, x)); }
+export function clamp(x: v128, p: v128, q: v128): v128 { return f32x4.pmin(f32x4.pmax(x, p), q); }
 
 @inline
 export function hardTanh(x: v128, p: v128, q: v128): v128 { return clamp(x, p, q); }
+
+/** 1 where x > 0, else p; NaN where x is NaN. */
+@inline
+export function heaviside(x: v128, p: v128): v128 {
+  return v128.bitselect(v128.bitselect(splat(1), p, f32x4.gt(x, splat(0))), x, f32x4.eq(x, x));
+}
 
 @inline
 export function floor(x: v128): v128 { return f32x4.floor(x); }
@@ -158,6 +164,18 @@ export function mul(a: v128, b: v128): v128 { return f32x4.mul(a, b); }
 
 @inline
 export function div(a: v128, b: v128): v128 { return f32x4.div(a, b); }
+
+@inline
+export function squaredDifference(a: v128, b: v128): v128 {
+  const d = f32x4.sub(a, b);
+  return f32x4.mul(d, d);
+}
+
+/** a, or b·a where a is negative. */
+@inline
+export function prelu(a: v128, b: v128): v128 {
+  return v128.bitselect(f32x4.mul(a, b), a, f32x4.lt(a, splat(0)));
+}
 
 @inline
 export function maximum(a: v128, b: v128): v128 { return f32x4.max(a, b); }

@@ -76,6 +76,10 @@ export function exp(x: v128): v128 {
   return expBounded(f32x4.pmin(f32x4.pmax(x, splat(-105)), splat(90)));
 }
 
+/** eˣ for x ≤ 0. */
+@inline
+export function expNonPositive(x: v128): v128 { return expBounded(f32x4.pmax(x, splat(-105))); }
+
 /**
  * eˣ − 1 = 2((eʳ − 1)·2ⁿ⁻¹ + (2ⁿ⁻¹ − ½)), and eʳ − 1 = r + r²·P(r) itself for n = 0. At most 1.5 ulp; keeps −0.
  */

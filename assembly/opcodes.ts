@@ -124,6 +124,7 @@ export const enum Op {
   Floor,
   Ceil,
   Round,
+  Heaviside,
 
   TanhGrad = Family.Derivative << Head.family,
   SigmoidGrad,
@@ -151,6 +152,8 @@ export const enum Op {
   Mod,
   LogisticLoss,
   LogisticSlope,
+  Prelu,
+  SquaredDifference,
 
   Equal = Family.Compare << Head.family,
   NotEqual,

@@ -31,11 +31,16 @@ export function depthwise(at: usize, phase: usize, begin: u32, end: u32): void {
     for (let t: u32 = 0; t < taps; t++)
       store<f32>(weights + ((t * channels + c) << 2), load<f32>(w + ((c * taps + t) << 2)));
   }
-  const pixelBytes = channels << 2, long = countH * countW > BLOCK;
+  const pixelBytes = channels << 2, long = countH * countW > BLOCK, stepBytes = <usize>stepW * pixelBytes;
+  if (begin >= end) return;
+  // Counting results is faster than dividing their number.
+  let column = begin % gridW, i = begin / gridW % gridH, n = begin / gridW / gridH;
   for (let r = begin; r < end; r++) {
-    const j = r % gridW, i = r / gridW % gridH, n = r / gridW / gridH;
+    const j = column;
     const target = out + n * outImage + i * outRow + j * outPixel;
     const image = x + <usize>(n * height * width) * pixelBytes;
+    const pair = !long && j + 1 < gridW && r + 1 < end;
+    if (pair) r++;
     for (let c: u32 = 0; c < channels; c += WIDE) {
       const offset: usize = c << 2, rest = channels - c;
       if (long) {
@@ -45,28 +50,57 @@ export function depthwise(at: usize, phase: usize, begin: u32, end: u32): void {
         }
         continue;
       }
-      let s0 = f32x4.splat(0), s1 = s0, s2 = s0, s3 = s0;
+      // Two neighbours in a row share each load of the weights. A tap outside the image adds nothing to a result.
+      let s0 = f32x4.splat(0), s1 = s0, s2 = s0, s3 = s0, t0 = s0, t1 = s0, t2 = s0, t3 = s0;
       for (let a: u32 = 0; a < countH; a++) {
         const h = <i32>(i * stepH) + offsetOf(tapsH, a);
         if (<u32>h >= height) continue;
         const row = image + <usize>(h * width) * pixelBytes + offset, place = positionOf(tapsH, a);
         for (let b: u32 = 0; b < countW; b++) {
           const v = <i32>(j * stepW) + offsetOf(tapsW, b);
-          if (<u32>v >= width) continue;
+          const isIn = <u32>v < width, isNextIn = pair && <u32>(v + <i32>stepW) < width;
           const p = row + <usize>v * pixelBytes;
           const q = weights + <usize>(place + positionOf(tapsW, b)) * pixelBytes + offset;
-          s0 = fma(v128.load(p), v128.load(q), s0);
-          s1 = fma(v128.load(p, 16), v128.load(q, 16), s1);
-          s2 = fma(v128.load(p, 32), v128.load(q, 32), s2);
-          s3 = fma(v128.load(p, 48), v128.load(q, 48), s3);
+          const w0 = v128.load(q), w1 = v128.load(q, 16), w2 = v128.load(q, 32), w3 = v128.load(q, 48);
+          if (isIn) {
+            s0 = fma(v128.load(p), w0, s0);
+            s1 = fma(v128.load(p, 16), w1, s1);
+            s2 = fma(v128.load(p, 32), w2, s2);
+            s3 = fma(v128.load(p, 48), w3, s3);
+          }
+          if (isNextIn) {
+            const next = p + stepBytes;
+            t0 = fma(v128.load(next), w0, t0);
+            t1 = fma(v128.load(next, 16), w1, t1);
+            t2 = fma(v128.load(next, 32), w2, t2);
+            t3 = fma(v128.load(next, 48), w3, t3);
+          }
         }
       }
-      put(target + offset, s0, bias, offset, activation, rest);
-      if (rest > 4) put(target + offset + 16, s1, bias, offset + 16, activation, rest - 4);
-      if (rest > 8) put(target + offset + 32, s2, bias, offset + 32, activation, rest - 8);
-      if (rest > 12) put(target + offset + 48, s3, bias, offset + 48, activation, rest - 12);
+      const to = target + offset;
+      putWide(to, s0, s1, s2, s3, bias, offset, activation, rest);
+      if (pair) putWide(to + outPixel, t0, t1, t2, t3, bias, offset, activation, rest);
+    }
+    column += pair ? 2 : 1;
+    if (column >= gridW) {
+      column = 0;
+      if (++i == gridH) {
+        i = 0;
+        n++;
+      }
     }
   }
+}
+
+/** Up to 16 channels of one result. */
+@inline
+function putWide(to: usize, s0: v128, s1: v128, s2: v128, s3: v128, bias: usize, at: usize, activation: u32,
+  count: u32): void
+{
+  put(to, s0, bias, at, activation, count);
+  if (count > 4) put(to + 16, s1, bias, at + 16, activation, count - 4);
+  if (count > 8) put(to + 32, s2, bias, at + 32, activation, count - 8);
+  if (count > 12) put(to + 48, s3, bias, at + 48, activation, count - 12);
 }
 
 /**

@@ -146,6 +146,10 @@ export function ceil(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32)
 export function round(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
   loops.unaryUnrolled<Round>(out, x, begin, end, p, q);
 }
+@final class Heaviside { @inline of(x: v128, p: v128, q: v128): v128 { return formulas.heaviside(x, p); } }
+export function heaviside(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
+  loops.unaryUnrolled<Heaviside>(out, x, begin, end, p, q);
+}
 @final class TanhGrad { @inline of(dy: v128, x: v128, p: v128, q: v128): v128 { return math.tanhGrad(dy, x); } }
 export function tanhGrad(out: usize, dy: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
   loops.derivativeUnrolled<TanhGrad>(out, dy, x, begin, end, p, q);
@@ -276,6 +280,14 @@ export function logisticLoss(out: usize, a: usize, b: usize, n: u32, sa: u32, sb
 export function logisticSlope(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
   loops.binary<LogisticSlope>(out, a, b, n, sa, sb);
 }
+@final class Prelu { @inline of(a: v128, b: v128): v128 { return formulas.prelu(a, b); } }
+export function prelu(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
+  loops.binaryUnrolled<Prelu>(out, a, b, n, sa, sb);
+}
+@final class SquaredDifference { @inline of(a: v128, b: v128): v128 { return formulas.squaredDifference(a, b); } }
+export function squaredDifference(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
+  loops.binaryUnrolled<SquaredDifference>(out, a, b, n, sa, sb);
+}
 @final class Equal { @inline of(a: v128, b: v128): v128 { return formulas.equal(a, b); } }
 export function equal(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
   loops.compare<Equal>(out, a, b, n, sa, sb);
@@ -370,6 +382,7 @@ export function unary(op: Op, out: usize, x: usize, begin: u32, end: u32, p: f32
     case Op.Floor: floor(out, x, begin, end, p, q); break;
     case Op.Ceil: ceil(out, x, begin, end, p, q); break;
     case Op.Round: round(out, x, begin, end, p, q); break;
+    case Op.Heaviside: heaviside(out, x, begin, end, p, q); break;
     default:
       unreachable();
   }
@@ -411,6 +424,8 @@ export function row(op: Op, out: usize, a: usize, b: usize, n: u32, sa: u32, sb:
     case Op.Mod: mod(out, a, b, n, sa, sb); break;
     case Op.LogisticLoss: logisticLoss(out, a, b, n, sa, sb); break;
     case Op.LogisticSlope: logisticSlope(out, a, b, n, sa, sb); break;
+    case Op.Prelu: prelu(out, a, b, n, sa, sb); break;
+    case Op.SquaredDifference: squaredDifference(out, a, b, n, sa, sb); break;
     case Op.Equal: equal(out, a, b, n, sa, sb); break;
     case Op.NotEqual: notEqual(out, a, b, n, sa, sb); break;
     case Op.Less: less(out, a, b, n, sa, sb); break;

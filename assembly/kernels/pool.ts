@@ -6,12 +6,19 @@ import { AvgPool, MaxPool } from "../layerLayouts";
 import { word } from "../operands";
 import { narrow, promoteHigh, storeLanes } from "../simd";
 
+/** Four vectors of channels: as many maxima as registers hold beside the values. */
+const WIDE: u32 = 16;
+
 /**
  * Computes pixels [begin, end) of [batch, outHeight, outWidth, channels]: the largest value of each window, and the
  * index row·width + column of its first occurrence in the image. NaN counts as the largest. A window reads at least one
- * pixel.
+ * pixel. Without `places`, computes only the values (see `largest`).
  */
 export function maxPool(instruction: usize, begin: u32, end: u32): void {
+  if (!word(instruction, MaxPool.places)) {
+    largest(instruction, begin, end);
+    return;
+  }
   const out = word(instruction, MaxPool.out), places = word(instruction, MaxPool.places),
     x = word(instruction, MaxPool.x);
   const height = word(instruction, MaxPool.height), width = word(instruction, MaxPool.width),
@@ -49,6 +56,56 @@ export function maxPool(instruction: usize, begin: u32, end: u32): void {
   }
 }
 
+/**
+ * Computes pixels [begin, end) of the largest values, without positions. NaNs are ignored. A window has no dilation and reads at least
+ * one pixel.
+ */
+function largest(instruction: usize, begin: u32, end: u32): void {
+  const out = word(instruction, MaxPool.out), x = word(instruction, MaxPool.x);
+  const height = word(instruction, MaxPool.height), width = word(instruction, MaxPool.width),
+    channels = word(instruction, MaxPool.channels);
+  const outHeight = word(instruction, MaxPool.outHeight), outWidth = word(instruction, MaxPool.outWidth);
+  const kernelH = word(instruction, MaxPool.kernelH), kernelW = word(instruction, MaxPool.kernelW);
+  const strideH = word(instruction, MaxPool.strideH), strideW = word(instruction, MaxPool.strideW);
+  const padTop = <i32>word(instruction, MaxPool.padTop), padLeft = <i32>word(instruction, MaxPool.padLeft);
+  const pixelBytes = <usize>channels << 2, rowBytes = <usize>width * pixelBytes;
+  if (begin >= end) return;
+  // Counting pixels is faster than dividing their number, which takes as long as a window.
+  let j = begin % outWidth, i = begin / outWidth % outHeight, n = begin / outWidth / outHeight;
+  for (let r = begin; r < end; r++) {
+    const top = <i32>(i * strideH) - padTop, left = <i32>(j * strideW) - padLeft;
+    const h0 = bounded(top, 0, height), h1 = bounded(top + kernelH, 0, height);
+    const w0 = bounded(left, 0, width), w1 = bounded(left + kernelW, 0, width);
+    const across = <u32>(w1 - w0), down = <u32>(h1 - h0);
+    const first = x + (<usize>n * height + h0) * rowBytes + <usize>w0 * pixelBytes;
+    if (++j == outWidth) {
+      j = 0;
+      if (++i == outHeight) {
+        i = 0;
+        n++;
+      }
+    }
+    const target = out + <usize>r * pixelBytes;
+    for (let c: u32 = 0; c < channels; c += WIDE) {
+      const least = f32x4.splat(-Infinity);
+      let row = first + (<usize>c << 2), m0 = least, m1 = least, m2 = least, m3 = least;
+      for (let a = down; a > 0; a--, row += rowBytes) {
+        for (let b = across, p = row; b > 0; b--, p += pixelBytes) {
+          m0 = f32x4.pmax(m0, v128.load(p));
+          m1 = f32x4.pmax(m1, v128.load(p, 16));
+          m2 = f32x4.pmax(m2, v128.load(p, 32));
+          m3 = f32x4.pmax(m3, v128.load(p, 48));
+        }
+      }
+      const to = target + (<usize>c << 2), rest = channels - c;
+      storeLanes(to, m0, rest);
+      if (rest > 4) storeLanes(to + 16, m1, rest - 4);
+      if (rest > 8) storeLanes(to + 32, m2, rest - 8);
+      if (rest > 12) storeLanes(to + 48, m3, rest - 12);
+    }
+  }
+}
+
 @inline
 function bounded(v: i32, low: i32, high: i32): i32 { return v < low ? low : v > high ? high : v; }
 
@@ -66,8 +123,9 @@ export function avgPool(instruction: usize, begin: u32, end: u32): void {
   const padTop = <i32>word(instruction, AvgPool.padTop), padLeft = <i32>word(instruction, AvgPool.padLeft),
     countPad = word(instruction, AvgPool.countPad);
   const pixelBytes = <usize>channels << 2, rowBytes = <usize>width * pixelBytes;
+  if (begin >= end) return;
+  let j = begin % outWidth, i = begin / outWidth % outHeight, n = begin / outWidth / outHeight;
   for (let r = begin; r < end; r++) {
-    const j = r % outWidth, i = r / outWidth % outHeight, n = r / outWidth / outHeight;
     const top = <i32>(i * strideH) - padTop, left = <i32>(j * strideW) - padLeft;
     const h0 = bounded(top, 0, height), h1 = bounded(top + kernelH, 0, height);
     const w0 = bounded(left, 0, width), w1 = bounded(left + kernelW, 0, width);
@@ -75,6 +133,24 @@ export function avgPool(instruction: usize, begin: u32, end: u32): void {
     // For float64 sums of float32, multiplying by 1/n rounds to the same float32 as dividing by n.
     const rate = f64x2.splat(1 / (countPad ? <f64>kernelH * <f64>kernelW : <f64>down * <f64>across));
     const first = x + (<usize>n * height + h0) * rowBytes + <usize>w0 * pixelBytes;
+    if (++j == outWidth) {
+      j = 0;
+      if (++i == outHeight) {
+        i = 0;
+        n++;
+      }
+    }
+    if (across == 2 && down == 2 && kernelH == 2 && kernelW == 2) {
+      // Sums of pairs are exact for equal values, as in float64.
+      const by = f32x4.splat(<f32>f64x2.extract_lane(rate, 0));
+      for (let c: u32 = 0; c < channels; c += 4) {
+        const p = first + (<usize>c << 2), q = p + rowBytes;
+        const upper = f32x4.add(v128.load(p), v128.load(p + pixelBytes));
+        const lower = f32x4.add(v128.load(q), v128.load(q + pixelBytes));
+        storeLanes(out + <usize>r * pixelBytes + (<usize>c << 2), f32x4.mul(f32x4.add(upper, lower), by), channels - c);
+      }
+      continue;
+    }
     for (let c: u32 = 0; c < channels; c += 8) {
       const zero = f64x2.splat(0);
       let row = first + (<usize>c << 2), l0 = zero, h0 = zero, l1 = zero, h1 = zero;

@@ -12,6 +12,10 @@ const BAND: u32 = 16;
 
 /** Fills `bytes` bytes from `out` with the 32-bit pattern `value`. */
 export function fill(out: usize, bytes: u32, value: u32): void {
+  if (!value) {
+    memory.fill(out, 0, bytes);
+    return;
+  }
   const v = i32x4.splat(value);
   let p = out;
   const last = out + (bytes & ~15);

@@ -3,7 +3,7 @@
  * rows. All kernels subtract the row's maximum first, so nothing overflows. Sums continue in float64 after SUM_BLOCK
  * elements. A kernel works in place only if its comment says so.
  */
-import { exp, expm1, log1p } from "../math";
+import { exp, expm1, expNonPositive, log1p } from "../math";
 import { addPairs, fma, laneMask, pairSum, promoteHigh, storeLanes, SUM_BLOCK } from "../simd";
 import { maxRow, rowTotal, sumRow } from "./reduce";
 
@@ -49,39 +49,63 @@ function isZeroRow(x: usize, n: u32): bool {
   return true;
 }
 
-/** Σ exp(x[i] − shift); also writes the terms to `out`. */
+/** Σ exp(x[i] − shift), where shift is at least the largest x[i]; also writes the terms to `out`. */
 function sumExp(out: usize, x: usize, n: u32, shift: f32): f64 {
-  const s = f32x4.splat(shift);
-  let total = f64x2.splat(0);
-  for (let i: u32 = 0; i < n;) {
-    const end = blockEnd(i, n);
+  const s = f32x4.splat(shift), whole = n & ~3;
+  let total = f64x2.splat(0), i: u32 = 0;
+  while (i < whole) {
+    const end = blockEnd(i, whole);
     let sum = f32x4.splat(0);
-    for (; i < end; i += 4) {
-      const at: usize = i << 2;
-      const e = exp(f32x4.sub(v128.load(x + at), s));
-      storeLanes(out + at, e, n - i);
-      sum = f32x4.add(sum, i + 4 <= n ? e : v128.and(e, laneMask(n - i)));
-    }
+    // The condition is at the end so that V8 keeps the constants of exp in registers.
+    do {
+      const at: usize = i << 2, e = expNonPositive(f32x4.sub(v128.load(x + at), s));
+      v128.store(out + at, e);
+      sum = f32x4.add(sum, e);
+      i += 4;
+    } while (i < end);
     total = addPairs(total, sum);
+  }
+  if (whole < n) {
+    const at: usize = whole << 2, e = expNonPositive(f32x4.sub(v128.load(x + at), s));
+    storeLanes(out + at, e, n - whole);
+    total = addPairs(total, v128.and(e, laneMask(n - whole)));
   }
   return pairSum(total);
 }
 
-/** out = x·scale + shift on a row. */
-function scaleRow(out: usize, x: usize, n: u32, scale: f32, shift: f32): void {
-  const a = f32x4.splat(scale), b = f32x4.splat(shift);
-  for (let i: u32 = 0; i < n; i += 4) {
-    const at: usize = i << 2;
-    storeLanes(out + at, f32x4.add(f32x4.mul(v128.load(x + at), a), b), n - i);
+/** The largest element of a row. Ignores NaNs, which exp propagates into the sum. */
+function topOf(x: usize, n: u32): f32 {
+  const least = f32x4.splat(-Infinity);
+  let a = least, b = least, i: u32 = 0;
+  for (; i + 8 <= n; i += 8) {
+    a = f32x4.pmax(a, v128.load(x + (<usize>i << 2)));
+    b = f32x4.pmax(b, v128.load(x + (<usize>i << 2), 16));
   }
+  for (; i < n; i += 4) {
+    const v = v128.load(x + (<usize>i << 2));
+    a = f32x4.pmax(a, n - i < 4 ? v128.bitselect(v, least, laneMask(n - i)) : v);
+  }
+  a = f32x4.pmax(a, b);
+  a = f32x4.pmax(a, i64x2.shuffle(a, a, 1, 0));
+  return max(f32x4.extract_lane(a, 0), f32x4.extract_lane(a, 1));
+}
+
+/** x ← x·scale on a row. */
+function scaleRow(x: usize, n: u32, scale: f32): void {
+  const a = f32x4.splat(scale);
+  for (; n >= 8; n -= 8, x += 32) {
+    v128.store(x, f32x4.mul(v128.load(x), a));
+    v128.store(x, f32x4.mul(v128.load(x, 16), a), 16);
+  }
+  for (; <i32>n > 0; n -= 4, x += 16) storeLanes(x, f32x4.mul(v128.load(x), a), n);
 }
 
 /** y = exp(x − max) / Σ exp(x − max). In place if out = x. */
 export function softmax(out: usize, x: usize, n: u32, begin: u32, end: u32): void {
   for (let r = begin; r < end; r++) {
     const at: usize = (<usize>r * n) << 2;
-    const total = sumExp(out + at, x + at, n, maxRow(x + at, n));
-    scaleRow(out + at, out + at, n, 1 / <f32>total, 0);
+    const total = sumExp(out + at, x + at, n, topOf(x + at, n));
+    scaleRow(out + at, n, 1 / <f32>total);
   }
 }
 

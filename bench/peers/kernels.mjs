@@ -52,8 +52,8 @@ function round(job, length = ROUND) {
 async function smallest(name) {
   for (let n = 64; ; n *= 2) {
     const job = await open("wasm", name, n);
-    round(job, 4);
-    const time = round(job, 4);
+    round(job, 3 * ROUND);
+    const time = round(job);
     job.close();
     if (time >= LEAST || n >= 2 ** 24) return n;
   }

@@ -37,7 +37,8 @@ export type UnaryCode =
   | Op.Erf
   | Op.Floor
   | Op.Ceil
-  | Op.Round;
+  | Op.Round
+  | Op.Heaviside;
 
 export interface UnaryOperands {
   readonly out: number;
@@ -104,7 +105,9 @@ export type BinaryCode =
   | Op.Atan2
   | Op.Mod
   | Op.LogisticLoss
-  | Op.LogisticSlope;
+  | Op.LogisticSlope
+  | Op.Prelu
+  | Op.SquaredDifference;
 
 export type CompareCode =
   | Op.Equal

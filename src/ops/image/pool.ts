@@ -40,6 +40,12 @@ function windows(
   return { ...image, outHeight, outWidth, kernelH, kernelW, strideH, strideW, padTop, padLeft };
 }
 
+function maxPoolOperands(x: Value, attributes: MaxPoolAttributes, address: (value: Value) => number) {
+  const [, height, width] = x.shape as [number, number, number];
+  const [dilationH, dilationW] = attributes.dilation;
+  return { x: address(x), ...windows(x, [height, width], attributes), dilationH, dilationW };
+}
+
 /**
  * The largest value in each window, channels last, and its position in the image. dx: dy scattered to these positions.
  */
@@ -59,16 +65,8 @@ export const maxPoolDefinition: OpDefinition<MaxPoolAttributes> = {
   below: ([x]) => [undefined, x!.shape[1]! * x!.shape[2]!],
   flops: (_, [y], { kernelSize }) => y!.size * sizeOf(kernelSize),
   encode(encoder, { inputs: [x], outputs: [y, places], attributes, address }) {
-    const [, height, width] = x!.shape as [number, number, number];
-    const [dilationH, dilationW] = attributes.dilation;
-    encodeMaxPool(encoder, {
-      out: address(y!),
-      places: address(places!),
-      x: address(x!),
-      ...windows(x!, [height, width], attributes),
-      dilationH,
-      dilationW,
-    });
+    const operands = maxPoolOperands(x!, attributes, address);
+    encodeMaxPool(encoder, { out: address(y!), places: address(places!), ...operands });
   },
   vjp(dy, { inputs: [x], outputs: [, places], attributes: { kernelSize, stride, dilation, outputSize } }) {
     const [, height, width] = x!.shape as [number, number, number];
@@ -78,6 +76,16 @@ export const maxPoolDefinition: OpDefinition<MaxPoolAttributes> = {
     const attributes = { dim: 1, n: height * width, most: meet(0) * meet(1) };
     return [reshape(apply(gatherDefinitions.scatterAdd, [planes(dy), planes(places!)], attributes), x!.shape)];
   },
+};
+
+/** The largest value in each window, without positions and derivatives. NaNs are ignored. Windows have no dilation. */
+export const maxPoolValuesDefinition: OpDefinition<MaxPoolAttributes> = {
+  code: maxPoolDefinition.code,
+  cost: 0.1,
+  name: "maxPoolValues",
+  infer: (inputs, attributes) => [maxPoolDefinition.infer(inputs, attributes)[0]!],
+  encode: (encoder, { inputs, outputs: [y], attributes, address }) =>
+    encodeMaxPool(encoder, { out: address(y!), places: 0, ...maxPoolOperands(inputs[0]!, attributes, address) }),
 };
 
 export interface AvgPoolAttributes extends Omit<MaxPoolAttributes, "dilation"> {

@@ -6,9 +6,9 @@ import type { Operand } from "../definition/op.ts";
 import type { Value } from "../definition/value.ts";
 import { cast } from "../shape/shape.ts";
 import { add, div, mul, neg, product, square, sub } from "./arithmetic.ts";
-import { le, lt } from "./comparison.ts";
-import { abs, maximum } from "./extremes.ts";
-import { derivative, unary } from "./pointwise.ts";
+import { le, lt, where } from "./comparison.ts";
+import { abs, maximum, minimum } from "./extremes.ts";
+import { binary, derivative, unary } from "./pointwise.ts";
 
 /** 1 where a mask is true, else 0. */
 const indicator = (mask: Value): Value => cast(mask, "float32");
@@ -141,6 +141,24 @@ export const leakyRelu = unary({
   saves: "input",
   parameters: (slope: number = 0.01) => [slope, 0],
   vjp: (dy, { x, p }) => [leakyReluGrad(dy, x, p)],
+});
+/** 1 where x > 0, else `low`; NaN where x is NaN. Derivative 0. */
+export const heaviside = unary({
+  code: Op.Heaviside,
+  name: "heaviside",
+  saves: "none",
+  parameters: (low: number) => [low, 0],
+  vjp: () => [null],
+});
+/** x, or slopes·x where x is negative, for slopes that broadcast (He et al. 2015). */
+export const prelu = binary({
+  code: Op.Prelu,
+  name: "prelu",
+  saves: "input",
+  vjp: (dy, { a: x, b: slopes, needs }) => [
+    needs[0] ? where(lt(x, 0), mul(dy, slopes), dy) : null,
+    needs[1] ? mul(dy, minimum(x, 0)) : null,
+  ],
 });
 /** dy where x > 0, else slope·dy. */
 export const leakyReluGrad = derivative({

@@ -91,6 +91,16 @@ export const sub = binary({
   saves: "none",
   vjp: (dy, { needs }) => [dy, needs[1] ? neg(dy) : null],
 });
+/** (a − b)². Derivatives 2(a − b), −2(a − b). */
+export const squaredDifference = binary({
+  code: Op.SquaredDifference,
+  name: "squaredDifference",
+  saves: "input",
+  vjp: (dy, { a, b, needs }) => {
+    const d = mul(mul(dy, 2), sub(a, b));
+    return [d, needs[1] ? neg(d) : null];
+  },
+});
 /**
  * a·b. Derivatives b, a.
  *

@@ -1,9 +1,8 @@
 /** The activations of fused kernels. */
 import { Activation } from "../../../assembly/opcodes.ts";
 import type { Value } from "../../ops/definition/value.ts";
-import { elu, leakyRelu, relu, sigmoid } from "../../ops/pointwise/activation.ts";
-import { add, mul } from "../../ops/pointwise/arithmetic.ts";
-import { lt, where } from "../../ops/pointwise/comparison.ts";
+import { elu, leakyRelu, prelu, relu, sigmoid } from "../../ops/pointwise/activation.ts";
+import { add } from "../../ops/pointwise/arithmetic.ts";
 import { clamp } from "../../ops/pointwise/extremes.ts";
 import type { Inputs } from "./kernel.ts";
 
@@ -16,9 +15,6 @@ const FUSED: Readonly<Record<string, Activation>> = {
 
 /** The activation by TensorFlow.js's name if nabla fuses it; otherwise none. */
 export const fusedActivation = (name = "linear"): Activation => FUSED[name] ?? Activation.None;
-
-/** alpha·x where x is negative, else x. */
-export const prelu = (x: Value, alpha: Value): Value => where(lt(x, 0), mul(x, alpha), x);
 
 function activate(y: Value, name: string, alpha: Value | undefined, slope: number | undefined): Value {
   switch (name) {

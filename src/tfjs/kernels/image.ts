@@ -14,6 +14,7 @@ import {
   avgPoolGradDefinition,
   type MaxPoolAttributes,
   maxPoolDefinition,
+  maxPoolValuesDefinition,
 } from "../../ops/image/pool.ts";
 import { matmulDefinition, PLAIN_PRODUCT } from "../../ops/matrix/matmul.ts";
 import { max } from "../../ops/reduce/reduce.ts";
@@ -140,6 +141,10 @@ export interface Windows extends MaxPoolAttributes {
   readonly inputSize: [number, number];
 }
 
+/** Whether each window reads at least one pixel. */
+export const hasPixels = ({ kernelSize, stride, pad, inputSize, outputSize }: Windows): boolean =>
+  [0, 1].every((i) => pad[i]! < kernelSize[i]! && (outputSize[i]! - 1) * stride[i]! - pad[i]! < inputSize[i]!);
+
 /**
  * The windows of a pool; "identity" for windows of one pixel if the shapes are equal, even with a stride, as in the CPU kernel; null if a
  * window contains no pixel.
@@ -153,14 +158,7 @@ export function pooling(
   const { filterHeight, filterWidth, strideHeight, strideWidth, inHeight, inWidth, outHeight, outWidth, padInfo } =
     info;
   if (filterHeight * filterWidth === 1 && inHeight === outHeight && inWidth === outWidth) return "identity";
-  const reads = (size: number, window: number, stride: number, before: number, count: number): boolean =>
-    before < window && (count - 1) * stride - before < size;
-  if (
-    !reads(inHeight, filterHeight, strideHeight, padInfo.top, outHeight) ||
-    !reads(inWidth, filterWidth, strideWidth, padInfo.left, outWidth)
-  )
-    return null;
-  return {
+  const windows: Windows = {
     kernelSize: [filterHeight, filterWidth],
     stride: [strideHeight, strideWidth],
     pad: [padInfo.top, padInfo.left],
@@ -168,6 +166,7 @@ export function pooling(
     inputSize: [inHeight, inWidth],
     outputSize: [outHeight, outWidth],
   };
+  return hasPixels(windows) ? windows : null;
 }
 
 /** A kernel that pools `input`. Windows that nabla does not support are left to the CPU kernel. */
@@ -196,7 +195,7 @@ export const imageKernels: Readonly<Record<string, NativeKernel>> = {
   FusedDepthwiseConv2D: conv(convolve, true),
   DepthwiseConv2dNativeBackpropInput: conv(convolveBack, true),
   DepthwiseConv2dNativeBackpropFilter: conv(filterGradient, true),
-  MaxPool: pool("x", ({ x }, windows) => maxima(x!, windows)?.[0] ?? null),
+  MaxPool: pool("x", ({ x }, windows) => apply(maxPoolValuesDefinition, [x!], windows)),
   MaxPoolGrad: pool("input", ({ dy, input }, windows) => {
     const found = maxima(input!, windows);
     if (!found) return null;

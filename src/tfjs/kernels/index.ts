@@ -14,6 +14,7 @@ import { shapeKernels } from "./shape.ts";
 import { sparseKernels } from "./sparse.ts";
 import { suppressionKernels } from "./suppression.ts";
 import { transformKernels } from "./transform.ts";
+import { volumeKernels } from "./volume.ts";
 
 export const kernels: Readonly<Record<string, NativeKernel>> = {
   ...pointwiseKernels,
@@ -29,4 +30,5 @@ export const kernels: Readonly<Record<string, NativeKernel>> = {
   ...sparseKernels,
   ...sequenceKernels,
   ...dilationKernels,
+  ...volumeKernels,
 };

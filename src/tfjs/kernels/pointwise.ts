@@ -1,20 +1,30 @@
 /** Pointwise kernels: functions of one tensor, arithmetic, comparisons, logic and conversions. */
 import type { DataType } from "@tensorflow/tfjs-core";
 import { sameShape, type Value } from "../../ops/definition/value.ts";
-import { elu, eluGrad, leakyRelu, relu, selu, sigmoid, softplus, tanh } from "../../ops/pointwise/activation.ts";
-import { add, div, mul, neg, reciprocal, square, sub } from "../../ops/pointwise/arithmetic.ts";
+import {
+  elu,
+  eluGrad,
+  heaviside,
+  leakyRelu,
+  prelu,
+  relu,
+  selu,
+  sigmoid,
+  softplus,
+  tanh,
+} from "../../ops/pointwise/activation.ts";
+import { add, div, mul, neg, reciprocal, square, squaredDifference, sub } from "../../ops/pointwise/arithmetic.ts";
 import { eq, ge, gt, isNaN, le, lt, ne, where } from "../../ops/pointwise/comparison.ts";
 import { exp, expm1, log, log1p, pow, rsqrt, sqrt } from "../../ops/pointwise/exponential.ts";
 import { abs, clamp, maximum, minimum, sign } from "../../ops/pointwise/extremes.ts";
 import { erf } from "../../ops/pointwise/gelu.ts";
-import { logicalAnd, logicalNot, logicalOr } from "../../ops/pointwise/logical.ts";
+import { logicalAnd, logicalOr } from "../../ops/pointwise/logical.ts";
 import { ceil, floor, mod, round } from "../../ops/pointwise/rounding.ts";
 import { atan2, cos, sin, tan } from "../../ops/pointwise/trigonometry.ts";
 import { max } from "../../ops/reduce/reduce.ts";
 import { cast } from "../../ops/shape/shape.ts";
 import { isNumeric } from "../entry.ts";
-import { newView, type View } from "../view.ts";
-import { prelu } from "./activation.ts";
+import { type NumericArray, newView, type View } from "../view.ts";
 import { ALL, type NativeKernel, NUMBERS, sameTypes } from "./kernel.ts";
 
 const unary = (f: (x: Value) => Value): NativeKernel => ({ run: ({ x }) => f(x!) });
@@ -31,6 +41,22 @@ function toInt32(x: View): Value {
   if (largest < 2 ** 31) return cast(x, "int32");
   const out = newView(x.shape, "int32");
   out.live().set(x.live());
+  return out;
+}
+
+/** Negates bools, four bytes at a time. */
+function not(x: View): Value {
+  const out = newView(x.shape, "bool");
+  const [from, to] = [x.live(), out.live()];
+  const words = (bytes: NumericArray): Int32Array => new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2);
+  const [a, b] = [words(from), words(to)];
+  for (let i = 0; i < a.length; i++) {
+    // The lowest bit of each byte becomes the union of its bits.
+    let bits = a[i]! | (a[i]! >>> 4);
+    bits |= bits >>> 2;
+    b[i] = ((bits | (bits >>> 1)) & 0x01010101) ^ 0x01010101;
+  }
+  for (let i = 4 * a.length; i < from.length; i++) to[i] = from[i] ? 0 : 1;
   return out;
 }
 
@@ -122,7 +148,7 @@ export const pointwiseKernels: Readonly<Record<string, NativeKernel>> = {
   Softplus: unary((x) => softplus(x)),
   Sqrt: unary(sqrt),
   Square: { types: NUMBERS, run: ({ x }) => square(x!) },
-  Step: { run: ({ x }, { alpha }) => where(isNaN(x!), x!, where(gt(x!, 0), 1, alpha)) },
+  Step: { run: ({ x }, { alpha }) => heaviside(x!, alpha) },
   Tan: unary(tan),
   Tanh: unary(tanh),
   ClipByValue: { run: ({ x }, { clipValueMin, clipValueMax }) => clamp(x!, clipValueMin, clipValueMax) },
@@ -138,7 +164,7 @@ export const pointwiseKernels: Readonly<Record<string, NativeKernel>> = {
   Mod: binary(mod),
   Pow: binary(pow),
   Atan2: binary(atan2),
-  SquaredDifference: binary((a, b) => square(sub(a, b)), NUMBERS),
+  SquaredDifference: binary((a, b) => (a.dtype === "int32" ? square(sub(a, b)) : squaredDifference(a, b)), NUMBERS),
   Prelu: { run: ({ x, alpha }) => prelu(x!, alpha!) },
 
   Equal: binary(eq, ALL),
@@ -149,7 +175,7 @@ export const pointwiseKernels: Readonly<Record<string, NativeKernel>> = {
   GreaterEqual: binary(ge, NUMBERS),
   LogicalAnd: binary(logicalAnd, ["bool"]),
   LogicalOr: binary(logicalOr, ["bool"]),
-  LogicalNot: { types: ["bool"], run: ({ x }) => logicalNot(x!) },
+  LogicalNot: { types: ["bool"], run: ({ x }) => not(x!) },
   Select: {
     types: ALL,
     // TensorFlow.js broadcasts before it calls the kernel, except for a vector of conditions.

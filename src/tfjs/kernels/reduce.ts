@@ -7,7 +7,7 @@ import { cumsumDefinition } from "../../ops/reduce/fold.ts";
 import { all, any, argMax, argMin, max, mean, min, prod, reducedShape, sum } from "../../ops/reduce/reduce.ts";
 import { softmax } from "../../ops/reduce/rows.ts";
 import { concat, full, narrow } from "../../ops/shape/shape.ts";
-import type { View } from "../view.ts";
+import { type NumericArray, newView, type View } from "../view.ts";
 import { ALL, isFilled, type NativeKernel, NUMBERS } from "./kernel.ts";
 
 type Reduction = (x: Value, dims: number[], options: { keepdim: boolean }) => Value;
@@ -19,6 +19,52 @@ const reduction = (f: Reduction, types: readonly DType[] = ["float32"], axes = "
   run: ({ x }, attributes) =>
     f(x!, util.parseAxisParam(attributes[axes], x!.shape as number[]), { keepdim: attributes.keepDims === true }),
 });
+
+type OfRow = (x: NumericArray, at: number, n: number) => number;
+
+/** A reduction that is a loop in JavaScript over rows where the reduced dims are the last ones. */
+const byRows = (ofRow: OfRow, dtype: DType, otherwise: Reduction): NativeKernel => ({
+  types: [dtype],
+  accepts: isFilled,
+  run({ x }, { axis, keepDims }) {
+    const dims = util.parseAxisParam(axis, x!.shape as number[]);
+    const keepdim = keepDims === true;
+    const first = x!.shape.length - dims.length;
+    if (!dims.every((dim) => dim >= first)) return otherwise(x!, dims, { keepdim });
+    const out = newView(reducedShape(x!, dims, keepdim), dtype);
+    const [values, results] = [x!.live(), out.live()];
+    const n = values.length / results.length;
+    for (let row = 0; row < results.length; row++) results[row] = ofRow(values, row * n, n);
+    return out;
+  },
+});
+
+const allOf: OfRow = (x, at, n) => {
+  for (let i = at; i < at + n; i++) if (!x[i]) return 0;
+  return 1;
+};
+const anyOf: OfRow = (x, at, n) => {
+  for (let i = at; i < at + n; i++) if (x[i]) return 1;
+  return 0;
+};
+
+/** Four products, because each waits for the one before. */
+const productOfRow: OfRow = (x, at, n) => {
+  const end = at + n;
+  let a = 1;
+  let b = 1;
+  let c = 1;
+  let d = 1;
+  let i = at;
+  for (; i + 4 <= end; i += 4) {
+    a *= x[i]!;
+    b *= x[i + 1]!;
+    c *= x[i + 2]!;
+    d *= x[i + 3]!;
+  }
+  for (; i < end; i++) a *= x[i]!;
+  return a * b * (c * d);
+};
 
 /**
  * The position of an extreme along one dim. TensorFlow.js ignores NaNs after the first element, which nabla does not, so NaNs are left to
@@ -39,9 +85,9 @@ export const reduceKernels: Readonly<Record<string, NativeKernel>> = {
   Mean: reduction(mean),
   Max: reduction(max, NUMBERS, "reductionIndices"),
   Min: reduction(min, NUMBERS),
-  Prod: reduction(prod),
-  All: reduction(all, ["bool"]),
-  Any: reduction(any, ["bool"]),
+  Prod: byRows(productOfRow, "float32", prod),
+  All: byRows(allOf, "bool", all),
+  Any: byRows(anyOf, "bool", any),
   ArgMax: position(max, argMax),
   ArgMin: position(min, argMin),
   Softmax: {

@@ -28,6 +28,8 @@ export const activation = {
   [Op.ReluGrad]: derivative((y) => Number(y > 0), { ...plain, kinks: [0] }),
   [Op.LeakyRelu]: unary((x, p) => (x > 0 ? x : p * x), { ...plain, parameters: [0.125, 0], kinks: [0] }),
   [Op.LeakyReluGrad]: derivative((x, p) => (x > 0 ? 1 : p), { ...plain, parameters: [0.125, 0], kinks: [0] }),
+  [Op.Heaviside]: unary((x, p) => (x > 0 ? 1 : x <= 0 ? p : x), { ...plain, parameters: [0.125, 0], kinks: [0] }),
+  [Op.Prelu]: binary((x, slope) => (x < 0 ? slope * x : x), plain),
   [Op.Elu]: unary((x, p) => (x > 0 ? x : p * Math.expm1(x)), { ...plain, parameters: [1.5, 0], kinks: [0] }),
   [Op.EluGrad]: derivative((y, p) => (y > 0 ? 1 : y + p), { low: -1.4, high: 4, parameters: [1.5, 0], kinks: [0] }),
   [Op.Selu]: unary((x) => SELU_SCALE * (x > 0 ? x : SELU_ALPHA * Math.expm1(x)), { ...plain, kinks: [0] }),

@@ -42,6 +42,7 @@ export const arithmetic = {
   [Op.ClampGrad]: derivative((x, p, q) => Number(x >= p && x <= q), { ...plain, parameters: [-1, 2], kinks: [-1, 2] }),
   [Op.Add]: binary((a, b) => a + b, plain),
   [Op.Sub]: binary((a, b) => a - b, plain),
+  [Op.SquaredDifference]: binary((a, b) => (a - b) ** 2, { ...plain, extreme: 1e18 }),
   [Op.Mul]: binary((a, b) => a * b, { ...plain, extreme: 1e18 }),
   [Op.Div]: binary((a, b) => a / b, { ...plain, second: positive }),
   [Op.Pow]: binary(Math.pow, { ...positive, second: { low: -3, high: 3 } }),
