@@ -96,6 +96,8 @@ async function startPeers() {
     node("nabla relaxed", "nabla", "relaxed"),
     node("nabla simd, compiled", "nabla-compiled", "simd"),
     node("nabla relaxed, compiled", "nabla-compiled", "relaxed"),
+    node("fromLayersModel simd, compiled", "fromLayers", "simd"),
+    node("fromLayersModel relaxed, compiled", "fromLayers", "relaxed"),
     node("tfjs-wasm", "tfjs"),
     node("tfjs-cpu", "tfjs", "cpu"),
     node("tfjs on nabla", "tfjs", "nabla"),
@@ -221,10 +223,10 @@ const OTHER_BASE = "tfjs-cpu";
  * run an epoch. tfjs-cpu runs only the network that tfjs-wasm cannot train and that tfjs-cpu can train within minutes.
  */
 const TAKES_PART = {
-  matmul: (name) => !name.startsWith("tfjs-cpu"),
+  matmul: (name) => !/^(tfjs-cpu|fromLayersModel)/.test(name),
   step: (name, one) =>
     !name.startsWith("ml-matrix") && (!name.startsWith("tfjs-cpu") || one.name.startsWith("CNN 8-16")),
-  epoch: (name) => name.endsWith("compiled") || name.startsWith("PyTorch"),
+  epoch: (name) => (name.startsWith("nabla") && name.endsWith("compiled")) || name.startsWith("PyTorch"),
   tfjs: (name, one) => /^tfjs.(nabla|wasm|on)/.test(name) || (name.startsWith("tfjs-cpu") && one.name.includes("CNN")),
 };
 
