@@ -1,4 +1,4 @@
-/** Calls of the kernels of volumes and of local response normalization. */
+/** Calls of the kernels of volumes, of local response normalization and of Einstein summation. */
 import { type Case, make } from "./inputs.ts";
 
 const SIZES = [
@@ -70,6 +70,31 @@ export const volumeCases: Readonly<Record<string, () => Case[]>> = {
   AvgPool3D: pools,
   MaxPool3DGrad: poolGradients,
   AvgPool3DGrad: poolGradients,
+  Einsum: () =>
+    (
+      [
+        ["ij,jk->ik", [3, 4], [4, 5]],
+        ["ij,kj->ki", [3, 4], [5, 4]],
+        ["ji,jk->ik", [4, 3], [4, 5]],
+        ["bhqd,bhkd->bhqk", [2, 3, 4, 5], [2, 3, 6, 5]],
+        ["bqhd,bkhd->bhqk", [2, 4, 3, 5], [2, 6, 3, 5]],
+        ["bhqk,bkhd->bqhd", [2, 3, 4, 6], [2, 6, 3, 5]],
+        ["i,j->ij", [3], [4]],
+        ["i,i->", [5], [5]],
+        ["ij,j->i", [3, 4], [4]],
+        ["ijl,jk->ik", [3, 4, 2], [4, 5]],
+        ["ij,ij->ji", [3, 4], [3, 4]],
+        ["ij->ji", [3, 4]],
+        ["ijk->j", [2, 3, 4]],
+        ["ij->", [3, 4]],
+        ["i->i", [3]],
+        ["abcdef,fg->gabcde", [2, 1, 2, 3, 1, 2], [2, 3]],
+        ["ij,jk->ik", [3, 4], [5, 5]],
+      ] as const
+    ).map(([equation, ...shapes]) => ({
+      inputs: Object.fromEntries(shapes.map((shape, i) => [i, make(shape)])),
+      attrs: { equation },
+    })),
   LRN: () =>
     [0, 1, 9].map((depthRadius) => ({
       inputs: { x: make([2, 3, 2, 5]) },

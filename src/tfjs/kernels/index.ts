@@ -1,6 +1,7 @@
 /** The kernels that run on nabla, by TensorFlow.js's names. */
 
 import { dilationKernels } from "./dilation.ts";
+import { einsumKernels } from "./einsum.ts";
 import { imageKernels } from "./image.ts";
 import { indexKernels } from "./indices.ts";
 import type { NativeKernel } from "./kernel.ts";
@@ -20,6 +21,7 @@ export const kernels: Readonly<Record<string, NativeKernel>> = {
   ...pointwiseKernels,
   ...reduceKernels,
   ...matrixKernels,
+  ...einsumKernels,
   ...imageKernels,
   ...indexKernels,
   ...normalizeKernels,
