@@ -1,12 +1,11 @@
 /** Compiled training steps of models that tfjs-layers defines and fromLayersModel converts. */
-import { register } from "node:module";
 import * as tf from "@tensorflow/tfjs-core";
 import * as layers from "@tensorflow/tfjs-layers";
+import { compile, init, losses, optim, tensor } from "nabla";
+import { fromLayersModel } from "nabla/tfjs";
 import { LR } from "../../dist/bench/training.js";
-import { compile, init, losses, optim, tensor } from "../../dist/node/index.js";
 
 const { conv2d, dense, flatten, maxPooling2d } = layers.layers;
-let fromLayersModel;
 
 /** The kinds of networks that it can train, in addition to MLPs. */
 export const networks = ["cnn"];
@@ -14,8 +13,6 @@ export const networks = ["cnn"];
 /** @param build "simd" or "relaxed" */
 export async function open(build) {
   await init({ build });
-  register("./oneTfjs.mjs", import.meta.url);
-  ({ fromLayersModel } = await import("../../dist/node/tfjs.js"));
   return `fromLayersModel ${build}, compiled`;
 }
 

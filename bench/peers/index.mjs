@@ -14,6 +14,7 @@ import { save } from "../../dist/bench/save.js";
 import { EPOCH, LR, requireEpoch, requireLosses, STEPS, startOf, trainingTasks } from "../../dist/bench/training.js";
 import { requireClose, shuffledOrder, uniform } from "../../dist/bench/values.js";
 import { installedDirectory } from "../../dist/cli/mnist/data.js";
+import { installNabla } from "./install.mjs";
 import { compareKernels } from "./kernels.mjs";
 
 const ROUNDS = 9;
@@ -263,6 +264,7 @@ function report(suite, one, entries) {
   });
 }
 
+installNabla();
 const print = json ? () => {} : console.log;
 print(machine("in each build"));
 const chosenSuites = names.filter((name) => program.processedArgs[0].includes(name));

@@ -3,7 +3,6 @@
  * this process, with one thread, and take turns. Each kernel runs at two sizes: the smallest (doubled from 64 elements) that the WASM
  * backend needs 50 µs for, and one with 16 times as many elements.
  */
-import { register } from "node:module";
 import * as tf from "@tensorflow/tfjs-core";
 import "@tensorflow/tfjs-layers";
 import "@tensorflow/tfjs-backend-cpu";
@@ -98,8 +97,7 @@ async function compare(name, n) {
  */
 export async function compareKernels(only, print) {
   setThreadsCount(1);
-  register("./oneTfjs.mjs", import.meta.url);
-  await import("../../dist/node/tfjs.js");
+  await import("nabla/tfjs");
   const names = tf
     .getKernelsForBackend("wasm")
     .map(({ kernelName }) => kernelName)

@@ -2,7 +2,6 @@
  * tfjs through its public API: on its wasm backend with one thread, in plain JavaScript, or on nabla's backend. Data is uploaded before the
  * clock starts.
  */
-import { register } from "node:module";
 import * as tf from "@tensorflow/tfjs-core";
 // Imported for its side effect: it registers the gradients. Node cannot resolve their own module.
 import "@tensorflow/tfjs-layers";
@@ -22,8 +21,7 @@ export async function open(backend = "wasm") {
   else if (backend === "cpu") networks = ["cnn"];
   else {
     networks.push("cnn");
-    register("./oneTfjs.mjs", import.meta.url);
-    await import("../../dist/node/tfjs.js");
+    await import("nabla/tfjs");
   }
   await tf.setBackend(backend);
   return `tfjs-${backend} ${tf.version_core}`;

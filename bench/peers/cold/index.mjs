@@ -10,6 +10,7 @@ import { median } from "../../../dist/bench/measure.js";
 import { machine } from "../../../dist/bench/report.js";
 import { save } from "../../../dist/bench/save.js";
 import { whole } from "../../../dist/cli/mnist/numbers.js";
+import { installNabla } from "../install.mjs";
 
 const { rounds, save: isSaved } = new Command("bench:cold")
   .description("Compares cold starts with those of jax-js and tfjs on WebAssembly.")
@@ -18,11 +19,14 @@ const { rounds, save: isSaved } = new Command("bench:cold")
   .parse()
   .opts();
 
+installNabla();
 const PEERS = {
   nabla: "../../start",
   "jax-js wasm": "jax",
   "tfjs-wasm": "tfjs",
   "tfjs-core wasm": "tfjsCore",
+  "tfjs on nabla": "tfjsNabla",
+  "core on nabla": "tfjsCoreNabla",
   "no library": "empty",
 };
 const CALLS = [1, 2, 5, 20, 200];
@@ -79,6 +83,15 @@ for (const peer of ["jax-js wasm", "tfjs-wasm", "tfjs-core wasm"]) {
   const ratio = (key, less = 0) => ((of(peer, key) - less) / (of("nabla", key) - less)).toFixed(2);
   console.log(
     `${peer} takes ${ratio("whole")}× as long for the whole process, ${ratio("whole", empty)}× without the time of the program without a library, ${ratio("total")}× in process`,
+  );
+}
+for (const [ours, theirs] of [
+  ["tfjs on nabla", "tfjs-wasm"],
+  ["core on nabla", "tfjs-core wasm"],
+]) {
+  const ratio = (key) => (of(ours, key) / of(theirs, key)).toFixed(2);
+  console.log(
+    `${ours} takes ${ratio("whole")}× the time of ${theirs} for the whole process, ${ratio("total")}× in process; importing nabla/tfjs takes ${cell(of(ours, "added"))} ms of it`,
   );
 }
 console.log(

@@ -1,4 +1,4 @@
-/** Starts tfjs on WebAssembly, and runs the network with its API. */
+/** Starts tfjs on its WASM backend or on nabla's, and runs the network with its API. */
 import { createRequire } from "node:module";
 import { dirname } from "node:path";
 import { network, report } from "./timed.mjs";
@@ -15,17 +15,30 @@ export function overTfjs(load) {
     wasm.setThreadsCount(1);
     await tf.setBackend("wasm");
     await tf.ready();
-    const { x, w1, b1, w2, b2 } = network;
-    const [v1, c1, v2, c2] = [
-      tf.tensor2d(w1, [128, 784]),
-      tf.tensor1d(b1),
-      tf.tensor2d(w2, [10, 128]),
-      tf.tensor1d(b2),
-    ];
-    return () =>
-      tf.tidy(() => {
-        const hidden = tf.relu(tf.add(tf.matMul(tf.tensor2d(x, [1, 784]), v1, false, true), c1));
-        return tf.add(tf.matMul(hidden, v2, false, true), c2).dataSync();
-      });
+    return inference(tf);
   });
+}
+
+/** @param load imports tfjs or its core, before nabla/tfjs adds its backend */
+export function overNabla(load) {
+  console.warn = console.info = () => {};
+  const extra = {};
+  return report(async () => {
+    const tf = await load();
+    const before = performance.now();
+    await import("nabla/tfjs");
+    extra.added = performance.now() - before;
+    return inference(tf);
+  }, extra);
+}
+
+/** The network in tfjs's API. */
+function inference(tf) {
+  const { x, w1, b1, w2, b2 } = network;
+  const [v1, c1, v2, c2] = [tf.tensor2d(w1, [128, 784]), tf.tensor1d(b1), tf.tensor2d(w2, [10, 128]), tf.tensor1d(b2)];
+  return () =>
+    tf.tidy(() => {
+      const hidden = tf.relu(tf.add(tf.matMul(tf.tensor2d(x, [1, 784]), v1, false, true), c1));
+      return tf.add(tf.matMul(hidden, v2, false, true), c2).dataSync();
+    });
 }

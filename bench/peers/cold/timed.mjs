@@ -49,8 +49,11 @@ export const network = (() => {
   };
 })();
 
-/** @param load imports the library, and returns a function that computes the ten results as an array */
-export async function report(load) {
+/**
+ * @param load imports the library, and returns a function that computes the ten results as an array
+ * @param extra more times to print, which load sets
+ */
+export async function report(load, extra = {}) {
   const start = performance.now();
   const infer = await load();
   const loaded = performance.now();
@@ -63,5 +66,5 @@ export async function report(load) {
     calls.push(performance.now() - before);
   }
   const times = { total: end - start, load: loaded - start, first: end - loaded, ...stages };
-  console.log(JSON.stringify({ ...times, result: [...result], calls }));
+  console.log(JSON.stringify({ ...times, ...extra, result: [...result], calls }));
 }
