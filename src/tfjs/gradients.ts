@@ -4,16 +4,19 @@
  */
 import {
   add,
+  broadcast_util,
   broadcastTo,
   div,
   type GradConfig,
   getGradient,
   mul,
   type NamedAttrMap,
+  neg,
   registerGradient,
   registerKernel,
   reshape,
   rsqrt,
+  square,
   sub,
   sum,
   type Tensor,
@@ -54,6 +57,10 @@ const derivatives: Readonly<Record<string, Derivative>> = {
   Relu: { input: "x", run: (dy, x) => reluGrad(dy, x) },
   // TensorFlow.js's derivative is 0 at 0 and 1 at 6.
   Relu6: { input: "x", run: (dy, x) => reluGrad(clampGrad(dy, x, 0, 6), x) },
+  ClipByValue: {
+    input: "x",
+    run: (dy, x, { clipValueMin, clipValueMax }) => clampGrad(dy, x, clipValueMin, clipValueMax),
+  },
   LeakyRelu: { input: "x", run: (dy, x, { alpha }) => leakyReluGrad(dy, x, alpha) },
   Sigmoid: { input: "x", run: (dy, y) => sigmoidGrad(dy, y) },
   Tanh: { input: "x", run: (dy, y) => tanhGrad(dy, y) },
@@ -76,7 +83,7 @@ function installDerivative(name: string, { input, run }: Derivative): void {
   registerGradient({
     kernelName,
     inputsToSave: ["dy", "value"],
-    // Relu and its relatives are linear on each side of their bends.
+    // The kernels that save their input are linear on each side of their bends.
     gradFunc: (d, [, value], attributes) => ({
       dy: () => call(d as Tensor, value!, attributes),
       value: () => zerosLike(value!),
@@ -86,6 +93,18 @@ function installDerivative(name: string, { input, run }: Derivative): void {
     dy.dtype === "float32" && value!.dtype === "float32" ? { [input]: () => call(dy, value!, attributes) } : null,
   );
 }
+
+/** Sums over the dims along which a tensor with this shape was broadcast. */
+function summed(x: Tensor, shape: number[]): Tensor {
+  const dims = broadcast_util.getReductionAxes(shape, x.shape);
+  return dims.length ? reshape(sum(x, dims), shape) : x;
+}
+
+/** A rule for float32 operands, which need no casts. */
+const ofFloats =
+  (rule: (dy: Tensor, a: Tensor, b: Tensor) => Gradients): Rule =>
+  (dy, [a, b]) =>
+    [dy, a!, b!].every(({ dtype }) => dtype === "float32") ? rule(dy, a!, b!) : null;
 
 /** dy, the gradient of a sum or mean along `axis`, repeated along it. */
 function spread(dy: Tensor, x: Tensor, axis: number | number[]): Tensor {
@@ -116,6 +135,17 @@ const batchNorm: Rule = (dy, [x, mean, variance, scale], { varianceEpsilon }) =>
 
 export function installGradients(): void {
   for (const [name, derivative] of Object.entries(derivatives)) installDerivative(name, derivative);
+  replace(
+    "Multiply",
+    ofFloats((dy, a, b) => ({ a: () => summed(mul(dy, b), a.shape), b: () => summed(mul(dy, a), b.shape) })),
+  );
+  replace(
+    "RealDiv",
+    ofFloats((dy, a, b) => ({
+      a: () => summed(div(dy, b), a.shape),
+      b: () => neg(div(summed(mul(dy, a), b.shape), square(b))),
+    })),
+  );
   replace("Sum", (dy, [x], { axis }) => ({ x: () => spread(dy, x!, axis) }));
   replace("Mean", (dy, [x], { axis }) => ({
     x: () => spread(div(dy, Math.max(1, x!.size / Math.max(1, dy.size))), x!, axis),

@@ -23,6 +23,9 @@ const functions: Record<string, (x: tf.Tensor) => tf.Tensor> = {
   relu: tf.relu,
   relu6: tf.relu6,
   leakyRelu: (v) => tf.leakyRelu(v, 0.3),
+  clipByValue: (v) => tf.clipByValue(v, -0.7, 5.9),
+  "a product that broadcasts": (v) => tf.mul(v, tf.sum(v, 1, true)),
+  "a quotient that broadcasts": (v) => tf.div(v, tf.add(tf.sum(tf.square(v), 0, true), 1)),
   sigmoid: tf.sigmoid,
   tanh: tf.tanh,
   softmax: (v) => tf.softmax(v),
@@ -36,7 +39,7 @@ const functions: Record<string, (x: tf.Tensor) => tf.Tensor> = {
   },
 };
 /** TensorFlow.js has no second derivatives of these. */
-const ONCE = ["relu6", "leakyRelu"];
+const ONCE = ["relu6", "leakyRelu", "clipByValue"];
 
 const cases = Object.keys(functions).flatMap((name) =>
   ([1, 2] as const).filter((order) => order === 1 || !ONCE.includes(name)).map((order) => [name, order] as const),

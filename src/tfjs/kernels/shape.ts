@@ -13,12 +13,11 @@ const ones = (x: Value): number[] => x.shape.map(() => 1);
 
 /** Repeats x along every dim: each dim becomes [repetitions, size], which broadcasts from [1, size]. */
 function tile(x: Value, repetitions: readonly number[]): Value {
+  const shape = x.shape.map((size, i) => size * repetitions[i]!);
+  if (x.shape.every((size, i) => size === 1 || repetitions[i] === 1)) return broadcastTo(x, shape);
   const split = x.shape.flatMap((size) => [1, size]);
   const repeated = x.shape.flatMap((size, i) => [repetitions[i]!, size]);
-  return reshape(
-    broadcastTo(reshape(x, split), repeated),
-    x.shape.map((size, i) => size * repetitions[i]!),
-  );
+  return reshape(broadcastTo(reshape(x, split), repeated), shape);
 }
 
 /** Copies a block of `length` elements. */
