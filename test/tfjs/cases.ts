@@ -475,6 +475,10 @@ const MANY: Readonly<Record<string, () => Case[]>> = {
   DepthwiseConv2dNative: () => [...convolutions(1), ...convolutions(2)],
   MaxPool: pools,
   AvgPool: pools,
+  MaxPoolWithArgmax: () =>
+    [false, true].flatMap((includeBatchInIndex) =>
+      pools().map(({ inputs, attrs }) => ({ inputs, attrs: { ...attrs, includeBatchInIndex } })),
+    ),
   GatherV2: () =>
     DTYPES.flatMap((dtype) => [
       {
@@ -537,7 +541,7 @@ const MANY: Readonly<Record<string, () => Case[]>> = {
 };
 
 const BINARY =
-  /^(Add|Sub|Multiply|Maximum|Minimum|RealDiv|FloorDiv|Mod|Pow|Atan2|SquaredDifference|Equal|NotEqual|Less|LessEqual|Greater|GreaterEqual|LogicalAnd|LogicalOr)$/;
+  /^(Add|Sub|Multiply|Maximum|Minimum|RealDiv|FloorDiv|Mod|Pow|Atan2|SquaredDifference|Equal|NotEqual|Less|LessEqual|Greater|GreaterEqual|LogicalAnd|LogicalOr|BitwiseAnd)$/;
 const REDUCTIONS = /^(Sum|Mean|Min|Prod|All|Any)$/;
 
 /** The cases of a kernel. Gradients of convolutions and pools have their own test. */

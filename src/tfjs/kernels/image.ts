@@ -17,12 +17,12 @@ import {
   maxPoolValuesDefinition,
 } from "../../ops/image/pool.ts";
 import { matmulDefinition, PLAIN_PRODUCT } from "../../ops/matrix/matmul.ts";
-import { max } from "../../ops/reduce/reduce.ts";
+import { max, min } from "../../ops/reduce/reduce.ts";
 import { reshape } from "../../ops/shape/reshape.ts";
 import { permute, t } from "../../ops/shape/shape.ts";
-import type { View } from "../view.ts";
+import { newView, type View } from "../view.ts";
 import { finish } from "./activation.ts";
-import { type Attributes, type Inputs, isFilled, type NativeKernel } from "./kernel.ts";
+import { type Attributes, haveRank, type Inputs, isFilled, type NativeKernel } from "./kernel.ts";
 
 /** The geometry of a convolution, from TensorFlow.js's attributes. */
 function geometry(
@@ -131,7 +131,9 @@ const conv = (
 ) => ({
   // The weights of a PReLU have the layout of the result, which is permuted after the activation.
   accepts: (inputs: Parameters<NonNullable<NativeKernel["accepts"]>>[0], attributes: Attributes) =>
-    isFilled(inputs) && !(isChannelsFirst(attributes) && (depthwise || attributes.activation === "prelu")),
+    isFilled(inputs) &&
+    haveRank(inputs, 4) &&
+    !(isChannelsFirst(attributes) && (depthwise || attributes.activation === "prelu")),
   run: (inputs: Inputs, attributes: Attributes) => run(inputs, attributes, depthwise),
 });
 
@@ -171,7 +173,7 @@ export function pooling(
 
 /** A kernel that pools `input`. Windows that nabla does not support are left to the CPU kernel. */
 const pool = (input: string, run: (inputs: Inputs, windows: Windows) => Value | null): NativeKernel => ({
-  accepts: isFilled,
+  accepts: (inputs) => isFilled(inputs) && haveRank(inputs, 4),
   run(inputs, attributes) {
     const windows = pooling(inputs[input]!.shape, attributes);
     if (windows === "identity") return input === "x" ? inputs.x! : null;
@@ -186,6 +188,23 @@ function maxima(x: Value, windows: Windows): [values: Value, places: Value] | nu
   return Number.isNaN(largest.live()[0]!) ? null : [values!, places!];
 }
 
+/** The largest values, and their positions in the flat array: of one image, or of the whole batch. */
+function maximaInArray({ x }: Inputs, attributes: Attributes): [values: Value, positions: Value] | null {
+  const windows = pooling(x!.shape, attributes);
+  if (!windows || windows === "identity") return null;
+  const [values, places] = maxima(x!, windows) ?? [];
+  // TensorFlow.js has no position for a window of -∞.
+  if (!values || (min(values, [0, 1, 2, 3]) as View).live()[0] === Number.NEGATIVE_INFINITY) return null;
+  const [, height, width, channels] = x!.shape as [number, number, number, number];
+  const positions = newView(places!.shape, "int32");
+  const [from, to] = [(places as View).live(), positions.live()];
+  const ofImage = to.length / x!.shape[0]!;
+  const shift = attributes.includeBatchInIndex ? height * width * channels : 0;
+  for (let at = 0; at < to.length; at++)
+    to[at] = from[at]! * channels + (at % channels) + Math.floor(at / ofImage) * shift;
+  return [values, positions];
+}
+
 export const imageKernels: Readonly<Record<string, NativeKernel>> = {
   Conv2D: conv(convolve),
   FusedConv2D: conv(convolve),
@@ -196,6 +215,7 @@ export const imageKernels: Readonly<Record<string, NativeKernel>> = {
   DepthwiseConv2dNativeBackpropInput: conv(convolveBack, true),
   DepthwiseConv2dNativeBackpropFilter: conv(filterGradient, true),
   MaxPool: pool("x", ({ x }, windows) => apply(maxPoolValuesDefinition, [x!], windows)),
+  MaxPoolWithArgmax: { accepts: (inputs) => isFilled(inputs) && haveRank(inputs, 4), run: maximaInArray },
   MaxPoolGrad: pool("input", ({ dy, input }, windows) => {
     const found = maxima(input!, windows);
     if (!found) return null;

@@ -30,6 +30,13 @@ export const ALL: readonly DType[] = ["float32", "int32", "bool"];
 export const isFilled = (inputs: Readonly<Record<string, TensorInfo>>): boolean =>
   Object.values(inputs).every((input) => !input?.shape.includes(0));
 
+/** Whether the inputs with these names have so many dims. Direct calls of kernels can pass others, which core's functions reject. */
+export const haveRank = (
+  inputs: Readonly<Record<string, TensorInfo>>,
+  rank: number,
+  names = ["x", "dy", "filter", "input"],
+): boolean => names.every((name) => !inputs[name] || inputs[name].shape.length === rank);
+
 /** Whether all inputs have the same element type. */
 export const sameTypes = (inputs: Readonly<Record<string, TensorInfo>>): boolean =>
   new Set(Object.values(inputs).map(({ dtype }) => dtype)).size < 2;

@@ -44,6 +44,14 @@ function toInt32(x: View): Value {
   return out;
 }
 
+/** The bits that two arrays of integers share. */
+function both(a: View, b: View): Value {
+  const out = newView(a.shape, "int32");
+  const [x, y, z] = [a.live(), b.live(), out.live()];
+  for (let i = 0; i < z.length; i++) z[i] = x[i]! & y[i]!;
+  return out;
+}
+
 /** Negates bools, four bytes at a time. */
 function not(x: View): Value {
   const out = newView(x.shape, "bool");
@@ -175,6 +183,11 @@ export const pointwiseKernels: Readonly<Record<string, NativeKernel>> = {
   GreaterEqual: binary(ge, NUMBERS),
   LogicalAnd: binary(logicalAnd, ["bool"]),
   LogicalOr: binary(logicalOr, ["bool"]),
+  BitwiseAnd: {
+    types: ["int32"],
+    accepts: ({ a, b }) => sameShape(a!.shape, b!.shape),
+    run: ({ a, b }) => both(a!, b!),
+  },
   LogicalNot: { types: ["bool"], run: ({ x }) => not(x!) },
   Select: {
     types: ALL,

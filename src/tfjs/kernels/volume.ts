@@ -19,7 +19,7 @@ import { reshape } from "../../ops/shape/reshape.ts";
 import { concat, t } from "../../ops/shape/shape.ts";
 import { newView } from "../view.ts";
 import { hasPixels, type Windows } from "./image.ts";
-import { type Attributes, type Inputs, isFilled, type NativeKernel } from "./kernel.ts";
+import { type Attributes, haveRank, type Inputs, isFilled, type NativeKernel } from "./kernel.ts";
 
 type Volume = [number, number, number, number, number];
 type Geometry = backend_util.Conv3DInfo;
@@ -141,7 +141,7 @@ const columns = (x: Value, depth: number): Value => {
 
 /** Pools frames, then along the depth. */
 const pool = <A>(definition: OpDefinition<A>, of: (windows: Windows) => A): NativeKernel => ({
-  accepts: (inputs, { dataFormat }) => isFilled(inputs) && dataFormat !== "NCDHW",
+  accepts: (inputs, { dataFormat }) => isFilled(inputs) && haveRank(inputs, 5) && dataFormat !== "NCDHW",
   run({ x }, attributes) {
     const found = windowsOf(x!.shape, attributes);
     if (!found) return null;
@@ -208,7 +208,10 @@ function maximumGradient({ dy, input }: Inputs, attributes: Attributes): Value |
   return out;
 }
 
-const filled = (run: NativeKernel["run"]): NativeKernel => ({ accepts: isFilled, run });
+const filled = (run: NativeKernel["run"]): NativeKernel => ({
+  accepts: (inputs) => isFilled(inputs) && haveRank(inputs, 5),
+  run,
+});
 
 export const volumeKernels: Readonly<Record<string, NativeKernel>> = {
   Conv3D: filled(convolve),
