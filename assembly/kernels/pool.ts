@@ -141,15 +141,18 @@ export function avgPool(instruction: usize, begin: u32, end: u32): void {
       }
     }
     if (across == 2 && down == 2 && kernelH == 2 && kernelW == 2) {
-      // Sums of pairs are exact for equal values, as in float64.
+      // Sums of pairs are exact for equal values, as in float64. Sums that float32 cannot represent are left to float64.
       const by = f32x4.splat(<f32>f64x2.extract_lane(rate, 0));
+      let large = f32x4.splat(0);
       for (let c: u32 = 0; c < channels; c += 4) {
         const p = first + (<usize>c << 2), q = p + rowBytes;
         const upper = f32x4.add(v128.load(p), v128.load(p + pixelBytes));
         const lower = f32x4.add(v128.load(q), v128.load(q + pixelBytes));
-        storeLanes(out + <usize>r * pixelBytes + (<usize>c << 2), f32x4.mul(f32x4.add(upper, lower), by), channels - c);
+        const sum = f32x4.add(upper, lower);
+        large = v128.or(large, f32x4.ne(f32x4.sub(sum, sum), f32x4.splat(0)));
+        storeLanes(out + <usize>r * pixelBytes + (<usize>c << 2), f32x4.mul(sum, by), channels - c);
       }
-      continue;
+      if (!v128.any_true(large)) continue;
     }
     for (let c: u32 = 0; c < channels; c += 8) {
       const zero = f64x2.splat(0);

@@ -24,6 +24,16 @@ function means64(x: Tensor, kernel: number, stride: number, pad: number, own: bo
   return out;
 }
 
+test("means of large pixels do not overflow, and infinities stay", () => {
+  tidy(() => {
+    for (const kernel of [2, 3]) {
+      const x = full([1, kernel, kernel, 5], 3e38);
+      expect(list(f.avgPool2d(x, kernel)), `${kernel}`).toEqual(new Array(5).fill(Math.fround(3e38)));
+      expect(list(f.avgPool2d(x.mul(2), kernel)), `${kernel}`).toEqual(new Array(5).fill(Infinity));
+    }
+  });
+});
+
 describe("the mean of equal pixels is exact", () => {
   const kinds: Record<string, (x: Tensor) => Tensor> = {
     "avgPool2d of 3": (x) => f.avgPool2d(x, 3),
