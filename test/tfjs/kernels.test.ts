@@ -135,3 +135,33 @@ describe("gradients of images", () => {
     expect(run.mock.results.filter(({ value }) => value !== null).length).toBeGreaterThan(3);
   });
 });
+
+describe("direct calls of kernels with shapes that core's functions reject", () => {
+  const call = (kernel: string, shapes: Record<string, number[]>, attrs: object) => () =>
+    tf.tidy(() => {
+      const inputs = Object.fromEntries(Object.entries(shapes).map(([name, shape]) => [name, tf.ones(shape)]));
+      return tf.engine().runKernel(kernel, inputs, attrs as tf.NamedAttrMap);
+    });
+  test("a filter that reads other channels is an error", async () => {
+    await tf.setBackend("nabla");
+    const conv = { strides: 1, pad: "same", dilations: 1, dataFormat: "NHWC" };
+    const message = "the input has 3 channels, but the filter reads 2";
+    expect(call("Conv2D", { x: [1, 4, 4, 3], filter: [3, 3, 2, 5] }, conv)).toThrow(message);
+    expect(call("DepthwiseConv2dNative", { x: [1, 4, 4, 3], filter: [3, 3, 2, 1] }, conv)).toThrow(message);
+    const volume = { strides: [1, 1, 1], pad: "same", dilations: 1, dataFormat: "NDHWC" };
+    expect(call("Conv3D", { x: [1, 4, 4, 4, 3], filter: [3, 3, 3, 2, 5] }, volume)).toThrow(message);
+  });
+  test("a pool of an image without a batch writes nothing outside its result", async () => {
+    await tf.setBackend("nabla");
+    const pool = { filterSize: [2, 2], strides: [2, 2], pad: "valid", includeBatchInIndex: false };
+    const before = tf.tensor1d([1, 2, 3]);
+    for (const kernel of ["MaxPoolWithArgmax", "MaxPool", "AvgPool"])
+      try {
+        call(kernel, { x: [4, 4, 3] }, pool)();
+      } catch {
+        // The CPU kernel may reject it.
+      }
+    expect([...before.dataSync()]).toEqual([1, 2, 3]);
+    for (let size = 1; size < 2000; size += 97) expect(tf.tidy(() => tf.sum(tf.ones([size])).dataSync()[0])).toBe(size);
+  });
+});

@@ -22,7 +22,7 @@ import { reshape } from "../../ops/shape/reshape.ts";
 import { permute, t } from "../../ops/shape/shape.ts";
 import { newView, type View } from "../view.ts";
 import { finish } from "./activation.ts";
-import { type Attributes, haveRank, type Inputs, isFilled, type NativeKernel } from "./kernel.ts";
+import { type Attributes, haveRank, type Inputs, isFilled, type NativeKernel, requireChannels } from "./kernel.ts";
 
 /** The geometry of a convolution, from TensorFlow.js's attributes. */
 function geometry(
@@ -31,6 +31,8 @@ function geometry(
   { strides, pad, dilations, dimRoundingMode, dataFormat = "NHWC" }: Attributes,
   depthwise: boolean,
 ): backend_util.Conv2DInfo {
+  const channels = xShape[dataFormat === "NCHW" ? 1 : 3];
+  requireChannels(channels!, filterShape[2]!);
   return backend_util.computeConv2DInfo(
     xShape as [number, number, number, number],
     filterShape as [number, number, number, number],

@@ -1,5 +1,5 @@
 /** Defines TensorFlow.js kernels in terms of nabla's ops. */
-import type { KernelFunc, TensorInfo } from "@tensorflow/tfjs-core";
+import { type KernelFunc, type TensorInfo, util } from "@tensorflow/tfjs-core";
 import type { DType, Value } from "../../ops/definition/value.ts";
 import type { NablaBackend } from "../backend.ts";
 import { runOps, type View } from "../view.ts";
@@ -36,6 +36,13 @@ export const haveRank = (
   rank: number,
   names = ["x", "dy", "filter", "input"],
 ): boolean => names.every((name) => !inputs[name] || inputs[name].shape.length === rank);
+
+/** @throws Error if a filter does not read as many channels as its input has. Direct calls of kernels can pass others. */
+export const requireChannels = (channels: number, ofFilter: number): void =>
+  util.assert(
+    channels === ofFilter,
+    () => `conv: the input has ${channels} channels, but the filter reads ${ofFilter}. Pass a filter for ${channels}.`,
+  );
 
 /** Whether all inputs have the same element type. */
 export const sameTypes = (inputs: Readonly<Record<string, TensorInfo>>): boolean =>

@@ -19,13 +19,15 @@ import { reshape } from "../../ops/shape/reshape.ts";
 import { concat, t } from "../../ops/shape/shape.ts";
 import { newView } from "../view.ts";
 import { hasPixels, type Windows } from "./image.ts";
-import { type Attributes, haveRank, type Inputs, isFilled, type NativeKernel } from "./kernel.ts";
+import { type Attributes, haveRank, type Inputs, isFilled, type NativeKernel, requireChannels } from "./kernel.ts";
 
 type Volume = [number, number, number, number, number];
 type Geometry = backend_util.Conv3DInfo;
 
-const geometry = (inShape: Shape, filterShape: Shape, { strides, pad, dilations }: Attributes): Geometry =>
-  backend_util.computeConv3DInfo(inShape as Volume, filterShape as Volume, strides, dilations ?? 1, pad);
+function geometry(inShape: Shape, filterShape: Shape, { strides, pad, dilations }: Attributes): Geometry {
+  requireChannels(inShape[4]!, filterShape[3]!);
+  return backend_util.computeConv3DInfo(inShape as Volume, filterShape as Volume, strides, dilations ?? 1, pad);
+}
 
 /** The convolution of one frame with one slice of the filter. */
 const ofFrames = (info: Geometry): ConvAttributes => ({
