@@ -2,6 +2,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import "@tensorflow/tfjs-core/dist/public/chained_ops/register_all_chained_ops.js";
 import * as tfl from "@tensorflow/tfjs-layers";
+import { type Tensor, tensor } from "nabla";
 
 const { layers } = tfl;
 type Layer = tfl.layers.Layer;
@@ -338,6 +339,10 @@ export const layerCases: readonly LayerCase[] = [
   ...recurrent,
   ...others,
 ];
+
+export const random = (shape: number[], seed: number): tf.Tensor => tf.randomUniform(shape, -1, 1, "float32", seed);
+export const toNabla = (x: tf.Tensor): Tensor => tensor([...x.dataSync()]).reshape(...x.shape);
+export const valuesOf = (model: tfl.LayersModel): number[] => model.getWeights().flatMap((w) => [...w.dataSync()]);
 
 /** Gives every weight of a model other values, the same on each run. Variances are positive. */
 export function randomize(model: tfl.LayersModel, seed = 1): void {

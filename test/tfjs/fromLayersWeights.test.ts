@@ -5,16 +5,12 @@ import * as tfl from "@tensorflow/tfjs-layers";
 import { losses, memory, ones, optim, type Tensor, tensor } from "nabla";
 import { fromLayersModel } from "nabla/tfjs";
 import { beforeEach, describe, expect, test } from "vitest";
-import { randomize } from "./fromLayersCases.ts";
+import { random, randomize, toNabla, valuesOf } from "./fromLayersCases.ts";
 
 beforeEach(async () => {
   await tf.setBackend("cpu");
 });
 const { layers } = tfl;
-
-const random = (shape: number[], seed: number): tf.Tensor => tf.randomUniform(shape, -1, 1, "float32", seed);
-const toNabla = (x: tf.Tensor): Tensor => tensor([...x.dataSync()]).reshape(...x.shape);
-const valuesOf = (model: tfl.LayersModel): number[] => model.getWeights().flatMap((w) => [...w.dataSync()]);
 
 const dense = (options: object = {}): tfl.layers.Layer => layers.dense({ units: 3, inputShape: [4], ...options });
 const chain = (...make: tfl.layers.Layer[]): tfl.Sequential => tfl.sequential({ layers: make });

@@ -153,7 +153,7 @@ test.each(Object.keys(OPTIMIZERS))("optimizer %s", async (name) => {
       const model = twoLayers();
       model.compile({ optimizer: OPTIMIZERS[name]!(), loss: "meanSquaredError" });
       const results = await fitted(model, ...data(), { epochs: 4 });
-      // Adamax's getWeights is not implemented.
+      // TensorFlow.js cannot save Adamax's state: its getWeights throws an error.
       const state = name === "Adamax" ? [] : await model.optimizer.getWeights();
       return {
         ...results,

@@ -1,6 +1,6 @@
 /**
- * Describes in plain words how the gradient passes through a network, and offers remedies. The library's `diagnose` decides
- * what is wrong from the gradients of one mini-batch. This file adds only what the loss over many mini-batches shows.
+ * Describes in plain words how the gradient passes through a network, and offers remedies. The library's `diagnose` finds
+ * faults in the gradients of one mini-batch; this file also looks at the loss over many mini-batches.
  */
 import { type ActivationRow, growthPerStep, type ParameterRow, type VerdictKind } from "nabla/gradients";
 import { showTick } from "../../scale.ts";
