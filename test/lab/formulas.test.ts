@@ -19,6 +19,18 @@ test("the font has only the characters of the formulas", async () => {
   expect(await renderFont(formula("x", false))).toMatch(/^@font-face\{font-family:"Noto Sans Math";src:url\(data:font/);
 });
 
+/** The number of children that MathML Core requires. */
+const CHILDREN: Readonly<Record<string, number>> = {
+  mfrac: 2,
+  mroot: 2,
+  msub: 2,
+  msup: 2,
+  msubsup: 3,
+  munder: 2,
+  mover: 2,
+  munderover: 3,
+};
+
 let page: Page;
 const visiting = {
   start: () => servePage("formulas"),
@@ -35,6 +47,17 @@ describeInBrowsers(visiting, () => {
       [...document.fonts].filter(({ family }) => family.includes("Noto Sans Math")).map(({ status }) => status),
     );
     expect(faces).toEqual(["loaded"]);
+  });
+
+  test("every element has as many children as MathML requires", async () => {
+    const wrong = await page.evaluate((counts) => {
+      const elements = [...document.querySelectorAll("math *")].filter(({ localName }) => localName in counts);
+      if (elements.length < 100) return [`${elements.length} elements`];
+      return elements
+        .filter(({ localName, childElementCount }) => childElementCount !== counts[localName])
+        .map(({ outerHTML }) => outerHTML);
+    }, CHILDREN);
+    expect(wrong).toEqual([]);
   });
 
   test("indices are lower than the letters that they follow", async () => {
