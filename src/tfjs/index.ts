@@ -7,6 +7,7 @@ import { draw } from "./kernels/draw.ts";
 import { kernels } from "./kernels/index.ts";
 import { kernelFunc } from "./kernels/kernel.ts";
 import { installOptimizers } from "./optimizers.ts";
+import { installSaving } from "./saving.ts";
 
 for (const config of getKernelsForBackend("cpu")) {
   const { kernelName, kernelFunc: cpu } = config;
@@ -17,6 +18,7 @@ for (const config of getKernelsForBackend("cpu")) {
 // Higher than the priorities of TensorFlow.js's own backends, so that it stays the default.
 registerBackend(BACKEND, () => new NablaBackend(), 10);
 installGradients();
+installSaving();
 installOptimizers();
 void setBackend(BACKEND);
 

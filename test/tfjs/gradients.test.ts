@@ -3,7 +3,7 @@ import * as tf from "@tensorflow/tfjs-core";
 // Registers TensorFlow.js's gradients, which nabla/tfjs replaces.
 import "@tensorflow/tfjs-layers";
 import "nabla/tfjs";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 
 const x = [-3, -0.7, 0, 0.4, 2, 5.9, 6, 7.5];
 const weights = [0.3, -1, 2, 0.5, -0.2, 1.5, 0.7, -0.9];
@@ -82,6 +82,52 @@ test("batch normalization has the CPU backend's gradients for all of its inputs"
   }
   for (const [i, values] of results[1]!.entries())
     for (const [k, value] of values.entries()) expect(results[0]![i]![k]).toBeCloseTo(value, 5);
+});
+
+/** f(v) = v³ with a gradient of its own, which saves v. */
+const cube = tf.customGrad((v, save) => {
+  const input = v as tf.Tensor;
+  (save as (tensors: tf.Tensor[]) => void)([input]);
+  return {
+    value: tf.mul(tf.square(input), input),
+    gradFunc: (dy: tf.Tensor, [saved]: tf.Tensor[]) => tf.mul(tf.mul(dy, 3), tf.square(saved!)),
+  };
+});
+
+test("derivatives of order 1 to 3 of a function that saves its input are the CPU backend's", async () => {
+  for (const order of [1, 2, 3]) {
+    let f: (v: tf.Tensor) => tf.Tensor = (v) => tf.mul(cube(v), tf.sigmoid(v));
+    for (let i = 0; i < order; i++) f = tf.grad(f);
+    const results = [];
+    for (const backend of ["nabla", "cpu"]) {
+      await tf.setBackend(backend);
+      results.push(tf.tidy(() => [...f(matrix(x)).dataSync()]));
+    }
+    const size = Math.max(...results[1]!.map(Math.abs));
+    for (const [i, value] of results[1]!.entries())
+      expect(Math.abs(results[0]![i]! - value)).toBeLessThan(2 ** -18 * size);
+  }
+});
+
+test("saving a tensor for a gradient calls no kernel, except for higher derivatives and profiles", async () => {
+  await tf.setBackend("nabla");
+  const engine = tf.engine();
+  const run = vi.spyOn(engine, "runKernel");
+  const identities = (f: () => unknown): number => {
+    run.mockClear();
+    tf.tidy(() => void f());
+    return run.mock.calls.filter(([name]) => name === "Identity").length;
+  };
+  try {
+    const f = (v: tf.Tensor): tf.Tensor => tf.sum(tf.mul(cube(v), tf.sigmoid(v)));
+    const first = tf.grad(f);
+    expect(identities(() => first(matrix(x)))).toBe(0);
+    expect(identities(() => tf.grad((v) => tf.sum(first(v)))(matrix(x)))).toBeGreaterThan(0);
+    const { kernelNames } = await tf.profile(() => tf.tidy(() => void first(matrix(x))));
+    expect(kernelNames).toContain("Identity");
+  } finally {
+    run.mockRestore();
+  }
 });
 
 test("a derivative is one kernel", async () => {

@@ -1,0 +1,20 @@
+/** Saves tensors for gradients without a kernel call. TensorFlow.js clones each of them, which is up to a third of all calls in a training step. */
+import { type Tensor, engine as tfEngine } from "@tensorflow/tfjs-core";
+import { BACKEND } from "./backend.ts";
+
+/** Replaces the engine's method that clones tensors to save, while nabla's backend is active. */
+export function installSaving(): void {
+  const tf = tfEngine();
+  const methods = tf as unknown as { clone(x: Tensor): Tensor };
+  const original = methods.clone;
+  // Another version of TensorFlow.js may have no such method, and works without this.
+  if (!original) return;
+  methods.clone = (x) => {
+    const { gradientDepth, profiling } = tf.state;
+    // Only the tape of a higher derivative needs the clone's own gradient, and only a profile needs its call.
+    if (tf.backendName !== BACKEND || gradientDepth > 1 || profiling) return original.call(tf, x);
+    const { dataId, shape, dtype } = x;
+    tf.backend.incRef(dataId);
+    return tf.makeTensorFromTensorInfo({ dataId, shape, dtype });
+  };
+}
