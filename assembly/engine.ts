@@ -276,14 +276,18 @@ function stepIndex(op: Op, at: usize, thread: u32, threads: u32): void {
   const units = outer * (op == Op.IndexSelect || op == Op.Gather ? count : n);
   const grain = rowGrain(inner), begin = shareBegin(units, grain, thread, threads),
     end = shareBegin(units, grain, thread + 1, threads);
+  const type = word(at, Index.type), elementBytes: u32 = type > <u32>Type.Int32 ? 1 : 4,
+    workspace = word(at, Index.workspace);
   switch (op) {
-    case Op.IndexSelect: indexSelect(out, x, index, n, count, inner, word(at, Index.elementBytes), begin, end); break;
+    case Op.IndexSelect: indexSelect(out, x, index, n, count, inner, elementBytes, begin, end); break;
     case Op.IndexAdd:
-      indexAdd(out, x, index, n, count, inner, word(at, Index.workspace) + thread * word(at, Index.listBytes), begin,
-        end);
+      indexAdd(out, x, index, word(at, Index.rows), word(at, Index.height), n, count, inner,
+        workspace + thread * word(at, Index.listBytes), begin, end);
       break;
-    case Op.Gather: gather(out, x, index, n, count, inner, word(at, Index.elementBytes), begin, end); break;
-    case Op.ScatterAdd: scatterAdd(out, x, index, n, count, inner, word(at, Index.workspace), begin, end); break;
+    case Op.Gather: gather(out, x, index, n, count, inner, elementBytes, begin, end); break;
+    case Op.ScatterAdd:
+      scatterAdd(out, x, index, n, count, inner, type == <u32>Type.Int32, workspace, begin, end);
+      break;
     default:
       unreachable();
   }

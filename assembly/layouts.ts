@@ -182,11 +182,11 @@ export const enum Cast {
 }
 
 /**
- * IndexSelect: out[o, j, i] = x[o, index[j], i];  IndexAdd: out[o, index[j], i] += x[o, j, i], j < count;
+ * IndexSelect: out[o, j, i] = x[o, index[j], i];  IndexAdd: out[o, index[j], i] += x[o, rows[j], i], j < count;
  * Gather: out[o, j, i] = x[o, index[o, j, i], i];  ScatterAdd: out[o, index[o, j, i], i] += x[o, j, i].
  * n is the size of the indexed dimension. IndexAdd and ScatterAdd clear out first. An index outside 0…n−1 is skipped (reads
- * give 0). IndexAdd's workspace holds the lists of each share, `listBytes` apart. ScatterAdd's workspace holds as many floats
- * as out; it is 0 for short sums.
+ * give 0). For IndexAdd, x has `height` rows, rows[j] is j if `rows` is 0, and the workspace holds the lists of each share,
+ * `listBytes` apart. ScatterAdd's workspace holds as many float64 as out has elements; it is 0 for short sums and for int32.
  */
 export const enum Index {
   out = Head.words,
@@ -196,9 +196,11 @@ export const enum Index {
   n,
   count,
   inner,
-  elementBytes,
+  type,
   workspace,
   listBytes,
+  rows,
+  height,
   words,
 }
 

@@ -22,25 +22,30 @@ export function indexSelect(out: usize, x: usize, index: usize, n: u32, count: u
 /** The number of rows that a sum adds in float32 before it continues in float64. */
 const BLOCK: u32 = 16;
 
+/** The row of x for entry j: rows[j], or j without `rows`. */
+@inline
+function rowOf(rows: usize, j: u32): u32 { return rows ? load<u32>(rows + (<usize>j << 2)) : j; }
+
 /**
- * out[o, i, ·] = Σ x[o, j, ·] over the j with index[j] = i, in ascending order, so the bits are always the same. The share is
- * a range of the outer·n rows of out. Each row follows its own list of j, 16 columns at a time. scratch holds, for each row
- * of out, the first j that points to it and, for each j, the next such j.
+ * out[o, i, ·] = Σ x[o, rows[j], ·] over the j < count with index[j] = i, in ascending order, so the bits are always the same.
+ * x has `height` rows; `rows` is 0 if rows[j] = j. The share is a range of the outer·n rows of out. Each row follows its own
+ * list of j, 16 columns at a time. scratch holds, for each row of out, the first j that points to it and, for each j, the next
+ * such j.
  */
-export function indexAdd(out: usize, x: usize, index: usize, n: u32, count: u32, inner: u32, scratch: usize, begin: u32,
-  end: u32): void
+export function indexAdd(out: usize, x: usize, index: usize, rows: usize, height: u32, n: u32, count: u32, inner: u32,
+  scratch: usize, begin: u32, end: u32): void
 {
   if (begin >= end) return;
   const first = scratch, next = scratch + (<usize>n << 2), rowBytes: usize = <usize>inner << 2;
   memory.fill(first, 0xff, <usize>n << 2);
   for (let j = count; j-- > 0;) {
     const i = load<u32>(index + (<usize>j << 2));
-    if (i >= n) continue;
+    if (i >= n || rowOf(rows, j) >= height) continue;
     store<u32>(next + (<usize>j << 2), load<u32>(first + (<usize>i << 2)));
     store<u32>(first + (<usize>i << 2), j);
   }
   for (let r = begin; r < end; r++) {
-    const o = r / n, to = out + r * rowBytes, block = x + <usize>o * count * rowBytes;
+    const o = r / n, to = out + r * rowBytes, block = x + <usize>o * height * rowBytes;
     const head = load<u32>(first + (<usize>(r - o * n) << 2));
     if (head == <u32>-1) {
       // Skip a run of rows that receive nothing.
@@ -54,14 +59,14 @@ export function indexAdd(out: usize, x: usize, index: usize, n: u32, count: u32,
       const at: usize = c << 2, from = block + at, zero = f32x4.splat(0);
       let s0 = zero, s1 = zero, s2 = zero, s3 = zero, j = head, terms = BLOCK;
       for (; j != <u32>-1 && terms > 0; j = load<u32>(next + (<usize>j << 2)), terms--) {
-        const p = from + j * rowBytes;
+        const p = from + rowOf(rows, j) * rowBytes;
         s0 = f32x4.add(s0, v128.load(p));
         s1 = f32x4.add(s1, v128.load(p, 16));
         s2 = f32x4.add(s2, v128.load(p, 32));
         s3 = f32x4.add(s3, v128.load(p, 48));
       }
       if (j != <u32>-1) {
-        longRow(to + at, s0, s1, s2, s3, from, j, next, rowBytes, inner - c);
+        longRow(to + at, s0, s1, s2, s3, from, j, rows, next, rowBytes, inner - c);
         continue;
       }
       storeLine(to + at, s0, s1, s2, s3, inner - c);
@@ -79,8 +84,8 @@ function storeLine(to: usize, a: v128, b: v128, c: v128, d: v128, count: u32): v
 }
 
 /** Adds the rest of a list, starting with j, to the sums of 16 columns, block by block in float64, and stores them. */
-function longRow(to: usize, a: v128, b: v128, c: v128, d: v128, from: usize, j: u32, next: usize, rowBytes: usize,
-  count: u32): void
+function longRow(to: usize, a: v128, b: v128, c: v128, d: v128, from: usize, j: u32, rows: usize, next: usize,
+  rowBytes: usize, count: u32): void
 {
   let l0 = f64x2.splat(0), h0 = l0, l1 = l0, h1 = l0, l2 = l0, h2 = l0, l3 = l0, h3 = l0;
   for (;;) {
@@ -99,7 +104,7 @@ function longRow(to: usize, a: v128, b: v128, c: v128, d: v128, from: usize, j: 
       d =
         f32x4.splat(0);
     for (let terms = BLOCK; j != <u32>-1 && terms > 0; j = load<u32>(next + (<usize>j << 2)), terms--) {
-      const p = from + j * rowBytes;
+      const p = from + rowOf(rows, j) * rowBytes;
       a = f32x4.add(a, v128.load(p));
       b = f32x4.add(b, v128.load(p, 16));
       c = f32x4.add(c, v128.load(p, 32));
@@ -126,47 +131,53 @@ export function gather(out: usize, x: usize, index: usize, n: u32, count: u32, i
 
 /**
  * out = 0; out[o, index[o, j, i], i] += x[o, j, i] in the order of j, so the bits are always the same. The share is a
- * range of the outer·n rows of out: a thread reads all indices and adds only to its own rows. `lost`, a buffer of out's size
- * or 0, collects the rounding errors (Neumaier 1974); without it, errors grow with the number of terms.
+ * range of the outer·n rows of out: a thread reads all indices and adds only to its own rows. int32 sums wrap modulo 2³².
+ * `totals`, a buffer of float64 with out's size or 0, holds long float32 sums; without it, errors grow with the number of terms.
  */
-export function scatterAdd(out: usize, x: usize, index: usize, n: u32, count: u32, inner: u32, lost: usize, begin: u32,
-  end: u32): void
+export function scatterAdd(out: usize, x: usize, index: usize, n: u32, count: u32, inner: u32, integer: bool,
+  totals: usize, begin: u32, end: u32): void
 {
   if (begin >= end) return;
-  const start = (<usize>begin * inner) << 2, bytes = (<usize>(end - begin) * inner) << 2;
-  memory.fill(out + start, 0, bytes);
-  if (!lost) {
-    scatter(false, out, x, index, n, count, inner, 0, begin, end);
+  const start: usize = <usize>begin * inner, size: usize = <usize>(end - begin) * inner;
+  if (!totals) {
+    memory.fill(out + (start << 2), 0, size << 2);
+    if (integer) scatter<i32, i32>(out, x, index, n, count, inner, begin, end);
+    else scatter<f32, f32>(out, x, index, n, count, inner, begin, end);
     return;
   }
-  memory.fill(lost + start, 0, bytes);
-  scatter(true, out, x, index, n, count, inner, lost, begin, end);
-  for (let at = start; at < start + bytes; at += 4) {
-    const e = load<f32>(lost + at);
-    // If e is NaN, from ∞ − ∞, there is nothing to correct.
-    if (e == e) store<f32>(out + at, load<f32>(out + at) + e);
-  }
+  memory.fill(totals + (start << 3), 0, size << 3);
+  scatter<f64, f32>(totals, x, index, n, count, inner, begin, end);
+  for (let i = start; i < start + size; i++) store<f32>(out + (i << 2), <f32>load<f64>(totals + (i << 3)));
+}
+
+/** Adds elements of type X to sums of type S. */
+@inline
+function scatter<S, X>(sums: usize, x: usize, index: usize, n: u32, count: u32, inner: u32, begin: u32,
+  end: u32): void
+{
+  // With one column, the compiler removes the column's number.
+  if (inner == 1) scatterRows<S, X>(sums, x, index, n, count, 1, begin, end);
+  else scatterRows<S, X>(sums, x, index, n, count, inner, begin, end);
 }
 
 @inline
-function scatter(exact: bool, out: usize, x: usize, index: usize, n: u32, count: u32, inner: u32, lost: usize,
-  begin: u32, end: u32): void
+function scatterRows<S, X>(sums: usize, x: usize, index: usize, n: u32, count: u32, inner: u32, begin: u32,
+  end: u32): void
 {
+  const rowBytes = <usize>inner * sizeof<S>(), bytes = <usize>count * inner << 2;
   for (let o = begin / n; o * n < end; o++) {
     const low = o * n < begin ? begin - o * n : 0, own = min<u32>(n, end - o * n) - low;
-    const block = (<usize>o * n * inner) << 2;
-    for (let j: u32 = 0; j < count; j++) {
-      const row: usize = (<usize>(o * count + j) * inner) << 2;
-      for (let i: usize = 0; i < inner; i++) {
-        const at = load<u32>(index + row + (i << 2));
-        if (at - low >= own) continue;
-        const to = block + ((<usize>at * inner + i) << 2), a = load<f32>(out + to), b = load<f32>(x + row + (i << 2)),
-          sum = a + b;
-        store<f32>(out + to, sum);
-        if (exact) {
-          const part = sum - a;
-          store<f32>(lost + to, load<f32>(lost + to) + ((a - (sum - part)) + (b - part)));
-        }
+    const block = sums + (<usize>o * n + low) * rowBytes, stop = <usize>(o + 1) * bytes;
+    let column: usize = 0;
+    for (let at = <usize>o * bytes; at < stop; at += 4) {
+      const k = load<u32>(index + at) - low;
+      if (k < own) {
+        const to = block + k * rowBytes + column;
+        store<S>(to, load<S>(to) + <S>load<X>(x + at));
+      }
+      if (inner != 1) {
+        column += sizeof<S>();
+        if (column == rowBytes) column = 0;
       }
     }
   }

@@ -373,9 +373,9 @@ export const gather: (x: Tensor, dim: number, index: Tensor) => Tensor = /* @__P
 );
 /**
  * Zeros of size n along `dim`, with each element of `source` added at its index. The gradient is gathered at the same
- * indices.
+ * indices. Sums of int32 wrap around at ±2³¹.
  *
- * source and index: the same shape → that shape but with size n at `dim`, the source's type.
+ * source and index: the same shape → that shape but with size n at `dim`, the source's type: float32 or int32.
  *
  * @param source The elements to add.
  * @param dim The dim to index along.

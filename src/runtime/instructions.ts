@@ -407,13 +407,15 @@ export interface IndexOperands {
   readonly n: number;
   readonly count: number;
   readonly inner: number;
-  readonly elementBytes: number;
+  readonly type: number;
   readonly workspace: number;
   readonly listBytes: number;
+  readonly rows: number;
+  readonly height: number;
 }
 
 export function encodeIndex(encoder: Encoder, code: IndexCode, o: IndexOperands): void {
-  encoder.begin(code, 12);
+  encoder.begin(code, 14);
   encoder.set(2, o.out);
   encoder.set(3, o.x);
   encoder.set(4, o.index);
@@ -421,9 +423,11 @@ export function encodeIndex(encoder: Encoder, code: IndexCode, o: IndexOperands)
   encoder.set(6, o.n);
   encoder.set(7, o.count);
   encoder.set(8, o.inner);
-  encoder.set(9, o.elementBytes);
+  encoder.set(9, o.type);
   encoder.set(10, o.workspace);
   encoder.set(11, o.listBytes);
+  encoder.set(12, o.rows);
+  encoder.set(13, o.height);
   encoder.end();
 }
 

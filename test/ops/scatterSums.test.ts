@@ -84,6 +84,19 @@ test("infinities at an index stay infinite, and opposite infinities give NaN", (
   }
 });
 
+test("scatterSum of int32 is exact, and wraps around at ±2³¹", () => {
+  const many = 40;
+  const values = new Array(many).fill(2 ** 24 + 1);
+  const sums = f.scatterSum(ints(values), 0, same(many, 1), 2);
+  expect([sums.dtype, ...sums.toArray()]).toEqual(["int32", 0, many * (2 ** 24 + 1)]);
+  expect(f.scatterSum(ints([2 ** 31 - 1, 1]), 0, same(2, 0), 1).toArray()).toEqual([-(2 ** 31)]);
+  expect(
+    ints([5, 6])
+      .scatterAdd(0, same(2, 1), ints([1, 2]))
+      .toArray(),
+  ).toEqual([5, 9]);
+});
+
 describe("depthwise convolutions", () => {
   test.each([1, 4, 5, 17])("with a kernel of 131072 taps and %i channels are accurate", (channels) => {
     tidy(() => {

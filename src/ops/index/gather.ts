@@ -4,7 +4,6 @@ import { RangeError, ShapeError } from "../../runtime/errors.ts";
 import { encodeIndex, encodeOneHot, type IndexCode } from "../../runtime/instructions.ts";
 import { apply, type OpDefinition, type RangeCheck } from "../definition/op.ts";
 import {
-  bytesPerElement,
   normalizeDim,
   requireShape,
   requireType,
@@ -12,6 +11,7 @@ import {
   sameShape,
   show,
   sizeOf,
+  typeCode,
   type Value,
 } from "../definition/value.ts";
 import { add } from "../pointwise/arithmetic.ts";
@@ -25,9 +25,11 @@ export interface IndexAttributes {
   readonly caller?: string;
   /** For scattering: the maximum number of elements that can have the same index. Default: all of them. */
   readonly most?: number;
+  /** Skip indices that are out of range, instead of throwing. */
+  readonly skips?: boolean;
 }
 
-/** Sums of up to this many terms do not need compensation. */
+/** Sums of up to this many terms do not need float64. */
 const SHORT = 16;
 
 /** The sizes [outer, middle, inner] of a shape that is split around `dim`. */
@@ -62,6 +64,9 @@ export const labelCheck = (input: number, logits: Shape, ignoreIndex?: number): 
     ),
 });
 
+/** The bytes for the lists of the terms of n sums, in whole cache lines. */
+const listBytesOf = (n: number, count: number): number => (4 * (n + count) + 63) & ~63;
+
 function indexOp(
   code: IndexCode,
   name: string,
@@ -79,7 +84,7 @@ function indexOp(
     saves: [1],
     infer([x, index], { dim, n, caller = name }) {
       requireType(caller, index!, "int32", "index");
-      if (adds) requireType(caller, x!, "float32");
+      if (adds && !(elementwise && x!.dtype === "int32")) requireType(caller, x!, "float32");
       const count = index!.shape[elementwise ? dim : 0]!;
       return [
         {
@@ -88,14 +93,14 @@ function indexOp(
         },
       ];
     },
-    checks: (_, { n, caller = name }) => [indexCheck(caller, 1, n)],
+    checks: (_, { n, caller = name, skips }) => (skips ? [] : [indexCheck(caller, 1, n)]),
     encode(encoder, { inputs: [x, index], outputs: [out], attributes: { dim, n, most }, address }) {
       const { outer, inner } = around(x!.shape, dim);
       const count = index!.shape[elementwise ? dim : 0]!;
-      const listBytes = adds && !elementwise ? (4 * (n + count) + 63) & ~63 : 0;
-      const long = adds && elementwise && Math.min(count, most ?? count) > SHORT;
+      const listBytes = adds && !elementwise ? listBytesOf(n, count) : 0;
+      const long = adds && elementwise && x!.dtype === "float32" && Math.min(count, most ?? count) > SHORT;
       const workspace =
-        listBytes || long ? encoder.workspace(long ? Math.ceil((4 * out!.size) / encoder.shares) : listBytes) : 0;
+        listBytes || long ? encoder.workspace(long ? Math.ceil((8 * out!.size) / encoder.shares) : listBytes) : 0;
       encodeIndex(encoder, code, {
         out: address(out!),
         x: address(x!),
@@ -104,9 +109,11 @@ function indexOp(
         n,
         count,
         inner,
-        elementBytes: bytesPerElement[x!.dtype],
+        type: typeCode[x!.dtype],
         workspace,
         listBytes,
+        rows: 0,
+        height: count,
       });
     },
     vjp: (dy, { inputs: [x, index], attributes }) => [vjp(dy, index!, attributes, x!.shape), null],
@@ -123,6 +130,42 @@ const indexSelectDefinition = indexOp(Op.IndexSelect, "indexSelect", false, fals
 const indexAddDefinition = indexOp(Op.IndexAdd, "indexAdd", false, true, (dy, index, attributes) =>
   apply(indexSelectDefinition, [dy, index], attributes),
 );
+/**
+ * The sum of the rows of x in each segment: out[i] = Σ x[rows[j]] over the j with segments[j] = i, in order. Gathers and adds without a
+ * copy of the rows. The gradient is the same sum of dy, with rows and segments swapped.
+ *
+ * x: [height, …], rows and segments: int32 [count] → [n, …].
+ */
+const segmentSumDefinition: OpDefinition<Pick<IndexAttributes, "n" | "skips">> = {
+  code: indexAddDefinition.code,
+  name: "segmentSum",
+  cost: 0.3,
+  flops: () => 0,
+  saves: [1, 2],
+  infer([x, rows, segments], { n }) {
+    requireType("segmentSum", x!, "float32");
+    requireType("segmentSum", rows!, "int32", "index of the rows");
+    requireType("segmentSum", segments!, "int32", "index of the segments");
+    return [{ shape: resized(x!.shape, 0, n), dtype: "float32" }];
+  },
+  checks: ([x], { n, skips }) =>
+    skips ? [] : [indexCheck("segmentSum", 1, x!.shape[0]!), indexCheck("segmentSum", 2, n)],
+  encode(encoder, { inputs: [x, rows, segments], outputs: [out], attributes: { n }, address }) {
+    const { middle: height, inner } = around(x!.shape, 0);
+    const count = rows!.size;
+    const listBytes = listBytesOf(n, count);
+    const workspace = encoder.workspace(listBytes);
+    const operands = { out: address(out!), x: address(x!), index: address(segments!), rows: address(rows!) };
+    const sizes = { outer: 1, n, count, inner, height };
+    encodeIndex(encoder, Op.IndexAdd, { ...operands, ...sizes, type: typeCode.float32, workspace, listBytes });
+  },
+  vjp: (dy, { inputs: [x, rows, segments], attributes: { skips } }) => [
+    apply(segmentSumDefinition, [dy, segments!, rows!], { n: x!.shape[0]!, ...(skips ? { skips } : {}) }),
+    null,
+    null,
+  ],
+};
+
 /** One element of x per index along a dim. The gradient is added back at the same indices. */
 const gatherDefinition = indexOp(Op.Gather, "gather", true, false, (dy, index, attributes) =>
   apply(scatterAddDefinition, [dy, index], attributes),
@@ -189,9 +232,9 @@ export function gather(x: Value, dim: number, index: Value): Value {
 
 /**
  * Zeros of size n along `dim`, with each element of `source` added at its index. The gradient is gathered at the same
- * indices.
+ * indices. Sums of int32 wrap around at ±2³¹.
  *
- * source and index: the same shape → that shape but with size n at `dim`, the source's type.
+ * source and index: the same shape → that shape but with size n at `dim`, the source's type: float32 or int32.
  *
  * @param source The elements to add.
  * @param dim The dim to index along.
@@ -336,6 +379,7 @@ export function oneHot(index: Value, classes: number): Value {
 export const gatherDefinitions = {
   indexSelect: indexSelectDefinition,
   indexAdd: indexAddDefinition,
+  segmentSum: segmentSumDefinition,
   gather: gatherDefinition,
   scatterAdd: scatterAddDefinition,
   oneHot: oneHotDefinition,

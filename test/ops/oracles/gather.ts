@@ -17,7 +17,11 @@ const ELEMENTS: Case[] = [
   [[3, 4], [3, 2], 1, 4],
   [[6, 3], [2, 3], 0, 6],
   [[2, 5, 3], [2, 4, 3], 1, 5],
+  [[4], [40], 0, 4],
+  [[2, 3, 5], [2, 40, 5], 1, 3],
 ];
+
+const FLOAT = ["float32"] as const;
 
 function indexOp(
   /** Whether the index has the operand's rank and selects single elements. */
@@ -41,13 +45,16 @@ function indexOp(
           }
       return [{ shape, data }];
     },
-    samples: (elementwise ? ELEMENTS : SLICES).map(([x, index, dim, n]) => ({
-      inputs: [
-        { shape: adds ? (elementwise ? index : resized(x, dim, index[0]!)) : x },
-        { shape: index, dtype: "int32", low: 0, high: n },
-      ],
-      attributes: { dim, n },
-    })),
+    // All read elements of any type. Of those that add, only the elementwise one adds int32.
+    samples: (adds && !elementwise ? FLOAT : [...FLOAT, "int32" as const]).flatMap((dtype) =>
+      (elementwise ? ELEMENTS : SLICES).map(([x, index, dim, n]) => ({
+        inputs: [
+          { shape: adds ? (elementwise ? index : resized(x, dim, index[0]!)) : x, dtype },
+          { shape: index, dtype: "int32" as const, low: 0, high: n },
+        ],
+        attributes: { dim, n },
+      })),
+    ),
   };
 }
 
