@@ -22,6 +22,9 @@ const counts = (): Case[] =>
       { x: make([20], "int32", { low: 0, high: 6 }), weights: make([20], dtype, { special: dtype === "float32" }) },
       { x: make([0], "int32"), weights: make([0], dtype) },
       { x: make([20], "int32"), weights: make([20], dtype) },
+      { x: exact([-1], [1], "int32"), weights: make([1], dtype) },
+      { x: exact([4, 5, 2 ** 31 - 1], [3], "int32"), weights: exact([2 ** 30, 1, 1], [3], dtype) },
+      { x: exact([4, 4, 4], [3], "int32"), weights: exact([2 ** 30, 2 ** 30, 2 ** 30], [3], dtype) },
     ])
     .map((inputs) => ({ inputs, attrs: { size: 5, binaryOutput: true } }));
 
@@ -53,6 +56,18 @@ const segments = (): Case[] =>
       },
     },
     { inputs: { data: make(shape), indices: make([0], "int32"), segmentIds: make([0], "int32") } },
+    // Long segments.
+    {
+      inputs: {
+        data: make(shape),
+        indices: indices([60], 6),
+        segmentIds: exact(
+          Array.from({ length: 60 }, (_, i) => Math.floor(i / 25)),
+          [60],
+          "int32",
+        ),
+      },
+    },
   ]);
 
 /** Boxes that overlap: with equal scores, swapped corners, without area, and with NaN and ±∞. */
@@ -221,6 +236,14 @@ export const indexCases: Readonly<Record<string, () => Case[]>> = {
     {
       inputs: { x: make([2, 9], "int32", { low: 0, high: 3 }), weights: make([2, 9], "float32", { special: true }) },
       attrs: { size: 3, binaryOutput: true },
+    },
+    {
+      inputs: { x: make([2, 40], "int32", { low: 0, high: 3 }), weights: make([2, 40], "float32", { special: true }) },
+      attrs: { size: 3, binaryOutput: false },
+    },
+    {
+      inputs: { x: make([2, 40], "int32", { low: -1, high: 3 }), weights: make([2, 40]) },
+      attrs: { size: 3, binaryOutput: false },
     },
   ],
   SparseSegmentSum: segments,

@@ -1,42 +1,23 @@
 /** Kernels that count, or that read and write sparse arrays. */
 import { apply } from "../../ops/definition/op.ts";
-import { sizeOf } from "../../ops/definition/value.ts";
-import { gatherDefinitions, indexSelect } from "../../ops/index/gather.ts";
+import { sizeOf, type Value } from "../../ops/definition/value.ts";
+import { gatherDefinitions } from "../../ops/index/gather.ts";
 import { div } from "../../ops/pointwise/arithmetic.ts";
-import { full } from "../../ops/shape/shape.ts";
-import { type NumericArray, newView, type View, vector } from "../view.ts";
+import { ne } from "../../ops/pointwise/comparison.ts";
+import { min } from "../../ops/reduce/reduce.ts";
+import { cast, full } from "../../ops/shape/shape.ts";
+import { newView, type View, vector } from "../view.ts";
 import { outside, scatter } from "./indices.ts";
 import { ALL, isFilled, type NativeKernel, NUMBERS } from "./kernel.ts";
 
-/** Adds each element of a row to the sum of its value. A loop of its own, because it compiles to faster code. */
-function addRow(
-  values: NumericArray,
-  weights: NumericArray,
-  from: number,
-  end: number,
-  sums: NumericArray,
-  size: number,
-): boolean {
-  for (let i = from; i < end; i++) {
-    const value = values[i]!;
-    if (value < 0) return false;
-    if (value < size) sums[value]! += weights[i]!;
-  }
-  return true;
-}
-
 /** The sum of the weights (or the count) of each value in each row; null if a value is negative. */
-function count(x: View, weights: View, rows: number, shape: number[], isBinary: boolean): View | null {
-  const out = newView(shape, weights.dtype);
-  const values = x.live();
+function count(x: View, weights: View, shape: number[], isBinary: boolean): Value | null {
+  if ((min(x) as View).live()[0]! < 0) return null;
   const isWeighted = weights.size > 0 && !isBinary;
-  const terms = isWeighted ? weights.live() : new Int32Array(values.length).fill(1);
-  const [size, n] = [shape.at(-1)!, (values.length / rows) | 0];
-  const all = out.live().fill(0);
-  for (let row = 0; row < rows; row++)
-    if (!addRow(values, terms, row * n, (row + 1) * n, all.subarray(row * size, (row + 1) * size), size)) return null;
-  if (isBinary) for (let i = 0; i < all.length; i++) all[i] = +(all[i]! > 0);
-  return out;
+  const terms = isWeighted ? weights : full(x.shape, 1, weights.dtype);
+  const dim = shape.length - 1;
+  const sums = apply(gatherDefinitions.scatterAdd, [terms, x], { dim, n: shape[dim]!, skips: true });
+  return isBinary ? cast(ne(sums, 0), weights.dtype) : sums;
 }
 const counting = (ranks: readonly number[]): NativeKernel => ({
   types: NUMBERS,
@@ -50,8 +31,8 @@ const counting = (ranks: readonly number[]): NativeKernel => ({
   run: ({ x, weights }, { size, binaryOutput }) =>
     // The CPU kernel ignores binaryOutput for vectors.
     x!.shape.length === 2
-      ? count(x!, weights!, x!.shape[0]!, [x!.shape[0]!, size], binaryOutput)
-      : count(x!, weights!, 1, [size], false),
+      ? count(x!, weights!, [x!.shape[0]!, size], binaryOutput)
+      : count(x!, weights!, [size], false),
 });
 
 /** Whether segment ids are in order, which TensorFlow.js requires. */
@@ -73,8 +54,7 @@ const segmentKernel = (isMean: boolean): NativeKernel => ({
   run({ data, indices, segmentIds }) {
     const n = segmentIds!.live().at(-1)! + 1;
     if (!areOrdered(segmentIds!) || outside(indices!, data!.shape[0]!) !== undefined) return null;
-    const rows = indexSelect(data!, 0, indices!);
-    const sums = apply(gatherDefinitions.indexAdd, [rows, segmentIds!], { dim: 0, n });
+    const sums = apply(gatherDefinitions.segmentSum, [data!, indices!, segmentIds!], { n, skips: true });
     if (!isMean) return sums;
     const counts = newView([n, ...data!.shape.slice(1).map(() => 1)], "float32");
     const [ids, lengths] = [segmentIds!.live(), counts.live()];
