@@ -13,9 +13,8 @@ export default stream({
   title: "Momentum coasts across a plateau",
   section: "Gradients as a Dynamical System",
   claim:
-    "On a plateau the gradient is almost zero, and gradient descent almost stops. Momentum keeps its velocity for a while, and coasts to the other side if the plateau is not too wide.",
-  formula:
-    "v_{k+1}=\\mu v_k-\\eta L'\\quad\\Rightarrow\\quad \\text{from velocity } v,\\text{ a flat region is coasted for } \\mu v+\\mu^2v+\\dots=\\frac{\\mu v}{1-\\mu}",
+    "On a plateau the gradient is almost zero, and gradient descent almost stops. Momentum keeps its velocity v for a while, and coasts to the other side if the plateau is not too wide.",
+  formula: "v_{k+1}=\\mu v_k-\\eta L',\\qquad \\text{distance} = \\mu v+\\mu^2v+\\dots=\\frac{\\mu v}{1-\\mu}",
   functions: ["gradientDescent"],
   parameters: {
     start: { kind: "number", label: "start", min: -4, max: -0.1, default: -1.98, step: 0.01 },

@@ -17,7 +17,7 @@ export default experiment({
   claim:
     "At the saddle (0, 0) of θ₁² − θ₂², the gradient is zero, and gradient descent does not move. The noise of stochastic gradients pushes it off the saddle, and the negative curvature does the rest: each step multiplies the distance along θ₂ by 1 + 2η. The median run reaches the distance r after t* steps. The number 0.455 in t* is the median of ξ² for a normally distributed ξ.",
   formula:
-    "L=\\theta_1^2-\\theta_2^2,\\quad x_{t+1}=(1+2\\eta)x_t+\\eta\\sigma\\xi_t,\\quad t^*\\approx\\frac{1}{2\\ln(1+2\\eta)}\\ln\\Bigl(1+\\frac{r^2((1+2\\eta)^2-1)}{0.455\\,\\eta^2\\sigma^2}\\Bigr)",
+    "L=\\theta_1^2-\\theta_2^2,\\qquad \\theta_2\\leftarrow(1+2\\eta)\\,\\theta_2+\\eta\\sigma\\xi,\\qquad t^*\\approx\\frac{1}{2\\ln(1+2\\eta)}\\ln\\Bigl(1+\\frac{r^2((1+2\\eta)^2-1)}{0.455\\,\\eta^2\\sigma^2}\\Bigr)",
   functions: ["classifyCriticalPoint", "escape", "predictedEscape", "objective"],
   parameters: {
     lr: { kind: "number", label: "learning rate η", min: 0.005, max: 0.3, default: 0.05, scale: "log" },

@@ -1,2 +1,7 @@
 /** Imports that Vite resolves: style sheets, URLs of files, and modules by pattern. */
 /// <reference types="vite/client" />
+
+declare module "virtual:practices" {
+  /** The exercises, in the article's order. The build renders their texts. */
+  export const practices: readonly import("./practice/shown.ts").Shown[];
+}

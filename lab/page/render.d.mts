@@ -14,4 +14,5 @@ export function renderArticle(
 ): string;
 export function renderContents(html: string): string;
 export function renderFont(html: string): Promise<string>;
+export function slug(heading: string): string;
 export function formula(source: string, displayMode: boolean): string;

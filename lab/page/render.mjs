@@ -9,19 +9,33 @@ import katex from "katex";
 import markdownIt from "markdown-it";
 import subsetFont from "subset-font";
 
+/** A thin space, as TeX has it around the name of a function. */
+const THIN = "0.167em";
+/** The end of something that has a space before the name of a function. */
+const ORDINARY =
+  /(<\/(?:mi|mn|mfrac|mover|msqrt|msub|msup|msubsup)>|[)\]]<\/mo>)(?=<mi[^>]*>[^<]{2,}<\/mi><mo>\u2061<\/mo>)/g;
+/** The operator that applies a function to an argument without brackets. */
+const APPLIED = /<mo>\u2061<\/mo>(?!<mo (?:fence="true"|stretchy="false")[^>]*>[([])/g;
+
 /** A formula as MathML, without its source, which KaTeX adds for scripts. */
 export function formula(source, displayMode) {
   const html = katex.renderToString(source, { displayMode, output: "mathml", throwOnError: true });
   const [math] = /<math.*<\/math>/s.exec(html);
-  return math
-    .replace(/<annotation .*?<\/annotation>/s, "")
-    .replace(/<\/?semantics>/g, "")
-    .replace(
-      /<(m\w) mathvariant="(bold|bold-italic|double-struck)">(.)<\/m\w>/gu,
-      (_, tag, variant, letter) =>
-        // Not every browser knows the attribute, but all know the letter's own character.
-        `<${tag}>${letterIn(variant, letter)}</${tag}>`,
-    );
+  return (
+    math
+      .replace(/<annotation .*?<\/annotation>/s, "")
+      .replace(/<\/?semantics>/g, "")
+      .replace(
+        /<(m\w) mathvariant="(bold|bold-italic|double-struck)">(.)<\/m\w>/gu,
+        (_, tag, variant, letter) =>
+          // Not every browser knows the attribute, but all know the letter's own character.
+          `<${tag}>${letterIn(variant, letter)}</${tag}>`,
+      )
+      // The font can stretch the double vertical line, but not the sign for parallel lines that KaTeX writes.
+      .replaceAll("∥", "‖")
+      .replace(ORDINARY, `$1<mspace width="${THIN}"></mspace>`)
+      .replace(APPLIED, `<mo rspace="${THIN}">\u2061</mo>`)
+  );
 }
 
 /** The code points of A, a, α and 0 in Unicode's mathematical alphabets. */
@@ -48,7 +62,9 @@ function letterIn(alphabet, letter) {
 
 /** A font with the characters of all formulas, as the text of a style sheet. Browsers write single letters in italics. */
 export async function renderFont(html) {
-  const letters = [...html.matchAll(/<math.*?<\/math>/gs)].map(([math]) => math.replace(/<[^>]*>/g, "")).join("");
+  const formulas = [...html.matchAll(/<math.*?<\/math>/gs)].map(([math]) => math).join("");
+  // Roots are elements, so their sign is not in the text.
+  const letters = formulas.replace(/<(msqrt|mroot)>/g, "√").replace(/<[^>]*>/g, "");
   const used = [...new Set(letters)].flatMap((letter) => [letter, letterIn("italic", letter)]).join("");
   const file = fileURLToPath(
     import.meta.resolve("@fontsource/noto-sans-math/files/noto-sans-math-latin-400-normal.woff2"),
@@ -62,7 +78,8 @@ export async function renderFont(html) {
   return `@font-face{font-family:"Noto Sans Math";src:url(data:font/woff2;base64,${font.toString("base64")}) format("woff2")}`;
 }
 
-const slug = (text) =>
+/** The id of a heading. */
+export const slug = (text) =>
   text
     .toLowerCase()
     .replace(/[^a-z0-9 -]/g, "")

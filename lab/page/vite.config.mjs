@@ -2,21 +2,12 @@
 // folder that any host can serve from any path. The page loads nothing from other servers. Both commands need the
 // kernels and digits that `npm run build` creates.
 import { existsSync, readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
-import { defineConfig, runnerImport } from "vite";
+import { defineConfig } from "vite";
+import { alias, content, practices, root } from "./content.mjs";
 import { renderArticle, renderContents, renderFont } from "./render.mjs";
 
-const root = fileURLToPath(new URL("../..", import.meta.url));
 if (!existsSync(`${root}dist/bin/digits.gz`))
   throw new Error("dist/bin/digits.gz does not exist. Run `npm run build` first.");
-
-const alias = [
-  { find: /^nabla$/, replacement: `${root}src/index.ts` },
-  { find: /^nabla\/gradients$/, replacement: `${root}src/gradients/index.ts` },
-];
-
-/** A module of the lab, to run it now. */
-const load = async (file) => (await runnerImport(`${root}lab/${file}`, { root, resolve: { alias } })).module;
 
 /** Writes the article into the document. */
 const article = {
@@ -25,14 +16,14 @@ const article = {
     order: "pre",
     async handler(html) {
       const text = readFileSync(`${root}lab/article/article.md`, "utf8");
-      const { experiments } = await load("experiments/index.ts");
-      const { drawTeaser } = await load("page/teaser.ts");
-      const { references } = await load("article/references.ts");
+      const { experiments, references, drawTeaser, practices: exercises } = await content();
       const rendered = renderArticle(text, experiments, { teaser: drawTeaser }, references);
       const page = html
         .replace("<!--article-->", () => rendered)
         .replace("<!--contents-->", () => renderContents(rendered));
-      return page.replace("</head>", `<style>${await renderFont(page)}</style></head>`);
+      // The exercises load later, but use the same font.
+      const font = await renderFont(page + JSON.stringify(exercises));
+      return page.replace("</head>", `<style>${font}</style></head>`);
     },
   },
   configureServer({ watcher, ws }) {
@@ -47,7 +38,7 @@ export default defineConfig({
   base: "./",
   cacheDir: `${root}node_modules/.vite/lab`,
   assetsInclude: ["**/*.gz"],
-  plugins: [article],
+  plugins: [article, practices],
   resolve: { alias },
   worker: { format: "es" },
   server: { fs: { allow: [root] } },

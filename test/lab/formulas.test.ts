@@ -2,7 +2,7 @@
 import type { Page } from "puppeteer-core";
 import { beforeAll, expect, test } from "vitest";
 import { formula, renderFont } from "../../lab/page/render.mjs";
-import { describeInBrowsers, servePage, type Visit } from "../support/labPage.ts";
+import { describeInBrowsers, PHONE, servePage, type Visit, WIDE } from "../support/labPage.ts";
 
 test("bold and double-struck letters are characters of their own, because not every browser knows mathvariant", () => {
   const html = formula(
@@ -11,6 +11,12 @@ test("bold and double-struck letters are characters of their own, because not ev
   );
   for (const letter of ["𝜽", "𝒙", "𝟎", "𝔼", "ℝ", "<mi>L</mi>"]) expect(html).toContain(letter);
   expect(html).not.toMatch(/mathvariant="(bold|double)/);
+});
+
+test("a thin space separates the name of a function from a number before it and from an argument without brackets", () => {
+  const html = formula("3\\ln\\theta+\\ln(x)", false);
+  expect(html.match(/<mspace width="0.167em">/g)).toHaveLength(1);
+  expect(html.match(/rspace="0.167em"/g)).toHaveLength(1);
 });
 
 test("the font has only the characters of the formulas", async () => {
@@ -39,7 +45,7 @@ const visiting = {
     await page.goto(visit.site.address);
   },
 };
-describeInBrowsers(visiting, () => {
+describeInBrowsers(visiting, (name) => {
   beforeAll(async () => void (await page.evaluate(async () => void (await document.fonts.ready))));
 
   test("the font is loaded", async () => {
@@ -58,6 +64,46 @@ describeInBrowsers(visiting, () => {
         .map(({ outerHTML }) => outerHTML);
     }, CHILDREN);
     expect(wrong).toEqual([]);
+  });
+
+  test("roots have room for their sign", async () => {
+    const widths = await page.$$eval("math msqrt", (all) =>
+      all.map((root) => {
+        const [outer, inner] = [root, root.firstElementChild!].map((part) => part.getBoundingClientRect().left);
+        return (inner! - outer!) / Number.parseFloat(getComputedStyle(root).fontSize);
+      }),
+    );
+    expect(widths.length).toBeGreaterThan(5);
+    // Without the character √ in the font, Chromium draws only the bar.
+    expect(Math.min(...widths)).toBeGreaterThan(0.4);
+  });
+
+  // Firefox stretches any character.
+  if (name === "chrome")
+    test("the lines of a norm are as high as the fraction between them", async () => {
+      const heights = await page.$$eval("mo[minsize]", (all) =>
+        all
+          .filter(
+            ({ textContent, nextElementSibling }) => textContent === "‖" && nextElementSibling?.localName === "mfrac",
+          )
+          .map((line) => {
+            const [one, fraction] = [line, line.nextElementSibling!].map((part) => part.getBoundingClientRect().height);
+            return one! / fraction!;
+          }),
+      );
+      expect(heights.length).toBeGreaterThan(3);
+      expect(Math.min(...heights)).toBeGreaterThan(0.7);
+    });
+
+  test("no formula shrinks to less than four fifths on a phone", async () => {
+    await page.setViewport(PHONE);
+    const small = await page.$$eval(".formula math", (all) =>
+      all
+        .filter((math) => Number.parseFloat((math as HTMLElement).style.fontSize || "1") < 0.8)
+        .map(({ textContent }) => textContent),
+    );
+    await page.setViewport(WIDE);
+    expect(small).toEqual([]);
   });
 
   test("indices are lower than the letters that they follow", async () => {

@@ -3,6 +3,7 @@ import { resolve } from "node:path";
 import type { Browser, Page } from "puppeteer-core";
 import { build } from "vite";
 import { expect, test } from "vitest";
+import { alias, practices } from "../../lab/page/content.mjs";
 import type { Mistake } from "../../lab/practice/exercise.ts";
 import { exercises } from "../../lab/practice/index.ts";
 import {
@@ -38,12 +39,8 @@ async function servePractice(): Promise<Served> {
     logLevel: "warn",
     root: resolve("test/lab/practicePage"),
     base: "./",
-    resolve: {
-      alias: [
-        { find: /^nabla$/, replacement: resolve("src/index.ts") },
-        { find: /^nabla\/gradients$/, replacement: resolve("src/gradients/index.ts") },
-      ],
-    },
+    plugins: [practices],
+    resolve: { alias },
     worker: { format: "es" },
     build: { outDir: OUT, emptyOutDir: true, target: "es2023", chunkSizeWarningLimit: 2000 },
   });
@@ -307,17 +304,21 @@ describeInBrowsers(visiting, (name) => {
     await other.close();
   });
 
-  test("if the worker cannot load, the page says so and offers to try again", async () => {
+  test("if the worker cannot load, the check says so, and the next check starts another one", async () => {
     const other = await browser.newPage();
-    site.missing = /worker[^/]*\.js$/;
-    await other.goto(site.address);
-    await wait(other, ".practice [role=alert]");
-    expect(await textOf(other, ".practice [role=alert]")).toBe(
-      "The worker could not start. Check your connection, and try again.",
-    );
-    site.missing = undefined;
-    await other.click(".practice button");
+    await other.goto(`${site.address}#practice-measure-confusion`);
     await wait(other, ".practice-panel");
+    await predict(other);
+    site.missing = /worker[^/]*\.js$/;
+    try {
+      await check(other, find("measure-confusion").solution);
+      expect(await textOf(other, ".practice-results")).toContain(
+        "The worker could not start. Check your connection, and try again.",
+      );
+    } finally {
+      site.missing = undefined;
+    }
+    expect(await check(other, find("measure-confusion").solution)).toBe("All 5 checks passed.");
     await other.close();
   });
 });

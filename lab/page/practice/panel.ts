@@ -4,8 +4,8 @@ import type { Editor } from "./editor.ts";
 import { predict } from "./predict.ts";
 import type { ProgressStore } from "./progress.ts";
 import { results, summary } from "./results.ts";
-import { inline, make, paragraph } from "./text.ts";
-import type { Shown } from "./worker.ts";
+import type { Shown } from "./shown.ts";
+import { make, nodesOf } from "./text.ts";
 
 export interface PanelOptions {
   readonly exercise: Shown;
@@ -33,7 +33,7 @@ export class Panel {
 
   constructor(private readonly options: PanelOptions) {
     const { exercise, progress } = options;
-    const { name, title, section, concept, prediction, statement } = exercise;
+    const { name, title, section, place, concept, prediction, statement } = exercise;
     this.heading = make("h3", { tabindex: -1, id: "practice-title" }, title);
     const reset = make("button", { type: "button" }, "Reset");
     this.check.addEventListener("click", () => void this.runChecks());
@@ -44,7 +44,7 @@ export class Panel {
       "div",
       { class: "practice-code" },
       make("h4", {}, "Code"),
-      ...statement.map(paragraph),
+      nodesOf(statement),
       this.holder,
       make("p", { class: "practice-keys" }, "Ctrl-Enter checks the code. Escape and then Tab leaves the editor."),
       make("div", { class: "practice-buttons" }, this.check, this.hint, reset, this.reveal),
@@ -57,7 +57,7 @@ export class Panel {
     this.element = make(
       "article",
       { class: "practice-panel", "aria-labelledby": "practice-title" },
-      make("p", { class: "practice-section" }, section),
+      make("p", { class: "practice-section" }, make("a", { href: `#${place}` }, section)),
       this.heading,
       make("p", { class: "practice-concept" }, `About: ${concept}.`),
       make("h4", {}, "Predict"),
@@ -126,7 +126,7 @@ export class Panel {
 
   private showHint(): void {
     const { hints } = this.options.exercise;
-    this.hints.append(make("li", {}, ...inline(hints[this.hints.childElementCount]!)));
+    this.hints.append(make("li", {}, nodesOf(hints[this.hints.childElementCount]!)));
     this.labelHint();
   }
 

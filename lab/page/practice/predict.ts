@@ -1,10 +1,11 @@
 /** The question of an exercise, which the reader answers once, before writing code. */
-import { isRight, numberOf, type Prediction } from "../../practice/exercise.ts";
-import { inline, make } from "./text.ts";
+import { isRight, numberOf } from "../../practice/exercise.ts";
+import type { Shown } from "./shown.ts";
+import { make, nodesOf } from "./text.ts";
 
 /** Shows the question, with the stored answer if there is one. `onAnswer` receives a new answer. */
 export function predict(
-  prediction: Prediction,
+  prediction: Shown["prediction"],
   stored: string | undefined,
   onAnswer: (answer: string) => void,
 ): HTMLElement {
@@ -32,7 +33,7 @@ export function predict(
             }),
           ),
         ];
-  const fieldset = make("fieldset", {}, make("legend", {}, ...inline(prediction.question)), ...fields);
+  const fieldset = make("fieldset", {}, make("legend", {}, nodesOf(prediction.question)), ...fields);
   const button = make("button", { type: "submit" }, "Answer");
   const verdict = make("div", { role: "status", class: "practice-verdict" });
   const form = make("form", {}, fieldset, button, verdict);
@@ -46,7 +47,7 @@ export function predict(
         { class: right ? "practice-right" : "practice-wrong" },
         right ? "✓ Right." : `✗ Not quite. The answer: ${expected}`,
       ),
-      make("p", {}, ...inline(prediction.explanation)),
+      make("p", {}, nodesOf(prediction.explanation)),
     );
     fieldset.disabled = true;
     button.hidden = true;

@@ -1,10 +1,9 @@
 /** The article's exercises on the page: a list, and the exercise that the reader selects. */
 import "./practice.css";
-import { listExercises } from "./checker.ts";
+import { practices } from "virtual:practices";
 import { Panel } from "./panel.ts";
 import { ProgressStore } from "./progress.ts";
 import { make } from "./text.ts";
-import type { Shown } from "./worker.ts";
 
 /** Opens an exercise in the mounted list. */
 let open: ((name: string) => void) | undefined;
@@ -19,24 +18,9 @@ export function openPractice(name: string): void {
 
 const nameIn = (hash: string): string | undefined => /^#practice-([a-z-]+)$/.exec(hash)?.[1];
 
-/** Shows the exercises in the element. They load in a worker. */
+/** Shows the exercises in the element. */
 export function mountPractice(element: HTMLElement): void {
   element.classList.add("practice");
-  const load = (): void => {
-    element.replaceChildren(make("p", { role: "status" }, "Loading the exercises…"));
-    listExercises().then(
-      (exercises) => show(element, exercises),
-      (error: Error) => {
-        const again = make("button", { type: "button" }, "Try again");
-        again.addEventListener("click", load);
-        element.replaceChildren(make("p", { role: "alert" }, error.message), again);
-      },
-    );
-  };
-  load();
-}
-
-function show(element: HTMLElement, exercises: readonly Shown[]): void {
   const progress = new ProgressStore();
   const list = make("ol", {});
   const count = make("summary", {});
@@ -46,10 +30,10 @@ function show(element: HTMLElement, exercises: readonly Shown[]): void {
   let current = "";
 
   const drawList = (): void => {
-    const solved = exercises.filter(({ name }) => progress.of(name).solved).length;
-    count.textContent = `${exercises.length} exercises, ${solved} solved`;
+    const solved = practices.filter(({ name }) => progress.of(name).solved).length;
+    count.textContent = `${practices.length} exercises, ${solved} solved`;
     list.replaceChildren(
-      ...exercises.map(({ name, title }) => {
+      ...practices.map(({ name, title }) => {
         const link = make("a", { href: `#practice-${name}` }, title);
         if (name === current) link.setAttribute("aria-current", "true");
         const mark = make("span", { class: "practice-right" }, "\u00a0✓", make("span", { class: "hidden" }, " solved"));
@@ -59,12 +43,12 @@ function show(element: HTMLElement, exercises: readonly Shown[]): void {
   };
   /** Shows an exercise. @param follows whether the reader asked for it, so that focus moves to it */
   const select = (name: string, follows: boolean): void => {
-    const i = exercises.findIndex((exercise) => exercise.name === name);
+    const i = practices.findIndex((practice) => practice.name === name);
     if (i < 0) return;
     if (name !== current) {
       panel?.close();
       current = name;
-      panel = new Panel({ exercise: exercises[i]!, progress, next: exercises[i + 1], onSolved: drawList });
+      panel = new Panel({ exercise: practices[i]!, progress, next: practices[i + 1], onSolved: drawList });
       holder.replaceChildren(panel.element);
       drawList();
     }
@@ -77,8 +61,8 @@ function show(element: HTMLElement, exercises: readonly Shown[]): void {
   details.open = isWide();
   element.replaceChildren(make("nav", { "aria-label": "Exercises" }, details), holder);
   const asked = wanted ?? nameIn(location.hash);
-  const first = exercises.find(({ name }) => !progress.of(name).solved) ?? exercises[0]!;
-  select(exercises.some(({ name }) => name === asked) ? asked! : first.name, asked !== undefined);
+  const first = practices.find(({ name }) => !progress.of(name).solved) ?? practices[0]!;
+  select(practices.some(({ name }) => name === asked) ? asked! : first.name, asked !== undefined);
   open = (name) => select(name, true);
   addEventListener("hashchange", () => {
     const name = nameIn(location.hash);

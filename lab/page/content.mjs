@@ -1,0 +1,36 @@
+// What lab/page/content.ts exports, loaded for the build, and the page's module of exercises, whose texts are rendered here.
+import { fileURLToPath } from "node:url";
+import { runnerImport } from "vite";
+
+export const root = fileURLToPath(new URL("../..", import.meta.url));
+
+export const alias = [
+  { find: /^nabla$/, replacement: `${root}src/index.ts` },
+  { find: /^nabla\/gradients$/, replacement: `${root}src/gradients/index.ts` },
+];
+
+let loaded;
+/** The exports of content.ts. They are loaded once, because each load starts another copy of nabla. */
+export function content() {
+  loaded ??= runnerImport(`${root}lab/page/content.ts`, { root, resolve: { alias } }).then(({ module }) => module);
+  return loaded;
+}
+
+const ID = "virtual:practices";
+/** Provides the exercises as the module virtual:practices. */
+export const practices = {
+  name: "practices",
+  resolveId: (id) => (id === ID ? `\0${ID}` : undefined),
+  async load(id) {
+    if (id === `\0${ID}`) return `export const practices = ${JSON.stringify((await content()).practices)};`;
+  },
+  configureServer({ watcher, moduleGraph, ws }) {
+    watcher.on("change", () => {
+      loaded = undefined;
+      const shown = moduleGraph.getModuleById(`\0${ID}`);
+      if (!shown) return;
+      moduleGraph.invalidateModule(shown);
+      ws.send({ type: "full-reload" });
+    });
+  },
+};
