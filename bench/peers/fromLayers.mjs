@@ -5,10 +5,10 @@ import { compile, init, losses, optim, tensor } from "nabla";
 import { fromLayersModel } from "nabla/tfjs";
 import { LR } from "../../dist/bench/training.js";
 
-const { conv2d, dense, flatten, maxPooling2d } = layers.layers;
+const { conv2d, dense, flatten, lstm, maxPooling2d } = layers.layers;
 
 /** The kinds of networks that it can train, in addition to MLPs. */
-export const networks = ["cnn"];
+export const networks = ["cnn", "lstm"];
 
 /** @param build "simd" or "relaxed" */
 export async function open(build) {
@@ -44,11 +44,37 @@ function cnn({ size, channels: [first, second], outputs, params }) {
   return model;
 }
 
+/** TensorFlow.js has one bias where PyTorch adds two. */
+function recurrent({ steps, inputs, hidden, outputs, params }) {
+  const model = layers.sequential();
+  // The default initializer of the recurrent weight needs all of tfjs.
+  const options = { recurrentActivation: "sigmoid", recurrentInitializer: "zeros", inputShape: [steps, inputs] };
+  model.add(lstm({ units: hidden, ...options }));
+  model.add(dense({ units: outputs }));
+  const [weightIh, weightHh, biasIh, biasHh, weight, bias] = params.map(({ values, shape }) => moved(values, shape));
+  model.setWeights([weightIh, weightHh, tf.add(biasIh, biasHh), weight, bias]);
+  return model;
+}
+
+/** The bias is the sum of two that are trained alike, so it takes steps of twice the length. */
+const groups = (module, kind) => {
+  if (kind !== "lstm") return module.parameters();
+  const [weightIh, weightHh, bias, ...rest] = module.parameters();
+  return [{ params: [weightIh, weightHh, ...rest] }, { params: [bias], lr: 2 * LR }];
+};
+
+/** The inputs: images, sequences with the batch first, or vectors. */
+function inputOf({ kind, batch, steps, inputs, size, start }) {
+  if (kind === "cnn") return tensor(start.x, [batch, size, size, 1]);
+  if (kind === "lstm") return tensor(start.x, [steps, batch, inputs]).transpose(0, 1).clone();
+  return tensor(start.x, [batch, inputs]);
+}
+
 export function step(task) {
-  const { kind, batch, inputs, outputs, size, start } = task;
-  const model = kind === "cnn" ? cnn(task) : mlp(task);
+  const { kind, batch, outputs, start } = task;
+  const model = ({ cnn, lstm: recurrent }[kind] ?? mlp)(task);
   const module = fromLayersModel(model);
-  const x = tensor(start.x, kind === "cnn" ? [batch, size, size, 1] : [batch, inputs]);
+  const x = inputOf(task);
   const isValues = kind === "values";
   const target = isValues ? tensor(start.targets, [batch, outputs]) : tensor(start.labels);
   const loss = isValues ? losses.mse : losses.crossEntropy;
@@ -62,7 +88,7 @@ export function step(task) {
     reset() {
       close();
       module.copyFrom(model);
-      optimizer = new optim.Adam(module.parameters(), { lr: LR });
+      optimizer = new optim.Adam(groups(module, kind), { lr: LR });
       compiled = compile((a, b) => optimizer.minimize(() => loss(module.forward(a), b)));
     },
     run: () => compiled(x, target).item(),

@@ -5,7 +5,7 @@
 import { losses, nn, optim, tensor, tidy } from "nabla";
 import { EvolutionStrategy, esError, logSlope, objective } from "nabla/gradients";
 import { generator } from "../random.ts";
-import { average, variance } from "../statistics.ts";
+import { average } from "../statistics.ts";
 import { stream } from "../stream.ts";
 
 const SAMPLES = [16, 64, 256];
@@ -16,24 +16,54 @@ const ENDS = 200;
 /** The number of updates of each network. */
 const STEPS = 250;
 
-/** The standard error of the fitted slope of log error against log x, from the standard errors of the errors. */
+/**
+ * The tolerance of a mean, in standard errors. Squared errors are skewed if d is small: one mean in about 10,000 is further than 5 from its
+ * expectation, and one in 2,500 further than 4.
+ */
+const DEVIATIONS = 5;
+
+/**
+ * Moments of an estimate from m pairs, for a gradient e of length 1 and a function without third derivatives. Its error is the mean of m
+ * terms (e·ε)ε − e. All follow from the moments of a normal distribution, with k = d − 1 for the directions across e.
+ */
+function momentsOf(d: number, m: number) {
+  const k = d - 1;
+  const mean = (d + 1) / m;
+  const fourth = 3 * k * k + 26 * k + 60; // E‖(e·ε)ε − e‖⁴
+  const pairs = (d + 1) ** 2 + 2 * (d + 3); // (tr C)² + 2 tr C², where C = diag(2, 1, …, 1) is the covariance of a term
+  return {
+    /** E‖error‖². */
+    mean,
+    /** The variance of ‖error‖². */
+    variance: (fourth - pairs) / m ** 3 + pairs / m ** 2 - mean ** 2,
+    /** The variance of the error along e. */
+    along: 2 / m,
+    /** The covariance of the error along e and ‖error‖². */
+    covariance: (2 * k + 8) / m ** 2,
+  };
+}
+
+/** What theory predicts for the root mean square of REPEATS relative errors, and its standard error. */
+function predictedError(d: number, samples: number): { error: number; standardError: number } {
+  const { mean, variance } = momentsOf(d, samples / 2);
+  const error = Math.sqrt(mean);
+  return { error, standardError: Math.sqrt(variance / REPEATS) / (2 * error) };
+}
+
+/** The standard error of the fitted slope of log error against log x. */
 function slopeError(xs: readonly number[], errors: readonly { error: number; standardError: number }[]): number {
   const logs = xs.map(Math.log);
-  const centre = logs.reduce((a, b) => a + b) / logs.length;
+  const centre = average(logs);
   const squares = logs.reduce((total, v) => total + (v - centre) ** 2, 0);
   return Math.hypot(...logs.map((v, i) => ((v - centre) / squares) * (errors[i]!.standardError / errors[i]!.error)));
 }
-/** The root mean square error of estimates relative to the gradient, with its standard error, and what theory predicts for it. */
-interface EsErrorAt {
-  readonly error: number;
-  readonly standardError: number;
-  readonly predicted: number;
+
+/** The standard error of the mean fraction that remains after a step of a rate: (1 − rate)² − 2·rate·(1 − rate)·along + rate²·‖error‖². */
+function remainderError(d: number, m: number, rate: number): number {
+  const { variance, along, covariance } = momentsOf(d, m);
+  const [linear, square] = [-2 * rate * (1 - rate), rate ** 2];
+  return Math.sqrt((linear ** 2 * along + 2 * linear * square * covariance + square ** 2 * variance) / ENDS);
 }
-function errorAt(...[f, theta, options]: Parameters<typeof esError>): EsErrorAt {
-  const { points, standardErrors, predicted } = esError(f, theta, options);
-  return { error: points[0]![1], standardError: standardErrors[0]!, predicted: predicted[0]![1] };
-}
-const standardErrorOf = (values: readonly number[]): number => Math.sqrt(variance(values) / values.length);
 
 export default stream({
   name: "evolution-strategies",
@@ -62,13 +92,13 @@ export default stream({
     const sgd = new optim.SGD([theta], { lr: rate });
     const bowlStrategy = new EvolutionStrategy(bowl, sgd, { samples: 2 * pairs, sigma });
     const sum = (v: Float64Array): number => v.reduce((a, b) => a + b, 0);
-    const [bySamples, byParameters, ends]: [EsErrorAt[], EsErrorAt[], Float64Array[]] = [[], [], []];
+    const [bySamples, byParameters, ends]: [number[], number[], Float64Array[]] = [[], [], []];
     const options = { sigma, repeats: REPEATS };
     const measurements = [
-      ...SAMPLES.map((n) => () => bySamples.push(errorAt(bowl, undefined, { ...options, samples: [n] }))),
+      ...SAMPLES.map((n) => () => bySamples.push(esError(bowl, undefined, { ...options, samples: [n] }).points[0]![1])),
       ...DIMENSIONS.map((n) => () => {
         const exact = new Float64Array(n).fill(1);
-        byParameters.push(errorAt(sum, new Float64Array(n), { ...options, samples: [64], exact }));
+        byParameters.push(esError(sum, new Float64Array(n), { ...options, samples: [64], exact }).points[0]![1]);
       }),
       ...Array.from({ length: ENDS }, () => () => {
         bowl.moveTo(start);
@@ -98,7 +128,7 @@ export default stream({
           x: { label: "samples", scale: "log" },
           y: { label: "relative error", scale: "log" },
           series: [
-            { name: "measured", points: bySamples.map(({ error }, i) => [SAMPLES[i]!, error] as const), style: "dots" },
+            { name: "measured", points: bySamples.map((error, i) => [SAMPLES[i]!, error] as const), style: "dots" },
             {
               name: "√((d + 1)/m)",
               points: SAMPLES.map((n) => [n, Math.sqrt((d + 1) / (n / 2))] as const),
@@ -113,7 +143,7 @@ export default stream({
           series: [
             {
               name: "measured",
-              points: byParameters.map(({ error }, i) => [DIMENSIONS[i]!, error] as const),
+              points: byParameters.map((error, i) => [DIMENSIONS[i]!, error] as const),
               style: "dots",
             },
             {
@@ -139,38 +169,36 @@ export default stream({
     const left = ends.map((end) => end.reduce((total, v) => total + v * v, 0));
     // The gradient is θ, of length 1: the part of the estimate along it has the mean 1.
     const along = ends.map((end) => end.reduce((total, v, i) => total + start[i]! * (start[i]! - v), 0) / rate);
+    const predicted = SAMPLES.map((n) => predictedError(d, n));
+    const counts = DIMENSIONS.map((n) => n + 1);
+    const acrossCounts = slopeError(
+      counts,
+      DIMENSIONS.map((n) => predictedError(n, 64)),
+    );
     return {
       findings: [
         {
           text: "slope of log error against log samples",
-          measured: logSlope(SAMPLES.map((n, i) => [n, bySamples[i]!.error])),
-          expected: { equals: -0.5, within: 4 * slopeError(SAMPLES, bySamples) },
-          theory: "−½, as for every mean of independent terms; within four standard errors",
+          measured: logSlope(SAMPLES.map((n, i) => [n, bySamples[i]!])),
+          expected: { equals: -0.5, within: DEVIATIONS * slopeError(SAMPLES, predicted) },
+          theory: "−½, as for every mean of independent terms; within five standard errors",
         },
         {
           text: `relative error with ${SAMPLES[0]} samples`,
-          measured: bySamples[0]!.error,
-          expected: { equals: bySamples[0]!.predicted, within: 4 * bySamples[0]!.standardError },
-          theory: "√((d + 1)/m) for m pairs",
+          measured: bySamples[0]!,
+          expected: { equals: predicted[0]!.error, within: DEVIATIONS * predicted[0]!.standardError },
+          theory: "√((d + 1)/m) for m pairs; within five standard errors, which follow from the moments of ε",
         },
         {
           text: "slope of log error against log (d + 1)",
-          measured: logSlope(byParameters.map(({ error }, i) => [DIMENSIONS[i]! + 1, error])),
-          expected: {
-            equals: 0.5,
-            within:
-              4 *
-              slopeError(
-                DIMENSIONS.map((n) => n + 1),
-                byParameters,
-              ),
-          },
-          theory: "½",
+          measured: logSlope(byParameters.map((error, i) => [counts[i]!, error])),
+          expected: { equals: 0.5, within: DEVIATIONS * acrossCounts },
+          theory: "½; within five standard errors",
         },
         {
           text: "fraction of ½‖θ‖² that remains after a step at the best rate",
           measured: average(left),
-          expected: { equals: (d + 1) / (pairs + d + 1), within: 4 * standardErrorOf(left) },
+          expected: { equals: (d + 1) / (pairs + d + 1), within: DEVIATIONS * remainderError(d, pairs, rate) },
           theory: "(d + 1)/(m + d + 1); with backpropagation, nothing remains after a step of rate 1",
         },
         {
@@ -182,8 +210,8 @@ export default stream({
         {
           text: "mean of the estimates along the gradient, divided by its length",
           measured: average(along),
-          expected: { equals: 1, within: 4 * standardErrorOf(along) },
-          theory: "E[ε·εᵀ] = I, so the estimate is unbiased: on a parabola for every σ; within four standard errors",
+          expected: { equals: 1, within: DEVIATIONS * Math.sqrt(momentsOf(d, pairs).along / ENDS) },
+          theory: "E[ε·εᵀ] = I, so the estimate is unbiased: on a parabola for every σ; within five standard errors",
         },
       ],
     };
