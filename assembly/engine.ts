@@ -9,12 +9,14 @@ import { argExtreme, cumsum, max, maxInt, min, minInt, piecesOf, reduceUnits, su
 import { crossEntropy, crossEntropyGrad, logSoftmax, logSoftmaxGrad, softCrossEntropy, softCrossEntropyGrad, softmax,
   softmaxGrad } from "./kernels/softmax";
 import { norm, squares } from "./kernels/euclid";
+import { prod } from "./kernels/product";
 import { cast, copyUnits, fill, stridedCopy } from "./kernels/shape";
 import { gather, indexAdd, indexSelect, oneHot, scatterAdd } from "./kernels/gather";
 import { advance, bernoulli, normal, randomInteger, randomPermutation, uniform } from "./kernels/random";
 import { adagrad, adam, lion, power, rmsProp, sgd, stepOf } from "./kernels/optimizer";
 import { batchedGemm } from "./kernels/matmul";
 import { conv } from "./kernels/conv";
+import { dilation } from "./kernels/dilation";
 import { avgPool, avgPoolGrad, maxPool } from "./kernels/pool";
 import { normalize, normalizeGrad, normUnits } from "./kernels/norm";
 import { argSort, cholesky, eigh, eighWorkspace, triangularSolve } from "./kernels/linalg";
@@ -86,7 +88,7 @@ export function step(at: usize, thread: u32, threads: u32): void {
       break;
     case Family.Update: stepUpdate(op, at, thread, threads); break;
     case Family.Conv: conv(op, at, thread, threads); break;
-    case Family.MaxPool: only(op, Op.MaxPool); stepMaxPool(at, thread, threads); break;
+    case Family.MaxPool: stepMaxPool(op, at, thread, threads); break;
     case Family.AvgPool: stepAvgPool(op, at, thread, threads); break;
     case Family.Normalize: only(op, Op.Normalize); stepNormalize(at, thread, threads); break;
     case Family.NormalizeGrad: only(op, Op.NormalizeGrad); stepNormalizeGrad(at, thread, threads); break;
@@ -189,6 +191,7 @@ function stepReduce(op: Op, at: usize, thread: u32, threads: u32): void {
     case Op.Norm: norm(out, x, n, piece, inner, double(at, Reduce.divisor), begin, end); break;
     case Op.Squares: squares(out, x, n, piece, inner, double(at, Reduce.divisor), begin, end); break;
     case Op.Cumsum: cumsum(out, x, n, inner, word(at, Reduce.reverse), integer, begin, end); break;
+    case Op.Prod: prod(out, x, n, inner, begin, end); break;
     default:
       unreachable();
   }
@@ -293,9 +296,15 @@ function stepIndex(op: Op, at: usize, thread: u32, threads: u32): void {
   }
 }
 
-function stepMaxPool(at: usize, thread: u32, threads: u32): void {
+function stepMaxPool(op: Op, at: usize, thread: u32, threads: u32): void {
   const pixels = word(at, MaxPool.batch) * word(at, MaxPool.outHeight) * word(at, MaxPool.outWidth);
-  maxPool(at, shareBegin(pixels, 16, thread, threads), shareBegin(pixels, 16, thread + 1, threads));
+  const begin = shareBegin(pixels, 16, thread, threads), end = shareBegin(pixels, 16, thread + 1, threads);
+  switch (op) {
+    case Op.MaxPool: maxPool(at, begin, end); break;
+    case Op.Dilation: dilation(at, begin, end); break;
+    default:
+      unreachable();
+  }
 }
 
 function stepAvgPool(op: Op, at: usize, thread: u32, threads: u32): void {

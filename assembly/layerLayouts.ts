@@ -34,7 +34,10 @@ export const enum Conv {
   words,
 }
 
-/** out and places (int32): [batch, outHeight, outWidth, channels] from x: [batch, height, width, channels]. */
+/**
+ * out and places (int32, or 0): [batch, outHeight, outWidth, channels] from x: [batch, height, width, channels].
+ * Dilation: also taps (int32, or 0), in the shape of places, and filter: [kernelH, kernelW, channels].
+ */
 export const enum MaxPool {
   out = Head.words,
   places,
@@ -53,6 +56,8 @@ export const enum MaxPool {
   padLeft,
   dilationH,
   dilationW,
+  taps,
+  filter,
   words,
 }
 

@@ -170,6 +170,7 @@ export const enum Op {
   Norm,
   Squares,
   Cumsum,
+  Prod,
 
   Softmax = Family.Softmax << Head.family,
   LogSoftmax,
@@ -225,6 +226,7 @@ export const enum Op {
   ConvWeight,
 
   MaxPool = Family.MaxPool << Head.family,
+  Dilation,
 
   AvgPool = Family.AvgPool << Head.family,
   AvgPoolGrad,

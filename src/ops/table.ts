@@ -7,6 +7,7 @@ import { Op } from "../../assembly/opcodes.ts";
 import { checkDefinition } from "./definition/check.ts";
 import type { AnyOp } from "./definition/op.ts";
 import { convDefinition, convInputDefinition, convWeightDefinition } from "./image/conv.ts";
+import { dilationDefinition } from "./image/dilation.ts";
 import { avgPoolDefinition, avgPoolGradDefinition, maxPoolDefinition } from "./image/pool.ts";
 import { gatherDefinitions } from "./index/gather.ts";
 import { linalgDefinitions } from "./matrix/linalg.ts";
@@ -35,6 +36,7 @@ export const table: { readonly [code in Op]: AnyOp } = {
   [Op.Norm]: normDefinition,
   [Op.Squares]: squaresDefinition,
   [Op.Cumsum]: folds.cumsumDefinition,
+  [Op.Prod]: folds.prodDefinition,
   [Op.Softmax]: rowDefinitions.softmax,
   [Op.LogSoftmax]: rowDefinitions.logSoftmax,
   [Op.SoftmaxGrad]: rowDefinitions.softmaxGrad,
@@ -72,6 +74,7 @@ export const table: { readonly [code in Op]: AnyOp } = {
   [Op.ConvInput]: convInputDefinition,
   [Op.ConvWeight]: convWeightDefinition,
   [Op.MaxPool]: maxPoolDefinition,
+  [Op.Dilation]: dilationDefinition,
   [Op.AvgPool]: avgPoolDefinition,
   [Op.AvgPoolGrad]: avgPoolGradDefinition,
   [Op.Normalize]: normalizeDefinition,

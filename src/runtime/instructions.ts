@@ -165,7 +165,8 @@ export type ReduceCode =
   | Op.ArgMin
   | Op.Norm
   | Op.Squares
-  | Op.Cumsum;
+  | Op.Cumsum
+  | Op.Prod;
 
 export interface ReduceOperands {
   readonly out: number;
@@ -633,6 +634,10 @@ export function encodeConv(encoder: Encoder, code: ConvCode, o: ConvOperands): v
   encoder.end();
 }
 
+export type MaxPoolCode =
+  | Op.MaxPool
+  | Op.Dilation;
+
 export interface MaxPoolOperands {
   readonly out: number;
   readonly places: number;
@@ -651,10 +656,12 @@ export interface MaxPoolOperands {
   readonly padLeft: number;
   readonly dilationH: number;
   readonly dilationW: number;
+  readonly taps: number;
+  readonly filter: number;
 }
 
-export function encodeMaxPool(encoder: Encoder, o: MaxPoolOperands): void {
-  encoder.begin(Op.MaxPool, 19);
+export function encodeMaxPool(encoder: Encoder, code: MaxPoolCode, o: MaxPoolOperands): void {
+  encoder.begin(code, 21);
   encoder.set(2, o.out);
   encoder.set(3, o.places);
   encoder.set(4, o.x);
@@ -672,6 +679,8 @@ export function encodeMaxPool(encoder: Encoder, o: MaxPoolOperands): void {
   encoder.set(16, o.padLeft);
   encoder.set(17, o.dilationH);
   encoder.set(18, o.dilationW);
+  encoder.set(19, o.taps);
+  encoder.set(20, o.filter);
   encoder.end();
 }
 

@@ -1,7 +1,7 @@
 /** Calls of kernels to compare between backends: inputs of every element type, with NaN and ±∞, empty, and with six dims. */
 
 import { indexCases } from "./indexCases.ts";
-import { type Case, DTYPES, inEveryType, make, restart, SHAPES } from "./inputs.ts";
+import { type Case, DTYPES, exact, inEveryType, make, restart, SHAPES } from "./inputs.ts";
 
 const unary = (attrs?: Case["attrs"], name = "x"): Case[] =>
   [
@@ -190,6 +190,27 @@ const resized = (): Case[] =>
 const MANY: Readonly<Record<string, () => Case[]>> = {
   EluGrad: () => [{ inputs: { dy: make([4, 5]), y: make([4, 5]) } }],
   LeakyRelu: () => unary({ alpha: 0.2 }),
+  // Long products, and products that exceed the range of float32 or float64 on the way.
+  Prod: () => [
+    ...reductions(),
+    ...[[0], [1]].flatMap((axis) =>
+      [
+        make([41, 41], "float32", { low: -1.6, high: 1.6 }),
+        exact(
+          Array.from({ length: 36 }, (_, i) => (i % 2 ? 1e-30 : 3e30)),
+          [6, 6],
+        ),
+        exact(
+          Array.from({ length: 1600 }, (_, i) => 10 ** ((i * 7) % 40 < 20 ? 38 : -38)),
+          [40, 40],
+        ),
+        exact(
+          Array.from({ length: 1600 }, (_, i) => 10 ** (i % 8 < 4 ? -38 : 38)),
+          [40, 40],
+        ),
+      ].map((x) => ({ inputs: { x }, attrs: { axis, keepDims: false } })),
+    ),
+  ],
   Step: () => unary({ alpha: 0.5 }),
   ClipByValue: () => unary({ clipValueMin: -1, clipValueMax: 1.5 }),
   Prelu: () => [

@@ -100,9 +100,22 @@ function suppressions(): Case[] {
   );
 }
 
+/** A dilation of five channels with sums that differ by less than float32 tells apart, and sums below the least result. */
+const closeSums = (): Case => {
+  const x = Array.from({ length: 4 * 4 * 5 }, () =>
+    random() < 0.2 ? -1e17 : Math.fround(1e8 * (1 + random() / 2 ** 24)),
+  );
+  const filter = Array.from({ length: 2 * 3 * 5 }, () => Math.fround(4 * random()));
+  return {
+    inputs: { x: exact(x, [1, 4, 4, 5]), filter: exact(filter, [2, 3, 5]), dy: make([1, 4, 4, 5]) },
+    attrs: { strides: 1, pad: "same", dilations: 1 },
+  };
+};
+
 /** Dilations with the gradient of their result. */
-const dilations = (): Case[] =>
-  [
+const dilations = (): Case[] => [
+  closeSums(),
+  ...[
     { filter: [3, 3], strides: 1, pad: "same", dilations: 1, size: [7, 6] },
     { filter: [3, 3], strides: 1, pad: "valid", dilations: 1, size: [5, 4] },
     { filter: [2, 3], strides: [2, 1], pad: "valid", dilations: 1, size: [3, 4] },
@@ -125,7 +138,8 @@ const dilations = (): Case[] =>
       },
       attrs,
     })),
-  );
+  ),
+];
 
 /** Gradients of resized images: larger, smaller, and to one pixel. */
 const resizedGradients = (): Case[] =>

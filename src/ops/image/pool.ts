@@ -6,7 +6,7 @@ import { Op } from "../../../assembly/opcodes.ts";
 import { RangeError, ShapeError } from "../../runtime/errors.ts";
 import { type AvgPoolCode, encodeAvgPool, encodeMaxPool } from "../../runtime/instructions.ts";
 import { apply, applyAll, type OpDefinition, type Operand } from "../definition/op.ts";
-import { requireType, show, sizeOf, type Value } from "../definition/value.ts";
+import { requireType, type Shape, show, sizeOf, type Value } from "../definition/value.ts";
 import { gatherDefinitions } from "../index/gather.ts";
 import { float } from "../pointwise/pointwise.ts";
 import { mean } from "../reduce/reduce.ts";
@@ -40,10 +40,25 @@ function windows(
   return { ...image, outHeight, outWidth, kernelH, kernelW, strideH, strideW, padTop, padLeft };
 }
 
-function maxPoolOperands(x: Value, attributes: MaxPoolAttributes, address: (value: Value) => number) {
+export function maxPoolOperands(x: Value, attributes: MaxPoolAttributes, address: (value: Value) => number) {
   const [, height, width] = x.shape as [number, number, number];
   const [dilationH, dilationW] = attributes.dilation;
-  return { x: address(x), ...windows(x, [height, width], attributes), dilationH, dilationW };
+  const geometry = windows(x, [height, width], attributes);
+  return { x: address(x), ...geometry, dilationH, dilationW, taps: 0, filter: 0 };
+}
+
+/** The gradient with respect to an image: each element of dy is added at the place in the image that its window chose. */
+export function toPlaces(
+  dy: Value,
+  places: Value,
+  shape: Shape,
+  { kernelSize, stride, dilation, outputSize }: MaxPoolAttributes,
+): Value {
+  // The maximum number of windows that read the same pixel, along dim i.
+  const meet = (i: 0 | 1): number =>
+    Math.min(kernelSize[i], outputSize[i], Math.ceil((dilation[i] * (kernelSize[i] - 1) + 1) / stride[i]));
+  const attributes = { dim: 1, n: shape[1]! * shape[2]!, most: meet(0) * meet(1) };
+  return reshape(apply(gatherDefinitions.scatterAdd, [planes(dy), planes(places)], attributes), shape);
 }
 
 /**
@@ -66,16 +81,9 @@ export const maxPoolDefinition: OpDefinition<MaxPoolAttributes> = {
   flops: (_, [y], { kernelSize }) => y!.size * sizeOf(kernelSize),
   encode(encoder, { inputs: [x], outputs: [y, places], attributes, address }) {
     const operands = maxPoolOperands(x!, attributes, address);
-    encodeMaxPool(encoder, { out: address(y!), places: address(places!), ...operands });
+    encodeMaxPool(encoder, Op.MaxPool, { out: address(y!), places: address(places!), ...operands });
   },
-  vjp(dy, { inputs: [x], outputs: [, places], attributes: { kernelSize, stride, dilation, outputSize } }) {
-    const [, height, width] = x!.shape as [number, number, number];
-    // The maximum number of windows that read the same pixel, along dim i.
-    const meet = (i: 0 | 1): number =>
-      Math.min(kernelSize[i], outputSize[i], Math.ceil((dilation[i] * (kernelSize[i] - 1) + 1) / stride[i]));
-    const attributes = { dim: 1, n: height * width, most: meet(0) * meet(1) };
-    return [reshape(apply(gatherDefinitions.scatterAdd, [planes(dy), planes(places!)], attributes), x!.shape)];
-  },
+  vjp: (dy, { inputs: [x], outputs: [, places], attributes }) => [toPlaces(dy, places!, x!.shape, attributes)],
 };
 
 /** The largest value in each window, without positions and derivatives. NaNs are ignored. Windows have no dilation. */
@@ -85,7 +93,11 @@ export const maxPoolValuesDefinition: OpDefinition<MaxPoolAttributes> = {
   name: "maxPoolValues",
   infer: (inputs, attributes) => [maxPoolDefinition.infer(inputs, attributes)[0]!],
   encode: (encoder, { inputs, outputs: [y], attributes, address }) =>
-    encodeMaxPool(encoder, { out: address(y!), places: 0, ...maxPoolOperands(inputs[0]!, attributes, address) }),
+    encodeMaxPool(encoder, Op.MaxPool, {
+      out: address(y!),
+      places: 0,
+      ...maxPoolOperands(inputs[0]!, attributes, address),
+    }),
 };
 
 export interface AvgPoolAttributes extends Omit<MaxPoolAttributes, "dilation"> {

@@ -130,6 +130,9 @@ export const argMaxDefinition = argExtreme(Op.ArgMax, "argMax");
 /** The index of the first smallest element, int32. NaN counts as the smallest. */
 export const argMinDefinition = argExtreme(Op.ArgMin, "argMin");
 
+/** Π x of float32, computed in float64, without a gradient. */
+export const prodDefinition = fold(Op.Prod, "prod", { cost: 0.2 });
+
 /** Running sums. The gradient is the running sum from the other end. */
 export const cumsumDefinition = fold(Op.Cumsum, "cumsum", {
   cost: 1,

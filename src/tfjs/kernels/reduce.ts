@@ -3,8 +3,8 @@ import { util } from "@tensorflow/tfjs-core";
 import { apply } from "../../ops/definition/op.ts";
 import type { DType, Value } from "../../ops/definition/value.ts";
 import { around } from "../../ops/index/gather.ts";
-import { cumsumDefinition } from "../../ops/reduce/fold.ts";
-import { all, any, argMax, argMin, max, mean, min, prod, reducedShape, sum } from "../../ops/reduce/reduce.ts";
+import { cumsumDefinition, prodDefinition } from "../../ops/reduce/fold.ts";
+import { all, any, argMax, argMin, max, mean, min, reduce, reducedShape, sum } from "../../ops/reduce/reduce.ts";
 import { softmax } from "../../ops/reduce/rows.ts";
 import { concat, full, narrow } from "../../ops/shape/shape.ts";
 import { type NumericArray, newView, type View } from "../view.ts";
@@ -48,24 +48,6 @@ const anyOf: OfRow = (x, at, n) => {
   return 0;
 };
 
-/** Four products, because each waits for the one before. */
-const productOfRow: OfRow = (x, at, n) => {
-  const end = at + n;
-  let a = 1;
-  let b = 1;
-  let c = 1;
-  let d = 1;
-  let i = at;
-  for (; i + 4 <= end; i += 4) {
-    a *= x[i]!;
-    b *= x[i + 1]!;
-    c *= x[i + 2]!;
-    d *= x[i + 3]!;
-  }
-  for (; i < end; i++) a *= x[i]!;
-  return a * b * (c * d);
-};
-
 /**
  * The position of an extreme along one dim. TensorFlow.js ignores NaNs after the first element, which nabla does not, so NaNs are left to
  * the CPU kernel.
@@ -85,7 +67,7 @@ export const reduceKernels: Readonly<Record<string, NativeKernel>> = {
   Mean: reduction(mean),
   Max: reduction(max, NUMBERS, "reductionIndices"),
   Min: reduction(min, NUMBERS),
-  Prod: byRows(productOfRow, "float32", prod),
+  Prod: reduction((x, dims, { keepdim }) => reduce(prodDefinition, x, dims, keepdim)),
   All: byRows(allOf, "bool", all),
   Any: byRows(anyOf, "bool", any),
   ArgMax: position(max, argMax),

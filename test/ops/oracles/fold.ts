@@ -49,6 +49,12 @@ const extreme = (pick: (a: number, b: number) => number) =>
     return out;
   });
 
+const prod = fold((x, attributes) => {
+  const out = new Float64Array(attributes.outer * attributes.inner).fill(1);
+  eachInMiddle(attributes, (from, to) => (out[to]! *= x.data[from]!));
+  return out;
+});
+
 const argExtreme = (better: (a: number, b: number) => boolean) =>
   fold(
     (x, attributes) => {
@@ -85,4 +91,5 @@ export const folds = {
   [Op.ArgMax]: argExtreme((a, b) => a > b),
   [Op.ArgMin]: argExtreme((a, b) => a < b),
   [Op.Cumsum]: cumsum,
+  [Op.Prod]: prod,
 };

@@ -1,4 +1,4 @@
-/** Oracles of src/ops/image/pool.ts. */
+/** Oracles of src/ops/image/pool.ts and dilation.ts. */
 import { Op } from "../../../assembly/opcodes.ts";
 import { type Shape, sizeOf } from "../../../src/ops/definition/value.ts";
 import type { Pair } from "../../../src/ops/image/conv.ts";
@@ -44,6 +44,38 @@ const maxPool: Oracle<MaxPoolAttributes> = {
     ];
   },
   samples: maxPoolSamples(),
+};
+
+const dilation: Oracle<MaxPoolAttributes> = {
+  reference([x, filter], { kernelSize, stride, pad, dilation, outputSize }) {
+    const [n, h, w, channels] = x!.shape as [number, number, number, number];
+    const shape = [n, ...outputSize, channels];
+    const [data, places, taps] = [0, 1, 2].map(() => new Float64Array(sizeOf(shape))) as [
+      Float64Array,
+      Float64Array,
+      Float64Array,
+    ];
+    let at = 0;
+    for (let b = 0; b < n; b++)
+      for (let i = 0; i < outputSize[0]; i++)
+        for (let j = 0; j < outputSize[1]; j++)
+          for (let c = 0; c < channels; c++, at++) {
+            data[at] = Number.NEGATIVE_INFINITY;
+            for (let p = 0; p < kernelSize[0]; p++)
+              for (let q = 0; q < kernelSize[1]; q++) {
+                const [r, s] = [i * stride[0] + p * dilation[0] - pad[0], j * stride[1] + q * dilation[1] - pad[1]];
+                if (r < 0 || r >= h || s < 0 || s >= w) continue;
+                const tap = p * kernelSize[1] + q;
+                const v = x!.data[((b * h + r) * w + s) * channels + c]! + filter!.data[tap * channels + c]!;
+                if (v > data[at]!) [data[at], places[at], taps[at]] = [v, r * w + s, tap];
+              }
+          }
+    return [data, places, taps].map((values) => ({ shape, data: values }));
+  },
+  samples: maxPoolSamples().map(({ inputs: [x], attributes }) => ({
+    inputs: [x!, { shape: [...attributes.kernelSize, x!.shape[3]!], low: -2, high: 2 }],
+    attributes,
+  })),
 };
 
 /**
@@ -108,4 +140,9 @@ const avgPoolGrad: Oracle<AvgPoolAttributes> = {
   samples: avgPoolSamples(({ outputSize }) => outputSize),
 };
 
-export const pool = { [Op.MaxPool]: maxPool, [Op.AvgPool]: avgPool, [Op.AvgPoolGrad]: avgPoolGrad };
+export const pool = {
+  [Op.MaxPool]: maxPool,
+  [Op.Dilation]: dilation,
+  [Op.AvgPool]: avgPool,
+  [Op.AvgPoolGrad]: avgPoolGrad,
+};
