@@ -25,65 +25,76 @@ export function depthwise(at: usize, phase: usize, begin: u32, end: u32): void {
   const stepH = word(phase, Phase.stepH), stepW = word(phase, Phase.stepW);
   const tapsH = word(phase, Phase.tapsH), tapsW = word(phase, Phase.tapsW);
   const countH = word(phase, Phase.countH), countW = word(phase, Phase.countW);
+  const gapH = word(phase, Phase.gapH), gapW = word(phase, Phase.gapW);
   const weights = word(phase, Phase.weights);
   // [channels, taps] → [taps, channels].
   for (let c: u32 = 0; c < channels; c++) {
     for (let t: u32 = 0; t < taps; t++)
       store<f32>(weights + ((t * channels + c) << 2), load<f32>(w + ((c * taps + t) << 2)));
   }
-  const pixelBytes = channels << 2, long = countH * countW > BLOCK, stepBytes = <usize>stepW * pixelBytes;
   if (begin >= end) return;
+  const pixelBytes: usize = channels << 2, rowBytes = width * pixelBytes, stepBytes = stepW * pixelBytes;
+  // The distances in bytes between the pixels, and between the weights, of neighbouring taps.
+  const downX = gapH * rowBytes, acrossX = gapW * pixelBytes;
+  const downW = pitchOf(tapsH, countH) * pixelBytes, acrossW = pitchOf(tapsW, countW) * pixelBytes;
+  const long = countH * countW > BLOCK;
   // Counting results is faster than dividing their number.
-  let column = begin % gridW, i = begin / gridW % gridH, n = begin / gridW / gridH;
+  let j = begin % gridW, i = begin / gridW % gridH, n = begin / gridW / gridH;
   for (let r = begin; r < end; r++) {
-    const j = column;
-    const target = out + n * outImage + i * outRow + j * outPixel;
-    const image = x + <usize>(n * height * width) * pixelBytes;
-    const pair = !long && j + 1 < gridW && r + 1 < end;
-    if (pair) r++;
+    let target = out + n * outImage + i * outRow + j * outPixel;
+    const image = x + <usize>(n * height) * rowBytes;
+    const top = <i32>(i * stepH) + offsetOf(tapsH, 0), left = <i32>(j * stepW) + offsetOf(tapsW, 0);
+    const a = firstTap(top, gapH), b = firstTap(left, gapW);
+    const rows = tapsInside(top, a, gapH, countH, height), columns = tapsInside(left, b, gapW, countW, width);
+    // Two neighbours in a row with the same taps share each load of the weights.
+    const next = left + stepW;
+    const pair = !long && j + 1 < gridW && r + 1 < end && left >= 0
+      && tapsInside(next, 0, gapW, countW, width) == columns;
+    const pixels = image + (top + a * gapH) * rowBytes + (left + b * gapW) * pixelBytes;
+    const first = weights + (positionOf(tapsH, 0) + positionOf(tapsW, 0)) * pixelBytes + a * downW + b * acrossW;
     for (let c: u32 = 0; c < channels; c += WIDE) {
-      const offset: usize = c << 2, rest = channels - c;
+      const offset: usize = c << 2, to = target + offset, rest = channels - c;
       if (long) {
-        for (let k = offset; k < offset + 64 && k < pixelBytes; k += 16) {
-          const v = longPixel(phase, image + k, weights + k, i * stepH, j * stepW);
-          put(target + k, v, bias, k, activation, channels - <u32>(k >> 2));
-        }
+        for (let k = offset; k < offset + 64 && k < pixelBytes; k += 16)
+          put(target + k, longPixel(phase, image + k, weights + k, i * stepH, j * stepW), bias, k, activation,
+            channels - <u32>(k >> 2));
         continue;
       }
-      // Two neighbours in a row share each load of the weights. A tap outside the image adds nothing to a result.
-      let s0 = f32x4.splat(0), s1 = s0, s2 = s0, s3 = s0, t0 = s0, t1 = s0, t2 = s0, t3 = s0;
-      for (let a: u32 = 0; a < countH; a++) {
-        const h = <i32>(i * stepH) + offsetOf(tapsH, a);
-        if (<u32>h >= height) continue;
-        const row = image + <usize>(h * width) * pixelBytes + offset, place = positionOf(tapsH, a);
-        for (let b: u32 = 0; b < countW; b++) {
-          const v = <i32>(j * stepW) + offsetOf(tapsW, b);
-          const isIn = <u32>v < width, isNextIn = pair && <u32>(v + <i32>stepW) < width;
-          const p = row + <usize>v * pixelBytes;
-          const q = weights + <usize>(place + positionOf(tapsW, b)) * pixelBytes + offset;
-          const w0 = v128.load(q), w1 = v128.load(q, 16), w2 = v128.load(q, 32), w3 = v128.load(q, 48);
-          if (isIn) {
-            s0 = fma(v128.load(p), w0, s0);
-            s1 = fma(v128.load(p, 16), w1, s1);
-            s2 = fma(v128.load(p, 32), w2, s2);
-            s3 = fma(v128.load(p, 48), w3, s3);
+      let s0 = f32x4.splat(0), s1 = s0, s2 = s0, s3 = s0;
+      let p = pixels + offset, q = first + offset;
+      if (pair) {
+        let t0 = s0, t1 = s0, t2 = s0, t3 = s0;
+        for (let h = rows; h > 0; h--, p += downX, q += downW) {
+          for (let v = columns, from = p, by = q; v > 0; v--, from += acrossX, by += acrossW) {
+            const w0 = v128.load(by), w1 = v128.load(by, 16), w2 = v128.load(by, 32), w3 = v128.load(by, 48);
+            s0 = fma(v128.load(from), w0, s0);
+            s1 = fma(v128.load(from, 16), w1, s1);
+            s2 = fma(v128.load(from, 32), w2, s2);
+            s3 = fma(v128.load(from, 48), w3, s3);
+            const beside = from + stepBytes;
+            t0 = fma(v128.load(beside), w0, t0);
+            t1 = fma(v128.load(beside, 16), w1, t1);
+            t2 = fma(v128.load(beside, 32), w2, t2);
+            t3 = fma(v128.load(beside, 48), w3, t3);
           }
-          if (isNextIn) {
-            const next = p + stepBytes;
-            t0 = fma(v128.load(next), w0, t0);
-            t1 = fma(v128.load(next, 16), w1, t1);
-            t2 = fma(v128.load(next, 32), w2, t2);
-            t3 = fma(v128.load(next, 48), w3, t3);
+        }
+        putWide(to + outPixel, t0, t1, t2, t3, bias, offset, activation, rest);
+      } else {
+        for (let h = rows; h > 0; h--, p += downX, q += downW) {
+          for (let v = columns, from = p, by = q; v > 0; v--, from += acrossX, by += acrossW) {
+            s0 = fma(v128.load(from), v128.load(by), s0);
+            s1 = fma(v128.load(from, 16), v128.load(by, 16), s1);
+            s2 = fma(v128.load(from, 32), v128.load(by, 32), s2);
+            s3 = fma(v128.load(from, 48), v128.load(by, 48), s3);
           }
         }
       }
-      const to = target + offset;
       putWide(to, s0, s1, s2, s3, bias, offset, activation, rest);
-      if (pair) putWide(to + outPixel, t0, t1, t2, t3, bias, offset, activation, rest);
     }
-    column += pair ? 2 : 1;
-    if (column >= gridW) {
-      column = 0;
+    if (pair) r++;
+    j += pair ? 2 : 1;
+    if (j >= gridW) {
+      j = 0;
       if (++i == gridH) {
         i = 0;
         n++;
@@ -92,15 +103,58 @@ export function depthwise(at: usize, phase: usize, begin: u32, end: u32): void {
   }
 }
 
-/** Up to 16 channels of one result. */
+/** The distance between the positions of neighbouring taps, which are evenly spaced. */
 @inline
+function pitchOf(taps: usize, count: u32): i32 {
+  return count > 1 ? <i32>(positionOf(taps, 1) - positionOf(taps, 0)) : 0;
+}
+
+/** The first tap inside the image, for a window that begins at `start`, maybe before the image. */
+@inline
+function firstTap(start: i32, gap: u32): u32 { return start >= 0 ? 0 : (<u32>-start + gap - 1) / gap; }
+
+/** The number of taps inside `size` pixels, beginning with tap `first`. */
+@inline
+function tapsInside(start: i32, first: u32, gap: u32, count: u32, size: u32): u32 {
+  // Most windows end inside the image, and need no division.
+  const last = start + <i32>((count - 1) * gap);
+  const end = last < <i32>size ? count : start >= <i32>size ? 0 : (size - 1 - start) / gap + 1;
+  return end > first ? end - first : 0;
+}
+
+/** Up to 16 channels of one result: adds the bias, applies the activation, and stores them. */
 function putWide(to: usize, s0: v128, s1: v128, s2: v128, s3: v128, bias: usize, at: usize, activation: u32,
   count: u32): void
 {
-  put(to, s0, bias, at, activation, count);
-  if (count > 4) put(to + 16, s1, bias, at + 16, activation, count - 4);
-  if (count > 8) put(to + 32, s2, bias, at + 32, activation, count - 8);
-  if (count > 12) put(to + 48, s3, bias, at + 48, activation, count - 12);
+  if (bias) {
+    const by = bias + at;
+    s0 = f32x4.add(s0, v128.load(by));
+    s1 = f32x4.add(s1, v128.load(by, 16));
+    s2 = f32x4.add(s2, v128.load(by, 32));
+    s3 = f32x4.add(s3, v128.load(by, 48));
+  }
+  if (activation == Activation.Relu) {
+    s0 = relu(s0);
+    s1 = relu(s1);
+    s2 = relu(s2);
+    s3 = relu(s3);
+  } else if (activation) {
+    s0 = activate(s0, activation);
+    s1 = activate(s1, activation);
+    s2 = activate(s2, activation);
+    s3 = activate(s3, activation);
+  }
+  storeLanes(to, s0, count);
+  if (count > 4) storeLanes(to + 16, s1, count - 4);
+  if (count > 8) storeLanes(to + 32, s2, count - 8);
+  if (count > 12) storeLanes(to + 48, s3, count - 12);
+}
+
+/** Not inlined, because tanh and sigmoid would be emitted four times. */
+function activate(v: v128, activation: u32): v128 {
+  if (activation == Activation.Relu) return relu(v);
+  if (activation == Activation.Tanh) return tanh(v);
+  return sigmoid(v);
 }
 
 /**
@@ -133,12 +187,10 @@ function longPixel(phase: usize, image: usize, weights: usize, top: u32, left: u
   return narrow(low, high);
 }
 
-/** Not inlined, because the activations would be emitted four times. */
+/** Up to four channels of one result. */
 function put(to: usize, v: v128, bias: usize, at: usize, activation: u32, count: u32): void {
   if (bias) v = f32x4.add(v, v128.load(bias + at));
-  if (activation == Activation.Relu) v = relu(v);
-  else if (activation == Activation.Tanh) v = tanh(v);
-  else if (activation == Activation.Sigmoid) v = sigmoid(v);
+  if (activation) v = activate(v, activation);
   storeLanes(to, v, count);
 }
 
