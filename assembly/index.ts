@@ -2,6 +2,7 @@
 export { run, step } from "./engine";
 export { lead, serve } from "./threads";
 export * from "./kernels/pointwise";
+export * from "./kernels/pointwiseInt";
 export * from "./kernels/binary";
 export * from "./kernels/reduce";
 export { norm, squares } from "./kernels/euclid";

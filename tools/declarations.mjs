@@ -104,11 +104,11 @@ function pointwise(call, source) {
   };
 }
 
-/** The files that declare ops, parsed. */
+/** The files that declare ops, parsed. Those in src/ops itself and in src/ops/methods collect them. */
 export function declarationFiles(root) {
   const found = [];
   for (const { name, parentPath } of readdirSync(join(root, "src/ops"), { recursive: true, withFileTypes: true }))
-    if (name.endsWith(".ts") && basename(parentPath) !== "ops") found.push(join(parentPath, name));
+    if (name.endsWith(".ts") && !["ops", "methods"].includes(basename(parentPath))) found.push(join(parentPath, name));
   return found.sort().map((path) => {
     const text = readFileSync(path, "utf8");
     return ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true);

@@ -1,21 +1,22 @@
 // Generates the files that are derived from the declarations of ops:
 //
-//   src/ops/methods.ts               the methods of Tensor: their types, documentation and implementations
-//   src/ops/signatures.ts            the arguments that they take, checked at run time
-//   src/core/functions.ts            the same ops as functions
-//   assembly/opcodes.ts              the codes of pointwise ops (tools/pointwise.mjs)
-//   assembly/kernels/pointwise.ts    their kernels
-//   src/ops/pointwiseDefinitions.ts  their entries by code
-//   src/runtime/instructions.ts      the functions that write instructions (tools/instructions.mjs)
-//   src/ops/REFERENCE.md             a table of all ops (tools/reference.mjs)
-//   src/tfjs/KERNELS.md              a table of TensorFlow.js's kernels (tools/tfjsKernels.mjs)
+//   src/ops/methods.ts, methods/            the methods of Tensor: their types, documentation and implementations
+//   src/ops/signatures.ts                   the arguments that they take, checked at run time
+//   src/core/functions.ts, functions/       the same ops as functions
+//   assembly/opcodes.ts                     the codes of pointwise ops (tools/pointwise.mjs)
+//   assembly/kernels/pointwise.ts, …Int.ts  their kernels
+//   src/ops/pointwiseDefinitions.ts         their entries by code
+//   src/runtime/instructions.ts, …/         the functions that write instructions (tools/instructions.mjs)
+//   src/ops/REFERENCE.md                    a table of all ops (tools/reference.mjs)
+//   src/tfjs/KERNELS.md                     a table of TensorFlow.js's kernels (tools/tfjsKernels.mjs)
 //
-// `npm run generate` writes the files; `-- --check` fails if one is out of date.
+// `npm run generate` writes the files; `-- --check` fails if one is out of date. Folders that hold only generated files have one for each
+// file of src/ops that declares ops, or for each file with layouts.
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, relative } from "node:path";
 import { optionsText, readDeclarations, signatureOf } from "./declarations.mjs";
-import { instructionsFile } from "./instructions.mjs";
+import { instructionsFiles } from "./instructions.mjs";
 import { pointwiseFiles } from "./pointwise.mjs";
 import { referenceFile } from "./reference.mjs";
 import { kernelsFile } from "./tfjsKernels.mjs";
@@ -41,11 +42,14 @@ function forms(parameters) {
 const show = ({ name, type, optional, rest, orUndefined }) =>
   `${rest ? "..." : ""}${name}${optional && !rest ? "?" : ""}: ${lifted(type)}${orUndefined ? " | undefined" : ""}`;
 
-/** The documentation of one form of an op; `self` is the parameter on which a method is called. */
-function comment({ text, tags }, parameters, self, indent) {
+/**
+ * The documentation of a form of an op. `self` is the parameter on which a method is called. Shorter forms, which omit optional parameters,
+ * do not repeat the example.
+ */
+function comment({ text, tags }, parameters, { self = "", indent = "", isShorter = false } = {}) {
   const names = parameters.map(({ name }) => name);
-  const own = tags.filter(
-    ({ tag, text: t }) => tag !== "param" || (names.includes(/^\w*/.exec(t)[0]) && !t.startsWith(`${self} `)),
+  const own = tags.filter(({ tag, text: t }) =>
+    tag === "param" ? names.includes(/^\w*/.exec(t)[0]) && !t.startsWith(`${self} `) : !isShorter || tag !== "example",
   );
   const lines = [
     ...text.split("\n"),
@@ -73,68 +77,98 @@ const path = (from, to) => {
   return found.startsWith(".") ? found : `./${found}`;
 };
 
-/** Namespace imports of the files that declare ops: { text, name(op) }. */
-function namespaces(ops, from) {
-  const files = [...new Set(ops.map(({ file }) => file))];
-  return {
-    text: files.map((file) => `import * as ${basename(file, ".ts")}Ops from "${path(from, file)}";`).join("\n"),
-    of: ({ file, name }) => `${basename(file, ".ts")}Ops.${name}`,
-  };
-}
+/** Folders whose files are all generated. */
+const FOLDERS = ["src/core/functions", "src/ops/methods", "src/runtime/instructions"];
 
-function methodsFile({ ops, types }, root) {
-  const own = ops.filter(({ method }) => method);
-  const from = join(root, "src/ops/methods.ts");
-  const members = own.map((op) => {
-    const [self, ...rest] = op.parameters;
-    return forms(rest)
-      .map(
-        (form) =>
-          `${comment(op, form, self.name, "  ")}\n  ${op.method}(${form.map(show).join(", ")}): ${lifted(op.result)};`,
-      )
-      .join("\n");
-  });
-  const body = members.join("\n");
-  const used = namespaces(own, from);
-  return `${HEADER}/** The ops that are methods of Tensor. */
+/** The ops by the file that declares them: [{ name, path, file, ops }], where `file` is relative to src/ops. */
+function groupsOf(ops, root) {
+  return [...new Set(ops.map(({ file }) => file))].map((path) => ({
+    name: basename(path, ".ts"),
+    path,
+    file: relative(join(root, "src/ops"), path).replaceAll("\\", "/"),
+    ops: ops.filter(({ file }) => file === path),
+  }));
+}
+function methodsFiles({ ops, types }, root) {
+  const groups = groupsOf(
+    ops.filter(({ method }) => method),
+    root,
+  );
+  const files = groups.map((group) => {
+    const from = join(root, `src/ops/methods/${group.name}.ts`);
+    const members = group.ops.map((op) => {
+      const [self, ...rest] = op.parameters;
+      return forms(rest)
+        .map(
+          (form, i) =>
+            `${comment(op, form, { self: self.name, indent: "  ", isShorter: i > 0 })}\n  ${op.method}(${form.map(show).join(", ")}): ${lifted(op.result)};`,
+        )
+        .join("\n");
+    });
+    const body = members.join("\n");
+    const text = `${HEADER}/** The ops of ${group.file} that are methods of Tensor. */
 
 ${imports(body, types, from)}
-${used.text}
+import * as ops from "${path(from, group.path)}";
 
-/** Methods: \`x.name(...rest)\` is \`name(x, ...rest)\`. */
 export const methods = {
-${own.map((op) => `  ${op.method}: ${used.of(op)},`).join("\n")}
+${group.ops.map((op) => `  ${op.method}: ops.${op.name},`).join("\n")}
 };
 
-/** The types of these methods, with the documentation that editors show. */
 export interface Methods<Tensor> {
 ${body}
 }
 `;
+    return [`src/ops/methods/${group.name}.ts`, text];
+  });
+  const index = `${HEADER}/** The ops that are methods of Tensor. */
+
+${groups.map(({ name }) => `import * as ${name} from "./methods/${name}.ts";`).join("\n")}
+
+/** Methods: \`x.name(...rest)\` is \`name(x, ...rest)\`. */
+export const methods = {
+${groups.map(({ name }) => `  ...${name}.methods,`).join("\n")}
+};
+
+/** The types of these methods, with the documentation that editors show. */
+export interface Methods<Tensor> extends
+${groups.map(({ name }) => `  ${name}.Methods<Tensor>`).join(",\n")} {}
+`;
+  return [...files, ["src/ops/methods.ts", index]];
 }
 
-function functionsFile({ ops, types }, root) {
-  const own = ops.filter((op) => op.function);
-  const from = join(root, "src/core/functions.ts");
-  const used = namespaces(own, from);
-  const constants = own.map((op) => {
-    const all = forms(op.parameters).map((form) => [form, `(${form.map(show).join(", ")})`]);
-    const type =
-      all.length === 1
-        ? `${all[0][1]} => ${lifted(op.result)}`
-        : `{\n${all.map(([form, text]) => `${comment(op, form, "", "  ")}\n  ${text}: ${lifted(op.result)};`).join("\n")}\n}`;
-    return `${comment(op, op.parameters, "", "")}\nexport const ${op.function}: ${type} = /* @__PURE__ */ lift("${op.function}", ${used.of(op)});`;
-  });
-  const body = constants.join("\n");
-  return `${HEADER}/** The ops as functions: \`exp(x)\` beside \`x.exp()\`. Each is marked as pure, so that bundlers leave out those that a page does not call. */
+function functionsFiles({ ops, types }, root) {
+  const groups = groupsOf(
+    ops.filter((op) => op.function),
+    root,
+  );
+  const files = groups.map((group) => {
+    const from = join(root, `src/core/functions/${group.name}.ts`);
+    const constants = group.ops.map((op) => {
+      const all = forms(op.parameters).map((form) => [form, `(${form.map(show).join(", ")})`]);
+      const type =
+        all.length === 1
+          ? `${all[0][1]} => ${lifted(op.result)}`
+          : `{\n${all.map(([form, text], i) => `${comment(op, form, { indent: "  ", isShorter: i > 0 })}\n  ${text}: ${lifted(op.result)};`).join("\n")}\n}`;
+      return `${comment(op, op.parameters)}\nexport const ${op.function}: ${type} = /* @__PURE__ */ lift("${op.function}", ops.${op.name});`;
+    });
+    const body = constants.join("\n");
+    const text = `${HEADER}/** The ops of ${group.file} as functions. */
 
 ${imports(body, types, from)}
-${used.text}
-import { lift } from "./lift.ts";
-import type { Tensor } from "./tensor.ts";
+import * as ops from "${path(from, group.path)}";
+import { lift } from "../lift.ts";
+import type { Tensor } from "../tensor.ts";
 
 ${body}
 `;
+    return [`src/core/functions/${group.name}.ts`, text];
+  });
+  const index = `${HEADER}/** The ops as functions: \`exp(x)\` beside \`x.exp()\`. Each is marked as pure, so that bundlers leave out those that a page does not call. */
+
+${groups.map(({ name }) => `export * from "./functions/${name}.ts";`).join("\n")}
+`;
+  return [...files, ["src/core/functions.ts", index]];
 }
 
 /** `Conv2dOptions` → `CONV2D_OPTIONS`. */
@@ -185,16 +219,28 @@ function formatted(files, root) {
   mkdirSync(join(root, "build"), { recursive: true });
   const folder = mkdtempSync(join(root, "build", "generated-"));
   try {
-    for (const [file, text] of files) writeFileSync(join(folder, basename(file)), text);
+    const temporary = (file) => join(folder, file.replaceAll("/", "-"));
+    for (const [file, text] of files) writeFileSync(temporary(file), text);
     execFileSync(
       "npx",
       ["biome", "check", "--write", "--vcs-enabled=false", "--linter-enabled=false", `--config-path=${root}`, folder],
       { cwd: root, stdio: "pipe" },
     );
-    return new Map([...files.keys()].map((file) => [file, readFileSync(join(folder, basename(file)), "utf8")]));
+    return new Map([...files.keys()].map((file) => [file, readFileSync(temporary(file), "utf8")]));
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** Removes files that are no longer generated. @throws Error if `check` and there is one */
+function removeOthers(root, written, check) {
+  for (const folder of FOLDERS)
+    for (const name of readdirSync(join(root, folder))) {
+      const file = `${folder}/${name}`;
+      if (written.has(file)) continue;
+      if (check) throw new Error(`${file} is no longer generated. Run: npm run generate`);
+      rmSync(join(root, file));
+    }
 }
 
 /**
@@ -202,11 +248,15 @@ function formatted(files, root) {
  * @throws Error if `check` and a file is out of date
  */
 export async function generate(root, { check = false } = {}) {
+  const written = new Set();
   const write = (files) => {
     for (const [file, text] of files) {
+      written.add(file);
       const path = join(root, file);
-      if (!check) writeFileSync(path, text);
-      else if (!existsSync(path) || readFileSync(path, "utf8") !== text)
+      if (!check) {
+        mkdirSync(dirname(path), { recursive: true });
+        writeFileSync(path, text);
+      } else if (!existsSync(path) || readFileSync(path, "utf8") !== text)
         throw new Error(`${file} is out of date. Run: npm run generate`);
     }
   };
@@ -214,12 +264,12 @@ export async function generate(root, { check = false } = {}) {
   write(pointwise.assembly);
   const read = readDeclarations(root);
   const api = [
-    ["src/ops/methods.ts", methodsFile(read, root)],
+    ...methodsFiles(read, root),
     ["src/ops/signatures.ts", signaturesFile(read)],
-    ["src/core/functions.ts", functionsFile(read, root)],
+    ...functionsFiles(read, root),
   ];
-  write(formatted(new Map([...pointwise.typescript, ...api]), root));
-  write([["src/runtime/instructions.ts", instructionsFile(root)]]);
+  write(formatted(new Map([...pointwise.typescript, ...api, ...instructionsFiles(root)]), root));
+  removeOthers(root, written, check);
   // Last, because they import the op table.
   write([["src/ops/REFERENCE.md", await referenceFile(root)]]);
   write([["src/tfjs/KERNELS.md", await kernelsFile(root)]]);

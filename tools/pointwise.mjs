@@ -1,9 +1,9 @@
 // Generates the files that are derived from the entries of pointwise ops in src/ops (`unary({…})`, `derivative({…})`,
 // `binary({…})`):
 //
-//   assembly/opcodes.ts              the codes that `enum Op` lacks, each at the end of its family
-//   assembly/kernels/pointwise.ts    a kernel for each code, from its formula, and the functions that choose the kernel
-//   src/ops/pointwiseDefinitions.ts  the entries by code, for the op table
+//   assembly/opcodes.ts                     the codes that `enum Op` lacks, each at the end of its family
+//   assembly/kernels/pointwise.ts, …Int.ts  a kernel for each code, from its formula, and the functions that choose the kernel
+//   src/ops/pointwiseDefinitions.ts         the entries by code, for the op table
 import { readFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import ts from "typescript";
@@ -143,21 +143,12 @@ ${lines.join("\n")}
 }`;
 }
 
-function kernelsFile(entries, formulas) {
-  const of = (...families) => entries.filter(({ family }) => families.includes(family));
-  const cases = (list, suffix = "") => list.map(({ code }) => [code, camelCase(code) + suffix]);
-  const pairs = of("Binary", "Compare");
-  const whole = pairs.filter(({ hasInt }) => hasInt);
-  const kernels = [
-    ...entries.map((entry) => kernel(formulas, entry, false)),
-    ...whole.map((entry) => kernel(formulas, entry, true)),
-  ];
+/** The text of a file with kernels and the functions that choose among them. */
+function kernelsFile(comment, kernels, dispatchers) {
   const text = kernels.join("\n");
   const modules = FORMULAS.filter((module) => text.includes(`${module}.`));
   return `${HEADER}/**
- * The pointwise kernels. Each is exported under its own name, for tests and benchmarks. asc inlines small functions, and
- * V8 takes a long time to optimize a dispatcher with many loops. The float32 kernels are large enough to stay separate
- * functions (test/package/emitted.test.ts checks this); asc inlines some int32 kernels.
+${comment}
  */
 import { Op } from "../opcodes";
 ${modules.map((module) => `import * as ${module} from "../${module}";`).join("\n")}
@@ -165,14 +156,52 @@ import * as loops from "./loops";
 
 ${text}
 
-${dispatcher("Family.Unary on elements [begin, end).", "unary", FAMILIES.Unary.parameters, cases(of("Unary")))}
-
-${dispatcher("Family.Derivative on elements [begin, end).", "derivative", FAMILIES.Derivative.parameters, cases(of("Derivative")))}
-
-${dispatcher("Family.Binary and Family.Compare on one row of float32 operands.", "row", FAMILIES.Binary.parameters, cases(pairs))}
-
-${dispatcher("Family.Binary and Family.Compare on one row of int32 operands.", "rowInt", FAMILIES.Binary.parameters, cases(whole, "Int"))}
+${dispatchers.join("\n\n")}
 `;
+}
+
+/** The kernels of float32 operands, and those of int32 operands. */
+function kernelsFiles(entries, formulas) {
+  const of = (...families) => entries.filter(({ family }) => families.includes(family));
+  const cases = (list, suffix = "") => list.map(({ code }) => [code, camelCase(code) + suffix]);
+  const pairs = of("Binary", "Compare");
+  const whole = pairs.filter(({ hasInt }) => hasInt);
+  const { Unary, Derivative, Binary } = FAMILIES;
+  return {
+    floats: kernelsFile(
+      ` * The pointwise kernels. Each is exported under its own name, for tests and benchmarks. asc inlines small functions, and
+ * V8 takes a long time to optimize a dispatcher with many loops. These kernels are large enough to stay separate functions
+ * (test/package/emitted.test.ts checks this).`,
+      entries.map((entry) => kernel(formulas, entry, false)),
+      [
+        dispatcher("Family.Unary on elements [begin, end).", "unary", Unary.parameters, cases(of("Unary"))),
+        dispatcher(
+          "Family.Derivative on elements [begin, end).",
+          "derivative",
+          Derivative.parameters,
+          cases(of("Derivative")),
+        ),
+        dispatcher(
+          "Family.Binary and Family.Compare on one row of float32 operands.",
+          "row",
+          Binary.parameters,
+          cases(pairs),
+        ),
+      ],
+    ),
+    ints: kernelsFile(
+      " * The pointwise kernels of int32 operands, exported as those in pointwise.ts are. asc inlines some of them.",
+      whole.map((entry) => kernel(formulas, entry, true)),
+      [
+        dispatcher(
+          "Family.Binary and Family.Compare on one row of int32 operands.",
+          "rowInt",
+          Binary.parameters,
+          cases(whole, "Int"),
+        ),
+      ],
+    ),
+  };
 }
 
 function definitionsFile(entries, root) {
@@ -191,15 +220,17 @@ ${rows.join("\n")}
 
 /** The text of each generated file, by its path. TypeScript files are not formatted yet. */
 export function pointwiseFiles(root) {
-  const opcodes = "assembly/opcodes.ts", kernels = "assembly/kernels/pointwise.ts"; // biome-ignore format: short
+  const opcodes = "assembly/opcodes.ts";
   const read = readEntries(root);
   const text = opcodesFile(readFileSync(join(root, opcodes), "utf8"), read);
   const order = codesOf(text);
   const entries = read.sort((a, b) => order.indexOf(a.code) - order.indexOf(b.code));
+  const { floats, ints } = kernelsFiles(entries, readFormulas(root));
   return {
     assembly: new Map([
       [opcodes, text],
-      [kernels, format(kernels, kernelsFile(entries, readFormulas(root)))],
+      ["assembly/kernels/pointwise.ts", format("pointwise.ts", floats)],
+      ["assembly/kernels/pointwiseInt.ts", format("pointwiseInt.ts", ints)],
     ]),
     typescript: new Map([["src/ops/pointwiseDefinitions.ts", definitionsFile(entries, root)]]),
   };

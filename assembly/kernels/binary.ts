@@ -6,7 +6,8 @@ import { loadMask, storeLanes, storeMask } from "../simd";
 import { Dim } from "../layouts";
 import { Family, Head, Op, Type } from "../opcodes";
 import { offsetAt } from "../walk";
-import { row, rowInt } from "./pointwise";
+import { row } from "./pointwise";
+import { rowInt } from "./pointwiseInt";
 
 /** The first two elements of v, or the last two, as float64, which represents both types exactly. */
 @inline
