@@ -4,7 +4,7 @@ import { apply } from "../../ops/definition/op.ts";
 import { gatherDefinitions, indexSelect, oneHotOrZeros } from "../../ops/index/gather.ts";
 import { reshape } from "../../ops/shape/reshape.ts";
 import { cast } from "../../ops/shape/shape.ts";
-import { newView, type View } from "../view.ts";
+import { copyElements, type NumericArray, newView, type View } from "../view.ts";
 import { ALL, isFilled, type NativeKernel, NUMBERS } from "./kernel.ts";
 
 /** The number of elements from which a call that copies them is faster than a loop. */
@@ -13,7 +13,8 @@ const LONG = 32;
 /** The first index outside 0 … n − 1; undefined if there is none. */
 export function outside(indices: View, n: number): number | undefined {
   const values = indices.live();
-  for (let i = 0; i < values.length; i++) if (values[i]! < 0 || values[i]! >= n) return values[i];
+  const count = values.length;
+  for (let i = 0; i < count; i++) if (values[i]! < 0 || values[i]! >= n) return values[i];
   return undefined;
 }
 
@@ -35,8 +36,28 @@ function flatten(indices: View, rank: number, strides: readonly number[], count:
   return out;
 }
 
-/** Writes updates into `out` at the slices that indices name. A scalar update is written at all of them. Null if one is out of range. */
-export function scatter(out: View, indices: View, updates: View): View | null {
+/** Fills `out` with slices: the last update at each place, and those of `base` elsewhere. Copies each slice once. */
+function replaceSlices(out: View, base: View, updates: View, places: NumericArray, size: number): void {
+  const count = out.size / size;
+  const last = new Int32Array(count).fill(-1);
+  const updateCount = places.length;
+  for (let i = 0; i < updateCount; i++) last[places[i]!] = i;
+  for (let at = 0, end = 0; at < count; at = end) {
+    const i = last[at]!;
+    end = at + 1;
+    if (i >= 0) copyElements(updates, i * size, out, at * size, size);
+    else {
+      while (end < count && last[end]! < 0) end++;
+      copyElements(base, at * size, out, at * size, (end - at) * size);
+    }
+  }
+}
+
+/**
+ * Writes updates into `out` at the slices that indices name. A scalar update is written at all of them. The other slices come from `base`;
+ * without it, they do not change. Null if an index is out of range.
+ */
+export function scatter(out: View, indices: View, updates: View, base?: View): View | null {
   const { sliceRank, numUpdates, sliceSize, strides, outputSize } = backend_util.calculateShapes(
     updates as never,
     indices as never,
@@ -49,9 +70,14 @@ export function scatter(out: View, indices: View, updates: View): View | null {
   const isSingle = sliceRank === 1 && sliceSize === 1 && !isScalar;
   const flat = isSingle ? indices : flatten(indices, sliceRank, strides, n);
   if (!flat) return null;
+  const places = flat.live();
+  if (base && sliceSize >= LONG && !isScalar) {
+    replaceSlices(out, base, updates, places, sliceSize);
+    return out;
+  }
   const to = out.bits();
   const from = updates.bits();
-  const places = flat.live();
+  if (base) to.set(base.bits());
   if (isSingle)
     for (let i = 0; i < places.length; i++) {
       const place = places[i]!;
