@@ -17,10 +17,11 @@ import {
   maxPoolValuesDefinition,
 } from "../../ops/image/pool.ts";
 import { matmulDefinition, PLAIN_PRODUCT } from "../../ops/matrix/matmul.ts";
+import { add, mul } from "../../ops/pointwise/arithmetic.ts";
 import { max, min } from "../../ops/reduce/reduce.ts";
 import { reshape } from "../../ops/shape/reshape.ts";
 import { permute, t } from "../../ops/shape/shape.ts";
-import { newView, type View } from "../view.ts";
+import { type View, vector } from "../view.ts";
 import { finish } from "./activation.ts";
 import { type Attributes, haveRank, type Inputs, isFilled, type NativeKernel, requireChannels } from "./kernel.ts";
 
@@ -197,14 +198,15 @@ function maximaInArray({ x }: Inputs, attributes: Attributes): [values: Value, p
   const [values, places] = maxima(x!, windows) ?? [];
   // TensorFlow.js has no position for a window of -∞.
   if (!values || (min(values, [0, 1, 2, 3]) as View).live()[0] === Number.NEGATIVE_INFINITY) return null;
-  const [, height, width, channels] = x!.shape as [number, number, number, number];
-  const positions = newView(places!.shape, "int32");
-  const [from, to] = [(places as View).live(), positions.live()];
-  const ofImage = to.length / x!.shape[0]!;
-  const shift = attributes.includeBatchInIndex ? height * width * channels : 0;
-  for (let at = 0; at < to.length; at++)
-    to[at] = from[at]! * channels + (at % channels) + Math.floor(at / ofImage) * shift;
-  return [values, positions];
+  const [batch, height, width, channels] = x!.shape as [number, number, number, number];
+  const multiples = (n: number, step: number): View =>
+    vector(
+      Array.from({ length: n }, (_, i) => i * step),
+      "int32",
+    );
+  const inImage = add(mul(places!, channels), multiples(channels, 1));
+  if (!attributes.includeBatchInIndex) return [values, inImage];
+  return [values, add(inImage, reshape(multiples(batch, height * width * channels), [batch, 1, 1, 1]))];
 }
 
 export const imageKernels: Readonly<Record<string, NativeKernel>> = {
