@@ -1,8 +1,9 @@
 /** Converts tensors between TensorFlow.js and nabla without a copy. */
 import { type Rank, type Tensor as TfTensor, engine as tfEngine } from "@tensorflow/tfjs-core";
 import { Tensor } from "../core/tensor.ts";
+import { show } from "../ops/definition/value.ts";
 import { cast } from "../ops/shape/shape.ts";
-import { DTypeError, TraceError, TypeError } from "../runtime/errors.ts";
+import { DisposedError, DTypeError, TraceError, TypeError } from "../runtime/errors.ts";
 import { requireKind } from "../runtime/kinds.ts";
 import { BACKEND, type NablaBackend } from "./backend.ts";
 import { isNumeric } from "./entry.ts";
@@ -20,6 +21,7 @@ const backend = (): NablaBackend => tfEngine().findBackend(BACKEND) as NablaBack
  * @param x A tensor of TensorFlow.js. If it is on another backend, it moves to nabla's.
  * @throws TypeError if x is not a tensor of TensorFlow.js
  * @throws DTypeError if x holds strings or complex numbers
+ * @throws DisposedError if x was disposed
  * @example
  * ```ts
  * const step = compile((x: Tensor) => x.square().sum());
@@ -33,13 +35,18 @@ export function fromTfjs(x: TfTensor): Tensor {
     throw new DTypeError(
       `fromTfjs: nabla has no ${x.dtype} tensors. Pass float32, int32 or bool; for complex numbers, tf.real(x) and tf.imag(x).`,
     );
+  if (x.isDisposed)
+    throw new DisposedError(
+      `fromTfjs: the ${x.dtype} tensor ${show(x.shape)} was disposed. Convert it first, or tf.keep() or clone() it.`,
+    );
   const { storage, shape, dtype } = backend().view(x);
   return Tensor.wrap(storage.retain(), { shape: [...shape], dtype }, null, "fromTfjs");
 }
 
 /**
- * A TensorFlow.js tensor on nabla's backend with the elements of a nabla tensor. Both share the memory, so nothing is copied, and each can
- * be disposed without the other. If you write to `x` in place afterwards, pass a clone.
+ * A TensorFlow.js tensor on nabla's backend with the elements of a nabla tensor. Each can be disposed without the other. Both share the
+ * memory, so nothing is copied, except if `x` is kept to be overwritten: a parameter, a result of a compiled function, or what you kept with
+ * `keep()`. If you write to another tensor in place afterwards, pass a clone.
  *
  * x: any shape → the same shape and type; uint8 becomes int32.
  *
@@ -58,7 +65,7 @@ export function toTfjs<R extends Rank = Rank>(x: Tensor): TfTensor<R> {
     throw new TraceError(
       "toTfjs: compile records nabla's ops only. Return the tensor from the function, and convert it outside.",
     );
-  const typed = (x.dtype === "uint8" ? cast(x, "int32") : x) as Tensor;
+  const typed = (x.dtype === "uint8" ? cast(x, "int32") : x.storage("toTfjs").isPinned ? x.clone() : x) as Tensor;
   const view = new View(typed.storage("toTfjs").retain(), [...x.shape], typed.dtype, x.size);
   if (typed !== x) typed.dispose();
   return tfEngine().makeTensorFromTensorInfo(backend().adopt(view), backend()) as TfTensor<R>;

@@ -1,6 +1,6 @@
 /** Conversions between tensors of TensorFlow.js and nabla: without copies, and with independent lifetimes. */
 import * as tf from "@tensorflow/tfjs-core";
-import { compile, memory, type Tensor, tensor, tidy } from "nabla";
+import { compile, memory, nn, optim, type Tensor, tensor, tidy } from "nabla";
 import { fromTfjs, toTfjs } from "nabla/tfjs";
 import { beforeEach, describe, expect, test } from "vitest";
 
@@ -29,6 +29,11 @@ describe("fromTfjs", () => {
     expect(() => fromTfjs(tf.tensor1d(["a"]))).toThrow(/no string tensors/);
     expect(() => fromTfjs([1] as never)).toThrow("fromTfjs: x is not a tensor of TensorFlow.js");
   });
+  test("a disposed tensor is an error that names it", () => {
+    const x = tf.tensor2d([1, 2, 3, 4], [2, 2], "int32");
+    x.dispose();
+    expect(() => fromTfjs(x)).toThrow("fromTfjs: the int32 tensor [2, 2] was disposed");
+  });
   test("moves a tensor from another backend", async () => {
     await tf.setBackend("cpu");
     const x = tf.tensor1d([1, 2]);
@@ -43,6 +48,19 @@ describe("fromTfjs", () => {
 });
 
 describe("toTfjs", () => {
+  test("what is overwritten later is copied: results of compiled functions, and parameters", () => {
+    const twice = compile((x: Tensor) => x.mul(2));
+    const first = toTfjs(twice(tensor([1, 2])));
+    twice(tensor([5, 6]));
+    expect([...first.dataSync()]).toEqual([2, 4]);
+    const layer = new nn.Linear(2, 1);
+    const optimizer = new optim.SGD(layer.parameters(), { lr: 1 });
+    const weight = toTfjs(layer.weight);
+    const before = [...weight.dataSync()];
+    optimizer.minimize(() => layer.forward(tensor([[1, 2]])).sum());
+    expect([...weight.dataSync()]).toEqual(before);
+    expect([...(layer.weight.data as Float32Array)]).not.toEqual(before);
+  });
   test("shares the memory, and each side can be disposed without the other", () => {
     const before = memory().bytes;
     const x = tensor([[1, 2, 3]]);
