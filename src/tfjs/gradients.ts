@@ -22,6 +22,7 @@ import {
   type Tensor,
   engine as tfEngine,
   util,
+  zeros,
   zerosLike,
 } from "@tensorflow/tfjs-core";
 import type { Value } from "../ops/definition/value.ts";
@@ -110,7 +111,9 @@ const ofFloats =
 function spread(dy: Tensor, x: Tensor, axis: number | number[]): Tensor {
   const shape = [...x.shape];
   for (const dim of util.parseAxisParam(axis, x.shape)) shape[dim] = 1;
-  return broadcastTo(reshape(dy, shape), x.shape);
+  const kept = reshape(dy, shape);
+  // broadcastTo does not reduce a size of 1 to 0.
+  return x.size ? broadcastTo(kept, x.shape) : zeros(x.shape, dy.dtype);
 }
 
 /**

@@ -12,6 +12,7 @@ import {
   zerosLike,
 } from "@tensorflow/tfjs-core";
 import { UpdateFlag } from "../../assembly/opcodes.ts";
+import { sameShape } from "../ops/definition/value.ts";
 import { updateParameter } from "../ops/update/update.ts";
 import { BACKEND, type NablaBackend } from "./backend.ts";
 import { newView, runOps, vector } from "./view.ts";
@@ -27,7 +28,11 @@ interface State {
   readonly iterations: number;
   incrementIterations(): void;
 }
-type Gradients = { readonly name: string; readonly tensor: Tensor }[] | Record<string, Tensor | null | undefined>;
+type Gradient = { readonly name: string; readonly tensor: Tensor | null | undefined };
+type Gradients = Gradient[] | Record<string, Tensor | null | undefined>;
+
+const listed = (gradients: Gradients): Gradient[] =>
+  Array.isArray(gradients) ? gradients : Object.entries(gradients).map(([name, tensor]) => ({ name, tensor }));
 
 /** How an optimizer's step becomes an update of nabla. */
 interface Rule<S extends State> {
@@ -62,13 +67,23 @@ function own(variable: Variable, backend: NablaBackend): void {
   tensor.dispose();
 }
 
-function applyRule<S extends State>(state: S, gradients: Gradients, rule: Rule<S>, backend: NablaBackend): void {
-  const names = Array.isArray(gradients) ? gradients.map(({ name }) => name) : Object.keys(gradients);
+/** Whether nabla updates the variable. TensorFlow.js broadcasts gradients of other shapes, and rejects other types. */
+function fits({ name, tensor }: Gradient): boolean {
+  if (!tensor) return true;
+  const variable = tfEngine().registeredVariables[name];
+  return variable?.dtype === "float32" && tensor.dtype === "float32" && sameShape(variable.shape, tensor.shape);
+}
+
+function applyRule<S extends State>(
+  state: S,
+  gradients: readonly Gradient[],
+  rule: Rule<S>,
+  backend: NablaBackend,
+): void {
   const slots = rule.slots(state);
-  const parts = names.flatMap((name, i) => {
+  const parts = gradients.flatMap(({ name, tensor: gradient }, i) => {
     const value = tfEngine().registeredVariables[name]!;
     const written = [value, ...slots.map(([list, suffix]) => slotOf(list, i, value, suffix))];
-    const gradient = Array.isArray(gradients) ? gradients[i]!.tensor : gradients[name];
     return gradient ? [{ gradient, written }] : [];
   });
   for (const { written } of parts) for (const variable of written) own(variable, backend);
@@ -143,9 +158,9 @@ function install<S extends State>(
   const original = prototype.applyGradients as (gradients: Gradients) => void;
   prototype.applyGradients = function (this: unknown, gradients: Gradients): void {
     const engine = tfEngine();
-    const all = Array.isArray(gradients) ? gradients.map(({ tensor }) => tensor) : Object.values(gradients);
-    if (engine.backendName === BACKEND && all.every((g) => !g || g.dtype === "float32"))
-      applyRule(this as S, gradients, rule, engine.backend as NablaBackend);
+    const all = listed(gradients);
+    if (engine.backendName === BACKEND && all.every(fits))
+      applyRule(this as S, all, rule, engine.backend as NablaBackend);
     else original.call(this, gradients);
   };
 }
