@@ -8,6 +8,9 @@ import { type LayoutOwner, type NumericArray, View } from "./view.ts";
 export const isNumeric = (dtype: string): dtype is DType =>
   dtype === "float32" || dtype === "int32" || dtype === "bool";
 
+/** The typed array for each element type, as callers of `dataSync` expect it. */
+const ARRAYS = { float32: Float32Array, int32: Int32Array, bool: Uint8Array, uint8: Uint8Array } as const;
+
 export class Entry implements LayoutOwner {
   refCount = 1;
   /** The parts of a complex tensor. CPU kernels set them. */
@@ -69,7 +72,11 @@ export class Entry implements LayoutOwner {
   read(): BackendValues {
     if (this.storage) return this.view([this.size]).live().slice();
     // An array of strings can have holes, which slice keeps.
-    return this.stored!.slice() as BackendValues;
+    if (!isNumeric(this.dtype)) return this.stored!.slice() as BackendValues;
+    const stored = this.stored as NumericArray;
+    const TypedArray = ARRAYS[this.dtype];
+    // Some CPU kernels leave integers in a Float32Array.
+    return stored instanceof TypedArray ? stored.slice() : TypedArray.from(stored);
   }
 
   /** Frees the elements. */

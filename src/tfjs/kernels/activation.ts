@@ -4,6 +4,7 @@ import type { Value } from "../../ops/definition/value.ts";
 import { elu, leakyRelu, prelu, relu, sigmoid } from "../../ops/pointwise/activation.ts";
 import { add } from "../../ops/pointwise/arithmetic.ts";
 import { clamp } from "../../ops/pointwise/extremes.ts";
+import { Error } from "../../runtime/errors.ts";
 import type { Inputs } from "./kernel.ts";
 
 /** The activations that nabla's products and convolutions apply while they write their results. */
@@ -16,6 +17,11 @@ const FUSED: Readonly<Record<string, Activation>> = {
 /** The activation by TensorFlow.js's name if nabla fuses it; otherwise none. */
 export const fusedActivation = (name = "linear"): Activation => FUSED[name] ?? Activation.None;
 
+/** All activations of TensorFlow.js's fused kernels. */
+const ACTIVATIONS = ["linear", "relu", "relu6", "elu", "sigmoid", "leakyrelu", "prelu"];
+/** The slope that tf.leakyRelu has by default. */
+const SLOPE = 0.2;
+
 function activate(y: Value, name: string, alpha: Value | undefined, slope: number | undefined): Value {
   switch (name) {
     case "relu":
@@ -27,11 +33,15 @@ function activate(y: Value, name: string, alpha: Value | undefined, slope: numbe
     case "elu":
       return elu(y);
     case "leakyrelu":
-      return leakyRelu(y, slope);
+      return leakyRelu(y, slope ?? SLOPE);
     case "prelu":
       return prelu(y, alpha!);
-    default:
+    case "linear":
       return y;
+    default:
+      throw new Error(
+        `the activation "${name}" cannot be fused. Use ${ACTIVATIONS.join(", ")}, or apply it to the result.`,
+      );
   }
 }
 

@@ -4,6 +4,7 @@ import { apply, applyAll } from "../../ops/definition/op.ts";
 import type { Value } from "../../ops/definition/value.ts";
 import { dilationDefinition, dilationValuesDefinition, toTaps } from "../../ops/image/dilation.ts";
 import { type MaxPoolAttributes, toPlaces } from "../../ops/image/pool.ts";
+import { isSized } from "./image.ts";
 import { type Attributes, type Inputs, isFilled, type NativeKernel } from "./kernel.ts";
 
 function windowsOf({ x, filter }: Inputs, { strides, pad, dilations }: Attributes): MaxPoolAttributes {
@@ -36,6 +37,7 @@ const dilation = (of?: "x" | "filter"): NativeKernel => ({
     isFilled(inputs),
   run(inputs, attributes) {
     const windows = windowsOf(inputs, attributes);
+    if (!isSized(windows.outputSize)) return null;
     return of ? gradient(inputs, windows, of) : apply(dilationValuesDefinition, [inputs.x!, inputs.filter!], windows);
   },
 });

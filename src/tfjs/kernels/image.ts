@@ -57,6 +57,9 @@ const attributesOf = (info: backend_util.Conv2DInfo, groups: number): ConvAttrib
   kernelSize: [info.filterHeight, info.filterWidth],
 });
 
+/** Whether the result has pixels. Windows larger than the padded image leave none, and TensorFlow.js then computes a negative size. */
+export const isSized = (outputSize: readonly number[]): boolean => outputSize.every((size) => size > 0);
+
 /** Whether a convolution is a matrix product of the pixels with the filter. */
 const isProduct = (info: backend_util.Conv2DInfo): boolean =>
   info.filterHeight * info.filterWidth * info.strideHeight * info.strideWidth === 1 &&
@@ -70,9 +73,9 @@ const rows = (x: Value): Value => reshape(x, [x.size / x.shape[3]!, x.shape[3]!]
 function ohwi(filter: View, depthwise: boolean): Value {
   const [height, width, inputs, last] = filter.shape as [number, number, number, number];
   const [taps, out] = depthwise ? [height * width, inputs * last] : [height * width * inputs, last];
-  return filter.inLayout("OHWI", () =>
-    reshape(t(reshape(filter, [taps, out])), [out, height, width, depthwise ? 1 : inputs]),
-  );
+  // Reshaped filters share their data, so the number of rows is part of the name.
+  const rows = filter.inLayout(`transposed, ${out} rows`, () => t(reshape(filter, [taps, out])));
+  return reshape(rows, [out, height, width, depthwise ? 1 : inputs]);
 }
 
 const isChannelsFirst = ({ dataFormat }: Attributes): boolean => dataFormat === "NCHW";
@@ -80,10 +83,11 @@ const toNhwc = (x: Value, attributes: Attributes): Value => (isChannelsFirst(att
 const fromNhwc = (x: Value, attributes: Attributes): Value =>
   isChannelsFirst(attributes) ? permute(x, 0, 3, 1, 2) : x;
 
-/** act(conv(x, filter) + bias). */
-function convolve(inputs: Inputs, attributes: Attributes, depthwise: boolean): Value {
+/** act(conv(x, filter) + bias); null if the result is empty. */
+function convolve(inputs: Inputs, attributes: Attributes, depthwise: boolean): Value | null {
   const { x, filter, bias } = inputs;
   const info = geometry(x!.shape, filter!.shape, attributes, depthwise);
+  if (!isSized([info.outHeight, info.outWidth])) return null;
   const groups = depthwise ? info.inChannels : 1;
   const out = info.outChannels;
   const row = bias && bias.size === out ? reshape(bias, [out]) : undefined;
@@ -146,13 +150,14 @@ export interface Windows extends MaxPoolAttributes {
   readonly inputSize: [number, number];
 }
 
-/** Whether each window reads at least one pixel. */
+/** Whether there are windows, and each reads at least one pixel. */
 export const hasPixels = ({ kernelSize, stride, pad, inputSize, outputSize }: Windows): boolean =>
+  isSized(outputSize) &&
   [0, 1].every((i) => pad[i]! < kernelSize[i]! && (outputSize[i]! - 1) * stride[i]! - pad[i]! < inputSize[i]!);
 
 /**
  * The windows of a pool; "identity" for windows of one pixel if the shapes are equal, even with a stride, as in the CPU kernel; null if a
- * window contains no pixel.
+ * window contains no pixel or there are no windows.
  */
 export function pooling(
   shape: Shape,
@@ -180,7 +185,12 @@ const pool = (input: string, run: (inputs: Inputs, windows: Windows) => Value | 
   run(inputs, attributes) {
     const windows = pooling(inputs[input]!.shape, attributes);
     if (windows === "identity") return input === "x" ? inputs.x! : null;
-    return windows && run(inputs, windows);
+    if (!windows) return null;
+    const { dy } = inputs;
+    const [batch, , , channels] = inputs[input]!.shape;
+    // TensorFlow.js does not check the shape of dy.
+    if (dy && !sameShape(dy.shape, [batch!, ...windows.outputSize, channels!])) return null;
+    return run(inputs, windows);
   },
 });
 

@@ -26,7 +26,7 @@ const energy = (x: Value, { depthRadius, bias, alpha }: Attributes): Value =>
 
 export const normalizeKernels: Readonly<Record<string, NativeKernel>> = {
   FusedBatchNorm: {
-    run({ x, scale, offset, mean, variance }, { varianceEpsilon }) {
+    run({ x, scale, offset, mean, variance }, { varianceEpsilon = 1e-3 }) {
       const inverse = rsqrt(add(variance!, varianceEpsilon));
       const scaled = mul(sub(x!, mean!), scale ? mul(inverse, scale) : inverse);
       return offset ? add(scaled, offset) : scaled;

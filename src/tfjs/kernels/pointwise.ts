@@ -1,6 +1,6 @@
 /** Pointwise kernels: functions of one tensor, arithmetic, comparisons, logic and conversions. */
 import type { DataType } from "@tensorflow/tfjs-core";
-import { sameShape, type Value } from "../../ops/definition/value.ts";
+import { broadcastShapes, sameShape, type Value } from "../../ops/definition/value.ts";
 import {
   elu,
   eluGrad,
@@ -22,7 +22,7 @@ import { logicalAnd, logicalOr } from "../../ops/pointwise/logical.ts";
 import { ceil, floor, mod, round } from "../../ops/pointwise/rounding.ts";
 import { atan2, cos, sin, tan } from "../../ops/pointwise/trigonometry.ts";
 import { max } from "../../ops/reduce/reduce.ts";
-import { cast } from "../../ops/shape/shape.ts";
+import { broadcastTo, cast } from "../../ops/shape/shape.ts";
 import { isNumeric } from "../entry.ts";
 import { type NumericArray, newView, type View } from "../view.ts";
 import { ALL, type NativeKernel, NUMBERS, sameTypes } from "./kernel.ts";
@@ -41,6 +41,19 @@ function toInt32(x: View): Value {
   if (largest < 2 ** 31) return cast(x, "int32");
   const out = newView(x.shape, "int32");
   out.live().set(x.live());
+  return out;
+}
+
+/**
+ * ⌊a/b⌋ as int32, in double precision: 1/0.1 is just below 10, but a quotient in float32 is 10. As in JavaScript, results wrap modulo 2³²,
+ * and NaN and ±∞ become 0.
+ */
+function floorDiv(a: Value, b: Value): Value {
+  const shape = broadcastShapes("floorDiv", a.shape, b.shape);
+  const [dividend, divisor] = [broadcastTo(a, shape) as View, broadcastTo(b, shape) as View];
+  const out = newView(shape, "int32");
+  const [x, y, z] = [dividend.live(), divisor.live(), out.live()];
+  for (let i = 0; i < z.length; i++) z[i] = Math.floor(x[i]! / y[i]!);
   return out;
 }
 
@@ -168,7 +181,7 @@ export const pointwiseKernels: Readonly<Record<string, NativeKernel>> = {
   Minimum: binary(minimum, NUMBERS),
   RealDiv: binary(div),
   // The quotient of the CPU kernel is int32, whatever the operands are.
-  FloorDiv: binary((a, b) => toInt32(floor(div(a, b)) as View)),
+  FloorDiv: binary(floorDiv),
   Mod: binary(mod),
   Pow: binary(pow),
   Atan2: binary(atan2),

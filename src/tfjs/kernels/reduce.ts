@@ -73,7 +73,7 @@ export const reduceKernels: Readonly<Record<string, NativeKernel>> = {
   ArgMax: position(max, argMax),
   ArgMin: position(min, argMin),
   Softmax: {
-    accepts: isFilled,
+    accepts: ({ logits }) => logits!.shape.length > 0 && isFilled({ logits: logits! }),
     run: ({ logits }, { dim }) => softmax(logits!, dim),
   },
   Cumsum: {

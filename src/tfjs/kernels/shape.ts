@@ -11,6 +11,12 @@ import { ALL, isFilled, type NativeKernel, NUMBERS, sameTypes } from "./kernel.t
 
 const ones = (x: Value): number[] => x.shape.map(() => 1);
 
+/** A part of x; null if it is not inside x, which TensorFlow.js does not always check. */
+const part = (x: Value, starts: number[], sizes: number[]): Value | null =>
+  starts.every((start, i) => start >= 0 && sizes[i]! >= 0 && start + sizes[i]! <= x.shape[i]!)
+    ? cut(x, { starts, sizes, steps: ones(x) })
+    : null;
+
 /** Repeats x along every dim: each dim becomes [repetitions, size], which broadcasts from [1, size]. */
 function tile(x: Value, repetitions: readonly number[]): Value {
   const shape = x.shape.map((size, i) => size * repetitions[i]!);
@@ -94,7 +100,7 @@ export const shapeKernels: Readonly<Record<string, NativeKernel>> = {
     run({ x }, { begin, size }) {
       const [starts, sizes] = slice_util.parseSliceParams(x as never, begin, size) as [number[], number[]];
       slice_util.assertParamsValid(x as never, starts, sizes);
-      return cut(x!, { starts, sizes, steps: ones(x!) });
+      return part(x!, starts, sizes);
     },
   },
   StridedSlice: {
@@ -126,6 +132,8 @@ export const shapeKernels: Readonly<Record<string, NativeKernel>> = {
     types: ALL,
     run({ x }, { paddings, constantValue }: { paddings: [number, number][]; constantValue: number }) {
       const shape = x!.shape.map((size, i) => paddings[i]![0] + size + paddings[i]![1]);
+      // Paddings below 0 crop, but not more than there is.
+      if (shape.some((size) => size < 0)) return null;
       const box = { starts: paddings.map(([before]) => before), sizes: x!.shape, steps: ones(x!) };
       return unslice(x!, shape, box, constantValue);
     },
@@ -157,11 +165,12 @@ export const shapeKernels: Readonly<Record<string, NativeKernel>> = {
       const moved = reshape(permute(reshape(x!, split), backend_util.getPermuted(split.length, n)), joined);
       const starts = backend_util.getSliceBeginCoords(crops, n);
       const sizes = backend_util.getSliceSize(joined, crops, n);
-      return cut(moved, {
-        starts: joined.map((_, i) => starts[i] ?? 0),
-        sizes: joined.map((size, i) => sizes[i] ?? size),
-        steps: ones(moved),
-      });
+      const from = joined.map((_, i) => starts[i] ?? 0);
+      return part(
+        moved,
+        from,
+        joined.map((size, i) => sizes[i] ?? size),
+      );
     },
   },
   Reverse: {
@@ -198,7 +207,11 @@ export const shapeKernels: Readonly<Record<string, NativeKernel>> = {
   OnesLike: { types: ALL, run: ({ x }) => full(x!.shape, 1, x!.dtype) },
   Fill: {
     accepts: (_, { dtype, value }) => isNumeric(dtype ?? util.inferDtype(value)),
-    run: (_, { shape, value, dtype }) => full(shape, Number(value), dtype ?? util.inferDtype(value)),
+    run(_, { shape, value, dtype = util.inferDtype(value) }) {
+      const number = Number(value);
+      // Integers wrap modulo 2³², as in typed arrays.
+      return full(shape, dtype === "int32" ? number | 0 : number, dtype);
+    },
   },
   DepthToSpace: {
     types: NUMBERS,

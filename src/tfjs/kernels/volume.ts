@@ -18,7 +18,7 @@ import { cut, unslice } from "../../ops/shape/box.ts";
 import { reshape } from "../../ops/shape/reshape.ts";
 import { concat, t } from "../../ops/shape/shape.ts";
 import { newView } from "../view.ts";
-import { hasPixels, type Windows } from "./image.ts";
+import { hasPixels, isSized, type Windows } from "./image.ts";
 import { type Attributes, haveRank, type Inputs, isFilled, type NativeKernel, requireChannels } from "./kernel.ts";
 
 type Volume = [number, number, number, number, number];
@@ -76,8 +76,9 @@ const overTaps = <T>({ filterDepth }: Geometry, f: (tap: number) => T): T[] =>
   Array.from({ length: filterDepth }, (_, tap) => f(tap));
 const total = (values: readonly Value[]): Value => values.reduce((sum, value) => add(sum, value));
 
-function convolve({ x, filter }: Inputs, attributes: Attributes): Value {
+function convolve({ x, filter }: Inputs, attributes: Attributes): Value | null {
   const info = geometry(x!.shape, filter!.shape, attributes);
+  if (!isSized([info.outDepth, info.outHeight, info.outWidth])) return null;
   const padded = padDepth(x!, info);
   const parts = overTaps(info, (tap) => {
     const read = frames(cut(padded, framesOf(tap, info, padded.shape)));
