@@ -5,9 +5,10 @@ import { concepts } from "../../lab/concepts.ts";
 import { experiments } from "../../lab/experiments/index.ts";
 import type { Row } from "../support/mutant.ts";
 import { outcomesOf } from "../support/mutate.ts";
+import type { Mutation } from "../support/mutation.ts";
 import { runs } from "../support/runs.ts";
 import { uniform } from "../support/settings.ts";
-import { type Mutation, mutations, users } from "./mutations.ts";
+import { mutations, users } from "./mutations.ts";
 
 /** The number of random settings to try if the defaults do not notice a mistake. */
 const SETTINGS = 6;

@@ -1,14 +1,5 @@
 /** Mistakes in the functions of the concept table. test/lab/mutations.test.ts makes each of them and requires that the concept's findings notice. */
-import type { Edit } from "../support/mutate.ts";
-
-export type Kind = "sign" | "factor ½" | "missing term" | "off by one" | "inverse" | "order" | "condition";
-export interface Mutation extends Edit {
-  readonly kind: Kind;
-}
-type Change = readonly [kind: Kind, from: string, to: string];
-
-const within = (file: string, ...changes: readonly Change[]): readonly Mutation[] =>
-  changes.map(([kind, from, to]) => ({ kind, file, from, to }));
+import { type Mutation, within } from "../support/mutation.ts";
 
 const closedForms = "gradients/backpropagation/closedForms.ts";
 const confusion = "gradients/confusion/confusion.ts";
