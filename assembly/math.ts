@@ -336,6 +336,10 @@ export function geluTanhSlope(x: v128): v128 {
 @inline
 export function relu(x: v128): v128 { return f32x4.max(x, f32x4.splat(0)); }
 
+/** min(max(x, 0), 6). */
+@inline
+export function relu6(x: v128): v128 { return f32x4.pmin(relu(x), f32x4.splat(6)); }
+
 /** dy where y > 0. */
 @inline
 export function reluGrad(dy: v128, y: v128): v128 { return v128.and(dy, f32x4.gt(y, f32x4.splat(0))); }

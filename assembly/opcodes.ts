@@ -285,6 +285,7 @@ export const enum Type {
 export const enum Activation {
   None,
   Relu,
+  Relu6,
   Tanh,
   Sigmoid,
   ReluGrad,

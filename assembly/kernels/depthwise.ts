@@ -2,7 +2,7 @@
  * Depthwise convolutions: each channel has its own kernel. Instead of a matrix product, the kernels vectorize over channels.
  */
 import { offsetOf, Phase, positionOf } from "./convPhase";
-import { relu, sigmoid, tanh } from "../math";
+import { relu, relu6, sigmoid, tanh } from "../math";
 import { fma, narrow, promoteHigh, storeLanes } from "../simd";
 import { Conv } from "../layerLayouts";
 import { Activation } from "../opcodes";
@@ -138,6 +138,11 @@ function putWide(to: usize, s0: v128, s1: v128, s2: v128, s3: v128, bias: usize,
     s1 = relu(s1);
     s2 = relu(s2);
     s3 = relu(s3);
+  } else if (activation == Activation.Relu6) {
+    s0 = relu6(s0);
+    s1 = relu6(s1);
+    s2 = relu6(s2);
+    s3 = relu6(s3);
   } else if (activation) {
     s0 = activate(s0, activation);
     s1 = activate(s1, activation);
@@ -153,6 +158,7 @@ function putWide(to: usize, s0: v128, s1: v128, s2: v128, s3: v128, bias: usize,
 /** Not inlined, because tanh and sigmoid would be emitted four times. */
 function activate(v: v128, activation: u32): v128 {
   if (activation == Activation.Relu) return relu(v);
+  if (activation == Activation.Relu6) return relu6(v);
   if (activation == Activation.Tanh) return tanh(v);
   return sigmoid(v);
 }

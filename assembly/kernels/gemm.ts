@@ -4,7 +4,7 @@
  * of C. The path and the order of the sum over k depend only on the shape of the whole product, so an element has the same
  * bits in every share.
  */
-import { relu, reluGrad, sigmoid, sigmoidGrad, tanh, tanhGrad } from "../math";
+import { relu, relu6, reluGrad, sigmoid, sigmoidGrad, tanh, tanhGrad } from "../math";
 import { Activation } from "../opcodes";
 import { narrow, promoteHigh } from "../simd";
 import { copyPanel, MR, micro4, micro6, narrowRow, NR, rowDots, rowNarrow, rowWide, transpose, WIDE,
@@ -320,19 +320,19 @@ export function tileRows(rest: usize): usize {
 /** Applies α, bias and activation after the last sum of a whole tile. */
 @inline
 function complete(c: usize, ldc: usize, rows: usize, alpha: f32, bias: usize, activation: u32, toY: usize): void {
-  if (alpha == 1 && bias && activation <= <u32>Activation.Relu)
-    biased(c, ldc, rows, bias, activation == Activation.Relu);
+  if (alpha == 1 && bias && activation <= <u32>Activation.Relu6) biased(c, ldc, rows, bias, activation);
   else finish(c, ldc, c, ldc, rows, NR, 0, alpha, bias, activation, toY, 0);
 }
 
-/** c ← c + bias or max(c + bias, 0) for a whole tile: the same as `finish`, but faster. */
+/** c ← c + bias, limited by Relu or Relu6 if `activation` is one, for a whole tile: the same as `finish`, but faster. */
 @inline
-function biased(c: usize, ldc: usize, rows: usize, bias: usize, rectify: bool): void {
+function biased(c: usize, ldc: usize, rows: usize, bias: usize, activation: u32): void {
   const b0 = v128.load(bias), b1 = v128.load(bias, 16);
-  const floor = f32x4.splat(rectify ? 0 : -Infinity);
+  const floor = f32x4.splat(activation ? 0 : -Infinity);
+  const ceiling = f32x4.splat(activation == Activation.Relu6 ? 6 : Infinity);
   for (const end = c + rows * ldc; c < end; c += ldc) {
-    v128.store(c, f32x4.max(f32x4.add(v128.load(c), b0), floor));
-    v128.store(c, f32x4.max(f32x4.add(v128.load(c, 16), b1), floor), 16);
+    v128.store(c, f32x4.pmin(f32x4.max(f32x4.add(v128.load(c), b0), floor), ceiling));
+    v128.store(c, f32x4.pmin(f32x4.max(f32x4.add(v128.load(c, 16), b1), floor), ceiling), 16);
   }
 }
 
@@ -369,6 +369,7 @@ function finish(c: usize, ldc: usize, tile: usize, ldt: usize, rows: usize, cols
       v = f32x4.mul(v, scale);
       if (bias) v = f32x4.add(v, v128.load(bias + (j << 2)));
       if (activation == Activation.Relu) v = relu(v);
+      else if (activation == Activation.Relu6) v = relu6(v);
       else if (activation == Activation.Tanh) v = tanh(v);
       else if (activation == Activation.Sigmoid) v = sigmoid(v);
       else if (activation == Activation.ReluGrad) v = reluGrad(v, v128.load(at + toY));

@@ -16,6 +16,7 @@ import {
 } from "../definition/value.ts";
 import { reluGrad, sigmoidGrad, tanhGrad } from "../pointwise/activation.ts";
 import { mul } from "../pointwise/arithmetic.ts";
+import { lt, where } from "../pointwise/comparison.ts";
 import { float } from "../pointwise/pointwise.ts";
 import { sum } from "../reduce/reduce.ts";
 import { reshape } from "../shape/reshape.ts";
@@ -59,6 +60,7 @@ function fusedOnly(): never {
 export const activationGrad: Record<Activation, (dy: Value, y: Value) => Value> = {
   [Activation.None]: (dy) => dy,
   [Activation.Relu]: reluGrad,
+  [Activation.Relu6]: (dy, y) => where(lt(y, 6), reluGrad(dy, y), 0),
   [Activation.Tanh]: tanhGrad,
   [Activation.Sigmoid]: sigmoidGrad,
   [Activation.ReluGrad]: fusedOnly,

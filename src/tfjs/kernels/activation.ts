@@ -11,6 +11,7 @@ import type { Inputs } from "./kernel.ts";
 const FUSED: Readonly<Record<string, Activation>> = {
   linear: Activation.None,
   relu: Activation.Relu,
+  relu6: Activation.Relu6,
   sigmoid: Activation.Sigmoid,
 };
 

@@ -7,6 +7,7 @@ import type { Oracle, Sample } from "./oracle.ts";
 export const activation64: Record<Activation, (x: number, y: number) => number> = {
   [Activation.None]: (x) => x,
   [Activation.Relu]: (x) => Math.max(x, 0),
+  [Activation.Relu6]: (x) => Math.min(Math.max(x, 0), 6),
   [Activation.Tanh]: Math.tanh,
   [Activation.Sigmoid]: (x) => 1 / (1 + Math.exp(-x)),
   [Activation.ReluGrad]: (x, y) => (y > 0 ? x : 0),
@@ -56,6 +57,15 @@ function matmulSamples(): Sample<MatmulAttributes>[] {
       attributes: { ...PLAIN_PRODUCT, transB: true, activation },
     });
   }
+  // Some results are above 6, where the gradient is zero.
+  samples.push({
+    inputs: [
+      { shape: [13, 4], low: 0.1, high: 2.5 },
+      { shape: [17, 4], low: 0.1, high: 2.5 },
+      { shape: [17], low: 0.1, high: 1 },
+    ],
+    attributes: { ...PLAIN_PRODUCT, transB: true, activation: Activation.Relu6 },
+  });
   return samples;
 }
 
