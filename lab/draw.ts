@@ -15,6 +15,7 @@ import {
   logTicks,
   paintOf,
   showTick,
+  typeset,
 } from "./scale.ts";
 import { addSvg } from "./svg.ts";
 
@@ -42,7 +43,7 @@ const MARGIN = { top: 28, right: 20, bottom: 44, left: 58 };
 /** The distance of the horizontal axis' title from the axis: its descenders end above the edge of the picture. */
 const TITLE = MARGIN.bottom - 7;
 /** The smallest distance between the numbers of an axis, in pixels. */
-const TICK = { x: 75, y: 30 };
+const TICK = { x: 66, y: 30 };
 
 /** The height of the plot, its margins at the sides, and the domains of its axes if they are fixed. */
 function frameOf(plot: Plot, width: number, height: number) {
@@ -78,14 +79,14 @@ export function drawPlot(document: Document, plot: Plot, options: DrawOptions): 
     upTo === undefined ? all : all.map((one) => (one.grows ? { ...one, points: one.points.slice(0, upTo) } : one));
   const legend = layOut(plot, width);
   const { x, y, ...size } = frameOf({ ...plot, series: all }, width, options.height - legend.height);
-  const high = size.height - MARGIN.top - MARGIN.bottom;
+  const [wide, high] = [width - size.marginLeft - size.marginRight, size.height - MARGIN.top - MARGIN.bottom];
   const frame: marks.PlotOptions = {
     width,
     ...size,
     marginTop: MARGIN.top,
     marginBottom: MARGIN.bottom,
     style: { fontSize: "12px", fontFamily: "system-ui, sans-serif", overflow: "visible" },
-    x: { ...scale(plot.x, all, 0, width / TICK.x), labelOffset: TITLE, ...(x && { domain: x, nice: false }) },
+    x: { ...scale(plot.x, all, 0, wide / TICK.x), labelOffset: TITLE, ...(x && { domain: x, nice: false }) },
     y: { ...scale(plot.y, all, 1, high / TICK.y), ...(y && { domain: y, nice: false }) },
   };
   const series = drawingOrder(shown).flatMap((i) =>
@@ -168,7 +169,7 @@ function drawLayers(
 
 /** What Plot draws, without its style sheet, which would restyle the page, and without names. */
 function draw(options: marks.PlotOptions): Drawing {
-  const svg = marks.plot(options) as Drawing; // Plot returns a figure only if it draws titles or legends
+  const svg = marks.plot({ ...options, marks: [...logAxes(options), ...options.marks!] }) as Drawing; // Plot returns a figure only if it draws titles or legends
   svg.querySelector("style")?.remove();
   // An image may have only one accessible name. Its parts must not have names, and screen readers ignore them.
   for (const part of svg.querySelectorAll("[aria-label]")) part.removeAttribute("aria-label");
@@ -178,6 +179,15 @@ function draw(options: marks.PlotOptions): Drawing {
     part.removeAttribute("aria-description");
   }
   return svg;
+}
+
+/** Logarithmic axes with a number at every tick. Plot's own leave out most numbers that are not powers of ten. */
+function logAxes({ x, y }: marks.PlotOptions): Mark[] {
+  const isOwn = (axis: marks.ScaleOptions | undefined) => axis?.type === "log" && axis.axis !== null;
+  return [
+    isOwn(x) && marks.axisX(x!.ticks as number[], { text: showTick, labelOffset: TITLE }),
+    isOwn(y) && marks.axisY(y!.ticks as number[], { text: showTick }),
+  ].filter((axis) => axis !== false);
 }
 
 function scale(axis: Axis, series: readonly Series[], dimension: 0 | 1, count: number): marks.ScaleOptions {
@@ -336,5 +346,5 @@ function drawEntry(parent: Element, { name, style }: Series, colour: string, at:
     const stroke = style === "reference" ? { "stroke-width": REFERENCE.strokeWidth } : { "stroke-width": 2.5 };
     addSvg(parent, "path", { d: `M${at},${middle}h22`, stroke: colour, ...stroke, ...dash });
   }
-  addSvg(parent, "text", { x: at + 28, y: middle, dy: "0.32em", fill: "currentColor" }, name);
+  addSvg(parent, "text", { x: at + 28, y: middle, dy: "0.32em", fill: "currentColor" }, typeset(name));
 }

@@ -115,12 +115,18 @@ export function logTicks(low: number, high: number, count: number): number[] {
 
 const SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹";
 
+/** A text whose numbers are written as in print: −1.5×10⁻⁷ for -1.5e-7. */
+export const typeset = (text: string): string =>
+  text
+    .replace(/(?<![\w.)])-(?=\d)/g, "−")
+    .replace(/(?<=\d)e(-?)(\d+)\b/g, (_, sign, digits: string) => `×10${sign && "⁻"}${raised(digits)}`)
+    .replace(/(?<![\d.])1×10/g, "10");
+
+const raised = (digits: string): string => [...digits].map((digit) => SUPERSCRIPTS[Number(digit)]).join("");
+
 /** The label of a tick: a short number, with a power of ten if it is very small or large. */
 export function showTick(value: number): string {
   const size = Math.abs(value);
-  if (size === 0 || (size >= 1e-3 && size < 1e5)) return showNumber(value).replace("-", "−");
-  const [digits, exponent] = value.toExponential(2).split("e") as [string, string];
-  const raised = `${exponent.startsWith("-") ? "⁻" : ""}${[...exponent.slice(1)].map((d) => SUPERSCRIPTS[Number(d)]).join("")}`;
-  const factor = String(Number(digits)).replace("-", "−");
-  return factor === "1" ? `10${raised}` : `${factor}×10${raised}`;
+  if (size === 0 || (size >= 1e-3 && size < 1e5)) return typeset(showNumber(value));
+  return typeset(Number(value.toPrecision(3)).toExponential().replace("+", ""));
 }

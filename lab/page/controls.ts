@@ -1,5 +1,6 @@
 /** A form for an experiment's parameters: a slider for each number, a menu for each choice, all native inputs. */
 import { type NumberParameter, type Parameter, type Parameters, showNumber, valuesOf } from "../experiment.ts";
+import { typeset } from "../scale.ts";
 import { maker } from "../view/dom.ts";
 
 const make = maker(document);
@@ -23,7 +24,7 @@ export interface ControlsOptions {
 export interface Controls extends HTMLFormElement {
   /** Shows values that something else has changed. Does not call onChange. */
   show(values: Values): void;
-  /** Disables the parameters that change nothing in the view that is shown, and says why. Enables all others. */
+  /** Disables the parameters that change nothing in the view that is shown, and says so. Enables all others. */
   disable(keys: readonly string[]): void;
 }
 
@@ -83,8 +84,8 @@ function drawField(id: string, name: string, parameter: Parameter, onChange: (va
   // This is not an <output>, because screen readers would read it at each step, in addition to the slider's value.
   const shown = make("span", { class: "value", "aria-hidden": "true" });
   const tell = (value: number): void => {
-    shown.textContent = showNumber(value);
-    input.setAttribute("aria-valuetext", showNumber(value));
+    shown.textContent = typeset(showNumber(value));
+    input.setAttribute("aria-valuetext", shown.textContent);
   };
   input.addEventListener("input", () => {
     const value = scale.value(input.valueAsNumber);

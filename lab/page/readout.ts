@@ -1,7 +1,7 @@
 /** Shows the values of the point next to the pointer. */
 import type { Drawing } from "../draw.ts";
 import { type Plot, showNumber } from "../experiment.ts";
-import { canShow } from "../scale.ts";
+import { canShow, typeset } from "../scale.ts";
 import { maker } from "../view/dom.ts";
 
 const make = maker(document);
@@ -28,7 +28,7 @@ export function newReadout(frame: HTMLElement): Readout {
     const [left, top] = [event.clientX - area.left, event.clientY - area.top];
     const text = describe(plot, drawing, upTo, [left, top + drawing.viewBox.baseVal.y]);
     box.hidden = text === undefined;
-    box.textContent = text ?? "";
+    box.textContent = typeset(text ?? "");
     // Beside the pointer, towards the middle of the frame.
     box.style.translate = `${left > area.width / 2 ? `calc(${left - 12}px - 100%)` : `${left + 12}px`} ${top + 12}px`;
   });

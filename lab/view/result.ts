@@ -11,6 +11,7 @@ import {
   type Table,
 } from "../experiment.ts";
 import { drawGraph } from "../graph.ts";
+import { typeset } from "../scale.ts";
 import { maker } from "./dom.ts";
 import { imageOf } from "./picture.ts";
 
@@ -55,12 +56,12 @@ export function drawFindings(document: Document, findings: readonly Finding[]): 
           { class: "mark", role: "img", "aria-label": agrees ? "agrees with theory:" : "disagrees with theory:" },
           agrees ? "✓" : "✗",
         ),
-        make("span", { class: "text" }, finding.text),
-        make("span", { class: "measured" }, showNumber(finding.measured)),
+        make("span", { class: "text" }, typeset(finding.text)),
+        make("span", { class: "measured" }, typeset(showNumber(finding.measured))),
         make(
           "span",
           { class: "theory" },
-          make("span", { class: "expected" }, `theory: ${showExpectation(finding.expected)}`),
+          make("span", { class: "expected" }, typeset(`theory: ${showExpectation(finding.expected)}`)),
           ` — ${finding.theory}`,
         ),
       );
@@ -84,7 +85,9 @@ export function drawPicture(document: Document, picture: Picture): HTMLElement {
 export function drawTable(document: Document, { title, columns, rows }: Table): HTMLElement {
   const make = maker(document);
   const cell = (value: string | number): HTMLElement =>
-    typeof value === "number" ? make("td", { class: "number" }, showNumber(value)) : make("td", {}, value);
+    typeof value === "number"
+      ? make("td", { class: "number" }, typeset(showNumber(value)))
+      : make("td", {}, typeset(value));
   // The corner cell is not a header.
   const head = columns.map((column, i) =>
     column

@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 import { contourPaths } from "../../lab/contours.ts";
 import { drawPlot } from "../../lab/draw.ts";
 import type { Plot, Series } from "../../lab/experiment.ts";
-import { COLOURS, colourOf, drawingOrder, fieldLevels, linearTicks, logTicks } from "../../lab/scale.ts";
+import { COLOURS, colourOf, drawingOrder, fieldLevels, linearTicks, logTicks, typeset } from "../../lab/scale.ts";
 
 const { document } = parseHTML("<!doctype html><html><body></body></html>") as unknown as { document: Document }; // linkedom's own types are a subset
 const line = [
@@ -49,6 +49,34 @@ test.each([
   }
   expect([...ticks].sort((a, b) => a - b)).toEqual(ticks);
 });
+
+test("a logarithmic axis has a number at every tick", () => {
+  const svg = draw(
+    plot({
+      x: { label: "x", scale: "log" },
+      y: { label: "y", scale: "log" },
+      series: [
+        {
+          name: "a",
+          points: [
+            [1, 0.01],
+            [64, 300],
+          ],
+        },
+      ],
+    }),
+  );
+  const numbers = [...svg.querySelectorAll("text")].map(({ textContent }) => textContent);
+  for (const number of ["1", "2", "5", "10", "20", "50", "0.01", "0.03", "100"]) expect(numbers).toContain(number);
+});
+
+test.each([
+  ["-12", "−12"],
+  ["1.544e-11 at layer 1", "1.544×10⁻¹¹ at layer 1"],
+  ["-2e6 to 1e-7", "−2×10⁶ to 10⁻⁷"],
+  ["11e3", "11×10³"],
+  ["K-FAC, 3-4, type2e", "K-FAC, 3-4, type2e"],
+])("typeset: %j becomes %j", (text, printed) => expect(typeset(text)).toBe(printed));
 
 test("logTicks: powers times 1, 2 and 5, or 1 and 3, or only powers, as finely as the count allows", () => {
   expect(logTicks(1, 64, 9)).toEqual([1, 2, 5, 10, 20, 50]);
