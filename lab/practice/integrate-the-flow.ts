@@ -147,6 +147,10 @@ export function flow(gradient, theta, time, steps) {
           within: 1e-4,
           slips: [
             ["It climbs: the flow goes against the gradient, θ′ = −∇L.", at(-time)],
+            [
+              "You followed Euler's method. Each step of `flow` is a step of `rk4`, which uses four slopes.",
+              theta.map((value, i) => value * (1 - (a[i]! * time) / steps) ** steps),
+            ],
             ["It made a single step of length time/steps. Repeat it `steps` times.", at(time / steps)],
             ["It stayed where it started.", theta],
             ["One step has the length time/steps.", at(time * steps)],

@@ -138,7 +138,9 @@ export function gradcheck(f, gradient, theta) {
               `${what} is ${show([error!])}, but should be below 1e-6. ${
                 error! < 0
                   ? "An error is a length, which is never negative."
-                  : "Is the difference divided by ‖g‖ + ‖d‖?"
+                  : error! < 1e-3
+                    ? "Is d a central difference with h = 1e-4?"
+                    : "Is the difference divided by ‖g‖ + ‖d‖?"
               }`,
             );
         }
@@ -178,7 +180,10 @@ export function gradcheck(f, gradient, theta) {
                 "That is the absolute error. Divide it by ‖g‖ + ‖d‖, so that the size of f does not matter.",
                 [difference],
               ],
-              [hint, [error!]],
+              [
+                Math.abs(error! - want) < 1e-3 ? "That is close. Is d a central difference with h = 1e-4?" : hint,
+                [error!],
+              ],
             ],
           });
         }
