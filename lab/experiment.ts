@@ -164,6 +164,8 @@ export interface GraphEdge {
 /** A computation graph, with the values of the forward pass and the gradients of the backward pass. */
 export interface Graph {
   readonly title: string;
+  /** The parameters that change nothing in it. */
+  readonly ignores?: readonly string[];
   /** In the order of the forward pass: every node comes after its inputs. The last is the loss. */
   readonly nodes: readonly GraphNode[];
   readonly edges: readonly GraphEdge[];
@@ -174,6 +176,8 @@ export interface Drawing {
   readonly plots: readonly Plot[];
   readonly tables?: readonly Table[];
   readonly pictures?: readonly Picture[];
+  /** The title of the tab that shows all pictures. Default "Pictures". */
+  readonly gallery?: string;
   readonly graphs?: readonly Graph[];
 }
 /** What an experiment shows at its end, compared with theory. */

@@ -71,6 +71,7 @@ export default stream({
   },
   draw: ({ data, both }, { epsilon }) => ({
     plots: [],
+    gallery: "A digit, attacked",
     pictures: tidy(() => both.flatMap(({ name, model }, i) => picturesOf(name, model, data.test, epsilon, i === 0))),
   }),
   async measure({ data, linear, both, random }, { epsilon, steps }, { progress }) {
@@ -254,6 +255,7 @@ function picturesOf(name: string, model: nn.Module, data: Digits, epsilon: numbe
     width: SIDE,
     height: SIDE,
     colours,
+    cell: 6, // three in a row, so that each network has a row
     values: Array.from(values.data),
   });
   const answer = (z: Tensor): number => read(model, z)[0]!;

@@ -148,8 +148,10 @@ export default experiment({
           expected: { equals: 0, within: 0 },
           theory: "an error flows only to nodes before it",
         });
+      const ignores = changed ? [] : ["by"];
       const graph: Graph = {
         title: "Values above, gradients below, local derivatives on the arrows",
+        ignores,
         nodes: ids.map((id) => ({
           id,
           label: name(id),
@@ -169,6 +171,7 @@ export default experiment({
         plots: [
           {
             title: `∂L/∂${name("w1")} is the slope of L`,
+            ignores,
             x: { label: name("w1") },
             y: { label: "L" },
             series: [

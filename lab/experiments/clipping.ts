@@ -68,6 +68,14 @@ export default stream({
         series: [
           { name: "plain gradient", points: pointsOf(runs[0]!.plain.losses), grows: true },
           { name: "clipped", points: pointsOf(runs[0]!.clipped.losses), grows: true },
+          {
+            name: "always answers 0",
+            points: [
+              [1, 1],
+              [STEPS, 1],
+            ],
+            style: "reference",
+          },
         ],
       },
       {

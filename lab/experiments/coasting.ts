@@ -93,9 +93,9 @@ export default stream({
           x: { label: "θ" },
           y: { label: "L" },
           series: [
-            { name: "L", points: grid.map((t) => [t, value(t)]), style: "reference" },
             { name: "gradient descent", points: dots(plain), style: "dots", grows: true },
             { name: "momentum", points: dots(ball), style: "dots", grows: true },
+            { name: "L", points: grid.map((t) => [t, value(t)]), style: "reference" },
           ],
           handles: [
             { name: "the start", at: [start, value(start)], sets: { x: "start" } },

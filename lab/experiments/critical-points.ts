@@ -1,12 +1,14 @@
 /** Minima, saddles and plateaus on one landscape: what the gradient and the Hessian's eigenvalues say about a point. */
 import { type Tensor, tensor, tidy } from "nabla";
 import { type CriticalPoint, classifyCriticalPoint, denseHessian, type Objective, objective } from "nabla/gradients";
-import type { Finding } from "../experiment.ts";
+import { type Finding, showNumber } from "../experiment.ts";
 import { stream } from "../stream.ts";
 
 /** The radius of the wells. */
 const S = 0.6;
 const HALF = 2.5;
+/** Half of the length of the bars along the directions of the curvatures. */
+const BAR = 0.35;
 type Point = readonly [x: number, y: number];
 
 export default stream({
@@ -137,7 +139,7 @@ export default stream({
         findings,
         plots: [
           {
-            title: "The nearest critical point",
+            title: "The point and its curvatures",
             x: { label: "θ₁" },
             y: { label: "θ₂" },
             equal: true,
@@ -159,6 +161,10 @@ export default stream({
               { name: "minima", points: found.filter((_, i) => kinds[i] !== "saddle"), style: "dots" },
               { name: "saddle", points: found.filter((_, i) => kinds[i] === "saddle"), style: "dots" },
               { name: `to the nearest: a ${there.kind}`, points: [[x, y], nearest], style: "reference" },
+              ...[here.kind.smallest, here.kind.largest].map(({ value, direction: [a, b] }) => ({
+                name: `curvature ${showNumber(Number(value.toFixed(2)))}`,
+                points: [-BAR, BAR].map((d): Point => [x + d * a!, y + d * b!]),
+              })),
             ],
             handles: [{ name: "the point", at: [x, y], sets: { x: "x", y: "y" } }],
           },
@@ -167,7 +173,7 @@ export default stream({
           {
             title: "What the derivatives say",
             columns: ["", "θ₁", "θ₂", "‖∇L‖", "smallest curvature", "largest curvature", "kind"],
-            rows: [row("the point", [x, y], here.kind), row("the nearest critical point", nearest, there)],
+            rows: [row("the point", [x, y], here.kind), row("the nearest critical point", rounded(nearest), there)],
           },
         ],
       };
@@ -229,11 +235,13 @@ function wellOf(c: number): number {
 
 const away = ([a, b]: Point, [x, y]: Point): number => Math.hypot(a - x, b - y);
 const count = (kinds: readonly string[], kind: string): number => kinds.filter((one) => one === kind).length;
+/** What Newton's method leaves of a coordinate that is 0 is not shown. */
+const rounded = ([a, b]: Point): Point => [Number(a.toFixed(4)), Number(b.toFixed(4))];
 const row = (name: string, [x, y]: Point, { kind, gradientNorm, smallest, largest }: CriticalPoint) => [
   name,
   x,
   y,
-  gradientNorm,
+  Number(gradientNorm.toFixed(6)),
   smallest.value,
   largest.value,
   kind,

@@ -19,7 +19,7 @@ export default experiment({
   parameters: {
     x: { kind: "number", label: "θ₁", min: -2, max: 2, default: 1, step: 0.01 },
     y: { kind: "number", label: "θ₂", min: -2, max: 2, default: 0.5, step: 0.01 },
-    direction: { kind: "number", label: "direction of u, degrees", min: -180, max: 180, default: 15, step: 1 },
+    direction: { kind: "number", label: "direction of u, degrees", min: -180, max: 180, default: 40, step: 1 },
   },
   run({ x, y, direction }) {
     // L = ½θ₁² + 2θ₂² + θ₁θ₂: steeper in θ₂.

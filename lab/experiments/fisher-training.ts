@@ -195,7 +195,7 @@ const bestOf = (all: readonly Run[]): Run[] =>
 const hasDiverged = (path: readonly number[], target: number): boolean =>
   path.length > 0 && !(path.at(-1)! <= Math.max(target, DIVERGED * Math.min(...path)));
 
-const COLUMNS = ["optimizer", "settings", "steps to the target", "seconds", "milliseconds per step", "last loss"];
+const COLUMNS = ["optimizer", "settings", "steps to the target", "seconds", "ms per step", "last loss"];
 function rowOf({ name, settings, losses: path, seconds, reached, isDiverged }: Run): (string | number)[] {
   const n = path.length;
   const isReached = Number.isFinite(reached) && !isDiverged;

@@ -143,7 +143,7 @@ export default experiment({
             series: [
               { name: "gradient flow", points: path(flow.states), style: "theory" },
               ...descents.map((d) => ({
-                name: `lr = ${d.lr.toPrecision(2)}`,
+                name: `η = ${d.lr.toPrecision(2)}`,
                 points: path(d.states),
                 style: "path" as const,
               })),

@@ -109,7 +109,14 @@ export default stream({
       tables: [
         {
           title: "Accuracy and slope",
-          columns: ["network", "no attack", `FGSM, ε = ${STRONG}`, `PGD, length ${STRONG}`, "mean ‖∂f/∂x‖", "Π σ₁(Wₖ)"],
+          columns: [
+            "network",
+            "no attack",
+            `FGSM, ε = ${STRONG}`,
+            `PGD, length ${STRONG}`,
+            "mean ‖∂f/∂x‖ at unseen points",
+            "Π σ₁(Wₖ)",
+          ],
           rows: networks.map(({ name }, i) => {
             const { accuracies, underFgsm, underPgd, slope: mean, bound } = measured[i]!;
             return [name, ...[accuracies[0]![1], underFgsm, underPgd, mean, bound].map((v) => Number(v.toFixed(3)))];
@@ -127,7 +134,7 @@ export default stream({
 const slopesOf = (networks: readonly Network[]): Plot => ({
   title: "Input gradient during training",
   x: { label: "step" },
-  y: { label: "mean ‖∂f/∂x‖" },
+  y: { label: "mean ‖∂f/∂x‖ at the training points" },
   series: networks.map(({ name, slopes }) => ({ name, points: slopes, grows: true })),
 });
 

@@ -150,8 +150,8 @@ export default stream({
         },
         {
           title: "Loss over the steepest plane",
-          x: { label: "along the first" },
-          y: { label: "along the second" },
+          x: { label: "along the direction of the largest curvature" },
+          y: { label: "along that of the second largest" },
           equal: true,
           field: { x: [-1.5, 1.5], y: [-1.5, 1.5], columns: 31, values: seen.losses.flat() },
           series: [
@@ -172,7 +172,7 @@ export default stream({
         {
           title: "Kind of point",
           ignores: ["a", "b"],
-          columns: ["kind", "‖∇L‖", "curvatures below 0", "largest", "smallest", "products used"],
+          columns: ["kind", "‖∇L‖", "curvatures below 0", "largest", "smallest", "products Hv"],
           rows: [[kind.kind, kind.gradientNorm, kind.index, top, dense[0]!, products]],
         },
       ],

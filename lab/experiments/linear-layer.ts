@@ -41,7 +41,7 @@ export default experiment({
     const input = x.data.slice(width * (k - 1), width * k);
     /** A picture of a matrix, with its largest magnitude in the title. */
     const picture = (title: string, columns: number, values: ArrayLike<number>): Picture => ({
-      title: `${title}, up to ${showNumber(Number(Math.max(...Array.from(values, Math.abs)).toPrecision(2)))}`,
+      title: `${title}; darkest: ±${showNumber(Number(Math.max(...Array.from(values, Math.abs)).toPrecision(2)))}`,
       width: columns,
       height: values.length / columns,
       values: Array.from(values),
@@ -81,6 +81,7 @@ export default experiment({
           theory: "the definition of the derivative",
         },
       ],
+      gallery: "One sample, and their sum",
       pictures: [
         picture(`g of sample ${k}`, 1, g),
         picture(`xᵀ of sample ${k}`, width, input),

@@ -11,6 +11,7 @@ import {
   type Trajectory,
 } from "nabla/gradients";
 import { experiment } from "../experiment.ts";
+import { showTick } from "../scale.ts";
 
 /** The starting coordinate along both directions. */
 const EPSILON = 1e-6;
@@ -166,7 +167,7 @@ export default experiment({
             ],
           },
           {
-            title: "By the time of the equations",
+            title: "In the time of the equations",
             x: { label: "time" },
             y: { label: "distance from the saddle", scale: "log" },
             series: [
@@ -201,7 +202,7 @@ export default experiment({
         ],
         tables: [
           {
-            title: `From a distance of ${EPSILON} to 0.1`,
+            title: `From a distance of ${showTick(EPSILON)} to 0.1`,
             columns: ["", "time", "steps"],
             rows: [
               ["without momentum", flow.times[escapeIndex(inTime[0])] ?? Number.NaN, escapeIndex(inSteps[0])],

@@ -32,7 +32,7 @@ export default stream({
     y: { kind: "number", label: "start θ₂", min: -0.5, max: 0.5, default: 0.01, step: 0.005 },
     lr: { kind: "number", label: "learning rate η", min: 0.01, max: 0.05, default: 0.03, scale: "log" },
     batch: { kind: "number", label: "samples per mini-batch", min: 4, max: 32, default: 4, integer: true },
-    seed: { kind: "number", label: "seed", min: 1, max: 99, default: 1, integer: true },
+    seed: { kind: "number", label: "seed", min: 1, max: 99, default: 6, integer: true },
   },
   dependsOn: ["lr", "batch", "seed"],
   init({ lr, batch, seed }) {

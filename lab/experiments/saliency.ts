@@ -42,6 +42,7 @@ export default stream({
   step: ({ trainer }) => trainer.step(),
   draw: ({ data, random, model, camLayer }, { digit, steps, noise }) => ({
     plots: [],
+    gallery: "A digit, explained",
     pictures: fork(random)(() => tidy(() => picturesOf(model, camLayer, images(data.test, digit, 1), steps, noise))),
   }),
   async measure(state, { steps, noise }, { progress }) {

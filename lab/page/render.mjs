@@ -33,6 +33,11 @@ export function formula(source, displayMode) {
       )
       // The font can stretch the double vertical line, but not the sign for parallel lines that KaTeX writes.
       .replaceAll("∥", "‖")
+      // The prime is high already: as a superscript, it would be too high.
+      .replace(
+        /<msup>(<mi[^>]*>[^<]*<\/mi>)<mo [^>]*>′<\/mo><\/msup>/g,
+        '<mrow>$1<mo lspace="0" rspace="0">′</mo></mrow>',
+      )
       .replace(ORDINARY, `$1<mspace width="${THIN}"></mspace>`)
       .replace(APPLIED, `<mo rspace="${THIN}">\u2061</mo>`)
   );

@@ -27,11 +27,9 @@ interface View {
   readonly ignores?: readonly string[] | undefined;
 }
 
-const viewsOf = ({ plots, tables = [], pictures = [], graphs = [] }: Drawing): View[] => [
-  ...graphs.map((graph) => ({ title: graph.title, graph })),
-  ...(pictures.length
-    ? [{ title: "Pictures", elements: () => pictures.map((one) => drawPicture(document, one)) }]
-    : []),
+const viewsOf = ({ plots, tables = [], pictures = [], gallery = "Pictures", graphs = [] }: Drawing): View[] => [
+  ...graphs.map((graph) => ({ title: graph.title, graph, ignores: graph.ignores })),
+  ...(pictures.length ? [{ title: gallery, elements: () => pictures.map((one) => drawPicture(document, one)) }] : []),
   ...plots.map((plot) => ({ title: plot.title, plot, ignores: plot.ignores })),
   ...tables.map((table) => ({
     title: table.title,

@@ -56,18 +56,18 @@ export function newCurves(): Curves {
 }
 
 function plotOf(losses: readonly number[], errors: readonly (readonly [number, number])[]): Plot {
-  const end = Math.max(1, losses.length);
+  const end = Math.max(10, losses.length);
   const each = Math.ceil(losses.length / POINTS);
   const stride = Math.ceil(errors.length / POINTS);
   return {
     title: "Loss and test error",
     x: { label: "mini-batch" },
-    y: { label: "log scale", scale: "log" },
+    y: { label: "loss, and share of wrong answers", scale: "log" },
     series: [
       { name: "loss", points: meansOf(losses, Math.max(1, each)) },
       { name: "test error", points: errors.filter((_, i) => (errors.length - 1 - i) % stride === 0) },
       {
-        name: "guessing",
+        name: "loss of guessing",
         style: "reference",
         points: [
           [0, Math.log(10)],
