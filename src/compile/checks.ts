@@ -12,10 +12,10 @@ import { addAccesses, collides, draws, mutated, noAccesses, type Operand, type S
  * Ops that only move elements, and the inputs whose elements they move. Their outputs contain only those elements and zeros,
  * so the upper bound stays the same.
  */
-const movers = new Map<Op, (inputs: readonly Operand[]) => readonly Operand[]>([
+const movers = new Map<Op, (inputs: readonly Operand[], attributes: unknown) => readonly Operand[]>([
   [Op.Permute, (all) => all],
   [Op.Slice, (all) => all],
-  [Op.Unslice, (all) => all],
+  [Op.Unslice, (all, attributes) => ((attributes as { value: number }).value === 0 ? all : [])],
   [Op.BroadcastTo, (all) => all],
   [Op.Concat, (all) => all],
   [Op.IndexSelect, ([x]) => [x!]],
@@ -28,7 +28,7 @@ function boundsOf(steps: readonly Step[]): Map<Storage, number> {
   for (const { op, inputs, outputs, attributes } of steps) {
     op.below?.(inputs, attributes).forEach((n, i) => n && bounds.set(outputs[i]!.storage, n));
     const sources = movers
-      .get(op.code)?.(inputs)
+      .get(op.code)?.(inputs, attributes)
       .map(({ storage }) => bounds.get(storage) ?? Number.POSITIVE_INFINITY);
     if (sources?.length) bounds.set(outputs[0]!.storage, Math.max(...sources));
   }

@@ -64,6 +64,11 @@ describe("an index out of range fails as in eager mode", () => {
       expect(given(int([2, 1, 0])).toArray()).toEqual(use(int([2, 1, 0])).toArray());
     });
   }
+  test("an argMax that is padded with a value out of range", () => {
+    const f = (x: Tensor) => table.indexSelect(0, x.argMax(-1).pad([0, 1], 9));
+    expect(failure(() => f(rows))).toBe("RangeError: indexSelect: index 9 (at 3) is outside 0 … 4.");
+    expect(failure(() => compile(f)(rows))).toBe(failure(() => f(rows)));
+  });
   test("an index out of range is found at every position of a long input", () => {
     const f = compile((i: Tensor) => table.indexSelect(0, i).sum());
     for (let bad = 0; bad < 70; bad++) {
