@@ -10,8 +10,8 @@ import { crossEntropy, crossEntropyGrad, logSoftmax, logSoftmaxGrad, softCrossEn
   softmaxGrad } from "./kernels/softmax";
 import { norm, squares } from "./kernels/euclid";
 import { prod } from "./kernels/product";
-import { cast, copyUnits, fill, stridedCopy } from "./kernels/shape";
-import { gather, indexAdd, indexSelect, oneHot, scatterAdd } from "./kernels/gather";
+import { cast, copyUnits, fill, stridedCopy, unslice } from "./kernels/shape";
+import { gather, indexAdd, indexSelect, interpolate, oneHot, scatterAdd } from "./kernels/gather";
 import { advance, bernoulli, normal, randomInteger, randomPermutation, uniform } from "./kernels/random";
 import { adagrad, adam, lion, power, rmsProp, sgd, stepOf } from "./kernels/optimizer";
 import { batchedGemm } from "./kernels/matmul";
@@ -26,9 +26,9 @@ import { check } from "./kernels/check";
 import { shareBegin } from "./simd";
 import { stepsOf } from "./walk";
 import { AvgPool, Factor, MaxPool, Normalize, NormalizeGrad, Solve } from "./layerLayouts";
-import { Advance, Bernoulli, Binary, Cast, Chain, Check, CrossEntropy, CrossEntropyGrad, Derivative, Dim, Distribution,
-  Fill, Index, OneHot, RandomInteger, RandomPermutation, Reduce, Softmax, SoftmaxGrad, StridedCopy, Unary, Update,
-  UpdatePart, Where } from "./layouts";
+import { Advance, Bernoulli, Binary, BoxDim, Cast, Chain, Check, CrossEntropy, CrossEntropyGrad, Derivative, Dim,
+  Distribution, Fill, Index, Interpolate, OneHot, RandomInteger, RandomPermutation, Reduce, Softmax, SoftmaxGrad,
+  StridedCopy, Unary, Unslice, Update, UpdatePart, Where } from "./layouts";
 import { double, float, word } from "./operands";
 import { Block, Family, Head, Op, Type } from "./opcodes";
 
@@ -70,8 +70,10 @@ export function step(at: usize, thread: u32, threads: u32): void {
     case Family.Matmul: only(op, Op.Matmul); batchedGemm(at, thread, threads); break;
     case Family.Fill: only(op, Op.Fill); stepFill(at, thread, threads); break;
     case Family.StridedCopy: stepCopy(at, thread, threads); break;
+    case Family.Unslice: only(op, Op.Unslice); stepUnslice(at, thread, threads); break;
     case Family.Cast: stepPointwise(at, word(at, Cast.n), thread, threads); break;
     case Family.Index: stepIndex(op, at, thread, threads); break;
+    case Family.Interpolate: only(op, Op.Interpolate); stepInterpolate(at, thread, threads); break;
     case Family.OneHot: only(op, Op.OneHot); stepOneHot(at, thread, threads); break;
     case Family.Distribution: stepDistribution(op, at, thread, threads); break;
     case Family.Bernoulli: only(op, Op.Bernoulli); stepBernoulli(at, thread, threads); break;
@@ -266,10 +268,21 @@ function stepCopy(at: usize, thread: u32, threads: u32): void {
     shareBegin(units, 1, thread, threads), shareBegin(units, 1, thread + 1, threads));
 }
 
+function stepUnslice(at: usize, thread: u32, threads: u32): void {
+  const rank = word(at, Unslice.rank), rows = word(at, Unslice.rows), dims = at + (Unslice.words << 2);
+  const grain = rowGrain(word(dims + (((rank - 1) * BoxDim.words) << 2), BoxDim.size));
+  unslice(at, shareBegin(rows, grain, thread, threads), shareBegin(rows, grain, thread + 1, threads));
+}
+
+function stepInterpolate(at: usize, thread: u32, threads: u32): void {
+  const rows = word(at, Interpolate.outer) * word(at, Interpolate.count), grain = rowGrain(word(at, Interpolate.inner));
+  interpolate(at, shareBegin(rows, grain, thread, threads), shareBegin(rows, grain, thread + 1, threads));
+}
+
 function stepOneHot(at: usize, thread: u32, threads: u32): void {
   const rows = word(at, OneHot.rows);
-  oneHot(word(at, OneHot.out), word(at, OneHot.index), word(at, OneHot.classes), shareBegin(rows, 16, thread, threads),
-    shareBegin(rows, 16, thread + 1, threads));
+  oneHot(word(at, OneHot.out), word(at, OneHot.index), word(at, OneHot.classes), word(at, OneHot.one),
+    shareBegin(rows, 16, thread, threads), shareBegin(rows, 16, thread + 1, threads));
 }
 
 function stepIndex(op: Op, at: usize, thread: u32, threads: u32): void {

@@ -171,6 +171,32 @@ export const enum StridedCopy {
   words,
 }
 
+/**
+ * out: `rows` rows of `value` with the elements of x in a box of them, over `rank` ≥ 1 dimensions, outermost first. `value` is the bit
+ * pattern of one element, repeated to fill 32 bits.
+ */
+export const enum Unslice {
+  out = Head.words,
+  x,
+  elementBytes,
+  value,
+  rows,
+  rank, // [dims: BoxDim]
+  words,
+}
+
+/**
+ * One dimension in Unslice: out's size, and the `count` positions of x's elements. They begin at `start` and are `step` apart, which may be
+ * negative.
+ */
+export const enum BoxDim {
+  size,
+  count,
+  start,
+  step,
+  words,
+}
+
 /** out[i] = x[i], converted. */
 export const enum Cast {
   out = Head.words,
@@ -204,12 +230,30 @@ export const enum Index {
   words,
 }
 
-/** out: float32 [rows, classes] from index: int32 [rows]. */
+/**
+ * out[o, j, i] = x[o, k₀, i] + Σ weight[j, t − 1]·(x[o, kₜ, i] − x[o, k₀, i]) over 0 < t < taps, where kₜ = index[j, t], j < count and kₜ < n.
+ * A larger index is read as n − 1.
+ */
+export const enum Interpolate {
+  out = Head.words,
+  x,
+  index,
+  weight,
+  outer,
+  n,
+  count,
+  inner,
+  taps,
+  words,
+}
+
+/** out: float32 or int32 [rows, classes] from index: int32 [rows]. `one` is the bit pattern of 1. */
 export const enum OneHot {
   out = Head.words,
   index,
   rows,
   classes,
+  one,
   words,
 }
 

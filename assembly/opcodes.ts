@@ -46,10 +46,14 @@ export const enum Family {
   Fill,
   /** Moving elements. */
   StridedCopy,
+  /** Surrounding elements with a constant. */
+  Unslice,
   /** Converting elements. */
   Cast,
   /** Reading and adding at indices. */
   Index,
+  /** Interpolating between elements at indices. */
+  Interpolate,
   OneHot,
   /** Random float32. */
   Distribution,
@@ -190,10 +194,11 @@ export const enum Op {
 
   Permute = Family.StridedCopy << Head.family,
   Slice,
-  Unslice,
   BroadcastTo,
   Concat,
   Assign,
+
+  Unslice = Family.Unslice << Head.family,
 
   Cast = Family.Cast << Head.family,
 
@@ -201,6 +206,8 @@ export const enum Op {
   IndexAdd,
   Gather,
   ScatterAdd,
+
+  Interpolate = Family.Interpolate << Head.family,
 
   OneHot = Family.OneHot << Head.family,
 

@@ -2,21 +2,76 @@
  * Gather and scatter-add. x is viewed as [outer, n, inner] with the indexed dimension in the middle. Callers check indices; an
  * index outside 0 … n−1 is still skipped (reads give 0), so no access leaves its buffer.
  */
-import { narrow, promoteHigh, storeLanes } from "../simd";
-import { fill } from "./shape";
+import { fma, narrow, promoteHigh, storeLanes } from "../simd";
+import { Interpolate } from "../layouts";
+import { word } from "../operands";
+import { copyRows, fill } from "./shape";
 
 /** out[o, j, ·] = x[o, index[j], ·], in rows of `inner` elements. The share is a range of the outer·count rows of out. */
 export function indexSelect(out: usize, x: usize, index: usize, n: u32, count: u32, inner: u32, elementBytes: u32,
   begin: u32, end: u32): void
 {
-  const rowBytes: usize = inner * elementBytes;
+  const rowBytes = inner * elementBytes;
   for (let r = begin; r < end; r++) {
     const o = r / count;
     const i = load<u32>(index + (<usize>(r - o * count) << 2));
     const to = out + r * rowBytes;
-    if (i < n) memory.copy(to, x + (<usize>o * n + i) * rowBytes, rowBytes);
-    else fill(to, <u32>rowBytes, 0);
+    if (i < n) copyRows(to, x + (<usize>o * n + i) * rowBytes, 1, rowBytes, 0, 0);
+    else fill(to, rowBytes, 0);
   }
+}
+
+/**
+ * out[o, j, ·] = x[o, k₀, ·] + Σ weight[j, t − 1]·(x[o, kₜ, ·] − x[o, k₀, ·]) over 0 < t < taps, where kₜ = index[j, t] and taps ≥ 2. The
+ * share is a range of the outer·count rows of out.
+ */
+export function interpolate(at: usize, begin: u32, end: u32): void {
+  const x = word(at, Interpolate.x), last = word(at, Interpolate.n) - 1;
+  const count = word(at, Interpolate.count), inner = word(at, Interpolate.inner), taps = word(at, Interpolate.taps);
+  const rowBytes: usize = inner << 2;
+  const out: usize = word(at, Interpolate.out), limit = out + end * rowBytes;
+  let to = out + begin * rowBytes;
+  for (let r = begin; r < end;) {
+    const o = r / count, j = r - o * count, block = x + <usize>o * (last + 1) * rowBytes;
+    const stop = min<u32>(end, r - j + count);
+    let index = word(at, Interpolate.index) + ((j * taps) << 2);
+    let weight = word(at, Interpolate.weight) + ((j * (taps - 1)) << 2);
+    // Narrow rows, such as pixels of an RGB image. The next row overwrites the lanes after the end of this one.
+    if (inner <= 4 && taps == 2) {
+      for (; r < stop && to + 16 <= limit; r++, to += rowBytes, index += 8, weight += 4) {
+        const a = block + min<u32>(load<u32>(index), last) * rowBytes,
+          b = block + min<u32>(load<u32>(index, 4), last) * rowBytes;
+        v128.store(to, lerp(v128.load(a), v128.load(b), v128.load32_splat(weight)));
+      }
+    }
+    for (; r < stop; r++, to += rowBytes) {
+      const first = block + min<u32>(load<u32>(index), last) * rowBytes;
+      let a = first, b = block + min<u32>(load<u32>(index, 4), last) * rowBytes, p = to, rest = inner;
+      const w = v128.load32_splat(weight);
+      for (; rest >= 16; rest -= 16, a += 64, b += 64, p += 64) {
+        v128.store(p, lerp(v128.load(a), v128.load(b), w));
+        v128.store(p, lerp(v128.load(a, 16), v128.load(b, 16), w), 16);
+        v128.store(p, lerp(v128.load(a, 32), v128.load(b, 32), w), 32);
+        v128.store(p, lerp(v128.load(a, 48), v128.load(b, 48), w), 48);
+      }
+      for (; <i32>rest > 0; rest -= 4, a += 16, b += 16, p += 16)
+        storeLanes(p, lerp(v128.load(a), v128.load(b), w), rest);
+      index += 8;
+      weight += 4;
+      for (let t: u32 = 2; t < taps; t++, index += 4, weight += 4)
+        addDifference(to, first, block + min<u32>(load<u32>(index), last) * rowBytes, v128.load32_splat(weight), inner);
+    }
+  }
+}
+
+/** a + w·(b − a). */
+@inline
+function lerp(a: v128, b: v128, w: v128): v128 { return fma(f32x4.sub(b, a), w, a); }
+
+/** out += w·(b − a) of n columns. */
+function addDifference(out: usize, a: usize, b: usize, w: v128, n: i32): void {
+  for (; n > 0; n -= 4, out += 16, a += 16, b += 16)
+    storeLanes(out, fma(f32x4.sub(v128.load(b), v128.load(a)), w, v128.load(out)), n);
 }
 
 /** The number of rows that a sum adds in float32 before it continues in float64. */
@@ -183,12 +238,18 @@ function scatterRows<S, X>(sums: usize, x: usize, index: usize, n: u32, count: u
   }
 }
 
-/** out[r, c] = 1 where c = index[r], else 0. */
-export function oneHot(out: usize, index: usize, classes: u32, begin: u32, end: u32): void {
-  for (let r = begin; r < end; r++) {
-    const row = out + ((<usize>r * classes) << 2);
-    fill(row, classes << 2, 0);
-    const label = load<u32>(index + (<usize>r << 2));
-    if (label < classes) store<f32>(row + (<usize>label << 2), 1);
+/** The number of elements of a one-hot array to clear at once. They stay in the L1 cache. */
+const CLEARED: u32 = 4096;
+
+/** out[r, c] = `one` where c = index[r], else 0, of 32-bit elements. */
+export function oneHot(out: usize, index: usize, classes: u32, one: u32, begin: u32, end: u32): void {
+  const rowBytes = classes << 2, rows = max<u32>(1, CLEARED / max<u32>(1, classes));
+  for (let r = begin; r < end;) {
+    const last = min<u32>(end, r + rows);
+    fill(out + r * rowBytes, (last - r) * rowBytes, 0);
+    for (; r < last; r++) {
+      const label = load<u32>(index + (<usize>r << 2));
+      if (label < classes) store<u32>(out + r * rowBytes + (label << 2), one);
+    }
   }
 }

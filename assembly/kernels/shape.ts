@@ -3,31 +3,54 @@
  * between types. Elements are 1 or 4 bytes.
  */
 import { storeBytes, storeLanes } from "../simd";
-import { Dim } from "../layouts";
+import { BoxDim, Dim, Unslice } from "../layouts";
+import { word } from "../operands";
 import { Type } from "../opcodes";
 import { offsetAt, stepsOf } from "../walk";
 
 /** The number of rows of a transposition that are copied together, so that reads use whole cache lines. */
 const BAND: u32 = 16;
 
+/** The length in bytes from which memory.copy and memory.fill are faster than a loop. They call out of WebAssembly. */
+const LONG: u32 = 2048;
+
 /** Fills `bytes` bytes from `out` with the 32-bit pattern `value`. */
 export function fill(out: usize, bytes: u32, value: u32): void {
-  if (!value) {
+  if (!value && bytes >= LONG) {
     memory.fill(out, 0, bytes);
     return;
   }
   const v = i32x4.splat(value);
   let p = out;
-  const last = out + (bytes & ~15);
-  for (; p < last; p += 16) v128.store(p, v);
-  for (let i: u32 = 0, rest = bytes & 15; i < rest; i++) store<u8>(p + i, <u8>(value >> ((i & 3) << 3)));
+  const end = out + bytes;
+  for (; p + 16 <= end; p += 16) v128.store(p, v);
+  for (; p + 4 <= end; p += 4) store<u32>(p, value);
+  for (; p < end; p++, value >>= 8) store<u8>(p, <u8>value);
 }
 
-/** One row of a strided copy: n elements, strides in bytes. */
+/** Copies `rows` rows of `bytes` bytes between buffers that do not overlap. The steps from row to row are in bytes. */
+export function copyRows(out: usize, x: usize, rows: u32, bytes: u32, outStep: isize, step: isize): void {
+  if (bytes >= LONG) {
+    for (; rows > 0; rows--, out += outStep, x += step) memory.copy(out, x, bytes);
+  } else if (bytes >= 16) {
+    // The last vector may overlap the one before it.
+    const last: usize = bytes - 16;
+    for (; rows > 0; rows--, out += outStep, x += step) {
+      for (let i: usize = 0; i < last; i += 16) v128.store(out + i, v128.load(x + i));
+      v128.store(out + last, v128.load(x + last));
+    }
+  } else {
+    for (; rows > 0; rows--, out += outStep, x += step) {
+      let i: usize = 0;
+      for (; i + 4 <= bytes; i += 4) store<u32>(out + i, load<u32>(x + i));
+      for (; i < bytes; i++) store<u8>(out + i, load<u8>(x + i));
+    }
+  }
+}
+
+/** Copies one row of n elements, strides in bytes. */
 export function copyRow(out: usize, x: usize, n: u32, elementBytes: u32, outStride: i32, stride: i32): void {
-  if (outStride == elementBytes && stride == elementBytes) {
-    memory.copy(out, x, <usize>n * elementBytes);
-  } else if (elementBytes == 4) {
+  if (elementBytes == 4) {
     if (!stride && outStride == 4) fill(out, n << 2, load<u32>(x));
     else for (let i: u32 = 0; i < n; i++, out += outStride, x += stride) store<u32>(out, load<u32>(x));
   } else {
@@ -81,10 +104,72 @@ export function stridedCopy(out: usize, x: usize, elementBytes: u32, rank: u32, 
     }
     return;
   }
-  for (let r = begin; r < end; r++) {
-    copyRow(out + offsetAt(r, dims, inner, Dim.first), x + offsetAt(r, dims, inner, Dim.second), n, elementBytes,
-      outStride, stride);
+  const contiguous = outStride == elementBytes && stride == elementBytes;
+  // Rows along the innermost of the outer dimensions are a constant distance apart.
+  const outer = inner - (Dim.words << 2), size = rank > 1 ? load<u32>(outer, Dim.size << 2) : 1;
+  const outStep = load<i32>(outer, Dim.first << 2), step = load<i32>(outer, Dim.second << 2);
+  for (let r = begin; r < end;) {
+    let to = out + offsetAt(r, dims, inner, Dim.first), from = x + offsetAt(r, dims, inner, Dim.second);
+    const last = min<u32>(end, r - r % size + size);
+    if (contiguous) {
+      copyRows(to, from, last - r, n * elementBytes, outStep, step);
+      r = last;
+    } else for (; r < last; r++, to += outStep, from += step) copyRow(to, from, n, elementBytes, outStride, stride);
   }
+}
+
+/** The number of bytes of short rows to fill before x's elements are copied there. They stay in the L1 cache. */
+const FILLED: u32 = 8192;
+
+/** Computes rows [begin, end) of a constant array with x in a box of it (layouts.ts: Unslice). */
+export function unslice(at: usize, begin: u32, end: u32): void {
+  const out = word(at, Unslice.out), x = word(at, Unslice.x), elementBytes = word(at, Unslice.elementBytes);
+  const dims = at + (Unslice.words << 2), inner = dims + (((word(at, Unslice.rank) - 1) * BoxDim.words) << 2);
+  const rowBytes = word(inner, BoxDim.size) * elementBytes, count = word(inner, BoxDim.count);
+  const start = word(inner, BoxDim.start) * elementBytes, step = <i32>(word(inner, BoxDim.step) * elementBytes);
+  const rows = max<u32>(1, FILLED / max<u32>(1, rowBytes)), bytes = count * elementBytes,
+    value = word(at, Unslice.value);
+  const outer = inner - (BoxDim.words << 2);
+  const consecutive = outer >= dims && word(outer, BoxDim.step) == 1 ? word(outer, BoxDim.count) : 1;
+  for (let r = begin; r < end;) {
+    const last = min<u32>(end, r + rows), block = out + r * rowBytes;
+    let filled = (last - r) * rowBytes;
+    // Around a long row, only the ends are filled.
+    if (filled > FILLED && step == elementBytes && rowInBox(r, dims, inner) >= 0) {
+      fill(block + start + bytes, rowBytes - start - bytes, value);
+      filled = start;
+    }
+    fill(block, filled, value);
+    while (r < last) {
+      const row = rowInBox(r, dims, inner);
+      if (row < 0) {
+        r++;
+        continue;
+      }
+      // Rows of x follow each other in out up to the end of the innermost of the outer dimensions.
+      const run = step == elementBytes ? min<u32>(last - r, consecutive - row % consecutive) : 1;
+      const to = out + r * rowBytes + start, from = x + row * bytes;
+      if (step == elementBytes) copyRows(to, from, run, bytes, rowBytes, bytes);
+      else copyRow(to, from, count, elementBytes, step, elementBytes);
+      r += run;
+    }
+  }
+}
+
+/** The row of x at row `index` of the array around it, whose outer dimensions are in [dims, end); −1 outside the box. */
+function rowInBox(index: u32, dims: usize, end: usize): i32 {
+  let row: i32 = 0, stride: i32 = 1;
+  for (let dim = end; dim > dims;) {
+    dim -= BoxDim.words << 2;
+    const size = word(dim, BoxDim.size), count = word(dim, BoxDim.count), step = <i32>word(dim, BoxDim.step);
+    const quotient = index / size;
+    const offset = <i32>(index - quotient * size - word(dim, BoxDim.start)), at = offset / step;
+    if (at * step != offset || <u32>at >= count) return -1;
+    row += at * stride;
+    stride *= count;
+    index = quotient;
+  }
+  return row;
 }
 
 @inline

@@ -5,6 +5,7 @@ import { concat } from "../core/functions.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { type Shape, show } from "../ops/definition/value.ts";
 import type { Size2d } from "../ops/image/convolve.ts";
+import { interpolate as interpolateSlices } from "../ops/index/interpolate.ts";
 import { check } from "../runtime/arguments.ts";
 import { RangeError, ShapeError } from "../runtime/errors.ts";
 import { requireChoice } from "../runtime/names.ts";
@@ -56,14 +57,15 @@ function resizeAlong(
   if (!bilinear) return select((i) => Math.floor(i * scale));
   const position = (i: number): number =>
     alignCorners ? (size > 1 ? (i * (from - 1)) / (size - 1) : 0) : Math.max(0, (i + 0.5) * scale - 0.5);
-  const low = select((i) => Math.floor(position(i)));
-  const high = select((i) => Math.floor(position(i)) + 1);
-  const shape = x.shape.map((_, d) => (d === dim ? size : 1));
-  const part = tensor(
-    Float32Array.from({ length: size }, (_, i) => position(i) - Math.floor(position(i))),
-    shape,
-  );
-  return low.add(high.sub(low).mul(part));
+  const pairs = new Int32Array(2 * size);
+  const weights = new Float32Array(size);
+  for (let i = 0; i < size; i++) {
+    const low = Math.floor(position(i));
+    pairs.set([low, Math.min(low + 1, from - 1)], 2 * i);
+    weights[i] = position(i) - low;
+  }
+  const image = x.to("float32");
+  return interpolateSlices(image, dim, tensor(pairs, [size, 2]), tensor(weights, [size, 1])) as Tensor;
 }
 
 /**
@@ -94,7 +96,8 @@ function resize(caller: string, x: Tensor, options: InterpolateOptions): Tensor 
     const scale = factors ? 1 / factors[i] : x.shape[i + 1]! / sizes[i]!;
     return resizeAlong(image, i + 1, sizes[i]!, scale, mode === "bilinear", alignCorners);
   };
-  return along(along(x, 0), 1);
+  // A height that shrinks comes first, otherwise the width does: rows of pixels take longer than rows of rows.
+  return sizes[0]! < x.shape[1]! ? along(along(x, 0), 1) : along(along(x, 1), 0);
 }
 
 /** `interpolate` as a layer: [batch, height, width, channels] → [batch, outHeight, outWidth, channels]. Throws the same errors. */

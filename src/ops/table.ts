@@ -10,6 +10,7 @@ import { convDefinition, convInputDefinition, convWeightDefinition } from "./ima
 import { dilationDefinition } from "./image/dilation.ts";
 import { avgPoolDefinition, avgPoolGradDefinition, maxPoolDefinition } from "./image/pool.ts";
 import { gatherDefinitions } from "./index/gather.ts";
+import { interpolateDefinition } from "./index/interpolate.ts";
 import { linalgDefinitions } from "./matrix/linalg.ts";
 import { matmulDefinition } from "./matrix/matmul.ts";
 import { chainDefinition } from "./pointwise/chain.ts";
@@ -58,6 +59,7 @@ export const table: { readonly [code in Op]: AnyOp } = {
   [Op.IndexAdd]: gatherDefinitions.indexAdd,
   [Op.Gather]: gatherDefinitions.gather,
   [Op.ScatterAdd]: gatherDefinitions.scatterAdd,
+  [Op.Interpolate]: interpolateDefinition,
   [Op.OneHot]: gatherDefinitions.oneHot,
   [Op.Uniform]: randomDefinitions.uniform,
   [Op.Normal]: randomDefinitions.normal,

@@ -81,7 +81,7 @@ export function expectClose(
 
 /** The indices of a sample's differentiable inputs. */
 export function differentiable(sample: Sample<unknown>): number[] {
-  return sample.inputs.flatMap((input, i) => ((input.dtype ?? "float32") === "float32" ? [i] : []));
+  return sample.inputs.flatMap((input, i) => ((input.dtype ?? "float32") === "float32" && !input.constant ? [i] : []));
 }
 
 /** L(x) = Σ u·op(x), summed over the outputs that u covers. The oracle computes op(x). */

@@ -184,6 +184,8 @@ const resized = (): Case[] =>
     ].flatMap((attrs) => [
       { inputs: { images: make([2, 4, 6, 3]) }, attrs: { ...attrs, size } },
       { inputs: { images: make([1, 4, 6, 1], "int32") }, attrs: { ...attrs, size } },
+      { inputs: { images: make([1, 4, 6, 21], "float32", { special: true }) }, attrs: { ...attrs, size } },
+      { inputs: { images: make([2, 1, 3, 4]) }, attrs: { ...attrs, size } },
     ]),
   );
 
@@ -334,13 +336,38 @@ const MANY: Readonly<Record<string, () => Case[]>> = {
       constantValue: 0,
     }), // prettier-ignore
     { inputs: { x: make([3]) }, attrs: { paddings: [[1, 1]], constantValue: Number.NEGATIVE_INFINITY } },
+    { inputs: { x: make([]) }, attrs: { paddings: [], constantValue: 1 } },
+    // An image, short rows that are filled in several blocks, and long rows.
+    ...inEveryType([2, 3, 4, 5], "x", {
+      paddings: [
+        [0, 0],
+        [1, 2],
+        [2, 1],
+        [0, 0],
+      ],
+      constantValue: 1,
+    }), // prettier-ignore
+    ...[700, 3000].map((size) => ({
+      inputs: { x: make([20, size], "float32", { special: true }) },
+      attrs: {
+        paddings: [
+          [1, 2],
+          [3, 4],
+        ],
+        constantValue: 7,
+      },
+    })),
   ],
   Reverse: () => [
     ...inEveryType([3, 4], "x", { dims: [0] }),
     ...inEveryType([2, 1, 2, 3, 1, 2], "x", { dims: [0, 3, 5] }),
     ...inEveryType([], "x", { dims: [] }),
   ],
-  FlipLeftRight: () => [{ inputs: { image: make([2, 3, 4, 2]) } }],
+  FlipLeftRight: () => [
+    ...[1, 2, 4, 5].flatMap((channels) => inEveryType([2, 3, 4, channels], "image", undefined)),
+    { inputs: { image: make([1, 2, 3, 600], "float32", { special: true }) } },
+    { inputs: { image: make([2, 0, 4, 2]) } },
+  ],
   AddN: () => [
     ...lists(
       [

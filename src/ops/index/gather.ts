@@ -4,6 +4,7 @@ import { RangeError, ShapeError } from "../../runtime/errors.ts";
 import { encodeIndex, encodeOneHot, type IndexCode } from "../../runtime/instructions.ts";
 import { apply, type OpDefinition, type RangeCheck } from "../definition/op.ts";
 import {
+  type DType,
   normalizeDim,
   requireShape,
   requireType,
@@ -15,6 +16,7 @@ import {
   type Value,
 } from "../definition/value.ts";
 import { add } from "../pointwise/arithmetic.ts";
+import { patternOf } from "../shape/copy.ts";
 import { reshape } from "../shape/reshape.ts";
 
 export interface IndexAttributes {
@@ -45,7 +47,7 @@ export const resized = (shape: Shape, dim: number, n: number): number[] =>
   shape.map((size, i) => (i === dim ? n : size));
 
 /** Checks indices into a dim of size n. */
-const indexCheck = (name: string, input: number, n: number): RangeCheck => ({
+export const indexCheck = (name: string, input: number, n: number): RangeCheck => ({
   input,
   low: 0,
   high: n - 1,
@@ -330,19 +332,20 @@ export function embedding(index: Value, weight: Value): Value {
 }
 
 /** 1 at each index, 0 elsewhere. An index that is out of range throws, except in losses, which ignore such rows. */
-const oneHotDefinition: OpDefinition<{ classes: number; of?: "index" | "labels" }> = {
+const oneHotDefinition: OpDefinition<{ classes: number; of?: "index" | "labels"; dtype?: DType }> = {
   code: Op.OneHot,
   cost: 0.3,
   flops: () => 0,
   name: "oneHot",
-  infer([index], { classes }) {
+  infer([index], { classes, dtype = "float32" }) {
     requireType("oneHot", index!, "int32", "index");
-    return [{ shape: [...index!.shape, classes], dtype: "float32" }];
+    return [{ shape: [...index!.shape, classes], dtype }];
   },
   checks: ([index], { classes, of }) =>
     of ? [of === "labels" ? labelCheck(0, [index!.size, classes]) : indexCheck("oneHot", 0, classes)] : [],
   encode(encoder, { inputs: [index], outputs: [out], attributes: { classes }, address }) {
-    encodeOneHot(encoder, { out: address(out!), index: address(index!), rows: index!.size, classes });
+    const one = patternOf(1, out!.dtype);
+    encodeOneHot(encoder, { out: address(out!), index: address(index!), rows: index!.size, classes, one });
   },
 };
 
@@ -352,8 +355,8 @@ export function oneHotLabels(labels: Value, classes: number): Value {
 }
 
 /** Labels as one-hot rows, with zeros for labels that are not one of the classes. */
-export function oneHotOrZeros(labels: Value, classes: number): Value {
-  return apply(oneHotDefinition, [labels], { classes });
+export function oneHotOrZeros(labels: Value, classes: number, dtype: "float32" | "int32" = "float32"): Value {
+  return apply(oneHotDefinition, [labels], { classes, dtype });
 }
 
 /**

@@ -3,9 +3,10 @@
  * gradient.
  */
 import { Op } from "../../../assembly/opcodes.ts";
+import { encodeUnslice, type UnsliceOperands } from "../../runtime/instructions.ts";
 import { apply, type OpDefinition } from "../definition/op.ts";
-import { contiguousStrides, type Shape, type Value } from "../definition/value.ts";
-import { copyElements, fillWith, whole } from "./copy.ts";
+import { bytesPerElement, contiguousStrides, type Shape, sizeOf, type Value } from "../definition/value.ts";
+import { copyElements, patternOf, whole } from "./copy.ts";
 
 /**
  * A box of elements: along each dim, `sizes` elements that begin at `starts` and are `steps` apart (a negative step
@@ -22,6 +23,19 @@ export function boxLayout(shape: Shape, box: Box): { offset: number; strides: nu
   const own = contiguousStrides(shape);
   const offset = box.starts.reduce((sum, start, i) => sum + start * own[i]!, 0);
   return { offset, strides: own.map((stride, i) => stride * box.steps[i]!) };
+}
+
+/** The dims of a box in an array. A dim that the box fills is part of the dim before it, so that rows are long. */
+function boxDims(shape: Shape, { starts, sizes, steps }: Box) {
+  const dims: UnsliceOperands["dims"][number][] = [];
+  shape.forEach((size, i) => {
+    const own = { size, count: sizes[i]!, start: starts[i]!, step: steps[i]! };
+    const last = dims.at(-1);
+    if (last?.step === 1 && own.step === 1 && own.count === size)
+      dims[dims.length - 1] = { size: last.size * size, count: last.count * size, start: last.start * size, step: 1 };
+    else dims.push(own);
+  });
+  return dims.length ? dims : [{ size: 1, count: 1, start: 0, step: 1 }];
 }
 
 /** Cuts out a box of elements. The gradient is dy inside the box and 0 outside. */
@@ -48,15 +62,15 @@ export const unsliceDefinition: OpDefinition<Box & { shape: Shape; value: number
   name: "pad",
   infer: ([x], { shape }) => [{ shape, dtype: x!.dtype }],
   encode(encoder, { inputs: [x], outputs: [out], attributes, address }) {
-    fillWith(encoder, address(out!), out!, attributes.value);
-    copyElements(
-      encoder,
-      Op.Unslice,
-      x!.dtype,
-      x!.shape,
-      { address: address(out!), ...boxLayout(out!.shape, attributes) },
-      whole(address(x!), x!.shape),
-    );
+    const dims = boxDims(out!.shape, attributes);
+    encodeUnslice(encoder, {
+      out: address(out!),
+      x: address(x!),
+      elementBytes: bytesPerElement[x!.dtype],
+      value: patternOf(attributes.value, x!.dtype),
+      rows: sizeOf(dims.slice(0, -1).map(({ size }) => size)),
+      dims,
+    });
   },
   vjp: (dy, { attributes }) => [cut(dy, attributes)],
 };

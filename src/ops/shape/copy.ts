@@ -32,11 +32,14 @@ export function copyElements(
   });
 }
 
+/** The bit pattern of one element, repeated to fill 32 bits. */
+export const patternOf = (value: number, dtype: DType): number =>
+  dtype === "float32" ? bitsOf(value) : toDType(value, dtype) * (dtype === "int32" ? 1 : 0x01010101);
+
 /** Writes an instruction that fills a value with one number. */
 export function fillWith(encoder: Encoder, address: number, x: Value, value: number): void {
-  const pattern =
-    x.dtype === "float32" ? bitsOf(value) : toDType(value, x.dtype) * (x.dtype === "int32" ? 1 : 0x01010101);
-  encodeFill(encoder, { out: address, bytes: x.size * bytesPerElement[x.dtype], value: pattern });
+  const bytes = x.size * bytesPerElement[x.dtype];
+  encodeFill(encoder, { out: address, bytes, value: patternOf(value, x.dtype) });
 }
 
 /** Describes a contiguous operand of a copy. */

@@ -82,7 +82,7 @@ export type CrossEntropyCode = Op.CrossEntropy | Op.SoftCrossEntropy;
 
 export type CrossEntropyGradCode = Op.CrossEntropyGrad | Op.SoftCrossEntropyGrad;
 
-export type StridedCopyCode = Op.Permute | Op.Slice | Op.Unslice | Op.BroadcastTo | Op.Concat | Op.Assign;
+export type StridedCopyCode = Op.Permute | Op.Slice | Op.BroadcastTo | Op.Concat | Op.Assign;
 
 export type IndexCode = Op.IndexSelect | Op.IndexAdd | Op.Gather | Op.ScatterAdd;
 

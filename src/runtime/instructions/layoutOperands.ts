@@ -111,6 +111,20 @@ export interface StridedCopyOperands {
   readonly dims: readonly { readonly size: number; readonly first: number; readonly second: number }[];
 }
 
+export interface UnsliceOperands {
+  readonly out: number;
+  readonly x: number;
+  readonly elementBytes: number;
+  readonly value: number;
+  readonly rows: number;
+  readonly dims: readonly {
+    readonly size: number;
+    readonly count: number;
+    readonly start: number;
+    readonly step: number;
+  }[];
+}
+
 export interface CastOperands {
   readonly out: number;
   readonly x: number;
@@ -134,11 +148,24 @@ export interface IndexOperands {
   readonly height: number;
 }
 
+export interface InterpolateOperands {
+  readonly out: number;
+  readonly x: number;
+  readonly index: number;
+  readonly weight: number;
+  readonly outer: number;
+  readonly n: number;
+  readonly count: number;
+  readonly inner: number;
+  readonly taps: number;
+}
+
 export interface OneHotOperands {
   readonly out: number;
   readonly index: number;
   readonly rows: number;
   readonly classes: number;
+  readonly one: number;
 }
 
 export interface DistributionOperands {

@@ -30,6 +30,7 @@ import type {
   DistributionOperands,
   FillOperands,
   IndexOperands,
+  InterpolateOperands,
   MatmulOperands,
   OneHotOperands,
   RandomIntegerOperands,
@@ -39,6 +40,7 @@ import type {
   SoftmaxOperands,
   StridedCopyOperands,
   UnaryOperands,
+  UnsliceOperands,
   UpdateOperands,
   WhereOperands,
 } from "./layoutOperands.ts";
@@ -200,6 +202,24 @@ export function encodeStridedCopy(encoder: Encoder, code: StridedCopyCode, o: St
   encoder.end();
 }
 
+export function encodeUnslice(encoder: Encoder, o: UnsliceOperands): void {
+  encoder.begin(Op.Unslice, 8 + 4 * o.dims.length);
+  encoder.set(2, o.out);
+  encoder.set(3, o.x);
+  encoder.set(4, o.elementBytes);
+  encoder.set(5, o.value);
+  encoder.set(6, o.rows);
+  encoder.set(7, o.dims.length);
+  let at = 8;
+  for (const part of o.dims) {
+    encoder.set(at++, part.size);
+    encoder.set(at++, part.count);
+    encoder.set(at++, part.start);
+    encoder.set(at++, part.step);
+  }
+  encoder.end();
+}
+
 export function encodeCast(encoder: Encoder, o: CastOperands): void {
   encoder.begin(Op.Cast, 7);
   encoder.set(2, o.out);
@@ -227,12 +247,27 @@ export function encodeIndex(encoder: Encoder, code: IndexCode, o: IndexOperands)
   encoder.end();
 }
 
+export function encodeInterpolate(encoder: Encoder, o: InterpolateOperands): void {
+  encoder.begin(Op.Interpolate, 11);
+  encoder.set(2, o.out);
+  encoder.set(3, o.x);
+  encoder.set(4, o.index);
+  encoder.set(5, o.weight);
+  encoder.set(6, o.outer);
+  encoder.set(7, o.n);
+  encoder.set(8, o.count);
+  encoder.set(9, o.inner);
+  encoder.set(10, o.taps);
+  encoder.end();
+}
+
 export function encodeOneHot(encoder: Encoder, o: OneHotOperands): void {
-  encoder.begin(Op.OneHot, 6);
+  encoder.begin(Op.OneHot, 7);
   encoder.set(2, o.out);
   encoder.set(3, o.index);
   encoder.set(4, o.rows);
   encoder.set(5, o.classes);
+  encoder.set(6, o.one);
   encoder.end();
 }
 

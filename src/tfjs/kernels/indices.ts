@@ -158,6 +158,7 @@ export const indexKernels: Readonly<Record<string, NativeKernel>> = {
   OneHot: {
     types: ["int32"],
     accepts: (_, { onValue, offValue }) => onValue === 1 && offValue === 0,
-    run: ({ indices }, { depth, dtype }) => cast(oneHotOrZeros(indices!, depth), dtype),
+    run: ({ indices }, { depth, dtype }) =>
+      dtype === "int32" ? oneHotOrZeros(indices!, depth, dtype) : cast(oneHotOrZeros(indices!, depth), dtype),
   },
 };

@@ -1,41 +1,41 @@
 /** Resizing of images: along the width, then along the height. */
 import type { Value } from "../../ops/definition/value.ts";
 import { indexSelect } from "../../ops/index/gather.ts";
-import { add, mul, sub } from "../../ops/pointwise/arithmetic.ts";
+import { interpolate, interpolateGrad } from "../../ops/index/interpolate.ts";
 import { reshape } from "../../ops/shape/reshape.ts";
 import { cast } from "../../ops/shape/shape.ts";
 import { newView, type View, vector } from "../view.ts";
 import { type Attributes, isFilled, type NativeKernel } from "./kernel.ts";
 
+/** Resizes images along a dim. */
+type Along = (x: Value, dim: 1 | 2, resized: number, attributes: Attributes) => Value;
+
 /** The number of old pixels per new pixel, along a dim. */
 const ratio = (size: number, resized: number, alignCorners: boolean): number =>
   alignCorners && resized > 1 ? (size - 1) / (resized - 1) : size / resized;
 
-/** Interpolates between the two nearest pixels along a dim. */
-function bilinear(x: Value, dim: 1 | 2, resized: number, { alignCorners, halfPixelCenters }: Attributes): Value {
-  const size = x.shape[dim]!;
+/** The two nearest old pixels of each new pixel along a dim, and the weights of the second ones. */
+function neighbors(size: number, resized: number, { alignCorners, halfPixelCenters }: Attributes) {
   const scale = ratio(size, resized, alignCorners);
-  const at = Array.from({ length: resized }, (_, i) => (halfPixelCenters ? scale * (i + 0.5) - 0.5 : scale * i));
-  const floors = at.map((position) => Math.max(0, Math.floor(position)));
-  const ceils = at.map((position) => Math.min(size - 1, Math.ceil(position)));
-  const low = indexSelect(x, dim, vector(floors, "int32"));
-  const high = indexSelect(x, dim, vector(ceils, "int32"));
-  const fractions = at.map((position, i) => position - floors[i]!);
-  // Along the width, a weight for each channel: long rows broadcast faster.
-  const each = dim === 1 ? 1 : x.shape[3]!;
-  const weights = vector(
-    fractions.flatMap((weight) => new Array<number>(each).fill(weight)),
-    "float32",
-  );
-  const [outer, inner] =
-    dim === 1 ? [low.shape[0]!, low.shape[2]! * low.shape[3]!] : [low.shape[0]! * low.shape[1]!, 1];
-  const rows = [outer, resized * each, inner];
-  const difference = sub(reshape(high, rows), reshape(low, rows));
-  return reshape(add(reshape(low, rows), mul(difference, reshape(weights, [resized * each, 1]))), low.shape);
+  const pairs: number[] = [];
+  const weights: number[] = [];
+  for (let i = 0; i < resized; i++) {
+    const at = halfPixelCenters ? scale * (i + 0.5) - 0.5 : scale * i;
+    const low = Math.max(0, Math.floor(at));
+    pairs.push(low, Math.min(size - 1, Math.ceil(at)));
+    weights.push(at - low);
+  }
+  return { index: reshape(vector(pairs, "int32"), [resized, 2]), weights };
 }
 
+/** Interpolates between the two nearest pixels along a dim. */
+const bilinear: Along = (x, dim, resized, attributes) => {
+  const { index, weights } = neighbors(x.shape[dim]!, resized, attributes);
+  return interpolate(x, dim, index, vector(weights, "float32"));
+};
+
 /** Takes the nearest pixel along a dim. */
-function nearest(x: Value, dim: 1 | 2, resized: number, { alignCorners, halfPixelCenters }: Attributes): Value {
+const nearest: Along = (x, dim, resized, { alignCorners, halfPixelCenters }) => {
   const size = x.shape[dim]!;
   const scale = ratio(size, resized, alignCorners);
   const indices = Array.from({ length: resized }, (_, i) => {
@@ -43,53 +43,32 @@ function nearest(x: Value, dim: 1 | 2, resized: number, { alignCorners, halfPixe
     return Math.max(0, Math.min(size - 1, alignCorners ? Math.round(position) : Math.floor(position)));
   });
   return indexSelect(x, dim, vector(indices, "int32"));
-}
+};
 
-type Along = (x: Value, dim: 1 | 2, resized: number, attributes: Attributes) => Value;
 const resize = (along: Along, types?: NativeKernel["types"]): NativeKernel => ({
   ...(types && { types }),
   accepts: isFilled,
-  run: ({ images }, attributes) =>
-    along(along(cast(images!, "float32"), 2, attributes.size[1], attributes), 1, attributes.size[0], attributes),
+  run({ images }, attributes) {
+    // A dim that shrinks comes first, otherwise the width does: rows of pixels take longer than rows of rows.
+    const order = attributes.size[0] < images!.shape[1]! ? ([1, 2] as const) : ([2, 1] as const);
+    return order.reduce(
+      (x: Value, dim) => along(x, dim, attributes.size[dim - 1], attributes),
+      cast(images!, "float32"),
+    );
+  },
 });
 
-/** The gradient of bilinear interpolation: each element of dy is added to the four pixels that it was interpolated from. */
-function bilinearGradient(images: View, dy: View, alignCorners: boolean): View {
+/** The gradient of bilinear interpolation without half-pixel centers, which the CPU kernel ignores. */
+function bilinearGradient(images: View, dy: View, alignCorners: boolean): Value {
   const [batch, height, width, depth] = images.shape as Image;
-  const [, rows, columns] = dy.shape as Image;
+  const along = (d: Value, dim: 1 | 2): Value => {
+    const size = images.shape[dim]!;
+    const { index, weights } = neighbors(size, d.shape[dim]!, { alignCorners });
+    const both = weights.flatMap((weight) => [1 - weight, weight]);
+    return interpolateGrad(d, dim, index, reshape(vector(both, "float32"), index.shape), size);
+  };
   // As in the CPU kernel, whose result has its height and width exchanged.
-  const out = newView([batch, width, height, depth], "float32");
-  const [gradient, sums] = [dy.live(), out.live()];
-  sums.fill(0);
-  const [vertical, horizontal] = [ratio(height, rows, alignCorners), ratio(width, columns, alignCorners)];
-  for (let start = 0, from = 0; from < gradient.length; start += height * width * depth)
-    for (let row = 0; row < rows; row++) {
-      const y = row * vertical;
-      const top = Math.floor(y);
-      const above = start + top * width * depth;
-      const below = start + Math.min(Math.ceil(y), height - 1) * width * depth;
-      for (let column = 0; column < columns; column++) {
-        const x = column * horizontal;
-        const left = Math.floor(x);
-        const right = Math.min(Math.ceil(x), width - 1);
-        const weightA = (1 - (y - top)) * (1 - (x - left));
-        const weightB = (1 - (y - top)) * (x - left);
-        const weightC = (y - top) * (1 - (x - left));
-        const weightD = (y - top) * (x - left);
-        let a = (above + left * depth) | 0;
-        let b = (above + right * depth) | 0;
-        let c = (below + left * depth) | 0;
-        let d = (below + right * depth) | 0;
-        for (const end = from + depth; from < end; from++) {
-          const value = gradient[from]!;
-          sums[a++]! += value * weightA;
-          sums[b++]! += value * weightB;
-          sums[c++]! += value * weightC;
-          sums[d++]! += value * weightD;
-        }
-      }
-    }
-  return out;
+  return reshape(along(along(dy, 1), 2), [batch, width, height, depth]);
 }
 
 /** For each pixel along a dim, the first position of dy whose nearest pixel it is; and one more entry, the number of positions. */
@@ -123,7 +102,7 @@ function nearestGradient(images: View, dy: View, alignCorners: boolean): View {
 }
 
 type Image = [number, number, number, number];
-const gradient = (f: (images: View, dy: View, alignCorners: boolean) => View, most: number): NativeKernel => ({
+const gradient = (f: (images: View, dy: View, alignCorners: boolean) => Value, most: number): NativeKernel => ({
   accepts: (inputs) =>
     inputs.images!.shape.length === 4 &&
     inputs.images!.shape[0]! <= most &&

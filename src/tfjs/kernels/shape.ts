@@ -1,12 +1,11 @@
 /** Kernels that create, move, join and cut arrays. */
 import { backend_util, slice_util, util } from "@tensorflow/tfjs-core";
 import { sizeOf, type Value } from "../../ops/definition/value.ts";
-import { indexSelect } from "../../ops/index/gather.ts";
 import { cut, unslice } from "../../ops/shape/box.ts";
 import { reshape } from "../../ops/shape/reshape.ts";
 import { broadcastTo, concat, flip, full, permute, stack } from "../../ops/shape/shape.ts";
 import { isNumeric } from "../entry.ts";
-import { type NumericArray, type View, vector } from "../view.ts";
+import type { NumericArray, View } from "../view.ts";
 import { ALL, isFilled, type NativeKernel, NUMBERS, sameTypes } from "./kernel.ts";
 
 const ones = (x: Value): number[] => x.shape.map(() => 1);
@@ -178,18 +177,7 @@ export const shapeKernels: Readonly<Record<string, NativeKernel>> = {
     accepts: ({ x }) => x!.shape.length > 0,
     run: ({ x }, { dims }) => flip(x!, util.parseAxisParam(dims, x!.shape as number[])),
   },
-  FlipLeftRight: {
-    accepts: isFilled,
-    run: ({ image }) =>
-      indexSelect(
-        image!,
-        2,
-        vector(
-          Array.from({ length: image!.shape[2]! }, (_, i) => image!.shape[2]! - 1 - i),
-          "int32",
-        ),
-      ),
-  },
+  FlipLeftRight: { types: ALL, run: ({ image }) => flip(image!, 2) },
   Diag: {
     types: ALL,
     accepts: isFilled,

@@ -71,10 +71,49 @@ const oneHot: Oracle<{ classes: number }> = {
   })),
 };
 
+/** Counts, taps and shapes around the kernel's blocks of 4 and 16 columns. */
+const INTERPOLATIONS: [x: Shape, dim: number, count: number, taps: number][] = [
+  [[5], 0, 7, 2],
+  [[3, 4, 1], 1, 6, 2],
+  [[2, 3, 3], 1, 5, 2],
+  [[2, 4, 16], 1, 3, 2],
+  [[1, 3, 39], 1, 2, 4],
+  [[4, 6], 1, 3, 3],
+  [[2, 2, 5], 0, 4, 2],
+  [[3, 2, 4], 1, 0, 2],
+];
+
+const interpolation: Oracle<{ dim: number }> = {
+  reference([x, index, weight], { dim }) {
+    const [count, taps] = index!.shape as [number, number];
+    const { outer, middle: n, inner } = around(x!.shape, dim);
+    const shape = resized(x!.shape, dim, count);
+    const data = new Float64Array(sizeOf(shape));
+    for (let o = 0; o < outer; o++)
+      for (let j = 0; j < count; j++)
+        for (let i = 0; i < inner; i++) {
+          const slice = (t: number) => x!.data[(o * n + index!.data[j * taps + t]!) * inner + i]!;
+          let value = slice(0);
+          for (let t = 1; t < taps; t++) value += weight!.data[j * (taps - 1) + t - 1]! * (slice(t) - slice(0));
+          data[(o * count + j) * inner + i] = value;
+        }
+    return [{ shape, data }];
+  },
+  samples: INTERPOLATIONS.map(([shape, dim, count, taps]) => ({
+    inputs: [
+      { shape },
+      { shape: [count, taps], dtype: "int32", low: 0, high: shape[dim]! },
+      { shape: [count, taps - 1], constant: true },
+    ],
+    attributes: { dim },
+  })),
+};
+
 export const gathers = {
   [Op.IndexSelect]: indexOp(false, false),
   [Op.IndexAdd]: indexOp(false, true),
   [Op.Gather]: indexOp(true, false),
   [Op.ScatterAdd]: indexOp(true, true),
+  [Op.Interpolate]: interpolation,
   [Op.OneHot]: oneHot,
 };

@@ -14,6 +14,8 @@ export interface SampleInput {
   readonly low?: number;
   readonly high?: number;
   readonly kinks?: readonly number[];
+  /** Whether the input has no gradient although it is float32. */
+  readonly constant?: boolean;
   /** Values to add to the diagonal of the last two dims. They are repeated as needed. */
   readonly diagonal?: readonly number[];
   /** A large value: edge tests compare the op at ±extreme. */
