@@ -82,15 +82,14 @@ export class NablaBackend extends KernelBackend {
   readonly blockSize = 48;
 
   override write(values: BackendValues | null | undefined, shape: number[], dtype: DataType): Entry {
-    const entry = this.data.add(new Entry(dtype, sizeOf(shape)));
-    if (values == null) return entry;
-    entry.values = values;
-    if (isNumeric(dtype)) {
-      // The caller may change its array later, so its elements are copied now.
+    const entry = new Entry(dtype, sizeOf(shape));
+    if (values != null) entry.values = values;
+    if (values != null && isNumeric(dtype)) {
+      // The caller may change its array later, so its elements are copied now. An entry that does not fit in memory is not registered.
       entry.view(shape);
       entry.values = undefined;
     }
-    return entry;
+    return this.data.add(entry);
   }
 
   /** Makes a tensor from the elements that a CPU kernel computed, or may still write. */

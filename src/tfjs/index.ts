@@ -1,6 +1,13 @@
 /** A TensorFlow.js backend: `import "nabla/tfjs"` registers nabla's kernels and makes them the default. */
 import "@tensorflow/tfjs-backend-cpu";
-import { getKernelsForBackend, registerBackend, registerKernel, setBackend } from "@tensorflow/tfjs-core";
+import {
+  findBackendFactory,
+  getKernelsForBackend,
+  registerBackend,
+  registerKernel,
+  setBackend,
+} from "@tensorflow/tfjs-core";
+import { Error } from "../runtime/errors.ts";
 import { BACKEND, NablaBackend } from "./backend.ts";
 import { installGradients } from "./gradients.ts";
 import { draw } from "./kernels/draw.ts";
@@ -9,6 +16,11 @@ import { kernelFunc } from "./kernels/kernel.ts";
 import { installOptimizers } from "./optimizers.ts";
 import { installSaving } from "./saving.ts";
 
+// Kernels of one copy cannot read the memory of another.
+if (findBackendFactory(BACKEND))
+  throw new Error(
+    "nabla/tfjs: another copy of nabla is already a backend of TensorFlow.js. Install one version of nabla, and bundle it once.",
+  );
 for (const config of getKernelsForBackend("cpu")) {
   const { kernelName, kernelFunc: cpu } = config;
   const native = kernels[kernelName];

@@ -2,7 +2,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import "nabla/tfjs";
 import { memory } from "nabla";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 
 beforeEach(async () => {
   await tf.setBackend("nabla");
@@ -16,6 +16,11 @@ describe("registration", () => {
   test("importing the module makes nabla the backend, without waiting", () => {
     expect(tf.getBackend()).toBe("nabla");
     expect(tf.engine().backend.floatPrecision()).toBe(32);
+  });
+  test("a second copy of nabla is an error, because each has its own memory", async () => {
+    vi.resetModules();
+    await expect(import("nabla/tfjs")).rejects.toThrow("another copy of nabla is already a backend of TensorFlow.js");
+    expect([...tf.relu(tf.tensor1d([1, -2])).dataSync()]).toEqual([1, 0]);
   });
   test("every kernel of the CPU backend is registered", () => {
     const names = (backend: string) => tf.getKernelsForBackend(backend).map(({ kernelName }) => kernelName);
@@ -79,6 +84,12 @@ describe("memory", () => {
     expect(tf.memory()).toMatchObject({ numTensors: before.numTensors + 1, numBytes: before.numBytes + 40 });
     expect(tf.memory().unreliable).toBeFalsy();
     x.dispose();
+  });
+  test("a tensor that does not fit in memory leaves nothing", () => {
+    const before = tf.engine().backend.numDataIds();
+    const large = { length: 2 ** 31 } as Float32Array;
+    expect(() => tf.engine().backend.write(large, [2 ** 31], "float32")).toThrow("out of memory");
+    expect(tf.engine().backend.numDataIds()).toBe(before);
   });
   test("a filter's copy in nabla's layout is freed with the filter", () => {
     const run = () =>
