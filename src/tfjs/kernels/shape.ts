@@ -117,14 +117,9 @@ export const shapeKernels: Readonly<Record<string, NativeKernel>> = {
         shrinkAxisMask,
       );
       if (info.isIdentity) return reshape(x!, info.finalShape);
-      if (info.sliceDim0 || info.isSimpleSlice) {
-        const sizes = slice_util.computeOutShape(info.begin, info.end, info.strides);
-        return reshape(cut(x!, { starts: info.begin, sizes, steps: ones(x!) }), info.finalShape);
-      }
-      return reshape(
-        cut(x!, { starts: info.begin, sizes: info.finalShapeSparse, steps: info.strides }),
-        info.finalShape,
-      );
+      // finalShapeSparse lacks the dims that shrinkAxisMask removes.
+      const sizes = slice_util.computeOutShape(info.begin, info.end, info.strides).map((size) => Math.max(0, size));
+      return reshape(cut(x!, { starts: info.begin, sizes, steps: info.strides }), info.finalShape);
     },
   },
   PadV2: {
