@@ -148,7 +148,7 @@ export default experiment({
           expected: { equals: 0, within: 0 },
           theory: "an error flows only to nodes before it",
         });
-      const ignores = changed ? [] : ["by"];
+      const ignores = [...(changed ? [] : ["by"]), ...(shared ? ["w2"] : [])];
       const graph: Graph = {
         title: "Values above, gradients below, local derivatives on the arrows",
         ignores,
