@@ -1,6 +1,6 @@
 /**
- * Gather and scatter-add. x is viewed as [outer, n, inner] with the indexed dimension in the middle. Callers check indices; an
- * index outside 0 … n−1 is still skipped (reads give 0), so no access leaves its buffer.
+ * Gather, scatter-add and interpolation. x is viewed as [outer, n, inner] with the indexed dimension in the middle. Callers check indices;
+ * an index outside 0 … n−1 is still skipped (reads give 0; interpolation reads n−1), so no access leaves its buffer.
  */
 import { fma, narrow, promoteHigh, storeLanes } from "../simd";
 import { Interpolate } from "../layouts";

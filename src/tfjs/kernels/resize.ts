@@ -1,4 +1,4 @@
-/** Resizing of images: along the width, then along the height. */
+/** Resizing of images, one dim at a time. */
 import type { Value } from "../../ops/definition/value.ts";
 import { indexSelect } from "../../ops/index/gather.ts";
 import { interpolate, interpolateGrad } from "../../ops/index/interpolate.ts";
