@@ -125,7 +125,7 @@ describe("parts and paddings", () => {
     expect(y.shape).toEqual([wanted.length]);
     expect([...y.dataSync()]).toEqual(wanted);
   });
-  test("paddings below 0 crop", () =>
+  test("paddings below 0 are the CPU backend's", () =>
     expectSameOnBoth(
       () => ({
         before: tf.pad(tf.tensor1d([1, 2, 3, 4]), [[-1, 0]]),
@@ -137,6 +137,23 @@ describe("parts and paddings", () => {
             [-1, 1],
           ],
           9,
+        ),
+        more: tf.pad(tf.tensor1d([1, 2, 3, 4]), [[-5, 6]], 9),
+        nothing: tf.pad(
+          uniform([2, 3]),
+          [
+            [-2, 3],
+            [1, 0],
+          ],
+          9,
+        ),
+        blocks: tf.spaceToBatchND(
+          uniform([1, 5, 4, 2]),
+          [2, 2],
+          [
+            [-1, 0],
+            [1, -1],
+          ],
         ),
       }),
       0,

@@ -16,6 +16,15 @@ const part = (x: Value, starts: number[], sizes: number[]): Value | null =>
     ? cut(x, { starts, sizes, steps: ones(x) })
     : null;
 
+type Paddings = readonly (readonly [number, number])[];
+
+/** Adds elements before and after those of x along each dim; null for paddings below 0, which the CPU kernel does not reject. */
+function pad(x: Value, paddings: Paddings, value: number): Value | null {
+  if (paddings.flat().some((count) => count < 0)) return null;
+  const shape = x.shape.map((size, i) => paddings[i]![0] + size + paddings[i]![1]);
+  return unslice(x, shape, { starts: paddings.map(([before]) => before), sizes: x.shape, steps: ones(x) }, value);
+}
+
 /** Repeats x along every dim: each dim becomes [repetitions, size], which broadcasts from [1, size]. */
 function tile(x: Value, repetitions: readonly number[]): Value {
   const shape = x.shape.map((size, i) => size * repetitions[i]!);
@@ -32,7 +41,7 @@ function copy(values: NumericArray, length: number, to: number, from: number): v
 }
 
 /** Pads x with mirror images of itself: without the edges for "reflect", with them for "symmetric". */
-function mirrorPad(x: Value, paddings: readonly (readonly [number, number])[], mode: string): View {
+function mirrorPad(x: Value, paddings: Paddings, mode: string): View {
   const shape = x.shape.map((size, i) => paddings[i]![0] + size + paddings[i]![1]);
   const box = { starts: paddings.map(([before]) => before), sizes: x.shape, steps: ones(x) };
   const out = unslice(x, shape, box, 0) as View;
@@ -124,13 +133,7 @@ export const shapeKernels: Readonly<Record<string, NativeKernel>> = {
   },
   PadV2: {
     types: ALL,
-    run({ x }, { paddings, constantValue }: { paddings: [number, number][]; constantValue: number }) {
-      const shape = x!.shape.map((size, i) => paddings[i]![0] + size + paddings[i]![1]);
-      // Paddings below 0 crop, but not more than there is.
-      if (shape.some((size) => size < 0)) return null;
-      const box = { starts: paddings.map(([before]) => before), sizes: x!.shape, steps: ones(x!) };
-      return unslice(x!, shape, box, constantValue);
-    },
+    run: ({ x }, { paddings, constantValue }) => pad(x!, paddings, constantValue),
   },
   MirrorPad: {
     types: ALL,
@@ -142,7 +145,8 @@ export const shapeKernels: Readonly<Record<string, NativeKernel>> = {
     run({ x }, { blockShape, paddings }: { blockShape: number[]; paddings: [number, number][] }) {
       const all = x!.shape.map((_, i): [number, number] => paddings[i - 1] ?? [0, 0]);
       const shape = x!.shape.map((size, i) => all[i]![0] + size + all[i]![1]);
-      const padded = unslice(x!, shape, { starts: all.map(([before]) => before), sizes: x!.shape, steps: ones(x!) }, 0);
+      const padded = pad(x!, all, 0);
+      if (!padded) return null;
       const product = sizeOf(blockShape);
       const split = backend_util.getReshaped(shape, blockShape, product, false);
       const order = backend_util.getPermuted(split.length, blockShape.length, false);
