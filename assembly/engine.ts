@@ -12,23 +12,23 @@ import { norm, squares } from "./kernels/euclid";
 import { prod } from "./kernels/product";
 import { cast, copyUnits, fill, stridedCopy, unslice } from "./kernels/shape";
 import { gather, indexAdd, indexSelect, interpolate, oneHot, scatterAdd } from "./kernels/gather";
-import { advance, bernoulli, normal, randomInteger, randomPermutation, uniform } from "./kernels/random";
+import { advance, randomPermutation } from "./kernels/random";
 import { adagrad, adam, lion, power, rmsProp, sgd, stepOf } from "./kernels/optimizer";
 import { batchedGemm } from "./kernels/matmul";
 import { conv } from "./kernels/conv";
 import { dilation } from "./kernels/dilation";
 import { avgPool, avgPoolGrad, maxPool } from "./kernels/pool";
 import { normalize, normalizeGrad, normUnits } from "./kernels/norm";
-import { argSort, cholesky, eigh, eighWorkspace, triangularSolve } from "./kernels/linalg";
 import { attention } from "./kernels/attention";
 import { recurrent, recurrentGrad } from "./kernels/recurrent";
 import { check } from "./kernels/check";
 import { shareBegin } from "./simd";
+import { stepBernoulli, stepDistribution, stepFactor, stepRandomInteger, stepSolve } from "./steps";
 import { stepsOf } from "./walk";
-import { AvgPool, Factor, MaxPool, Normalize, NormalizeGrad, Solve } from "./layerLayouts";
-import { Advance, Bernoulli, Binary, BoxDim, Cast, Chain, Check, CrossEntropy, CrossEntropyGrad, Derivative, Dim,
-  Distribution, Fill, Index, Interpolate, OneHot, RandomInteger, RandomPermutation, Reduce, Softmax, SoftmaxGrad,
-  StridedCopy, Unary, Unslice, Update, UpdatePart, Where } from "./layouts";
+import { AvgPool, MaxPool, Normalize, NormalizeGrad } from "./layerLayouts";
+import { Advance, Binary, BoxDim, Cast, Chain, Check, CrossEntropy, CrossEntropyGrad, Derivative, Dim, Fill, Index,
+  Interpolate, OneHot, RandomPermutation, Reduce, Softmax, SoftmaxGrad, StridedCopy, Unary, Unslice, Update, UpdatePart,
+  Where } from "./layouts";
 import { double, float, word } from "./operands";
 import { Block, Family, Head, Op, Type } from "./opcodes";
 
@@ -347,53 +347,6 @@ function stepNormalizeGrad(at: usize, thread: u32, threads: u32): void {
   normalizeGrad(word(at, NormalizeGrad.out), word(at, NormalizeGrad.dy), word(at, NormalizeGrad.x),
     word(at, NormalizeGrad.n), inner, word(at, NormalizeGrad.center), float(at, NormalizeGrad.eps),
     shareBegin(units, 4, thread, threads), shareBegin(units, 4, thread + 1, threads));
-}
-
-function stepSolve(at: usize, thread: u32, threads: u32): void {
-  const count = word(at, Solve.count);
-  triangularSolve(word(at, Solve.out), word(at, Solve.a), word(at, Solve.b), word(at, Solve.n), word(at, Solve.columns),
-    word(at, Solve.upper), word(at, Solve.transposed), word(at, Solve.unit), shareBegin(count, 1, thread, threads),
-    shareBegin(count, 1, thread + 1, threads));
-}
-
-function stepFactor(op: Op, at: usize, thread: u32, threads: u32): void {
-  const out = word(at, Factor.out), x = word(at, Factor.x), n = word(at, Factor.n), count = word(at, Factor.count);
-  const workspace = word(at, Factor.workspace), begin = shareBegin(count, 1, thread, threads),
-    end = shareBegin(count, 1, thread + 1, threads);
-  switch (op) {
-    case Op.Cholesky: cholesky(out, x, n, begin, end); break;
-    case Op.Eigh: eigh(out, word(at, Factor.second), x, n, workspace + thread * eighWorkspace(n), begin, end); break;
-    case Op.ArgSort:
-      argSort(out, x, n, word(at, Factor.descending), word(at, Factor.integer),
-        workspace + thread * ((4 * n + 63) & ~63), begin, end);
-      break;
-    default:
-      unreachable();
-  }
-}
-
-function stepDistribution(op: Op, at: usize, thread: u32, threads: u32): void {
-  const out = word(at, Distribution.out), n = word(at, Distribution.n), state = word(at, Distribution.state);
-  const p = float(at, Distribution.p), q = float(at, Distribution.q);
-  const begin = shareBegin(n, CHUNK, thread, threads), end = shareBegin(n, CHUNK, thread + 1, threads);
-  switch (op) {
-    case Op.Uniform: uniform(out, state, p, q, begin, end); break;
-    case Op.Normal: normal(out, state, p, q, begin, end); break;
-    default:
-      unreachable();
-  }
-}
-
-function stepBernoulli(at: usize, thread: u32, threads: u32): void {
-  const n = word(at, Bernoulli.n);
-  bernoulli(word(at, Bernoulli.out), word(at, Bernoulli.state), word(at, Bernoulli.low), word(at, Bernoulli.high),
-    float(at, Bernoulli.value), shareBegin(n, CHUNK, thread, threads), shareBegin(n, CHUNK, thread + 1, threads));
-}
-
-function stepRandomInteger(at: usize, thread: u32, threads: u32): void {
-  const n = word(at, RandomInteger.n);
-  randomInteger(word(at, RandomInteger.out), word(at, RandomInteger.state), word(at, RandomInteger.low),
-    word(at, RandomInteger.range), shareBegin(n, CHUNK, thread, threads), shareBegin(n, CHUNK, thread + 1, threads));
 }
 
 function stepUpdate(op: Op, at: usize, thread: u32, threads: u32): void {
