@@ -3,31 +3,7 @@
  * inputs, as specifications of tensors, and the attributes.
  */
 import { uniform } from "../../dist/bench/values.js";
-
-/** Uniform float32 numbers. */
-const floats = (shape, low = -2, high = 2) => ({ shape, dtype: "float32", low, high });
-/** Uniform integers from low to high - 1. */
-const ints = (shape, low, high) => ({ shape, dtype: "int32", low, high });
-const bools = (shape) => ({ shape, dtype: "bool", low: 0, high: 2 });
-const exactly = (values, dtype, shape = [values.length]) => ({ values, dtype, shape });
-
-/** The elements of a specification. */
-export function valuesOf({ shape, dtype, low, high, values }, seed) {
-  if (values) return values;
-  const all = uniform(
-    shape.reduce((a, b) => a * b, 1),
-    low,
-    high,
-    seed,
-  );
-  return dtype === "float32" ? all : (dtype === "bool" ? Uint8Array : Int32Array).from(all, Math.floor);
-}
-
-const square = (n) => Math.max(2, Math.round(Math.sqrt(n)));
-/** Images, NHWC: one image with 16 channels. */
-const image = (n, channels = 16, side = Math.max(8, square(n / channels))) => [1, side, side, channels];
-const volume = (n, side = Math.max(6, Math.round(Math.cbrt(n / 8)))) => [1, side, side, side, 8];
-const rows = (n) => [Math.max(1, Math.round(n / 256)), 256];
+import { bools, exactly, floats, image, ints, rows, square, volume } from "./specifications.mjs";
 
 const unary =
   (low, high, attrs = {}) =>

@@ -9,7 +9,8 @@ import "@tensorflow/tfjs-backend-cpu";
 import { setThreadsCount } from "@tensorflow/tfjs-backend-wasm";
 import { median, wallClock as now } from "../../dist/bench/measure.js";
 import { figure } from "../../dist/bench/report.js";
-import { kernelCases, valuesOf } from "./kernelCases.mjs";
+import { kernelCases } from "./kernelCases.mjs";
+import { valuesOf } from "./specifications.mjs";
 
 const LEAST = 0.05;
 const GROWTH = 16;

@@ -1,12 +1,21 @@
 /**
- * Bundles are readable: lines have a normal length, names are the same as in the source, and errors print a short stack
+ * Sources are short. Bundles are readable: lines have a normal length, names are the same as in the source, and errors print a short stack
  * trace.
  */
-import { spawnSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { storedBytes } from "../../tools/edits.mjs";
 import { breakLines } from "../../tools/lines.mjs";
+
+test("source files have at most 400 lines", () => {
+  const files = execFileSync("git", ["ls-files", "*.ts", "*.mjs", "*.css", "*.py"], { encoding: "utf8" })
+    .split("\n")
+    .filter(Boolean);
+  expect(files.length).toBeGreaterThan(500);
+  const lengths = files.map((file) => [file, readFileSync(file, "utf8").split("\n").length - 1] as const);
+  expect(lengths.filter(([, length]) => length > 400)).toEqual([]);
+});
 
 const FOLDERS = ["dist/node", "dist/bin", "dist/src/serverless"];
 

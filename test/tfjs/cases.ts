@@ -1,7 +1,8 @@
 /** Calls of kernels to compare between backends: inputs of every element type, with NaN and ±∞, empty, and with six dims. */
-
+import { imageCases } from "./imageCases.ts";
 import { indexCases } from "./indexCases.ts";
-import { type Case, DTYPES, exact, inEveryType, make, restart, SHAPES } from "./inputs.ts";
+import { ACTIVATIONS, type Case, DTYPES, exact, inEveryType, lists, make, restart, SHAPES } from "./inputs.ts";
+import { shapeCases } from "./shapeCases.ts";
 
 const unary = (attrs?: Case["attrs"], name = "x"): Case[] =>
   [
@@ -29,6 +30,7 @@ const PAIRS = [
     [2, 1, 1, 3, 2],
   ],
 ] as const;
+
 const binary = (): Case[] => [
   ...DTYPES.flatMap((dtype) => PAIRS.map(([a, b]) => ({ inputs: { a: make(a, dtype), b: make(b, dtype) } }))),
   { inputs: { a: make([40], "float32", { special: true }), b: make([40]) } },
@@ -75,14 +77,6 @@ const positions = (): Case[] =>
     { inputs: { x: make(shape as number[], "float32", { special: true }) }, attrs: { axis } },
   ]);
 
-const lists = (shapes: readonly (readonly number[])[], attrs: Case["attrs"]): Case[] =>
-  DTYPES.map((dtype) => ({
-    inputs: Object.fromEntries(shapes.map((shape, i) => [i, make(shape, dtype)])),
-    ...(attrs && { attrs }),
-  }));
-
-const ACTIVATIONS = ["linear", "relu", "relu6", "elu", "sigmoid", "leakyrelu", "prelu"];
-
 const products = (): Case[] =>
   [false, true].flatMap((transposeA) =>
     [false, true].flatMap((transposeB) =>
@@ -118,78 +112,10 @@ const fused = (): Case[] =>
     })),
   );
 
-interface Geometry {
-  readonly strides: number | [number, number];
-  readonly pad: unknown;
-  readonly dilations: number | [number, number];
-}
-const GEOMETRIES: readonly Geometry[] = [
-  { strides: 1, pad: "valid", dilations: 1 },
-  { strides: 1, pad: "same", dilations: 1 },
-  { strides: 2, pad: "same", dilations: 1 },
-  { strides: [1, 2], pad: 1, dilations: 1 },
-  { strides: 1, pad: "same", dilations: 2 },
-  {
-    strides: 1,
-    pad: [
-      [0, 0],
-      [1, 2],
-      [0, 1],
-      [0, 0],
-    ],
-    dilations: 1,
-  }, // prettier-ignore
-];
-const FILTERS = [
-  [1, 1],
-  [3, 3],
-  [2, 3],
-] as const; // prettier-ignore
-
-const convolutions = (last: number, more: Case["inputs"] = {}, attrs: Case["attrs"] = {}): Case[] =>
-  GEOMETRIES.flatMap((geometry) =>
-    FILTERS.map(([height, width]) => ({
-      inputs: { x: make([2, 7, 6, 3]), filter: make([height, width, 3, last]), ...more },
-      attrs: { ...geometry, dataFormat: "NHWC", ...attrs },
-    })),
-  );
-
-const POOLS = [
-  { filterSize: 2, strides: 2, pad: "valid" },
-  { filterSize: 3, strides: 2, pad: "same" },
-  { filterSize: [2, 3], strides: 1, pad: "same" },
-  { filterSize: 1, strides: 1, pad: "valid" },
-  { filterSize: 1, strides: 2, pad: "valid" },
-  { filterSize: 3, strides: 3, pad: 1, dimRoundingMode: "floor" },
-] as const;
-const pools = (): Case[] =>
-  POOLS.flatMap((attrs) => [
-    { inputs: { x: make([2, 7, 6, 3]) }, attrs },
-    { inputs: { x: make([1, 7, 6, 2], "float32", { special: true }) }, attrs },
-    { inputs: { x: make([1, 7, 6, 2], "int32") }, attrs },
-  ]);
-
-/** Resized images: larger, smaller, to one pixel, and with each way to align them. */
-const resized = (): Case[] =>
-  [
-    [5, 9],
-    [3, 2],
-    [1, 1],
-    [4, 6],
-  ].flatMap((size) =>
-    [
-      { alignCorners: false, halfPixelCenters: false },
-      { alignCorners: true, halfPixelCenters: false },
-      { alignCorners: false, halfPixelCenters: true },
-    ].flatMap((attrs) => [
-      { inputs: { images: make([2, 4, 6, 3]) }, attrs: { ...attrs, size } },
-      { inputs: { images: make([1, 4, 6, 1], "int32") }, attrs: { ...attrs, size } },
-      { inputs: { images: make([1, 4, 6, 21], "float32", { special: true }) }, attrs: { ...attrs, size } },
-      { inputs: { images: make([2, 1, 3, 4]) }, attrs: { ...attrs, size } },
-    ]),
-  );
-
 const MANY: Readonly<Record<string, () => Case[]>> = {
+  ...imageCases,
+  ...indexCases,
+  ...shapeCases,
   EluGrad: () => [{ inputs: { dy: make([4, 5]), y: make([4, 5]) } }],
   LeakyRelu: () => unary({ alpha: 0.2 }),
   // Long products, and products that exceed the range of float32 or float64 on the way.
@@ -258,116 +184,6 @@ const MANY: Readonly<Record<string, () => Case[]>> = {
     ),
   BatchMatMul: products,
   _FusedMatMul: fused,
-  Concat: () => [
-    ...lists(
-      [
-        [2, 3],
-        [4, 3],
-      ],
-      { axis: 0 },
-    ), // prettier-ignore
-    ...lists(
-      [
-        [2, 3],
-        [2, 1],
-        [2, 0],
-      ],
-      { axis: 1 },
-    ), // prettier-ignore
-    ...lists(
-      [
-        [2, 1, 2, 3, 1, 2],
-        [2, 1, 2, 1, 1, 2],
-      ],
-      { axis: 3 },
-    ), // prettier-ignore
-    ...lists([[0], [0]], { axis: 0 }), // prettier-ignore
-  ],
-  Pack: () => [
-    ...lists(
-      [
-        [2, 3],
-        [2, 3],
-      ],
-      { axis: 1 },
-    ),
-    ...lists([[], []], { axis: 0 }),
-  ], // prettier-ignore
-  Unpack: () => [
-    ...inEveryType([3, 4], "value", { axis: 0 }),
-    ...inEveryType([3, 4], "value", { axis: -1 }),
-    ...inEveryType([2, 1, 2, 3, 1, 2], "value", { axis: 3 }),
-    ...inEveryType([1, 4], "value", { axis: 0 }),
-  ],
-  SplitV: () => [
-    ...inEveryType([6, 4], "x", { numOrSizeSplits: 3, axis: 0 }),
-    ...inEveryType([6, 4], "x", { numOrSizeSplits: [1, -1, 2], axis: 0 }),
-    ...inEveryType([2, 4], "x", { numOrSizeSplits: 1, axis: 1 }),
-  ],
-  Slice: () => [
-    ...inEveryType([6, 4], "x", { begin: [1, 2], size: [3, 2] }),
-    ...inEveryType([6, 4], "x", { begin: [2, 0], size: [-1, 4] }),
-    ...inEveryType([2, 1, 2, 3, 1, 2], "x", { begin: [1, 0, 0, 1, 0, 0], size: [1, 1, 2, 2, 1, 1] }),
-    ...inEveryType([6, 4], "x", { begin: [1, 2], size: [0, 2] }),
-  ],
-  StridedSlice: () => {
-    const masks = { beginMask: 0, endMask: 0, ellipsisMask: 0, newAxisMask: 0, shrinkAxisMask: 0 };
-    return [
-      ...inEveryType([6, 5], "x", { begin: [0, 1], end: [6, 5], strides: [2, 3], ...masks }),
-      ...inEveryType([6, 5], "x", { begin: [5, 4], end: [0, 0], strides: [-2, -1], ...masks }),
-      ...inEveryType([6, 5], "x", { begin: [1, 0], end: [3, 5], strides: [1, 1], ...masks, shrinkAxisMask: 1 }),
-      ...inEveryType([6, 5], "x", { begin: [0, 0], end: [0, 0], strides: [1, 1], ...masks, beginMask: 3, endMask: 3 }),
-      ...inEveryType([6], "x", { begin: [0, 1], end: [1, 4], strides: [1, 2], ...masks, newAxisMask: 1 }),
-    ];
-  },
-  PadV2: () => [
-    ...inEveryType([2, 3], "x", {
-      paddings: [
-        [1, 0],
-        [2, 1],
-      ],
-      constantValue: 1,
-    }), // prettier-ignore
-    ...inEveryType([0, 3], "x", {
-      paddings: [
-        [1, 1],
-        [0, 0],
-      ],
-      constantValue: 0,
-    }), // prettier-ignore
-    { inputs: { x: make([3]) }, attrs: { paddings: [[1, 1]], constantValue: Number.NEGATIVE_INFINITY } },
-    { inputs: { x: make([]) }, attrs: { paddings: [], constantValue: 1 } },
-    // An image, short rows that are filled in several blocks, and long rows.
-    ...inEveryType([2, 3, 4, 5], "x", {
-      paddings: [
-        [0, 0],
-        [1, 2],
-        [2, 1],
-        [0, 0],
-      ],
-      constantValue: 1,
-    }), // prettier-ignore
-    ...[700, 3000].map((size) => ({
-      inputs: { x: make([20, size], "float32", { special: true }) },
-      attrs: {
-        paddings: [
-          [1, 2],
-          [3, 4],
-        ],
-        constantValue: 7,
-      },
-    })),
-  ],
-  Reverse: () => [
-    ...inEveryType([3, 4], "x", { dims: [0] }),
-    ...inEveryType([2, 1, 2, 3, 1, 2], "x", { dims: [0, 3, 5] }),
-    ...inEveryType([], "x", { dims: [] }),
-  ],
-  FlipLeftRight: () => [
-    ...[1, 2, 4, 5].flatMap((channels) => inEveryType([2, 3, 4, channels], "image", undefined)),
-    { inputs: { image: make([1, 2, 3, 600], "float32", { special: true }) } },
-    { inputs: { image: make([2, 0, 4, 2]) } },
-  ],
   AddN: () => [
     ...lists(
       [
@@ -379,63 +195,6 @@ const MANY: Readonly<Record<string, () => Case[]>> = {
     ),
     ...lists([[2]], undefined),
   ], // prettier-ignore
-  MirrorPad: () =>
-    ["reflect", "symmetric"].flatMap((mode) => [
-      ...inEveryType([3, 4], "x", {
-        paddings: [
-          [2, 1],
-          [0, 3],
-        ],
-        mode,
-      }), // prettier-ignore
-      ...inEveryType([2, 1, 2, 3, 1, 2], "x", {
-        paddings: [
-          [1, 0],
-          [0, 0],
-          [1, 1],
-          [2, 2],
-          [0, 0],
-          [0, 1],
-        ],
-        mode,
-      }), // prettier-ignore
-    ]),
-  ...indexCases,
-  SpaceToBatchND: () => [
-    ...inEveryType([2, 4, 6, 3], "x", {
-      blockShape: [2, 3],
-      paddings: [
-        [0, 0],
-        [0, 0],
-      ],
-    }), // prettier-ignore
-    ...inEveryType([1, 3, 5, 2], "x", {
-      blockShape: [2, 2],
-      paddings: [
-        [1, 0],
-        [0, 1],
-      ],
-    }), // prettier-ignore
-    ...inEveryType([2, 5], "x", { blockShape: [3], paddings: [[0, 1]] }),
-  ],
-  BatchToSpaceND: () => [
-    ...inEveryType([12, 2, 2, 3], "x", {
-      blockShape: [2, 3],
-      crops: [
-        [0, 0],
-        [0, 0],
-      ],
-    }), // prettier-ignore
-    ...inEveryType([4, 2, 3, 2], "x", {
-      blockShape: [2, 2],
-      crops: [
-        [1, 0],
-        [0, 1],
-      ],
-    }), // prettier-ignore
-  ],
-  ResizeBilinear: resized,
-  ResizeNearestNeighbor: resized,
   GatherNd: () =>
     DTYPES.flatMap((dtype) => [
       { inputs: { params: make([4, 3], dtype), indices: make([5, 2], "int32", { low: 0, high: 3 }) } },
@@ -474,59 +233,6 @@ const MANY: Readonly<Record<string, () => Case[]>> = {
     { inputs: { x: make([2, 90], "float32", { special: true }) }, attrs: { k: 80, sorted: true } },
     { inputs: { x: make([4, 7]) }, attrs: { k: 3, sorted: false } },
   ],
-  Tile: () => [
-    ...inEveryType([2, 3], "x", { reps: [2, 3] }),
-    ...inEveryType([2], "x", { reps: [0] }),
-    ...inEveryType([2, 1, 2], "x", { reps: [1, 2, 2] }),
-  ],
-  Transpose: () => [
-    ...inEveryType([2, 3, 4], "x", { perm: [2, 0, 1] }),
-    ...inEveryType([2, 1, 2, 3, 1, 2], "x", { perm: [5, 3, 0, 2, 1, 4] }),
-    ...inEveryType([0, 3], "x", { perm: [1, 0] }),
-  ],
-  Fill: () =>
-    (
-      [
-        [[2, 3], 1.5, "float32"],
-        [[2, 3], 7, "int32"],
-        [[4], 1, "bool"],
-        [[0], 1, "float32"],
-        [[], 3, "float32"],
-        [[2], 2.5, undefined],
-      ] as const
-    ).map(([shape, value, dtype]) => ({ inputs: {}, attrs: { shape, value, dtype } })),
-  DepthToSpace: () => [
-    { inputs: { x: make([2, 3, 2, 8]) }, attrs: { blockSize: 2, dataFormat: "NHWC" } },
-    { inputs: { x: make([2, 8, 3, 2]) }, attrs: { blockSize: 2, dataFormat: "NCHW" } },
-    { inputs: { x: make([1, 1, 1, 9], "int32") }, attrs: { blockSize: 3, dataFormat: "NHWC" } },
-  ],
-  Conv2D: () => [
-    ...convolutions(5),
-    { inputs: { x: make([2, 3, 7, 6]), filter: make([3, 3, 3, 5]) }, attrs: { ...GEOMETRIES[1], dataFormat: "NCHW" } },
-  ],
-  FusedConv2D: () =>
-    ACTIVATIONS.flatMap((activation) =>
-      convolutions(
-        5,
-        { bias: make([5]), ...(activation === "prelu" && { preluActivationWeights: make([5]) }) },
-        { activation, leakyreluAlpha: 0.3 },
-      ),
-    ),
-  FusedDepthwiseConv2D: () =>
-    ACTIVATIONS.flatMap((activation) =>
-      convolutions(
-        2,
-        { bias: make([6]), ...(activation === "prelu" && { preluActivationWeights: make([6]) }) },
-        { activation, leakyreluAlpha: 0.3 },
-      ),
-    ),
-  DepthwiseConv2dNative: () => [...convolutions(1), ...convolutions(2)],
-  MaxPool: pools,
-  AvgPool: pools,
-  MaxPoolWithArgmax: () =>
-    [false, true].flatMap((includeBatchInIndex) =>
-      pools().map(({ inputs, attrs }) => ({ inputs, attrs: { ...attrs, includeBatchInIndex } })),
-    ),
   GatherV2: () =>
     DTYPES.flatMap((dtype) => [
       {

@@ -1,4 +1,4 @@
-/** Cases of kernels that search, count, select or read and write at indices, and of image kernels that move pixels. */
+/** Cases of kernels that search, count, select or read and write at indices. */
 import { type Case, DTYPES, exact, type Input, inEveryType, make, random, SHAPES } from "./inputs.ts";
 
 /** The input with each row sorted. */
@@ -11,6 +11,7 @@ function ascending({ values, shape, dtype }: Input): Input {
     dtype,
   );
 }
+
 const indices = (shape: readonly number[], n: number): Input => make(shape, "int32", { low: 0, high: n });
 
 /** Counts of vectors: with and without weights, with values that are too large, and with a negative value. */
@@ -69,97 +70,6 @@ const segments = (): Case[] =>
       },
     },
   ]);
-
-/** Boxes that overlap: with equal scores, swapped corners, without area, and with NaN and ±∞. */
-function suppressions(): Case[] {
-  const boxes = (n: number): Input =>
-    exact(
-      Array.from({ length: n }, () => {
-        const [y, x] = [random(), random()];
-        const [height, width] = [random() / 2, random() < 0.1 ? 0 : random() / 2];
-        return random() < 0.5 ? [y, x, y + height, x + width] : [y + height, x, y, x + width];
-      })
-        .flat()
-        .map(Math.fround),
-      [n, 4],
-    );
-  return [0.1, 0.5, 1].flatMap((iouThreshold) =>
-    [Number.NEGATIVE_INFINITY, 0, 0.4].flatMap((scoreThreshold) =>
-      [
-        { boxes: boxes(40), scores: make([40], "float32", { low: 0, high: 1 }) },
-        { boxes: boxes(40), scores: make([40], "int32", { low: 0, high: 3 }) },
-        { boxes: boxes(30), scores: exact(new Array(30).fill(0.5), [30]) },
-        { boxes: boxes(9), scores: make([9], "float32", { special: true }) },
-        { boxes: make([9, 4], "float32", { special: true }), scores: make([9], "float32", { low: 0, high: 1 }) },
-        { boxes: make([0, 4]), scores: make([0]) },
-      ].map(({ boxes, scores }) => ({
-        inputs: { boxes, scores: exact(scores.values, scores.shape) },
-        attrs: { maxOutputSize: 12, iouThreshold, scoreThreshold },
-      })),
-    ),
-  );
-}
-
-/** A dilation of five channels with sums that differ by less than float32 tells apart, and sums below the least result. */
-const closeSums = (): Case => {
-  const x = Array.from({ length: 4 * 4 * 5 }, () =>
-    random() < 0.2 ? -1e17 : Math.fround(1e8 * (1 + random() / 2 ** 24)),
-  );
-  const filter = Array.from({ length: 2 * 3 * 5 }, () => Math.fround(4 * random()));
-  return {
-    inputs: { x: exact(x, [1, 4, 4, 5]), filter: exact(filter, [2, 3, 5]), dy: make([1, 4, 4, 5]) },
-    attrs: { strides: 1, pad: "same", dilations: 1 },
-  };
-};
-
-/** Dilations with the gradient of their result. */
-const dilations = (): Case[] => [
-  closeSums(),
-  ...[
-    { filter: [3, 3], strides: 1, pad: "same", dilations: 1, size: [7, 6] },
-    { filter: [3, 3], strides: 1, pad: "valid", dilations: 1, size: [5, 4] },
-    { filter: [2, 3], strides: [2, 1], pad: "valid", dilations: 1, size: [3, 4] },
-    { filter: [2, 2], strides: 2, pad: "same", dilations: 1, size: [4, 3] },
-    { filter: [3, 2], strides: 1, pad: "same", dilations: 2, size: [7, 6] },
-    { filter: [1, 1], strides: 1, pad: "same", dilations: 1, size: [7, 6] },
-    { filter: [7, 6], strides: 1, pad: "valid", dilations: 1, size: [1, 1] },
-  ].flatMap(({ filter, size, ...attrs }) =>
-    [
-      make([2, 7, 6, 3]),
-      make([2, 7, 6, 3], "float32", { special: true }),
-      // Equal sums.
-      exact(make([2, 7, 6, 3], "int32").values, [2, 7, 6, 3]),
-      make([2, 7, 6, 3], "int32"),
-    ].map((x) => ({
-      inputs: {
-        x,
-        filter: exact(make([...filter, 3], "int32").values, [...filter, 3], x.dtype),
-        dy: make([2, ...size, 3], x.dtype),
-      },
-      attrs,
-    })),
-  ),
-];
-
-/** Gradients of resized images: larger, smaller, and to one pixel. */
-const resizedGradients = (): Case[] =>
-  [
-    [5, 9],
-    [8, 12],
-    [3, 2],
-    [1, 1],
-    [4, 6],
-  ].flatMap((size) =>
-    [false, true].flatMap((alignCorners) => [
-      { inputs: { images: make([1, 4, 6, 3]), dy: make([1, ...size, 3]) }, attrs: { alignCorners } },
-      { inputs: { images: make([2, 4, 6, 3]), dy: make([2, ...size, 3]) }, attrs: { alignCorners } },
-      {
-        inputs: { images: make([1, 4, 6, 3]), dy: make([1, ...size, 3], "float32", { special: true }) },
-        attrs: { alignCorners },
-      },
-      { inputs: { images: make([0, 4, 6, 3]), dy: make([0, ...size, 3]) }, attrs: { alignCorners } },
-    ]),
-  );
 
 export const indexCases: Readonly<Record<string, () => Case[]>> = {
   Cumprod: () =>
@@ -378,52 +288,4 @@ export const indexCases: Readonly<Record<string, () => Case[]>> = {
         newShape: exact(to, [to.length], "int32"),
       },
     })),
-  NonMaxSuppressionV3: suppressions,
-  NonMaxSuppressionV4: () =>
-    suppressions().flatMap(({ inputs, attrs }) =>
-      [false, true].map((padToMaxOutputSize) => ({ inputs, attrs: { ...attrs, padToMaxOutputSize } })),
-    ),
-  NonMaxSuppressionV5: () =>
-    suppressions().flatMap(({ inputs, attrs }) =>
-      [0, 0.3, 1].map((softNmsSigma) => ({ inputs, attrs: { ...attrs, softNmsSigma } })),
-    ),
-  RotateWithOffset: () =>
-    [0, 0.3, -2, Math.PI].flatMap((radians) =>
-      [0, 7, [1, 2, 3]].flatMap((fillValue) =>
-        [0.5, [0.2, 0.9]].flatMap((center) => [
-          ...inEveryType([2, 5, 4, 4], "image", { radians, fillValue, center }),
-          {
-            inputs: { image: make([1, 3, 6, 3], "float32", { special: true }) },
-            attrs: { radians, fillValue, center },
-          },
-        ]),
-      ),
-    ),
-  Transform: () =>
-    ["nearest", "bilinear"].flatMap((interpolation) =>
-      ["constant", "reflect", "wrap", "nearest"].flatMap((fillMode) =>
-        [
-          [1, 0, 0, 0, 1, 0, 0, 0],
-          [0.9, 0.3, -1.5, -0.2, 1.1, 2.25, 0, 0],
-          [3, 0, -7, 0, -4, 30, 0, 0],
-          [1, 0, 0, 0, 1, 0, -0.5, 0.25],
-        ].flatMap((transform) =>
-          [
-            { inputs: { image: make([1, 5, 4, 3]) }, attrs: { outputShape: [6, 7] } },
-            { inputs: { image: make([1, 1, 1, 2]) }, attrs: { outputShape: null } },
-            { inputs: { image: make([2, 5, 4, 3]) }, attrs: { outputShape: [5, 4] } },
-            { inputs: { image: make([1, 5, 4, 3], "float32", { special: true }) }, attrs: { outputShape: [3, 3] } },
-          ].map(({ inputs, attrs }) => ({
-            inputs: { ...inputs, transforms: exact(transform, [1, 8]) },
-            attrs: { ...attrs, interpolation, fillMode, fillValue: 0.5 },
-          })),
-        ),
-      ),
-    ),
-  Dilation2D: () =>
-    dilations().map(({ inputs: { x, filter }, attrs }) => ({ inputs: { x: x!, filter: filter! }, attrs: attrs! })),
-  Dilation2DBackpropInput: dilations,
-  Dilation2DBackpropFilter: dilations,
-  ResizeBilinearGrad: resizedGradients,
-  ResizeNearestNeighborGrad: resizedGradients,
 };

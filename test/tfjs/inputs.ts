@@ -55,3 +55,11 @@ export const exact = (values: readonly number[], shape: readonly number[], dtype
   shape,
   dtype,
 });
+
+export const ACTIVATIONS = ["linear", "relu", "relu6", "elu", "sigmoid", "leakyrelu", "prelu"];
+
+export const lists = (shapes: readonly (readonly number[])[], attrs: Case["attrs"]): Case[] =>
+  DTYPES.map((dtype) => ({
+    inputs: Object.fromEntries(shapes.map((shape, i) => [i, make(shape, dtype)])),
+    ...(attrs && { attrs }),
+  }));
