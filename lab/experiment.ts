@@ -200,7 +200,7 @@ export interface Context {
   progress(fraction: number, what?: string, draw?: () => Drawing): Promise<void>;
   /** The first handwritten digits of MNIST. */
   digits(): Promise<{ readonly train: Digits; readonly test: Digits }>;
-  /** The trainings of earlier runs of this experiment, by their parameters. A run continues them. Without it, each run starts from the beginning. */
+  /** The training runs of earlier calls of this experiment, by their parameters. A call continues them. Without it, each call starts from the beginning. */
   readonly trainings?: Map<string, Training>;
 }
 

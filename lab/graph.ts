@@ -144,7 +144,7 @@ function towards(a: Point, b: Point, distance: number): Point {
 
 const between = (a: Point, b: Point): Point => [(a[0] + b[0]) / 2, (a[1] + b[1]) / 2];
 
-/** A number of at most three digits: a graph is a place for small numbers. */
+/** A number with at most three significant digits, so that it fits in the graph. */
 const short = (value: number): string => showTick(Number(value.toPrecision(3)));
 
 const round = (value: number): number => Math.round(10 * value) / 10;

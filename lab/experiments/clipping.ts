@@ -9,7 +9,7 @@ import { stream } from "../stream.ts";
 const HIDDEN = 16;
 const BATCH = 32;
 const STEPS = 150;
-/** The number of trainings with and without clipping, with different data and initial weights. */
+/** The number of training runs with and without clipping, with different data and initial weights. */
 const REPEATS = 4;
 /** The loss of a mini-batch is noisy, so the final loss is the mean of this many steps. */
 const LAST = 20;

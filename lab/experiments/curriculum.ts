@@ -7,7 +7,7 @@ import { stream } from "../stream.ts";
 
 const BATCHES = 32;
 const SIZE = 8;
-/** The number of trainings in each order, with different data and initial weights. */
+/** The number of training runs in each order, with different data and initial weights. */
 const REPEATS = 4;
 /** A training run has diverged if its loss is this many times the initial loss, or not a number. */
 const DIVERGED = 100;

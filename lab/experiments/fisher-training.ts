@@ -167,7 +167,7 @@ export default stream({
   },
 });
 
-/** The trainings that have started, compared with the target. */
+/** The training runs that have started, compared with the target. */
 const runsOf = (trainings: readonly Training[], target: number): Run[] =>
   trainings
     .filter(({ losses: path }) => path.length)

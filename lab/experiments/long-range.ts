@@ -9,7 +9,7 @@ import { stream } from "../stream.ts";
 const HIDDEN = 16;
 const BATCH = 32;
 const STEPS = 150;
-/** The number of trainings of each network, with different data and initial weights. */
+/** The number of training runs of each network, with different data and initial weights. */
 const REPEATS = 3;
 /** The results at the end of training are means over the batches of this many steps. */
 const LAST = 20;
@@ -98,7 +98,7 @@ export default stream({
     ],
     tables: [
       {
-        title: `${REPEATS} trainings of each network`,
+        title: `${REPEATS} training runs of each network`,
         columns: [
           "network",
           "gradient at the first step / at the last",

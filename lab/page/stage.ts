@@ -16,7 +16,7 @@ export interface Stage {
   show(drawing: Drawing, live?: Live): void;
 }
 
-/** Something that a tab shows: a graph, a plot, all pictures, or a table. */
+/** The content of a tab: a graph, a plot, all pictures, or a table. */
 interface View {
   readonly title: string;
   readonly plot?: Plot;

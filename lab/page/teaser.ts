@@ -89,7 +89,7 @@ function drawFrame({ name, width, height, reach, spacing }: Frame, racers: Retur
     },
     { left: 0, right: width, top: 0, bottom: height },
   );
-  // The picture's own border clips the contours.
+  // Without the field's clip path, because the picture's border already clips the contours.
   field.replaceChildren(...field.querySelectorAll("path"));
   const arrows = places(Math.floor(height / spacing), up * (1 - spacing / height / 2)).flatMap((y) =>
     places(Math.floor(width / spacing), reach * (1 - spacing / width / 2)).map((x) =>

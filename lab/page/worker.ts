@@ -66,7 +66,7 @@ const DRAWING_SHARE = 0.25;
 class Ended extends Error {}
 
 const answer = (message: Answer): void => postMessage(message);
-/** Each experiment's trainings. */
+/** Each experiment's training runs. */
 const trainings = new Map<string, Map<string, Training>>();
 /** The latest request of each experiment, in the order of arrival. */
 const waiting = new Map<string, Extract<Request, { kind: "run" }>>();

@@ -31,7 +31,7 @@ function condition(rows: Rows): number {
   return (middle + radius) / (middle - radius);
 }
 
-/** What the variance of a column says about a mistake. `before` is its variance in the data. */
+/** A hint at the mistake, from a column's variance. `before` is its variance in the data. */
 function varianceHint(found: number, before: number, n: number): string {
   const near = (value: number): boolean => Math.abs(found / value - 1) < 1e-6;
   if (near(1 / before)) return "You divided by the variance. Divide by the standard deviation, its square root.";

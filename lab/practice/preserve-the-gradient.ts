@@ -111,8 +111,8 @@ export function initialize(fanIn, fanOut) {
       title: `Through ${DEPTH} ReLU layers, the norm of the gradient neither vanishes nor explodes.`,
       run(code) {
         sample(code.initialize as Initialize);
-        // Per layer, the squared norm has a relative variance of about 5/width. For the mean of the logarithm of the norm over
-        // the repeats that gives a bias of −¼ · depth · 5/width = −0.2 and a standard deviation of ½√(depth · 5/width/repeats) = 0.22.
+        // Per layer, the squared norm has a relative variance of about 5/width. The logarithm of the norm, averaged over the repeats,
+        // therefore has a bias of −¼ · depth · 5/width = −0.2 and a standard deviation of ½√(depth · 5/width/repeats) = 0.22.
         const logs = Array.from({ length: REPEATS }, () => Math.log(gradientRatio(code.initialize as Initialize)));
         const ratio = Math.exp(mean(logs));
         if (!(Math.abs(Math.log(ratio) + 0.2) < 5 * 0.22))

@@ -222,7 +222,7 @@ export function backward(loss: Tensor, options: BackwardOptions = {}): void {
   }
   if (!gradient && loss.size !== 1) {
     throw new ShapeError(
-      `backward: the tensor is ${show(loss.shape)}, not one number. Reduce it with sum() or mean(), or pass { gradient }.`,
+      `backward: the tensor is ${show(loss.shape)}, not a single number. Reduce it with sum() or mean(), or pass { gradient }.`,
     );
   }
   if (gradient && !sameShape(gradient.shape, loss.shape)) {

@@ -124,7 +124,7 @@ function requireScalar(name: string, y: unknown): Tensor {
   const tensor = requireTensor(name, y);
   if (tensor.size !== 1) {
     throw new ShapeError(
-      `${name}: the function returned ${show(tensor.shape)}, not one number. Reduce it with sum() or mean(), or use jacobian or vjp.`,
+      `${name}: the function returned ${show(tensor.shape)}, not a single number. Reduce it with sum() or mean(), or use jacobian or vjp.`,
     );
   }
   return tensor;

@@ -127,7 +127,7 @@ export function bitsOf(dtype: string): number | undefined {
   return bits === undefined ? undefined : Number(bits);
 }
 
-/** @throws FormatError if nabla does not read this type */
+/** @throws FormatError if nabla cannot read this type */
 export function requireStored(op: string, name: string, dtype: string): Stored {
   if (isStored(dtype)) return dtype;
   throw new FormatError(

@@ -62,7 +62,9 @@ export class SpectralNorm<L extends Module & { readonly weight: Tensor }> extend
     this.dim = dim < 0 ? dim + weight.shape.length : dim;
     const rows = weight.shape[this.dim];
     if (rows === undefined)
-      throw new RangeError(`SpectralNorm: dim ${dim} is out of range for the weight [${weight.shape.join(", ")}].`);
+      throw new RangeError(
+        `SpectralNorm: dim ${dim} is out of range for the weight [${weight.shape.join(", ")}]. Pass ${-weight.shape.length} … ${weight.shape.length - 1}.`,
+      );
     [this.u, this.v] = [rows, weight.size / rows].map((n) => tidy(() => toUnit(randn([n]), eps)).keep()) as [
       Tensor,
       Tensor,

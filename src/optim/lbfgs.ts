@@ -131,7 +131,7 @@ export class LBFGS {
   /**
    * Moves the parameters towards a minimum of the loss []. If the loss function throws, parameters and history are unchanged.
    * @returns the loss before the first step
-   * @throws TypeError, ShapeError or Error if the loss is not one number that depends on parameters
+   * @throws TypeError, ShapeError or Error if the loss is not a single number that depends on parameters
    */
   minimize(loss: () => Tensor): number {
     check("LBFGS.minimize", arguments, "loss:function");

@@ -46,7 +46,7 @@ export interface UpdateRule extends StateRule {
 /**
  * Checks the result of a loss function.
  * @returns the result
- * @throws TypeError if it is not a tensor; ShapeError if it is not one number; Error if it does not require a gradient
+ * @throws TypeError if it is not a tensor; ShapeError if it does not have exactly one element; Error if it does not require a gradient
  */
 export function requireLoss(name: string, value: unknown): Tensor {
   requireSynchronous(name, value);
@@ -60,7 +60,9 @@ export function requireLoss(name: string, value: unknown): Tensor {
           : "Return only the loss; keep() other results in outer variables."),
     );
   if (value.size !== 1)
-    throw new ShapeError(`${name}: the loss is ${show(value.shape)}, not one number. Reduce it with mean() or sum().`);
+    throw new ShapeError(
+      `${name}: the loss is ${show(value.shape)}, not a single number. Reduce it with mean() or sum().`,
+    );
   if (!value.requiresGrad)
     throw new Error(
       `${name}: the loss depends on nothing that requires a gradient. Compute it from the model's parameters, outside noGrad and without detach() or item().`,
@@ -273,7 +275,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
    * If linear memory runs out, parameters, state, running statistics, the random generator and everything that the loss
    * function wrote are restored to their values before the call.
    * @returns the loss before the step, float32 []
-   * @throws TypeError, ShapeError or Error if the loss is not one number that depends on the optimizer's parameters; NonFiniteError with `finite`
+   * @throws TypeError, ShapeError or Error if the loss is not a single number that depends on the optimizer's parameters; NonFiniteError with `finite`
    */
   minimize(loss: Tensor | (() => Tensor) | readonly (() => Tensor)[], options: MinimizeOptions = {}): Tensor {
     const name = `${kindOf(this)}.minimize`;

@@ -109,7 +109,7 @@ interface MomentumState extends State {
   readonly useNesterov: boolean;
   readonly accumulations: Slot[];
 }
-/** b ← μb + g; p ← p − η·b, or p − η·(g + μb) with Nesterov's momentum. The state starts at 0, so no step differs from the others. */
+/** b ← μb + g; p ← p − η·b, or p − η·(g + μb) with Nesterov's momentum. The state starts at 0, so the first step needs no special case. */
 const momentum: Rule<MomentumState> = {
   kind: "sgd",
   slots: ({ accumulations }) => [[accumulations, "momentum"]],

@@ -234,7 +234,7 @@ describe("errors say how to fix the call", () => {
   const x = () => tensor([1, 2], { requiresGrad: true });
   test("backward of a tensor with several elements", () => {
     expect(() => x().mul(2).backward()).toThrow(
-      "backward: the tensor is [2], not one number. Reduce it with sum() or mean(), or pass { gradient }.",
+      "backward: the tensor is [2], not a single number. Reduce it with sum() or mean(), or pass { gradient }.",
     );
   });
   test("backward of a tensor that depends on no leaf", () => {
@@ -262,7 +262,7 @@ describe("errors say how to fix the call", () => {
   });
   test("grad of a function that returns several numbers or no tensor", () => {
     expect(() => grad((z: Tensor) => z.mul(2))(tensor([1, 2]))).toThrow(
-      "grad: the function returned [2], not one number. Reduce it with sum() or mean(), or use jacobian or vjp.",
+      "grad: the function returned [2], not a single number. Reduce it with sum() or mean(), or use jacobian or vjp.",
     );
     expect(() => grad((() => 3) as unknown as (z: Tensor) => Tensor)(tensor([1]))).toThrow(
       "grad: the function must return a tensor, got 3. Return the result of the last op, without item() or toArray().",

@@ -66,14 +66,14 @@ describe("an index out of range fails as in eager mode", () => {
   }
   test("an argMax that is padded with a value out of range", () => {
     const f = (x: Tensor) => table.indexSelect(0, x.argMax(-1).pad([0, 1], 9));
-    expect(failure(() => f(rows))).toBe("RangeError: indexSelect: index 9 (at 3) is outside 0 … 4.");
+    expect(failure(() => f(rows))).toBe("RangeError: indexSelect: index 9 at position 3 is outside 0 … 4.");
     expect(failure(() => compile(f)(rows))).toBe(failure(() => f(rows)));
   });
   test("an index out of range is found at every position of a long input", () => {
     const f = compile((i: Tensor) => table.indexSelect(0, i).sum());
     for (let bad = 0; bad < 70; bad++) {
       const values = Int32Array.from({ length: 70 }, (_, k) => (k === bad ? 5 : k % 5));
-      expect(failure(() => f(values))).toBe(`RangeError: indexSelect: index 5 (at ${bad}) is outside 0 … 4.`);
+      expect(failure(() => f(values))).toBe(`RangeError: indexSelect: index 5 at position ${bad} is outside 0 … 4.`);
     }
   });
   test("the first of several wrong indices is reported, in the order of the ops", () => {
@@ -101,7 +101,7 @@ describe("an index out of range fails as in eager mode", () => {
   });
   test("invalid constants in a function fail when the function is recorded", () => {
     const f = compile((x: Tensor) => x.indexSelect(0, int([0, 3])));
-    expect(failure(() => f(tensor([1, 2])))).toBe("RangeError: indexSelect: index 3 (at 1) is outside 0 … 1.");
+    expect(failure(() => f(tensor([1, 2])))).toBe("RangeError: indexSelect: index 3 at position 1 is outside 0 … 1.");
     expect(f(tensor([1, 2, 3, 4])).toArray()).toEqual([1, 4]);
   });
   test("an index tensor from outside the function is checked on every call", () => {
@@ -109,7 +109,7 @@ describe("an index out of range fails as in eager mode", () => {
     const f = compile((x: Tensor) => x.indexSelect(0, index));
     expect(f(tensor([1, 2])).toArray()).toEqual([1, 2]);
     index.copyFrom([0, 2]);
-    expect(failure(() => f(tensor([1, 2])))).toBe("RangeError: indexSelect: index 2 (at 1) is outside 0 … 1.");
+    expect(failure(() => f(tensor([1, 2])))).toBe("RangeError: indexSelect: index 2 at position 1 is outside 0 … 1.");
     index.copyFrom([1, 0]);
     expect(f(tensor([1, 2])).toArray()).toEqual([2, 1]);
   });
@@ -231,7 +231,7 @@ describe("a failed call changes nothing", () => {
     const x = randn([3, 4]);
     step(x, int([0, 1, 2]));
     const before = s.state();
-    expect(failure(() => step.profile([x, int([0, 9, 0])], { calls: 2 }))).toMatch("label 9 (at 1)");
+    expect(failure(() => step.profile([x, int([0, 9, 0])], { calls: 2 }))).toMatch("label 9 at position 1");
     expect(s.state()).toEqual(before);
   });
 });

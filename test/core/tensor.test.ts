@@ -277,9 +277,9 @@ describe("errors say what is wrong and how to fix it", () => {
   });
   test("a RangeError rejects indices and labels that are out of range before anything is read", () => {
     const index = tensor([0, 3], { dtype: "int32" });
-    expect(() => embedding(index, zeros([3, 2]))).toThrow("embedding: index 3 (at 1) is outside 0 … 2.");
+    expect(() => embedding(index, zeros([3, 2]))).toThrow("embedding: index 3 at position 1 is outside 0 … 2.");
     expect(() => losses.crossEntropy(zeros([2, 3]), index)).toThrow(
-      "crossEntropy: label 3 (at 1) is outside 0 … 2, the classes of logits [2, 3].",
+      "crossEntropy: label 3 at position 1 is outside 0 … 2, the classes of logits [2, 3].",
     );
     expect(() => new nn.Dropout(1.5)).toThrow("Dropout: p must be in 0 … 1, got 1.5.");
   });

@@ -118,7 +118,7 @@ describe("invalid arguments are rejected with a remedy", () => {
     [() => new nn.BatchNorm1d(3).forward(rand([1, 3])), "BatchNorm1d: the batch [1, 3] has one value per channel, so it has no variance. Use larger batches, or eval()."],
     [() => new nn.BatchNorm1d(3).forward(rand([4, 2])), "BatchNorm1d: x must have 2 or 3 dimensions, with 3 channels last, got [4, 2]. Use x.permute([0, 2, 3, 1]) for PyTorch's images."],
     [() => new nn.BatchNorm2d(3).forward(tensor([1, 2, 3])), "BatchNorm2d: x must have 4 dimensions"],
-    [() => new nn.LayerNorm(3, { eps: -1 }).forward(rand([2, 3])), "layerNorm: eps must be a number ≥ 0, got -1."],
+    [() => new nn.LayerNorm(3, { eps: -1 }).forward(rand([2, 3])), "layerNorm: eps must be finite and ≥ 0, got -1."],
   ]; // biome-ignore format: a table
   for (const [call, message] of refused) test(message.slice(0, 60), () => expect(call).toThrow(message));
 });

@@ -83,8 +83,8 @@ test("an index that is out of range throws, or its row is skipped", () => {
     const call = (rows: number[], segments: number[], skips = false) =>
       apply(segmentSum, [x, ints(rows), ints(segments)], { n: 2, skips }) as Tensor;
     expect(call([1, 1, 0], [0, 0, 1]).toArray()).toEqual([[6, 8], [1, 2]]); // biome-ignore format: a matrix
-    expect(() => call([1, 2, 0], [0, 0, 1])).toThrow("segmentSum: index 2 (at 1) is outside 0 … 1.");
-    expect(() => call([1, 1, 0], [0, 0, -1])).toThrow("segmentSum: index -1 (at 2) is outside 0 … 1.");
+    expect(() => call([1, 2, 0], [0, 0, 1])).toThrow("segmentSum: index 2 at position 1 is outside 0 … 1.");
+    expect(() => call([1, 1, 0], [0, 0, -1])).toThrow("segmentSum: index -1 at position 2 is outside 0 … 1.");
     expect(call([1, 2, 0, -1], [0, 0, 5, -1], true).toArray()).toEqual([[3, 4], [0, 0]]); // biome-ignore format: a matrix
   });
 });

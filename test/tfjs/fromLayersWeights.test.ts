@@ -281,7 +281,7 @@ describe("errors", () => {
       'fromLayersModel: layer "d" (Dense) has the kernelRegularizer mine. Create it without one, and add the penalty to your loss.',
     );
     expect(() => fromLayersModel(activated)).toThrow(
-      'fromLayersModel: layer "d" (Dense) has the activation "mine", which is not one of TensorFlow.js\'s. Apply it to the model\'s output instead.',
+      'fromLayersModel: layer "d" (Dense) has the activation "mine", which is not built into TensorFlow.js. Apply the activation to the model\'s output instead.',
     );
   });
   test("values that are not models are named", () => {

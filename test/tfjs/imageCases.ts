@@ -55,7 +55,7 @@ const pools = (): Case[] =>
     { inputs: { x: make([1, 7, 6, 2], "int32") }, attrs },
   ]);
 
-/** Resized images: larger, smaller, to one pixel, and with each way to align them. */
+/** Images enlarged, shrunk, and reduced to one pixel, with every option of alignment. */
 const resized = (): Case[] =>
   [
     [5, 9],

@@ -83,7 +83,7 @@ export const LIMITS = {
   saturated: 0.5,
   /** Dead units are reported if they are more than this fraction of all units. */
   dead: 0.5,
-  /** The minimum number of rows to conclude that units are dead. */
+  /** The minimum number of rows needed to conclude that units are dead. */
   rows: 16,
   /** Updates are too fast if ‖ΔW‖/‖W‖ is above this. */
   fast: 0.1,

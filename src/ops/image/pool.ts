@@ -187,7 +187,7 @@ function poolSizes(
     for (let at = 0; at < count; at++)
       if (!reads(at))
         throw new RangeError(
-          `${name}: window ${at} of ${kernel[i]} with dilation ${spread[i]} reads only the padding of ${pad[i]}.`,
+          `${name}: window ${at}, with size ${kernel[i]} and dilation ${spread[i]}, covers only padding. Reduce the padding, which is ${pad[i]}, or the dilation.`,
         );
     return count;
   };

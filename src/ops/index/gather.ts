@@ -51,7 +51,7 @@ export const indexCheck = (name: string, input: number, n: number): RangeCheck =
   input,
   low: 0,
   high: n - 1,
-  error: (value, at) => new RangeError(`${name}: index ${value} (at ${at}) is outside 0 … ${n - 1}.`),
+  error: (value, at) => new RangeError(`${name}: index ${value} at position ${at} is outside 0 … ${n - 1}.`),
 });
 
 /** Checks the labels of a cross-entropy with logits [rows, classes]. */
@@ -62,7 +62,7 @@ export const labelCheck = (input: number, logits: Shape, ignoreIndex?: number): 
   ...(ignoreIndex !== undefined && { skip: ignoreIndex }),
   error: (label, at) =>
     new RangeError(
-      `crossEntropy: label ${label} (at ${at}) is outside 0 … ${logits[1]! - 1}, the classes of logits ${show(logits)}.`,
+      `crossEntropy: label ${label} at position ${at} is outside 0 … ${logits[1]! - 1}, the classes of logits ${show(logits)}.`,
     ),
 });
 

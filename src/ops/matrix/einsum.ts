@@ -125,7 +125,9 @@ export function einsum(equation: string, ...operands: Value[]): Value {
     const rest = x.shape.length - term.replace("...", "").length;
     const labels = term.replace("...", () => [...REST.slice(0, Math.max(0, rest))].reverse().join(""));
     if (!/^[a-zA-Zα-θ]*$/.test(labels) || labels.length !== x.shape.length || rest > REST.length)
-      throw new ShapeError(`einsum: "${term}" does not name the ${x.shape.length} dimensions of ${show(x.shape)}.`);
+      throw new ShapeError(
+        `einsum: "${term}" does not name the ${x.shape.length} dimensions of ${show(x.shape)}. Write one letter for each, or "..." for several.`,
+      );
     most = Math.max(most, term.includes("...") ? rest : 0);
     return diagonals({ x, labels });
   });

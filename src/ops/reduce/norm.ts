@@ -160,7 +160,7 @@ export interface RmsNormOptions {
 
 /** @throws RangeError */
 function requireEps(name: string, eps: number): void {
-  if (!(eps >= 0 && Number.isFinite(eps))) throw new RangeError(`${name}: eps must be a number ≥ 0, got ${eps}.`);
+  if (!(eps >= 0 && Number.isFinite(eps))) throw new RangeError(`${name}: eps must be finite and ≥ 0, got ${eps}.`);
 }
 
 function lastDims(name: string, x: Value, shape: number | Shape, eps: number, center: boolean): NormAttributes {

@@ -330,7 +330,9 @@ export function narrow(x: Value, dim: number, start: number, length: number): Va
       start + length <= x.shape[at]!
     )
   ) {
-    throw new ShapeError(`narrow: ${start} … ${start + length - 1} is outside dim ${dim} of ${show(x.shape)}.`);
+    throw new ShapeError(
+      `narrow: ${start} … ${start + length - 1} is outside dim ${dim} of ${show(x.shape)}. Pass a range within 0 … ${x.shape[at]! - 1}.`,
+    );
   }
   return slice(x, ...x.shape.map((_, i): SliceRange => (i === at ? [start, start + length] : null)));
 }

@@ -29,8 +29,8 @@ export function activationOf(layer: Layer, name: string): Activation {
     activations[name] ??
     reject(
       layer,
-      `has the activation "${name}", which is not one of TensorFlow.js's`,
-      "Apply it to the model's output instead",
+      `has the activation "${name}", which is not built into TensorFlow.js`,
+      "Apply the activation to the model's output instead",
     )
   );
 }

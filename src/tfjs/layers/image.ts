@@ -13,7 +13,7 @@ import { type Config, type Context, type Own, type Rule, reject, weightsOf } fro
 
 type OnImages = (x: Tensor, own: Own) => Tensor;
 
-/** Runs a function of images with channels last on images in the layer's format. */
+/** Adapts a function of channels-last images to the layer's data format. */
 function inFormat({ dataFormat }: Config, run: OnImages): OnImages {
   if (dataFormat !== "channelsFirst") return run;
   return (x, own) => run(x.permute(0, 2, 3, 1), own).permute(0, 3, 1, 2);
