@@ -92,7 +92,7 @@ test("lab --help: lists the parameters of an experiment with ranges and defaults
   const { code, output } = await lab(NAME, "--help");
   expect(code).toBe(0);
   expect(output).toMatch(/--x <number> +θ₁: -2 to 2 \(default: 1\)/);
-  expect(output).toMatch(/--direction <number> +direction of u, degrees: -180 to 180 \(default: 15\)/);
+  expect(output).toMatch(/--direction <number> +direction of u, degrees: -180 to 180 \(default: 40\)/);
 });
 
 describe("lab: invalid usage exits with 1 and says what is valid", () => {
