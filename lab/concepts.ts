@@ -1,16 +1,22 @@
-/** The article's concepts: where each stands in the text, and what shows, computes, tests and exercises it. */
+/**
+ * The article's concepts: each with its place in the text, and the experiment, functions, findings and exercise that
+ * cover it.
+ */
 
 export interface Concept {
   readonly name: string;
   /** The section of the article. */
   readonly section: string;
-  /** The id of its paragraph on the page. */
+  /** The id of the concept's paragraph on the page. */
   readonly paragraph: string;
   /** The experiment that shows it. */
   readonly experiment: string;
-  /** The functions of nabla and nabla/gradients that compute it. The experiment uses them, and the row's findings notice mistakes in them. */
+  /**
+   * The functions of nabla and nabla/gradients that compute it. The experiment uses these functions, and the row's findings reveal mistakes in
+   * them.
+   */
   readonly functions: readonly string[];
-  /** The beginning of the findings that compare it with theory. */
+  /** The first words of the findings that compare the concept with theory. */
   readonly findings: readonly string[];
   /** The exercise that practises it. */
   readonly exercise: string;

@@ -1,6 +1,6 @@
-/** The contours of values on a grid, as SVG paths, by marching squares. */
+/** Traces the contours of values on a grid by marching squares, as SVG paths. */
 
-/** A grid of values, row by row, and the pixels of its first and last column and of its first and last row. */
+/** A grid of values, row by row, and the pixel positions of its outermost columns and rows. */
 export interface Grid {
   readonly columns: number;
   readonly values: readonly number[];
@@ -9,8 +9,8 @@ export interface Grid {
 }
 
 /**
- * A closed path for each level, around all values that are at least the level. Contours are interpolated linearly. At
- * the border of the grid, they run half a cell outside. NaN counts as less than every level.
+ * For each level, a closed path around all values that are at least that level. Contours are interpolated linearly. At
+ * the border of the grid, they run half a cell outside it. NaN counts as less than every level.
  */
 export function contourPaths({ columns, values, x, y }: Grid, levels: readonly number[]): string[] {
   const rows = values.length / columns;
@@ -21,7 +21,7 @@ export function contourPaths({ columns, values, x, y }: Grid, levels: readonly n
     if (!Number.isNaN(value)) padded[(Math.floor(i / columns) + 1) * width + (i % columns) + 1] = value;
   });
   const [across, up] = [(x[1] - x[0]) / (columns - 1), (y[1] - y[0]) / (rows - 1)];
-  // The edge from point p to the next in its row is number 2p, and to the next in its column 2p + 1.
+  // Edge 2p joins point p to the next point in its row, and edge 2p + 1 joins it to the next point in its column.
   const next = new Int32Array(2 * padded.length).fill(-1);
   const edgeOf = (p: number, edge: number): number => [2 * p, 2 * p + 3, 2 * (p + width), 2 * p + 1][edge]!;
 
@@ -67,8 +67,8 @@ export function contourPaths({ columns, values, x, y }: Grid, levels: readonly n
 
 /**
  * The segments of a contour in a cell. Corners and edges are numbered in the same direction, and edge i is between
- * corners i and i + 1. A segment starts at an edge with its first corner inside and its second outside, so the segments
- * of neighbouring cells continue each other. `inside` has a bit for each corner.
+ * corners i and i + 1. A segment starts at an edge whose first corner is inside and whose second is outside, so the
+ * segments of neighbouring cells join. `inside` has one bit per corner.
  * @param joined whether opposite corners that are inside are connected
  */
 function segmentsOf(inside: number, joined: boolean): [from: number, to: number][] {

@@ -1,6 +1,6 @@
 /**
  * Draws a Plot as SVG with Observable Plot, in a browser's document or in linkedom's. Axes use the text colour. The
- * page's style sheet has its own colours of series for each theme; without it, those of scale.ts work on any background.
+ * page's style sheet sets series colours for each theme. Without it, the colours in scale.ts work on any background.
  */
 import * as marks from "@observablehq/plot";
 import type { Axis, Plot, Series } from "./experiment.ts";
@@ -26,13 +26,13 @@ export interface DrawOptions {
   readonly width: number;
   /** The height, including the legend. Plots with equal axes may be smaller. */
   readonly height: number;
-  /** How many points of the series that grow to draw. Default: all. The axes always fit all points. */
+  /** The number of points to draw of each growing series. Default: all. The axes always fit all points. */
   readonly upTo?: number;
-  /** A drawing that is no longer needed. If its axes and its field are the same, it is changed and returned. */
+  /** A drawing that is no longer needed. If its axes and field have not changed, it is updated and returned. */
   readonly latest?: Drawing | undefined;
 }
 const ROW = 20;
-/** The prefix of a series' number in the description of its marks. After drawing, data-series replaces the description. */
+/** A series' marks are described by this prefix and the series' number. After drawing, data-series replaces the description. */
 const SERIES = "series ";
 
 /** A drawn plot, and its scales from data to pixels and back. */
@@ -40,19 +40,19 @@ export type Drawing = SVGSVGElement & Pick<marks.Plot, "scale">;
 
 /** The room for axes around a plot, in pixels. */
 const MARGIN = { top: 28, right: 20, bottom: 44, left: 58 };
-/** The distance of the horizontal axis' title from the axis: its descenders end above the edge of the picture. */
+/** The distance between the horizontal axis and its title. It keeps the title's descenders inside the picture. */
 const TITLE = MARGIN.bottom - 7;
 /** The smallest distance between the numbers of an axis, in pixels. */
 const TICK = { x: 66, y: 30 };
 
-/** The height of the plot, its margins at the sides, and the domains of its axes if they are fixed. */
+/** The plot's height, its side margins, and the domains of its axes if they are fixed. */
 function frameOf(plot: Plot, width: number, height: number) {
   const { left, right } = MARGIN;
   if (!plot.equal) return { height, marginLeft: left, marginRight: right, x: plot.field?.x, y: plot.field?.y };
   const x = plot.field?.x ?? padded(extent(plot.series, 0));
   const y = plot.field?.y ?? padded(extent(plot.series, 1));
   const [wide, high] = [width - left - right, height - MARGIN.top - MARGIN.bottom];
-  /** The length of a pixel in units. */
+  /** The length of one pixel in the units of the axes. */
   const unit = Math.max((x[1] - x[0]) / wide, (y[1] - y[0]) / high);
   const spare = wide - (x[1] - x[0]) / unit;
   return {
@@ -64,7 +64,7 @@ function frameOf(plot: Plot, width: number, height: number) {
   };
 }
 
-/** A twentieth of the range more on each side. */
+/** Extends the range by a twentieth on each side. */
 function padded(range: readonly [number, number] | undefined): readonly [number, number] {
   const [low, high] = range ?? [0, 1];
   const more = (high - low) / 20 || 0.5;
@@ -167,11 +167,12 @@ function drawLayers(
   return svg;
 }
 
-/** What Plot draws, without its style sheet, which would restyle the page, and without names. */
+/** Plot's drawing without its style sheet, which would restyle the page, and without accessible names. */
 function draw(options: marks.PlotOptions): Drawing {
   const svg = marks.plot({ ...options, marks: [...logAxes(options), ...options.marks!] }) as Drawing; // Plot returns a figure only if it draws titles or legends
   svg.querySelector("style")?.remove();
-  // An image may have only one accessible name. Its parts must not have names, and screen readers ignore them.
+  // An image may have only one accessible name, so its parts must not have names. Screen readers would ignore them
+  // anyway.
   for (const part of svg.querySelectorAll("[aria-label]")) part.removeAttribute("aria-label");
   for (const part of svg.querySelectorAll("[aria-description]")) {
     const name = part.getAttribute("aria-description")!;
@@ -181,7 +182,7 @@ function draw(options: marks.PlotOptions): Drawing {
   return svg;
 }
 
-/** Logarithmic axes with a number at every tick. Plot's own leave out most numbers that are not powers of ten. */
+/** Logarithmic axes with a number at every tick. Plot's own axes leave out most numbers that are not powers of ten. */
 function logAxes({ x, y }: marks.PlotOptions): Mark[] {
   const isOwn = (axis: marks.ScaleOptions | undefined) => axis?.type === "log" && axis.axis !== null;
   return [

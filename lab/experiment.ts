@@ -84,14 +84,14 @@ export interface Series {
    * first point to the second, from the third to the fourth, and so on. Default "line".
    */
   readonly style?: "line" | "dots" | "theory" | "reference" | "bars" | "path" | "arrow";
-  /** The index of an earlier series that this one belongs to: it has the same colour, and no entry in the legend. */
+  /** The index of an earlier series that this one belongs to: it shares that series' colour and has no legend entry. */
   readonly sameAs?: number;
   /** Whether the points follow one another in time, so that the page can play them. */
   readonly grows?: boolean;
 }
 /** A point that the reader drags to set parameters. The parameters must be numbers; their ranges limit the point. */
 export interface Handle {
-  /** What it is, such as "the point θ". */
+  /** What the point is, such as "the point θ". */
   readonly name: string;
   readonly at: readonly [x: number, y: number];
   /** The parameters that its coordinates set, or the parameter that its angle around a point sets, in degrees from the x axis. */
@@ -107,7 +107,7 @@ export interface Plot {
   /** Whether one unit has the same length on both axes, so that angles are true. */
   readonly equal?: boolean;
   readonly handles?: readonly Handle[];
-  /** The parameters that change nothing in this plot. The page disables them while it shows the plot. */
+  /** The parameters that do not affect this plot. The page disables them while it shows the plot. */
   readonly ignores?: readonly string[];
   /** A field of values behind the curves, on a grid whose rows go from the smallest y to the largest. */
   readonly field?: {
@@ -115,16 +115,19 @@ export interface Plot {
     readonly y: readonly [from: number, to: number];
     readonly columns: number;
     readonly values: readonly number[];
-    /** What the values are. Default "loss". */
+    /** What the values measure. Default "loss". */
     readonly label?: string;
-    /** The values of the lightest and the darkest shade. Default: the smallest and the largest value. Plots to compare share it. */
+    /**
+     * The values of the lightest and the darkest shade. Default: the smallest and the largest value. Plots meant for comparison share this
+     * range.
+     */
     readonly range?: readonly [lightest: number, darkest: number];
   };
 }
 export interface Table {
   readonly title: string;
   readonly columns: readonly string[];
-  /** The parameters that change nothing in this table. */
+  /** The parameters that do not affect this table. */
   readonly ignores?: readonly string[];
   readonly rows: readonly (readonly (string | number)[])[];
 }
@@ -135,7 +138,10 @@ export interface Picture {
   readonly height: number;
   readonly values: readonly number[];
   readonly colours: "grey" | "diverging";
-  /** The size of a value on the screen, in pixels, so that rows and columns of several pictures align. Default: all pictures have one width. */
+  /**
+   * The size of one value on the screen, in pixels, so that the rows and columns of several pictures align. Default: all pictures are equally
+   * wide.
+   */
   readonly cell?: number;
 }
 
@@ -150,7 +156,7 @@ export interface GraphNode {
   readonly value: number;
   /** ∂L/∂(this number), where L is the last node. */
   readonly gradient: number;
-  /** Whether a wrong derivative made this gradient wrong. */
+  /** Whether this gradient is wrong because of a wrong local derivative. */
   readonly wrong?: boolean;
 }
 /** An input of an operation, with the operation's local derivative. */
@@ -164,9 +170,9 @@ export interface GraphEdge {
 /** A computation graph, with the values of the forward pass and the gradients of the backward pass. */
 export interface Graph {
   readonly title: string;
-  /** The parameters that change nothing in it. */
+  /** The parameters that do not affect the graph. */
   readonly ignores?: readonly string[];
-  /** In the order of the forward pass: every node comes after its inputs. The last is the loss. */
+  /** The nodes in the order of the forward pass: every node comes after its inputs, and the last is the loss. */
   readonly nodes: readonly GraphNode[];
   readonly edges: readonly GraphEdge[];
 }
@@ -180,7 +186,7 @@ export interface Drawing {
   readonly gallery?: string;
   readonly graphs?: readonly Graph[];
 }
-/** What an experiment shows at its end, compared with theory. */
+/** What an experiment shows when it ends, with findings that compare it with theory. */
 export interface Result extends Drawing {
   readonly findings: readonly Finding[];
 }
@@ -194,19 +200,22 @@ export interface Training {
 /** The services that the command or the page provides to an experiment. */
 export interface Context {
   /**
-   * Reports progress from 0 to 1, and lets the event loop run. An experiment that trains calls it after every step, with a function that draws
-   * the state so far. It rejects if nobody waits for the result any more.
+   * Reports progress from 0 to 1, and lets the event loop run. An experiment that trains calls this after every step, with a function that draws
+   * the state so far. The promise rejects if nobody waits for the result any more.
    */
   progress(fraction: number, what?: string, draw?: () => Drawing): Promise<void>;
   /** The first handwritten digits of MNIST. */
   digits(): Promise<{ readonly train: Digits; readonly test: Digits }>;
-  /** The training runs of earlier calls of this experiment, by their parameters. A call continues them. Without it, each call starts from the beginning. */
+  /**
+   * Training runs that earlier calls of this experiment started, by their parameters. A later call continues them. Without this map, every call
+   * starts from the beginning.
+   */
   readonly trainings?: Map<string, Training>;
 }
 
 /** Everything about an experiment except how it runs. */
 export interface Definition<P extends Parameters = Parameters> {
-  /** The name of its file. */
+  /** The name of the experiment's file. */
   readonly name: string;
   readonly title: string;
   /** The section of the article. */
@@ -215,10 +224,10 @@ export interface Definition<P extends Parameters = Parameters> {
   readonly claim: string;
   /** The formula, as TeX. */
   readonly formula: string;
-  /** The functions of nabla/gradients that it uses. */
+  /** The functions of nabla/gradients that the experiment uses. */
   readonly functions: readonly string[];
   readonly parameters: P;
-  /** Whether it runs for more than two seconds with its defaults. */
+  /** Whether the experiment takes more than two seconds with its defaults. */
   readonly long?: boolean;
 }
 export interface Experiment<P extends Parameters = Parameters> extends Definition<P> {

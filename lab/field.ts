@@ -16,9 +16,9 @@ interface Sides {
 const SHADES = 14;
 /** The opacity of each layer. */
 const SHADE = 0.035;
-/** The colour of the layers: the page's, or that of the text. */
+/** The colour of the layers: the page's, or the text colour outside the page. */
 const SHADE_COLOUR = "var(--shade, currentColor)";
-/** Plot moves curves by half a pixel on screens with one pixel per pixel of CSS, so that thin lines are sharp. */
+/** Plot moves curves by half a pixel on screens with one device pixel per CSS pixel, so that thin lines are sharp. */
 const OFFSET = typeof window !== "undefined" && window.devicePixelRatio <= 1 ? 0.5 : 0;
 let drawn = 0;
 
@@ -26,7 +26,7 @@ let drawn = 0;
 export function drawField(document: Document, field: Field, { left, right, top, bottom }: Sides): SVGGElement {
   const { columns, values } = field;
   const id = `field-${++drawn}`;
-  // Contours run half a cell outside of the grid, where they are not shown.
+  // Contours run half a cell outside the grid, where they are not shown.
   const rectangle = newSvg(document, "rect", { x: left, y: top, width: right - left, height: bottom - top });
   const grid = { columns, values, x: [left + OFFSET, right + OFFSET], y: [bottom + OFFSET, top + OFFSET] } as const;
   const paths = contourPaths(grid, fieldLevels(field, SHADES)).map((d) => newSvg(document, "path", { d }));

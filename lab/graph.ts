@@ -1,7 +1,8 @@
 /**
  * Draws a computation graph as SVG: each value above its node, each gradient below it, and each local derivative on its
  * edge. The graph runs from left to right, or downwards if there is little room. `data-order` numbers the elements in
- * the order of the computation: first the forward pass, then the backward pass. `data-steps` is the count of both.
+ * the order of the computation: first the forward pass, then the backward pass. `data-steps` counts the elements of
+ * both passes.
  */
 import type { Graph, GraphEdge, GraphNode } from "./experiment.ts";
 import { showTick } from "./scale.ts";
@@ -66,7 +67,7 @@ export function drawGraph(document: Document, graph: Graph, { width }: { readonl
 const inWords = ({ label, value, gradient }: GraphNode): string =>
   `${label}: value ${short(value)}, gradient ${short(gradient)}.`;
 
-/** The edge stays in its row until the last column, and then turns to its end. */
+/** The edge stays in its row until the last column, and then turns towards its end. */
 function drawEdge(
   svg: Element,
   { derivative, wrong }: GraphEdge,

@@ -1,4 +1,4 @@
-/** Random generators for trainings that take turns or pause: each continues where it stopped, whatever ran in between. */
+/** Random generators for training runs that take turns or pause: each generator continues where it stopped, whatever ran in between. */
 import { manualSeed, randomState, setRandomState } from "nabla";
 
 /** Runs a function with a random generator of its own. */
@@ -16,5 +16,5 @@ export function generator(start: number | Uint32Array): Generator {
   };
 }
 
-/** A generator that continues from the state of another one, which stays where it is. */
+/** A generator that continues from the state of another generator, which does not advance. */
 export const fork = (random: Generator): Generator => generator(random(randomState));

@@ -13,7 +13,7 @@ import type {
   Values,
 } from "./experiment.ts";
 
-/** The number of trainings of an experiment that are kept for later runs. */
+/** The number of training runs per experiment that are kept for later runs. */
 const KEPT = 4;
 
 type MaybePromise<T> = T | Promise<T>;
@@ -51,7 +51,7 @@ export function stream<const P extends Parameters, const K extends keyof P, S>(
       const own = Object.fromEntries(dependsOn.map((key) => [key, given[key as string]])) as Pick<Values<P>, K>;
       const { trainings = new Map<string, Training>() } = context;
       const key = JSON.stringify(own);
-      // Trainings are stored under the key by runs with the same type of state.
+      // Only runs with the same type of state use this key.
       const training = trainings.get(key) ?? { state: await init(own, context), done: step ? 0 : 1 };
       const state = training.state as S;
       const keep = (): void => {

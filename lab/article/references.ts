@@ -1,8 +1,8 @@
-/** The sources of the article, which it cites as `[@ID]`. */
+/** The article's sources, which its text cites as `[@ID]`. */
 
 export interface Reference {
   readonly id: string;
-  /** How the text cites it. */
+  /** How the text cites the source. */
   readonly short: string;
   readonly authors: string;
   readonly year: number;
@@ -13,7 +13,10 @@ export interface Reference {
   readonly link: string;
 }
 
-/** Makes the id from the first author and the year: no author has two sources of one year. */
+/**
+ * Makes an id from the first author and the year. Ids are unique because no first author has two sources from the same
+ * year.
+ */
 const source = (
   short: string,
   authors: string,

@@ -163,7 +163,7 @@ function linearFindings(model: nn.Sequential, data: Digits, epsilon: number, ste
     {
       text: "linear model: mean margin lost under FGSM, divided by ε‖w‖₁",
       measured: margins.sub(attacked).mean().item() / (epsilon * length),
-      // Sums of 784 products in float32.
+      // The tolerance allows for the float32 rounding of sums of 784 products.
       expected: { equals: 1, within: 1e-5 },
       theory: "−ε·sign(w)·w = −ε‖w‖₁, for every input (Goodfellow et al. 2015, §4)",
     },
@@ -233,7 +233,7 @@ function measureNetwork(model: nn.Module, data: Digits, epsilon: number, steps: 
     single: accuracy(model, one(epsilon), y),
     kept: accuracy(model, many(epsilon), y),
     slope,
-    // Pixels may leave their range here, because the limits would truncate steps.
+    // Pixels may leave their range here, because limits would cut steps short.
     firstOrder: (mean(fgsm(lossOf, x, { epsilon: TINY })) - mean(x)) / (TINY * slope),
     ratio: mean(many(epsilon)) / mean(one(epsilon)),
     fgsm: curve(one),
@@ -255,7 +255,7 @@ function picturesOf(name: string, model: nn.Module, data: Digits, epsilon: numbe
     width: SIDE,
     height: SIDE,
     colours,
-    cell: 6, // three in a row, so that each network has a row
+    cell: 6, // three pictures fit in a row, so each network gets its own row
     values: Array.from(values.data),
   });
   const answer = (z: Tensor): number => read(model, z)[0]!;

@@ -203,8 +203,8 @@ function evaluate(
 }
 
 /**
- * The edges with their derivatives. Errors in float32, with u = 2⁻²² for a few roundings: z = p + b has the error
- * u·(|p| + |b|); σ passes a quarter of it on, and its kernel adds u. The same holds for σ′ = a(1 − a), because |dσ′/da| ≤ 1.
+ * The edges with their derivatives, and the float32 errors of these derivatives. With u = 2⁻²² for a few roundings, z = p + b has the error
+ * u·(|p| + |b|); σ passes on at most a quarter of that error, and its kernel adds u. The same holds for σ′ = a(1 − a), because |dσ′/da| ≤ 1.
  */
 function edgesOf(
   operations: Readonly<Record<string, Operation>>,
@@ -246,9 +246,9 @@ function chainRule(
 }
 
 /**
- * ∂L/∂node for every node, from autograd. Each result has a leaf added that is 0, and the gradient of this leaf is the
- * gradient of the result. `wrong` replaces one local derivative: its input is detached, and a function with the value 0
- * and the given derivative is added.
+ * ∂L/∂node for every node, from autograd. A leaf with the value 0 is added to each result, and the gradient of this
+ * leaf is the gradient of the result. `wrong` replaces one local derivative: its input is detached, and a function with
+ * the value 0 and the given derivative is added.
  */
 function autograd(
   operations: Readonly<Record<string, Operation>>,

@@ -13,7 +13,7 @@ const STEPS = 150;
 const REPEATS = 4;
 /** The loss of a mini-batch is noisy, so the final loss is the mean of this many steps. */
 const LAST = 20;
-/** A run has diverged if its loss is this many times the loss of the answer 0, or not a number. */
+/** A run has diverged if its loss is this many times the loss of always answering 0, or not a number. */
 const DIVERGED = 100;
 
 /** With clipped steps of at most this length, training is stable. Longer steps can still jump around. */
@@ -22,7 +22,7 @@ const GENTLE = 0.5;
 interface Run {
   /** The loss before each step. */
   readonly losses: number[];
-  /** Norm before clipping in each step. */
+  /** The gradient's norm before clipping, for each step. */
   readonly norms: number[];
   /** The largest difference of a step's length from η·min(c, ‖∇L‖). */
   error: number;
@@ -129,7 +129,8 @@ export default stream({
         {
           text: "largest difference of a clipped step's length from η·min(c, ‖∇L‖)",
           measured: Math.max(...clipped.map((run) => run.error)),
-          // The 321 parameters are below 2 or so: their rounding is about √321·2⁻²⁴. The step's own is a few 2⁻²⁴ of its length.
+          // The 321 parameters are at most about 2, so rounding them gives an error of about √321·2⁻²⁴. Rounding the step adds a few 2⁻²⁴ of its
+          // length.
           expected: { equals: 0, within: 2 ** -19 + 2 ** -21 * lr * clip },
           theory:
             "a gradient whose norm is above c is scaled to the norm c; others stay as they are (Pascanu et al. 2013)",
@@ -185,7 +186,7 @@ function lossOf([w, u, b, v, c]: Network, x: Tensor, y: Tensor): Tensor {
   return losses.mse(h.matmul(v).add(c), y);
 }
 
-/** Noise, and the target: its sum, scaled to the variance 1, so that the answer 0 has the loss 1. */
+/** Noise, and the sum of the noise as the target, scaled to variance 1 so that the answer 0 has a loss of 1. */
 function draw(length: number): readonly [x: Tensor, y: Tensor] {
   const x = randn([BATCH, length]);
   return [x, x.sum(1, { keepdim: true }).div(Math.sqrt(length))];
@@ -238,7 +239,7 @@ function newRun({ gain, length, seed, lr, clip }: TrainOptions): Run {
   };
 }
 
-/** The norm of the first gradient: from the library, and from backpropagation through time in float64. */
+/** The norm of the first gradient, as the library computes it and by backpropagation through time in float64. */
 function gradients(gain: number, length: number, seed: number): { measured: number; exact: number } {
   return tidy(() => {
     manualSeed(seed);

@@ -24,7 +24,8 @@ export default stream({
     lr: { kind: "number", label: "learning rate η", min: 0.02, max: 0.2, default: 0.05, scale: "log" },
   },
   dependsOn: [],
-  // L′ is −1 on the ramp (θ < 0), −ε on the plateau, and θ − width − 1 in the bowl (θ > width). It is recorded once, and used for each drag.
+  // L′ is −1 on the ramp (θ < 0), −ε on the plateau, and θ − width − 1 in the bowl (θ > width). The derivative is recorded once and reused for
+  // every drag.
   init: () => ({
     gradient: compile((at: Tensor, width: Tensor, slope: Tensor) =>
       grad((theta: Tensor) => {
@@ -51,7 +52,7 @@ export default stream({
     const findings = runs.flatMap(({ name, path, theory }): Finding[] => {
       const { entry, velocity, positions, isOnKink } = theory;
       const last = positions.length - 1;
-      // Positions are float64; only the gradients are rounded, by 2⁻²³ relative to their sum of terms.
+      // Positions are float64. Only gradients are rounded, by at most 2⁻²³ of the sum of their terms.
       const within = (2 ** -22 * lr * STEPS) / (1 - (name === "momentum" ? momentum : 0));
       if (entry >= last || isOnKink) return [];
       return [

@@ -7,7 +7,7 @@ import { stream } from "../stream.ts";
 /** The radius of the wells. */
 const S = 0.6;
 const HALF = 2.5;
-/** Half of the length of the bars along the directions of the curvatures. */
+/** Half the length of the bars that show the directions of the curvatures. */
 const BAR = 0.35;
 type Point = readonly [x: number, y: number];
 
@@ -70,7 +70,7 @@ export default stream({
       const height = (2 / S ** 2) * Math.exp(-(c * c) / (2 * S * S));
       const slope = gradientOf(c, x, y);
       const isDouble = gap > 2 * S;
-      // Four products and sums in float32, each with an error of 2⁻²⁴ of at most 2/s².
+      // Four products and sums in float32, each of at most 2/s², with a relative rounding error of 2⁻²⁴.
       const within = 2 ** -20 * (2 / S ** 2);
       const findings: Finding[] = [
         {
@@ -104,7 +104,7 @@ export default stream({
           theory: `at most 2·16/s⁴·exp(−8/s²) ≈ 5·10⁻⁸: a ${far.kind.kind}`,
         },
       ];
-      // Newton's method and the curvatures are inaccurate where both minima merge.
+      // Newton's method and the curvatures are inaccurate where the two minima merge.
       if (Math.abs(gap / (2 * S) - 1) > 0.05)
         findings.push(
           {
@@ -235,7 +235,7 @@ function wellOf(c: number): number {
 
 const away = ([a, b]: Point, [x, y]: Point): number => Math.hypot(a - x, b - y);
 const count = (kinds: readonly string[], kind: string): number => kinds.filter((one) => one === kind).length;
-/** What Newton's method leaves of a coordinate that is 0 is not shown. */
+/** If a coordinate should be 0, Newton's method leaves a tiny remainder, which is not shown. */
 const rounded = ([a, b]: Point): Point => [Number(a.toFixed(4)), Number(b.toFixed(4))];
 const row = (name: string, [x, y]: Point, { kind, gradientNorm, smallest, largest }: CriticalPoint) => [
   name,

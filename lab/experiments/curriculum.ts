@@ -230,7 +230,7 @@ function start(noise: number) {
 
 const ORDERS: readonly Order[] = ["random", "difficulty", "signs"];
 const finalLoss = ({ points }: Run): number => points.at(-1)![1];
-/** The runs that have not diverged, each with the run on the same data in the other order. */
+/** The runs that have not diverged, each paired with the run on the same data in the other order. */
 const pairsOf = ({ runs }: Result, other: Result): [Run, Run][] =>
   runs.flatMap((run, i): [Run, Run][] => {
     const paired = other.runs[i]!;
@@ -241,7 +241,7 @@ const meanOf = (curves: readonly (readonly Point[])[]): Point[] =>
 /** The standard error of the mean of the curves at each point. */
 const standardErrorOf = (curves: readonly (readonly Point[])[]): number[] =>
   (curves[0] ?? []).map((_, i) => Math.sqrt(variance(curves.map((points) => points[i]![1])) / curves.length));
-/** The mean of all runs in each epoch that none of them missed. */
+/** The mean over all runs, for each epoch that every run reached. */
 const byEpoch = (rows: readonly (readonly number[])[]): Point[] =>
   rows[0]!
     .map((_, i): Point => [i + 1, average(rows.map((row) => row[i] ?? Number.NaN))])

@@ -50,7 +50,7 @@ export default experiment({
     const bound = (step: number): number => (step / 2) * Math.abs(second) + (2 * EPSILON * Math.abs(f(x))) / step;
     const secant = finiteDifference(f, x, { method: "forward", step: h });
     const [step, root] = [bestStep(x), 2 ** -26];
-    // x, x + h and both values of f are rounded, and the difference divides the errors by h.
+    // x, x + h and both values of f are rounded, and the difference quotient divides these errors by h.
     const rounding = (2 * EPSILON * (Math.abs(f(x)) + Math.abs(f(x + h)) + Math.abs(x * exact))) / h;
     // The axis shows where x and x + h can be.
     const [start, end] = [0.3, 2.3];

@@ -4,7 +4,10 @@ import { directionalDerivative, objective, steepestDescent } from "nabla/gradien
 import { experiment, showNumber } from "../experiment.ts";
 
 const DIRECTIONS = 24;
-/** The step of central differences. It balances the rounding of L in float32 with the truncation, which is 0 for a quadratic L. */
+/**
+ * The step of central differences. It only has to keep the float32 rounding error of L small, because the truncation error is 0 for a quadratic
+ * L.
+ */
 const H = 0.1;
 
 export default experiment({
@@ -45,7 +48,8 @@ export default experiment({
     const fitted = [0, 1].map((i) =>
       slopes.slice(1).reduce((sum, [a, slope]) => sum + (2 / DIRECTIONS) * slope * unit(a)[i]!, 0),
     );
-    // Rounding: each value of L has a few errors of 2⁻²⁴ of its largest term, and the difference divides them by 2h.
+    // Each value of L has a few rounding errors of 2⁻²⁴ of its largest term, and the central difference divides them by
+    // 2h.
     const size = 1 + 0.5 * (Math.abs(x) + H) ** 2 + 2 * (Math.abs(y) + H) ** 2 + Math.abs(x * y);
     const rounding = (4 * 2 ** -24 * size) / H;
     const u32 = 2 ** -22 * (Math.abs(x) + 4 * Math.abs(y));

@@ -17,8 +17,8 @@ const ENDS = 200;
 const STEPS = 250;
 
 /**
- * The tolerance of a mean, in standard errors. Squared errors are skewed if d is small: one mean in about 10,000 is further than 5 from its
- * expectation, and one in 2,500 further than 4.
+ * The tolerance of a mean, in standard errors. Squared errors are skewed if d is small: about one mean in 10,000 is more than 5 standard errors
+ * from its expectation, and one in 2,500 is more than 4.
  */
 const DEVIATIONS = 5;
 
@@ -58,7 +58,10 @@ function slopeError(xs: readonly number[], errors: readonly { error: number; sta
   return Math.hypot(...logs.map((v, i) => ((v - centre) / squares) * (errors[i]!.standardError / errors[i]!.error)));
 }
 
-/** The standard error of the mean fraction that remains after a step of a rate: (1 − rate)² − 2·rate·(1 − rate)·along + rate²·‖error‖². */
+/**
+ * The standard error of the mean fraction that remains after one step with the given rate: (1 − rate)² − 2·rate·(1 − rate)·along +
+ * rate²·‖error‖².
+ */
 function remainderError(d: number, m: number, rate: number): number {
   const { variance, along, covariance } = momentsOf(d, m);
   const [linear, square] = [-2 * rate * (1 - rate), rate ** 2];

@@ -60,7 +60,7 @@ export default experiment({
     const seen = (norms: Vector): Vector => norms.filter((_, t) => measured[t]! > 1e-37);
     const growth = growthPerStep(seen(measured));
     const sigmoid = 1 / (1 + Math.exp(-forget));
-    /** The gradient through a gate alone that keeps this factor of the state in each step. */
+    /** The gradient that flows only through a gate, if the gate keeps this fraction of the state in each step. */
     const alone = (norms: Vector, factor: number): [number, number][] =>
       points(norms.map((_, t) => norms.at(-1)! * factor ** (steps - t)));
     return {

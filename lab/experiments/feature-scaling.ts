@@ -54,7 +54,8 @@ export default stream({
         [1, scale],
       );
       const [standard, white] = [standardize(x), whiten(x)];
-      // The same partial derivatives from the samples in float64, at scale 1. The first does not depend on the scale.
+      // The same partial derivatives, computed from the samples in float64 at scale 1. The first does not depend on the
+      // scale.
       const { partials, sizes } = closedForm(plain, y, THETA);
       // A mean of 200 products in float32 has an error of about √200·2⁻²⁴ of their mean size. Allow five.
       const [error1, error2] = sizes.map(

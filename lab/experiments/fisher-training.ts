@@ -18,7 +18,7 @@ const LARGEST = 0.5;
 const LAST = 5;
 /** A run has diverged if its loss is not finite, or above the target and this many times its lowest value. */
 const DIVERGED = 10;
-/** The divergence KL between the predictions before and after the small steps of the findings. */
+/** The KL divergence between the predictions before and after the small steps of the findings. */
 const KL = 1e-4;
 
 type Batch = readonly [x: Tensor, y: Tensor];
@@ -39,7 +39,7 @@ interface Training {
   step(): void;
   dispose(): void;
 }
-/** A training, compared with the target. */
+/** A training run, compared with the target. */
 interface Run extends Omit<Training, "step" | "dispose"> {
   /** The number of steps to the target; ∞ if the run does not reach it. */
   readonly reached: number;
@@ -265,7 +265,7 @@ function optimizersOf(batch: number, isFixed: boolean): Optimizer[] {
   ];
 }
 
-/** A network, and what an optimizer makes of it. */
+/** A new network, and the optimizer that trains it. */
 function newTraining({ name, settings, make }: Optimizer, seed: number, batches: readonly Batch[]): Training {
   const random = generator(seed);
   const model = random(network);
@@ -358,9 +358,9 @@ function divergence(p: Float64Array, q: Float64Array): number {
 }
 
 /**
- * Findings on one step of each optimizer on least squares with one output, where F = E[x̄·x̄ᵀ] is the Hessian and has only one Kronecker
- * factor of any size. With little damping, the step is Newton's and ends at the minimum. √λ = 10⁻⁴ leaves at most about 10⁻⁴/σ of the
- * distance along an eigenvector of F with the eigenvalue σ, and its square of the excess of the loss.
+ * Findings on one step of each optimizer on least squares with one output, where F = E[x̄·x̄ᵀ] is the Hessian and has only one Kronecker factor
+ * of any size. With little damping, the step is Newton's and ends at the minimum. √λ = 10⁻⁴ leaves at most about 10⁻⁴/σ of the distance along an
+ * eigenvector of F with the eigenvalue σ, and the square of this fraction of the excess loss.
  */
 function leastSquares(seed: number): Finding[] {
   manualSeed(seed);

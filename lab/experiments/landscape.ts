@@ -64,7 +64,8 @@ export default stream({
     const total = dense.reduce((sum, c) => sum + c, 0);
     const densityMean = density.reduce((sum, p, i) => sum + p * curvatures[i]!, 0) * (curvatures[1]! - curvatures[0]!);
     const top = dense.at(-1)!;
-    // Lanczos may stop before it separates two curvatures that differ by less than about ten times its tolerance. It then finds either.
+    // Lanczos may stop before it separates two curvatures that differ by less than about ten times its tolerance. It may then return either of
+    // them.
     const gap = (first: number, second: number): number => {
       const distance = Math.abs(second - first);
       return distance < 10 * TOLERANCE * top ? distance : 0;
@@ -105,7 +106,7 @@ export default stream({
         {
           text: "area under the spectral density",
           measured: density.reduce((a, b) => a + b, 0) * (curvatures[1]! - curvatures[0]!),
-          // A Gaussian of each eigenvalue is cut off at four standard deviations.
+          // The Gaussian around each eigenvalue is cut off at four standard deviations.
           expected: { equals: 1, within: 1e-3 },
           theory: "the area of a density is 1",
         },
@@ -125,7 +126,7 @@ export default stream({
         {
           text: "loss in the lower right corner of the plot",
           measured: seen.losses[0]!.at(-1)!,
-          // The order of the sums differs, which may round parameters differently.
+          // The terms are added in a different order, which may round parameters differently.
           expected: { equals: corner, within: 2 ** -19 * (1 + corner) },
           theory: "L(θ + 1.5u − 1.5v)",
         },

@@ -107,7 +107,7 @@ export default experiment({
 
 interface Sum {
   readonly sum: number;
-  /** The sum of the absolute values of its terms, which limits how much rounding can change it. */
+  /** The sum of the absolute values of the gradient's terms, which limits how much rounding can change the gradient. */
   readonly size: number;
 }
 

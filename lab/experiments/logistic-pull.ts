@@ -56,7 +56,7 @@ export default experiment({
     const ofClass = (label: number) => rows.filter(({ i }) => y.data[i] === label);
     const points = (label: number): Point[] => ofClass(label).map(({ error, pull }) => [error, pull]);
     const places = (label: number): Point[] => ofClass(label).map(({ i }) => [inputs[i]![0]!, inputs[i]![1]!]);
-    /** An arrow against a gradient, which starts at a point. */
+    /** An arrow that starts at a point and points against a gradient. */
     const arrow = ([a, b]: Point, [da, db]: readonly number[], scale: number): Point[] => [
       [a, b],
       [a - scale * da!, b - scale * db!],
@@ -151,8 +151,8 @@ const distance = (a: readonly number[], b: readonly number[]): number =>
   Math.max(...a.map((v, k) => Math.abs(v - b[k]!)));
 
 /**
- * (σ(wᵀx) − y)·x of each sample, and their mean. In float32, rounding changes wᵀx by at most 2⁻²²·‖w‖·‖x‖ and σ, whose slope is at most ¼,
- * and the product with x by 2⁻²³ each.
+ * (σ(wᵀx) − y)·x of each sample, and their mean. In float32, rounding changes wᵀx by at most 2⁻²²·‖w‖·‖x‖. It changes σ, whose slope is at most
+ * ¼, and the product with x by 2⁻²³ each.
  */
 function pullsInFloat64(w: readonly number[], inputs: readonly (readonly number[])[], labels: readonly number[]) {
   const pulls = inputs.map((x, i) => {

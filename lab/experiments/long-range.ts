@@ -1,4 +1,4 @@
-/** Remembering one bit through many steps of noise: a plain recurrent network, and LSTMs with and without a bias of the forget gate. */
+/** Remembering one bit through many steps of noise: a plain recurrent network, and LSTMs with and without a forget-gate bias. */
 import { compile, losses, nn, optim, rand, randn, type Tensor, tensor, tidy, zeros } from "nabla";
 import { gradientThroughTime } from "nabla/gradients";
 import { dot, type Matrix, norm, sigmoid, times, transpose, type Vector } from "../algebra.ts";
@@ -14,8 +14,9 @@ const REPEATS = 3;
 /** The results at the end of training are means over the batches of this many steps. */
 const LAST = 20;
 /**
- * Networks whose gradient at the first step, divided by that at the last, is above OPEN learn the task; below CLOSED they guess. In so few
- * steps, training can open a plain network, whose weights all change, more easily than an LSTM with half-closed gates.
+ * Networks whose gradient at the first step, divided by that at the last, is above OPEN learn the task; those below CLOSED guess. CLOSED is
+ * lower for plain networks because in so few steps, training opens them more easily, by changing all weights, than it opens an LSTM with
+ * half-closed gates.
  */
 const OPEN = 0.5;
 const CLOSED = { rnn: 1e-15, lstm: 1e-10 };

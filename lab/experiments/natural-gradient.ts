@@ -79,7 +79,7 @@ export default experiment({
       return naturalGradient([theta], outputs, target, options).direction;
     };
     const paths = { plain: walk((point) => at.gradient(point), rate, 30), natural: walk(naturalAt, NATURAL, 8) };
-    // The change of the model: with outputs of variance 1, the divergence KL(p‖q) is half of the squared distance of the outputs.
+    // How much a step changes the model: for outputs with variance 1, KL(p‖q) is half the squared distance between the outputs.
     const outputsAt = (point: readonly number[]): ArrayLike<number> => {
       noGrad(() => theta.copyFrom([...point]));
       return tidy(() => noGrad(() => outputs().data));
@@ -88,7 +88,9 @@ export default experiment({
       const [p, q] = [outputsAt([theta1, theta2]), outputsAt(after!)];
       return 0.5 * ((p[0]! - q[0]!) ** 2 + (p[1]! - q[1]!) ** 2);
     };
-    /** Ellipses around the point: all steps to one of them change the model equally. The natural step ends on the second. */
+    /**
+     * Ellipses around the point: all steps that end on the same ellipse change the model equally. The natural step ends on the second ellipse.
+     */
     const ellipses = [0.5, 1, 2, 4].map((times) => {
       const radius = times * NATURAL * Math.hypot(Math.sqrt(f1) * theta1, theta2);
       return Array.from({ length: 73 }, (_, i): [number, number] => [
@@ -97,7 +99,7 @@ export default experiment({
       ]);
     });
     const [other1, other2] = toTheta(byPhi.gradient);
-    // The step often ends outside of the plot. Its arrow then ends at the edge.
+    // The step often ends outside the plot. Its arrow then stops at the edge.
     const share = Math.min(1, ...[other1, other2].map((g, i) => roomFor([theta1, theta2][i]!, -rate * g)));
     const otherStep = [
       [theta1, theta2],
@@ -115,7 +117,7 @@ export default experiment({
     // ∇φL = Bᵀ∇L. The first output is a difference that is rounded relative to its terms.
     const moved = toTheta([stretch * plain[0]!, 0.5 * plain[0]! + plain[1]!]);
     const size = norm(plain[0]!, plain[1]!);
-    // Half of the squared distance of outputs that are rounded to float32.
+    // Half the squared distance between outputs that are rounded to float32.
     const rounding = (step: number): number => 2 ** -20 * (value(theta1, theta2) + step) + 2 ** -30;
     const predicted = {
       plain: 0.5 * rate ** 2 * (f1 ** 3 * theta1 ** 2 + theta2 ** 2),
@@ -126,7 +128,7 @@ export default experiment({
         {
           text: "F₁₁",
           measured: fisher[0]!,
-          // √F₁₁ is rounded, and so are two products.
+          // √F₁₁ and two products are rounded.
           expected: { equals: f1, within: 2 ** -22 * f1 },
           theory: "JᵀJ of the outputs (√F₁₁·θ₁, θ₂)",
         },

@@ -66,7 +66,8 @@ export default stream({
       // Near the saddle, θ̇₂ = θ₂(5 − 3θ₁²) and θ̇₁ = θ₁(1 − θ₁²), so ln θ₂ + 3·ln θ₁ grows by 2 per unit of time.
       const rate = Math.log1p(2 * lr);
       const slow = (Math.log(FAR / Math.abs(y)) + 3 * Math.log(x)) / rate;
-      // One step for rounding up, 0.02 for the curvature of the landscape, and what is left of θ₁ − 1 at the end.
+      // Allow one step for rounding up, 0.02 for the curvature of the landscape, and the value that θ₁ − 1 still has at
+      // the end.
       const slack = 1 + (0.02 + 4.5 * Math.abs(Math.log(x)) * (Math.abs(y) / FAR / x ** 3 + 2 * lr)) / rate;
       const curvatures: Finding[] = (
         [
@@ -76,7 +77,7 @@ export default stream({
       ).map(([text, measured, equals]) => ({
         text: `at the saddle (1, 0), ${text}`,
         measured,
-        // Sums of 64 products of up to four factors, in float32.
+        // The gradient consists of sums of 64 products of up to four factors, in float32.
         expected: { equals, within: 2 ** -17 },
         theory: `from the second moments ${LOW} and ${HIGH} of the data: the same as for θ₁² − θ₂²`,
       }));

@@ -97,7 +97,8 @@ export default stream({
     const findings = runners.map(({ name: runner, rule }, i): Finding => {
       const path = paths[i]!;
       const exact = retrace(landscape, start, rule, path.length - 1, 0);
-      // The tolerance is what errors of the gradient in float32 change: four runs with random errors, times four.
+      // Float32 errors in the gradient change the path. The tolerance is four times the largest change in four runs
+      // with random errors.
       const moved = Math.max(
         ...[1, 2, 3, 4].map((seed) => apart(exact, retrace(landscape, start, rule, path.length - 1, seed))),
       );

@@ -42,7 +42,7 @@ export default experiment({
       momentum === "none" ? [rate * best, 0] : [rate * (2 / (root + 1)) ** 2, ((root - 1) / (root + 1)) ** 2];
     const path = gradientDescent(at, { lr, momentum: mu, steps: STEPS }).states.map((state) => [...state]);
     const distances = path.map((state, t): [number, number] => [t, Math.hypot(...state)]);
-    // Along an eigenvector, the update is a recurrence in one number.
+    // Along an eigenvector, the update is a scalar recurrence.
     const [across1, along1] = [recurrence(u, kappa, lr, mu), recurrence(v, 1, lr, mu)];
     const predicted = across1.map((a, t) => Math.hypot(a, along1[t]!));
     const [first] = distances[0]!.slice(1) as [number];

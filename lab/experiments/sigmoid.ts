@@ -77,7 +77,7 @@ export default stream({
         {
           text: `mean σ′ of ${NEURONS} neurons with inputs from N(0, 1) and this bias`,
           measured: average(neurons),
-          // Five standard errors.
+          // Allow five standard errors.
           expected: { equals: mean, within: (5 * deviation) / Math.sqrt(NEURONS) },
           theory: "E[σ′(b + x)], about exp(½ − |b|) for large |b|",
         },

@@ -286,8 +286,8 @@ const slopeOf = (activation: string) =>
   grad((z: Tensor) => (activations[activation]!().forward(z) as Tensor).sum()) as (z: Tensor) => Tensor;
 
 /**
- * The backward pass of a network without a remedy, in float64 and without autograd: ‖∂L/∂z‖ of each layer's z = Wx + b, and the largest
- * ‖∂L/∂W‖ divided by ‖W‖, or by 1 if ‖W‖ is smaller. ∂L/∂z is φ′(z)·2(ŷ − y)/n at the last layer. Each layer back multiplies by W, then
+ * The backward pass of a network without a remedy, in float64 and without autograd: ‖∂L/∂z‖ of each layer's z = Wx + b, and the largest ‖∂L/∂W‖
+ * divided by ‖W‖, or by 1 if ‖W‖ is smaller. ∂L/∂z is φ′(z)·2(ŷ − y)/n at the last layer. Each step back through a layer multiplies by W, then
  * by φ′(z).
  */
 function chainRule(model: nn.Sequential, x: Tensor, y: Tensor, activation: string) {
@@ -344,7 +344,7 @@ function diagnosisFindings(
   ];
 }
 
-/** The number of outputs of a layer of sigmoids in the flat part. Those within the rounding error of its ends may count or not. */
+/** The number of outputs of a layer of sigmoids in the flat part. Outputs within the rounding error of its ends may or may not count. */
 function saturatedOutputs(
   { weight, bias }: nn.Linear,
   x: Tensor,

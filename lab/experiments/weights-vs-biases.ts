@@ -51,7 +51,7 @@ export default experiment({
         {
           text: "one sample: ‖∂W‖/‖∂b‖ divided by the length of the input",
           measured: single.ratio / length,
-          // Sums of up to 256 squares in float32.
+          // The tolerance allows for the float32 rounding of sums of up to 256 squares.
           expected: { equals: 1, within: 2e-6 },
           theory: "‖g·xᵀ‖ = ‖g‖·‖x‖",
         },
@@ -64,7 +64,7 @@ export default experiment({
         {
           text: "growth of ‖∂b‖ with the inputs' scale",
           measured: logSlope(points("bias")),
-          // All sums of g have the same bits. Only the fit of the slope rounds, in float64.
+          // The sums of g have the same bits at every scale, so only the float64 fit of the slope has rounding errors.
           expected: { equals: 0, within: 2 ** -46 },
           theory: "∂L/∂b = Σ g does not depend on x",
         },

@@ -1,4 +1,4 @@
-// What lab/page/content.ts exports, loaded for the build, and the page's module of exercises, whose texts are rendered here.
+// Loads the exports of lab/page/content.ts for the build, and provides the page's module of exercises, whose texts are rendered here.
 import { fileURLToPath } from "node:url";
 import { runnerImport } from "vite";
 

@@ -24,7 +24,7 @@ export interface ControlsOptions {
 export interface Controls extends HTMLFormElement {
   /** Shows values that something else has changed. Does not call onChange. */
   show(values: Values): void;
-  /** Disables the parameters that change nothing in the view that is shown, and says so. Enables all others. */
+  /** Disables the parameters that do not affect the current view, and tells the reader. Enables all others. */
   disable(keys: readonly string[]): void;
 }
 

@@ -42,7 +42,7 @@ export function newHandles(
     on.scale("x")!.apply(handle.at[0]) as number,
     on.scale("y")!.apply(handle.at[1]) as number,
   ];
-  /** Puts a handle on its point: even while it is dragged, the pointer may be where its parameters cannot put it. */
+  /** Puts a handle on its point, even during a drag: the parameters' ranges may keep the point away from the pointer. */
   const putInPlace = (index: number): void => {
     const [button, handle] = [buttons[index], shown[index]];
     if (!button || !handle || !drawing) return;

@@ -1,4 +1,6 @@
-/** Tells a page when its worker fails: it cannot start, throws, or ends. No event tells that a worker ended, so it holds a lock. */
+/**
+ * Tells a page when its worker cannot start, throws, or ends. No event reports the end of a worker, so each worker holds a lock until it ends.
+ */
 
 /** Runs in the worker, before its first message. Holds a lock with the worker's name until the worker ends. */
 export function showLife(): Promise<void> {
@@ -18,8 +20,8 @@ export function showLife(): Promise<void> {
 export const nameWorker = (): string => `lab-${Date.now()}-${Math.random()}`;
 
 /**
- * Ends the worker if it fails, and calls `onFailure` once, with the reason. `name` is the worker's name.
- * @returns ends the worker
+ * Calls `onFailure` once with the reason if the worker fails, and ends the worker. `name` is the worker's name.
+ * @returns a function that ends the worker
  */
 export function supervise(worker: Worker, name: string, onFailure: (reason: string) => void): () => void {
   const over = new AbortController();

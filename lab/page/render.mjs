@@ -1,7 +1,8 @@
 // Renders lab/article/article.md at build time: text and formulas become HTML and MathML, which need no script, and a font for the formulas.
 //
-// Lines that start with @ are directives. `@figure NAME` places an experiment's figure beside the text since the previous
-// directive, `@mount NAME` a part of the page that has its own program, and `@picture NAME` a picture that is drawn now, and `@references` the list of sources. `[@ID]` cites a source. `{#id}` ends a paragraph that others link to.
+// Lines that start with @ are directives. `@figure NAME` places an experiment's figure beside the text since the previous directive. `@mount
+// NAME` places a part of the page that has its own program, `@picture NAME` a picture that the build draws, and `@references` the list of
+// sources. `[@ID]` cites a source. `{#id}` ends a paragraph that others link to.
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { tex } from "@mdit/plugin-tex";
@@ -9,9 +10,9 @@ import katex from "katex";
 import markdownIt from "markdown-it";
 import subsetFont from "subset-font";
 
-/** A thin space, as TeX has it around the name of a function. */
+/** The width of the thin space that TeX puts around the name of a function. */
 const THIN = "0.167em";
-/** The end of something that has a space before the name of a function. */
+/** The end of a term that is followed by the name of a function, with a thin space between them. */
 const ORDINARY =
   /(<\/(?:mi|mn|mfrac|mover|msqrt|msub|msup|msubsup)>|[)\]]<\/mo>)(?=<mi[^>]*>[^<]{2,}<\/mi><mo>\u2061<\/mo>)/g;
 /** The operator that applies a function to an argument without brackets. */
@@ -51,7 +52,7 @@ const ALPHABETS = {
   italic: { A: 0x1d434, a: 0x1d44e, α: 0x1d6fc },
 };
 const RANGES = ["AZ", "az", "αω", "09"];
-/** Letters that Unicode had before it had the alphabets. */
+/** Letters that Unicode already had when it added the alphabets. */
 const OLDER = {
   italic: { h: "ℎ" },
   "double-struck": { C: "ℂ", H: "ℍ", N: "ℕ", P: "ℙ", Q: "ℚ", R: "ℝ", Z: "ℤ" },

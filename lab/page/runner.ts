@@ -7,7 +7,7 @@ export interface Listener {
   onProgress(fraction: number, what: string): void;
   /** Receives what a training shows so far. @param isPaused whether it has stopped there */
   onDrawing(drawing: Drawing, fraction: number, isPaused: boolean): void;
-  /** @param isLatest whether no newer values are waited for */
+  /** @param isLatest whether no newer values are waiting to run */
   onResult(result: Result, seconds: number, isLatest: boolean): void;
   onError(message: string): void;
 }

@@ -23,7 +23,7 @@ interface View {
   readonly graph?: Graph;
   /** Draws pictures or a table. */
   readonly elements?: () => readonly HTMLElement[];
-  /** The parameters that change nothing in it. */
+  /** The parameters that do not affect the view. */
   readonly ignores?: readonly string[] | undefined;
 }
 
@@ -46,7 +46,7 @@ function lengthOf(view: View | undefined): number {
 
 /**
  * @param onDrag receives the parameters that a dragged handle sets
- * @param onView receives the parameters that change nothing in the view that is shown
+ * @param onView receives the parameters that do not affect the current view
  * @param training what the player's buttons do during a training
  */
 export function newStage(

@@ -81,7 +81,7 @@ addEventListener("message", ({ data }: MessageEvent<Request>) => {
 
 async function runAll(): Promise<void> {
   isRunning = true;
-  // The latest request first: it is of the figure that came into view last.
+  // Take the latest request first, because it comes from the figure that came into view last.
   for (let next = [...waiting.values()].at(-1); next; next = [...waiting.values()].at(-1)) await run(next);
   isRunning = false;
 }

@@ -59,7 +59,7 @@ export function isRight(prediction: Prediction, answer: string): boolean {
   return number !== undefined && Math.abs(number - prediction.answer) <= prediction.within;
 }
 
-/** The number that the text says: 0.5, -3, 1,000, 1e3 or 1/2. Undefined if it says none. */
+/** The number in the text, such as 0.5, -3, 1,000, 1e3 or 1/2; undefined if the text is not a number. */
 export function numberOf(text: string): number | undefined {
   const parts = text
     .replaceAll("−", "-")

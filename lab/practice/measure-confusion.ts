@@ -142,7 +142,8 @@ export default {
         }
         const noise = Array.from({ length: 41 }, () => [...randn([100]).data]);
         const found = confusion(code, noise, "`confusion` of noise");
-        // Whether successive pairs flip is independent for symmetric noise: the standard error of 4,000 is ½/√4000.
+        // For symmetric noise, the flips of successive pairs are independent, so their fraction over 4,000 pairs has a
+        // standard error of ½/√4000.
         if (!(Math.abs(found - 0.5) < (5 * 0.5) / Math.sqrt(4000)))
           fail(`\`confusion\` of independent noise is ${format(found)}, but should be close to 0.5.`);
       },

@@ -12,7 +12,7 @@ const euclidean: Distance = (a, b) => Math.hypot(...a.map((value, i) => value - 
 const flips = (gradients: Gradients, order: readonly number[]): number =>
   order.slice(1).reduce((total, to, t) => total + bySigns(gradients[order[t]!]!, gradients[to]!), 0);
 
-/** Whether each batch is the best of those that remain after the last one. The worst, if `sign` is −1. */
+/** Whether each batch is the nearest of the remaining batches to the one before it, or the farthest if `sign` is −1. */
 const isGreedy = (gradients: Gradients, order: readonly number[], distance: Distance, sign = 1): boolean =>
   order.slice(1).every((_, t) => {
     const distances = order.slice(t + 1).map((i) => sign * distance(gradients[order[t]!]!, gradients[i]!));

@@ -19,7 +19,7 @@ const make = maker(document);
 export interface Controls {
   readonly element: HTMLElement;
   readonly settings: Settings;
-  /** Shows settings without calling a listener, and no failure. */
+  /** Shows settings without calling a listener, and hides any failure. */
   set(settings: Settings): void;
   /** Shows whether the network trains. */
   showTraining(isTraining: boolean): void;

@@ -5,10 +5,10 @@ import { maker } from "../../view/dom.ts";
 import type { State } from "./worker.ts";
 
 const make = maker(document);
-/** The largest number of points of the curve of losses, and the milliseconds between drawings. */
+/** The largest number of points on the loss curve, and the milliseconds between drawings. */
 const POINTS = 150;
 const PAUSE = 200;
-/** The height with axes and legend. */
+/** The height, including axes and legend. */
 const HEIGHT = 212;
 
 export interface Curves {

@@ -24,7 +24,7 @@ export interface Measured {
   readonly updates: readonly number[] | undefined;
 }
 
-/** What is shown: a verdict of the library, or what the loss says. */
+/** What the page shows: one of the library's verdicts, or a verdict based on the loss. */
 export type Kind = VerdictKind | "diverged" | "stuck";
 
 /** Changes to the settings that remove the problem. */
@@ -38,13 +38,13 @@ export interface Diagnosis {
   readonly title: string;
   readonly text: string;
   readonly remedies: readonly Remedy[];
-  /** The factor by which ‖∂L/∂z‖ changes per hidden layer on the way back; NaN for a single one. */
+  /** The factor by which ‖∂L/∂z‖ changes per hidden layer on the way back; NaN for a single hidden layer. */
   readonly factor: number;
 }
 
 /** A factor per layer between 1/STEADY and STEADY is described as constant. */
 const STEADY = 1.25;
-/** The loss of guessing is ln 10. A network with more than this part of it has learned nothing. */
+/** The loss of guessing is ln 10. A network whose loss is above this fraction of ln 10 has learned nothing. */
 const GUESSING = 0.97;
 
 const RELU: Remedy = { text: "ReLU with He", settings: { activation: "ReLU", init: "He" } };
@@ -141,7 +141,7 @@ function remedyFor({ activation }: Settings): Remedy {
   if (activation === "tanh") return TANH;
   return { text: `${activation} with He`, settings: { activation, init: "He" } };
 }
-/** The fitting initialization, if it is another one, and a lower learning rate. */
+/** The fitting initialization, if it is not the current one, and a lower learning rate. */
 const fittingOrSlower = (settings: Settings): Remedy[] =>
   isUsual(settings) ? slowerOf(settings) : [remedyFor(settings), ...slowerOf(settings)];
 /** Combinations that keep the gradient's size, other than the current one; for the best of them, fewer layers. */

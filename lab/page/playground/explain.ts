@@ -6,7 +6,7 @@ import type { AttackName, Method, Question } from "./settings.ts";
 
 /** How a network reads 784 pixels. */
 export interface Answer {
-  /** Of each digit. */
+  /** The probability of each digit. */
   readonly probabilities: readonly number[];
   /** The most likely digit; −1 if the probabilities are not finite. */
   readonly digit: number;

@@ -11,18 +11,18 @@ const make = maker(document);
 const LEFT = 58;
 const RIGHT = 66;
 const AXIS = 22;
-/** The height of all rows together, and the most for one. */
+/** The height of all rows together, and the largest height of one row. */
 const ROWS = 150;
 const ROW = 38;
-/** A bin with a smaller part of a layer's elements does not extend the axis. */
+/** A bin with less than this fraction of a layer's elements does not extend the axis. */
 const RARE = 0.005;
-/** The axis before any gradient is outside of it, in powers of ten. */
+/** The initial axis, in powers of ten. It grows when gradients fall outside. */
 const DOMAIN = [-8, 0] as const;
 
 export interface GradientsPanel {
   readonly element: HTMLElement;
   show(layers: readonly LayerGradient[], diagnosis: Diagnosis): void;
-  /** Forgets the axis of the network before. */
+  /** Forgets the previous network's axis. */
   clear(): void;
   close(): void;
 }
@@ -67,7 +67,7 @@ export function newGradients(onTry: (settings: Partial<Settings>) => void): Grad
       if (title.textContent !== `${diagnosis.title}.`) title.textContent = `${diagnosis.title}.`;
       text.textContent = diagnosis.text;
       const names = diagnosis.remedies.map((remedy) => remedy.text).join();
-      if (names === offered) return; // so that a button does not lose focus or a click
+      if (names === offered) return; // redrawing would make a button lose focus or a click
       offered = names;
       const buttons = diagnosis.remedies.map((remedy) => {
         const button = make("button", { type: "button" }, remedy.text);

@@ -117,7 +117,7 @@ export class Learner {
     this.batch = this.batches.next().value;
   }
 
-  /** The optimizer of the settings, and a compiled step with it. */
+  /** The optimizer that the settings name, and a compiled step that uses it. */
   private training(): [optim.Optimizer, Compiled<[Tensor, Tensor], Tensor>] {
     const { optimizer: name, lr } = this.settings;
     const optimizer = optimizers[name](this.model.parameters(), lr);

@@ -37,7 +37,7 @@ export function mountPlayground(element: HTMLElement): { close(): void } {
   let awaited: number | undefined;
   /** The number of the latest request for an example. */
   let requests = 0;
-  /** Whether the user wants the network to train. It rests while the playground is outside of the window. */
+  /** Whether the user wants the network to train. Training pauses while the playground is outside the window. */
   let isTraining = false;
   let isVisible = true;
   let drawing: Float32Array | undefined;

@@ -1,4 +1,4 @@
-/** The page's side of the worker: checks code in a new one that ends after 5 seconds. */
+/** The page's side of the worker: checks code in a new worker, which is ended after 5 seconds. */
 import type { Outcome } from "../../practice/run.ts";
 import { type Message, supervise, type Task } from "../../practice/supervise.ts";
 

@@ -4,7 +4,7 @@ import type { Html } from "./shown.ts";
 
 export const make = maker(document);
 
-/** What the build rendered, as nodes. */
+/** The HTML that the build rendered, as nodes. */
 export const nodesOf = (html: Html): DocumentFragment => document.createRange().createContextualFragment(html);
 
 /** A message of a check: words with code between backticks. Line breaks stay. */
