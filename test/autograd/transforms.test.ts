@@ -75,7 +75,7 @@ describe("argnums", () => {
   test("second derivatives follow the order of argnums", () => {
     const f = (x: Tensor, y: Tensor) => x.square().mul(y).sum();
     const mixed = (x: Tensor, y: Tensor) => grad(f, [1, 0])(x, y)[1].sum();
-    // ∂f/∂x = 2xy, with the derivative 2x with respect to y and 2y with respect to x.
+    // ∂f/∂x = 2xy, whose derivative is 2x with respect to y and 2y with respect to x.
     const [byY, byX] = grad(mixed, [1, 0])(tensor(3), tensor(5));
     expect(numbers([byY, byX])).toEqual([6, 10]);
   });

@@ -22,7 +22,7 @@ const sequence = randn([5, 3, 2]).keep();
 const embedding = new nn.Embedding(5, 4);
 const weight = tensor([1, 2, 3, 4, 5]);
 
-/** Ops on an index [3] with values from 0 to 4. */
+/** Ops that take an index tensor [3] with values from 0 to 4. */
 const uses: Record<string, (index: Tensor) => Tensor> = {
   indexSelect: (i) => table.indexSelect(0, i),
   "indexSelect along dim 1": (i) => rows.indexSelect(1, i),

@@ -1,4 +1,4 @@
-/** Each pass of compile: the steps before and after it, and the steps that it must not change. */
+/** The passes of compile: for each pass, the steps before and after it, and the steps that it must not change. */
 import fc from "fast-check";
 import { compile, losses, manualSeed, nn, noGrad, optim, rand, randint, randn, type Tensor, tensor, tidy } from "nabla";
 import { describe, expect, test } from "vitest";

@@ -35,7 +35,7 @@ interface Job {
 const held = () => ({ bytes: memory().bytes, tensors: memory().tensors });
 const values = (tensors: Iterable<Tensor>): number[][] => Array.from(tensors, (x) => Array.from(x.data));
 
-/** Makes each allocation in a job's first step fail, in one run per allocation. */
+/** Runs a job once for each allocation in its first step, and makes that allocation fail. */
 function expectAtomic(begin: () => Job): void {
   /** Runs two steps. If allocation number `limit` fails in the first step, retries that step. */
   const run = (limit: number): { failed: boolean; end: unknown } => {

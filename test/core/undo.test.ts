@@ -20,7 +20,7 @@ afterEach(async () => {
   await init({ build });
 });
 
-/** Makes enough tensors outside a scope that older ones move to JavaScript's memory. */
+/** Makes so many tensors outside a scope that older ones move to JavaScript's memory. */
 const crowd = (): Tensor[] => Array.from({ length: 2000 }, (_, i) => full([4], i));
 const intact = (all: readonly Tensor[]): boolean => all.every((x, i) => x.data.every((v) => v === i));
 const fail = (): Tensor => tensor([0]).log();

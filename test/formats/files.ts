@@ -1,4 +1,4 @@
-/** Files, streams and bookkeeping that the tests of safetensors share. */
+/** Files, streams and leak checks that the safetensors tests share. */
 import { memory, ones, type Tensor } from "nabla";
 import { afterEach, beforeEach } from "vitest";
 

@@ -70,7 +70,7 @@ test.each(Object.keys(kinds) as (keyof typeof kinds)[])(
     const interrupted = begin(kind, 3);
     interrupted.run(9);
     const file = saveState({ ...interrupted, step: 9, extra: { shuffled: [3, 1, 2], best: Number.POSITIVE_INFINITY } });
-    // Training continues after the save, which must not matter.
+    // Training continues after the save, which must not affect the saved file.
     interrupted.run(5);
     const resumed = begin(kind, 99);
     resumed.run(3);
@@ -80,7 +80,8 @@ test.each(Object.keys(kinds) as (keyof typeof kinds)[])(
     });
     resumed.run(11);
     const expected = saveState({ ...whole, step: 20 });
-    // Only tensors are compared: the generators differ, because `whole` ended before the other runs drew numbers.
+    // Only tensors are compared: the generators' states differ, because `whole` ended before the other runs drew
+    // numbers.
     const found = saveState({ ...resumed, step: 20 });
     const [a, b] = [readSafetensors(found).tensors, readSafetensors(expected).tensors];
     expect(Object.keys(a)).toEqual(Object.keys(b));

@@ -9,7 +9,7 @@ import {
 } from "nabla/formats";
 import { describe, expect, test } from "vitest";
 
-/** A file of tensors with the given element types, shapes and bytes, in this order. */
+/** A file with tensors of the given element types, shapes and bytes, in the given order. */
 function fileOf(
   tensors: Record<string, [dtype: string, shape: number[], bytes: ArrayBufferView]>,
 ): Uint8Array<ArrayBuffer> {

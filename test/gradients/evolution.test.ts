@@ -96,8 +96,8 @@ describe("Lande's equation", () => {
       response.forEach((v, j) => ofResponse.push((v - expected[j]!) / standardError[j]!));
     }
     for (const scores of [ofGradient, ofResponse]) {
-      // The 400 scores are correlated in pairs, so the standard error of their mean is at most √(1/200), and of their
-      // mean square √(2/200).
+      // The 400 scores are correlated in pairs, so the standard error is at most √(1/200) for their mean and √(2/200)
+      // for their mean square.
       expect(Math.abs(mean(scores))).toBeLessThan(4 * Math.sqrt(1 / 200));
       expect(Math.abs(mean(scores.map((v) => v * v)) - 1)).toBeLessThan(4 * Math.sqrt(2 / 200));
     }

@@ -213,7 +213,7 @@ describe("optimizers", () => {
     const optimizer = new KFAC(model, { likelihood: "softmax", every: 2 });
     const path = Array.from({ length: 25 }, () => optimizer.minimize(() => model.forward(images), labels));
     expect(path.at(-1)).toBeLessThan(0.05 * path[0]!);
-    // Least squares: A is exact, and G from 50 samples has a relative error of about 1/√50, so the first step is nearly Newton's.
+    // For least squares, A is exact and G, estimated from 50 samples, has a relative error of about 1/√50, so the first step is nearly Newton's.
     const [x, layer] = [randn([50, 4]), new nn.Linear(4, 2)];
     const y = x.matmul(randn([4, 2]));
     const newton = new KFAC(layer, { likelihood: "gaussian", damping: 1e-6, adapt: false });
@@ -299,7 +299,7 @@ describe("optimizers", () => {
         Array.from({ length: n }, (_, i) => m.data[i * (n + 1)]!).reduce((s, v) => s + v);
       total += (trace(a, 3) * trace(g, 2)) / 50;
     }
-    // K-FAC assumes that the uses are independent, and the halves are: only sampling errors remain.
+    // K-FAC assumes that the uses of the layer are independent. The two halves are, so only sampling errors remain.
     expect(Math.abs(total / exact - 1)).toBeLessThan(0.1);
   });
   test("errors say how to fix the call", () => {

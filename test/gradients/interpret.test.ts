@@ -121,7 +121,7 @@ describe("integrated gradients", () => {
   });
 
   test("the class with the highest score at x is used along the whole path", () => {
-    // Class 0 has the highest score at x, class 1 at the baseline.
+    // Class 0 has the highest score at x, and class 1 has the highest score at the baseline.
     const f = (z: Tensor) => z.mul(tensor([[2, 0]])).add(tensor([[0, 1]]));
     expectClose(integratedGradients(f, tensor([[1, 5]])).attributions.data, [2, 0], 1e-6);
     expectClose(integratedGradients(f, tensor([[0.25, 5]])).attributions.data, [0, 0], 1e-6);
@@ -140,7 +140,7 @@ describe("SmoothGrad", () => {
     manualSeed(2);
     const samples = 4000;
     const got = smoothGrad(f, x, { noise: 0.2, samples });
-    // The noise has standard deviation σ = 0.2·(2 − (−1)), and gradient component i has σ·‖Aᵢ‖.
+    // The noise has standard deviation σ = 0.2·(2 − (−1)), and gradient component i has standard deviation σ·‖Aᵢ‖.
     const error = (row: number[]): number => (5 * 0.6 * Math.hypot(...row)) / Math.sqrt(samples);
     const rows = A.toArray() as number[][];
     [1, -4, 3].forEach((g, i) => expect(Math.abs(got.data[i]! - g)).toBeLessThan(error(rows[i]!)));

@@ -29,7 +29,7 @@ describe("integrate", () => {
   });
 
   test("dopri5 has order 5", () => {
-    // The tolerance accepts any error, so the first step has the given size. The error of one step has order 6.
+    // The tolerance accepts any error, so the first step has the given size, and its error has order 6.
     const points = [0.4, 0.2, 0.1].map((step): [number, number] => [
       step,
       oscillatorError({ step, tolerance: 1e6, times: [step] }, step),

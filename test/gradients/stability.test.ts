@@ -75,7 +75,7 @@ describe("leaving a saddle", () => {
     (friction) => {
       const root = (-friction + Math.sqrt(friction ** 2 + 8)) / 2;
       expect(stability([2, -2], { friction }).heavyBall.escapeRate).toBeCloseTo(root, 12);
-      // Only along θ₂, because θ₁ oscillates for a long time if friction is small.
+      // Start only along θ₂, because θ₁ oscillates for a long time if friction is small.
       const path = heavyBall(quadratic([-2]), { start: [1e-8], friction, duration: 20 / root });
       expect(Math.abs(escapeRate(path, { from: [0] }) / root - 1)).toBeLessThan(1e-5);
     },

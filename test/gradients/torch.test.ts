@@ -1,4 +1,4 @@
-/** Explanations, penalties and the penalties' parameter gradients (double backward) against PyTorch. */
+/** Explanations, penalties, and the parameter gradients of penalties (double backward) against PyTorch. */
 import { losses, nn, noGrad, type Tensor } from "nabla";
 import { describe, expect, test } from "vitest";
 import { gradientTimesInput, integratedGradients, saliency } from "../../src/gradients/interpretation/interpret.ts";

@@ -302,7 +302,8 @@ describe("contours", () => {
         return sum + (a * d - b * c) / 2;
       }, 0),
     );
-    // The border of the grid and half a cell more, without its corners; and the square with diagonals of length 1.
+    // One contour runs half a cell outside the border of the grid, without its corners. The other is a square with
+    // diagonals of length 1.
     expect(areas.map((area) => Math.abs(area)).sort()).toEqual([0.5, 24.5]);
     expect(areas[0]! * areas[1]!).toBeLessThan(0);
   });
@@ -338,7 +339,7 @@ describe("a drawing that is reused", () => {
       ...more,
     });
   const first = () => draw(of());
-  /** What it shows, without ids that differ between drawings. */
+  /** What a drawing shows, without ids that differ between drawings. */
   const shown = (drawing: Element): string => drawing.outerHTML.replaceAll(/ ?(id|clip-path)="[^"]*"/g, "");
 
   test("keeps its field if only the series change", () => {

@@ -1,4 +1,4 @@
-/** Formulas: letters from Unicode's mathematical alphabets, in a font that the page brings along. */
+/** Formulas: letters from Unicode's mathematical alphabets, in a font that is part of the page. */
 import type { Page } from "puppeteer-core";
 import { beforeAll, expect, test } from "vitest";
 import { formula, renderFont } from "../../lab/page/render.mjs";
@@ -114,7 +114,7 @@ describeInBrowsers(visiting, (name) => {
       }),
     );
     expect(depths.length).toBeGreaterThan(100);
-    // Without the font, Chromium puts most of them at 0 to 0.02.
+    // Without the font, Chromium lowers most indices by only 0 to 0.02.
     expect(Math.min(...depths)).toBeGreaterThan(0.03);
   });
 });

@@ -15,7 +15,10 @@ const SETTINGS = 6;
 
 const inTable = new Set(concepts.flatMap((concept) => concept.functions));
 const functions = [...new Set([...inTable, ...Object.keys(mutations)])];
-/** The rows of the concept table that name a function. A function of no concept has a row for any finding of each experiment that uses it. */
+/**
+ * The rows of the concept table that name a function. For a function without a concept, each experiment that uses it is a row, and any of its
+ * findings may notice.
+ */
 const rowsOf = (name: string): Row[] =>
   inTable.has(name)
     ? concepts.filter((concept) => concept.functions.includes(name))
@@ -45,7 +48,7 @@ test("without a mutation, all findings hold", { timeout: 300_000 }, async () => 
   expect(await outcomesOf(undefined, { rows, count: 0 })).toEqual(rows.map(({ name }) => ({ name })));
 });
 
-/** In test:deep, all mutations run in all rows' experiments. Otherwise, one of each function runs until a row notices. */
+/** In test:deep, all mutations run in all rows' experiments. Otherwise, one mutation of each function runs until a row notices it. */
 const isDeep = runs(1) > 1;
 const random = uniform(Number(process.env.NABLA_SEED ?? 1));
 const cases = functions.flatMap((name) => {
@@ -53,7 +56,7 @@ const cases = functions.flatMap((name) => {
   const chosen = isDeep ? list : [list[Math.floor(random() * list.length)]!];
   return chosen.map((mutation): [string, string, Mutation] => [name, `${mutation.kind} in ${mutation.to}`, mutation]);
 });
-/** The number of mutations that a row's findings noticed, by function and row. */
+/** The number of mutations that findings noticed, by function and row. */
 const noticed = new Map<string, number>();
 
 describe("a finding of the function's row turns red", () => {

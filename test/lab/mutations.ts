@@ -1,4 +1,7 @@
-/** Mistakes in the functions of the concept table. test/lab/mutations.test.ts makes each of them and requires that the concept's findings notice. */
+/**
+ * Mistakes in the functions of the concept table. test/lab/mutations.test.ts makes each mistake and requires that the concept's findings notice
+ * it.
+ */
 import { type Mutation, within } from "../support/mutation.ts";
 
 const closedForms = "gradients/backpropagation/closedForms.ts";

@@ -50,17 +50,17 @@ const diagnosisOf = (page: Page): Promise<{ kind: string; factor: number; text: 
     factor: Number(element.getAttribute("data-factor")),
     text: element.textContent!,
   }));
-/** All that the training changes on the page. */
+/** Everything on the page that training changes. */
 const trained = (page: Page): Promise<string> =>
   page.$eval(".pg-network", (network) => network.innerHTML.replaceAll(/ ?(id|clip-path)="[^"]*"/g, ""));
-/** The parts of the playground that are not within the window. */
+/** The parts of the playground that are outside the window. */
 const overflowing = (page: Page): Promise<string[]> =>
   page.$$eval(".playground *", (all) =>
     all
       .filter((part) => part.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
       .map((part) => part.outerHTML.slice(0, 80)),
   );
-/** The number of pixels of a canvas that are clearly blue, and clearly orange. */
+/** How many pixels of a canvas are clearly blue, and how many clearly orange. */
 const colours = (page: Page, selector: string): Promise<{ blue: number; orange: number }> =>
   page.$eval(`${selector} canvas`, (canvas) => {
     const { data } = (canvas as HTMLCanvasElement).getContext("2d")!.getImageData(0, 0, 28, 28);

@@ -28,7 +28,7 @@ const healthy = (): Settings => preset("healthy");
 const diagnosis = (settings: Settings, steps = 0): Diagnosis =>
   diagnosisOf(learn(settings, steps).gradients().measured);
 
-/** Each activation and its derivative in z. */
+/** Each activation and its derivative, as functions of z. */
 const FUNCTIONS: Partial<Record<Activation, [(z: number) => number, (z: number) => number]>> = {
   sigmoid: [(z) => 1 / (1 + Math.exp(-z)), (z) => Math.exp(-z) / (1 + Math.exp(-z)) ** 2],
   tanh: [Math.tanh, (z) => 1 - Math.tanh(z) ** 2],
@@ -75,7 +75,10 @@ function byHand({ batch, linear, settings }: Learner) {
   return { loss, rms, norms: norms.map(Math.sqrt) };
 }
 
-/** The slope of ln(norm) by layers back, by least squares, as a factor. */
+/**
+ * The factor by which the norm changes per layer on the way back: the exponential of the least-squares slope of
+ * ln(norm).
+ */
 function growth(norms: readonly number[]): number {
   const middle = (norms.length - 1) / 2;
   const logs = norms.map(Math.log);
@@ -210,7 +213,7 @@ describe("the diagnosis", () => {
     ["exploding", preset("exploding")],
     ["saturated", preset("saturated")],
     ["dead", { ...healthy(), width: 8 }],
-    // Limits other than those of the library would call these vanishing, or healthy.
+    // With limits other than the library's, these would be called vanishing or healthy.
     ["healthy", { ...healthy(), layers: 3, activation: "sigmoid", init: "Xavier" }],
     ["saturated", { ...healthy(), activation: "tanh", init: "Xavier", optimizer: "Adam", lr: 3e-3 }, 400],
   ] as [string, Settings, number?][])("it is %s if the library says so", (kind, settings, steps = 1) => {

@@ -71,7 +71,7 @@ async function predict(page: Page): Promise<void> {
   await wait(page, ".cm-content");
 }
 
-/** Types code as a reader would paste it, and checks it. Returns the summary. */
+/** Enters code as if the reader pasted it, and runs the checks. Returns the summary. */
 async function check(page: Page, code: string): Promise<string> {
   await page.focus(".cm-content");
   await page.keyboard.down("Control");

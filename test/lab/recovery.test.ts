@@ -26,7 +26,7 @@ const FAILURES = [
   ],
   ["ends", "setTimeout(() => self.close())", /^The browser ended the computation, perhaps to save memory\./],
 ] as const;
-/** Lets the test run code in all workers of a page, which only Chromium's protocol can do. */
+/** Lets the test run code in all workers of a page, which otherwise only Chromium's protocol allows. */
 function openWorkers(): void {
   globalThis.Worker = class extends Worker {
     constructor(url: string | URL, options?: WorkerOptions) {
@@ -91,7 +91,7 @@ describeInBrowsers(visiting, () => {
     await reach(page, "ravine");
     const before = await shownIn(page, "ravine");
     await failAll(code);
-    await pause(500); // The figure rests, so it does not say that its worker failed.
+    await pause(500); // The figure is idle, so it does not report that its worker failed.
     await changeParameter(page, "ravine");
     await page.waitForFunction(() => location.hash.includes("?"));
     await ended(page, "ravine");

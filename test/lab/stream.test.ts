@@ -15,7 +15,7 @@ import { context } from "../support/digits.ts";
 
 const integer = { kind: "number", label: "", min: 0, max: 99, integer: true } as const;
 
-/** Counts its steps. `seed` starts another training, and `shown` does not. */
+/** An experiment that counts its steps. A new `seed` starts another training run, and a new `shown` does not. */
 function counting(steps = 5) {
   const calls: string[] = [];
   const experiment = stream({
@@ -161,7 +161,7 @@ describe.each(streams.map((experiment) => [experiment.name, experiment] as const
     const paused = await run({
       trainings,
       progress: async (fraction, _, draw) => {
-        // Drawing changes nothing.
+        // Drawing does not change the state.
         if (draw && (fraction === 0 || drawings.length < 3)) drawings.push(draw());
       },
     });

@@ -1,4 +1,7 @@
-/** Trainings in the lab's page, in Chromium and Firefox: drawn while they run, paused, continued, and equal to the command's result. */
+/**
+ * Training runs on the lab's page, in Chromium and Firefox: they are drawn while they run, can be paused and continued, and match the command's
+ * result.
+ */
 import type { Page } from "puppeteer-core";
 import { expect, test } from "vitest";
 import { type Result, valuesOf } from "../../lab/experiment.ts";
@@ -39,7 +42,7 @@ const visiting = {
   },
 };
 
-/** Opens a figure with parameters. The messages of this visit start again. */
+/** Opens a figure with parameters, on a new visit whose list of messages is empty. */
 async function openFigure(name: string, hash: string): Promise<void> {
   await page.goto("about:blank");
   await page.goto(`${address}#figure-${name}?${hash}`);

@@ -11,7 +11,10 @@ let during: () => void = () => {};
 vi.mock("../../lab/page/digits.ts", () => ({ loadDigits: () => Promise.reject(new Error("no digits")) }));
 vi.mock("../../lab/experiments/index.ts", () => ({ experiments: [counting()] }));
 
-/** Counts its steps, each of which takes 3 ms. `seed` starts another training, and `shown` does not. */
+/**
+ * An experiment that counts its steps, each of which takes 3 ms. A new `seed` starts another training run, and a new
+ * `shown` does not.
+ */
 function counting() {
   const parameter = { kind: "number", label: "", min: 0, max: 9, default: 1, integer: true } as const;
   return stream({
@@ -88,7 +91,7 @@ test("a newer request ends a training within one step, and so does a cancel", as
   await new Promise((resolve) => setTimeout(resolve, 100));
   expect(steps).toBe(11);
   for (const id of [first, second]) expect(of(id).some(({ kind }) => kind === "result")).toBe(false);
-  // Both continue where they stopped.
+  // Both training runs continue where they stopped.
   for (const [seed, taken] of [
     [2, 7],
     [3, 4],

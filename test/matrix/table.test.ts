@@ -1,4 +1,4 @@
-/** The table of docs/runtimes.md equals the output of the script for the record of a complete run. */
+/** The table in docs/runtimes.md is what the script writes for the recorded results of a complete run. */
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { ENVIRONMENTS, SEEN } from "./environments.mjs";

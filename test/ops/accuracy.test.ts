@@ -27,8 +27,7 @@ const patterns = Float32Array.from(
 const ulp = (x: number): number => 2 ** (Math.max(-126, Math.floor(Math.log2(Math.abs(x) || 1e-300))) - 23);
 
 /**
- * The error of `actual` in ulps of the exact value; infinite if `actual` is wrongly NaN or infinite, or wrongly
- * neither.
+ * The error of `actual` in ulps of the exact value; infinite if only one of the two is NaN, or only one is infinite.
  */
 function error(actual: number, exact: number): number {
   const rounded = Math.fround(exact);

@@ -7,8 +7,8 @@ const list = (x: Tensor): number[] => Array.from(x.data);
 const tenth = Math.fround(0.1);
 
 /**
- * The means of all windows in an image with one channel, in float64. If `own` is set, the divisor counts only pixels of
- * the image, not padding.
+ * The means of all windows in an image with one channel, in float64. If `own` is true, the divisor counts only pixels
+ * of the image, not padding.
  */
 function means64(x: Tensor, kernel: number, stride: number, pad: number, own: boolean): number[] {
   const [, h, w] = x.shape as [number, number, number];

@@ -10,7 +10,7 @@ import { expectClose } from "../support/oracle.ts";
 const { crossEntropy, nll, bce, bceWithLogits, klDiv } = losses;
 const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
 const MARGINS = [0, 0.5, 5, 10, 15, 16.7, 20, 40, 80, -0.5, -5, -15, -20, -40, -80];
-/** Asserts that the relative error is small, so that a loss of 10⁻⁹ must be as accurate as a loss of 1. */
+/** Asserts that the error is small relative to the loss, so a loss of 10⁻⁹ must be as accurate as a loss of 1. */
 const expectRelative = (got: number, want: number, what: string, tolerance = 2e-6): void => {
   const error = Math.abs(got - want) / Math.max(Math.abs(want), 1e-38);
   expect(error, `${what} must be ${want}, got ${got}`).toBeLessThan(tolerance);

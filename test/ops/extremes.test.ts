@@ -15,7 +15,7 @@ function agrees(a: number, e: number, tolerance: number): boolean {
   return Math.abs(a - expected) <= tolerance * Math.max(1e-30, Math.abs(expected));
 }
 
-// The results of ops with a float64 formula that is wrong at infinity.
+// Expected results of ops whose float64 formula is wrong at infinity.
 const LIMITS: Record<string, (x: number) => number | undefined> = {
   gelu: (x) => (x === Infinity ? Infinity : undefined),
   geluTanh: (x) => (x === -Infinity ? -0 : undefined),

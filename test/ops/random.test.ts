@@ -121,7 +121,7 @@ describe("100,000 draws match their distribution within five standard errors", (
   });
 });
 
-/** The number of standard deviations between χ² and its mean, for the counts of equally likely classes. */
+/** How many standard deviations χ² is from its mean, for the counts of equally likely classes. */
 function chiDeviation(values: ArrayLike<number>, classes: number, classOf: (v: number) => number): number {
   const counts = new Float64Array(classes);
   for (let i = 0; i < values.length; i++) counts[classOf(values[i]!)]!++;

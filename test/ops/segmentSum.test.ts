@@ -9,7 +9,7 @@ const { segmentSum, indexSelect, indexAdd } = gatherDefinitions;
 const ints = (values: readonly number[]): Tensor => tensor([...values], { dtype: "int32" });
 const inSegments = (x: Tensor, rows: Tensor, segments: Tensor, n: number): Tensor =>
   apply(segmentSum, [x, rows, segments], { n }) as Tensor;
-/** The same in two passes. */
+/** The same sums, computed in two passes. */
 const copied = (x: Tensor, rows: Tensor, segments: Tensor, n: number): Tensor =>
   apply(indexAdd, [apply(indexSelect, [x, rows], { dim: 0, n: x.shape[0]! }), segments], { dim: 0, n }) as Tensor;
 

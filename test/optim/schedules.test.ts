@@ -107,7 +107,7 @@ describe("centered RMSProp", () => {
     const step = (g: Tensor) => void optimizer.minimize(() => p.mul(g).sum());
     const run = compiled ? compile(step) : step;
     return Array.from({ length: steps }, (_, i) => {
-      // Start from 0 each time, so that no step is lost to rounding.
+      // Each step starts from 0, so that it is not lost to rounding.
       p.copyFrom([0]);
       run(tensor([gradient(i + 1)]));
       return p.item();

@@ -21,7 +21,7 @@ const row = (median: number, more: Partial<Row> = {}): Row => ({
   samples: 1,
   ...more,
 });
-/** One row in each turn, with these times. */
+/** One row per turn, with the given times. */
 const turns = (times: number[], more: Partial<Row> = {}): Row[][] => times.map((time) => [row(time, more)]);
 const one = (a: number[], b: number[], more: Partial<Row> = {}): Comparison =>
   compare(turns(a, more), turns(b, more))[0]!;

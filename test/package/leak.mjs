@@ -1,4 +1,4 @@
-// Drops compiled functions without disposing of them. Prints the bytes in use before and after, as JSON. Run with --expose-gc.
+// Drops compiled functions without disposing of them. Prints the bytes in use before and after that, as JSON. Run with --expose-gc.
 import { setTimeout } from "node:timers/promises";
 import { compile, memory, nn, optim, rand } from "nabla";
 

@@ -12,7 +12,10 @@ interface Ended {
   readonly errors: string;
 }
 
-/** Runs the command to its end. Whenever it prints something, `onOutput` gets everything printed so far. */
+/**
+ * Runs the command until it exits. Whenever the command prints something, `onOutput` receives everything printed so
+ * far.
+ */
 function mnist(
   args: readonly string[],
   onOutput: (child: ChildProcess, output: string) => void = () => {},

@@ -128,7 +128,7 @@ const instances: Readonly<Record<string, object>> = {
   Module: model, Optimizer: sgd, Tensor: x, TransformerEncoder: new nn.TransformerEncoder([new nn.TransformerEncoderLayer(4, 2)]),
   TransformerDecoder: new nn.TransformerDecoder([new nn.TransformerDecoderLayer(4, 2)]),
 }; // biome-ignore format: a table
-/** Not for callers: an optimizer's internal calls, and a saved state, which may have more fields. */
+/** Signatures that callers do not use, or whose options are a saved state, which may have more fields. */
 const internal = ["Optimizer#addParamGroup", "Optimizer#checkState", "ParamGroup"];
 
 /** The message of the error that a call to `row` with these options throws or rejects with. */

@@ -1,4 +1,4 @@
-/** The package contains the files that it needs, with their licences, and nothing else. Builds are reproducible. */
+/** The package contains exactly the files that it needs, with their licences. Builds are reproducible. */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";

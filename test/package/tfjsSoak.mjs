@@ -7,7 +7,7 @@ import "nabla/tfjs";
 
 const [kind, steps] = [process.argv[2], Number(process.argv[3])];
 const BATCH = 16;
-/** The batches of an epoch, of which a tenth of the steps is a multiple. */
+/** The number of batches in an epoch. A tenth of the steps must be a multiple of this number. */
 const BATCHES = 20;
 
 const models = {
@@ -48,7 +48,7 @@ function memoryInUse() {
   return { exact: { numTensors, numDataBuffers, numBytes, tensors, bytes, capacity }, heapUsed, external };
 }
 
-/** Each call is a program of its own, as in applications that train now and then. */
+/** Each call trains, evaluates and predicts, like an application that trains now and then. */
 async function train(epochs) {
   const { history } = await model.fit(x, y, { epochs, batchSize: BATCH, verbose: 0 });
   tf.dispose(model.evaluate(x, y));

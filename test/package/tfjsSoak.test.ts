@@ -1,4 +1,4 @@
-/** Long trainings with TensorFlow.js's model.fit on nabla: memory stays flat. `npm run test:deep` runs 10,000 steps. */
+/** Long training runs with TensorFlow.js's model.fit on nabla: memory stays flat. `npm run test:deep` runs 10,000 steps. */
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { expect, test } from "vitest";

@@ -236,7 +236,7 @@ describe("clients that never read", () => {
     const { port } = await serve(handler, { writeTimeout: 300 });
     const socket = await socketTo(port);
     socket.pause();
-    // Enough requests to fill the buffers at both ends.
+    // Send enough requests to fill the buffers at both ends.
     for (let i = 0; i < 2000; i++) socket.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     const closed = once(socket, "close");
     await pause(1500);

@@ -1,6 +1,6 @@
 /**
- * Batching: requests are joined into one call to the model, each gets its own rows, and a failing request does not
- * affect others.
+ * Batching: requests are combined into one call to the model, each request gets its own rows, and a failing request
+ * does not affect others.
  */
 import { compile, manualSeed, memory, nn, noGrad, type Tensor, tensor, tidy } from "nabla";
 import { readSafetensors } from "nabla/formats";

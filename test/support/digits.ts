@@ -10,5 +10,5 @@ export const digits: Context["digits"] = () =>
     test: firstDigits(test, 1000),
   })));
 
-/** The context for experiments in tests. It keeps no trainings, so that runs are independent. */
+/** The context for experiments in tests. It keeps no training runs, so each run starts from the beginning. */
 export const context: Context = { progress: async () => {}, digits };

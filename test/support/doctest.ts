@@ -86,7 +86,7 @@ export function valueOf(comment: string): unknown {
   return PROSE;
 }
 
-/** The expression whose value a statement shows: an expression statement, an argument of console.log, or the value of a variable. */
+/** The expression whose value a statement shows: the statement itself, the argument of console.log, or a variable's initial value. */
 function shownIn(statement: ts.Statement): ts.Expression | undefined {
   if (ts.isVariableStatement(statement)) {
     const { declarations } = statement.declarationList;

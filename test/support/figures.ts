@@ -1,4 +1,4 @@
-/** Helpers for tests of figures on the lab's page: reach one, wait for its result, and look at what it shows. */
+/** Helpers for tests of figures on the lab's page: scroll to a figure, wait for its result, and read what it shows. */
 import type { Page } from "puppeteer-core";
 import { textOf } from "./labPage.ts";
 

@@ -5,7 +5,10 @@ import ts from "typescript";
 
 /** The hover text of one symbol. */
 export interface Hover {
-  /** Such as `nabla.nn.Linear#forward` or `nabla.softmax`; options are `nabla.sort(options).descending`. */
+  /**
+   * The symbol's path, such as `nabla.nn.Linear#forward` or `nabla.softmax`. The path of an option is
+   * `nabla.sort(options).descending`.
+   */
   readonly path: string;
   readonly kind: "export" | "member" | "option";
   readonly name: string;

@@ -41,7 +41,7 @@ export class Watch {
     let shares = 0;
     for (let i = 0, word = program / 4, joined = false; i < count; i++, word += u32[word + Head.length]!) {
       const own = u32[word + Head.code]! >>> Head.shares;
-      // Consecutive instructions that are not shared form one share.
+      // Consecutive instructions that cannot be split form one share.
       shares += own || Number(!joined);
       joined = !own;
     }

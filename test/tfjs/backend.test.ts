@@ -129,7 +129,7 @@ describe("arrays", () => {
     const x = tf.relu(tf.tensor1d([1, 2, 3]));
     x.dataSync().fill(9);
     expect([...x.dataSync()]).toEqual([1, 2, 3]);
-    // einsum of one operand and unique run on the CPU backend's kernels.
+    // unique, and einsum with one operand, run on the CPU backend's kernels.
     tf.unique(x).values.dataSync().fill(9);
     expect([...x.dataSync()]).toEqual([1, 2, 3]);
   });

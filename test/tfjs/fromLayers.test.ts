@@ -16,7 +16,10 @@ beforeEach(async () => {
 type Layer = layers.Layer;
 type Outputs = tf.Tensor | tf.Tensor[];
 
-/** Both compute in float32, in other orders: the error is a few units in the last place of the largest value. */
+/**
+ * Both libraries compute in float32 but in different orders, so the error is a few units in the last place of the
+ * largest value.
+ */
 function expectClose(actual: ArrayLike<number>, expected: ArrayLike<number>, what: string): void {
   expect(actual.length, what).toBe(expected.length);
   const largest = Math.max(...Array.from(expected, Math.abs), 1);
@@ -39,7 +42,7 @@ function inputsOf({ inputs, classes }: LayerCase): { theirs: tf.Variable[]; ours
 }
 const asList = <T>(value: T | readonly T[]): T[] => [value].flat() as T[];
 
-/** Σ y·cos(i), so that each element of the outputs has another gradient. */
+/** Σ y·cos(i), so that each element of the outputs has a different gradient. */
 const theirLoss = (outputs: Outputs): tf.Scalar =>
   tf.addN(
     asList<tf.Tensor>(outputs).map((y) => tf.sum(tf.mul(tf.reshape(y, [-1]), tf.cos(tf.range(0, y.size))))),

@@ -10,7 +10,10 @@ type Layer = tfl.layers.Layer;
 export interface LayerCase {
   readonly name: string;
   readonly model: () => tfl.LayersModel;
-  /** The shape of each input, with the batch. Inputs of embeddings have a number of classes instead of random values. */
+  /**
+   * The shape of each input, with the batch. Inputs of embeddings are random classes below `classes` instead of random
+   * values.
+   */
   readonly inputs: readonly (readonly number[])[];
   readonly classes?: number;
   /** Whether TensorFlow.js cannot compute the gradient, or computes a wrong one. */
@@ -20,7 +23,7 @@ export interface LayerCase {
 }
 const withoutGradient = (one: LayerCase): LayerCase => ({ ...one, noGradient: true });
 
-/** Layers in a row, for inputs of this shape without the batch. */
+/** A sequential model of the layers. `shape` is the input's shape without the batch. */
 const chain = (name: string, shape: readonly number[], ...make: (() => Layer)[]): LayerCase => ({
   name,
   inputs: [[3, ...shape]],
@@ -32,7 +35,7 @@ const chain = (name: string, shape: readonly number[], ...make: (() => Layer)[])
   },
 });
 
-/** A functional model of inputs of these shapes without the batch. */
+/** A functional model. `shapes` are the inputs' shapes without the batch. */
 const graph = (
   name: string,
   shapes: readonly (readonly number[])[],
@@ -344,7 +347,7 @@ export const random = (shape: number[], seed: number): tf.Tensor => tf.randomUni
 export const toNabla = (x: tf.Tensor): Tensor => tensor([...x.dataSync()]).reshape(...x.shape);
 export const valuesOf = (model: tfl.LayersModel): number[] => model.getWeights().flatMap((w) => [...w.dataSync()]);
 
-/** Gives every weight of a model other values, the same on each run. Variances are positive. */
+/** Sets every weight of a model to new values, which are the same on every run. Variances are positive. */
 export function randomize(model: tfl.LayersModel, seed = 1): void {
   for (const [i, weight] of model.weights.entries()) {
     const low = weight.name.includes("variance") ? 0.5 : -0.8;

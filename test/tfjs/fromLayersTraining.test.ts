@@ -14,7 +14,7 @@ const { layers } = tfl;
 
 function convnet(): tfl.LayersModel {
   const make = [
-    // A bias before batch normalization has no gradient but rounding errors, of which Adam makes whole steps.
+    // The gradient of a bias before batch normalization is pure rounding error, which Adam scales up to full steps.
     layers.conv2d({ filters: 4, kernelSize: 3, padding: "same", useBias: false, inputShape: [8, 8, 2] }),
     layers.batchNormalization({ momentum: 0.9 }),
     layers.activation({ activation: "tanh" }),
@@ -118,7 +118,7 @@ describe("noise", () => {
     const { y, isSilentInEval } = run(layers.alphaDropout({ rate: 0.3 }), ones([1, N]));
     expect(isSilentInEval).toBe(true);
     expect(new Set(y).size).toBe(2);
-    // Inputs of mean 0 and variance 1 keep them.
+    // Inputs with mean 0 and variance 1 keep this mean and variance.
     const input = tensor(Array.from({ length: N }, (_, i) => (i % 2 ? 1 : -1))).reshape(1, N);
     const kept = run(layers.alphaDropout({ rate: 0.3 }), input).y;
     expect(Math.abs(mean(kept))).toBeLessThan(0.05);
@@ -133,7 +133,8 @@ describe("noise", () => {
       input,
     );
     const first = Array.from({ length: 200 }, (_, i) => y[3 * i]!);
-    // Without a recurrence, steps of one sequence are equal in simpleRNN; in the others, a state that starts at 0 stays 0.
+    // Without recurrent weights, simpleRNN's outputs are equal in all steps of a sequence. In the other layers, a state that starts at 0 stays
+    // 0.
     const dropped = first.filter((v) => v === 0).length;
     expect(dropped).toBeGreaterThan(70);
     expect(dropped).toBeLessThan(130);

@@ -105,7 +105,7 @@ describe("weights", () => {
       )
       .dispose();
     expect(frozen.map((p) => [...p.data])).toEqual(before);
-    // TensorFlow.js normalizes with the batch's statistics in training, and updates the others, even if the layer is frozen.
+    // In training, TensorFlow.js normalizes with the batch's statistics and updates the moving ones, even if the layer is frozen.
     expect(module.buffers()[0]!.data).not.toEqual(new Float32Array(4));
   });
   test("of a shared layer are one parameter", () => {

@@ -1,4 +1,4 @@
-/** Gradients that differ from TensorFlow.js's own: the same numbers as on the CPU backend, in first and second order, with fewer kernels. */
+/** Gradients that nabla computes in its own way: first and second derivatives match the CPU backend's and need fewer kernels. */
 import * as tf from "@tensorflow/tfjs-core";
 // Registers TensorFlow.js's gradients, which nabla/tfjs replaces.
 import "@tensorflow/tfjs-layers";
@@ -38,7 +38,7 @@ const functions: Record<string, (x: tf.Tensor) => tf.Tensor> = {
     return tf.batchNorm(v, mean as tf.Tensor1D, variance as tf.Tensor1D, offset, scale, 1e-3);
   },
 };
-/** TensorFlow.js has no second derivatives of these. */
+/** Functions whose second derivatives TensorFlow.js cannot compute. */
 const ONCE = ["relu6", "leakyRelu", "clipByValue"];
 
 const cases = Object.keys(functions).flatMap((name) =>

@@ -36,7 +36,7 @@ function uniform(sizes: number[], seed: number, mean = 0): tf.Tensor {
   return tf.tensor(Array.from({ length: sizes.reduce((a, b) => a * b) }, next), sizes);
 }
 
-/** Seeds of inputs. The sum of the sequences is positive for odd ones and negative for even ones, so that both branches run. */
+/** Seeds of inputs. Odd seeds give sequences with a positive sum, and even seeds give a negative sum, so both branches run. */
 const SEEDS = [11, 12, 13];
 const inputs: Readonly<Record<string, (seed: number) => tf.NamedTensorMap>> = {
   cnn: (seed) => ({ image: uniform([3, 28, 28, 1], seed) }),
@@ -77,7 +77,7 @@ interface Output {
   readonly values: readonly number[];
 }
 
-/** The outputs of a model for three inputs, by name. Expects that each call, and the model itself, dispose what they made. */
+/** The outputs of a model for three inputs, by name. Expects that each call and the model itself leave no tensors behind. */
 async function outputsOf(name: string, backend: string): Promise<Record<string, Output>[]> {
   await tf.setBackend(backend);
   const before = tf.memory();

@@ -75,7 +75,7 @@ const resized = (): Case[] =>
     ]),
   );
 
-/** Boxes that overlap: with equal scores, swapped corners, without area, and with NaN and ±∞. */
+/** Overlapping boxes: with equal scores, with swapped corners, without area, and with NaN and ±∞. */
 function suppressions(): Case[] {
   const boxes = (n: number): Input =>
     exact(
@@ -105,7 +105,7 @@ function suppressions(): Case[] {
   );
 }
 
-/** A dilation of five channels with sums that differ by less than float32 tells apart, and sums below the least result. */
+/** A dilation of five channels. Some sums differ by less than float32 can resolve, and some are below the smallest possible result. */
 const closeSums = (): Case => {
   const x = Array.from({ length: 4 * 4 * 5 }, () =>
     random() < 0.2 ? -1e17 : Math.fround(1e8 * (1 + random() / 2 ** 24)),

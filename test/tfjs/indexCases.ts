@@ -14,7 +14,7 @@ function ascending({ values, shape, dtype }: Input): Input {
 
 const indices = (shape: readonly number[], n: number): Input => make(shape, "int32", { low: 0, high: n });
 
-/** Counts of vectors: with and without weights, with values that are too large, and with a negative value. */
+/** Counts of the values in vectors: with and without weights, with values that are too large, and with a negative value. */
 const counts = (): Case[] =>
   (["float32", "int32"] as const)
     .flatMap((dtype) => [
@@ -29,7 +29,7 @@ const counts = (): Case[] =>
     ])
     .map((inputs) => ({ inputs, attrs: { size: 5, binaryOutput: true } }));
 
-/** Segments of rows: with gaps, one that is not in order, an index that is out of range, and none. */
+/** Segments of rows: with gaps, out of order, with an index out of range, and no segments at all. */
 const segments = (): Case[] =>
   [[6], [6, 3], [6, 1, 2, 1, 2, 2]].flatMap((shape) => [
     ...[

@@ -41,7 +41,7 @@ export function make(
 export const SHAPES = [[], [7], [3, 5], [2, 3, 4], [0], [2, 0, 3], [2, 1, 2, 3, 1, 2]] as const;
 export const DTYPES: readonly DType[] = ["float32", "int32", "bool"];
 
-/** Starts the random numbers again. */
+/** Restarts the sequence of random numbers. */
 export const restart = (): void => {
   state = 1;
 };

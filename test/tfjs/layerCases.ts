@@ -11,11 +11,14 @@ export interface LayerCase {
   readonly shapes: readonly (readonly number[])[];
   /** The first input's elements, if they are not real numbers. */
   readonly input?: (shape: readonly number[]) => tf.Tensor;
-  /** A layer before this one. */
+  /** A layer that precedes this one in the model. */
   readonly before?: () => Layer;
-  /** TensorFlow.js has no gradient of it. */
+  /** Set if TensorFlow.js has no gradient of the layer. */
   readonly inferenceOnly?: true;
-  /** tfjs-layers cannot make a model of it, because its computeOutputShape is wrong. It is applied to a tensor. */
+  /**
+   * Set if tfjs-layers cannot build a model with the layer, because its computeOutputShape is wrong. Tests apply the
+   * layer to a tensor instead.
+   */
   readonly direct?: true;
 }
 

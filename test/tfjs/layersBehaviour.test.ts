@@ -60,7 +60,7 @@ function twoLayers(
 }
 const data = (): [tf.Tensor, tf.Tensor] => [uniform([12, 8], 1), uniform([12, 3], 2)];
 
-/** What a model is after training: its history, weights and outputs. */
+/** The outcome of training a model: its history, weights and outputs. */
 async function fitted(model: LayersModel, x: tf.Tensor, y: tf.Tensor, options = {}) {
   const { history, epoch } = await model.fit(x, y, { epochs: 3, batchSize: 5, verbose: 0, ...options });
   return { history, epoch, weights: model.getWeights(), output: model.predict(x) };
@@ -145,7 +145,10 @@ const OPTIMIZERS: Readonly<Record<string, () => tf.Optimizer>> = {
   Adamax: () => tf.train.adamax(0.02),
   RMSProp: () => tf.train.rmsprop(0.01, 0.9, 0.5, 1e-7, true),
 };
-/** Optimizers divide by the gradient's size, so a small gradient's relative error becomes the step's. */
+/**
+ * Optimizers divide by the gradient's size, so the relative error of a small gradient becomes the relative error of the
+ * step.
+ */
 const NORMALIZED = 2 ** -16;
 test.each(Object.keys(OPTIMIZERS))("optimizer %s", async (name) => {
   await expectSameOnBoth(

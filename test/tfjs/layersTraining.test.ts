@@ -15,7 +15,7 @@ import {
 import { describe, expect, test } from "vitest";
 import { expectSameOnBoth, uniform } from "./onBoth.ts";
 
-/** The largest difference, relative to the largest element: that of layersBehaviour.test.ts, twice, for twice as many steps. */
+/** The largest difference, relative to the largest element: twice that of layersBehaviour.test.ts, because there are twice as many steps. */
 const CLOSE = 2 ** -19;
 
 /** A small image classifier with normalization and dropout. */
@@ -34,7 +34,7 @@ function classifier(): Sequential {
   return model;
 }
 const images = (): tf.Tensor => uniform([18, 6, 6, 2], 1);
-/** The class is where the mean of a part of the image is largest, so that it can be learned. */
+/** The class is the part of the image with the largest mean, so a model can learn it. */
 const classes = (): tf.Tensor =>
   tf.tidy(() => {
     const parts = tf.mean(tf.reshape(images(), [18, 3, 24]), 2);

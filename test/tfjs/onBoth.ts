@@ -52,7 +52,7 @@ function read(value: unknown): unknown {
 
 interface Run {
   readonly results: Results | { readonly error: string };
-  /** The number of tensors that the program left. */
+  /** The number of tensors that the program did not dispose. */
   readonly left: number;
 }
 

@@ -63,7 +63,7 @@ test("tensors that share a variable's data keep their values", () => {
   step();
   expect([...before.dataSync()]).toEqual(values);
   expect([...v.dataSync()]).not.toEqual(values);
-  // Reads after an update in place see it.
+  // A read after an in-place update returns the new values.
   step();
   const third = [...v.dataSync()];
   step();

@@ -2,7 +2,7 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import { compare, type Results, runInChromium, runInNode } from "./suite/run.mjs";
 
-/** The tests that TensorFlow.js runs only on the backend named "cpu". test/tfjs/backend.test.ts has the same for nabla. */
+/** The tests that TensorFlow.js runs only on the backend named "cpu". test/tfjs/backend.test.ts has equivalent tests for nabla. */
 const ONLY_CPU = [
   "Switching cpu backends BACKEND {} Move data from cpu1 to cpu2 backend",
   "Switching cpu backends BACKEND {} can execute op with data from mixed backends",
@@ -18,7 +18,7 @@ describe.each([
   }, 600_000);
 
   test("the CPU backend passes its own tests", () => {
-    // These read files that are not in the package.
+    // These tests read files that are not in the package.
     expect(cpu.failed.filter(({ name }) => !name.startsWith("http-load cpu {} JSON model"))).toEqual([]);
     expect(cpu.passed.length).toBeGreaterThan(4200);
   });

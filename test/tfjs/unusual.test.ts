@@ -48,7 +48,7 @@ describe("windows larger than the image", () => {
         dilation: tf.dilation2d(x, uniform([4, 4, 1]) as tf.Tensor3D, 1, "valid"),
       };
     }, CLOSE));
-  // TensorFlow.js computes a size below 0. Its CPU kernels then return zeros.
+  // TensorFlow.js computes a negative size here, for which its CPU kernels return zeros.
   test("by more than a pixel read nothing outside the image", () =>
     expectSameOnBoth(() => {
       const x = images(1, 2, 2, 2);

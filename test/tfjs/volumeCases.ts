@@ -1,4 +1,4 @@
-/** Calls of the kernels of volumes, of local response normalization and of Einstein summation. */
+/** Kernel calls for volumes, local response normalization and Einstein summation. */
 import { type Case, make } from "./inputs.ts";
 
 const SIZES = [
@@ -33,7 +33,7 @@ const poolGradients = (): Case[] =>
   overSizes((one) => {
     const attrs = { filterSize: one.filter, strides: one.strides, pad: one.pad };
     const dy = make(outShape(one, INPUT[4]));
-    // Integers have ties.
+    // Small integers produce ties.
     const tied = { ...make(INPUT, "int32", { low: 0, high: 3 }), dtype: "float32" as const };
     return [make(INPUT), tied].map((input) => ({ inputs: { dy, input, output: dy }, attrs }));
   });

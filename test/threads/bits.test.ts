@@ -59,7 +59,7 @@ const plans = (more: readonly number[]): Plan[] => [
 const nameOf = ({ build, threads, compiled, everything }: Plan): string =>
   `${build}, ${threads} threads, ${compiled ? "compiled" : "eager"}, ${everything ? "everything" : "large work"} shared`;
 
-/** The number of differing results that a message lists. */
+/** How many differing results a message lists. */
 const LISTED = 50;
 
 /** The names of the results that differ between two runs, as text; empty if all are equal. */

@@ -44,8 +44,8 @@ describe.each(BROWSERS)("%s", (name) => {
   }
 
   /**
-   * The reports of a page or its worker, and all errors. On a busy machine, about one in eight Firefox workers that start a worker
-   * freezes forever, so in that case the page is visited a second time, with a warning.
+   * The reports of a page or its worker, and all errors. On a busy machine, about one in eight Firefox workers that start a worker freezes
+   * forever. In that case, the page is visited a second time, with a warning.
    */
   async function visit(site: Served, options: Parameters<typeof visitOnce>[1] = {}): Promise<Visit> {
     if (name !== "firefox" || !options.worker) return visitOnce(site, options);

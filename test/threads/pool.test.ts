@@ -6,7 +6,7 @@ import { execFileSync, spawn } from "node:child_process";
 import { beforeAll, describe, expect, test } from "vitest";
 
 const MAJORS = [20, 24];
-/** The loss of a trained network is below this. */
+/** A trained network's loss is below this value. */
 const LEARNT = 0.1;
 const THREAD_ERROR = /^ThreadError: a worker died during this call, .*Reload parameters/;
 
@@ -131,7 +131,7 @@ describe.each(MAJORS)("on Node %i a worker that dies", (major) => {
     const delays = Array.from({ length: 24 }, (_, i) => (i < 12 ? i / 50 : i / 5));
     const { results, ...outcome } = await report<{ results: string[] }>("deaths", "around", { delays });
     expect(outcome).toEqual({ recovered: true, after: delays.map(() => "right"), left: 0 });
-    // Two immediate calls, and at least one for each of the two workers that must help again.
+    // Two calls run immediately, and at least one more runs for each of the two workers that must help again.
     expect(results.length).toBeGreaterThanOrEqual(4 * delays.length);
     expect(results.filter((result) => result !== "right" && !THREAD_ERROR.test(result))).toEqual([]);
   });

@@ -16,6 +16,6 @@ const miniflare = new Miniflare({
   compatibilityDate: "2026-07-01",
   compatibilityFlags: ["enable_request_signal"],
 });
-// On SIGTERM, miniflare ends workerd, which is a separate process, and this process.
+// On SIGTERM, miniflare ends both workerd, which is a separate process, and this process.
 process.once("exit", () => rmSync(modulesRoot, { recursive: true }));
 console.log((await miniflare.ready).href);

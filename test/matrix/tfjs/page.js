@@ -5,7 +5,7 @@ import * as bridge from "nabla/tfjs";
 import { check } from "./check.mjs";
 import { fitted } from "./layers.mjs";
 
-// Before anything was awaited.
+// Check before anything is awaited.
 const checked = check(tf, nabla, bridge);
 
 globalThis.run = async () => ({ ...checked, ...(await fitted(tf)) });

@@ -10,7 +10,7 @@ import {
 } from "../../../src/ops/definition/value.ts";
 import type { Oracle, Reference } from "./oracle.ts";
 
-/** A strided read: element k of `shape` is x[offset + Σ index·stride]. */
+/** A strided read: the element of `shape` at `index` is x[offset + Σ index·stride]. */
 export function strided(x: Reference, shape: Shape, offset: number, strides: readonly number[]): Reference {
   const data: number[] = [];
   const visit = (dim: number, at: number): void => {

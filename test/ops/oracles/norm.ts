@@ -4,7 +4,10 @@ import type { Shape } from "../../../src/ops/definition/value.ts";
 import type { NormAttributes } from "../../../src/ops/reduce/norm.ts";
 import type { Oracle, Reference } from "./oracle.ts";
 
-/** The groups that are normalized together: the indices of their elements, and μ and σ² in float64. */
+/**
+ * The groups of elements that are normalized together: for each group, the indices of its elements, and μ and σ² in
+ * float64.
+ */
 function groups64(x: Reference, { outer, n, inner, center }: NormAttributes) {
   const found: { at: number[]; mean: number; variance: number }[] = [];
   for (let o = 0; o < outer; o++)

@@ -1,6 +1,6 @@
 // Writes TensorFlow graphs in the format of tfjs-converter's `tf.loadGraphModel`: model.json and weights.bin.
 
-/** A floating-point attribute: a plain number is an integer. */
+/** A floating-point attribute. Plain numbers are integer attributes. */
 export const float = (f) => ({ f });
 /** A shape, as an attribute. */
 export const shape = (sizes) => ({ shape: { dim: sizes.map((size) => ({ size: String(size) })) } });
@@ -28,7 +28,7 @@ export function uniform(seed) {
 }
 const sizeOf = (sizes) => sizes.reduce((a, b) => a * b, 1);
 
-/** Nodes in the order in which they are added. Inputs of a node are names of earlier nodes, or arrays and numbers, which become constants. */
+/** Nodes in the order in which they are added. A node's inputs are the names of earlier nodes, or arrays and numbers, which become constants. */
 class Nodes {
   list = [];
   constructor(weights, random) {

@@ -1,5 +1,5 @@
-// `npm run tfjs:suite [-- --node 24] [-- --chromium] [-- --threads 2] [-- --filter TEXT]`: prints how many of TensorFlow.js's own tests pass
-// on its CPU backend and on nabla's, in both builds. On several threads, which Node alone has here, kernels of any size share their work.
+// `npm run tfjs:suite [-- --node 24] [-- --chromium] [-- --threads 2] [-- --filter TEXT]`: prints how many of TensorFlow.js's own tests pass on
+// its CPU backend and on nabla's, in both builds. With several threads, which only the runs in Node have, kernels of any size share their work.
 import { parseArgs } from "node:util";
 import { compare, runInChromium, runInNode } from "./run.mjs";
 

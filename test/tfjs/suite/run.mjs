@@ -76,10 +76,10 @@ export async function runInChromium(backend, init = {}, { filter = "" } = {}) {
   }
 }
 
-/** Names of specs contain the backend's name and its flags after that of the outer suite. */
+/** A spec's name contains the backend's name and flags after the name of the outer suite. */
 const neutral = (name, backend) => name.replaceAll(`${backend} {}`, "BACKEND {}");
 
-/** Compares a backend's results with those of the CPU backend: what it fails, and which specs only one of them has. */
+/** Compares a backend's results with the CPU backend's: which specs fail, and which specs only one of the backends has. */
 export function compare(cpu, own) {
   const names = ({ passed, failed }, backend) =>
     [...passed, ...failed.map(({ name }) => name)].map((name) => neutral(name, backend));

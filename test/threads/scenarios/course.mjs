@@ -48,7 +48,7 @@ await runScenario({
       kept.push(nabla.ones([2 ** 20]).keep());
       if (memory().capacity === capacities.at(-1)) continue;
       capacities.push(memory().capacity);
-      // Its operands and its result are in the new memory.
+      // This call's operands and result are in the new memory.
       const fresh = new Product(nabla, 512);
       kept.push(fresh);
       const help = helps(workers[0], () => right.push(fresh.isRight()));

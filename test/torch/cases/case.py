@@ -32,7 +32,7 @@ def signs(*shape):
 
 
 def encode(v, short=False):
-    """A value as JSON. If `short`, v is an input: it is written with the shortest decimals, and only once if it occurs several times."""
+    """A value as JSON. If `short` is true, v is an input, written with the shortest decimals and only once."""
     if isinstance(v, torch.Tensor):
         v = v.detach()
         made = encode_tensor(v, short)

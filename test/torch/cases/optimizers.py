@@ -142,7 +142,7 @@ def make_schedules():
     run("CosineAnnealingWarmRestarts", 3, 2, 0.02)
     run("OneCycleLR", 0.5, total_steps=25, cycle_momentum=False)
     run("OneCycleLR", 0.5, total_steps=30, pct_start=0.2, anneal_strategy="linear", div_factor=10.0, final_div_factor=100.0, cycle_momentum=False)
-    # Phases at the ends of their ranges, and after the last step.
+    # Test phases at the ends of their ranges, and after the last step.
     for options in ({}, {"anneal_strategy": "linear"}, {"anneal_strategy": "linear", "pct_start": 0.0}, {"pct_start": 0.0}, {"anneal_strategy": "linear", "pct_start": 0.99}):
         run("OneCycleLR", 0.5, total_steps=24, cycle_momentum=False, **options)
     run("OneCycleLR", 0.5, total_steps=25, cycle_momentum=False, anneal_strategy="linear", pct_start=1.0)
