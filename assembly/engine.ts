@@ -33,8 +33,8 @@ import { double, float, word } from "./operands";
 import { Block, Family, Head, Op, Type } from "./opcodes";
 
 /**
- * The number of elements per chunk of pointwise work. A share is a whole number of chunks, so no two threads write one
- * cache line.
+ * The number of elements per chunk of pointwise work. A share is a whole number of chunks, so no two threads write to the
+ * same cache line.
  */
 const CHUNK: u32 = Block.elements;
 

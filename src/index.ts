@@ -1,4 +1,4 @@
-/** nabla's public face. */
+/** nabla's public API. */
 
 export { customGradient, noGrad } from "./autograd/backward.ts";
 export { type ArgNums, grad, hessian, hvp, jacobian, jvp, valueAndGrad, vjp } from "./autograd/transforms.ts";

@@ -210,7 +210,7 @@ export function scatterAdd(out: usize, x: usize, index: usize, n: u32, count: u3
 function scatter<S, X>(sums: usize, x: usize, index: usize, n: u32, count: u32, inner: u32, begin: u32,
   end: u32): void
 {
-  // With one column, the compiler removes the column's number.
+  // If `inner` is the constant 1, the compiler removes the column index.
   if (inner == 1) scatterRows<S, X>(sums, x, index, n, count, 1, begin, end);
   else scatterRows<S, X>(sums, x, index, n, count, inner, begin, end);
 }

@@ -11,7 +11,9 @@ import { offsetAt, stepsOf } from "../walk";
 /** The number of rows of a transposition that are copied together, so that reads use whole cache lines. */
 const BAND: u32 = 16;
 
-/** The length in bytes from which memory.copy and memory.fill are faster than a loop. They call out of WebAssembly. */
+/**
+ * The smallest length in bytes for which memory.copy and memory.fill are faster than a loop. They call out of WebAssembly.
+ */
 const LONG: u32 = 2048;
 
 /** Fills `bytes` bytes from `out` with the 32-bit pattern `value`. */

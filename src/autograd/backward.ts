@@ -1,6 +1,7 @@
 /**
  * Reverse-mode differentiation over the op table, to any order. Gradients are computed with ops. With `createGraph`,
- * autograd records these ops too, so the gradients can be differentiated again. Higher orders need nothing else.
+ * autograd records these ops too, so the gradients can be differentiated again. Higher-order gradients need no other
+ * code.
  *
  * No other file sums gradients over broadcast dims, accumulates them, or checks their shapes.
  */
@@ -21,8 +22,8 @@ import { Error, ShapeError, TypeError } from "../runtime/errors.ts";
 export const onesLike = (x: Tensor): Tensor => full(x.shape, 1) as Tensor;
 
 /**
- * Finds the nodes between the roots and the targets, earliest first, and whether the graph contains anything else that
- * can be differentiated.
+ * Finds the nodes between the roots and the targets, earliest first, and checks whether the graph contains anything else that can be
+ * differentiated.
  * @param targets null for all leaves
  */
 function nodesBetween(
@@ -37,7 +38,7 @@ function nodesBetween(
     if (targets?.has(edge) || edge instanceof Tensor) {
       if (edge instanceof Tensor && !edge.requiresGrad) continue;
       if (!targets || targets.has(edge)) needed.add(edge);
-      // Beyond an inner target, or at another leaf, the caller may want to differentiate further.
+      // The caller may want to differentiate further, beyond an inner target or at another leaf.
       if (edge instanceof Node || !targets?.has(edge)) hasOtherLeaves = true;
     } else if (!found.has(edge)) {
       found.add(edge);

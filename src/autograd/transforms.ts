@@ -119,7 +119,7 @@ function requireTensor(name: string, y: unknown): Tensor {
     );
   return y;
 }
-/** @throws ShapeError unless the result is one number */
+/** @throws ShapeError unless the result is a single number */
 function requireScalar(name: string, y: unknown): Tensor {
   const tensor = requireTensor(name, y);
   if (tensor.size !== 1) {
@@ -130,7 +130,7 @@ function requireScalar(name: string, y: unknown): Tensor {
   return tensor;
 }
 
-/** The gradients of variables, with zeros for variables without one. */
+/** The gradients of the variables, with zeros for a variable that has no gradient. */
 function collect(variables: readonly Tensor[], gradients: ReadonlyMap<Edge, Tensor>): Tensor[] {
   return variables.map((x) => gradients.get(x.edge!) ?? zerosLike(x));
 }
@@ -138,8 +138,8 @@ function collect(variables: readonly Tensor[], gradients: ReadonlyMap<Edge, Tens
 const targetsOf = (variables: readonly Tensor[]): Set<Edge> => new Set(variables.map((x) => x.edge!));
 
 /**
- * The indices of the arguments to differentiate with respect to. One number gives one gradient, and an array gives an
- * array of gradients in the same order. −1 is the last argument. An index may appear twice.
+ * The indices of the arguments to differentiate with respect to. A single index gives a single gradient; an array of indices gives an array
+ * of gradients in the same order. −1 is the last argument. An index may appear twice.
  */
 export type ArgNums = number | readonly number[];
 /** The type of an argument. For a negative index, the union of the types of all arguments. */
@@ -153,12 +153,12 @@ type Gradients<A extends unknown[], N> = N extends number ? Argument<A, N> : { [
 /**
  * Returns a function that computes f's value and its gradient with respect to the arguments in `argnums` (default: the
  * first). These arguments may be float32 tensors, or nested arrays and plain objects of them. Each gradient has the
- * structure and shapes of its argument. f must return one number.
+ * structure and shapes of its argument. f must return a single number.
  *
  * ```ts
  * const [y, g] = valueAndGrad((x: Tensor) => x.square().sum())(tensor([1, 2]));   // 5, [2, 4]
  * ```
- * @throws ShapeError if f does not return one number
+ * @throws ShapeError if f does not return a single number
  * @throws TypeError, RangeError, DTypeError if an argument cannot be differentiated
  */
 export function valueAndGrad<A extends unknown[]>(f: (...args: A) => Tensor): (...args: A) => [Tensor, A[0]];
@@ -303,7 +303,7 @@ export function jvp<X extends Tensor | Tensor[]>(
 
 /**
  * Computes the product of f's Hessian at x and v without forming the Hessian, as the gradient of ∇f·v. The result has
- * the shape of x. f must return one number.
+ * the shape of x. f must return a single number.
  * @throws ShapeError if v does not have the shape of x
  */
 export function hvp(f: (x: Tensor) => Tensor, x: Tensor, v: Tensor): Tensor {
@@ -335,8 +335,7 @@ export function jacobian(f: (x: Tensor) => Tensor): (x: Tensor) => Tensor {
 }
 
 /**
- * Returns a function that computes all second derivatives of f, with shape [...x.shape, ...x.shape]. f must return one
- * number.
+ * Returns a function that computes all second derivatives of f, with shape [...x.shape, ...x.shape]. f must return a single number.
  */
 export function hessian(f: (x: Tensor) => Tensor): (x: Tensor) => Tensor {
   check("hessian", arguments, "f:function");

@@ -22,7 +22,7 @@ const movers = new Map<Op, (inputs: readonly Operand[], attributes: unknown) => 
   [Op.Gather, ([x]) => [x!]],
 ]);
 
-/** Maps each storage whose elements are in 0 … n − 1 for all arguments to its n. */
+/** Maps a storage to n if its elements are in 0 … n − 1, whatever the arguments are. */
 function boundsOf(steps: readonly Step[]): Map<Storage, number> {
   const bounds = new Map<Storage, number>();
   for (const { op, inputs, outputs, attributes } of steps) {
@@ -32,7 +32,7 @@ function boundsOf(steps: readonly Step[]): Map<Storage, number> {
       .map(({ storage }) => bounds.get(storage) ?? Number.POSITIVE_INFINITY);
     if (sources?.length) bounds.set(outputs[0]!.storage, Math.max(...sources));
   }
-  // Later writes may store anything.
+  // A later write may store any value.
   for (const step of steps) for (const storage of mutated(step)) bounds.delete(storage);
   return bounds;
 }
@@ -40,7 +40,7 @@ function boundsOf(steps: readonly Step[]): Map<Storage, number> {
 /**
  * Inserts a check before each step that needs one.
  * @param known storages whose values cannot change and were checked
- * @returns the steps, and the checks by id: the check with id n + 1 has index n
+ * @returns the steps, and the checks: the check at index n has id n + 1
  */
 export function withChecks(
   steps: readonly Step[],
@@ -68,7 +68,7 @@ export function withChecks(
 
 export const isCheck = ({ op }: Step): boolean => op.code === Op.Check;
 
-/** Steps in an order in which a failing call changes nothing. */
+/** The steps, ordered so that a call that fails changes nothing. */
 export interface Schedule {
   /** Checks of arguments and of tensors from outside, which can run before all steps. */
   readonly first: readonly Step[];

@@ -66,11 +66,10 @@ export interface Compiled<A extends unknown[], T> {
  * state, running statistics, gradients and the random generator are the same as before. (An eager call may already have
  * updated BatchNorm's statistics and drawn random numbers.) After a throw, the results of earlier calls are undefined.
  *
- * f is recorded again if a field changes in a module whose class methods f calls, or in a module inside it: values,
- * functions, `forward`, and elements of plain objects, arrays, Maps and Sets with up to 64 elements, four levels deep. Every
- * such change counts, even to a field that f never reads, so keep counters and histories outside of modules. If f sets such a
- * field, compile throws: write tensors with copyFrom, and numbers with a `scalar`. If f uses tensors from variables, the
- * second call records f again to compare.
+ * f is recorded again if a field changes in a module whose class methods f calls, or in a module inside that one. This covers values,
+ * functions, `forward`, and elements of plain objects, arrays, Maps and Sets with up to 64 elements, four levels deep. Every such change
+ * counts, even to a field that f never reads, so keep counters and histories outside of modules. If f sets such a field, compile throws:
+ * write tensors with copyFrom, and numbers with a `scalar`. If f uses tensors from variables, the second call records f again to compare.
  *
  * compile does not notice these changes, and uses the values from the recording: numbers from closures, Math.random(),
  * Date.now(); tensors in variables that are replaced after the second call; larger or deeper collections; elements of typed

@@ -35,7 +35,7 @@ export interface ExplainedStep {
   readonly fused: readonly string[];
   /** The shapes of inputs and outputs: `[32×784] [784×128] → [32×128]`. */
   readonly shapes: string;
-  /** The number of bytes that it writes. */
+  /** The number of bytes that the instruction writes. */
   readonly bytes: number;
   /** The memory of its outputs: `arena+1c0` (hexadecimal bytes), `own` for results, gradients and copies of arguments, or `outside`. */
   readonly places: readonly string[];
@@ -55,7 +55,7 @@ export class Explanation {
   readonly recorded: number;
   /** The size of the arena in bytes. */
   readonly arenaBytes: number;
-  /** The bytes that its values would need without sharing memory. */
+  /** The number of bytes that the values in the arena would need if they did not share memory. */
   readonly naiveBytes: number;
   private readonly title: string;
 

@@ -34,11 +34,13 @@ function median(values: readonly number[]): number {
   return sorted.length ? sorted[sorted.length >> 1]! : 0;
 }
 
-/** The length of the chain of multiply-adds in the ceiling kernel, and the number of its operations. */
+/** The length of the ceiling kernel's chain of multiply-adds, and the number of operations in it. */
 const CHAIN = 4000;
 const FLOPS = 96 * CHAIN;
 
-/** Measures the ceiling: GFLOP/s of a kernel of independent multiply-adds, the best of several rounds. */
+/**
+ * Measures the ceiling: the GFLOP/s that a kernel of independent multiply-adds reaches in the best of several rounds.
+ */
 export function measureCeiling(): number {
   const { fmaCeiling } = kernels();
   let least = Number.POSITIVE_INFINITY;

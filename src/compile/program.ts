@@ -1,6 +1,7 @@
 /**
  * Turns a recording into a program: optimization passes, one arena, one list of instructions in linear memory. A run is one call into
- * WebAssembly. If values are checked, it is up to three: the checks of arguments, the steps up to the last check, and the rest.
+ * WebAssembly. If values are checked, a run takes up to three calls: one for the checks of arguments, one for the steps up to the last
+ * check, and one for the rest.
  */
 import { type Flaw, nonFinite } from "../core/anomaly.ts";
 import { isGradEnabled } from "../core/context.ts";
@@ -75,11 +76,11 @@ export class Program {
   readonly recordedSteps: number;
   /** The instructions of each step. */
   readonly places: readonly Place[];
-  /** All storages that it holds: arena, instructions, inputs, results, and storages from outside. */
+  /** All storages that the program holds: arena, instructions, inputs, results, and storages from outside. */
   private readonly memory: Storage[];
   private readonly address: number;
   private readonly addresses: readonly [first: number, uncertain: number, rest: number];
-  /** Instructions outside of steps: how many copy state, and the place of those that check for NaN and ±∞. */
+  /** Instructions outside of steps: how many of them copy state, and where those that check for NaN and ±∞ are. */
   private readonly extra: { readonly saving: number; readonly finite: Place };
   /** Whether other threads take part in a run. */
   private readonly isShared: boolean;

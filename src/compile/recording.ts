@@ -39,17 +39,20 @@ export interface Recording<T> {
   readonly isOwn: (storage: Storage) => boolean;
   /** Constants of the function that were checked as indices. */
   readonly checkedConstants: ReadonlySet<Storage>;
-  /** Whether it requires finite values, because of `minimize(…, { finite: true })` or detectAnomaly. */
+  /** Whether the function requires finite values, because of `minimize(…, { finite: true })` or detectAnomaly. */
   readonly finite: boolean;
-  /** Whether it used tensors from outside that may be replaced unnoticed, because no module, optimizer or EMA that it used holds them. */
+  /**
+   * Whether the function used tensors from outside that may be replaced unnoticed, because no module, optimizer or EMA that it used holds
+   * them.
+   */
   readonly usesReplaceable: boolean;
-  /** Tensors from outside that it used. They must not be disposed before the recording. */
+  /** Tensors from outside that the function used. They must not be disposed before the recording is. */
   readonly captured: readonly Captured[];
   /** The first field of a module that has changed since the recording, for messages. */
   readonly changedField: () => string | undefined;
   /** The recording is valid while all of these return true. */
   readonly guards: readonly (() => boolean)[];
-  /** Storages from outside that it reads or writes, retained and pinned for it. */
+  /** Storages from outside that the function reads or writes. They are retained and pinned for the recording. */
   readonly retained: readonly Storage[];
 }
 

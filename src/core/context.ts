@@ -23,7 +23,7 @@ export interface Recorder<T extends Stored = Stored> {
   /** Registers the tensors of an object that never replaces them, such as an optimizer. */
   addFixed?(tensors: Iterable<T>): void;
   /**
-   * Called when a leaf's gradient was cleared (the recorder then owns the old gradient), or is about to be added to.
+   * Called after a leaf's gradient has been cleared (the recorder then owns the old gradient), and before something is added to it.
    */
   gradient(leaf: T, event: "cleared" | "added"): void;
 }

@@ -96,7 +96,7 @@ export const dtypeOf = (values: ArrayBufferView): DType | undefined =>
 /**
  * Makes a tensor from a copy of values: a number, nested arrays of numbers or booleans, or a typed array. Numbers
  * become float32, and booleans become bool. A Float32Array becomes float32, an Int32Array int32, and a Uint8Array
- * uint8. Numbers beyond float32, such as 1e300, become ±Infinity, as in PyTorch (readers of files reject them instead).
+ * uint8. Numbers beyond float32, such as 1e300, become ±Infinity, as in PyTorch (functions that read files reject such numbers instead).
  *
  * ```ts
  * tensor([[1, 2], [3, 4]]);

@@ -84,7 +84,7 @@ export function constant(value: number, dtype: DType): Tensor {
   const key = Object.is(value, -0) ? "-0" : value;
   let made = known.get(key);
   if (made && !made.isDisposed) {
-    // Move it to the end, so that getting an op's second operand does not evict the first one.
+    // Move the tensor to the end, so that getting an op's second operand does not evict the first one.
     known.delete(key);
     known.set(key, made);
     return made;

@@ -84,7 +84,7 @@ export class Storage {
     this.#heap.u8.set(this.#moved, this.address);
     this.#home = this.#heap;
     this.#moved = null;
-    // The tensors that held it may have been garbage collected since.
+    // The tensors that held the storage may have been garbage collected in the meantime.
     this.#abandon();
     return true;
   }
@@ -110,7 +110,10 @@ export class Storage {
   get isMovable(): boolean {
     return this.isResident && this.pins === 0 && !this.symbolic;
   }
-  /** Whether it has ever moved out. If it is resident, it has moved back, which proves that it is reachable. */
+  /**
+   * Whether its bytes have ever moved out. If they are in linear memory now, they have moved back, which proves that the storage is
+   * reachable.
+   */
   get isReachable(): boolean {
     return this.moves > 0;
   }

@@ -44,8 +44,8 @@ export function freeHandle(handle: AnyHandle, freedBy: string): void {
 /** The bytes of linear memory that unscoped tensors may hold before a sweep. */
 const MAX_BYTES = 64 * 2 ** 20;
 /**
- * The number of tensors that a job may make before a sweep, and the number that earlier jobs may leave, because
- * finalizers may not run between jobs.
+ * The number of tensors that a job may make before a sweep, and the number that earlier jobs may leave, because finalizers do not always
+ * run between jobs.
  */
 const MAX_TENSORS = 1024;
 const MAX_REGISTERED = 16384;
@@ -166,7 +166,7 @@ function sweepIfDue(): void {
   setKeptAside();
   const all = liveStorages(true);
   const isFull = bytesOf(all) >= sweepAtBytes;
-  // If bytes are not the problem, move only tensors from this job.
+  // If there are too many tensors rather than too many bytes, move only tensors from this job.
   const live = isFull ? all : liveStorages(isCrowded);
   // A storage that moved back and was used since the last sweep will probably be used again.
   const isIdle = (storage: Storage): boolean => !storage.isReachable || storage.lastUse < lastSweep;

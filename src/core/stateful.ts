@@ -73,7 +73,9 @@ function sizeOf(owner: object): number {
   return count;
 }
 
-/** Whether a property is a method that temporarily replaces another, as nabla/gradients does to observe layers. */
+/**
+ * Whether a property is a method that temporarily replaces another one, as it is while nabla/gradients observes layers.
+ */
 const isHidden = ({ value, enumerable }: PropertyDescriptor): boolean => typeof value === "function" && !enumerable;
 
 /** The recorded properties of objects, and of the objects, arrays and collections inside them. */

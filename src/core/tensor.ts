@@ -237,7 +237,7 @@ export class Tensor implements Value {
   get isKept(): boolean {
     return this.handle.kept;
   }
-  /** Called when the scope that it was made in ends, if the scope returns it or it is kept. @internal */
+  /** Called at the end of the scope that the tensor was made in, if the scope returns the tensor or the tensor is kept. @internal */
   escape(): void {
     if (this.handle.kept) adoptKept(this);
     else adopt(this);

@@ -115,7 +115,7 @@ export async function openDisk(op: string): Promise<Disk> {
   return new Disk(files, paths, url, hostOf(os));
 }
 
-/** The host name, reduced to characters that file names allow. If Deno denies access to the host name, a random name. */
+/** The host name, reduced to characters that file names allow, or a random name if Deno denies access to the host name. */
 function hostOf(os: { hostname(): string }): string {
   try {
     const name = os

@@ -95,7 +95,7 @@ export interface Inspected {
   readonly metadata: Record<string, string>;
 }
 
-/** @param op the function that errors about an entry's elements name */
+/** @param op the function to name in errors about an entry's elements */
 function entriesOf(op: string, file: Uint8Array | ArrayBuffer, { verify = true }: VerifyOptions): Inspected {
   const { header, data } = open(file, verify);
   const entryOf = (name: string, info: TensorInfo): Entry => ({

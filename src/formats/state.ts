@@ -83,9 +83,9 @@ const addPrefix = (prefix: string, tensors: Readonly<Record<string, Tensor>>): [
   Object.entries(tensors).map(([name, tensor]) => [`${prefix}.${name}`, tensor]);
 
 /**
- * Writes a safetensors file from which training resumes with identical bytes: parameters and buffers (`model.*`), the
- * optimizer's options and state (`optimizer.*`), averages of weights (`average.*`), the schedule, the state of the
- * random generator, `step` and `extra`. A checksum lets loadState detect damage.
+ * Writes a safetensors file from which training resumes with byte-identical results: parameters and buffers (`model.*`), the optimizer's
+ * options and state (`optimizer.*`), averages of weights (`average.*`), the schedule, the state of the random generator, `step` and
+ * `extra`. A checksum lets loadState detect damage.
  *
  * Functions under other names, such as the loss, are ignored. Any other property throws, because it would not be saved.
  *
@@ -203,8 +203,8 @@ function requireStateful(name: string, parts: Readonly<Record<string, object | u
 
 /**
  * Restores a training run from a file that saveState wrote. Create the model, the optimizer and the other parts as before, and pass them.
- * Checks everything before it changes a part, so an error changes nothing; only a custom loadStateDict is not checked first. Files without
- * a checksum load too.
+ * Checks everything before it changes a part, so an error changes nothing. Only a custom loadStateDict cannot be checked in advance. Files
+ * without a checksum load too.
  *
  * ```ts
  * const { step } = loadState(readFileSync("training.safetensors"), { model, optimizer });
@@ -218,7 +218,7 @@ export function loadState(
 ): {
   /** The step at which the state was saved. */
   step: number;
-  /** What was saved as extra. */
+  /** The value that was saved as `extra`. */
   extra: unknown;
 } {
   check("loadState", arguments, `file:bytes {${PARTS} random:boolean verify:boolean ...}`);

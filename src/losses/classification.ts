@@ -140,7 +140,7 @@ export function crossEntropy(logits: Tensor, target: Tensor, options: CrossEntro
       return reduceWeighted("crossEntropy", maskedProduct(each, weights), weights, target, reduction);
     }
     const { included, weights, safe } = rowWeights(flat, weight, ignoreIndex);
-    // Target probabilities of 0 exclude a row: its loss and gradient are 0.
+    // A row whose target probabilities are all 0 is excluded: its loss and gradient are 0.
     const probabilities = ops.where(included.unsqueeze(-1), smooth(oneHotLabels(safe, classes) as Tensor), 0);
     return reduceWeighted("crossEntropy", crossEntropyRows(rows, probabilities) as Tensor, weights, target, reduction);
   });

@@ -19,7 +19,7 @@ export interface CosineEmbeddingOptions extends LossOptions {
 }
 
 /**
- * Hinge loss max(0, margin − t·x). x and target, ±1: the same shape → [], or that shape with reduction "none".
+ * Hinge loss max(0, margin − t·x). x and target (±1): the same shape → [], or that shape with reduction "none".
  * @throws ShapeError if the shapes differ; RangeError for an unknown reduction
  */
 export function hinge(x: Tensor, target: Tensor, options: HingeOptions = {}): Tensor {

@@ -135,7 +135,7 @@ export class MultiheadAttention extends Module {
   constructor(
     /** The width of queries and results. */
     readonly embedDim: number,
-    /** The number of heads. It divides embedDim. */
+    /** The number of heads, a divisor of embedDim. */
     readonly numHeads: number,
     options: MultiheadAttentionOptions = {},
   ) {

@@ -97,7 +97,7 @@ const sizes2d = (kernel: Size2d): readonly number[] => (typeof kernel === "numbe
  */
 export class Conv2d extends Convolution<Conv2dOptions> {
   static override readonly kind: string = "Conv2d";
-  /** @param kernelSize height and width in pixels; one number for a square */
+  /** @param kernelSize height and width in pixels; a single number for a square */
   constructor(inChannels: number, outChannels: number, kernelSize: Size2d, options: Conv2dOptions & BiasOption = {}) {
     check("Conv2d", arguments, `${CHANNELS} kernelSize:number|numbers {bias:boolean ${CONV2D_OPTIONS}}`);
     super(inChannels, outChannels, sizes2d(kernelSize), options, false, 2);
@@ -131,7 +131,7 @@ export class Conv1d extends Convolution<Conv1dOptions> {
  */
 export class ConvTranspose2d extends Convolution<ConvTranspose2dOptions> {
   static override readonly kind: string = "ConvTranspose2d";
-  /** @param kernelSize height and width in pixels; one number for a square */
+  /** @param kernelSize height and width in pixels; a single number for a square */
   constructor(
     inChannels: number,
     outChannels: number,

@@ -1,7 +1,7 @@
 /** Wraps the forward passes of a model's modules, to observe or replace their inputs and outputs. */
 import type { Module } from "./module.ts";
 
-/** A forward pass of a module that is about to run. */
+/** A forward pass that a module is about to run. */
 export interface Call {
   /** The module's path in the model; "" for the model itself. */
   readonly name: string;

@@ -102,8 +102,8 @@ export interface StateDictMismatch {
  */
 export abstract class Module {
   /**
-   * The class's name for printing and errors, which minifiers do not change. Inherited: set your own (`static kind = "Residual"`) to
-   * see it in summaries of minified bundles.
+   * The class's name for printing and errors, which minifiers do not change. Subclasses inherit it: set your own (`static kind =
+   * "Residual"`) to see it in summaries of minified bundles.
    */
   static readonly kind: string = "Module";
 

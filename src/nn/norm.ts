@@ -247,7 +247,7 @@ export class GroupNorm extends Module {
   readonly options: NormOptions;
 
   constructor(
-    /** The number of groups. It divides numChannels. */
+    /** The number of groups, a divisor of numChannels. */
     readonly numGroups: number,
     /** The number of channels, the size of the input's last dim. */
     readonly numChannels: number,

@@ -10,7 +10,7 @@ import { inputOf, Module } from "./module.ts";
 /** The maximum of each window of an image. */
 export class MaxPool2d extends Module {
   static override readonly kind: string = "MaxPool2d";
-  /** @param kernelSize height and width of the window in pixels; one number for a square */
+  /** @param kernelSize height and width of the window in pixels; a single number for a square */
   constructor(
     /** The size of each window. */
     readonly kernelSize: Size2d,
@@ -33,7 +33,7 @@ export class MaxPool2d extends Module {
 /** The mean of each window of an image. */
 export class AvgPool2d extends Module {
   static override readonly kind: string = "AvgPool2d";
-  /** @param kernelSize height and width of the window in pixels; one number for a square */
+  /** @param kernelSize height and width of the window in pixels; a single number for a square */
   constructor(
     /** The size of each window. */
     readonly kernelSize: Size2d,

@@ -22,7 +22,7 @@ export interface RecurrentOptions {
   readonly batchFirst?: boolean;
   /** The probability, in 0 … 1, of dropping an element between layers in training. Default 0. */
   readonly dropout?: number;
-  /** Whether each layer gets a second one that reads from the end; their outputs are concatenated. Default false. */
+  /** Whether each layer is paired with a second one that reads the sequence from its end; their outputs are concatenated. Default false. */
   readonly bidirectional?: boolean;
 }
 
@@ -46,7 +46,7 @@ export interface RNNCellOptions extends CellOptions {
 
 /** Options for `forward` of the recurrent layers. */
 export interface ForwardOptions {
-  /** The number of steps of each sequence, int32 [batch] or a list; later outputs are 0. Default: all steps. */
+  /** The number of steps of each sequence, int32 [batch] or a list; outputs after a sequence's last step are 0. Default: all steps. */
   readonly lengths?: Tensor | readonly number[];
 }
 

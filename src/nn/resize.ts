@@ -96,7 +96,8 @@ function resize(caller: string, x: Tensor, options: InterpolateOptions): Tensor 
     const scale = factors ? 1 / factors[i] : x.shape[i + 1]! / sizes[i]!;
     return resizeAlong(image, i + 1, sizes[i]!, scale, mode === "bilinear", alignCorners);
   };
-  // A height that shrinks comes first, otherwise the width does: rows of pixels take longer than rows of rows.
+  // Resize the height first if it shrinks, otherwise the width first: resizing the width is slower, so it should run on as few rows as
+  // possible.
   return sizes[0]! < x.shape[1]! ? along(along(x, 0), 1) : along(along(x, 1), 0);
 }
 
@@ -120,7 +121,7 @@ export class Upsample extends Module {
 export class AdaptiveAvgPool2d extends Module {
   static override readonly kind: string = "AdaptiveAvgPool2d";
   private readonly outputSize: readonly [number, number];
-  /** @param outputSize height and width of the result in pixels; one number for a square */
+  /** @param outputSize height and width of the result in pixels; a single number for a square */
   constructor(outputSize: Size2d) {
     super();
     check("AdaptiveAvgPool2d", arguments, "outputSize:number|pair");

@@ -80,7 +80,7 @@ abstract class TransformerLayer extends Module {
   readonly linear2: Linear;
   /** The dropout between the two linear layers. */
   private readonly dropout: Dropout;
-  /** After each block. */
+  /** The dropout after each block. */
   private readonly blockDropout: Dropout;
   private readonly normFirst: boolean;
   private readonly activation: (x: Tensor) => Tensor;

@@ -3,8 +3,8 @@
  *
  * Denormal numbers slow processors down, so the update kernels flush tiny numbers to 0: gradients and momenta whose
  * product with the learning rate is below 2⁻¹²⁶ and, if eps ≥ 2⁻³⁴, means of squared gradients up to 2⁻¹²⁰ and squared
- * gradients up to 2⁻⁵⁶, which eps dominates. With a smaller eps, squares underflow like any float32: for gradients
- * below 2⁻⁷⁵, where PyTorch also divides by eps alone.
+ * gradients up to 2⁻⁵⁶, which eps dominates. With a smaller eps, squares underflow like any other float32. This happens for gradients below
+ * 2⁻⁷⁵, where PyTorch also divides by eps alone.
  */
 export * from "./average.ts";
 export { clipGradNorm, clipGradValue } from "./clip.ts";

@@ -1,6 +1,6 @@
 /** Loading states in two phases, so that several parts can all be checked before the first one changes. */
 
-/** An object that can load a state. nabla's own classes can check it first. */
+/** An object that can load a state. nabla's own classes can check the state first. */
 export interface Loadable<S> {
   /** Loads a state. */
   loadStateDict(state: S): unknown;

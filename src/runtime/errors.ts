@@ -83,11 +83,11 @@ export class ThreadError extends CappedError {
 export class OutOfMemoryError extends CappedError {
   override name = "OutOfMemoryError";
   constructor(
-    /** The bytes requested. */
+    /** The number of bytes requested. */
     readonly requested: number,
-    /** The bytes that tensors hold. */
+    /** The number of bytes that tensors hold. */
     readonly inUse: number,
-    /** The bytes that memory may grow to. */
+    /** The number of bytes that memory may grow to. */
     readonly limit: number,
   ) {
     super(

@@ -59,7 +59,7 @@ interface Span {
 
 export class Heap {
   memory: WebAssembly.Memory;
-  /** The bytes that memory may grow to. */
+  /** The number of bytes that memory may grow to. */
   readonly limit: number;
   f32!: Float32Array;
   i32!: Int32Array;

@@ -22,7 +22,7 @@ export const BACKEND = "nabla";
 
 /** The entries by data id, as CPU kernels expect them: `backend.data.get(dataId).values`. */
 class Entries {
-  /** An entry's id is the entry itself, except for data that another backend made and moved here. */
+  /** An entry's id is the entry itself, except for data that another backend made and that was moved here. */
   private readonly entries = new Map<object, Entry>();
   /** The number of parts of complex data that was moved here. TensorFlow.js expects one id for such data, not three. */
   private hidden = 0;
@@ -67,7 +67,7 @@ class Entries {
   }
 }
 
-/** Texts from UTF-8. @throws Error with the CPU backend's text if the bytes are not UTF-8 */
+/** Decodes texts from UTF-8. @throws Error with the CPU backend's message if the bytes are not UTF-8 */
 function decoded(values: BackendValues): string[] {
   try {
     return (values as Uint8Array[]).map((bytes) => util.decodeString(bytes));
@@ -78,7 +78,7 @@ function decoded(values: BackendValues): string[] {
 
 export class NablaBackend extends KernelBackend {
   readonly data = new Entries(this);
-  /** The block size that the CPU backend's matrix product reads. */
+  /** The block size, which the CPU backend's matrix product reads. */
   readonly blockSize = 48;
 
   override write(values: BackendValues | null | undefined, shape: number[], dtype: DataType): Entry {
@@ -160,7 +160,7 @@ export class NablaBackend extends KernelBackend {
     return this.data.numDataIds();
   }
 
-  /** Gives back a reference, and frees the data after the last one. Returns whether the data is gone. */
+  /** Releases a reference, and frees the data with the last one. Returns whether the data no longer exists. */
   override disposeData(dataId: object, force = false): boolean {
     const entry = this.data.find(dataId);
     if (!entry) return true;

@@ -45,8 +45,8 @@ export function fromTfjs(x: TfTensor): Tensor {
 
 /**
  * A TensorFlow.js tensor on nabla's backend with the elements of a nabla tensor. Each can be disposed without the other. Both share the
- * memory, so nothing is copied, except if `x` is kept to be overwritten: a parameter, a result of a compiled function, or what you kept with
- * `keep()`. If you write to another tensor in place afterwards, pass a clone.
+ * memory, so nothing is copied, unless `x` may be overwritten later because it is a parameter, a result of a compiled function, or a tensor
+ * that you kept with `keep()`. If you write to another tensor in place afterwards, pass a clone.
  *
  * x: any shape → the same shape and type; uint8 becomes int32.
  *

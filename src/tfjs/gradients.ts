@@ -1,6 +1,6 @@
 /**
- * Gradients with fewer kernels than TensorFlow.js's own, while nabla's backend is active. Second derivatives are TensorFlow.js's: it does not
- * differentiate with respect to the outputs that a gradient saves.
+ * Gradients with fewer kernels than TensorFlow.js's own, while nabla's backend is active. Second derivatives are left to TensorFlow.js,
+ * because it does not differentiate with respect to the outputs that a gradient saves.
  */
 import {
   add,
@@ -84,7 +84,7 @@ function installDerivative(name: string, { input, run }: Derivative): void {
   registerGradient({
     kernelName,
     inputsToSave: ["dy", "value"],
-    // The kernels that save their input are linear on each side of their bends.
+    // The functions whose kernels save their input are piecewise linear, so their second derivative is 0.
     gradFunc: (d, [, value], attributes) => ({
       dy: () => call(d as Tensor, value!, attributes),
       value: () => zerosLike(value!),
@@ -107,7 +107,7 @@ const ofFloats =
   (dy, [a, b]) =>
     [dy, a!, b!].every(({ dtype }) => dtype === "float32") ? rule(dy, a!, b!) : null;
 
-/** dy, the gradient of a sum or mean along `axis`, repeated along it. */
+/** Repeats dy, the gradient of a sum or mean along `axis`, along that axis. */
 function spread(dy: Tensor, x: Tensor, axis: number | number[]): Tensor {
   const shape = [...x.shape];
   for (const dim of util.parseAxisParam(axis, x.shape)) shape[dim] = 1;

@@ -17,7 +17,7 @@ import { updateParameter } from "../ops/update/update.ts";
 import { BACKEND, type NablaBackend } from "./backend.ts";
 import { newView, runOps, vector } from "./view.ts";
 
-/** One slot of an optimizer's state: the field that lists it for each variable, and the end of its name. */
+/** One slot of an optimizer's state: the field that lists it for each variable, and the suffix of its name. */
 interface Slot {
   readonly originalName: string;
   readonly variable: Variable;
@@ -53,7 +53,7 @@ function slotOf(list: Slot[], i: number, value: Variable, suffix: string): Varia
   return list[i].variable;
 }
 
-/** Gives a variable data of its own, if other tensors share it. Nothing else may see the update. */
+/** Gives a variable its own copy of the data if other tensors share it, because only the variable may see the update. */
 function own(variable: Variable, backend: NablaBackend): void {
   if (backend.data.get(variable.dataId).isExclusive) return;
   const shared = backend.view(variable);
@@ -137,7 +137,7 @@ const adam: Rule<AdamState> = {
   constants: ({ beta1, beta2, epsilon }) => [beta1, beta2, epsilon, 0],
   step: ({ iterations }) => iterations + 1,
   after({ accBeta1, beta1, accBeta2, beta2 }, backend) {
-    // These powers are what TensorFlow.js continues with on another backend.
+    // TensorFlow.js continues with these powers if training moves to another backend.
     for (const [power, beta] of [
       [accBeta1, beta1],
       [accBeta2, beta2],

@@ -7,7 +7,7 @@ export function installSaving(): void {
   const tf = tfEngine();
   const methods = tf as unknown as { clone(x: Tensor): Tensor };
   const original = methods.clone;
-  // Another version of TensorFlow.js may have no such method, and works without this.
+  // Other versions of TensorFlow.js may lack this method. They work without the replacement.
   if (!original) return;
   methods.clone = (x) => {
     const { gradientDepth, profiling } = tf.state;

@@ -15,7 +15,7 @@ import { DisposedError } from "../runtime/errors.ts";
 
 export type NumericArray = Float32Array | Int32Array | Uint8Array;
 
-/** What keeps copies of its elements in other layouts, as long as the elements live. */
+/** An object that keeps copies of its elements in other layouts for as long as the elements live. */
 export interface LayoutOwner {
   layouts: Map<string, View> | undefined;
 }
@@ -50,7 +50,7 @@ export class View implements Value {
     return new View(new Storage(size * bytesPerElement[dtype]), shape, dtype, size);
   }
 
-  /** The elements in linear memory, until the next op. */
+  /** The elements in linear memory, valid until the next op. */
   live(): NumericArray {
     use(this.storage);
     const { heap } = engine();

@@ -19,7 +19,7 @@ import {
   written,
 } from "../step.ts";
 
-/** The number of positions that a step may move up to join a chain. */
+/** The maximum number of positions by which a step may move up to join a chain. */
 const REACH = 32;
 
 interface Group extends Accesses {

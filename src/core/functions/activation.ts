@@ -157,7 +157,7 @@ export const hardSigmoid: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift(
  */
 export const hardSwish: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("hardSwish", ops.hardSwish);
 /**
- * min(max(x, low), high). Derivative 1 where low < x < high, else 0. Unlike clamp's, it is 0 at the bounds.
+ * min(max(x, low), high). Derivative 1 where low < x < high, else 0. Unlike clamp's derivative, it is 0 at the bounds.
  *
  * x: any shape → the same shape, float32.
  *

@@ -122,7 +122,7 @@ export const pad: (x: Tensor, padding: readonly number[], value?: number) => Ten
  */
 export const broadcastTo: (x: Tensor, shape: Shape) => Tensor = /* @__PURE__ */ lift("broadcastTo", ops.broadcastTo);
 /**
- * Joins tensors along `dim`. The gradient is split back into these pieces.
+ * Joins tensors along `dim`. Each tensor gets its part of the gradient.
  *
  * tensors: the same shape except at `dim` → that shape with the sum of the sizes at `dim`, the tensors' type.
  *

@@ -28,7 +28,7 @@ export interface IntegrateOptions {
    * as large as the tolerance allows (Dormand and Prince 1980), six evaluations per step. Default dopri5.
    */
   readonly method?: IntegrationMethod;
-  /** The time at which the path ends, above 0. It starts at t = 0. */
+  /** The time at which the path ends, above 0. The path starts at t = 0. */
   readonly duration: number;
   /** The step size of euler and rk4; the last step is shorter if the duration is not a multiple. For dopri5, the first step to try. */
   readonly step?: number;

@@ -30,7 +30,7 @@ export interface FisherOptions {
 /** A source of parameters: a model, or a list of tensors. */
 export type Parametric = Module | readonly Tensor[];
 
-/** A model's outputs at one point, and products with their Jacobian and Fisher matrix, each from passes over one graph. */
+/** A model's outputs at one point, and products with their Jacobian and Fisher matrix. All products use passes over the same graph. */
 export interface Linearized {
   /** The outputs: [batch, outputs]. */
   readonly outputs: Tensor;

@@ -43,7 +43,7 @@ export interface KFACOptions {
   readonly every?: number;
 }
 
-/** λ is adapted every ADAPT_EVERY steps, by a factor of 19/20 per step or its inverse. */
+/** λ is adapted every ADAPT_EVERY steps, by a factor of 19/20 per step or the inverse of that factor. */
 const ADAPT_EVERY = 5;
 const ADAPT_FACTOR = (19 / 20) ** ADAPT_EVERY;
 

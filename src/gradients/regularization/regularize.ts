@@ -17,7 +17,7 @@ import { onSphere } from "../math/sphere.ts";
 /** Added under the root, so that the norm is differentiable at a gradient of 0. */
 const TINY = 1e-12;
 
-/** f's output, one number per sample. @throws ShapeError */
+/** f's output, with one number per sample. @throws ShapeError */
 function onePerSample(name: string, f: Scorer, x: Tensor): Tensor {
   const y: unknown = f instanceof Module ? f.forward(x) : f(x);
   const [batch] = x.shape;

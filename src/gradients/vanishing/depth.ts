@@ -31,7 +31,7 @@ export interface DepthOptions {
  * ```ts
  * gradientByDepth(model, () => losses.mse(model.forward(x), y));   // [{ name: "0", type: "Linear", gradient: 0.01, … }, …]
  * ```
- * @param loss runs a forward pass of the model and returns one number
+ * @param loss runs a forward pass of the model and returns a single number
  */
 export function gradientByDepth(model: Module, loss: () => Tensor, options: DepthOptions = {}): DepthRow[] {
   check("gradientByDepth", arguments, "model:module loss:function {which:function}");

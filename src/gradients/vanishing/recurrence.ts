@@ -25,7 +25,7 @@ export type RecurrentState = Tensor | readonly Tensor[];
  * @param step computes the next state
  * @param initial h₀
  * @param inputs x₁ … x_T
- * @param loss computes one number from the last state
+ * @param loss computes a single number from the last state
  */
 export function gradientThroughTime<S extends RecurrentState>(
   step: (state: S, x: Tensor) => S,

@@ -16,7 +16,7 @@ export interface Context<A> {
   readonly attributes: A;
   /** For each input, whether it needs a gradient. The rule may return null for the others. */
   readonly needs: readonly boolean[];
-  /** The gradients of the outputs after the first, in order; undefined for an output without one. */
+  /** The gradients of the outputs after the first, in order; undefined for an output without a gradient. */
   readonly more: readonly (Value | undefined)[];
 }
 
@@ -37,7 +37,7 @@ export interface RangeCheck {
   readonly high: number;
   /** Whether the input is float32 rather than int32. */
   readonly isFloat?: boolean;
-  /** One more value to allow, outside the range. */
+  /** A value outside the range that is also allowed. */
   readonly skip?: number;
   /** Creates the error for a value that is out of range, given its index in the flat array. */
   readonly error: (value: number, at: number) => Error;
@@ -90,7 +90,9 @@ export interface OpDefinition<A = unknown> {
   readonly update?: boolean;
   /** The floating-point operations in a call. Default: one per element of the largest operand. */
   readonly flops?: (inputs: readonly Value[], outputs: readonly Value[], attributes: A) => number;
-  /** The number of independent parts that a call can be divided into, if it may be small. Default: no limit. */
+  /**
+   * The number of independent parts that a call can be divided into, if that number may be small. Default: no limit.
+   */
   readonly units?: (inputs: readonly Value[], outputs: readonly Value[], attributes: A) => number;
   /**
    * The ranges that inputs such as indices must be in. Checked on every call, before anything outside the call changes.
@@ -113,7 +115,7 @@ export const familyOf = ({ code }: AnyOp): Family => code >> Head.family;
 /** The functions that run ops, or record them for compile. */
 export interface Executor {
   execute(op: AnyOp, inputs: readonly Value[], attributes: unknown): Value[];
-  /** A tensor with shape [] that holds one number. */
+  /** A tensor with shape [] that holds a single number. */
   constant(value: number, dtype: DType): Value;
   /** The same elements with another shape, without a copy. */
   reshape(x: Value, shape: Shape): Value;

@@ -9,7 +9,7 @@ import { float } from "../pointwise/pointwise.ts";
 import { reshape } from "../shape/reshape.ts";
 import { convDefinition, convInputDefinition, type Pair, span } from "./conv.ts";
 
-/** One number for both height and width, or one for each. */
+/** A single number for both height and width, or one number for each. */
 export type Size2d = number | readonly [height: number, width: number];
 
 /**

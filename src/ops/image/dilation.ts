@@ -15,8 +15,8 @@ export function toTaps(dy: Value, taps: Value, shape: Shape): Value {
 }
 
 /**
- * The largest sum of each window and the filter, with the positions of its pixel in the image and of its tap in the filter. dx, dfilter: dy
- * added at these positions.
+ * The largest sum of a pixel and its tap in each window, with the positions of that pixel in the image and of that tap in the filter. dx,
+ * dfilter: dy, added at these positions.
  *
  * x: [batch, height, width, channels], filter: [kernelHeight, kernelWidth, channels] → [batch, outHeight, outWidth, channels].
  */

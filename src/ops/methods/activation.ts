@@ -169,7 +169,7 @@ export interface Methods<Tensor> {
    */
   hardSwish(): Tensor;
   /**
-   * min(max(x, low), high). Derivative 1 where low < x < high, else 0. Unlike clamp's, it is 0 at the bounds.
+   * min(max(x, low), high). Derivative 1 where low < x < high, else 0. Unlike clamp's derivative, it is 0 at the bounds.
    *
    * x: any shape → the same shape, float32.
    *

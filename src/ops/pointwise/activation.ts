@@ -326,7 +326,7 @@ export const hardSwishGrad = derivative({
   vjp: (d, { dy, x }) => product(d, dy, indicator(lt(abs(x), 3)), 1 / 3),
 });
 /**
- * min(max(x, low), high). Derivative 1 where low < x < high, else 0. Unlike clamp's, it is 0 at the bounds.
+ * min(max(x, low), high). Derivative 1 where low < x < high, else 0. Unlike clamp's derivative, it is 0 at the bounds.
  *
  * @param low The lower bound. Default -1.
  * @param high The upper bound. Default 1.

@@ -17,11 +17,11 @@ export interface SquaresAttributes extends Middle {
   readonly divisor: number;
 }
 
-/** With fewer results than FEW, threads share pieces of PIECE elements instead of results. */
+/** If there are fewer than FEW results, threads share pieces of PIECE elements instead of whole results. */
 const [FEW, PIECE] = [64, 8192];
 
 /**
- * If threads can share pieces of n, runs `code`, which also divides, on each piece and then `finish` on the results.
+ * If threads can share pieces of n, runs `code` on each piece, which also divides, and then `finish` on the results of the pieces.
  * Otherwise runs `code` once.
  */
 const encodeFold: (code: ReduceCode, finish: ReduceCode) => OpDefinition<SquaresAttributes>["encode"] =

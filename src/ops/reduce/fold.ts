@@ -25,7 +25,7 @@ export interface FoldAttributes extends Middle {
   readonly reverse: boolean;
 }
 
-/** With fewer results than FEW, threads share pieces of PIECE elements instead of results. */
+/** If there are fewer than FEW results, threads share pieces of PIECE elements instead of whole results. */
 const PIECE = 4096;
 const FEW = 64;
 

@@ -14,8 +14,8 @@ import { mean, sum } from "./reduce.ts";
 import { centre } from "./statistics.ts";
 
 /**
- * x is viewed as [outer, n, inner] and normalized along n. `center`: whether to subtract the mean, as all but RMS
- * normalization do.
+ * x is viewed as [outer, n, inner] and normalized along n. `center`: whether to subtract the mean, as every kind except RMS normalization
+ * does.
  */
 export interface NormAttributes {
   readonly outer: number;

@@ -26,7 +26,7 @@ import { sum } from "./reduce.ts";
 
 const lastDim = (x: { shape: Shape }): number => x.shape[x.shape.length - 1] ?? 1;
 
-/** What differs between row ops. */
+/** The properties in which row ops differ. */
 interface RowEntry<Code, Rule> {
   code: Code;
   name: string;

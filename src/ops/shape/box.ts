@@ -25,7 +25,7 @@ export function boxLayout(shape: Shape, box: Box): { offset: number; strides: nu
   return { offset, strides: own.map((stride, i) => stride * box.steps[i]!) };
 }
 
-/** The dims of a box in an array. A dim that the box fills is part of the dim before it, so that rows are long. */
+/** The dims of a box in an array. A dim that the box fills is merged into the dim before it, so that rows are long. */
 function boxDims(shape: Shape, { starts, sizes, steps }: Box) {
   const dims: UnsliceOperands["dims"][number][] = [];
   shape.forEach((size, i) => {

@@ -36,7 +36,7 @@ export function copyElements(
 export const patternOf = (value: number, dtype: DType): number =>
   dtype === "float32" ? bitsOf(value) : toDType(value, dtype) * (dtype === "int32" ? 1 : 0x01010101);
 
-/** Writes an instruction that fills a value with one number. */
+/** Writes an instruction that fills a value with a single number. */
 export function fillWith(encoder: Encoder, address: number, x: Value, value: number): void {
   const bytes = x.size * bytesPerElement[x.dtype];
   encodeFill(encoder, { out: address, bytes, value: patternOf(value, x.dtype) });

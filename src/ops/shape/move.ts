@@ -7,7 +7,7 @@ import { broadcastStrides, contiguousStrides, type DType, type Shape, show, type
 import { cut, sliceDefinition, unsliceDefinition } from "./box.ts";
 import { copyElements, fillWith, whole } from "./copy.ts";
 
-/** Fills a new tensor with one number. */
+/** Fills a new tensor with a single number. */
 const fillDefinition: OpDefinition<{
   shape: Shape;
   dtype: DType;
@@ -59,7 +59,7 @@ const broadcastDefinition: OpDefinition<{ shape: Shape }> = {
   vjp: (dy) => [dy],
 };
 
-/** Concatenates operands along a dim. The gradient is split back into these pieces. */
+/** Concatenates operands along a dim. Each operand gets its part of the gradient. */
 const concatDefinition: OpDefinition<{ dim: number }> = {
   code: Op.Concat,
   cost: 0.25,

@@ -17,7 +17,7 @@ import { cut, unslice } from "./box.ts";
 import { moves } from "./move.ts";
 import { reshape, unsqueeze } from "./reshape.ts";
 
-/** A tensor of the given shape, filled with one number. */
+/** A tensor of the given shape, filled with a single number. */
 export function full(shape: Shape, value: number, dtype: DType = "float32"): Value {
   requireShape("full", shape);
   return apply(moves.fill, [], { shape, dtype, value });
@@ -248,7 +248,7 @@ export function broadcastTo(x: Value, shape: Shape): Value {
 }
 
 /**
- * Joins tensors along `dim`. The gradient is split back into these pieces.
+ * Joins tensors along `dim`. Each tensor gets its part of the gradient.
  *
  * tensors: the same shape except at `dim` → that shape with the sum of the sizes at `dim`, the tensors' type.
  *

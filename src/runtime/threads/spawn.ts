@@ -28,7 +28,7 @@ interface WorkerThreads {
 }
 
 /**
- * Starts a worker. Once ready, it does not keep the process alive.
+ * Starts a worker. Once the worker is ready, it does not keep the process alive.
  * @throws Error if the runtime does not allow workers
  */
 export async function spawn(init: WorkerInit, events: ThreadEvents): Promise<Thread> {

@@ -17,7 +17,8 @@ const STOP_TIMEOUT = 2_000;
 /** The pool gives up after this many replacements of crashed workers. */
 const MAX_REPLACEMENTS = 8;
 /**
- * The number of polls before a waiting thread sleeps, at one or two nanoseconds each: few if there are more threads than cores.
+ * The number of polls before a waiting thread sleeps, at one or two nanoseconds each. The number is small if there are more threads than
+ * cores.
  */
 const SPINS = { dedicated: 1_000_000, oversubscribed: 200 };
 

@@ -4,7 +4,7 @@
 const SLICE = 10;
 /** The maximum number of steps in a slice. */
 const MAX_STEPS = 256;
-/** The maximum if the clock does not advance: in Workers, it stands still during computation. */
+/** The maximum if the clock does not advance: in Workers, the clock stands still during computation. */
 const MAX_STEPS_UNTIMED = 16;
 
 /** Resolves after one turn of the event loop, which processes timers, sockets and messages. */

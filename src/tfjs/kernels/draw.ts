@@ -6,7 +6,10 @@ interface DrawOptions {
   readonly contextOptions?: { readonly contextType?: string };
 }
 
-/** The CPU backend's kernel. A canvas context with the backend's name is a 2-d context, as for other backends it is theirs. */
+/**
+ * The CPU backend's kernel. If the context type is the backend's name, which other backends accept for their own contexts, uses a 2-d
+ * context.
+ */
 export const draw =
   (cpu: KernelFunc): KernelFunc =>
   (call) => {

@@ -201,7 +201,7 @@ function maxima(x: Value, windows: Windows): [values: Value, places: Value] | nu
   return Number.isNaN(largest.live()[0]!) ? null : [values!, places!];
 }
 
-/** The largest values, and their positions in the flat array: of one image, or of the whole batch. */
+/** The largest values, and their positions in the flat array of one image or of the whole batch. */
 function maximaInArray({ x }: Inputs, attributes: Attributes): [values: Value, positions: Value] | null {
   const windows = pooling(x!.shape, attributes);
   if (!windows || windows === "identity") return null;

@@ -7,7 +7,7 @@ import { cast } from "../../ops/shape/shape.ts";
 import { copyElements, type NumericArray, newView, type View } from "../view.ts";
 import { ALL, isFilled, type NativeKernel, NUMBERS } from "./kernel.ts";
 
-/** The number of elements from which a call that copies them is faster than a loop. */
+/** The smallest number of elements for which a call that copies them is faster than a loop. */
 const LONG = 32;
 
 /** The first index outside 0 … n − 1; undefined if there is none. */
@@ -19,8 +19,8 @@ export function outside(indices: View, n: number): number | undefined {
 }
 
 /**
- * The positions of slices in an array whose first `rank` dims are one: Σ index·stride for each row of indices. Null if one is out of range,
- * for the CPU kernel's message.
+ * The positions of slices in an array whose first `rank` dims are merged into one: Σ index·stride for each row of indices. Null if a
+ * position is out of range, so that the CPU kernel throws its message.
  */
 function flatten(indices: View, rank: number, strides: readonly number[], count: number): View | null {
   if (rank === 1 && strides[0] === 1)
@@ -36,7 +36,7 @@ function flatten(indices: View, rank: number, strides: readonly number[], count:
   return out;
 }
 
-/** Fills `out` with slices: the last update at each place, and those of `base` elsewhere. Copies each slice once. */
+/** Fills `out` with slices: the last update at each updated place, and the slices of `base` elsewhere. Copies each slice once. */
 function replaceSlices(out: View, base: View, updates: View, places: NumericArray, size: number): void {
   const count = out.size / size;
   const last = new Int32Array(count).fill(-1);

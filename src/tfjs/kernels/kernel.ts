@@ -30,7 +30,7 @@ export const ALL: readonly DType[] = ["float32", "int32", "bool"];
 export const isFilled = (inputs: Readonly<Record<string, TensorInfo>>): boolean =>
   Object.values(inputs).every((input) => !input?.shape.includes(0));
 
-/** Whether the inputs with these names have so many dims. Direct calls of kernels can pass others, which core's functions reject. */
+/** Whether the inputs with these names have `rank` dims. Direct calls of kernels can pass others, which core's functions reject. */
 export const haveRank = (
   inputs: Readonly<Record<string, TensorInfo>>,
   rank: number,

@@ -57,7 +57,7 @@ function floorDiv(a: Value, b: Value): Value {
   return out;
 }
 
-/** The bits that two arrays of integers share. */
+/** The bitwise AND of two arrays of integers. */
 function both(a: View, b: View): Value {
   const out = newView(a.shape, "int32");
   const [x, y, z] = [a.live(), b.live(), out.live()];

@@ -49,7 +49,8 @@ const resize = (along: Along, types?: NativeKernel["types"]): NativeKernel => ({
   ...(types && { types }),
   accepts: isFilled,
   run({ images }, attributes) {
-    // A dim that shrinks comes first, otherwise the width does: rows of pixels take longer than rows of rows.
+    // Resize the height first if it shrinks, otherwise the width first: resizing the width is slower, so it should run on as few rows as
+    // possible.
     const order = attributes.size[0] < images!.shape[1]! ? ([1, 2] as const) : ([2, 1] as const);
     return order.reduce(
       (x: Value, dim) => along(x, dim, attributes.size[dim - 1], attributes),
@@ -71,7 +72,10 @@ function bilinearGradient(images: View, dy: View, alignCorners: boolean): Value 
   return reshape(along(along(dy, 1), 2), [batch, width, height, depth]);
 }
 
-/** For each pixel along a dim, the first position of dy whose nearest pixel it is; and one more entry, the number of positions. */
+/**
+ * For each pixel along a dim, the first position of dy that has this pixel as its nearest; one more entry at the end holds the number of
+ * positions.
+ */
 function firstNearest(size: number, resized: number, alignCorners: boolean): Int32Array {
   const scale = ratio(size, resized, alignCorners);
   const first = new Int32Array(size + 1).fill(resized);
@@ -116,6 +120,6 @@ export const resizeKernels: Readonly<Record<string, NativeKernel>> = {
   ResizeBilinear: resize(bilinear, ["float32", "int32"]),
   ResizeBilinearGrad: gradient(bilinearGradient, Number.POSITIVE_INFINITY),
   ResizeNearestNeighbor: resize(nearest),
-  // The CPU kernel reads images of dy after the first at the places of images of the result.
+  // The CPU kernel reads all images of dy after the first at wrong offsets: those of the result's images.
   ResizeNearestNeighborGrad: gradient(nearestGradient, 1),
 };

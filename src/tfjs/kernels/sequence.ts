@@ -39,7 +39,7 @@ function searchSorted(sequence: View, values: View, isLeft: boolean): View | nul
       let other = start;
       for (let length = n; length > 1; ) {
         const half = length >> 1;
-        // All bits are set if the element is smaller. Random branches would be slow.
+        // All bits are set if the element is smaller. Unpredictable branches would be slow.
         first += half & -+(sorted[first + half - 1]! < a);
         other += half & -+(sorted[other + half - 1]! < b);
         length -= half;

@@ -18,7 +18,7 @@ const part = (x: Value, starts: number[], sizes: number[]): Value | null =>
 
 type Paddings = readonly (readonly [number, number])[];
 
-/** Adds elements before and after those of x along each dim; null for paddings below 0, which the CPU kernel does not reject. */
+/** Adds elements before and after those of x along each dim; null if a padding is below 0, which only the CPU kernel accepts. */
 function pad(x: Value, paddings: Paddings, value: number): Value | null {
   if (paddings.flat().some((count) => count < 0)) return null;
   const shape = x.shape.map((size, i) => paddings[i]![0] + size + paddings[i]![1]);
@@ -47,7 +47,7 @@ function mirrorPad(x: Value, paddings: Paddings, mode: string): View {
   const out = unslice(x, shape, box, 0) as View;
   const values = out.bits();
   const skip = mode === "reflect" ? 0 : 1;
-  // Along the last dim first: what it writes is copied along the others.
+  // Pad the last dim first, because padding the other dims copies the elements that this writes.
   for (let dim = shape.length - 1, inner = 1; dim >= 0; inner *= shape[dim--]!) {
     const [[before, after], size, step] = [paddings[dim]!, x.shape[dim]!, shape[dim]!];
     for (let start = before; start * inner < values.length; start += step) {

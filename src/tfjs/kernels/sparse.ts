@@ -85,7 +85,7 @@ function filledRows(indices: NumericArray, rank: number, rows: number): number {
   }
   return count;
 }
-/** Copies elements and their indices, with `missing` in column 0 of each empty row. Notes the place of each element. */
+/** Copies elements and their indices, with `missing` in column 0 of each empty row. Records the place of each element. */
 function fillRows(
   from: NumericArray,
   given: NumericArray,

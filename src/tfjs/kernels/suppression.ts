@@ -11,7 +11,7 @@ class Candidates {
   constructor(readonly scores: Float64Array) {
     this.boxes = new Int32Array(scores.length);
   }
-  /** Adds a box at the end. `order` must be called after the last one. */
+  /** Adds a box at the end. `order` must be called after the last box has been added. */
   append(box: number): void {
     this.boxes[this.count++] = box;
   }

@@ -23,7 +23,7 @@ const activations: Readonly<Record<string, Activation>> = {
   tanh: (x) => x.tanh(),
 };
 
-/** @throws Error if it is a class of the user's own */
+/** @throws Error if the activation is a class that the user defined */
 export function activationOf(layer: Layer, name: string): Activation {
   return (
     activations[name] ??

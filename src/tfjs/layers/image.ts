@@ -1,4 +1,6 @@
-/** Convolutions, pools and what else works on images. Filters are HWIO in TensorFlow.js and OHWI in nabla. */
+/**
+ * Convolutions, pools and the other layers that work on images. Filters are HWIO in TensorFlow.js and OHWI in nabla.
+ */
 import { Activation } from "../../../assembly/opcodes.ts";
 import { tensor } from "../../core/creation.ts";
 import * as ops from "../../core/functions.ts";
@@ -137,7 +139,7 @@ const pool1d =
 /** The dims of the rows and the columns. */
 const spatial = ({ dataFormat }: Config): [number, number] => (dataFormat === "channelsFirst" ? [2, 3] : [1, 2]);
 
-/** Repeats pixels along a dim. Each copy is moved by its fraction of the way to the next pixel. */
+/** Repeats pixels along a dim. Each copy is interpolated at its fraction of the way to the next pixel. */
 function upsample(x: Tensor, dim: number, fractions: readonly number[]): Tensor {
   const size = x.shape[dim]!;
   const count = fractions.length;

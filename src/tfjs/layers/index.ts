@@ -44,7 +44,7 @@ function weightsIn(plan: Plan, seen = new Set<Plan>()): Weight[] {
   return [...Object.values(plan.weights), ...[...plan.layers.values()].flatMap((inner) => weightsIn(inner, seen))];
 }
 
-/** What the modules of a model have in common. */
+/** The data that all modules of a model share. */
 interface Making {
   /** The modules by plan: a layer that is used several times is one module. */
   readonly modules: Map<Plan, LayerModule>;
@@ -104,8 +104,8 @@ export class LayerModule extends Module {
   }
 
   /**
-   * The sum of the regularizers' penalties, λ₁·Σ|w| + λ₂·Σw², which `fit` adds to the loss. A layer that runs several times counts as
-   * often. → float32 [].
+   * The sum of the regularizers' penalties, λ₁·Σ|w| + λ₂·Σw², which `fit` adds to the loss. A layer that runs several times is counted each
+   * time. → float32 [].
    *
    * @example
    * ```ts
@@ -162,7 +162,7 @@ export class LayersModule<Y extends Outputs = Tensor> extends LayerModule {
    * Reads the weights of a model again, after TensorFlow.js trained or loaded it: parameters and running statistics.
    * @param model The model that this module was made from, or one with the same layers.
    * @returns this module
-   * @throws ShapeError if the weights do not fit; nothing changes then
+   * @throws ShapeError if the weights do not fit; in that case, nothing changes
    * @example
    * ```ts
    * await model.fit(x, y);
@@ -178,7 +178,7 @@ export class LayersModule<Y extends Outputs = Tensor> extends LayerModule {
   /**
    * Writes the weights into a model, for TensorFlow.js to predict with or to save: parameters and running statistics.
    * @param model The model that this module was made from, or one with the same layers.
-   * @throws ShapeError if the weights do not fit; nothing changes then
+   * @throws ShapeError if the weights do not fit; in that case, nothing changes
    * @example
    * ```ts
    * module.copyTo(model);

@@ -14,7 +14,7 @@ const inTraining =
   ({ training }, x) =>
     training ? run(x) : x;
 
-/** A shape of noise is that of the input where it has null. */
+/** The noise has the input's size in each dim for which its shape has null. */
 const dropout =
   (shapeOf: (config: Config) => readonly (number | null)[] | null): Rule =>
   ({ layer, config }) => {

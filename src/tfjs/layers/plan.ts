@@ -44,7 +44,7 @@ export interface LayersModel {
   /** The weights that TensorFlow.js trains. */
   readonly trainableWeights: readonly object[];
 }
-/** What is read of a model. */
+/** The parts of a model that nabla reads. */
 export interface Model extends Layer {
   readonly inputs: readonly SymbolicTensor[];
   readonly outputs: readonly SymbolicTensor[];
@@ -87,7 +87,7 @@ export interface Plan {
   readonly weights: Readonly<Record<string, Weight>>;
   /** The inner layers by name, in an order that does not depend on their names. */
   readonly layers: ReadonlyMap<string, Plan>;
-  /** The names of the inner layers that run, each as often as it does. */
+  /** The names of the inner layers that run. A layer that runs several times is listed that many times. */
   readonly calls: readonly string[];
   /** What TensorFlow.js adds to the loss each time that the layer runs. */
   readonly penalties: readonly Penalty[];

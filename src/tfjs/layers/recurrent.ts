@@ -55,7 +55,7 @@ const cells: Readonly<Record<string, Cell>> = {
   },
   GRU: {
     states: 1,
-    // nabla's kernel resets the state after its product with the weight, TensorFlow.js before.
+    // nabla's kernel applies the reset gate after the product of state and weight, TensorFlow.js before it.
     kernel: () => undefined,
     step({ weights }, units, f, gate, mask) {
       const [gates, candidates] = weights.weightHh!.split([2 * units, units]);
