@@ -1,7 +1,7 @@
 /**
  * `node docs/tables.mjs` writes the tables of the benchmarks page from docs/data/*.json, which the bench commands write with `--save`, and the
  * table of concepts from lab/concepts.ts.
- * test/matrix/table.mjs and bench/size.mjs write the tables of runtimes.md and sizes.md, also with `withBlock`.
+ * test/matrix/table.mjs and bench/size.mjs use `withBlock` to write the tables of runtimes.md and sizes.md.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 
@@ -57,7 +57,7 @@ export function withTables(page) {
   );
 }
 
-/** Writes the table of concepts: a row for each, in the article's order. */
+/** Writes the table of concepts, one per row, in the article's order. */
 export function withConcepts(page, concepts) {
   const code = (names) => names.map((name) => `\`${name}\``).join(", ");
   const rows = concepts.map(({ name, paragraph, experiment, functions, findings, exercise }, i) => {

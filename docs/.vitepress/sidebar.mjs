@@ -5,7 +5,7 @@ const ENTRIES = ["nabla", "gradients", "formats", "tfjs", "serverless"];
 const nameOf = (entry) => (entry === "nabla" ? entry : `nabla/${entry}`);
 
 /**
- * One sidebar per entry point and namespace. A sidebar with every name in the library would be larger than the content of most pages.
+ * One sidebar per entry point and namespace. A single sidebar with every name in the library would be larger than most pages.
  * @param tree the contents of typedoc-sidebar.json
  */
 export function referenceSidebars(tree) {
