@@ -1,5 +1,5 @@
 /**
- * Compares two trees from alternating runs, A B A B … A: ratios cancel the drift of the machine, and comparing A with A gives
+ * Compares two trees by alternating runs, A B A B … A. Ratios cancel the machine's drift, and comparing A with itself measures
  * the noise. Pure functions from rows to comparisons and text.
  */
 import { median, type Row } from "./measure.ts";
@@ -20,7 +20,7 @@ export interface Comparison {
   readonly b: number;
   /** The median over turns of B's time divided by the geometric mean of the A turns before and after it. */
   readonly ratio: number;
-  /** The median over turns of A's time divided by its time in the previous A turn: 1, except for noise. */
+  /** The median over turns of A's time divided by its time in the previous A turn: 1, apart from noise. */
   readonly self: number;
   /** The largest deviation of A's ratio to itself from 1, at 95 % confidence. */
   readonly noise: number;
@@ -59,7 +59,7 @@ const keyOf = ({ suite, case: name, impl }: Row): string => JSON.stringify([suit
 /** A row's time per call, up to a constant factor: the inverse if the row has a rate. */
 const timeOf = ({ unit, median: value }: Row): number => (unit === "GFLOP/s" ? 1 / value : value);
 
-/** The rows of all turns, grouped by case and contender. Rows that are missing in a turn are left out. */
+/** The rows of all turns, grouped by case and contender. Leaves out rows that are missing in any turn. */
 function byRow(turns: readonly Rows[]): Map<string, Row[]> {
   const all = new Map<string, Row[]>();
   for (const rows of turns) {

@@ -7,7 +7,7 @@ import { Bench } from "tinybench";
 /** One implementation of a case. */
 export interface Contender {
   readonly impl: string;
-  /** One call, synchronous. */
+  /** Makes one synchronous call. */
   readonly run: () => void;
   /** Restores the state that `run` changes; called before each round. */
   readonly reset?: () => void;

@@ -136,7 +136,7 @@ class LanguageModel extends nn.Module {
   }
 }
 
-/** Creates a network, and its input in the shape that the network takes. */
+/** Creates a network, and its input in the shape that the network expects. */
 function build(network: Network, x: Float32Array): [nn.Module, Tensor] {
   const { batch } = network;
   if (network.kind === "cnn") return [convolutional(network), tensor(x, [batch, network.size, network.size, 1])];
@@ -157,7 +157,7 @@ export class NablaNetwork extends OneBatch {
   }
 }
 
-/** One epoch of MNIST in the given order, from bytes to updated weights. The step is compiled. */
+/** Trains on MNIST in the given order, from bytes to updated weights, with a compiled step. */
 export class NablaEpoch {
   private readonly trainer: Trainer;
 

@@ -1,6 +1,6 @@
 /**
  * `npm run size` (after `npm run build`): prints the gzipped sizes (zlib level 9) of typical bundles. Fails if the JS with one WASM
- * build exceeds the budget. A build is a string in a module; to measure sizes without it, an empty string replaces it.
+ * build exceeds the budget. A build is a string in a module, and an empty string replaces the builds that a size excludes.
  * `npm run size -- --docs` writes the sizes to docs/sizes.md.
  */
 import { readFileSync, writeFileSync } from "node:fs";
@@ -23,7 +23,7 @@ const BUNDLES = [
   ["everything", "everything"],
 ];
 
-/** The minified bundle of a program with only these WASM builds: the code that is loaded at the start, and on demand. */
+/** The minified bundle of a program with only these WASM builds: the code that loads at startup, and the code that loads on demand. */
 async function bundle(included, input = "dist/src/index.js") {
   const missing = new Set(builds.filter((build) => !included.includes(build)));
   const stub = {
@@ -33,7 +33,7 @@ async function bundle(included, input = "dist/src/index.js") {
   const build = await rolldown({
     input,
     platform: "neutral",
-    // A page that uses nabla/tfjs has TensorFlow.js already.
+    // A page that uses nabla/tfjs already includes TensorFlow.js.
     external: /^@tensorflow\//,
     resolve: { mainFields: ["module", "main"] },
     plugins: [stub],

@@ -1,6 +1,6 @@
 /**
- * Measures the cold start of nabla. It is outside bench/peers so that "nabla" resolves to the package, as it does for
- * users.
+ * Measures the cold start of nabla. This file is outside bench/peers so that "nabla" resolves to the package, as it
+ * does for users.
  */
 import { network, report } from "./peers/cold/timed.mjs";
 

@@ -1,4 +1,4 @@
-/** `npx nabla info`: shows which build runs here and the number of threads, and explains why. */
+/** `npx nabla info`: shows which build runs here, on how many threads, and why. */
 import { availableParallelism } from "node:os";
 import type { Command } from "commander";
 import { info, init } from "nabla";

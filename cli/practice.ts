@@ -11,7 +11,7 @@ interface Options {
   readonly solution?: boolean;
 }
 
-/** Adds the command. The exercises load when it runs. */
+/** Adds the command. The exercises are loaded only when the command runs. */
 export function addPractice(program: Command): void {
   const practice = program
     .command("practice")
@@ -72,7 +72,7 @@ async function show(exercise: Exercise, { predict, starter, hint, solution }: Op
   if (!right) process.exitCode = 2;
 }
 
-/** Checks a file, and prints what it logs and the outcomes. */
+/** Checks a file, and prints its log output and the outcomes of the checks. */
 async function checkFile({ name }: Exercise, file: string): Promise<void> {
   const source = await readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {
     const why = error.code === "ENOENT" ? "the file does not exist" : error.message;

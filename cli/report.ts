@@ -1,4 +1,4 @@
-/** The text that the command prints: the list of experiments, and a result as words, curves and tables. Pure functions. */
+/** The text that the command prints: the list of experiments, or a result in words, curves and tables. Pure functions. */
 
 import {
   type AnyExperiment,

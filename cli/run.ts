@@ -1,4 +1,4 @@
-/** Runs an experiment in Node. Reads digits from the file next to the command; shows a progress bar if stderr is a terminal. */
+/** Runs an experiment in Node. Reads digits from the file next to the command, and shows a progress bar if stderr is a terminal. */
 import { readFile } from "node:fs/promises";
 import { setImmediate } from "node:timers/promises";
 import type { AnyExperiment, Context, Result } from "../lab/experiment.ts";

@@ -84,7 +84,7 @@ async function serve(model: string, options: Options): Promise<void> {
   const { port, host, threads, grace, maxConnections } = options;
   const stop = stopRequested();
   let isListening = false;
-  // Before the model has loaded, the server has no requests to wait for.
+  // Until the model has loaded, the server has no requests, so it does not have to wait for any.
   void stop.then(() => isListening || process.exit(0));
   // The module that is imported next may create tensors immediately, which starts the engine.
   if (threads !== undefined) await init({ threads });
@@ -93,7 +93,7 @@ async function serve(model: string, options: Options): Promise<void> {
   const listener = nodeListener(handler);
   let isStopping = false;
   const server = createServer(TIMEOUTS, (request, response) => {
-    // A keep-alive connection would deliver more requests.
+    // Otherwise, a keep-alive connection would deliver more requests.
     if (isStopping) response.setHeader("connection", "close");
     response.once("close", () => isStopping && server.closeIdleConnections());
     listener(request, response);
@@ -207,7 +207,7 @@ async function loadModel(
   }
   const below = exported.path === "/" ? "" : (exported.path ?? "");
   for (;;) {
-    // Each request waits for at most the handler's own time limit.
+    // A request waits no longer than the handler's own time limit.
     const { ok, status } = await handler(new Request(`http://localhost${below}/health?ready`));
     if (ok) return handler;
     // onError has reported the reason.

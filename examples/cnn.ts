@@ -1,6 +1,6 @@
 /**
  * `npm run cnn`: a convolutional network learns to read handwritten digits. Its test accuracy is about 99% after a
- * minute. It has two convolutions with pooling and a linear layer; a training step is one compiled program.
+ * minute. The network has two convolutions with pooling and a linear layer. Each training step is one compiled program.
  */
 import { compile, losses, manualSeed, nn, optim, type Tensor } from "nabla";
 import { options, trainAndTest } from "../cli/mnist/classify.ts";

@@ -1,4 +1,4 @@
-// A whole training step as one call into WebAssembly. It allocates nothing, and computes the same bits as without compile.
+// Runs a whole training step as one call into WebAssembly. The step allocates nothing, and its results have the same bits as without `compile`.
 import { compile, losses, manualSeed, nn, optim, randn, type Tensor } from "nabla";
 
 manualSeed(7);

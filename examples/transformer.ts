@@ -122,8 +122,8 @@ function* generate(): Generator<string> {
   const written = [...start];
   let fresh = written.slice(-context);
   for (let i = 0; i < characters; i++) {
-    // Training covers no distances beyond a window. At the end of a window, clear the cache and process its second half
-    // again.
+    // The network has not been trained on distances longer than a window. At the end of a window, clear the cache and
+    // process the window's second half again.
     if (cache.length + fresh.length > context) {
       cache.clear();
       fresh = written.slice(-Math.ceil(context / 2));

@@ -1,6 +1,6 @@
-// Builds `npx nabla` into dist/bin: cli/index.ts, the programs it starts (mnist, bench) and its worker (practice), bundled with their dependencies
-// because the installed package does not include them, and the digits they train on. `nabla` stays external: the package's
-// own exports resolve it.
+// Builds `npx nabla` into dist/bin: cli/index.ts, the programs it starts (mnist, bench) and its worker (practice). Their dependencies
+// are bundled, because the package does not depend on them. Also packs the digits that the programs train on. `nabla` stays external,
+// and resolves to the package's own exports.
 import { chmodSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
@@ -46,7 +46,7 @@ function link(target) {
 }
 
 rmSync(OUT, { recursive: true, force: true });
-/** Benchmarks measure internals, so dist/src and dist/assembly stay external: they are next to dist/bin. */
+/** Benchmarks measure internals, so they import dist/src and dist/assembly, which are next to dist/bin, instead of bundling them. */
 const inside = {
   name: "inside",
   resolveId(source, importer) {
@@ -72,5 +72,5 @@ const { output } = await bundle.write({ dir: OUT, chunkFileNames: "[name]-[hash]
 writeFileSync(`${OUT}/digits.gz`, digits());
 writeFileSync(`${OUT}/LICENSES`, licences(output));
 chmodSync(`${OUT}/nabla.js`, 0o755);
-// Symbolic links need privileges on Windows. Run `node dist/bin/nabla.js` there.
+// Creating symbolic links needs privileges on Windows. Run `node dist/bin/nabla.js` there.
 if (process.platform !== "win32") link(`${OUT}/nabla.js`);

@@ -104,7 +104,7 @@ function pointwise(call, source) {
   };
 }
 
-/** The files that declare ops, parsed. Those in src/ops itself and in src/ops/methods collect them. */
+/** The parsed files that declare ops. The files in src/ops itself and in src/ops/methods only collect declarations. */
 export function declarationFiles(root) {
   const found = [];
   for (const { name, parentPath } of readdirSync(join(root, "src/ops"), { recursive: true, withFileTypes: true }))

@@ -8,7 +8,7 @@ import { licences } from "./licences.mjs";
 
 const LOADER = "@assemblyscript/loader";
 
-/** Drops class fields without an initializer. Modules keep theirs: the fields set the order of parameters. */
+/** Drops class fields without an initializer. Modules keep them, because they determine the order of parameters. */
 const withoutEmptyFields = (context) => (file) => {
   if (/[\\/]src[\\/]nn[\\/]/.test(file.fileName)) return file;
   const isEmpty = (node) =>
@@ -40,7 +40,7 @@ report(config.errors);
 const compiler = ts.createCompilerHost(config.options);
 const program = ts.createProgram(config.fileNames, config.options, compiler);
 report(ts.getPreEmitDiagnostics(program));
-// Otherwise the output of deleted sources would be packed too.
+// Otherwise, the package would include output from deleted sources.
 for (const folder of ["src", "assembly", "bench", "cli", "examples"])
   rmSync(`dist/${folder}`, { recursive: true, force: true });
 program.emit(undefined, write, undefined, false, { after: [withoutEmptyFields] });
@@ -55,6 +55,6 @@ function copyLoader() {
 }
 copyLoader();
 
-// The binaries, for servers that host them and for runtimes that compile WebAssembly ahead of time.
+// Copy the binaries for servers that host them, and for runtimes that compile WebAssembly ahead of time.
 mkdirSync("dist/wasm", { recursive: true });
 for (const build of ["simd", "relaxed"]) copyFileSync(`build/${build}.wasm`, `dist/wasm/${build}.wasm`);

@@ -15,9 +15,9 @@ function leb128(number) {
 const zigzag = (number) => (number < 0 ? -2 * number - 1 : 2 * number);
 
 /**
- * Encodes `bytes` as edits of `base`: first their number; then, repeatedly, the number of new bytes, these bytes, the
- * number of bytes to copy, and their position relative to the end of the previous copy. Numbers are LEB128, signed numbers
- * zigzag-encoded. src/runtime/load.ts applies the edits.
+ * Encodes `bytes` as edits of `base`: first the number of edits; then, for each edit, the number of new bytes, the new bytes,
+ * the number of bytes to copy, and their position relative to the end of the previous copy. Numbers are LEB128; signed numbers
+ * are zigzag-encoded. src/runtime/load.ts applies the edits.
  */
 export function editsOf(base, bytes) {
   const places = new Map();

@@ -1,5 +1,5 @@
 // Formats assembly/ with dprint (`--check`: only reports files that are not formatted). Biome formats everything else.
-// AssemblyScript allows decorators on functions and constants, TypeScript does not: they become comments while dprint runs.
+// AssemblyScript allows decorators on functions and constants, but TypeScript does not, so they become comments while dprint runs.
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createFromBuffer } from "@dprint/formatter";
 import { getPath } from "@dprint/typescript";

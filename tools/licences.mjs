@@ -13,7 +13,7 @@ function resolve(directory, name) {
   }
 }
 
-/** Packages and all their dependencies, because some packages ship copies of their dependencies in their own files. */
+/** The packages and all of their dependencies: some packages ship copies of their dependencies, whose licences then apply too. */
 function withDependencies(directories) {
   const found = new Set();
   const add = (directory) => {

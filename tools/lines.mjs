@@ -1,8 +1,8 @@
-// Keeps bundles readable: they have the names and lines of the source, so an uncaught error prints a short line. Lines that bundlers
-// make long (import lists, long strings, the kernels) are broken.
+// Keeps bundles readable, so that an uncaught error prints a short line: bundles keep the source's names and line breaks, and the long
+// lines that bundlers produce (import lists, long strings, the kernels) are broken.
 import ts from "typescript";
 
-/** Longer lines are broken where possible. */
+/** Break longer lines where possible. */
 const LONGEST = 240;
 /** The width of the pieces of a broken line. */
 const COLUMNS = 116;

@@ -7,7 +7,7 @@ import { lines } from "./lines.mjs";
 
 const OUT = "dist/node";
 rmSync(OUT, { recursive: true, force: true });
-/** Modules that `import "nabla"` loads: all except the other entries and those that only threads need. */
+/** The modules that `import "nabla"` loads: all except the other entry points and the modules that only threads need. */
 const CORE = /[\\/]dist[\\/](?:assembly|src)[\\/](?!gradients|formats|tfjs|runtime[\\/]threads[\\/])/;
 
 /** Stores the kernels as base64, which these runtimes decode natively. An import of node:buffer would cost a millisecond. */
@@ -22,7 +22,7 @@ const kernels = {
 };
 
 /**
- * Rewrites what V8 parses slowly. The kernels become strings, which the minifier prints as templates: this saves a twentieth of an import.
+ * Rewrites what V8 parses slowly. The kernels become strings, which the minifier prints as templates. This saves a twentieth of the import time.
  * Non-ASCII characters are escaped; they occur only in strings and names, where escapes are valid.
  */
 const parseable = {

@@ -1,4 +1,4 @@
-// Orders the functions of a module so that gzip finds more repetitions: similar kernels follow each other. Makes the gzipped module 3 % smaller.
+// Orders the functions of a module so that gzip finds more repetitions: similar kernels follow each other. This makes the gzipped module 3 % smaller.
 // `node tools/order.mjs` (after `npm run wasm`) finds a new order; run it when many kernels have changed.
 import { readFileSync, writeFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";

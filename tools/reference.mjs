@@ -4,7 +4,7 @@ import { rolldown } from "rolldown";
 import ts from "typescript";
 import { declarationFiles, parseComment } from "./declarations.mjs";
 
-/** Leaves out the WASM builds, which are made after the reference. */
+/** Leaves out the WASM builds, which do not exist yet when the reference is generated. */
 export const withoutBinaries = {
   name: "without-binaries",
   resolveId: (source) => (/binaries\/\w+\.ts$/.test(source) ? "\0none" : null),
@@ -28,7 +28,7 @@ function commentAround(node, text) {
   return undefined;
 }
 
-/** Code → the first paragraph of its comment. Codes inside functions and in `encode: …` declare nothing. */
+/** Code → the first paragraph of its comment. Skips codes inside functions and in `encode: …`, which are not declarations. */
 function descriptions(root) {
   const found = new Map();
   for (const source of declarationFiles(root)) {

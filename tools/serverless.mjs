@@ -1,5 +1,5 @@
 // Replaces tsc's output of nabla/serverless with one bundle that includes its router and its schema library, so that the installed
-// package does not depend on them. nabla itself stays external: the package's own exports resolve it.
+// package does not depend on them. nabla itself stays external, and resolves to the package's own exports.
 import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { rolldown } from "rolldown";
 import { licences } from "./licences.mjs";

@@ -1,11 +1,12 @@
-// The table of TensorFlow.js's kernels (src/tfjs/KERNELS.md): which run on nabla for which element types, from the registry in src/tfjs.
+// Writes the table of TensorFlow.js's kernels (src/tfjs/KERNELS.md), which lists the kernels that run on
+// nabla and their element types, from the registry in src/tfjs.
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { rolldown } from "rolldown";
 import { withoutBinaries } from "./reference.mjs";
 
-/** Kernels of the CPU backend that only count a reference: they copy no data, and run nothing. */
+/** Kernels of the CPU backend that only increment a reference count. They neither copy nor compute. */
 const SHARED = new Set(["Identity", "Reshape", "ExpandDims"]);
 
 /** The registry of nabla's kernels, and the names of all kernels of the CPU backend. */
@@ -30,7 +31,7 @@ async function load(root) {
   }
 }
 
-/** Where a kernel runs, as cells: element types on nabla, and what runs on the CPU backend's kernel. */
+/** Two table cells: the element types for which nabla's kernel runs, and the calls that run on the CPU backend's kernel. */
 function cells(name, kernel) {
   if (SHARED.has(name)) return ["shares the data", "–"];
   if (!kernel) return ["–", "all"];

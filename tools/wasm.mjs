@@ -1,6 +1,6 @@
 // Compiles assembly/ to build/*.wasm (asconfig.json) and writes each build as text to src/runtime/binaries, which load.ts decodes.
-// `node tools/wasm.mjs simd relaxed` is the default. `node tools/wasm.mjs debug` only writes build/debug.wasm, unoptimized and with a
-// source map. Load it with init({ module }).
+// `node tools/wasm.mjs simd relaxed` is the default. `node tools/wasm.mjs debug` writes only build/debug.wasm, which is not
+// optimized and has a source map. Load it with init({ module }).
 // Fails if a module has a data, global or start section: instances share one memory, so a module must hold no state.
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import asc from "assemblyscript/asc";
@@ -56,7 +56,7 @@ for (const target of targets) {
   console.error(`${target}: ${bytes.length} bytes`);
 }
 
-// One build is stored as edits of the other, so both are written.
+// Write both builds, because one is stored as edits of the other.
 for (const build of INLINED.some((name) => targets.includes(name)) ? INLINED : []) {
   const header = `/** The ${build} build of the kernels, as src/runtime/load.ts reads it. Made by \`npm run wasm\`. */\n`;
   const text = toText(storedBytes(build));

@@ -1,4 +1,4 @@
-// Multiplies two matrices, nothing else.
+// Only multiplies two matrices.
 import { tensor } from "../../dist/src/index.js";
 
 const [a, b] = [[[1, 2], [3, 4]], [[1], [1]]].map((rows) => tensor(rows)); // biome-ignore format: matrices

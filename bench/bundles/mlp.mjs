@@ -1,4 +1,4 @@
-// Trains a multi-layer perceptron with Adam, compiled.
+// Trains a multi-layer perceptron with Adam in a compiled step.
 import { compile, losses, nn, optim, rand } from "../../dist/src/index.js";
 
 const model = new nn.Sequential(new nn.Linear(784, 128), new nn.ReLU(), new nn.Linear(128, 10));

@@ -7,7 +7,7 @@ import { LR } from "../../dist/bench/training.js";
 
 const { conv2d, dense, flatten, lstm, maxPooling2d } = layers.layers;
 
-/** The kinds of networks that it can train, in addition to MLPs. */
+/** The kinds of networks that this contender can train, in addition to MLPs. */
 export const networks = ["cnn", "lstm"];
 
 /** @param build "simd" or "relaxed" */
@@ -44,10 +44,10 @@ function cnn({ size, channels: [first, second], outputs, params }) {
   return model;
 }
 
-/** TensorFlow.js has one bias where PyTorch adds two. */
+/** PyTorch adds two biases where TensorFlow.js has one: their sum. */
 function recurrent({ steps, inputs, hidden, outputs, params }) {
   const model = layers.sequential();
-  // The default initializer of the recurrent weight needs all of tfjs.
+  // The default initializer of the recurrent weight needs the whole of tfjs.
   const options = { recurrentActivation: "sigmoid", recurrentInitializer: "zeros", inputShape: [steps, inputs] };
   model.add(lstm({ units: hidden, ...options }));
   model.add(dense({ units: outputs }));
@@ -56,7 +56,7 @@ function recurrent({ steps, inputs, hidden, outputs, params }) {
   return model;
 }
 
-/** The bias is the sum of two that are trained alike, so it takes steps of twice the length. */
+/** This bias stands for the sum of two biases that are trained alike, so its steps are twice as long. */
 const groups = (module, kind) => {
   if (kind !== "lstm") return module.parameters();
   const [weightIh, weightHh, bias, ...rest] = module.parameters();

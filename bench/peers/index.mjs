@@ -197,7 +197,7 @@ for (const network of networks) {
     },
   });
 }
-/** Programs in TensorFlow.js's API (programs.mjs), of which each backend runs the same. Only the first losses are compared. */
+/** Programs in TensorFlow.js's API (programs.mjs). Every backend runs the same programs. Only the first losses are compared. */
 const programNames = [
   "fit: dense 784-512-10 B=128",
   "fit: dense 784-128-10 B=32",
@@ -217,7 +217,7 @@ const tfjsPrograms = programNames.map((name) => ({
 const suites = { matmul: cubes, step: steps, epoch: epochs, tfjs: tfjsPrograms };
 /** The contender that ratios refer to. */
 const BASES = { matmul: "tfjs-wasm", step: "PyTorch", epoch: "PyTorch", tfjs: "tfjs-wasm" };
-/** The contender that ratios refer to where the base cannot run the case. */
+/** The contender that ratios refer to if the base cannot run the case. */
 const OTHER_BASE = "tfjs-cpu";
 /**
  * The contenders that take part. ml-matrix has no gradients, and therefore no steps. Only compiled nabla and PyTorch

@@ -11,7 +11,7 @@ const array = (values, shape) => np.array(values).reshape(shape);
 
 export function matmul({ m, k, n, a, b }) {
   const [left, right] = [array(a, [m, k]), array(b, [k, n])];
-  // Arrays are lazy: compile the product once, and wait for the result without copying it out.
+  // Arrays are lazy, so compile the product once, and wait for each result without copying it out.
   const product = jit((p, q) => np.matmul(p, q));
   return {
     run: async () => {

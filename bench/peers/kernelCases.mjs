@@ -1,6 +1,6 @@
 /**
- * A call of each TensorFlow.js kernel that its WASM backend has. A case gets the approximate number of elements, n, and returns the
- * inputs, as specifications of tensors, and the attributes.
+ * A call to each kernel that TensorFlow.js's WASM backend has. A case takes the approximate number of elements, n, and returns the
+ * kernel's inputs, as specifications of tensors, and its attributes.
  */
 import { uniform } from "../../dist/bench/values.js";
 import { bools, exactly, floats, image, ints, rows, square, volume } from "./specifications.mjs";

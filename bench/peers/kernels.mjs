@@ -1,7 +1,7 @@
 /**
  * `npm run bench:peers -- kernels`: the time of every kernel of TensorFlow.js's WASM backend, on that backend and on nabla's. Both run in
- * this process, with one thread, and take turns. Each kernel runs at two sizes: the smallest (doubled from 64 elements) that the WASM
- * backend needs 50 µs for, and one with 16 times as many elements.
+ * this process, with one thread, and take turns. Each kernel runs at two sizes: the smallest (doubling from 64 elements) at which the
+ * WASM backend needs at least 50 µs, and one with 16 times as many elements.
  */
 import * as tf from "@tensorflow/tfjs-core";
 import "@tensorflow/tfjs-layers";
@@ -17,7 +17,7 @@ const GROWTH = 16;
 const ROUNDS = 9;
 const ROUND = 12;
 
-/** A job on a backend: the kernel's inputs are uploaded once. */
+/** A kernel's job on one backend. The inputs are uploaded once. */
 async function open(backend, name, n) {
   await tf.setBackend(backend);
   const [specifications, attrs] = kernelCases[name](n);
@@ -48,7 +48,7 @@ function round(job, length = ROUND) {
   return median(times);
 }
 
-/** The smallest size that needs the least time on the WASM backend. */
+/** The smallest size at which a call takes the minimum time on the WASM backend. */
 async function smallest(name) {
   for (let n = 64; ; n *= 2) {
     const job = await open("wasm", name, n);
@@ -59,7 +59,7 @@ async function smallest(name) {
   }
 }
 
-/** Whether at most one result in a thousand differs by more than the largest magnitude times 10⁻³. Rounding can change a position. */
+/** Whether at most one result in a thousand differs by more than the largest magnitude times 10⁻³. Rounding can change which position a kernel returns. */
 function agree(got, expected) {
   if (got.length !== expected.length) return false;
   const largest = expected.reduce((most, x) => (Number.isFinite(x) ? Math.max(most, Math.abs(x)) : most), 0);
@@ -75,13 +75,13 @@ async function check(name, n, jobs) {
     return job.result();
   });
   cpu.close();
-  // Random numbers differ, even between two calls.
+  // Random results differ even between two calls, so they cannot be compared.
   if (name === "Multinomial") return false;
   if (!agree(ours, expected)) throw new Error("nabla's result differs from the CPU backend's");
   return !agree(theirs, expected);
 }
 
-/** The two times of a kernel at a size, and the ratio of the WASM backend's time to nabla's. */
+/** A kernel's times on both backends at one size, and the WASM backend's time divided by nabla's. */
 async function compare(name, n) {
   const [wasm, nabla] = [await open("wasm", name, n), await open("nabla", name, n)];
   const isWrong = await check(name, n, [wasm, nabla]);

@@ -3,7 +3,7 @@ import { NablaEpoch, NablaNetwork, NablaTraining } from "../../dist/bench/nabla.
 import { loadMnist } from "../../dist/cli/mnist/data.js";
 import { init } from "../../dist/src/index.js";
 
-/** The kinds of networks that it can train, in addition to MLPs. */
+/** The kinds of networks that this contender can train, in addition to MLPs. */
 export const networks = ["cnn", "lstm", "gru", "transformer"];
 
 export async function open(build) {

@@ -3,7 +3,7 @@
 import { NablaNetwork, NablaTraining } from "../../dist/bench/nabla.js";
 import { init, tensor, tidy } from "../../dist/src/index.js";
 
-/** The kinds of networks that it can train, in addition to MLPs. */
+/** The kinds of networks that this contender can train, in addition to MLPs. */
 export const networks = ["cnn", "lstm", "gru", "transformer"];
 
 export async function open(build) {

@@ -3,14 +3,14 @@
  * clock starts.
  */
 import * as tf from "@tensorflow/tfjs-core";
-// Imported for its side effect: it registers the gradients. Node cannot resolve their own module.
+// Imported because it registers the gradients. Node cannot resolve the module that contains only the gradients.
 import "@tensorflow/tfjs-layers";
 import "@tensorflow/tfjs-backend-cpu";
 import { setThreadsCount } from "@tensorflow/tfjs-backend-wasm";
 import { programs } from "./programs.mjs";
 
 /**
- * The kinds of networks that it can train, in addition to MLPs. The wasm backend has no gradient of a convolution; the cpu backend takes
+ * The kinds of networks that this contender can train, in addition to MLPs. The wasm backend has no gradient of a convolution; the cpu backend takes
  * seconds to compute one.
  */
 export let networks = ["lstm", "gru"];
@@ -27,7 +27,7 @@ export async function open(backend = "wasm") {
   return `tfjs-${backend} ${tf.version_core}`;
 }
 
-/** Runs one of the programs that are the same on each backend. */
+/** Runs one of the programs that every backend shares. */
 export const tfjs = ({ name }) => programs[name]();
 
 export function matmul({ m, k, n, a, b }) {

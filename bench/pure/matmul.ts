@@ -1,5 +1,5 @@
 /**
- * Matrix products in pure JavaScript, as a careful programmer writes them: the innermost loop runs over contiguous memory, and four
+ * Matrix products in pure JavaScript, as a careful programmer would write them: the innermost loop runs over contiguous memory, and four
  * steps of the loop around it are fused, so that each row of C is read and written a quarter as often.
  */
 

@@ -1,5 +1,5 @@
 /**
- * A training step in pure JavaScript, as a careful programmer writes it for this one model: buffers are allocated once, loops are fused
+ * A training step in pure JavaScript, as a careful programmer would write it for this particular model: buffers are allocated once, loops are fused
  * where possible, and no step allocates memory.
  */
 import { LR, startOf, type TrainingTask } from "../training.ts";

@@ -1,5 +1,5 @@
 /**
- * Compares several threads with one, in the same process and memory. Programs of the one-thread contender are encoded
+ * Compares several threads with one, in the same process and memory. The one-thread contender's programs are encoded
  * without shares. The last rows have twice as many threads as cores, which should cost little. Notes give the overhead
  * of threads: the time of a barrier, and of a call that has to wake threads.
  */
@@ -25,7 +25,7 @@ function withSharing<T>(mode: "none" | "all" | "default", f: () => T): T {
   }
 }
 
-/** The same eager call on one thread and on all threads. Each eager call decides again whether to share. */
+/** The same eager call on one thread and on all threads. Each eager call decides for itself whether to share its work. */
 function eagerContenders(threads: number, call: () => Tensor): Contender[] {
   const run = (): void => tidy(() => void call());
   return [

@@ -19,7 +19,7 @@ export interface Mnist {
   readonly test: Digits;
 }
 
-/** The data is missing or damaged. The message says what to do. */
+/** The data is missing or damaged. The message says how to fix this. */
 export class DataError extends Error {
   override name = "DataError";
 }

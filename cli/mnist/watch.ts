@@ -77,7 +77,7 @@ function bar(stream: NodeJS.WriteStream): Shown {
     const room = Math.min(30, maxWidth - before.length - after.length - 6);
     return [before, ...(room < 5 ? [] : [barOf(latest.images / latest.allImages, room)]), after].join("  ");
   };
-  // These options change no settings of the terminal, so there is nothing to restore if the program is killed.
+  // These options leave the terminal's settings alone, so there is nothing to restore if the program is killed.
   const shown = new cliProgress.SingleBar({
     stream,
     format: line,

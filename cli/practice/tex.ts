@@ -30,7 +30,7 @@ const SYMBOLS: Readonly<Record<string, string>> = {
 };
 /** Functions, with a space before their argument unless it is in brackets. */
 const FUNCTIONS = new Set(["log", "tanh", "min"]);
-/** Commands that change only the look of what follows. */
+/** Commands that change only how the following text looks. */
 const IGNORED = new Set(["left", "right", "bigl", "bigr", "Bigl", "Bigr", "mathrm", "mathbb"]);
 const FRACTIONS: Readonly<Record<string, string>> = { "1/2": "½", "1/4": "¼" };
 
@@ -62,7 +62,7 @@ class Reader {
     while (this.at < this.tokens.length && this.tokens[this.at] !== "}") text += this.next();
     return text;
   }
-  /** A group in braces, or a single token: what a command applies to. */
+  /** The argument of a command: a group in braces, or a single token. */
   private argument(): string {
     while (this.tokens[this.at]?.trim() === "") this.at++;
     if (this.tokens[this.at] !== "{") return this.next();
@@ -103,7 +103,7 @@ class Reader {
       throw new Error(`the TeX command \\${name} has no plain form. Add it to cli/practice/tex.ts.`);
     return symbol;
   }
-  /** A symbol with everything that is written below and above it. */
+  /** A symbol with its subscripts and superscripts. */
   private withScripts(symbol: string): string {
     let text = symbol;
     while (this.tokens[this.at] === "_" || this.tokens[this.at] === "^") text += this.next();
@@ -112,7 +112,7 @@ class Reader {
   private fraction(): string {
     const [top, bottom] = [this.argument(), this.argument()].map((part) => part.trim()) as [string, string];
     const isSum = (text: string): boolean => /[\s+−·/]/.test(text) && !/^(\([^()]*\)|‖[^‖]*‖)$/.test(text);
-    // a/2h could mean (a/2)·h. Derivatives such as ∂L/∂θ₁ and d/dt are clear.
+    // a/2h could mean (a/2)·h. Derivatives such as ∂L/∂θ₁ and d/dt are unambiguous.
     const isProduct = !/^(\d+|[∂d]?\p{L}[₀-₉ₐ-ₜᵢⱼᵣᵤᵥ⁰-⁹²³ᵀ]*)$/u.test(bottom) && !/^[(‖]/.test(bottom);
     const text =
       FRACTIONS[`${top}/${bottom}`] ??

@@ -65,7 +65,7 @@ export function statement(exercise: Exercise, terminal: Terminal): string {
   ].join("\n\n");
 }
 
-/** Whether a prediction is right, and why. */
+/** Says whether a prediction is right, and why. */
 export function verdict(prediction: Prediction, isRight: boolean, terminal: Terminal): string {
   const { good, bad } = terminal;
   const answer = prediction.kind === "choice" ? prediction.answer : `${prediction.answer}.`;

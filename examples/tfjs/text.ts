@@ -35,7 +35,7 @@ const model = sequential({
     layers.lstm({
       units: settings.units,
       returnSequences: true,
-      // The default needs methods of tensors that "@tensorflow/tfjs" registers, but not its parts.
+      // The default initializer needs tensor methods that only "@tensorflow/tfjs" registers, not the separate packages.
       recurrentInitializer: "glorotUniform",
       inputShape: [context, alphabet.length],
     }),
@@ -77,7 +77,7 @@ console.log(`${loss.dataSync()[0]!.toFixed(3)} nats per character on held-out te
 function* generate(prompt: string): Generator<string> {
   const written = encode(prompt);
   for (let i = 0; i < settings.characters; i++) {
-    // The model reads a whole window: text shorter than it is padded at the end, which earlier positions do not see.
+    // The model reads a whole window. Shorter text is padded at the end, where the padding does not affect earlier positions.
     const read = written.slice(-context);
     const probabilities = tf.tidy(() => {
       const padded = [...read, ...new Array<number>(context - read.length).fill(0)];

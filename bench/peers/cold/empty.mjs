@@ -1,4 +1,4 @@
-/** The same program without a library. */
+/** The program that the contenders run, without a library. */
 import { report } from "./timed.mjs";
 
 await report(() => () => []);

@@ -5,7 +5,7 @@
 const WASM = globalThis.WebAssembly;
 const stages = { compile: 0, instantiate: 0 };
 
-/** Wraps a constructor or function, so that its time is added to a stage. The wrapped functions do not call each other. */
+/** Wraps a constructor or function to add its time to a stage. No time counts twice, because wrapped functions do not call each other. */
 function withTimer(stage, f) {
   return new Proxy(f, {
     construct(target, args) {
@@ -51,7 +51,7 @@ export const network = (() => {
 
 /**
  * @param load imports the library, and returns a function that computes the ten results as an array
- * @param extra more times to print, which load sets
+ * @param extra further times to print, which `load` fills in
  */
 export async function report(load, extra = {}) {
   const start = performance.now();

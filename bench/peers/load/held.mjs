@@ -1,9 +1,9 @@
-/** Preloaded into servers. On SIGUSR2, a server collects garbage, then prints to stderr how many bytes and how much CPU time it uses. */
+/** Is preloaded into servers: on SIGUSR2, a server collects garbage, then prints to stderr how many bytes and how much CPU time it uses. */
 const microseconds = () => {
   const { user, system } = process.cpuUsage();
   return user + system;
 };
-/** The CPU time of these collections, which requests did not cause. */
+/** The CPU time spent in these collections, which does not count as the cost of requests. */
 let collecting = 0;
 process.on("SIGUSR2", () => {
   const began = microseconds();
