@@ -232,7 +232,10 @@ function formatted(files, root) {
   }
 }
 
-/** Removes files that are no longer generated. @throws Error if `check` and there is one */
+/**
+ * Removes generated files whose source no longer exists, or only checks for them.
+ * @throws Error if `check` is set and such a file exists
+ */
 function removeOthers(root, written, check) {
   for (const folder of FOLDERS)
     for (const name of readdirSync(join(root, folder))) {
@@ -245,7 +248,7 @@ function removeOthers(root, written, check) {
 
 /**
  * Writes the generated files under `root`, or only checks them.
- * @throws Error if `check` and a file is out of date
+ * @throws Error if `check` is set and a file is out of date
  */
 export async function generate(root, { check = false } = {}) {
   const written = new Set();

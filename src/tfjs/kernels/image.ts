@@ -156,8 +156,8 @@ export const hasPixels = ({ kernelSize, stride, pad, inputSize, outputSize }: Wi
   [0, 1].every((i) => pad[i]! < kernelSize[i]! && (outputSize[i]! - 1) * stride[i]! - pad[i]! < inputSize[i]!);
 
 /**
- * The windows of a pool; "identity" for windows of one pixel if the shapes are equal, even with a stride, as in the CPU kernel; null if a
- * window contains no pixel or there are no windows.
+ * Describes the windows of a pool. Returns "identity" if windows have one pixel and the shapes are equal, even with a stride, as the CPU
+ * kernel does. Returns null if the pool has no windows, or if a window lies entirely in the padding.
  */
 export function pooling(
   shape: Shape,

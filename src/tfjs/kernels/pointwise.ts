@@ -53,7 +53,8 @@ function floorDiv(a: Value, b: Value): Value {
   const [dividend, divisor] = [broadcastTo(a, shape) as View, broadcastTo(b, shape) as View];
   const out = newView(shape, "int32");
   const [x, y, z] = [dividend.live(), divisor.live(), out.live()];
-  for (let i = 0; i < z.length; i++) z[i] = Math.floor(x[i]! / y[i]!);
+  const n = z.length;
+  for (let i = 0; i < n; i++) z[i] = Math.floor(x[i]! / y[i]!);
   return out;
 }
 

@@ -3,7 +3,7 @@ import { Op } from "../../../assembly/opcodes.ts";
 import { type Shape, sizeOf } from "../../../src/ops/definition/value.ts";
 import type { Pair } from "../../../src/ops/image/conv.ts";
 import type { AvgPoolAttributes, MaxPoolAttributes } from "../../../src/ops/image/pool.ts";
-import type { Oracle, Sample } from "./oracle.ts";
+import type { Oracle, Reference, Sample } from "./oracle.ts";
 
 function maxPoolSamples(): Sample<MaxPoolAttributes>[] {
   const sample = (shape: number[], kernelSize: Pair, stride: Pair, pad: Pair, dilation: Pair, outputSize: Pair) => ({
@@ -19,59 +19,43 @@ function maxPoolSamples(): Sample<MaxPoolAttributes>[] {
   ];
 }
 
+/**
+ * The largest value of x plus `weight(tap, channel)` in each window: the values, their positions in the image, and their taps. The first of
+ * equal values counts.
+ */
+function largestOf(
+  x: Reference,
+  { kernelSize, stride, pad, dilation, outputSize }: MaxPoolAttributes,
+  weight: (tap: number, channel: number) => number,
+): [values: Reference, places: Reference, taps: Reference] {
+  const [n, h, w, channels] = x.shape as [number, number, number, number];
+  const shape = [n, ...outputSize, channels];
+  const make = (): Float64Array => new Float64Array(sizeOf(shape));
+  const [data, places, taps] = [make().fill(Number.NEGATIVE_INFINITY), make(), make()];
+  let at = 0;
+  for (let b = 0; b < n; b++)
+    for (let i = 0; i < outputSize[0]; i++)
+      for (let j = 0; j < outputSize[1]; j++)
+        for (let c = 0; c < channels; c++, at++)
+          for (let p = 0; p < kernelSize[0]; p++)
+            for (let q = 0; q < kernelSize[1]; q++) {
+              const [r, s] = [i * stride[0] + p * dilation[0] - pad[0], j * stride[1] + q * dilation[1] - pad[1]];
+              if (r < 0 || r >= h || s < 0 || s >= w) continue;
+              const tap = p * kernelSize[1] + q;
+              const v = x.data[((b * h + r) * w + s) * channels + c]! + weight(tap, c);
+              if (v > data[at]!) [data[at], places[at], taps[at]] = [v, r * w + s, tap];
+            }
+  const of = (values: Float64Array): Reference => ({ shape, data: values });
+  return [of(data), of(places), of(taps)];
+}
+
 const maxPool: Oracle<MaxPoolAttributes> = {
-  reference([x], { kernelSize, stride, pad, dilation, outputSize }) {
-    const [n, h, w, channels] = x!.shape as [number, number, number, number];
-    const shape = [n, ...outputSize, channels];
-    const [data, places] = [new Float64Array(sizeOf(shape)), new Float64Array(sizeOf(shape))];
-    let at = 0;
-    for (let b = 0; b < n; b++)
-      for (let i = 0; i < outputSize[0]; i++)
-        for (let j = 0; j < outputSize[1]; j++)
-          for (let c = 0; c < channels; c++, at++) {
-            data[at] = Number.NEGATIVE_INFINITY;
-            for (let p = 0; p < kernelSize[0]; p++)
-              for (let q = 0; q < kernelSize[1]; q++) {
-                const [r, s] = [i * stride[0] + p * dilation[0] - pad[0], j * stride[1] + q * dilation[1] - pad[1]];
-                if (r < 0 || r >= h || s < 0 || s >= w) continue;
-                const v = x!.data[((b * h + r) * w + s) * channels + c]!;
-                if (v > data[at]!) [data[at], places[at]] = [v, r * w + s];
-              }
-          }
-    return [
-      { shape, data },
-      { shape, data: places },
-    ];
-  },
+  reference: ([x], attributes) => largestOf(x!, attributes, () => 0).slice(0, 2),
   samples: maxPoolSamples(),
 };
 
 const dilation: Oracle<MaxPoolAttributes> = {
-  reference([x, filter], { kernelSize, stride, pad, dilation, outputSize }) {
-    const [n, h, w, channels] = x!.shape as [number, number, number, number];
-    const shape = [n, ...outputSize, channels];
-    const [data, places, taps] = [0, 1, 2].map(() => new Float64Array(sizeOf(shape))) as [
-      Float64Array,
-      Float64Array,
-      Float64Array,
-    ];
-    let at = 0;
-    for (let b = 0; b < n; b++)
-      for (let i = 0; i < outputSize[0]; i++)
-        for (let j = 0; j < outputSize[1]; j++)
-          for (let c = 0; c < channels; c++, at++) {
-            data[at] = Number.NEGATIVE_INFINITY;
-            for (let p = 0; p < kernelSize[0]; p++)
-              for (let q = 0; q < kernelSize[1]; q++) {
-                const [r, s] = [i * stride[0] + p * dilation[0] - pad[0], j * stride[1] + q * dilation[1] - pad[1]];
-                if (r < 0 || r >= h || s < 0 || s >= w) continue;
-                const tap = p * kernelSize[1] + q;
-                const v = x!.data[((b * h + r) * w + s) * channels + c]! + filter!.data[tap * channels + c]!;
-                if (v > data[at]!) [data[at], places[at], taps[at]] = [v, r * w + s, tap];
-              }
-          }
-    return [data, places, taps].map((values) => ({ shape, data: values }));
-  },
+  reference: ([x, filter], attributes) => largestOf(x!, attributes, (tap, c) => filter!.data[tap * x!.shape[3]! + c]!),
   samples: maxPoolSamples().map(({ inputs: [x], attributes }) => ({
     inputs: [x!, { shape: [...attributes.kernelSize, x!.shape[3]!], low: -2, high: 2 }],
     attributes,
