@@ -10,6 +10,20 @@ rmSync(OUT, { recursive: true, force: true });
 /** The modules that `import "nabla"` loads: all except the other entry points and the modules that only threads need. */
 const CORE = /[\\/]dist[\\/](?:assembly|src)[\\/](?!gradients|formats|tfjs|runtime[\\/]threads[\\/])/;
 
+/** The modules that nabla/tfjs imports. It needs neither layers nor optimizers, and they take milliseconds to parse. */
+const base = new Set();
+const findBase = {
+  name: "base",
+  buildEnd() {
+    const left = [...this.getModuleIds()].filter((id) => /[\\/]dist[\\/]src[\\/]tfjs[\\/]index\.js$/.test(id));
+    for (let id = left.pop(); id; id = left.pop()) {
+      if (base.has(id)) continue;
+      base.add(id);
+      left.push(...(this.getModuleInfo(id)?.importedIds ?? []));
+    }
+  },
+};
+
 /** Stores the kernels as base64, which these runtimes decode natively. An import of node:buffer would cost a millisecond. */
 const kernels = {
   name: "kernels",
@@ -53,7 +67,7 @@ const bundle = await rolldown({
   // Optional peers.
   external: /^@tensorflow\//,
   platform: "neutral",
-  plugins: [kernels, parseable, lines],
+  plugins: [kernels, findBase, parseable, lines],
   // Keep modules with side effects even if none of their exports is used.
   treeshake: { moduleSideEffects: true },
 });
@@ -63,7 +77,12 @@ await bundle.write({
   comments: { legal: true, annotation: false, jsdoc: false },
   minify: { compress: true, mangle: { toplevel: false }, codegen: { removeWhitespace: true } },
   minifyInternalExports: false,
-  // The core is one file, even where other entries share parts of it.
-  codeSplitting: { groups: [{ name: "core", test: CORE }] },
+  // The core is two files, even where other entries share parts of it.
+  codeSplitting: {
+    groups: [
+      { name: "base", test: (id) => CORE.test(id) && base.has(id) },
+      { name: "core", test: CORE },
+    ],
+  },
   chunkFileNames: "[name]-[hash].js",
 });

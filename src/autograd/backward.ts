@@ -286,6 +286,13 @@ export function customGradient<A extends Tensor[]>(
   f: (...xs: A) => [value: Tensor, rule: (dy: Tensor, ...xs: A) => (Tensor | null)[]],
 ): (...xs: A) => Tensor {
   check("customGradient", arguments, "f:function");
+  return withRule(f);
+}
+
+/** `customGradient` for nabla's own functions, which are not checked while nabla loads. @internal */
+export function withRule<A extends Tensor[]>(
+  f: Parameters<typeof customGradient<A>>[0],
+): ReturnType<typeof customGradient<A>> {
   return (...xs) => {
     xs.forEach((x, i) => void rejectOtherCopy("customGradient", `argument ${i}`, x));
     const [result, rule] = tidy(() => {

@@ -8,7 +8,7 @@ import { checker } from "../runtime/arguments.ts";
 import { asInternal } from "./owners.ts";
 
 export function lift<F>(name: keyof typeof signatures, f: unknown): F {
-  const check = checker(name, signatures[name]);
+  const check = checker(name, () => signatures[name]);
   const run = asInternal(f as (...args: unknown[]) => unknown);
   // Safe because Tensor is the only implementation of Value.
   return ((...args: unknown[]) => run(...check(args))) as F;

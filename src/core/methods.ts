@@ -12,7 +12,7 @@ interface Receiver {
 
 export function attachMethods(prototype: Receiver): void {
   for (const [name, op] of Object.entries(methods) as [keyof typeof methods, (...args: unknown[]) => unknown][]) {
-    const check = checker(name, methodSignature(name));
+    const check = checker(name, () => methodSignature(name));
     const value = function (this: Receiver, ...rest: unknown[]) {
       const args = check(rest);
       const start = beginInternal();

@@ -1,10 +1,14 @@
 /** Finds the line of the user's program that called nabla, for error messages and program listings. */
 import type { Error } from "../runtime/errors.ts";
 
+let ownFolder: string | undefined;
 /**
  * The folder of nabla's own modules, as stack traces show it. It does not help if nabla is bundled with the program.
  */
-const OWN = (import.meta.url ?? "").replace(/^file:\/\//, "").replace(/(core\/)?[\w-]+\.\w+$/, "");
+function own(): string {
+  ownFolder ??= (import.meta.url ?? "").replace(/^file:\/\//, "").replace(/(core\/)?[\w-]+\.\w+$/, "");
+  return ownFolder;
+}
 
 /**
  * The stack depths to try. There are rarely more frames of nabla above the caller than the first number, and never more
@@ -26,7 +30,7 @@ function stackOf(depth: number): Error {
 function placeIn({ stack = "" }: Error): string | undefined {
   for (const line of stack.split("\n").slice(1)) {
     const place = line.match(/([^/\\(\s]+:\d+:\d+)\)?\s*$/)?.[1];
-    if (place && OWN && !line.includes(OWN)) return line.includes("node:") ? "" : place;
+    if (place && own() && !line.includes(own())) return line.includes("node:") ? "" : place;
   }
   return undefined;
 }

@@ -1,6 +1,6 @@
 /** Losses between probabilities, element by element: bce, bceWithLogits, klDiv. Targets lie in 0 … 1. */
 
-import { customGradient } from "../autograd/backward.ts";
+import { withRule } from "../autograd/backward.ts";
 import { currentRecorder, withGrad } from "../core/context.ts";
 import * as ops from "../core/functions.ts";
 import { runInternal } from "../core/owners.ts";
@@ -76,7 +76,7 @@ const clampedLog = (x: Tensor): Tensor => x.log().clamp(-100);
 /** max(log(1 − x), −100). */
 const clampedLogOfComplement = (x: Tensor): Tensor => ops.log1p(x.neg()).clamp(-100);
 /** bce of each element. dx = dy·(x − t)/max(x(1 − x), 10⁻¹²), as in PyTorch, which is finite at x = 0 and x = 1. */
-const bceElements = customGradient((x: Tensor, target: Tensor) => [
+const bceElements = withRule((x: Tensor, target: Tensor) => [
   clampedLog(x)
     .mul(target)
     .add(clampedLogOfComplement(x).mul(ops.sub(1, target)))

@@ -3,7 +3,7 @@
  * by 0.
  */
 
-import { customGradient } from "../autograd/backward.ts";
+import { withRule } from "../autograd/backward.ts";
 import * as ops from "../core/functions.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { sameShape, show } from "../ops/definition/value.ts";
@@ -38,7 +38,7 @@ export function requireSame(name: string, x: Tensor, target: Tensor): void {
 export const isNotFinite = (x: Tensor): Tensor => x.mul(0).ne(0);
 
 /** x·w, with 0·∞ = 0·NaN = 0: elements with weight 0 are excluded, from gradients too. */
-export const maskedProduct = customGradient((x: Tensor, w: Tensor) => [
+export const maskedProduct = withRule((x: Tensor, w: Tensor) => [
   ops.where(w.eq(0), 0, x.mul(w)),
   (dy, x, w) => [dy.mul(w), w.requiresGrad ? dy.mul(ops.where(ops.logicalAnd(w.eq(0), isNotFinite(x)), 0, x)) : null],
 ]);

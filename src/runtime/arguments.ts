@@ -293,11 +293,11 @@ export function check<A extends ArrayLike<unknown>>(op: string, args: A, text: s
   return checked;
 }
 
-/** Returns `check` for one function, whose signature is parsed on the first call. */
-export function checker(op: string, text: string): <A extends ArrayLike<unknown>>(args: A) => A {
+/** Returns `check` for one function, whose signature is read and parsed on the first call. */
+export function checker(op: string, text: () => string): <A extends ArrayLike<unknown>>(args: A) => A {
   let expected: Signature | undefined;
   return (args) => {
-    expected ??= signature(text);
+    expected ??= signature(text());
     // Fast path: most method calls have no arguments.
     return args.length === 0 && expected.minimum === 0 ? args : checkArguments(op, args, expected);
   };

@@ -121,7 +121,7 @@ describe("licences", () => {
     expect(text).toMatch(/^@assemblyscript\/loader [\d.]+ \(Apache-2\.0\)\n\nApache License\n/);
     expect(text).toContain("END OF TERMS AND CONDITIONS");
     expect(read("NOTICE")).toContain("dist/src/runtime/LICENSES");
-    const copies = files.filter((file) => /^dist\/(src\/runtime\/loader|node\/core-[^/]*)\.js$/.test(file));
+    const copies = files.filter((file) => /^dist\/(src\/runtime\/loader|node\/base-[^/]*)\.js$/.test(file));
     expect(copies).toHaveLength(2);
     for (const file of copies)
       expect(read(file), file).toMatch(/\/\*! @assemblyscript\/loader [\d.]+ by [^*]* Apache-2\.0 licence: /);

@@ -4,6 +4,10 @@
  * another version of Node.
  */
 import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import * as modules from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Command } from "commander";
 import { median } from "../../../dist/bench/measure.js";
@@ -29,22 +33,37 @@ const PEERS = {
   "core on nabla": "tfjsCoreNabla",
   "no library": "empty",
 };
+/** Contenders that start again with Node's compile cache, which Node 22.1 introduced. */
+const CACHED = "enableCompileCache" in modules ? ["nabla", "tfjs-wasm", "tfjs on nabla"] : [];
+const cachedName = (name) => `${name}, cached`;
+const contenders = [
+  ...Object.entries(PEERS).map(([name, script]) => ({ name, script, cached: false })),
+  ...CACHED.map((name) => ({ name: cachedName(name), script: PEERS[name], cached: true })),
+];
 const CALLS = [1, 2, 5, 20, 200];
 
+const cache = mkdtempSync(join(tmpdir(), "nabla-cold-"));
+process.once("exit", () => rmSync(cache, { recursive: true }));
+
 /** Runs a process to its end. @returns the time of the whole process, and the times that it prints */
-function start(script, calls) {
-  const before = performance.now();
+function start({ script, cached }, calls) {
   const args = [fileURLToPath(new URL(`${script}.mjs`, import.meta.url)), String(calls)];
-  const output = execFileSync(process.execPath, args, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
+  const { NODE_COMPILE_CACHE: _, ...inherited } = process.env;
+  const env = cached ? { ...inherited, NODE_COMPILE_CACHE: cache } : inherited;
+  const before = performance.now();
+  const output = execFileSync(process.execPath, args, { encoding: "utf8", env, stdio: ["ignore", "pipe", "ignore"] });
   const whole = performance.now() - before;
   return { whole, ...JSON.parse(output.trim().split("\n").at(-1) || "{}") };
 }
 
-const seen = Object.fromEntries(Object.keys(PEERS).map((name) => [name, { starts: [], calls: [] }]));
+// The first start fills the cache.
+for (const one of contenders) if (one.cached) start(one, 0);
+const seen = Object.fromEntries(contenders.map(({ name }) => [name, { starts: [], calls: [] }]));
 for (let round = 0; round < rounds; round++)
-  for (const [name, script] of Object.entries(PEERS)) {
-    seen[name].starts.push(start(script, 0));
-    if (script !== "empty" && round % 3 === 0) seen[name].calls.push(start(script, CALLS.at(-1)).calls);
+  for (const one of contenders) {
+    seen[one.name].starts.push(start(one, 0));
+    if (one.script !== "empty" && !one.cached && round % 3 === 0)
+      seen[one.name].calls.push(start(one, CALLS.at(-1)).calls);
   }
 
 const [reference] = seen["jax-js wasm"].starts;
@@ -56,11 +75,11 @@ for (const [name, { starts }] of Object.entries(seen))
 const of = (name, key) => median(seen[name].starts.map((one) => one[key] ?? Number.NaN));
 const least = (name, key) => Math.min(...seen[name].starts.map((one) => one[key] ?? Number.NaN));
 const cell = (value) => (Number.isNaN(value) ? "–" : value < 10 ? value.toFixed(2) : value.toFixed(1));
-const row = (cells) => console.log(cells.map((text, i) => (i ? text.padStart(14) : text.padEnd(16))).join(""));
+const row = (cells) => console.log(cells.map((text, i) => (i ? text.padStart(14) : text.padEnd(22))).join(""));
 
 console.log(`Node ${process.version}: milliseconds until the first result, medians (shortest) of ${rounds} starts\n`);
 row(["", "whole process", "in process", "import", "compile", "instantiate", "first call"]);
-for (const name of Object.keys(PEERS)) {
+for (const { name } of contenders) {
   const both = (key) => (Number.isNaN(of(name, key)) ? "–" : `${cell(of(name, key))} (${cell(least(name, key))})`);
   row([
     name,
@@ -72,8 +91,8 @@ for (const name of Object.keys(PEERS)) {
 if (isSaved) {
   const cases = { "in process: import, compile, first call": "total", "the whole process": "whole" };
   const rows = Object.entries(cases).flatMap(([name, key]) =>
-    Object.keys(PEERS)
-      .map((impl) => ({ suite: "cold", case: name, impl, unit: "ms", median: of(impl, key) }))
+    contenders
+      .map(({ name: impl }) => ({ suite: "cold", case: name, impl, unit: "ms", median: of(impl, key) }))
       .filter(({ median }) => !Number.isNaN(median)),
   );
   save("npm run bench:cold", machine("fastest build"), rows);
@@ -88,6 +107,7 @@ for (const peer of ["jax-js wasm", "tfjs-wasm", "tfjs-core wasm"]) {
 for (const [ours, theirs] of [
   ["tfjs on nabla", "tfjs-wasm"],
   ["core on nabla", "tfjs-core wasm"],
+  ...(CACHED.length ? [["tfjs on nabla", "tfjs-wasm"].map(cachedName)] : []),
 ]) {
   const ratio = (key) => (of(ours, key) / of(theirs, key)).toFixed(2);
   console.log(
