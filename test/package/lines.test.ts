@@ -30,8 +30,8 @@ describe.each(FOLDERS)("%s", (folder) => {
 });
 
 test("the inlined kernels have lines of at most 120 characters, and decode to the stored bytes of each build", () => {
-  const core = readdirSync("dist/node").find((name) => name.startsWith("core"))!;
-  const text = readFileSync(`dist/node/${core}`, "utf8");
+  const base = readdirSync("dist/node").find((name) => name.startsWith("base"))!;
+  const text = readFileSync(`dist/node/${base}`, "utf8");
   const binaries = Array.from(
     text.matchAll(/Buffer\S*\.from\(\s*["`]([A-Za-z0-9+/=\\\n]+)["`]/g),
     ([, base64]) => base64!,
