@@ -172,8 +172,8 @@ export const enum StridedCopy {
 }
 
 /**
- * out: `rows` rows of `value` with the elements of x in a box of them, over `rank` ≥ 1 dimensions, outermost first. `value` is the bit
- * pattern of one element, repeated to fill 32 bits.
+ * out: `rows` rows filled with `value`, except for a box that holds the elements of x, over `rank` ≥ 1 dimensions,
+ * outermost first. `value` is the bit pattern of one element, repeated to fill 32 bits.
  */
 export const enum Unslice {
   out = Head.words,

@@ -49,7 +49,7 @@ function output(command: string, args: readonly string[], cwd: string, signal: A
 /** The hash of a commit. @throws Error if this folder is not a built checkout, or if the commit does not exist */
 function commitOf(revision: string): string {
   if (!existsSync("package-lock.json") || !existsSync("dist/bench/index.js"))
-    throw new Error("this folder is not a built checkout of nabla. Run npm run bench -- --against in one.");
+    throw new Error("this folder is not a built checkout of nabla. Run the command in one.");
   try {
     return git("rev-parse", "--verify", "--quiet", `${revision}^{commit}`);
   } catch {

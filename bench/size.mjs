@@ -9,7 +9,8 @@ import { rolldown } from "rolldown";
 import { withBlock } from "../docs/tables.mjs";
 
 /**
- * 122 KB when the package moved to its present layout, 1.8 KB for exact sums of short blocks, 1.9 KB for the copy of
+ * The sum of 122 KB when the package moved to its present layout, 1.8 KB for exact sums of short blocks, 1.9 KB for the
+ * copy of
  * @assemblyscript/loader, 3.3 KB for generated ops and for fixes named in errors, and 5 KB for kernels that nabla/tfjs needs: pools
  * without positions, pairs of depthwise results, prelu, the unit step, squared differences, segment sums, products, interpolation,
  * padding in one pass and copies of short rows.

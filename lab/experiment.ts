@@ -191,7 +191,7 @@ export interface Result extends Drawing {
   readonly findings: readonly Finding[];
 }
 
-/** A training that has started: its state, and the fraction of its steps that have been taken. */
+/** A training run that has started: its state, and the fraction of its steps that have been taken. */
 export interface Training {
   readonly state: unknown;
   done: number;
@@ -200,8 +200,8 @@ export interface Training {
 /** The services that the command or the page provides to an experiment. */
 export interface Context {
   /**
-   * Reports progress from 0 to 1, and lets the event loop run. An experiment that trains calls this after every step, with a function that draws
-   * the state so far. The promise rejects if nobody waits for the result any more.
+   * Reports progress from 0 to 1, and lets the event loop run. An experiment that trains calls this after every step,
+   * with a function that draws the state so far. The promise rejects if nobody is waiting for the result anymore.
    */
   progress(fraction: number, what?: string, draw?: () => Drawing): Promise<void>;
   /** The first handwritten digits of MNIST. */

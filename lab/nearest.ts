@@ -1,4 +1,4 @@
-/** Finds the name that someone who made a typing error meant. */
+/** Finds the name that a misspelled one was probably meant to be. */
 
 /** The name with the fewest edits from the given one, if more than half of it matches. */
 export function nearest(name: string, names: readonly string[]): string | undefined {

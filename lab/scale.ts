@@ -94,8 +94,9 @@ export function linearTicks(low: number, high: number, count: number): number[] 
 }
 
 /**
- * Three to about `count` numbers from low to high, at least four if they fit: powers of ten times 1, 2 and 5, or times 1 and 3, or
- * only powers. On a short axis without three of these, round numbers at equal distances, or the ends. Skips some of too many.
+ * Three to about `count` numbers from low to high, at least four if they fit: powers of ten times 1, 2 and 5, or times
+ * 1 and 3, or only powers. On a short axis without three of these, round numbers at equal distances, or the ends. If
+ * there are too many, skips some.
  */
 export function logTicks(low: number, high: number, count: number): number[] {
   const most = Math.max(4, Math.floor(count));

@@ -17,8 +17,8 @@ import { word } from "../operands";
 /** The number of floats that are gathered at once. Together with a panel of B, they fit in the L2 cache. */
 const GATHERED: u32 = 98304;
 /**
- * The largest and the smallest number of pixels per block: one block of gemm, and a few tiles. Both are multiples of
- * every tile's rows.
+ * The largest number of pixels per block, one block of gemm, and the smallest, a few tiles. Both are multiples of every
+ * tile's rows.
  */
 const MOST: u32 = 192;
 const LEAST: u32 = 24;

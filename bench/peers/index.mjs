@@ -1,7 +1,7 @@
 /**
- * `npm run bench:peers -- [suite…] [--json] [--cpu-time]`: compares nabla with other libraries; "kernels" compares TensorFlow.js's backends. Each contender has its own process
- * (serve.mjs, torch_step.py). They take turns over several rounds; only one runs at a time, with one thread. The table marks a
- * contender that cannot start or fails.
+ * `npm run bench:peers -- [suite…] [--json] [--cpu-time]`: compares nabla with other libraries; "kernels" compares
+ * TensorFlow.js's backends. Each contender has its own process (serve.mjs, torch_step.py). They take turns over several
+ * rounds; only one runs at a time, with one thread. If a contender cannot start or fails, the table says so.
  */
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
@@ -19,8 +19,8 @@ import { compareKernels } from "./kernels.mjs";
 
 const ROUNDS = 9;
 /**
- * The length of a round in milliseconds. Rounds of networks are longer, because the first steps after a pause run with
- * cold caches.
+ * The length of a round in milliseconds. Rounds that train networks are longer, because the first steps after a pause
+ * run with cold caches.
  */
 const ROUND = 60;
 const NETWORK_ROUND = 500;

@@ -14,7 +14,7 @@ const ONE = "1 thread";
 const ELEMENTS = 2 ** 20;
 const LIMITS = { ...sharing };
 
-/** Runs f while threads share no op, every op, or only the ops for which sharing pays off. */
+/** Runs f while threads share no op, every op, or only the ops for which sharing is worthwhile. */
 function withSharing<T>(mode: "none" | "all" | "default", f: () => T): T {
   const limit = { none: Infinity, all: 1e-9, default: undefined }[mode];
   Object.assign(sharing, limit === undefined ? LIMITS : { least: limit, program: limit });

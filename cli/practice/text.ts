@@ -36,7 +36,7 @@ export function listing(exercises: readonly Exercise[], { bold, dim }: Terminal)
   return [...blocks, dim("Start one with npx nabla practice <name>.")].join("\n\n");
 }
 
-/** The statement of an exercise: prediction, task and starter, and how to go on. */
+/** The statement of an exercise: prediction, task, starter, and the commands to continue with. */
 export function statement(exercise: Exercise, terminal: Terminal): string {
   const { name, title, section, concept, prediction, starter } = exercise;
   const { bold, dim } = terminal;

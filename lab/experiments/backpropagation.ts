@@ -126,7 +126,10 @@ export default experiment({
           text: `∂L/∂${name(id)} from autograd${changed ? `, with ${replace} = ${by}` : ""}`,
           measured: measured[id]!,
           expected: { equals: sum, within },
-          theory: `the product of the local derivatives along ${factors.length > 1 ? "each of two paths, added" : "the path"}`,
+          theory:
+            factors.length > 1
+              ? "the sum over both paths of the product of the local derivatives"
+              : "the product of the local derivatives along the path",
         };
       });
       const lossOf = (w: number): number => evaluate(operations, ids, { ...given, w1: w }).L!;
@@ -246,9 +249,9 @@ function chainRule(
 }
 
 /**
- * ∂L/∂node for every node, from autograd. A leaf with the value 0 is added to each result, and the gradient of this
- * leaf is the gradient of the result. `wrong` replaces one local derivative: its input is detached, and a function with
- * the value 0 and the given derivative is added.
+ * ∂L/∂node for every node, from autograd. A leaf with value 0 is added to each result, and the gradient of this leaf is
+ * the gradient of the result. `wrong` replaces one local derivative: its input is detached, and a function with value 0
+ * and the given derivative is added.
  */
 function autograd(
   operations: Readonly<Record<string, Operation>>,

@@ -36,7 +36,7 @@ export default stream({
   title: "Clipping an exploding gradient",
   section: "Vanishing and Exploding Gradients",
   claim:
-    "Exploding gradients make updates so large that they destabilize training: one huge step can undo everything and throw the network where the next gradient is even larger. Clipping the norm of the gradient keeps its direction and limits the step to the learning rate times the limit. The same run then learns. A network that always answers 0 has the loss 1.",
+    "Exploding gradients make updates so large that they destabilize training: one huge step can undo everything and throw the network where the next gradient is even larger. Clipping the norm of the gradient keeps its direction and limits the step to the learning rate times the limit. The same run then learns. A network that always answers 0 has a loss of 1.",
   formula:
     "\\boldsymbol\\theta\\leftarrow\\boldsymbol\\theta-\\eta\\,\\min\\Bigl(1,\\frac{c}{\\|\\nabla L\\|}\\Bigr)\\nabla L,\\qquad \\|\\Delta\\boldsymbol\\theta\\|\\le\\eta c",
   functions: ["objective"],
@@ -133,7 +133,7 @@ export default stream({
           // length.
           expected: { equals: 0, within: 2 ** -19 + 2 ** -21 * lr * clip },
           theory:
-            "a gradient whose norm is above c is scaled to the norm c; others stay as they are (Pascanu et al. 2013)",
+            "a gradient whose norm is above c is scaled to norm c; other gradients do not change (Pascanu et al. 2013)",
         },
         ...(diverged.length && lr * clip <= GENTLE
           ? [
@@ -171,7 +171,7 @@ function network(gain: number): Network {
     const parameter = start.detach().clone();
     parameter.requiresGrad = true;
     return parameter;
-  }) as unknown as Network; // map forgets the length of a tuple
+  }) as unknown as Network; // the type of map's result does not include the tuple's length
 }
 
 /** The squared error of v·h_T + c, with hₜ = tanh(hₜ₋₁W + xₜU + b), for inputs x: [batch, T]. */
@@ -186,7 +186,7 @@ function lossOf([w, u, b, v, c]: Network, x: Tensor, y: Tensor): Tensor {
   return losses.mse(h.matmul(v).add(c), y);
 }
 
-/** Noise, and the sum of the noise as the target, scaled to variance 1 so that the answer 0 has a loss of 1. */
+/** Noise, and the sum of the noise as the target, scaled to variance 1 so that always answering 0 has a loss of 1. */
 function draw(length: number): readonly [x: Tensor, y: Tensor] {
   const x = randn([BATCH, length]);
   return [x, x.sum(1, { keepdim: true }).div(Math.sqrt(length))];

@@ -81,7 +81,7 @@ export default stream({
         text: "steps that momentum takes to the other side of the plateau",
         measured: crossed < 0 ? Number.POSITIVE_INFINITY : crossed,
         expected: { equals: expected, within: 1 },
-        theory: "the first step at which the distance exceeds the width; one step for rounding",
+        theory: "the first step at which the distance exceeds the width, give or take one step for rounding",
       });
     const grid = Array.from({ length: 161 }, (_, i) => -4 + ((width + 7) * i) / 160);
     const dots = (path: readonly number[]): Points => path.map((t) => [t, value(t)]);

@@ -16,7 +16,7 @@ export default stream({
   title: "Minima, plateaus and saddles",
   section: "The Geometry of Non-Convex Landscapes",
   claim:
-    "At a critical point the gradient is zero. The eigenvalues of the Hessian tell what it is: all above zero at a minimum, of both signs at a saddle, all near zero on a plateau.",
+    "At a critical point the gradient is zero. The eigenvalues of the Hessian show what kind of point it is: all above zero at a minimum, of both signs at a saddle, all near zero on a plateau.",
   formula:
     "L=-e^{-\\|\\boldsymbol\\theta-c\\|^2/2s^2}-e^{-\\|\\boldsymbol\\theta+c\\|^2/2s^2},\\qquad c=(d/2,\\,0):\\quad d>2s\\ \\Leftrightarrow\\ \\text{two minima and a saddle}",
   functions: ["classifyCriticalPoint", "denseHessian", "objective"],

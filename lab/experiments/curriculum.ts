@@ -143,7 +143,7 @@ export default stream({
           measured: walked,
           expected: { equals: 3 / 7, within: 1e-9 },
           theory:
-            "six steps along edges flip 1 of 3 signs, and the step to the corner left over flips all 3; a random order flips 4/7",
+            "six steps along edges flip 1 of 3 signs, and the step to the last remaining corner flips all 3; a random order flips 4/7",
         },
       ],
     };

@@ -170,7 +170,7 @@ export default stream({
   },
   measure({ bySamples, byParameters, ends, start, rate, networks: [evolved] }, { parameters: d, pairs }) {
     const left = ends.map((end) => end.reduce((total, v) => total + v * v, 0));
-    // The gradient is θ, of length 1: the part of the estimate along it has the mean 1.
+    // The gradient is θ, of length 1: the component of the estimate along it has a mean of 1.
     const along = ends.map((end) => end.reduce((total, v, i) => total + start[i]! * (start[i]! - v), 0) / rate);
     const predicted = SAMPLES.map((n) => predictedError(d, n));
     const counts = DIMENSIONS.map((n) => n + 1);

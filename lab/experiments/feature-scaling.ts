@@ -195,7 +195,10 @@ function newSolver() {
     optimizer.minimize(() => losses.mse(layer.forward(x).reshape([-1]), y)),
   );
   return {
-    /** The loss by step, at the best rate for the curvatures. Those of the mse are twice the values that `conditioning` returns. */
+    /**
+     * The loss by step, at the best rate for the curvatures. The curvatures of the mse are twice the values that
+     * `conditioning` returns.
+     */
     descent(x: Tensor, y: Tensor): [number, number][] {
       noGrad(() => layer.parameters().forEach((p) => void p.copyFrom(new Float32Array(p.size))));
       const { smallest, largest } = conditioning(x);

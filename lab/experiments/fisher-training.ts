@@ -240,7 +240,7 @@ function optimizersOf(batch: number, isFixed: boolean): Optimizer[] {
         return { step, dispose: () => optimizer.dispose() };
       },
     }));
-  // The fewer digits determine F, the more damping it needs.
+  // The fewer digits F is estimated from, the more damping it needs.
   const options = isFixed ? { damping: 1.5 / batch, adapt: false } : {};
   return [
     ...tuned("gradient descent", optim.SGD),
@@ -290,8 +290,9 @@ function newTraining({ name, settings, make }: Optimizer, seed: number, batches:
 }
 
 /**
- * Findings on two small steps, one along the natural gradient and one along the gradient, that change the predictions by the same KL. Means
- * over the steps s and −s cancel the errors of first order in s, so that errors of about KL and float32's rounding remain.
+ * Compares two small steps that change the predictions by the same KL divergence: one along the natural gradient, and
+ * one along the gradient. Averaging over the steps s and −s cancels the errors of first order in s, so that only errors
+ * of about KL and the rounding of float32 remain.
  */
 function smallSteps(model: nn.Module, [x, y]: Batch): Finding[] {
   const likelihood = "softmax";
@@ -358,9 +359,10 @@ function divergence(p: Float64Array, q: Float64Array): number {
 }
 
 /**
- * Findings on one step of each optimizer on least squares with one output, where F = E[x̄·x̄ᵀ] is the Hessian and has only one Kronecker factor
- * of any size. With little damping, the step is Newton's and ends at the minimum. √λ = 10⁻⁴ leaves at most about 10⁻⁴/σ of the distance along an
- * eigenvector of F with the eigenvalue σ, and the square of this fraction of the excess loss.
+ * Findings on one step of each optimizer on least squares with one output, where F = E[x̄·x̄ᵀ] is the Hessian, and only
+ * one of its Kronecker factors is larger than 1 × 1. With little damping, the step is Newton's and ends at the minimum.
+ * √λ = 10⁻⁴ leaves at most about 10⁻⁴/σ of the distance along an eigenvector of F with eigenvalue σ, and the square of
+ * this fraction of the excess loss.
  */
 function leastSquares(seed: number): Finding[] {
   manualSeed(seed);

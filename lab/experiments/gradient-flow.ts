@@ -126,7 +126,7 @@ export default experiment({
             text: "this distance divided by the distance at a sixteenth of the rate",
             measured: apart[0]! / apart[2]!,
             expected: { atLeast: 8 },
-            theory: "16 for small rates, because the order is 1",
+            theory: "16 for small rates, because the error is proportional to the rate",
           },
           {
             text: "largest error of nabla's gradient on the path, divided by the largest curvature",

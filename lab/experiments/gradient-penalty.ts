@@ -33,7 +33,7 @@ export default stream({
   title: "A penalty on the gradient",
   section: "Applications and Interdisciplinary Connections",
   claim:
-    "Adding the squared length of the gradient with respect to the inputs to the loss, and backpropagating through it, makes the network flatter. Here it tells two interleaved half moons of points apart. An answer cannot flip within |f| divided by the steepest slope, so where |f| stays the same, a flatter network withstands larger changes to the input, such as FGSM's: a step of ε per coordinate along the sign of the gradient.",
+    "Adding the squared length of the gradient with respect to the inputs to the loss, and backpropagating through it, makes the network flatter. Here the network distinguishes two interleaved half-moons of points. An answer cannot flip within |f| divided by the steepest slope, so where |f| stays the same, a flatter network withstands larger changes to the input, such as FGSM's: a step of ε per coordinate along the sign of the gradient.",
   formula:
     "L(\\boldsymbol\\theta) + \\lambda\\,\\mathbb E_{\\boldsymbol x}\\bigl\\|\\nabla_{\\boldsymbol x} f_{\\boldsymbol\\theta}(\\boldsymbol x)\\bigr\\|_2^2",
   functions: ["gradientPenalty", "lipschitzPenalty", "inputGradientNorms", "lipschitzBound", "fgsm", "pgd"],

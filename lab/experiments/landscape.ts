@@ -119,7 +119,7 @@ export default stream({
         {
           text: "loss at the point, minus the loss at the network's parameters",
           measured: there - at.value(),
-          // The second term is for the rounding of the losses and gradients in float32.
+          // The second term allows for the rounding of losses and gradients to float32.
           expected: { equals: work.value, within: work.difference + 2 ** -19 * (1 + there) },
           theory: "∫ ∇L·dθ along the line between them",
         },

@@ -94,7 +94,7 @@ export default experiment({
             ]
           : []),
         {
-          text: "loss after one step down the gradient, with the rate 1/‖x‖²",
+          text: "loss after one step down the gradient, with rate 1/‖x‖²",
           measured: after,
           expected: curvature
             ? { equals: 0, within: rest ** 2 / 2 }

@@ -14,9 +14,9 @@ const REPEATS = 3;
 /** The results at the end of training are means over the batches of this many steps. */
 const LAST = 20;
 /**
- * Networks whose gradient at the first step, divided by that at the last, is above OPEN learn the task; those below CLOSED guess. CLOSED is
- * lower for plain networks because in so few steps, training opens them more easily, by changing all weights, than it opens an LSTM with
- * half-closed gates.
+ * Networks whose gradient at the first step, divided by that at the last, is above OPEN learn the task; those below
+ * CLOSED guess. CLOSED is lower for plain networks, because a few steps of training can open them by changing all
+ * weights more easily than they can open an LSTM with half-closed gates.
  */
 const OPEN = 0.5;
 const CLOSED = { rnn: 1e-15, lstm: 1e-10 };
@@ -26,7 +26,7 @@ export default stream({
   title: "Long-range memory",
   section: "Vanishing and Exploding Gradients",
   claim:
-    "A network cannot learn from what its gradient does not reach. The first input is the answer, and noise follows. In a plain recurrent network the gradient at the first input is almost 0, so the network guesses. The forget gate of an LSTM with the bias b keeps about σ(b) of its memory in each step; the dashed lines show the gradient through this gate alone. The paths through the hidden state and the other gates add to it, but not enough if b = 0: the gate keeps half per step, and the LSTM fails too. With a large bias the gradient arrives, and the LSTM learns the task.",
+    "A network cannot learn from what its gradient does not reach. The first input is the answer, and noise follows. In a plain recurrent network the gradient at the first input is almost 0, so the network guesses. The forget gate of an LSTM, with bias b, keeps about σ(b) of its memory in each step; the dashed lines show the gradient through this gate alone. The paths through the hidden state and the other gates add to it, but not enough if b = 0: the gate keeps half per step, and the LSTM fails too. With a large bias the gradient arrives, and the LSTM learns the task.",
   formula:
     "c_t=f_t\\odot c_{t-1}+i_t\\odot g_t,\\qquad \\frac{\\partial c_T}{\\partial c_0}=\\underbrace{\\textstyle\\prod_{t=1}^{T}f_t}_{\\approx\\,\\sigma(b)^T}+\\text{paths through }h_t",
   functions: ["gradientThroughTime"],
@@ -147,7 +147,7 @@ export default stream({
                 text: `${name}: loss at the end of training, if the gradient reaches the first input`,
                 measured: atEnd,
                 expected: { atMost: 0.75 * Math.LN2 } as const,
-                theory: "a loss clearly below that of a guess, log 2, needs the first input",
+                theory: "a loss clearly below log 2, the loss of a guess, requires the first input",
               },
             ]
           : []),

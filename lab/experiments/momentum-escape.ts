@@ -24,7 +24,7 @@ export default experiment({
   title: "Momentum leaves saddles in fewer steps",
   section: "Gradients as a Dynamical System",
   claim:
-    "Momentum can accelerate the escape from saddle points along directions of negative curvature. Per step, it does so at any learning rate: the distance grows by z in each step, and z is above the 1 + η|h| of gradient descent. In the time of the differential equations, a heavy ball is faster than gradient flow only if |h| + γ < 1; with the usual settings, friction makes it slower.",
+    "Momentum can accelerate the escape from saddle points along directions of negative curvature. Per step, it does so at any learning rate: the distance grows by z in each step, and z is above the 1 + η|h| of gradient descent. Per unit of time of the differential equations, a heavy ball is faster than gradient flow only if |h| + γ < 1; with the usual settings, friction makes it slower.",
   formula:
     "\\ddot{\\boldsymbol\\theta} + \\gamma\\dot{\\boldsymbol\\theta} = -\\nabla L:\\quad \\lambda^2 + \\gamma\\lambda - |h| = 0,\\quad \\gamma = \\frac{1-\\mu}{\\sqrt{\\eta}},\\qquad \\text{per step: } z^2-(1+\\mu+\\eta|h|)z+\\mu=0",
   functions: ["gradientFlow", "heavyBall", "stability", "escapeRate", "heavyBallOf", "gradientDescent", "objective"],
@@ -81,7 +81,8 @@ export default experiment({
         expected: { equals: theory, within: rounding * Math.abs(theory) },
         theory: source,
       });
-      // The integrator's error per step is at most 10⁻⁷ of the distance, which grows by about e^0.14 between two of the 101 times.
+      // The integrator's error per step is at most 10⁻⁷ of the distance, which grows by a factor of about e^0.14
+      // between two of the 101 sampled times.
       const continuous = (text: string, value: number, theory: number, source: string) => ({
         text,
         measured: value,
@@ -167,7 +168,7 @@ export default experiment({
             ],
           },
           {
-            title: "In the time of the equations",
+            title: "By time of the differential equations",
             x: { label: "time" },
             y: { label: "distance from the saddle", scale: "log" },
             series: [
@@ -220,7 +221,10 @@ function rateAlong({ times, states }: Trajectory): number {
   return Math.log(states[k]![0]! / EPSILON) / times[k]!;
 }
 
-/** The escape rate with momentum divided by that without, in closed form: per step, and in the time of the equations. */
+/**
+ * The escape rate with momentum divided by that without, in closed form: per step, and per unit of time of the
+ * differential equations.
+ */
 function speedups(h: number, lr: number, momentum: number): { perStep: number; perTime: number } {
   const gamma = (1 - momentum) / Math.sqrt(lr);
   const b = 1 + momentum + lr * h;

@@ -109,7 +109,8 @@ export default stream({
                 measured: last(plain) / plain.spread,
                 // The last blocks have a gradient and can still learn from what the first ones let through.
                 expected: { atLeast: 0.3 } as const,
-                theory: "layers without a gradient do not learn; the mean of the targets has the ratio 1",
+                theory:
+                  "layers without a gradient do not learn; always answering with the mean of the targets gives a ratio of 1",
               },
             ]
           : []),

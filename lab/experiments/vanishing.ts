@@ -344,7 +344,10 @@ function diagnosisFindings(
   ];
 }
 
-/** The number of outputs of a layer of sigmoids in the flat part. Outputs within the rounding error of its ends may or may not count. */
+/**
+ * How many of a sigmoid layer's outputs are in the flat part. Outputs within rounding error of its ends may or may not
+ * count.
+ */
 function saturatedOutputs(
   { weight, bias }: nn.Linear,
   x: Tensor,

@@ -77,7 +77,7 @@ export default experiment({
         {
           text: "‖∂W‖/‖∂b‖ after standardizing: with inputs multiplied by 1000, divided by the ratio with the original inputs",
           measured: large.ratio / balanced.ratio,
-          // Inputs five times as far from 0 as they spread lose up to three bits when their mean is subtracted.
+          // Inputs whose mean is five times their spread lose up to three bits when the mean is subtracted.
           expected: { equals: 1, within: 1e-4 },
           theory: "standardizing removes the unit, and with it the imbalance",
         },

@@ -85,7 +85,7 @@ export default {
 `,
   checks: [
     {
-      title: "A gradient that is too long gets the norm maxNorm, and keeps its direction.",
+      title: "A gradient that is too long is scaled to norm maxNorm, and keeps its direction.",
       run(code) {
         for (let i = 0; i < 5; i++) {
           const gradients = [drawAwayFromZero(2, 1, 4), drawAwayFromZero(3, 2, 8)];
@@ -162,11 +162,11 @@ export default {
         const [first, last] = [losses[0]!, losses.at(-1)!];
         if (!losses.every(Number.isFinite))
           fail(
-            `The loss diverged in step ${losses.findIndex((loss) => !Number.isFinite(loss)) + 1}: the gradient was not clipped to the norm 1.`,
+            `The loss diverged in step ${losses.findIndex((loss) => !Number.isFinite(loss)) + 1}: the gradient was not clipped to norm 1.`,
           );
         if (!(last < 0.1 * first))
           fail(
-            `The loss is ${format(last)} after 100 steps; at first it was ${format(first)}. Does the clipped gradient keep its direction and the norm 1?`,
+            `The loss is ${format(last)} after 100 steps; at first it was ${format(first)}. Does the clipped gradient keep its direction and have norm 1?`,
           );
       },
     },

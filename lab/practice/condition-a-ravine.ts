@@ -105,7 +105,7 @@ export function standardize(x) {
       },
     },
     {
-      title: "Each value is moved and scaled, so the correlation of the features stays.",
+      title: "Each column is shifted and scaled, so the correlation of the features stays the same.",
       run(code) {
         const data = random(12);
         const rows = standardized(code, data);
@@ -115,7 +115,7 @@ export function standardize(x) {
           const correlation = covariance / Math.sqrt(variance(x) * variance(y));
           if (!(Math.abs(correlation - 1) < 1e-6))
             fail(
-              `Column ${j} is not the old column, moved and scaled. Subtract one number from the whole column, and divide by one number.`,
+              `Column ${j} is not a shifted and scaled copy of the original column. Subtract one number from the whole column, and divide by one number.`,
             );
         }
       },

@@ -1,4 +1,4 @@
-/** The direction of the most negative curvature, along which a saddle point is left. */
+/** The direction of the most negative curvature, which leads away from a saddle point. */
 import type { Code, Exercise, Mistake } from "./exercise.ts";
 import { close, draw, fail, format, matrixText, read } from "./values.ts";
 
@@ -41,7 +41,7 @@ function checkDirection(code: Code, hessian: Hessian): void {
       } Is it an eigenvector of H?`,
     );
   if (!close([length], [1], 1e-6))
-    fail(`${what} has the length ${format(length)}. Divide it by its length: \`Math.hypot(...v)\`.`);
+    fail(`${what} has length ${format(length)}. Divide it by its length: \`Math.hypot(...v)\`.`);
 }
 
 export default {
@@ -83,11 +83,11 @@ export default {
 `,
   checks: [
     {
-      title: "The saddle θ₁² − θ₂² is left along the axis of θ₂.",
+      title: "The escape direction of the saddle θ₁² − θ₂² is the θ₂ axis.",
       run: (code) => checkDirection(code, symmetric(2, 0, -2)),
     },
     {
-      title: "At random saddles, the direction has the most negative curvature and the length 1.",
+      title: "At random saddles, the direction has the most negative curvature and length 1.",
       run(code) {
         for (let i = 0; i < 20; i++) {
           const [up, down, angle] = [draw(1, 0.5, 3)[0]!, draw(1, -3, -0.5)[0]!, draw(1, -1.4, 1.4)[0]!];

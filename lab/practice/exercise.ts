@@ -39,7 +39,7 @@ export interface Exercise {
   readonly byHand?: boolean;
   /** The code that the reader starts with. It loads, but fails the checks. */
   readonly starter: string;
-  /** From a nudge to almost the solution. */
+  /** Three hints, from a nudge to almost the whole solution. */
   readonly hints: readonly [string, string, string];
   readonly solution: string;
   readonly checks: readonly Check[];

@@ -22,7 +22,7 @@ const rk4 = (f: Field, theta: readonly number[], h: number): number[] =>
 /** What common mistakes return. */
 const slips = (f: Field, theta: readonly number[], h: number): [string, number[]][] => [
   ["That is a step of Euler's method, which uses only the slope at the start.", step(f, theta, h, [1, 0, 0, 0], NODES)],
-  ["That is the midpoint method, of order 2. Use all four slopes.", step(f, theta, h, [0, 1, 0, 0], NODES)],
+  ["That is the midpoint method, whose order is 2. Use all four slopes.", step(f, theta, h, [0, 1, 0, 0], NODES)],
   [
     "You weighted the four slopes equally. The two in the middle count twice: (k₁ + 2k₂ + 2k₃ + k₄)/6.",
     step(f, theta, h, [0.25, 0.25, 0.25, 0.25], NODES),
@@ -127,7 +127,7 @@ export function flow(gradient, theta, time, steps) {
       },
     },
     {
-      title: "It steps all parameters together, also if they depend on each other.",
+      title: "It steps all parameters together, even if they depend on each other.",
       run(code) {
         for (let i = 0; i < 5; i++)
           checkStep(code, ([x, y]) => [y! - x! ** 3, -x!], drawAwayFromZero(2), 0.3, "θ′ = (θ₂ − θ₁³, −θ₁)");

@@ -38,7 +38,7 @@ function slips(theta: Vector, gradient: Vector, fisher: Matrix, lr: number): [st
       after([gradient[0]! / a, gradient[1]! / d]),
     ],
     [
-      "The elements of F⁻¹ beside the diagonal have the wrong sign: they are −b and −c, divided by the determinant.",
+      "The off-diagonal elements of F⁻¹ have the wrong sign: they are −b and −c, divided by the determinant.",
       after(
         solve(
           [
@@ -62,7 +62,7 @@ function slips(theta: Vector, gradient: Vector, fisher: Matrix, lr: number): [st
       ),
     ],
     [
-      "In F⁻¹, the diagonal elements a and d change places.",
+      "In F⁻¹, the diagonal elements a and d are swapped.",
       after(
         solve(
           [

@@ -22,7 +22,7 @@ const isGreedy = (gradients: Gradients, order: readonly number[], distance: Dist
 /** What the order says about a mistake. */
 function hintFor(gradients: Gradients, order: readonly number[]): string {
   const fromFirst = order.map((i) => bySigns(gradients[0]!, gradients[i]!));
-  if (order.every((batch, i) => batch === i)) return "The batches are in their old order.";
+  if (order.every((batch, i) => batch === i)) return "The batches are still in their original order.";
   if (fromFirst.every((distance, t) => t === 0 || fromFirst[t - 1]! <= distance))
     return "You sorted by the distance from batch 0. Compare with the batch that was chosen last.";
   if (isGreedy(gradients, order, euclidean))
@@ -84,9 +84,9 @@ export default {
       "In the order A, C, B every step flips one sign. C lies between the others. Fewer flips make a smoother path. They do not promise a lower loss: the lab's experiment on curricula measures both.",
   },
   statement: [
-    "Finding the order with the fewest flips is a travelling-salesman problem. A greedy rule comes close: begin with batch 0, and always go on with the remaining batch whose gradient differs from the last one in the fewest signs. The distance between two batches is",
+    "Finding the order with the fewest flips is a travelling-salesman problem. A greedy rule comes close: begin with batch 0, and always continue with the remaining batch whose gradient differs from the last one in the fewest signs. The distance between two batches is",
     "$$d(a,b)=\\sum_{i=1}^{n}\\bigl[\\,\\mathrm{sign}\\,g^{(a)}_i\\ne\\mathrm{sign}\\,g^{(b)}_i\\,\\bigr]$$",
-    "Write `order(gradients)`. `gradients` is an array of gradients, each an array of numbers. Return the indices of the batches in the new order. If several batches are equally near, take any of them.",
+    "Write `order(gradients)`. `gradients` is an array of gradients, each an array of numbers. Return the indices of the batches in the new order. If several batches are equally close, take any of them.",
   ],
   exports: ["order"],
   starter: `export function order(gradients) {

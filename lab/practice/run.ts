@@ -7,11 +7,11 @@ import { Hint } from "./values.ts";
 export interface Outcome {
   readonly title: string;
   readonly passed: boolean;
-  /** Why it fails. */
+  /** The reason for a failure. */
   readonly message?: string;
 }
 
-/** Runs all checks. Reports each outcome at once, so that they are known even if a later check never ends. */
+/** Runs all checks. Reports each outcome immediately, so that it is known even if a later check never ends. */
 export async function check(
   exercise: Exercise,
   source: string,

@@ -21,12 +21,12 @@ export interface Thread {
   terminate(): unknown;
 }
 
-/** Code may run for this long. */
+/** How long code may run, in seconds. */
 export const SECONDS = 5;
 
 /**
  * Starts a worker and collects the outcomes. The last one fails if the code runs too long or the worker dies.
- * @param start starts the worker, forwards its messages, and calls `died` if it ends by itself
+ * @param start starts the worker, forwards its messages, and calls `died` if the worker ends on its own
  * @param log receives what the code prints
  */
 export function supervise(

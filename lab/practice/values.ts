@@ -2,7 +2,7 @@
 import { Tensor, uniform } from "nabla";
 import { showNumber } from "../experiment.ts";
 
-/** Why a check fails: what the code returned, what was likely done wrong, and how to go on. */
+/** Why a check fails: what the code returned, the likely mistake, and how to fix it. */
 export class Hint extends Error {}
 
 /** @throws Hint */
@@ -89,7 +89,10 @@ export interface Expected {
   readonly want: readonly number[];
   /** The allowed difference, relative to the largest expected number. */
   readonly within: number;
-  /** Likely mistakes: the values that they give, and what to say. The first whose values match is named. */
+  /**
+   * Likely mistakes: the hint for each, and the values that it gives. The reader gets the hint of the first one whose
+   * values match.
+   */
   readonly slips?: readonly (readonly [hint: string, values: readonly number[]])[];
 }
 
@@ -103,7 +106,7 @@ export const close = (got: readonly number[], want: readonly number[], within: n
 /** @throws Hint if the numbers differ from the expected ones */
 export function agree(got: readonly number[], { what, want, within, slips = [] }: Expected): void {
   if (close(got, want, within)) return;
-  // A slip that gives almost the right values cannot be told apart from rounding.
+  // A mistake that gives almost the right values cannot be distinguished from rounding.
   const slip = slips.find(([, values]) => close(got, values, within) && !close(values, want, within));
   const at = got.findIndex((value, i) => Math.abs(value - want[i]!) > within * Math.max(largest(want), 1e-12));
   const [is, should] = got.length <= 4 ? [got, want] : [got.slice(at, at + 1), want.slice(at, at + 1)];

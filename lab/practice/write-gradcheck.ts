@@ -36,7 +36,7 @@ export default {
     answer: 4,
     within: 0.2,
     explanation:
-      "The error is about $\\frac{h^2}{6}L'''(\\theta)$: half of $h$ leaves a quarter of it. For the forward difference $\\frac{L(\\theta+h)-L(\\theta)}{h}$ the error is proportional to $h$ and only halves.",
+      "The error is about $\\frac{h^2}{6}L'''(\\theta)$: halving $h$ leaves a quarter of it. For the forward difference $\\frac{L(\\theta+h)-L(\\theta)}{h}$ the error is proportional to $h$ and only halves.",
   },
   statement: [
     "Every gradient that you derive by hand can be tested against the definition of the derivative. Write two functions.",

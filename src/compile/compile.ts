@@ -71,11 +71,14 @@ export interface Compiled<A extends unknown[], T> {
  * counts, even to a field that f never reads, so keep counters and histories outside of modules. If f sets such a field, compile throws:
  * write tensors with copyFrom, and numbers with a `scalar`. If f uses tensors from variables, the second call records f again to compare.
  *
- * compile does not notice these changes, and uses the values from the recording: numbers from closures, Math.random(),
- * Date.now(); tensors in variables that are replaced after the second call; larger or deeper collections; elements of typed
- * arrays; fields of instances of other classes; #private, static and symbol-keyed fields; accessors; fields of a module if f
- * calls none of its class methods (f only reads `m.k`, or `forward` is an arrow function); fields added to an instance of a
- * class with its own `static kind`, such as nabla's layers.
+ * compile does not notice changes to the following, and keeps using the values from the recording:
+ *
+ * - numbers from closures, Math.random() and Date.now();
+ * - tensors in variables that are replaced after the second call;
+ * - larger or deeper collections, and elements of typed arrays;
+ * - fields of instances of other classes, #private, static and symbol-keyed fields, and accessors;
+ * - fields of a module if f calls none of its class methods (f only reads `m.k`, or `forward` is an arrow function);
+ * - fields added to an instance of a class with its own `static kind`, such as nabla's layers.
  *
  * ```ts
  * const step = compile((x: Tensor, y: Tensor) => optimizer.minimize(() => losses.mse(model.forward(x), y)));

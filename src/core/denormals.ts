@@ -1,4 +1,4 @@
-/** Keeps decaying state from becoming denormal. Denormal numbers slow processors down several times. */
+/** Keeps decaying state from becoming denormal, because arithmetic on denormal numbers is several times slower. */
 import type { Tensor } from "./tensor.ts";
 
 /** A number far below any value that matters in the state of a model. */

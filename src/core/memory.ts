@@ -211,8 +211,8 @@ export const ownerless = new Set<Storage>();
 export const unscoped = { bytes: 0 };
 
 /**
- * The undo log of a function: the contents that it overwrites in place, and the state of the random generator from
- * before it ran.
+ * The undo log of a function: the contents that it overwrites in place, and the state of the random generator before it
+ * ran.
  */
 export class Journal {
   private readonly before = new Map<Storage, { readonly bytes: Uint8Array; readonly version: number }>();

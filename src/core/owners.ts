@@ -44,8 +44,8 @@ export function freeHandle(handle: AnyHandle, freedBy: string): void {
 /** The bytes of linear memory that unscoped tensors may hold before a sweep. */
 const MAX_BYTES = 64 * 2 ** 20;
 /**
- * The number of tensors that a job may make before a sweep, and the number that earlier jobs may leave, because finalizers do not always
- * run between jobs.
+ * The number of tensors that a job may make before a sweep, and the number that earlier jobs may leave behind. The
+ * second limit exists because finalizers do not always run between jobs.
  */
 const MAX_TENSORS = 1024;
 const MAX_REGISTERED = 16384;

@@ -1,4 +1,6 @@
-/** Undoes what steps that ran out of memory did: their in-place writes, and their use of the random generator. */
+/**
+ * Undoes steps that ran out of memory: restores what they overwrote in place, and the state of the random generator.
+ */
 
 import { OutOfMemoryError } from "../runtime/errors.ts";
 import { currentRecorder } from "./context.ts";

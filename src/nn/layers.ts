@@ -211,7 +211,7 @@ export interface GELUOptions {
   approximate?: "none" | "tanh";
 }
 
-/** x·Φ(x), Φ being the standard normal distribution function, for any shape (Hendrycks and Gimpel 2016). */
+/** x·Φ(x), where Φ is the standard normal distribution function, for any shape (Hendrycks and Gimpel 2016). */
 export class GELU extends Module {
   static override readonly kind: string = "GELU";
   constructor(

@@ -1,4 +1,4 @@
-/** A mistake in a function of the concept table turns a finding of the concept's row red. */
+/** If a function of the concept table has a mistake, a finding in the concept's row fails. */
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { concepts } from "../../lab/concepts.ts";
@@ -16,8 +16,8 @@ const SETTINGS = 6;
 const inTable = new Set(concepts.flatMap((concept) => concept.functions));
 const functions = [...new Set([...inTable, ...Object.keys(mutations)])];
 /**
- * The rows of the concept table that name a function. For a function without a concept, each experiment that uses it is a row, and any of its
- * findings may notice.
+ * The rows of the concept table that name a function. For a function without a concept, each experiment that uses it is
+ * a row, and any of its findings may notice the mistake.
  */
 const rowsOf = (name: string): Row[] =>
   inTable.has(name)

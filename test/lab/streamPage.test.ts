@@ -68,7 +68,7 @@ const click = (name: string, button: string): Promise<void> =>
     (all, text) => all.find(({ textContent }) => textContent === text)!.click(),
     button,
   );
-/** Pauses a training as soon as it has started. */
+/** Pauses a training run as soon as it has started. */
 async function pause(name: string): Promise<void> {
   await page.waitForFunction(
     (id) => {

@@ -1,4 +1,7 @@
-/** The page's worker: what it answers while an experiment trains, and how soon a training ends, pauses and continues. */
+/**
+ * The page's worker: what it answers while an experiment trains, and how soon a training run ends, pauses and
+ * continues.
+ */
 import { afterEach, beforeAll, expect, test, vi } from "vitest";
 import type { Answer, Request } from "../../lab/page/worker.ts";
 import { stream } from "../../lab/stream.ts";

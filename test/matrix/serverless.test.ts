@@ -132,7 +132,7 @@ describe.each(Object.entries(PLATFORMS))("%s", (_, command) => {
     expect((await fetch(`${url}/health`)).status, "other requests are answered meanwhile").toBe(200);
     controller.abort();
     const aborted = performance.now();
-    // As soon as the training has ended, the response is no longer 503 but reports the error in the request.
+    // As soon as the training run has ended, the response is no longer a 503 but reports the error in the request.
     while ((await post("/train", {})).status === 503) expect(performance.now() - aborted).toBeLessThan(5000);
     console.log(
       `the next training can start ${(performance.now() - aborted).toFixed(0)} ms after the client disconnected`,

@@ -9,7 +9,7 @@ import { seeded } from "../support/oracle.ts";
 import { referenceOf } from "./oracles/index.ts";
 import { definitionOf } from "./oracles/pointwise.ts";
 
-/** Every 4099th float32: 1,047,808 values. 4099 is prime, so all low bits occur. */
+/** Every 4099th float32: 1,047,808 values. 4099 is odd, so the samples take every value of the low bits. */
 const STEP = 4099;
 const patterns = Float32Array.from(
   { length: Math.floor(2 ** 32 / STEP) },

@@ -6,7 +6,7 @@ import { pathToFileURL } from "node:url";
 import { manualSeed, nn } from "nabla";
 import { saveFile, saveState } from "nabla/formats";
 
-/** The state of the training at this step: half a megabyte of numbers. */
+/** The state of a training run at this step: half a megabyte of numbers. */
 export function stateAt(step) {
   manualSeed(step);
   const model = new nn.Linear(256, 512);

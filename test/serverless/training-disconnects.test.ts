@@ -8,7 +8,7 @@ import { MemoryStore, pause, serveTraining, slow } from "./training.ts";
 
 const handlerOf = serveTraining();
 
-// The first training in each mode allocates workspace and constants that stay in memory.
+// The first training run in each mode allocates workspace and constants that stay in memory.
 beforeAll(async () => {
   for (const create of [learner, slow(0).create]) await allEvents(await post(handlerOf({ create }), xor));
 });
@@ -109,7 +109,7 @@ describe("a client that disconnects", () => {
   test("in a runtime that stops running its code frees its slot after the time limit", async () => {
     const before = memory();
     const handler = handlerOf({ limits: { milliseconds: 1000 } });
-    // The event loop never continues the training.
+    // The event loop never continues the training run.
     const turn = vi.spyOn(globalThis, "setImmediate").mockImplementation(() => undefined as never);
     const response = await post(handler, { ...xor, epochs: 1000 });
     expect(response.status).toBe(200);

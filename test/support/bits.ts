@@ -34,7 +34,9 @@ export interface Plan {
   readonly build: "simd" | "relaxed";
   /** Whether the work is compiled. */
   readonly compiled: boolean;
-  /** Whether to share work of any size. If false, the library decides what to share, and only training runs. */
+  /**
+   * Whether to share work of any size. If false, the library decides what to share, and the plan only trains networks.
+   */
   readonly everything: boolean;
 }
 

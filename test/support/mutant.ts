@@ -20,7 +20,7 @@ export interface Task {
   readonly rows: readonly Row[];
   /** The number of random settings to run after the defaults, in experiments that are not long. */
   readonly count: number;
-  /** Whether to stop after the first row that notices. */
+  /** Whether to stop after the first row that notices the mistake. */
   readonly untilRed?: boolean;
 }
 export interface Outcome {
@@ -35,7 +35,7 @@ export interface Outcome {
 const isFiniteFinding = ({ measured, expected }: Finding): boolean =>
   [measured, ...Object.values(expected as Record<string, number>)].every(Number.isFinite);
 
-/** Runs an experiment until each of its rows has noticed, or one if `untilRed`. */
+/** Runs an experiment until each of its rows has noticed the mistake, or only one row if `untilRed`. */
 async function outcomesOf(name: string, rows: readonly Row[]): Promise<Outcome[]> {
   const experiment = experiments.find((one) => one.name === name)!;
   const outcomes = new Map<string, Outcome>(rows.map((row) => [row.name, { name: row.name }]));

@@ -81,7 +81,7 @@ export async function train(page: Page, accuracy: number): Promise<void> {
   await press(page, "Pause");
   await settled(page);
 }
-/** Waits until messages that were on their way have arrived, and the plot, which is drawn later, is up to date. */
+/** Waits until pending messages have arrived and the plot, which is drawn later, is up to date. */
 export async function settled(page: Page): Promise<void> {
   for (let before = ""; ; ) {
     await pause(400);

@@ -118,7 +118,7 @@ const MANY: Readonly<Record<string, () => Case[]>> = {
   ...shapeCases,
   EluGrad: () => [{ inputs: { dy: make([4, 5]), y: make([4, 5]) } }],
   LeakyRelu: () => unary({ alpha: 0.2 }),
-  // Long products, and products that exceed the range of float32 or float64 on the way.
+  // Long products, and products whose intermediate results exceed the range of float32 or float64.
   Prod: () => [
     ...reductions(),
     ...[[0], [1]].flatMap((axis) =>

@@ -1,7 +1,7 @@
 /**
- * Results are bit-identical for any number of threads: ops, layers, optimizers and training on 1 to 4 threads that share work of
- * any size, in two versions of Node, and on pages and in workers of Chromium and Firefox. The simd build gives the same bits
- * in all environments; the relaxed build gives the same bits within each environment.
+ * Results are bit-identical for any number of threads: ops, layers, optimizers and training. Runs 1 to 4 threads that
+ * share work of any size, in two versions of Node and in pages and workers of Chromium and Firefox. The simd build
+ * gives the same bits in all environments; the relaxed build gives the same bits within each environment.
  */
 import { execFile } from "node:child_process";
 import { writeFileSync } from "node:fs";

@@ -291,7 +291,8 @@ describe("over time", () => {
       }>("course", "cycles", { count: 1000, settled: 200 }, { major, flags: ["--expose-gc"], within: 400 });
       expect(wrong).toBe(0);
       expect(after).toMatchObject({ resources: [], workers: 0 });
-      // A leaked worker takes megabytes, and a leaked memory takes 8 GB of address space. malloc takes some tens of MB.
+      // A leaked worker would take megabytes, and a leaked WebAssembly memory 8 GB of address space; malloc itself
+      // takes some tens of MB.
       expect(after.rss - before.rss).toBeLessThan(2 ** 26);
       expect(after.heap - before.heap).toBeLessThan(2 ** 21);
       expect(after.addresses - before.addresses).toBeLessThan(2 ** 32);

@@ -1,4 +1,7 @@
-/** Is preloaded into servers: on SIGUSR2, a server collects garbage, then prints to stderr how many bytes and how much CPU time it uses. */
+/**
+ * Preloaded into servers: on SIGUSR2, a server collects garbage, then prints to stderr how many bytes and how much CPU
+ * time it uses.
+ */
 const microseconds = () => {
   const { user, system } = process.cpuUsage();
   return user + system;

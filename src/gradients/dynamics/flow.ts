@@ -199,7 +199,7 @@ export interface DiscretizationOptions extends Start {
   readonly duration: number;
   /** The step counts to measure. Each divides the duration into that many steps. */
   readonly steps: readonly number[];
-  /** euler: gradient descent, if there is no friction. rk4: the Runge–Kutta method. momentum: SGD with momentum. */
+  /** euler: gradient descent, without friction. rk4: the Runge–Kutta method. momentum: SGD with momentum. */
   readonly method: "euler" | "rk4" | "momentum";
   /** The friction of the heavy ball. Without it, the exact path is gradient flow. Required for method "momentum". */
   readonly friction?: number;

@@ -20,7 +20,7 @@ const evaluate = (f: Evaluable, theta: Vector): number => (f instanceof Objectiv
 
 /** Options for esGradient. */
 export interface EsOptions {
-  /** The number of random points at which f is evaluated, which must be even if antithetic is true. Default 100. */
+  /** The number of random points at which to evaluate f. It must be even if antithetic is true. Default 100. */
   readonly samples?: number;
   /**
    * The standard deviation σ of the points around θ. The expected estimate is the gradient of f smoothed by N(0, σ²I).

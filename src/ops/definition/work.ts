@@ -44,8 +44,8 @@ export const sharing = {
 export const isWorthWaking = (saved: number): boolean => saved > 0 && saved >= sharing.program;
 
 /**
- * Writes an op's instructions, divided into as many shares as pay off. Returns the nanoseconds that sharing saves.
- * `isProgram`: whether these instructions are the whole program.
+ * Writes an op's instructions, divided into as many shares as are worthwhile. Returns the nanoseconds that sharing
+ * saves. `isProgram`: whether these instructions are the whole program.
  */
 export function encodeShared<A>(op: AnyOp, encoder: Encoder, io: EncodeIO<A>, isProgram = false): number {
   const threads = threadCount();

@@ -194,9 +194,9 @@ export function promote(op: string, a: Operand, b: Operand, keepInt: boolean): [
 }
 
 /**
- * The operands of an exact comparison. int32 and float32 tensors are compared without a conversion. A number that is
- * compared with int32 tensors, but that int32 cannot represent, is replaced with an operand that compares the same with
- * every int32: the integer that `first` or `second` rounds it to, ±∞, or NaN.
+ * The operands of an exact comparison. int32 and float32 tensors are compared without a conversion. If a number is
+ * compared with an int32 tensor and int32 cannot represent it, it is replaced with an operand that compares the same
+ * way with every int32: the integer that `first` or `second` rounds it to, ±∞, or NaN.
  */
 function comparable(op: string, a: Operand, b: Operand, round?: Rounding): [Value, Value] {
   requireOperand(op, a);

@@ -120,7 +120,7 @@ export class LayerModule extends Module {
   }
 }
 
-/** A model of TensorFlow.js as a module. `fromLayersModel` makes it. */
+/** A model of TensorFlow.js as a module, which `fromLayersModel` creates. */
 export class LayersModule<Y extends Outputs = Tensor> extends LayerModule {
   static override readonly kind: string = "LayersModule";
   /** The names and shapes of the inputs. */

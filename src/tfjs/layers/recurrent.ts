@@ -148,7 +148,8 @@ export const bidirectional: Rule = ({ layer, config: { mergeMode }, plan }: Cont
 
 export const timeDistributed: Rule = ({ layer, plan }) => {
   const inner = plan(layer.layer!);
-  // A dense layer treats all steps alike. Others may depend on the batch, which is that of one step.
+  // A dense layer can process all steps at once. Other layers may depend on the batch, so they process one step at a
+  // time.
   const isDense = inner.className === "Dense";
   return {
     layers: new Map([["layer", inner]]),
