@@ -329,7 +329,7 @@ export const enum Control {
   epoch = 0,
   /** The number of workers asleep until `epoch` changes. */
   asleep = 4,
-  /** The address and the number of the instructions to run. */
+  /** The address of the instructions to run, and their number. */
   program = 128,
   count = 132,
   /** Whether a job is open. */

@@ -99,7 +99,8 @@ export default stream({
             text: `|∂L/∂θ₂| divided by |∂L/∂θ₁| at the scale ${switches.toPrecision(3)}`,
             measured: Math.abs(balanced[1]! / balanced[0]!),
             expected: { equals: 1, within: error1 + error2 },
-            theory: "1 where the larger partial derivative changes: at the ratio of both derivatives at scale 1",
+            theory:
+              "1 at the scale where the other derivative becomes the larger one, which is the ratio of the derivatives at scale 1",
           },
           {
             text: "condition number of standardized features",

@@ -179,7 +179,7 @@ export default experiment({
             ],
           },
           {
-            title: "How many times as fast with momentum",
+            title: "Speed-up from momentum",
             x: { label: "|h|", scale: "log" },
             y: { label: "ratio of the escape rates", scale: "log" },
             series: [

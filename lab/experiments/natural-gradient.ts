@@ -11,7 +11,7 @@ export default experiment({
   title: "The natural gradient",
   section: "The Natural Gradient: Descending in Information Space",
   claim:
-    "If the Fisher matrix is diag(100, 1), a plain gradient step is a leap in the first direction. Multiplied by F⁻¹, it becomes a step that changes the model only a little: F⁻¹ divides the first component by 100. Each ellipse joins the steps that change the model equally. The natural gradient does not depend on the coordinates of the model, and the plain one does: with stretched coordinates φ, the same rate leads to another step.",
+    "If the Fisher matrix is diag(100, 1), a plain gradient step is a leap in the first direction. Multiplied by F⁻¹, it becomes a step that changes the model only a little: F⁻¹ divides the first component by 100. Each ellipse joins the steps that change the model equally. The natural gradient does not depend on the coordinates of the model, but the plain gradient does: with stretched coordinates φ, the same rate leads to a different step.",
   formula:
     "\\tilde\\nabla L=F^{-1}\\nabla L,\\qquad F=\\begin{pmatrix}100&0\\\\0&1\\end{pmatrix},\\qquad \\theta=B\\varphi\\ \\Rightarrow\\ B\\,\\tilde\\nabla_{\\!\\varphi}L=\\tilde\\nabla_{\\!\\theta}L",
   functions: ["naturalGradient", "fisherMatrix", "objective"],

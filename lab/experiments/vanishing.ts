@@ -167,7 +167,7 @@ export default experiment({
               name: chosen.name,
               points: chosen.points,
             },
-            // Remedies are dots: seven curves need more than colours.
+            // Draw remedies as dots, because seven curves cannot be distinguished by colour alone.
             ...compared.map(({ name, points, isRemedied }) => ({
               name,
               points,
@@ -326,7 +326,8 @@ function diagnosisFindings(
     {
       text: "‖∂L/∂z‖ of the first layer according to diagnose, divided by the chain rule's",
       measured: last.depth[0]!.gradient / norms[0]!,
-      // Each layer rounds sums of 32 products, with random signs: about √32·2⁻²⁴. Over the layers, this grows like the square root.
+      // Each layer rounds sums of 32 products, with random signs: about √32·2⁻²⁴. Across layers, the error grows like
+      // the square root of their number.
       expected: { equals: 1, within: 2 ** -20 * Math.sqrt(norms.length) },
       theory: "layer by layer, without autograd: each layer back multiplies by W, then by φ′(z)",
     },

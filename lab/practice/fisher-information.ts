@@ -79,7 +79,7 @@ export function fisherOfLogit(z) {
               ["That is the mean of the score, which is always 0. Square the score before you average.", [0]],
               ["The sign is wrong: a mean of squares is positive.", [-1 / variance]],
               ["You did not weight the squared scores with the probabilities P(x).", [1 / p ** 2 + 1 / (1 - p) ** 2]],
-              ["That is only the term of x = 1. Add the one of x = 0.", [1 / p]],
+              ["That is only the term for x = 1. Add the term for x = 0.", [1 / p]],
               ["You averaged |score|. Square it instead.", [2]],
             ],
           });

@@ -50,7 +50,7 @@ function slips(gradients: Gradients): [string, number[]][] {
       ],
     ],
   ];
-  // A function that returns 0 made none of these mistakes.
+  // A function that returns 0 has made none of these mistakes.
   return all.filter(([, [value]]) => value !== 0);
 }
 

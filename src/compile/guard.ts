@@ -110,7 +110,7 @@ export class Guard {
   }
 }
 
-/** An operand that covers all bytes of a storage, as words if possible, for copying them. */
+/** An operand for copying a whole storage: it covers all bytes, as words if possible. */
 function wholeOf(storage: Storage, bytes: number): Operand {
   const size = bytes % 4 ? bytes : bytes / 4;
   return { storage, shape: [size], dtype: bytes % 4 ? "uint8" : "int32", size };

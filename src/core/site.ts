@@ -3,7 +3,8 @@ import type { Error } from "../runtime/errors.ts";
 
 let ownFolder: string | undefined;
 /**
- * The folder of nabla's own modules, as stack traces show it. It does not help if nabla is bundled with the program.
+ * The folder of nabla's own modules, as stack traces show it. If nabla is bundled with the program, this folder cannot
+ * identify nabla's frames.
  */
 function own(): string {
   ownFolder ??= (import.meta.url ?? "").replace(/^file:\/\//, "").replace(/(core\/)?[\w-]+\.\w+$/, "");

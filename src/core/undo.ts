@@ -11,7 +11,7 @@ import { isJournaling, Journal, withJournal } from "./memory.ts";
  * same results.
  */
 export function withUndo<T>(f: () => T): T {
-  // While compile records, nothing is written.
+  // While compile records a function, nothing is written, so there is nothing to undo.
   if (isJournaling("shortage") || currentRecorder()) return f();
   const journal = new Journal();
   try {

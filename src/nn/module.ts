@@ -34,7 +34,7 @@ export function checkStateDict(
     );
   for (const name in state)
     if (Object.hasOwn(own, name)) requireKind("loadStateDict", quote(name), "tensor", state[name]);
-  // A tensor with several names is present if one of them is.
+  // A tensor with several names counts as present if the state has any of them.
   const present = new Set(Object.keys(own).flatMap((name) => (Object.hasOwn(state, name) ? [own[name]] : [])));
   const missing = Object.keys(own).filter((name) => !Object.hasOwn(state, name) && !present.has(own[name]));
   const unexpected = Object.keys(state).filter((name) => !Object.hasOwn(own, name));

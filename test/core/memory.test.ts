@@ -13,7 +13,7 @@ describe("the allocator", () => {
     const heap = new Heap({ memoryLimit: 64 * MB });
     const random = seeded(1);
     const live: [number, number][] = [];
-    const owner = new Map<number, number>(); // 64-byte line → block
+    const owner = new Map<number, number>(); // the block that owns each 64-byte line
     for (let i = 0; i < 20_000; i++) {
       if (live.length > 50 || (live.length && random() < 0.5)) {
         const [address, bytes] = live.splice(Math.floor(random() * live.length), 1)[0]!;

@@ -1,6 +1,6 @@
 import type { Reporter, TestModule } from "vitest/node";
 
-/** A reporter that prints `N passed, N failed` at the end of the run, the line that CI parses. */
+/** A reporter that prints the line `N passed, N failed` at the end of the run, which CI parses. */
 export default class Counts implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], errors: readonly unknown[]): void {
     const counts = { passed: 0, failed: errors.length, skipped: 0, pending: 0 };

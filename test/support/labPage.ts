@@ -59,7 +59,10 @@ export async function servePage(name: string): Promise<Served> {
 export const textOf = (page: Page, selector: string): Promise<string> =>
   page.$$eval(selector, (all) => all.map((element) => element.textContent).join("\n"));
 
-/** The violations that axe-core finds in a part of the page, one per line. It is loaded once, because the page stays when its hash changes. */
+/**
+ * The violations that axe-core finds in a part of the page, one per line. Loads axe-core only once, because the page
+ * stays when its hash changes.
+ */
 export async function violations(page: Page, part = "html"): Promise<string[]> {
   if (!(await page.evaluate("!!window.axe"))) await page.evaluate(axe);
   return (await page.evaluate(`axe.run("${part}").then(({ violations }) =>

@@ -15,7 +15,7 @@ export interface Edit {
 
 const root = process.cwd();
 const FOLDER = `${root}/build`;
-/** The time after which a worker has failed, such as in an endless loop. */
+/** The time after which a worker counts as failed, for example because of an endless loop. */
 const LIMIT = 250_000;
 
 /** Runs the rows' experiments with the changed library. A row without an outcome took too long. */

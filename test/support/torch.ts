@@ -100,7 +100,7 @@ export interface BatchNormCase {
   options: object;
   /** Parameters. */
   state: Record<string, Stored>;
-  /** Running statistics before and after. */
+  /** The running statistics before and after the batch. */
   before: Record<string, Stored>;
   after: Record<string, Stored>;
   x: Stored;

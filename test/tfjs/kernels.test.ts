@@ -159,7 +159,7 @@ describe("direct calls of kernels with shapes that core's functions reject", () 
       try {
         call(kernel, { x: [4, 4, 3] }, pool)();
       } catch {
-        // The CPU kernel may reject it.
+        // The CPU kernel may reject the image, because it has no batch dim.
       }
     expect([...before.dataSync()]).toEqual([1, 2, 3]);
     for (let size = 1; size < 2000; size += 97) expect(tf.tidy(() => tf.sum(tf.ones([size])).dataSync()[0])).toBe(size);

@@ -131,7 +131,8 @@ describe.each(MAJORS)("on Node %i a worker that dies", (major) => {
     const delays = Array.from({ length: 24 }, (_, i) => (i < 12 ? i / 50 : i / 5));
     const { results, ...outcome } = await report<{ results: string[] }>("deaths", "around", { delays });
     expect(outcome).toEqual({ recovered: true, after: delays.map(() => "right"), left: 0 });
-    // Two calls run immediately, and at least one more runs for each of the two workers that must help again.
+    // For each delay, two calls run immediately, and at least one more runs for each of the two workers that must help
+    // again.
     expect(results.length).toBeGreaterThanOrEqual(4 * delays.length);
     expect(results.filter((result) => result !== "right" && !THREAD_ERROR.test(result))).toEqual([]);
   });
@@ -146,7 +147,7 @@ describe.each(MAJORS)("on Node %i a worker that dies", (major) => {
       });
       expect(results.length).toBeGreaterThanOrEqual(2 * delays.length);
       expect(results.filter((result) => result !== "right" && !THREAD_ERROR.test(result))).toEqual([]);
-      // Otherwise no worker died during a call.
+      // If there were no such errors, no worker would have died during a call.
       expect(results.filter((result) => THREAD_ERROR.test(result)).length).toBeGreaterThan(2);
       expect(outcome).toEqual({ recovered: true, kept: 0, dirty: 0 });
       expect(longest).toBeLessThan(5000);

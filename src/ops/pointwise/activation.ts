@@ -184,7 +184,7 @@ export const elu = unary({
   name: "elu",
   saves: "output",
   parameters: (alpha: number = 1) => {
-    // The derivative is computed from y, which is negative where x is only if α ≥ 0.
+    // The derivative depends on the sign of x, which is read from y. This works only if α ≥ 0.
     if (!(alpha >= 0)) throw new RangeError(`elu: alpha must be ≥ 0, got ${alpha}.`);
     return [alpha, 0];
   },

@@ -130,7 +130,8 @@ export const sequenceKernels: Readonly<Record<string, NativeKernel>> = {
       const exponents = out.bits();
       const step = (stop - start) / (num - 1);
       values[0] = start;
-      // Rounded sums with the same exponent differ by the same number, so they do not have to wait for each other.
+      // As long as the exponent stays the same, rounded sums differ by the same number, so they can be computed
+      // independently.
       for (let i = 1; i < num; ) {
         const before = values[i - 1]!;
         const first = Math.fround(before + step);

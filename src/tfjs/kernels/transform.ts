@@ -55,7 +55,7 @@ function inside(at: number, size: number, mode: string): number {
 }
 const clamp = (at: number, size: number): number => Math.max(0, Math.min(at, size - 1));
 
-/** Reads each pixel of the result at a projected place of the image. */
+/** Reads each pixel of the result from a projected position in the image. */
 function project(image: View, transforms: View, attributes: Attributes): View {
   const { interpolation, fillMode, fillValue, outputShape } = attributes;
   const [batch, height, width, depth] = image.shape as [number, number, number, number];

@@ -1,6 +1,7 @@
 /**
- * How a layer of TensorFlow.js maps to nabla: its weights and its function. Plans are made and checked for the whole model before any
- * memory is allocated. The interfaces describe the parts of tfjs-layers that are read, so that nabla does not depend on that package.
+ * How a layer of TensorFlow.js maps to nabla: its weights and its function. Plans are made and checked for the whole
+ * model before any memory is allocated. The interfaces describe the parts of tfjs-layers that nabla reads, so that it
+ * does not depend on that package.
  */
 import type { Tensor as TfTensor } from "@tensorflow/tfjs-core";
 import type { Tensor } from "../../core/tensor.ts";

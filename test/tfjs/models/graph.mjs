@@ -77,7 +77,7 @@ export class Graph extends Nodes {
     super([], uniform(seed));
   }
 
-  /** A placeholder; a size of -1 is free. */
+  /** A placeholder; -1 stands for any size. */
   input(name, type, sizes) {
     this.inputs[name] = { name: `${name}:0`, dtype: type, tensorShape: shape(sizes).shape };
     return this.op("Placeholder", name, [], { dtype: type, shape: shape(sizes) });

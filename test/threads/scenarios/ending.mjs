@@ -1,4 +1,4 @@
-/** Processes with a pool that exit in different ways. */
+/** Processes that start a thread pool and then exit in different ways. */
 import { setTimeout } from "node:timers/promises";
 import { alive, load, Product, report, runScenario, until, workers } from "./workers.mjs";
 
@@ -16,7 +16,7 @@ await runScenario({
     await setTimeout(1500);
     return { right, workers: alive().length };
   },
-  /** The last call has just ended, and workers still poll for the next. */
+  /** The process ends just after its last call, while workers still poll for the next one. */
   async spinning() {
     const product = await start();
     const right = product.isRight();
@@ -33,7 +33,7 @@ await runScenario({
     report({ right: product.isRight(), workers: alive().length });
     process.exit(7);
   },
-  /** During a recording, inside a scope. */
+  /** Exits during a recording, inside a scope. */
   async exitInside() {
     const product = await start();
     report({ right: product.isRight(), workers: alive().length });
@@ -52,7 +52,7 @@ await runScenario({
     report({ right, workers: workers.length });
     process.exit(7);
   },
-  /** init is not awaited. */
+  /** Does not await init. */
   async forgotten() {
     nabla.init({ threads: 4 });
     await until(() => workers.length === 3);
