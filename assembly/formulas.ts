@@ -4,6 +4,7 @@
  * the formulas here, in math.ts and in trig.ts. Formulas for int32 operands have the suffix Int.
  */
 import * as math from "./math";
+import { selectLanes } from "./simd";
 
 // SELU's constants: Klambauer et al. 2017, "Self-Normalizing Neural Networks", eq. 14.
 const SELU_ALPHA: f32 = 1.6732632423543772;
@@ -12,24 +13,21 @@ const SELU_SCALE: f32 = 1.0507009873554805;
 @inline
 function splat(x: f32): v128 { return f32x4.splat(x); }
 
-/** where(mask, a, b). */
-@inline
-function select(mask: v128, a: v128, b: v128): v128 { return v128.bitselect(a, b, mask); }
-
 /** x where it is positive (or NaN), `otherwise` elsewhere. */
 @inline
-function positiveOr(x: v128, otherwise: v128): v128 { return select(f32x4.le(x, splat(0)), otherwise, x); }
+function positiveOr(x: v128, otherwise: v128): v128 { return selectLanes(otherwise, x, f32x4.le(x, splat(0))); }
+
+// In loops, V8 keeps the constants of neg and abs in registers. It rebuilds those of f32x4.neg and f32x4.abs at every use.
+@inline
+export function neg(x: v128): v128 { return v128.xor(x, splat(-0.0)); }
 
 @inline
-export function neg(x: v128): v128 { return f32x4.neg(x); }
-
-@inline
-export function abs(x: v128): v128 { return f32x4.abs(x); }
+export function abs(x: v128): v128 { return v128.andnot(x, splat(-0.0)); }
 
 @inline
 export function sign(x: v128): v128 {
-  return select(f32x4.ne(x, x), x,
-    v128.or(v128.and(f32x4.gt(f32x4.abs(x), splat(0)), splat(1)), v128.and(x, splat(-0.0))));
+  return selectLanes(x, v128.or(v128.and(f32x4.gt(f32x4.abs(x), splat(0)), splat(1)), v128.and(x, splat(-0.0))),
+    f32x4.ne(x, x));
 }
 
 @inline
@@ -58,7 +56,7 @@ export function selu(x: v128): v128 {
 /** max(0, min(6, x + 3))/6: unlike x/6 + 1/2, it keeps its digits near −3, where x + 3 is exact. At most 1 ulp. */
 @inline
 export function hardSigmoid(x: v128): v128 {
-  return f32x4.div(f32x4.min(splat(6), f32x4.max(splat(0), f32x4.add(x, splat(3)))), splat(6));
+  return f32x4.div(f32x4.pmin(f32x4.pmax(f32x4.add(x, splat(3)), splat(0)), splat(6)), splat(6));
 }
 
 @inline
@@ -73,7 +71,7 @@ export function hardTanh(x: v128, p: v128, q: v128): v128 { return clamp(x, p, q
 /** 1 where x > 0, else p; NaN where x is NaN. */
 @inline
 export function heaviside(x: v128, p: v128): v128 {
-  return v128.bitselect(v128.bitselect(splat(1), p, f32x4.gt(x, splat(0))), x, f32x4.eq(x, x));
+  return selectLanes(selectLanes(splat(1), p, f32x4.gt(x, splat(0))), x, f32x4.eq(x, x));
 }
 
 @inline
@@ -88,19 +86,20 @@ export function round(x: v128): v128 { return f32x4.nearest(x); }
 /** dy, or p·dy where x ≤ 0. */
 @inline
 export function leakyReluGrad(dy: v128, x: v128, p: v128): v128 {
-  return select(f32x4.gt(x, splat(0)), dy, f32x4.mul(p, dy));
+  return selectLanes(dy, f32x4.mul(p, dy), f32x4.gt(x, splat(0)));
 }
 
 /** dy, or dy·(y + p) where y ≤ 0, since p·eˣ = y + p. */
 @inline
 export function eluGrad(dy: v128, y: v128, p: v128): v128 {
-  return select(f32x4.gt(y, splat(0)), dy, f32x4.mul(dy, f32x4.add(y, p)));
+  return selectLanes(dy, f32x4.mul(dy, f32x4.add(y, p)), f32x4.gt(y, splat(0)));
 }
 
 /** dy·λ, or dy·(y + λα) where y ≤ 0. */
 @inline
 export function seluGrad(dy: v128, y: v128): v128 {
-  return f32x4.mul(dy, select(f32x4.gt(y, splat(0)), splat(SELU_SCALE), f32x4.add(y, splat(SELU_SCALE * SELU_ALPHA))));
+  return f32x4.mul(dy,
+    selectLanes(splat(SELU_SCALE), f32x4.add(y, splat(SELU_SCALE * SELU_ALPHA)), f32x4.gt(y, splat(0))));
 }
 
 /** dy·(Φ(x) + x·φ(x)). */
@@ -137,8 +136,8 @@ export function hardSigmoidGrad(dy: v128, x: v128): v128 {
 @inline
 export function hardSwishGrad(dy: v128, x: v128): v128 {
   return f32x4.mul(dy,
-    select(f32x4.lt(f32x4.abs(x), splat(3)), f32x4.div(f32x4.add(f32x4.add(x, x), splat(3)), splat(6)),
-      v128.and(splat(1), f32x4.gt(x, splat(0)))));
+    selectLanes(f32x4.div(f32x4.add(f32x4.add(x, x), splat(3)), splat(6)), v128.and(splat(1), f32x4.gt(x, splat(0))),
+      f32x4.lt(f32x4.abs(x), splat(3))));
 }
 
 /** dy where p < x < q. */
@@ -174,7 +173,7 @@ export function squaredDifference(a: v128, b: v128): v128 {
 /** a, or b·a where a is negative. */
 @inline
 export function prelu(a: v128, b: v128): v128 {
-  return v128.bitselect(f32x4.mul(a, b), a, f32x4.lt(a, splat(0)));
+  return selectLanes(f32x4.mul(a, b), a, f32x4.lt(a, splat(0)));
 }
 
 @inline
@@ -187,7 +186,7 @@ export function minimum(a: v128, b: v128): v128 { return f32x4.min(a, b); }
 @inline
 export function logisticLoss(x: v128, t: v128): v128 {
   const far = f32x4.abs(x), zero = splat(0);
-  const wrong = select(f32x4.lt(x, zero), t, f32x4.sub(splat(1), t));
+  const wrong = selectLanes(t, f32x4.sub(splat(1), t), f32x4.lt(x, zero));
   return f32x4.add(v128.andnot(f32x4.mul(far, wrong), f32x4.eq(wrong, zero)), math.softplus(f32x4.neg(far)));
 }
 
@@ -195,7 +194,7 @@ export function logisticLoss(x: v128, t: v128): v128 {
 @inline
 export function logisticSlope(x: v128, t: v128): v128 {
   const q = math.sigmoid(f32x4.neg(f32x4.abs(x)));
-  return select(f32x4.lt(x, splat(0)), f32x4.sub(q, t), f32x4.sub(f32x4.sub(splat(1), t), q));
+  return selectLanes(f32x4.sub(q, t), f32x4.sub(f32x4.sub(splat(1), t), q), f32x4.lt(x, splat(0)));
 }
 
 @inline

@@ -23,6 +23,16 @@ export function madd<M>(a: v128, b: v128, c: v128): v128 {
   return changetype<M>(0).of(a, b, c);
 }
 
+/**
+ * The lanes of a where the mask is all ones, and those of b where it is 0. In other lanes, the relaxed build's result depends on the
+ * machine. It takes one instruction on x64, where bitselect takes three.
+ */
+@inline
+export function selectLanes(a: v128, b: v128, mask: v128): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD) return i32x4.relaxed_laneselect(a, b, mask);
+  return v128.bitselect(a, b, mask);
+}
+
 /** All ones in the first `count` lanes. */
 @inline
 export function laneMask(count: u32): v128 {

@@ -3,7 +3,7 @@
  * Where f32 has too few bits for the range reduction (x mod π/2, y·log₂x, a − ⌊a/b⌋·b), both halves are promoted to f64x2.
  * Bounds as in math.ts: over all of f32, in both builds.
  */
-import { Fast, fma, madd } from "./simd";
+import { Fast, fma, madd, selectLanes } from "./simd";
 
 const SIGN: i32 = 0x80000000;
 
@@ -160,7 +160,7 @@ function sine<M>(x: v128, phase: i32): v128 {
   const c = f32x4.add(madd<M>(f32x4.mul(z, z), poly2<M>(z, C1, C2, C3), f32x4.mul(z, splat(-0.5))), splat(1));
   const odd = i32x4.shr_s(i32x4.shl(q, 31), 31);
   // −0 + 0·P would be +0
-  const y = v128.bitselect(c, v128.or(s, v128.and(r, i32x4.splat(SIGN))), odd);
+  const y = selectLanes(c, v128.or(s, v128.and(r, i32x4.splat(SIGN))), odd);
   return v128.xor(y, i32x4.shl(i32x4.shr_u(q, 1), 31));
 }
 
@@ -192,7 +192,7 @@ function tanHalf(x: v128, far: bool): v128 {
     splat64(1));
   const sign = i64x2.shl(t, 63);
   const odd = i64x2.ne(sign, i64x2.splat(0));
-  return v128.xor(f64x2.div(v128.bitselect(c, s, odd), v128.bitselect(s, c, odd)), sign);
+  return v128.xor(f64x2.div(selectLanes(c, s, odd), selectLanes(s, c, odd)), sign);
 }
 
 /** tan x, for every finite x, in f64. At most 0.6 ulp, near its zeros and poles too; NaN at ±∞; keeps −0. */
@@ -211,8 +211,8 @@ export function atan2(y: v128, x: v128): v128 {
   const ax = f32x4.abs(x), ay = f32x4.abs(y);
   const max = f32x4.max(ax, ay), min = f32x4.min(ax, ay);
   let t = f32x4.div(min, max);
-  t = v128.bitselect(splat(0), t, f32x4.eq(max, splat(0)));
-  t = v128.bitselect(splat(1), t, f32x4.eq(min, splat(Infinity)));
+  t = selectLanes(splat(0), t, f32x4.eq(max, splat(0)));
+  t = selectLanes(splat(1), t, f32x4.eq(min, splat(Infinity)));
   const z = f32x4.mul(t, t);
   const p = fma(
     fma(fma(poly4(z, 0.106657684, -0.07551656, 0.043204635, -0.016363103, 0.0029193931), z, splat(-0.14211002)), z,
@@ -222,8 +222,8 @@ export function atan2(y: v128, x: v128): v128 {
   );
   const a = fma(f32x4.mul(t, z), p, t);
   // π/2 and π in two parts
-  const b = v128.bitselect(f32x4.add(f32x4.sub(splat(-4.371139e-8), a), splat(1.5707964)), a, f32x4.gt(ay, ax));
-  const c = v128.bitselect(f32x4.add(f32x4.sub(splat(-8.742278e-8), b), splat(3.1415927)), b, i32x4.shr_s(x, 31));
+  const b = selectLanes(f32x4.add(f32x4.sub(splat(-4.371139e-8), a), splat(1.5707964)), a, f32x4.gt(ay, ax));
+  const c = selectLanes(f32x4.add(f32x4.sub(splat(-8.742278e-8), b), splat(3.1415927)), b, i32x4.shr_s(x, 31));
   return withSign(c, y);
 }
 
@@ -273,9 +273,9 @@ export function pow(x: v128, y: v128): v128 {
   if (v128.any_true(rare)) {
     const grows = v128.xor(f32x4.gt(a, one), f32x4.lt(y, zero));
     let limit = v128.and(inf, grows);
-    limit = v128.bitselect(one, limit, f32x4.eq(a, one));
-    limit = v128.bitselect(limit, f32x4.add(a, y), v128.and(f32x4.eq(x, x), f32x4.eq(y, y)));
-    r = v128.bitselect(limit, r, rare);
+    limit = selectLanes(one, limit, f32x4.eq(a, one));
+    limit = selectLanes(limit, f32x4.add(a, y), v128.and(f32x4.eq(x, x), f32x4.eq(y, y)));
+    r = selectLanes(limit, r, rare);
   }
   if (i32x4.bitmask(x)) {
     const whole = f32x4.eq(f32x4.nearest(y), y);
@@ -283,9 +283,9 @@ export function pow(x: v128, y: v128): v128 {
     const odd = v128.andnot(whole, f32x4.eq(f32x4.nearest(half), half));
     r = v128.xor(r, v128.and(v128.and(x, odd), i32x4.splat(SIGN)));
     const undefined = v128.andnot(v128.and(f32x4.lt(x, zero), f32x4.gt(x, splat(-Infinity))), whole);
-    r = v128.bitselect(splat(NaN), r, undefined);
+    r = selectLanes(splat(NaN), r, undefined);
   }
-  return v128.bitselect(one, r, v128.or(f32x4.eq(x, one), f32x4.eq(y, zero)));
+  return selectLanes(one, r, v128.or(f32x4.eq(x, one), f32x4.eq(y, zero)));
 }
 
 // ---- remainders: a − ⌊a/b⌋·b, a and b from f32 or i32 ----------------------------------------------------------------

@@ -6,7 +6,7 @@
 import { Attention } from "../layerLayouts";
 import { Op } from "../opcodes";
 import { exp } from "../math";
-import { addPairs, fma, laneMask, pairSum, shareBegin, SUM_BLOCK } from "../simd";
+import { SUM_BLOCK, addPairs, fma, laneMask, pairSum, selectLanes, shareBegin } from "../simd";
 import { blocks, gemmWorkspace } from "./gemm";
 import { word } from "../operands";
 
@@ -39,7 +39,7 @@ function weighRow(s: usize, limit: u32, n: u32, scale: f32, mask: usize): void {
   }
   const whole = limit & ~3, rest = limit - whole, end = s + (<usize>whole << 2);
   const none = f32x4.splat(-Infinity), head = laneMask(rest);
-  let top = rest ? v128.bitselect(v128.load(end), none, head) : none;
+  let top = rest ? selectLanes(v128.load(end), none, head) : none;
   for (let p = s; p < end; p += 16) top = f32x4.max(top, v128.load(p));
   const pair = f32x4.max(top, v128.shuffle<f32>(top, top, 2, 3, 0, 1));
   const largest = max(f32x4.extract_lane(pair, 0), f32x4.extract_lane(pair, 1));

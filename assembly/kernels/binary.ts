@@ -2,7 +2,7 @@
  * Ops on two operands with broadcasting, comparisons of int32 with float32, and `where`. One driver walks the
  * dimensions. A kernel sees one row: `out` is contiguous, and each operand either advances or repeats one element.
  */
-import { loadMask, storeLanes, storeMask } from "../simd";
+import { loadMask, selectLanes, storeLanes, storeMask } from "../simd";
 import { Dim } from "../layouts";
 import { Family, Head, Op, Type } from "../opcodes";
 import { offsetAt } from "../walk";
@@ -54,10 +54,15 @@ export function binary(op: Op, type: Type, out: usize, a: usize, b: usize, rank:
     oneRow(op, type, out + at * outBytes, a + ((at * sa) << 2), b + ((at * sb) << 2), end - begin, sa, sb);
     return;
   }
-  const n = load<u32>(inner, Dim.size << 2);
-  for (let r = begin; r < end; r++) {
-    const atA = offsetAt(r, dims, inner, Dim.first), atB = offsetAt(r, dims, inner, Dim.second);
-    oneRow(op, type, out + <usize>r * n * outBytes, a + (atA << 2), b + (atB << 2), n, sa, sb);
+  // The last of the outer dims has constant steps between its rows.
+  const n = load<u32>(inner, Dim.size << 2), dim = inner - (Dim.words << 2), size = load<u32>(dim, Dim.size << 2);
+  const stepA = load<isize>(dim, Dim.first << 2) << 2, stepB = load<isize>(dim, Dim.second << 2) << 2;
+  let to = out + <usize>begin * n * outBytes;
+  for (let r = begin; r < end;) {
+    const stop = min<u32>(end, r - r % size + size);
+    let fromA = a + (offsetAt(r, dims, inner, Dim.first) << 2), fromB = b + (offsetAt(r, dims, inner, Dim.second) << 2);
+    for (; r < stop; r++, to += n * outBytes, fromA += stepA, fromB += stepB)
+      oneRow(op, type, to, fromA, fromB, n, sa, sb);
   }
 }
 
@@ -73,6 +78,6 @@ function oneRow(op: Op, type: Type, out: usize, a: usize, b: usize, n: u32, sa: 
 export function where(out: usize, condition: usize, a: usize, b: usize, begin: u32, end: u32): void {
   for (let i = begin; i < end; i += 4) {
     const at: usize = i << 2;
-    storeLanes(out + at, v128.bitselect(v128.load(a + at), v128.load(b + at), loadMask(condition + i)), end - i);
+    storeLanes(out + at, selectLanes(v128.load(a + at), v128.load(b + at), loadMask(condition + i)), end - i);
   }
 }

@@ -1,7 +1,7 @@
 /** Grayscale dilation of images, channels last: the largest sum of a window and a filter. Vectorizes over channels. */
 import { MaxPool } from "../layerLayouts";
 import { word } from "../operands";
-import { narrow, promoteHigh, storeLanes } from "../simd";
+import { narrow, promoteHigh, selectLanes, storeLanes } from "../simd";
 
 /** A window without a larger sum has this result, as in TensorFlow.js. */
 const LEAST: f64 = -9007199254740991;
@@ -45,8 +45,8 @@ export function dilation(instruction: usize, begin: u32, end: u32): void {
           const better = i32x4.shuffle(f64x2.gt(l, low), f64x2.gt(k, high), 0, 2, 4, 6);
           low = f64x2.pmax(low, l);
           high = f64x2.pmax(high, k);
-          place = v128.bitselect(i32x4.splat(where), place, better);
-          tap = v128.bitselect(i32x4.splat(t), tap, better);
+          place = selectLanes(i32x4.splat(where), place, better);
+          tap = selectLanes(i32x4.splat(t), tap, better);
         }
       }
       storeLanes(out + to, narrow(low, high), channels - c);

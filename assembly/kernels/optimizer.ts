@@ -15,7 +15,7 @@
  *
  * Loops test their condition at the end, so that V8 hoists loop invariants.
  */
-import { fma, storeLanes } from "../simd";
+import { fma, selectLanes, storeLanes } from "../simd";
 import { Update, UpdatePart } from "../layouts";
 import { UpdateFlag } from "../opcodes";
 import { double, word } from "../operands";
@@ -265,7 +265,7 @@ export function lion(at: usize, part: usize, begin: u32, end: u32): void {
     const u = fma(b1, m, f32x4.mul(c1, d));
     const move = v128.andnot(v128.xor(rate, v128.and(u, bits)), f32x4.eq(u, zero));
     // A NaN has no sign, so the parameter becomes NaN, as in the other optimizers.
-    storeLanes(p + k, fma(v128.load(p + k), keep, v128.bitselect(move, u, f32x4.eq(u, u))), count);
+    storeLanes(p + k, fma(v128.load(p + k), keep, selectLanes(move, u, f32x4.eq(u, u))), count);
     storeLanes(s0 + k, flush(fma(b2, m, f32x4.mul(c2, flush(d, lowMean))), lowMean), count);
   } while ((i += 4) < end);
 }

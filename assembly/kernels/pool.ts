@@ -4,7 +4,7 @@
  */
 import { AvgPool, MaxPool } from "../layerLayouts";
 import { word } from "../operands";
-import { narrow, promoteHigh, storeLanes } from "../simd";
+import { narrow, promoteHigh, selectLanes, storeLanes } from "../simd";
 
 /** Four vectors of channels: as many maxima as registers hold beside the values. */
 const WIDE: u32 = 16;
@@ -46,8 +46,8 @@ export function maxPool(instruction: usize, begin: u32, end: u32): void {
           const v = v128.load(image + <usize>where * pixelBytes + at);
           // v is larger, NaN, or the first value.
           const better = v128.or(v128.or(f32x4.gt(v, most), f32x4.ne(v, v)), i32x4.lt_s(place, i32x4.splat(0)));
-          most = v128.bitselect(v, most, better);
-          place = v128.bitselect(i32x4.splat(where), place, better);
+          most = selectLanes(v, most, better);
+          place = selectLanes(i32x4.splat(where), place, better);
         }
       }
       storeLanes(out + <usize>r * pixelBytes + at, most, channels - c);

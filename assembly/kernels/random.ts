@@ -7,7 +7,7 @@
  * ⌊i/4⌋; normal elements use words 0, 1 of their block as u₁ and 2, 3 as u₂; a permutation uses two words per element.
  */
 import { log } from "../math";
-import { Same, storeLanes } from "../simd";
+import { Same, selectLanes, storeLanes } from "../simd";
 import { cos, sin } from "../trig";
 
 /**
@@ -46,7 +46,7 @@ export function uniform(out: usize, state: usize, low: f32, high: f32, begin: u3
   for (let i = begin; i < end; i += 4) {
     const u = f32x4.mul(f32x4.add(f32x4.mul(unit(philox(state, i >> 2)), scale), start), unscale);
     // low + u·(high − low) may round up to high, which the interval excludes: use low instead.
-    storeLanes(out + (<usize>i << 2), v128.bitselect(shift, u, v128.and(f32x4.ge(u, limit), f32x4.gt(limit, shift))),
+    storeLanes(out + (<usize>i << 2), selectLanes(shift, u, v128.and(f32x4.ge(u, limit), f32x4.gt(limit, shift))),
       end - i);
   }
 }
@@ -93,7 +93,7 @@ export function randomInteger(out: usize, state: usize, low: i32, range: u32, be
         results = v128.shuffle<i32>(p0, p1, 1, 3, 5, 7);
         const rejected = i32x4.lt_u(v128.shuffle<i32>(p0, p1, 0, 2, 4, 6), biased);
         if (!v128.any_true(rejected)) break;
-        words = v128.bitselect(philox(state, i >> 2, attempt), words, rejected);
+        words = selectLanes(philox(state, i >> 2, attempt), words, rejected);
       }
     }
     storeLanes(out + (<usize>i << 2), i32x4.add(results, first), end - i);

@@ -5,7 +5,7 @@
  * does not grow with n, and the mean of n equal numbers is exactly that number. Other folds use blocks of a fixed size.
  * The bits of a result depend only on n, never on how the work is shared.
  */
-import { addPairs, At1, At2, At3, duo, laneMask, narrow, pairSum, promoteHigh, quad, storeLanes, TREE,
+import { At1, At2, At3, TREE, addPairs, duo, laneMask, narrow, pairSum, promoteHigh, quad, selectLanes, storeLanes,
   tree } from "../simd";
 import { Op } from "../opcodes";
 
@@ -62,7 +62,7 @@ function rowLanes<F>(x: usize, n: u32): v128 {
     d = f.of(d, v128.load(p, 48));
   }
   for (; i >= 4; i -= 4, p += 16) a = f.of(a, v128.load(p));
-  if (i) b = f.of(b, v128.bitselect(v128.load(p), identity, laneMask(i)));
+  if (i) b = f.of(b, selectLanes(v128.load(p), identity, laneMask(i)));
   return f.of(f.of(a, b), f.of(c, d));
 }
 

@@ -4,7 +4,7 @@
  * elements. A kernel works in place only if its comment says so.
  */
 import { exp, expm1, expNonPositive, log1p } from "../math";
-import { addPairs, fma, laneMask, pairSum, promoteHigh, storeLanes, SUM_BLOCK } from "../simd";
+import { SUM_BLOCK, addPairs, fma, laneMask, pairSum, promoteHigh, selectLanes, storeLanes } from "../simd";
 import { maxRow, rowTotal, sumRow } from "./reduce";
 
 /** The end of the block that begins at i. */
@@ -83,7 +83,7 @@ function topOf(x: usize, n: u32): f32 {
   }
   for (; i < n; i += 4) {
     const v = v128.load(x + (<usize>i << 2));
-    a = f32x4.pmax(a, n - i < 4 ? v128.bitselect(v, least, laneMask(n - i)) : v);
+    a = f32x4.pmax(a, n - i < 4 ? selectLanes(v, least, laneMask(n - i)) : v);
   }
   a = f32x4.pmax(a, b);
   a = f32x4.pmax(a, i64x2.shuffle(a, a, 1, 0));
@@ -173,7 +173,7 @@ export function logSoftmaxGrad(out: usize, dy: usize, y: usize, n: u32, begin: u
       let dx = fma(probability, f32x4.neg(total), d);
       if (i32x4.bitmask(likely)) {
         const rest = f32x4.add(f32x4.mul(d, expm1(logP)), f32x4.mul(probability, f32x4.sub(total, d)));
-        dx = v128.bitselect(f32x4.neg(rest), dx, likely);
+        dx = selectLanes(f32x4.neg(rest), dx, likely);
       }
       storeLanes(out + p, dx, n - i);
     }
@@ -288,7 +288,7 @@ export function softCrossEntropyGrad(out: usize, dy: usize, logits: usize, targe
         high = f64x2.mul(promoteHigh(e), rate);
       let d = f32x4.sub(i64x2.shuffle(f32x4.demote_f64x2_zero(low), f32x4.demote_f64x2_zero(high), 0, 2), t);
       const logP = f32x4.sub(f32x4.sub(v128.load(logits + p), m), l);
-      if (i32x4.bitmask(most)) d = v128.bitselect(f32x4.add(f32x4.mul(expm1(logP), mass), f32x4.sub(mass, t)), d, most);
+      if (i32x4.bitmask(most)) d = selectLanes(f32x4.add(f32x4.mul(expm1(logP), mass), f32x4.sub(mass, t)), d, most);
       storeLanes(out + p, f32x4.mul(s, d), classes - i);
     }
   }
