@@ -106,6 +106,18 @@ export const indexCases: Readonly<Record<string, () => Case[]>> = {
         },
         attrs: { side },
       },
+      // Values of another type than the sequence.
+      {
+        inputs: { sortedSequence: exact([0.5, 3, 3.5, 4], [1, 4]), values: exact([0, 3, 4], [1, 3], "int32") },
+        attrs: { side },
+      },
+      {
+        inputs: {
+          sortedSequence: exact([2 ** 24, 2 ** 24 + 1, 2 ** 24 + 2], [1, 3], "int32"),
+          values: exact([2 ** 24 - 1, 2 ** 24, 2 ** 24 + 2], [1, 3]),
+        },
+        attrs: { side },
+      },
       {
         inputs: { sortedSequence: ascending(make([1, 9])), values: make([1, 9], "float32", { special: true }) },
         attrs: { side },

@@ -2,7 +2,7 @@
 import { util } from "@tensorflow/tfjs-core";
 import { around } from "../../ops/index/gather.ts";
 import { topK } from "../../ops/matrix/linalg.ts";
-import { newView, type View } from "../view.ts";
+import { type NumericArray, newView, type View } from "../view.ts";
 import { ALL, isFilled, type NativeKernel, NUMBERS } from "./kernel.ts";
 
 /** The number of rows whose running products are computed together. */
@@ -12,42 +12,82 @@ const BLOCK = 64;
 /** The largest k for which the k largest elements are kept in order by insertion. */
 const FEW = 64;
 
-/** A number between a finite value and the next one in float32 or int32. It is larger than the elements that equal the value. */
-const above = (value: number): number => value + Math.abs(value) * 2 ** -33 + 1e-46;
+/** For each value, the next larger number of its type. Null if a value is not finite or the largest integer. */
+function following(values: View): NumericArray | null {
+  const next = values.live().slice();
+  const bits = new Int32Array(next.buffer);
+  const n = next.length;
+  for (let i = 0; i < n; i++) {
+    const value = next[i]!;
+    if (values.dtype === "int32" ? value === 2 ** 31 - 1 : !Number.isFinite(value)) return null;
+    bits[i] = value === 0 ? 1 : bits[i]! + (value < 0 && values.dtype === "float32" ? -1 : 1);
+  }
+  return next;
+}
+
+/** Whether a row is in ascending order, without NaNs. */
+function isAscending(sorted: NumericArray, start: number, n: number): boolean {
+  const end = start + n;
+  if (Number.isNaN(sorted[start]!)) return false;
+  for (let i = start + 1; i < end; i++) if (!(sorted[i - 1]! <= sorted[i]!)) return false;
+  return true;
+}
+
+/**
+ * Writes, for each of `count` values starting with `first`, the number of smaller elements in the sorted row of n elements at `start`. Four
+ * searches run at a time, because the steps of one search wait for each other; the last ones can repeat the last value. V8 compares two
+ * numbers in float32 if both come from a Float32Array.
+ */
+function searchRow(
+  sorted: NumericArray,
+  start: number,
+  n: number,
+  values: NumericArray,
+  first: number,
+  count: number,
+  positions: NumericArray,
+): void {
+  const last = first + count - 1;
+  for (let i = first; i <= last; i += 4) {
+    const j = Math.min(i + 1, last);
+    const k = Math.min(i + 2, last);
+    const l = Math.min(i + 3, last);
+    const a = values[i]!;
+    const b = values[j]!;
+    const c = values[k]!;
+    const d = values[l]!;
+    let [p, q, r, s] = [start, start, start, start];
+    for (let length = n; length > 1; ) {
+      const half = length >> 1;
+      // All bits are set if the element is smaller. Unpredictable branches would be slow.
+      p += half & -+(sorted[p + half - 1]! < a);
+      q += half & -+(sorted[q + half - 1]! < b);
+      r += half & -+(sorted[r + half - 1]! < c);
+      s += half & -+(sorted[s + half - 1]! < d);
+      length -= half;
+    }
+    positions[i] = p - start + +(sorted[p]! < a);
+    positions[j] = q - start + +(sorted[q]! < b);
+    positions[k] = r - start + +(sorted[r]! < c);
+    positions[l] = s - start + +(sorted[s]! < d);
+  }
+}
 
 /**
  * For each value, the number of elements in its row of the sorted sequence that are smaller (or not larger). Null if the sequence is not
- * sorted or has NaNs, and for equal elements if a value is not finite.
+ * sorted or has NaNs, and for equal elements if a value has no larger number.
  */
 function searchSorted(sequence: View, values: View, isLeft: boolean): View | null {
   const out = newView(values.shape, "int32");
   const sorted = sequence.live();
-  const wanted = values.live();
-  const positions = out.live();
-  const n = sequence.shape[1]!;
+  // The elements that are not larger than a value are smaller than the next number.
+  const limits = isLeft ? values.live() : following(values);
+  if (!limits) return null;
+  const [rows, n] = sequence.shape as [number, number];
   const count = values.shape[1]!;
-  for (let start = 0, at = 0; at < wanted.length; start += n) {
-    if (Number.isNaN(sorted[start]!)) return null;
-    for (let i = start + 1; i < start + n; i++) if (!(sorted[i - 1]! <= sorted[i]!)) return null;
-    // Two searches at a time, which do not wait for each other.
-    for (const end = at + count; at < end; at += 2) {
-      const second = at + 1 < end ? at + 1 : at;
-      const a = isLeft ? wanted[at]! : above(wanted[at]!);
-      const b = isLeft ? wanted[second]! : above(wanted[second]!);
-      if (!isLeft && a - a + (b - b) !== 0) return null;
-      let first = start;
-      let other = start;
-      for (let length = n; length > 1; ) {
-        const half = length >> 1;
-        // All bits are set if the element is smaller. Unpredictable branches would be slow.
-        first += half & -+(sorted[first + half - 1]! < a);
-        other += half & -+(sorted[other + half - 1]! < b);
-        length -= half;
-      }
-      positions[at] = first + +(sorted[first]! < a) - start;
-      positions[second] = other + +(sorted[other]! < b) - start;
-    }
-    at -= count & 1;
+  for (let row = 0; row < rows; row++) {
+    if (!isAscending(sorted, row * n, n)) return null;
+    searchRow(sorted, row * n, n, limits, row * count, count, out.live());
   }
   return out;
 }
@@ -80,6 +120,7 @@ export const sequenceKernels: Readonly<Record<string, NativeKernel>> = {
   SearchSorted: {
     types: NUMBERS,
     accepts: ({ sortedSequence, values }) =>
+      sortedSequence!.dtype === values!.dtype &&
       sortedSequence!.shape.length === 2 &&
       values!.shape.length === 2 &&
       sortedSequence!.shape[0] === values!.shape[0] &&
