@@ -109,7 +109,7 @@ function pitchOf(taps: usize, count: u32): i32 {
   return count > 1 ? <i32>(positionOf(taps, 1) - positionOf(taps, 0)) : 0;
 }
 
-/** The first tap inside the image, for a window that begins at `start`, maybe before the image. */
+/** The first tap inside the image, for a window that begins at `start`, which may be before the image. */
 @inline
 function firstTap(start: i32, gap: u32): u32 { return start >= 0 ? 0 : (<u32>-start + gap - 1) / gap; }
 

@@ -186,7 +186,7 @@ function thinOf(deep: bool, c: usize, ldc: usize, a: usize, lda: usize, stepA: u
   const step = wide ? WIDE : NR;
   for (let j: usize = 0; j < n; j += step) {
     const cols = min(step, n - j);
-    // The last columns are computed as the end of a full step.
+    // If the last columns do not fill a step, compute a full step that ends with them.
     const back: usize = wide ? (WIDE - cols) << 2 : 0;
     const bt = b + (j << 2) - back;
     const bj = bias ? bias + (j << 2) : 0;

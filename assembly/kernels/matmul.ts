@@ -7,7 +7,7 @@ import { shareBegin } from "../simd";
 import { Dim, Matmul } from "../layouts";
 import { offsetAt, stepsOf } from "../walk";
 
-/** Shares begin at multiples of these numbers of rows and columns of C, which are multiples of every tile. */
+/** Shares begin at multiples of these numbers of rows and columns of C. Both are multiples of every tile's size. */
 const ROWS: u32 = 12;
 const COLUMNS: u32 = 8;
 /** The cost of packing one element, in multiply-adds. */

@@ -1,6 +1,6 @@
 /**
- * `npm run tfjs:mnist`: a convolutional network learns to read handwritten digits, written in TensorFlow.js's API. Compare the steps per
- * second of `--backend nabla` and `--backend cpu`. TensorFlow.js's WASM backend cannot train convolutions.
+ * `npm run tfjs:mnist`: trains a convolutional network on handwritten digits, with TensorFlow.js's API. Compare the
+ * steps per second of `--backend nabla` and `--backend cpu`. TensorFlow.js's WASM backend cannot train convolutions.
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { layers, sequential } from "@tensorflow/tfjs-layers";

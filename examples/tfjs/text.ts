@@ -1,5 +1,5 @@
 /**
- * `npm run tfjs:text`: an LSTM learns to predict the next character of the Book of Genesis and then generates text, written in
+ * `npm run tfjs:text`: trains an LSTM to predict the next character of the Book of Genesis, then generates text, with
  * TensorFlow.js's API. Compare the steps per second of `--backend nabla`, `cpu` and `wasm`.
  */
 import { readFileSync } from "node:fs";

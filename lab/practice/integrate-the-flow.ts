@@ -41,7 +41,7 @@ const slips = (f: Field, theta: readonly number[], h: number): [string, number[]
     step(f, theta, h, [1 / 6, 1 / 3, 1 / 3, 1 / 6], [0, 1, 1, 1]),
   ],
   [
-    "You subtracted the slopes. The step goes along f: θ + h/6 (…). Only the flow needs a minus, in front of the gradient.",
+    "You subtracted the slopes. The step goes along f: θ + h/6 (…). Only the flow needs a minus sign, before the gradient.",
     step(f, theta, -h, [1 / 6, 1 / 3, 1 / 3, 1 / 6], NODES.map((node) => -node) as unknown as Weights),
   ],
 ];

@@ -127,7 +127,7 @@ function whyMissing(program: Program, name: string, starter: string): string {
         node.declarations.some(({ id }) => id.type === "Identifier" && id.name === name)),
   );
   if (declared)
-    return `Your code declares \`${name}\` but does not export it. Write \`export\` in front of the declaration.`;
+    return `Your code declares \`${name}\` but does not export it. Write \`export\` before the declaration.`;
   const signature = new RegExp(`export function ${name}\\([^)]*\\)`).exec(starter)?.[0] ?? `export function ${name}()`;
   return `Your code does not export a function \`${name}\`. Write \`${signature} { … }\`.`;
 }

@@ -128,7 +128,7 @@ export function gradcheck(f, gradient, theta) {
       },
     },
     {
-      title: "gradcheck accepts right gradients, large and small: the error is below 10⁻⁶.",
+      title: "gradcheck accepts correct gradients, large and small: the error is below 10⁻⁶.",
       run(code) {
         for (const [name, f, gradient] of CASES) {
           const what = `\`gradcheck\` of the right gradient of ${name}`;

@@ -1,6 +1,6 @@
 /**
- * Reads the result of a program's checks and undoes a failed call, with copies of the state that the call writes and of the
- * random counter.
+ * Reads the result of a program's checks and undoes a failed call, using copies of the random counter and of the state
+ * that the call writes.
  */
 import { Status } from "../../assembly/opcodes.ts";
 import type { Storage } from "../core/memory.ts";

@@ -178,12 +178,12 @@ export function ones(shape: Shape, options?: TensorOptions): Tensor {
   check("ones", arguments, `shape:any ${OPTIONS}`);
   return filledTensor("ones", shape, 1, options);
 }
-/** Makes a tensor of zeros with x's shape and, unless you set another dtype, x's dtype. */
+/** Makes a tensor of zeros with x's shape and, unless you set a different dtype, x's dtype. */
 export function zerosLike(x: Tensor, options?: TensorOptions): Tensor {
   check("zerosLike", arguments, `x:tensor ${OPTIONS}`);
   return filledTensor("zerosLike", x.shape, 0, { dtype: x.dtype, ...options });
 }
-/** Makes a tensor of ones with x's shape and, unless you set another dtype, x's dtype. */
+/** Makes a tensor of ones with x's shape and, unless you set a different dtype, x's dtype. */
 export function onesLike(x: Tensor, options?: TensorOptions): Tensor {
   check("onesLike", arguments, `x:tensor ${OPTIONS}`);
   return filledTensor("onesLike", x.shape, 1, { dtype: x.dtype, ...options });

@@ -157,7 +157,7 @@ export class ModuleState {
     return found[0];
   }
 
-  /** Returns a fast check that no property was changed or added, and that no module has another forward method. */
+  /** Returns a fast check that no property was changed or added, and that no module has a different forward method. */
   guard(): () => boolean {
     const elements = this.all.filter(({ owner }) => Array.isArray(owner));
     const [lists, places] = [

@@ -248,7 +248,7 @@ export class Tensor implements Value {
     return this.storage("isShared").isShared;
   }
 
-  /** A tensor with the same memory and another shape. @internal */
+  /** A tensor with the same memory and a different shape. @internal */
   alias(shape: Shape): Tensor {
     tick();
     const view = Tensor.wrap(this.intact("reshape").retain(), { shape, dtype: this.dtype }, null, "reshape");

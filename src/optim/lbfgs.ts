@@ -20,9 +20,9 @@ import { concatenate, dot, packVectors, readOptions, unpackVectors } from "./vec
 export interface LBFGSOptions {
   /** The learning rate, above 0: the step size, or the first step size that the line search tries. Default 1. */
   readonly lr?: number;
-  /** The maximum number of iterations per minimize. Default 20. */
+  /** The maximum number of iterations per call of minimize. Default 20. */
   readonly maxIter?: number;
-  /** The maximum number of evaluations of the loss per minimize. Default ⌊1.25·maxIter⌋. */
+  /** The maximum number of evaluations of the loss per call of minimize. Default ⌊1.25·maxIter⌋. */
   readonly maxEval?: number;
   /** Iteration stops once no gradient is larger in magnitude than this, ≥ 0. Default 1e-7. */
   readonly toleranceGrad?: number;

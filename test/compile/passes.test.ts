@@ -200,7 +200,7 @@ describe("the arena", () => {
     expect([plan.inPlace.size, plan.bytes]).toEqual([3, 448]);
     expect(plan.naive).toBe(4 * 448);
   });
-  test("a result does not reuse memory that another operand reads with another shape", () => {
+  test("a result does not reuse memory that another operand reads with a different shape", () => {
     const f = (x: Tensor) => {
       const y = x.exp();
       return y

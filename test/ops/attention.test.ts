@@ -182,7 +182,7 @@ describe("invalid arguments are rejected", () => {
       /the query must be \[batch, steps, 6\], or without the batch, got \[2, 4, 5\]/,
     ],
     [
-      "a padding mask with another shape",
+      "a padding mask with a different shape",
       () => attend().forward(x(), x(), x(), { keyPaddingMask: tensor([[true]]) }),
       /keyPaddingMask must be \[2, 4\] \(\[batch, keys\]\), got \[1, 1\]/,
     ],

@@ -237,7 +237,7 @@ describe("the gradients at kinks equal PyTorch's", () => {
       }
     },
   );
-  test("smoothL1 rejects a negative β and targets with another shape", () => {
+  test("smoothL1 rejects a negative β and targets with a different shape", () => {
     expect(() => losses.smoothL1(zeros([2]), zeros([2]), { beta: -1 })).toThrow("smoothL1: beta must be ≥ 0, got -1.");
     expect(() => losses.smoothL1(zeros([2]), zeros([3]))).toThrow("smoothL1: the prediction is [2]");
   });

@@ -169,7 +169,7 @@ describe("a model that fails leads to a 500 without details", () => {
     const own = handlerOf({ load: () => (t: Tensor) => t.log(), input: { shape: [null] }, output: { shape: [null] } });
     const { detail } = await problem(await post(own, { inputs: [1, -1] }), 422);
     expect(detail).toBe(
-      "The outputs contain NaN, which JSON cannot represent. Send other inputs, or the header Accept: application/vnd.safetensors.",
+      "The outputs contain NaN, which JSON cannot represent. Send different inputs, or send the header Accept: application/vnd.safetensors.",
     );
     const response = await post(own, { inputs: [0, -1] }, { headers: { accept: SAFETENSORS } });
     const { outputs } = readSafetensors(await response.arrayBuffer()).tensors;
@@ -178,7 +178,7 @@ describe("a model that fails leads to a 500 without details", () => {
   test("sizes that the model rejects lead to a 422 if the spec leaves them open", async () => {
     const own = handlerOf({ load: () => model, input: { shape: [null, null] } });
     expect((await problem(await post(own, { inputs: [1, 2, 3] }), 422)).detail).toBe(
-      'The model does not accept this shape of "inputs". Send another shape.',
+      'The model does not accept this shape of "inputs". Send a different shape.',
     );
   });
   test("indices out of range lead to a 422 if the spec leaves the range open", async () => {
@@ -192,7 +192,7 @@ describe("a model that fails leads to a 500 without details", () => {
       });
     expect((await post(own(), { inputs: [4] })).status).toBe(200);
     expect((await problem(await post(own(), { inputs: [5] }), 422)).detail).toBe(
-      '"inputs" contains a number that is negative or too large for the model. Send other numbers.',
+      '"inputs" contains a number that is negative or too large for the model. Send numbers in its range.',
     );
     await problem(await post(own(9), { inputs: [5] }), 500);
     words.dispose();

@@ -59,7 +59,10 @@ describe("a training run ends with an error and stores nothing", () => {
     for (const compiled of [true, false])
       expect(
         await last({ ...open, create: () => ({ ...learner(), compiled }) }, { inputs: [[1, 2, 3]], targets: [[1]] }),
-      ).toMatchObject({ status: 422, detail: 'The model does not accept this shape of "inputs". Send another shape.' });
+      ).toMatchObject({
+        status: 422,
+        detail: 'The model does not accept this shape of "inputs". Send a different shape.',
+      });
     const classes = (compiled: boolean) => ({
       create() {
         const model = new nn.Linear(2, 3);
@@ -72,7 +75,7 @@ describe("a training run ends with an error and stores nothing", () => {
     for (const compiled of [true, false])
       expect(await last(classes(compiled), body)).toMatchObject({
         status: 422,
-        detail: '"targets" contains a number that is negative or too large for the model. Send other numbers.',
+        detail: '"targets" contains a number that is negative or too large for the model. Send numbers in its range.',
       });
   });
   test.each<[string, () => object]>([

@@ -4,7 +4,7 @@ import { manualSeed } from "nabla";
 import "nabla/tfjs";
 import { expect, vi } from "vitest";
 
-// "@tensorflow/tfjs" registers methods of tensors, the Node builds of its parts do not. tfjs-layers calls these.
+// tfjs-layers calls methods of tensors that "@tensorflow/tfjs" registers, but the Node builds of its parts do not.
 const methods = tf.Tensor.prototype as unknown as Record<string, unknown>;
 for (const name of ["div", "mean", "reshape", "sign", "square", "stridedSlice", "sub", "sum", "transpose"] as const) {
   const f = tf[name] as (x: tf.Tensor, ...rest: unknown[]) => tf.Tensor;

@@ -62,7 +62,7 @@ describe("windows larger than the image", () => {
 });
 
 test.each(["AvgPoolGrad", "MaxPoolGrad"])(
-  "%s: a gradient with another shape is read within its bounds",
+  "%s: a gradient with a different shape is read within its bounds",
   async (kernel) => {
     await expectSameOnBoth(() => {
       const inputs = { dy: images(1, 9, 9, 2), input: images(1, 4, 4, 2), output: images(1, 2, 2, 2) };

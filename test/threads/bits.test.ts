@@ -74,7 +74,7 @@ function differences(run: Run, where: string, other: Run, elsewhere: string): st
   ];
 }
 
-/** The first run of the simd build, which runs in all environments must match. */
+/** The first run of the simd build. Runs in all environments must match it. */
 let reference: { readonly run: Run; readonly where: string } | undefined;
 
 /**

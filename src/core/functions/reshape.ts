@@ -7,7 +7,7 @@ import { lift } from "../lift.ts";
 import type { Tensor } from "../tensor.ts";
 
 /**
- * The same elements with another shape, without a copy. The gradient is reshaped back to x's shape.
+ * The same elements with a different shape, without a copy. The gradient is reshaped back to x's shape.
  *
  * x: any shape → `shape`, with x's type.
  *

@@ -117,7 +117,7 @@ export interface Executor {
   execute(op: AnyOp, inputs: readonly Value[], attributes: unknown): Value[];
   /** A tensor with shape [] that holds a single number. */
   constant(value: number, dtype: DType): Value;
-  /** The same elements with another shape, without a copy. */
+  /** The same elements with a different shape, without a copy. */
   reshape(x: Value, shape: Shape): Value;
 }
 
@@ -153,7 +153,7 @@ export function constant(value: number, dtype: DType = "float32"): Value {
   return executor.constant(value, dtype);
 }
 
-/** The same elements with another shape, which must have the same number of elements. */
+/** The same elements with a different shape, which must have the same number of elements. */
 export function reshaped(x: Value, shape: Shape): Value {
   return executor.reshape(x, shape);
 }

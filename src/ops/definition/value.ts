@@ -63,7 +63,7 @@ export function requireInDType(op: string, value: number, dtype: DType): void {
   const whole = Math.trunc(value);
   if (whole < low || whole > high)
     throw new RangeError(
-      `${op}: ${value} is outside ${dtype}'s range, ${low} … ${high}. Use other bounds, or another dtype.`,
+      `${op}: ${value} is outside ${dtype}'s range, ${low} … ${high}. Use different bounds or a different dtype.`,
     );
 }
 

@@ -14,7 +14,7 @@ export const methods = {
 
 export interface Methods<Tensor> {
   /**
-   * The same elements with another shape, without a copy. The gradient is reshaped back to x's shape.
+   * The same elements with a different shape, without a copy. The gradient is reshaped back to x's shape.
    *
    * x: any shape → `shape`, with x's type.
    *
@@ -29,7 +29,7 @@ export interface Methods<Tensor> {
    */
   reshape(...shape: [shape: Shape] | number[]): Tensor;
   /**
-   * PyTorch's name for reshape: the same elements with another shape, without a copy.
+   * PyTorch's name for reshape: the same elements with a different shape, without a copy.
    *
    * x: any shape → `shape`, with x's type.
    *

@@ -4,8 +4,7 @@ import { ShapeError } from "../../runtime/errors.ts";
 import { reshaped } from "../definition/op.ts";
 import { listOf, normalizeDim, type Shape, sameShape, show, sizeOf, type Value } from "../definition/value.ts";
 
-/**
- * The same elements with another shape, without a copy. The gradient is reshaped back to x's shape.
+/** The same elements with a different shape, without a copy. The gradient is reshaped back to x's shape.
  *
  * x: any shape → `shape`, with x's type.
  *
@@ -23,7 +22,7 @@ export function reshape(x: Value, ...shape: [shape: Shape] | number[]): Value {
   return reshapeAs("reshape", x, shape);
 }
 /**
- * PyTorch's name for reshape: the same elements with another shape, without a copy.
+ * PyTorch's name for reshape: the same elements with a different shape, without a copy.
  *
  * x: any shape → `shape`, with x's type.
  *

@@ -208,7 +208,7 @@ export function pad(x: Value, padding: readonly number[], value = 0): Value {
   }
   if (x.dtype !== "float32" && !Number.isInteger(value))
     throw new RangeError(
-      `pad: ${x.dtype} cannot represent the value ${value}. Use x.to("float32").pad(…), or another value.`,
+      `pad: ${x.dtype} cannot represent the value ${value}. Use x.to("float32").pad(…) or a different value.`,
     );
   const before = x.shape.map((_, i) => padding[2 * (rank - 1 - i)] ?? 0);
   const after = x.shape.map((_, i) => padding[2 * (rank - 1 - i) + 1] ?? 0);

@@ -16,11 +16,11 @@ export function clientFault(error: unknown, sent: Readonly<Record<string, FullSp
       .map(([name]) => quote(name))
       .join(" or ");
   if (error instanceof ShapeError && names(hasOpenSizes))
-    return new Problem(422, `The model does not accept this shape of ${names(hasOpenSizes)}. Send another shape.`);
+    return new Problem(422, `The model does not accept this shape of ${names(hasOpenSizes)}. Send a different shape.`);
   if (error instanceof RangeError && names(hasOpenRange))
     return new Problem(
       422,
-      `${names(hasOpenRange)} contains a number that is negative or too large for the model. Send other numbers.`,
+      `${names(hasOpenRange)} contains a number that is negative or too large for the model. Send numbers in its range.`,
     );
   return undefined;
 }

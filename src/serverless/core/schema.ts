@@ -129,7 +129,7 @@ export const readPath = (what: string, value: unknown = "/"): string => read(`${
 const MAX_MILLISECONDS = 2 ** 31 - 1;
 const DURATIONS = ["milliseconds", "writeTimeout", "wait"];
 
-/** Validates integer options and returns them. @throws TypeError if one is out of its range, or unknown */
+/** Validates integer options and returns them. @throws TypeError if one is out of range or unknown */
 function readCounts<K extends string>(what: string, given: object, defaults: Record<K, number>): Record<K, number> {
   checkOptions(what, given, `{${Object.keys(defaults).join(" ")}}`);
   const counts = { ...defaults };

@@ -236,7 +236,7 @@ export function rowWriter(name: string, y: Tensor): WriteRows {
       if (wrong !== undefined)
         throw new Problem(
           422,
-          `The outputs contain ${wrong}, which JSON cannot represent. Send other inputs, or the header Accept: ${BINARY_TYPES[0]}.`,
+          `The outputs contain ${wrong}, which JSON cannot represent. Send different inputs, or send the header Accept: ${BINARY_TYPES[0]}.`,
         );
     }
     nested ??= y.toArray();

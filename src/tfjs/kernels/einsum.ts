@@ -20,7 +20,7 @@ function reduce({ x, labels }: Term, keeps: (label: number) => boolean): Term {
   return { x: dims.length ? sum(x, dims) : x, labels: labels.filter(keeps) };
 }
 
-/** The dims in another order. */
+/** The dims in a different order. */
 const arrange = ({ x, labels }: Term, order: readonly number[]): Value =>
   permute(
     x,
