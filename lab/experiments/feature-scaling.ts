@@ -116,7 +116,7 @@ export default stream({
             theory: "all curvatures are 1, except that whiten adds ε = 10⁻⁸ of the largest variance to all variances",
           },
           {
-            text: `loss after ${STEPS} steps at the best rate: whitened divided by original features`,
+            text: `loss after ${STEPS} steps at the best rate with whitened features, divided by that with the original features`,
             measured: final[2]! / final[0]!,
             expected: { atMost: 1 + 1e-3 },
             theory: "each step leaves (κ − 1)/(κ + 1) of the distance",

@@ -359,10 +359,10 @@ function divergence(p: Float64Array, q: Float64Array): number {
 }
 
 /**
- * Findings on one step of each optimizer on least squares with one output, where F = E[x̄·x̄ᵀ] is the Hessian, and only
- * one of its Kronecker factors is larger than 1 × 1. With little damping, the step is Newton's and ends at the minimum.
- * √λ = 10⁻⁴ leaves at most about 10⁻⁴/σ of the distance along an eigenvector of F with eigenvalue σ, and the square of
- * this fraction of the excess loss.
+ * Compares one step of each optimizer with theory, on least squares with one output. There, F = E[x̄·x̄ᵀ] is the
+ * Hessian, and only one of its Kronecker factors is larger than 1 × 1. With little damping, the step is Newton's and
+ * ends at the minimum. √λ = 10⁻⁴ leaves at most about 10⁻⁴/σ of the distance along an eigenvector of F with eigenvalue
+ * σ, and the square of this fraction of the excess loss.
  */
 function leastSquares(seed: number): Finding[] {
   manualSeed(seed);

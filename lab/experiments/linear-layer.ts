@@ -63,13 +63,13 @@ export default experiment({
     return {
       findings: [
         {
-          text: "bias: largest difference of backward and of linearGradients from Σ g in float64, divided by the absolute terms",
+          text: "bias: largest difference between Σ g in float64 and the results of backward and linearGradients, divided by the sum of absolute terms",
           measured: apart("bias"),
           expected: { equals: 0, within: rounding },
           theory: "∂L/∂b = Σ g",
         },
         {
-          text: "weight: largest difference of backward and of linearGradients from Σ g·xᵀ in float64, divided by the absolute terms",
+          text: "weight: largest difference between Σ g·xᵀ in float64 and the results of backward and linearGradients, divided by the sum of absolute terms",
           measured: apart("weight"),
           expected: { equals: 0, within: rounding },
           theory: "∂L/∂W = Σ g·xᵀ",

@@ -1,4 +1,6 @@
-/** What checks share: random inputs, reading what the reader's functions return, and comparing it with theory. */
+/**
+ * Code that checks share: draws random inputs, reads what the reader's functions return, and compares it with theory.
+ */
 import { Tensor, uniform } from "nabla";
 import { showNumber } from "../experiment.ts";
 

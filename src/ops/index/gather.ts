@@ -66,7 +66,7 @@ export const labelCheck = (input: number, logits: Shape, ignoreIndex?: number): 
     ),
 });
 
-/** The bytes for the lists of the terms of n sums, in whole cache lines. */
+/** The number of bytes that the lists of terms need for n sums, rounded up to whole cache lines. */
 const listBytesOf = (n: number, count: number): number => (4 * (n + count) + 63) & ~63;
 
 function indexOp(

@@ -11,8 +11,9 @@ import { concat } from "../shape/shape.ts";
 import { around, gatherDefinitions, indexCheck, resized } from "./gather.ts";
 
 /**
- * out[j] = x[k₀] + Σ weight[j, t − 1]·(x[kₜ] − x[k₀]) over t > 0, where kₜ = index[j, t]: sums of slices along a dim, with weights that add
- * up to 1. Equal slices stay as they are. The gradient is added back to the slices with the same weights; the weights have no gradient.
+ * out[j] = x[k₀] + Σ weight[j, t − 1]·(x[kₜ] − x[k₀]) over t > 0, where kₜ = index[j, t]: sums of slices along a dim,
+ * with weights that add up to 1. If all slices are equal, so is the result. The gradient is added back to the slices
+ * with the same weights; the weights have no gradient.
  */
 export const interpolateDefinition: OpDefinition<{ dim: number }> = {
   code: Op.Interpolate,

@@ -83,8 +83,8 @@ await runScenario({
   },
 
   /**
-   * A worker exits or traps while it waits for the main thread during a program. Which of the two threads takes the long
-   * first part of the program is random, so the scenario tries new engines until the main thread takes it.
+   * A worker exits or traps while it waits for the main thread during a program. Either of the two threads may take the
+   * long first part of the program, so the scenario tries new engines until the main thread takes it.
    */
   async waiting({ how }) {
     const original = override.source;
