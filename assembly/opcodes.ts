@@ -308,6 +308,8 @@ export const enum UpdateFlag {
   DecoupledDecay = 8,
   Centered = 16,
   Nadam = 32,
+  /** TensorFlow.js's formula, for RMSProp and Adagrad. */
+  TensorFlow = 64,
 }
 
 /**

@@ -173,17 +173,20 @@ export function adam(at: usize, part: usize, beta1t: f64, beta2t: f64, begin: u3
  * δ = 2⁻²⁴/(1 − α) bounds the rounding error of v and a²: a smaller difference is noise and may be negative.
  * with momentum μ: b ← μb + d, d = b;  p ← p − lr·d  (Tieleman and Hinton 2012, lecture 6.5).
  * s0: v, s1: b or 0, s2: a if centered.
+ * TensorFlow.js's variant, which is not centered: d = lr·g / √(v + ε);  b ← μb + d;  p ← p − b.
  */
 export function rmsProp(at: usize, part: usize, begin: u32, end: u32): void {
   if (begin >= end) return;
   const lr = rateOf(at), flags = word(at, Update.flags), s1 = word(part, UpdatePart.s1);
   const alpha = double(at, Update.c0), eps = double(at, Update.c1), decay = double(at, Update.c2);
   const momentum = double(at, Update.c3);
-  if (flags & UpdateFlag.Centered) {
-    if (s1) rmsPropOf(true, true, part, lr, flags, alpha, eps, decay, momentum, begin, end);
-    else rmsPropOf(true, false, part, lr, flags, alpha, eps, decay, momentum, begin, end);
-  } else if (s1) rmsPropOf(false, true, part, lr, flags, alpha, eps, decay, momentum, begin, end);
-  else rmsPropOf(false, false, part, lr, flags, alpha, eps, decay, momentum, begin, end);
+  if (flags & UpdateFlag.TensorFlow) {
+    rmsPropOf(false, true, true, part, lr, flags, alpha, eps, decay, momentum, begin, end);
+  } else if (flags & UpdateFlag.Centered) {
+    if (s1) rmsPropOf(true, true, false, part, lr, flags, alpha, eps, decay, momentum, begin, end);
+    else rmsPropOf(true, false, false, part, lr, flags, alpha, eps, decay, momentum, begin, end);
+  } else if (s1) rmsPropOf(false, true, false, part, lr, flags, alpha, eps, decay, momentum, begin, end);
+  else rmsPropOf(false, false, false, part, lr, flags, alpha, eps, decay, momentum, begin, end);
 }
 
 /**
@@ -191,13 +194,14 @@ export function rmsProp(at: usize, part: usize, begin: u32, end: u32): void {
  * because the loops are 10% slower if each variant reads them.
  */
 @inline
-function rmsPropOf(isCentered: bool, hasMomentum: bool, part: usize, lr: f64, flags: u32, alpha: f64, eps: f64,
-  decay: f64, momentum: f64, begin: u32, end: u32): void
+function rmsPropOf(isCentered: bool, hasMomentum: bool, ofTensorFlow: bool, part: usize, lr: f64, flags: u32,
+  alpha: f64, eps: f64, decay: f64, momentum: f64, begin: u32, end: u32): void
 {
   const p = word(part, UpdatePart.p), g = word(part, UpdatePart.g), s0 = word(part, UpdatePart.s0);
   const s1 = hasMomentum ? word(part, UpdatePart.s1) : 0, s2 = isCentered ? word(part, UpdatePart.s2) : 0;
   const a = splat(alpha), c = splat(1 - alpha), e = splat(eps), mu = splat(momentum), rate = splat(-lr);
-  const low = least(lr, 1), normal = least(1, 1), shrink = splat(decay), decays = decay != 0;
+  const step = splat(lr), shrink = splat(decay), decays = decay != 0;
+  const low = least(ofTensorFlow ? 1 : lr, 1), normal = least(1, 1);
   const root = leastRoot(eps), lowSquare = leastSquare(eps), fine = eps < COARSE;
   const noise = splat(Math.min(1, 5.960464477539063e-8 / (1 - alpha)));
   let i = begin;
@@ -219,21 +223,27 @@ function rmsPropOf(isCentered: bool, hasMomentum: bool, part: usize, lr: f64, fl
       // If v is ∞, v − a² may be ∞ − ∞, and pmax returns ∞ instead of NaN.
       v = f32x4.pmax(f32x4.mul(noise, v), f32x4.sub(v, f32x4.mul(mean, mean)));
     }
-    d = f32x4.div(d, f32x4.add(f32x4.sqrt(v), e));
+    if (ofTensorFlow) d = f32x4.div(f32x4.mul(step, d), f32x4.sqrt(f32x4.add(v, e)));
+    else d = f32x4.div(d, f32x4.add(f32x4.sqrt(v), e));
     if (hasMomentum) {
       d = flush(fma(mu, v128.load(s1 + k), d), low);
       storeLanes(s1 + k, d, count);
     }
-    storeLanes(p + k, fma(rate, d, w), count);
+    storeLanes(p + k, ofTensorFlow ? f32x4.sub(w, d) : fma(rate, d, w), count);
   } while ((i += 4) < end);
 }
 
-/** s ← s + g²;  p ← p − lr/(1 + (t − 1)·lrDecay) · g / (√s + ε)  (Duchi et al. 2011). s0: s. */
+/**
+ * s ← s + g²;  p ← p − lr/(1 + (t − 1)·lrDecay) · g / (√s + ε)  (Duchi et al. 2011), or g / √(s + ε) in TensorFlow.js.
+ * s0: s.
+ */
 export function adagrad(at: usize, part: usize, begin: u32, end: u32): void {
   const lr = rateOf(at), step = stepOf(part), flags = word(at, Update.flags);
   const eps = double(at, Update.c0), decay = double(at, Update.c1), lrDecay = double(at, Update.c2);
   const p = word(part, UpdatePart.p), g = word(part, UpdatePart.g), s0 = word(part, UpdatePart.s0);
-  const rate = splat(-lr / (1 + <f64>(step - 1) * lrDecay)), e = splat(eps), root = leastRoot(eps), low = least(1, 1);
+  // Only one of the two is not 0.
+  const inner = splat(flags & UpdateFlag.TensorFlow ? eps : 0), outer = splat(flags & UpdateFlag.TensorFlow ? 0 : eps);
+  const rate = splat(-lr / (1 + <f64>(step - 1) * lrDecay)), root = leastRoot(eps), low = least(1, 1);
   const shrink = splat(decay), decays = decay != 0;
   if (begin >= end) return;
   let i = begin;
@@ -243,7 +253,7 @@ export function adagrad(at: usize, part: usize, begin: u32, end: u32): void {
     const d = flush(direction(v128.load(g + k), w, flags & UpdateFlag.Maximize, decays, shrink), low);
     const s = f32x4.add(square(d, root), v128.load(s0 + k));
     storeLanes(s0 + k, s, count);
-    storeLanes(p + k, fma(rate, f32x4.div(d, f32x4.add(f32x4.sqrt(s), e)), w), count);
+    storeLanes(p + k, fma(rate, f32x4.div(d, f32x4.add(f32x4.sqrt(f32x4.add(s, inner)), outer)), w), count);
   } while ((i += 4) < end);
 }
 

@@ -1,15 +1,17 @@
 /**
- * TensorFlow.js's SGD, momentum and Adam in one pass over each variable. Its own Adam needs fourteen kernels and as many new tensors per
- * variable and step; these update the variable and the optimizer's state in place.
+ * TensorFlow.js's SGD, momentum, RMSProp, Adagrad and Adam in one pass over each variable. Its own Adam needs fourteen kernels and as
+ * many new tensors per variable and step; these update the variable and the optimizer's state in place.
  */
 import {
+  AdagradOptimizer,
   AdamOptimizer,
+  fill,
   MomentumOptimizer,
+  RMSPropOptimizer,
   SGDOptimizer,
   type Tensor,
   engine as tfEngine,
   type Variable,
-  zerosLike,
 } from "@tensorflow/tfjs-core";
 import { UpdateFlag } from "../../assembly/opcodes.ts";
 import { sameShape } from "../ops/definition/value.ts";
@@ -37,19 +39,23 @@ const listed = (gradients: Gradients): Gradient[] =>
 /** How an optimizer's step becomes an update of nabla. */
 interface Rule<S extends State> {
   readonly kind: Parameters<typeof updateParameter>[0];
-  /** The lists of the state's variables, with the suffixes of their names. */
-  readonly slots: (state: S) => [list: Slot[], suffix: string][];
+  /** The lists of the state's variables, the suffixes of their names, and their initial values (default 0). */
+  readonly slots: (state: S) => [list: Slot[], suffix: string, initial?: number][];
   readonly constants: (state: S) => number[];
   readonly flags?: (state: S) => number;
   /** The number of the step, starting at 1. */
   readonly step: (state: S) => number;
+  /** Whether an optimizer has options that the update lacks. */
+  readonly rejects?: (state: S) => boolean;
   /** Updates state that does not belong to a variable. */
   readonly after?: (state: S, backend: NablaBackend) => void;
 }
 
-function slotOf(list: Slot[], i: number, value: Variable, suffix: string): Variable {
-  const { name } = value;
-  list[i] ??= { originalName: `${name}/${suffix}`, variable: tfEngine().tidy(() => zerosLike(value).variable(false)) };
+function slotOf(list: Slot[], i: number, { name, shape }: Variable, suffix: string, initial = 0): Variable {
+  list[i] ??= {
+    originalName: `${name}/${suffix}`,
+    variable: tfEngine().tidy(() => fill(shape, initial).variable(false)),
+  };
   return list[i].variable;
 }
 
@@ -83,7 +89,7 @@ function applyRule<S extends State>(
   const slots = rule.slots(state);
   const parts = gradients.flatMap(({ name, tensor: gradient }, i) => {
     const value = tfEngine().registeredVariables[name]!;
-    const written = [value, ...slots.map(([list, suffix]) => slotOf(list, i, value, suffix))];
+    const written = [value, ...slots.map(([list, ...rest]) => slotOf(list, i, value, ...rest))];
     return gradient ? [{ gradient, written }] : [];
   });
   for (const { written } of parts) for (const variable of written) own(variable, backend);
@@ -116,6 +122,40 @@ const momentum: Rule<MomentumState> = {
   constants: (state) => [state.momentum, 0, 0],
   flags: ({ useNesterov }) => (useNesterov ? UpdateFlag.Nesterov : 0),
   step: () => 2,
+};
+
+interface RMSPropState extends State {
+  readonly decay: number;
+  readonly momentum: number;
+  readonly epsilon: number;
+  readonly centered: boolean;
+  readonly accumulatedMeanSquares: Slot[];
+  readonly accumulatedMoments: Slot[];
+}
+/** v ← αv + (1 − α)g²; b ← μb + η·g/√(v + ε); p ← p − b. The centered variant is TensorFlow.js's own. */
+const rmsProp: Rule<RMSPropState> = {
+  kind: "rmsProp",
+  slots: (state) => [
+    [state.accumulatedMeanSquares, "rms"],
+    [state.accumulatedMoments, "momentum"],
+  ],
+  constants: ({ decay, epsilon, momentum }) => [decay, epsilon, 0, momentum],
+  flags: () => UpdateFlag.TensorFlow,
+  step: () => 1,
+  rejects: ({ centered }) => centered,
+};
+
+interface AdagradState extends State {
+  readonly initialAccumulatorValue: number;
+  readonly accumulatedGrads: Slot[];
+}
+/** s ← s + g²; p ← p − η·g/√(s + ε), with the backend's ε. */
+const adagrad: Rule<AdagradState> = {
+  kind: "adagrad",
+  slots: (state) => [[state.accumulatedGrads, "accumulator", state.initialAccumulatorValue]],
+  constants: () => [tfEngine().backend.epsilon(), 0, 0],
+  flags: () => UpdateFlag.TensorFlow,
+  step: () => 1,
 };
 
 interface AdamState extends State {
@@ -159,7 +199,7 @@ function install<S extends State>(
   prototype.applyGradients = function (this: unknown, gradients: Gradients): void {
     const engine = tfEngine();
     const all = listed(gradients);
-    if (engine.backendName === BACKEND && all.every(fits))
+    if (engine.backendName === BACKEND && all.every(fits) && !rule.rejects?.(this as S))
       applyRule(this as S, all, rule, engine.backend as NablaBackend);
     else original.call(this, gradients);
   };
@@ -168,5 +208,7 @@ function install<S extends State>(
 export function installOptimizers(): void {
   install(SGDOptimizer, sgd);
   install(MomentumOptimizer, momentum);
+  install(RMSPropOptimizer, rmsProp);
+  install(AdagradOptimizer, adagrad);
   install(AdamOptimizer, adam);
 }
