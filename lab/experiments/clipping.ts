@@ -138,7 +138,7 @@ export default stream({
         ...(diverged.length && lr * clip <= GENTLE
           ? [
               {
-                text: "loss at the end of the clipped runs whose plain twin diverged, divided by the loss of the answer 0",
+                text: "loss at the end of the clipped runs whose unclipped twin diverged, divided by the loss of always answering 0",
                 measured: average(diverged.map((run) => finalLoss(run.clipped))),
                 expected: { atMost: 1 } as const,
                 theory: "steps of limited length descend where longer ones jump",

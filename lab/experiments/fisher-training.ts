@@ -153,7 +153,7 @@ export default stream({
     return {
       findings: [
         ...followers.map((name) => ({
-          text: `steps to a training loss of ${target}: ${name} divided by gradient descent at its best rate`,
+          text: `steps of ${name} to a training loss of ${target}, divided by those of gradient descent at its best rate`,
           measured: stepsOf(name) / stepsOf("gradient descent"),
           expected: { atMost: 1 } as const,
           theory: "with F⁻¹, steps along the floor of a ravine are as fast as across it (Martens and Grosse 2015)",
@@ -333,7 +333,7 @@ function smallSteps(model: nn.Module, [x, y]: Batch): Finding[] {
       theory: "F is the metric of the space of distributions; KL from the logits in float64",
     },
     {
-      text: "fall of the loss in that step, divided by that in a gradient step with the same KL",
+      text: "decrease in the loss in that step, divided by the decrease in a gradient step with the same KL",
       measured: natural.slope / plain.slope,
       expected: { equals: natural.predicted / plain.predicted, within: 2e-3 * (natural.predicted / plain.predicted) },
       theory:

@@ -71,7 +71,7 @@ export default stream({
     return {
       findings: [
         {
-          text: "mean ‖∂f/∂x‖ at unseen points, with the penalty divided by the mean without it",
+          text: "mean ‖∂f/∂x‖ at unseen points with the penalty, divided by that without it",
           measured: after.slope / before.slope,
           expected: { atMost: 0.8 },
           theory: "only the penalty pushes the slope down",

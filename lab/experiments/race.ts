@@ -247,7 +247,7 @@ function retrace({ gradient, curvature }: Landscape, start: Point, rule: Rule, s
 const apart = (p: readonly Point[], q: readonly Point[]): number =>
   Math.max(...p.map(([a, b], i) => Math.hypot(a - q[i]![0], b - q[i]![1])));
 
-/** How much the distance along the ravine, where the curvature is 1, shrinks. */
+/** The factors by which the distance along the ravine shrinks. The curvature there is 1. */
 function contractions(
   [plain, ball]: readonly (readonly Point[])[],
   [x]: Point,
