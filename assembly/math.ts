@@ -1,8 +1,9 @@
 /**
- * Elementary functions on four f32 lanes: exponentials, logarithms, the error function and the activations built from them
- * (angles, powers and remainders come from trig.ts). All are inlined and stateless, and branch only for rare lanes; the
- * result of a lane never depends on its neighbours. NaN gives NaN, infinities give the limit. Bounds hold for all of f32,
- * including denormals, and in both builds unless they name one; 1 ulp is the spacing of f32 at the exact result.
+ * Elementary functions on four f32 lanes: exponentials, logarithms, the error function and the activations built from
+ * them (angles, powers and remainders come from trig.ts). All are inlined and stateless, and branch only for rare
+ * lanes; the result of a lane never depends on its neighbours. NaN gives NaN, and infinities give the limit. Bounds
+ * hold for all of f32, including denormals, and in both builds unless they name one; 1 ulp is the spacing of f32 at the
+ * exact result.
  */
 import { Fast, fma, madd, selectLanes } from "./simd";
 import { poly4, poly5, poly7, splat, withSign } from "./trig";
