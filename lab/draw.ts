@@ -12,6 +12,8 @@ import {
   canShow,
   drawingOrder,
   extent,
+  horizontalTicks,
+  integerTicks,
   logTicks,
   paintOf,
   showTick,
@@ -86,8 +88,8 @@ export function drawPlot(document: Document, plot: Plot, options: DrawOptions): 
     marginTop: MARGIN.top,
     marginBottom: MARGIN.bottom,
     style: { fontSize: "12px", fontFamily: "system-ui, sans-serif", overflow: "visible" },
-    x: { ...scale(plot.x, all, 0, wide / TICK.x), labelOffset: TITLE, ...(x && { domain: x, nice: false }) },
-    y: { ...scale(plot.y, all, 1, high / TICK.y), ...(y && { domain: y, nice: false }) },
+    x: { ...scale(plot.x, all, 0, wide, x), labelOffset: TITLE },
+    y: scale(plot.y, all, 1, high, y),
   };
   const series = drawingOrder(shown).flatMap((i) =>
     drawSeries(shown[i]!, i, paintOf(shown, i), barPlace(shown, i), plot, width),
@@ -191,17 +193,33 @@ function logAxes({ x, y }: marks.PlotOptions): Mark[] {
   ].filter((axis) => axis !== false);
 }
 
-function scale(axis: Axis, series: readonly Series[], dimension: 0 | 1, count: number): marks.ScaleOptions {
-  const range = series.some(({ grows }) => grows) ? extent(series, dimension, axis.scale === "log") : undefined;
-  const common = { label: axis.label, grid: true, tickFormat: showTick, ...(range && { domain: range }) };
-  if (axis.scale !== "log") {
-    const bars = dimension === 1 && series.some(({ style }) => style === "bars");
-    const most = dimension === 0 ? count : Math.min(6, count);
-    const ticks = (dimension === 0 && barTicks(series)) || Math.max(2, Math.floor(most));
-    return { ...common, ticks, nice: dimension === 1, zero: bars };
+/**
+ * A scale for the series.
+ * @param room the length of the axis, in pixels
+ * @param domain the ends of the axis if they are fixed
+ */
+function scale(
+  axis: Axis,
+  series: readonly Series[],
+  dimension: 0 | 1,
+  room: number,
+  domain?: readonly [number, number],
+): marks.ScaleOptions {
+  const isLog = axis.scale === "log";
+  const range = extent(series, dimension, isLog) ?? (isLog ? [1, 10] : [0, 1]);
+  if (axis.zero) range[0] = Math.min(0, range[0]);
+  const fixed = domain ?? (series.some(({ grows }) => grows) ? range : undefined);
+  const common = { label: axis.label, grid: true, tickFormat: showTick, ...(fixed && { domain: fixed }) };
+  const count = room / (dimension === 0 ? TICK.x : TICK.y);
+  if (isLog) {
+    const ticks = logTicks(...range, count).filter((tick) => !axis.integer || Number.isInteger(tick));
+    return { ...common, type: "log", ticks: ticks.length < 2 ? integerTicks(...range, count) : ticks };
   }
-  const [low, high] = extent(series, dimension) ?? [1, 10];
-  return { ...common, type: "log", ticks: logTicks(low, high, count) };
+  if (dimension === 0)
+    return { ...common, ticks: barTicks(series) ?? horizontalTicks(domain ?? range, room, axis), nice: false };
+  const isBars = series.some(({ style }) => style === "bars");
+  const ticks = Math.max(2, Math.floor(Math.min(6, count)));
+  return { ...common, ticks, nice: !domain, zero: isBars || axis.zero === true };
 }
 
 const x = ([value]: Point): number => value;
@@ -306,9 +324,12 @@ interface Legend {
   readonly height: number;
 }
 
-/** Splits the legend's entries into rows. Their widths are estimates, because not every document can measure text. */
+/**
+ * Splits the legend's entries into rows. Their widths are estimates, because not every document can measure text. A series with the colour of
+ * another one has an entry only if its dashes need one.
+ */
 function layOut({ series, field }: Plot, width: number): Legend {
-  const named = series.filter(({ sameAs }) => sameAs === undefined);
+  const named = series.filter(({ sameAs, style }) => sameAs === undefined || style === "theory");
   if (named.length < 2 && !field) return { entries: [], height: 0 };
   let [at, row] = [4, 0];
   const entries = named.map((entry) => {

@@ -74,6 +74,10 @@ export function showExpectation(expected: Expectation): string {
 export interface Axis {
   readonly label: string;
   readonly scale?: "linear" | "log";
+  /** Whether the axis counts something, such as steps or layers, so that its ticks are integers. */
+  readonly integer?: boolean;
+  /** Whether a linear axis starts at 0 although all points are above it, so that heights can be compared. */
+  readonly zero?: boolean;
 }
 /** A series of points. Points that an axis cannot show (NaN, or ≤ 0 on a log scale) are not drawn. */
 export interface Series {

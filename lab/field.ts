@@ -52,14 +52,17 @@ export function drawShades(parent: Element, field: Field, middle: number): void 
   const text = (at: number, content: string): void => {
     addSvg(parent, "text", { x: at, y: middle, dy: "0.32em", fill: "currentColor" }, content);
   };
-  const label = `${field.label ?? "loss"}: ${showTick(Number(low.toPrecision(2)))}`;
+  // Rounded to about a hundredth of the range: next to 14, a smallest loss of 3e-4 is 0.
+  const unit = 10 ** Math.floor(Math.log10((high - low) / 100 || 1));
+  const shown = (value: number): string => showTick(Number((Math.round(value / unit) * unit).toPrecision(2)));
+  const label = `${field.label ?? "loss"}: ${shown(low)}`;
   const left = 12 + 6.6 * label.length;
   text(4, label);
   for (let i = 0; i <= SHADES; i++) {
     const opacity = 1 - (1 - SHADE) ** i;
     addSvg(parent, "rect", { x: left + 6 * i, y: middle - 6, width: 6, height: 12, fill: SHADE_COLOUR, opacity });
   }
-  text(left + 6 * SHADES + 12, showTick(Number(high.toPrecision(2))));
+  text(left + 6 * SHADES + 12, shown(high));
 }
 
 /** Whether two fields look the same on the same axes. */

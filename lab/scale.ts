@@ -93,6 +93,24 @@ export function linearTicks(low: number, high: number, count: number): number[] 
   return Array.from({ length }, (_, i) => Number(((first + i) * step).toPrecision(12)));
 }
 
+/** Integers from low to high at equal distances, about `count` of them at most. */
+export const integerTicks = (low: number, high: number, count: number): number[] =>
+  linearTicks(low, high, Math.min(count, high - low)).filter(Number.isInteger);
+
+/** The width of a tick's label and the gap to the next one, in pixels. An estimate, because not every document can measure text. */
+const roomOf = (tick: number): number => 7.6 * showTick(tick).length + 16;
+
+/** The ticks of a horizontal linear axis that is `room` pixels long: as many as fit with their labels, at most one per 44 pixels. */
+export function horizontalTicks([low, high]: readonly [number, number], room: number, { integer }: Axis): number[] {
+  const ticksOf = integer ? integerTicks : linearTicks;
+  for (let count = Math.floor(room / 44); count > 2; count--) {
+    const ticks = ticksOf(low, high, count);
+    const spacing = (room * (ticks[1]! - ticks[0]!)) / (high - low);
+    if (ticks.length < 3 || Math.max(...ticks.map(roomOf)) <= spacing) return ticks;
+  }
+  return ticksOf(low, high, 2);
+}
+
 /**
  * Three to about `count` numbers from low to high, at least four if they fit: powers of ten times 1, 2 and 5, or times
  * 1 and 3, or only powers. On a short axis without three of these, round numbers at equal distances, or the ends. If

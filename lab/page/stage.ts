@@ -3,7 +3,7 @@ import { type Drawing as DrawnPlot, drawPlot } from "../draw.ts";
 import type { Drawing, Graph, Parameters, Plot } from "../experiment.ts";
 import { drawGraph } from "../graph.ts";
 import { maker } from "../view/dom.ts";
-import { drawPicture, drawTable } from "../view/result.ts";
+import { drawGallery, drawTable } from "../view/result.ts";
 import { newHandles } from "./handles.ts";
 import { type Live, type LiveActions, newPlayer } from "./player.ts";
 import { newReadout } from "./readout.ts";
@@ -29,7 +29,7 @@ interface View {
 
 const viewsOf = ({ plots, tables = [], pictures = [], gallery = "Pictures", graphs = [] }: Drawing): View[] => [
   ...graphs.map((graph) => ({ title: graph.title, graph, ignores: graph.ignores })),
-  ...(pictures.length ? [{ title: gallery, elements: () => pictures.map((one) => drawPicture(document, one)) }] : []),
+  ...(pictures.length ? [{ title: gallery, elements: () => drawGallery(document, pictures) }] : []),
   ...plots.map((plot) => ({ title: plot.title, plot, ignores: plot.ignores })),
   ...tables.map((table) => ({
     title: table.title,

@@ -25,7 +25,7 @@ export function drawResult(document: Document, result: Result, width: number): H
     ...section("graphs", "Graphs", ...graphs.map((graph) => drawGraph(document, graph, { width }))),
     ...section("plots", "Plots", ...plots.map((plot) => drawFigure(document, plot, width))),
     ...section("findings", "Findings", ...(findings.length ? [drawFindings(document, findings)] : [])),
-    ...section("pictures", "Pictures", ...pictures.map((picture) => drawPicture(document, picture))),
+    ...section("pictures", "Pictures", ...drawGallery(document, pictures)),
     ...section("tables", "Tables", ...tables.map((table) => drawTable(document, table))),
   ];
 }
@@ -69,7 +69,15 @@ export function drawFindings(document: Document, findings: readonly Finding[]): 
   );
 }
 
-export function drawPicture(document: Document, picture: Picture): HTMLElement {
+/** All pictures, with the key of their colours if they show negative numbers. */
+export function drawGallery(document: Document, pictures: readonly Picture[]): HTMLElement[] {
+  const make = maker(document);
+  const all = pictures.map((picture) => drawPicture(document, picture));
+  const hasColours = pictures.some(({ colours }) => colours === "diverging");
+  return hasColours ? [...all, make("p", { class: "key" }, "negative", make("span", {}), "positive")] : all;
+}
+
+function drawPicture(document: Document, picture: Picture): HTMLElement {
   const make = maker(document);
   const { title, width, height, colours, cell } = picture;
   const kind = colours === "grey" ? "light to dark, 0 to 1" : "blue below zero, orange above";
@@ -84,15 +92,13 @@ export function drawPicture(document: Document, picture: Picture): HTMLElement {
 
 export function drawTable(document: Document, { title, columns, rows }: Table): HTMLElement {
   const make = maker(document);
-  const cell = (value: string | number): HTMLElement =>
-    typeof value === "number"
-      ? make("td", { class: "number" }, typeset(showNumber(value)))
-      : make("td", {}, typeset(value));
+  // Dashes and bounds such as "> 300" are aligned with the numbers of their column.
+  const classes = columns.map((_, i) => (rows.some((row) => typeof row[i] === "number") ? "number" : ""));
+  const cell = (value: string | number, i: number): HTMLElement =>
+    make("td", { class: classes[i]! }, typeset(typeof value === "number" ? showNumber(value) : value));
   // The corner cell is not a header.
   const head = columns.map((column, i) =>
-    column
-      ? make("th", { scope: "col", class: typeof rows[0]?.[i] === "number" ? "number" : "" }, column)
-      : make("td", {}),
+    column ? make("th", { scope: "col", class: classes[i]! }, column) : make("td", {}),
   );
   const table = make(
     "table",

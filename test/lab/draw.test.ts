@@ -5,7 +5,18 @@ import { describe, expect, test } from "vitest";
 import { contourPaths } from "../../lab/contours.ts";
 import { drawPlot } from "../../lab/draw.ts";
 import type { Plot, Series } from "../../lab/experiment.ts";
-import { COLOURS, colourOf, drawingOrder, fieldLevels, linearTicks, logTicks, typeset } from "../../lab/scale.ts";
+import {
+  COLOURS,
+  colourOf,
+  drawingOrder,
+  fieldLevels,
+  horizontalTicks,
+  integerTicks,
+  linearTicks,
+  logTicks,
+  showTick,
+  typeset,
+} from "../../lab/scale.ts";
 
 const { document } = parseHTML("<!doctype html><html><body></body></html>") as unknown as { document: Document }; // linkedom's own types are a subset
 const line = [
@@ -91,23 +102,73 @@ test("linearTicks: round numbers from the first to the last", () => {
   expect(linearTicks(3, 3, 5)).toEqual([3]);
 });
 
+test("integerTicks: no halves, however short the axis", () => {
+  expect(integerTicks(1, 4, 12)).toEqual([1, 2, 3, 4]);
+  expect(integerTicks(0, 130, 6)).toEqual([0, 50, 100]);
+  expect(integerTicks(1, 1, 6)).toEqual([1]);
+  expect(integerTicks(0.4, 1.6, 6)).toEqual([1]);
+});
+
+test.each([
+  [-0.009, 0.009, 360],
+  [-3, 5, 560],
+  [0, 1e6, 290],
+  [0.02, 0.98, 290],
+  [0, 130, 290],
+])("horizontalTicks: the labels from %d to %d do not touch on %d pixels", (low, high, room) => {
+  const ticks = horizontalTicks([low, high], room, { label: "x" });
+  expect(ticks.length).toBeGreaterThanOrEqual(3);
+  const places = ticks.map((tick) => ((tick - low) / (high - low)) * room);
+  const widths = ticks.map((tick) => 7.6 * showTick(tick).length);
+  for (const [i, place] of places.slice(1).entries())
+    expect(place - widths[i + 1]! / 2 - (places[i]! + widths[i]! / 2)).toBeGreaterThan(10);
+});
+
+test("an axis that counts has only integers, linear or logarithmic", () => {
+  const points = [
+    [1, 2],
+    [2, 3],
+    [4, 9],
+  ] as const;
+  for (const scale of ["linear", "log"] as const) {
+    const svg = draw(plot({ x: { label: "epoch", scale, integer: true }, series: [{ name: "a", points }] }));
+    const onX = [...svg.querySelectorAll("text")].filter((text) => !text.closest("[text-anchor=end]"));
+    const labels = onX.map(({ textContent }) => Number(textContent)).filter(Number.isFinite);
+    expect(labels.filter(Number.isInteger)).toEqual(labels);
+    expect(labels).toEqual(expect.arrayContaining([1, 2, 4]));
+  }
+});
+
+test("an axis with zero starts there, also if the series grows", () => {
+  const points = [
+    [1, 0.2],
+    [2, 0.5],
+  ] as const;
+  for (const grows of [false, true]) {
+    const svg = draw(plot({ y: { label: "fraction", zero: true }, series: [{ name: "a", points, grows }] }));
+    expect([...svg.scale("y")!.domain!][0]).toBe(0);
+  }
+});
+
 test("theory is drawn over the curve that it predicts, and below dots and arrows", () => {
   const styles = ["arrow", "theory", undefined, "dots", "bars", "reference"] as const;
   const order = drawingOrder(styles.map((style) => ({ name: "", points: [], ...(style && { style }) })));
   expect(order.map((i) => styles[i] ?? "line")).toEqual(["bars", "reference", "line", "theory", "dots", "arrow"]);
 });
 
-test("a series has the colour of the series to which it belongs, and no entry in the legend", () => {
+test("a series has the colour of the series to which it belongs, and an entry in the legend only if it is dashed", () => {
   const series = [
     { name: "first", points: line },
     { name: "first, again", points: line, sameAs: 0 },
+    { name: "first, predicted", points: line, sameAs: 0, style: "theory" as const },
     { name: "second", points: line },
   ];
   expect(colourOf(series, 1)).toBe(colourOf(series, 0));
-  expect(colourOf(series, 2)).not.toBe(colourOf(series, 0));
+  expect(colourOf(series, 3)).not.toBe(colourOf(series, 0));
   const legend = draw(plot({ series })).textContent;
   expect(legend).toContain("second");
   expect(legend).not.toContain("again");
+  expect(legend).toContain("predicted");
 });
 
 describe("the colours of series on the page", () => {
