@@ -12,7 +12,7 @@ export function variance(values: readonly number[]): number {
 export function plusMinus(values: readonly number[]): string {
   if (!values.length) return "–";
   const mean = average(values).toFixed(3);
-  return values.length > 1 ? `${mean} ± ${Math.sqrt(variance(values) / values.length).toFixed(3)}` : mean;
+  return values.length > 1 ? `${mean}\u00a0± ${Math.sqrt(variance(values) / values.length).toFixed(3)}` : mean;
 }
 
 /** The slope of the least-squares line through the points. */

@@ -153,7 +153,7 @@ export default experiment({
         });
       const ignores = [...(changed ? [] : ["by"]), ...(shared ? ["w2"] : [])];
       const graph: Graph = {
-        title: "Values above, gradients below, local derivatives on the arrows",
+        title: "Values and gradients",
         ignores,
         nodes: ids.map((id) => ({
           id,

@@ -62,8 +62,8 @@ export default stream({
   draw: ({ runs }, { clip }) => ({
     plots: [
       {
-        title: "Loss with and without clipping",
-        x: { label: "step" },
+        title: "Loss",
+        x: { label: "step", integer: true },
         y: { label: "loss", scale: "log" },
         series: [
           { name: "plain gradient", points: pointsOf(runs[0]!.plain.losses), grows: true },
@@ -79,9 +79,9 @@ export default stream({
         ],
       },
       {
-        title: "Norm before clipping",
-        x: { label: "step" },
-        y: { label: "‖∇L‖", scale: "log" },
+        title: "Gradient norm",
+        x: { label: "step", integer: true },
+        y: { label: "‖∇L‖ before clipping", scale: "log" },
         series: [
           { name: "plain gradient", points: pointsOf(runs[0]!.plain.norms), grows: true },
           { name: "clipped", points: pointsOf(runs[0]!.clipped.norms), grows: true },
@@ -98,8 +98,8 @@ export default stream({
     ],
     tables: [
       {
-        title: `${REPEATS} runs from different starts`,
-        columns: ["gradient", "diverged", "final loss of the others, ± standard error", "largest ‖∇L‖"],
+        title: `${REPEATS} starts`,
+        columns: ["gradient", "diverged", "final loss of the others", "largest ‖∇L‖"],
         rows: (["plain", "clipped"] as const).map((kind) => {
           const all = runs.map((run) => run[kind]);
           const ended = all.filter(({ isDiverged }) => isDiverged);

@@ -90,7 +90,7 @@ export default stream({
       findings,
       plots: [
         {
-          title: "A plateau between a ramp and a bowl",
+          title: "Plateau and bowl",
           x: { label: "θ" },
           y: { label: "L" },
           series: [
@@ -105,7 +105,7 @@ export default stream({
         },
         {
           title: "Position by step",
-          x: { label: "step" },
+          x: { label: "step", integer: true },
           y: { label: "θ" },
           series: [
             { name: "gradient descent", points: bySteps(plain), grows: true },

@@ -139,7 +139,7 @@ export default stream({
         findings,
         plots: [
           {
-            title: "The point and its curvatures",
+            title: "Point and curvatures",
             x: { label: "θ₁" },
             y: { label: "θ₂" },
             equal: true,
@@ -172,8 +172,8 @@ export default stream({
         tables: [
           {
             title: "What the derivatives say",
-            columns: ["", "θ₁", "θ₂", "‖∇L‖", "smallest curvature", "largest curvature", "kind"],
-            rows: [row("the point", [x, y], here.kind), row("the nearest critical point", rounded(nearest), there)],
+            columns: ["", "the point", "nearest critical point"],
+            rows: derivativeRows([x, y], here.kind, rounded(nearest), there),
           },
         ],
       };
@@ -237,12 +237,12 @@ const away = ([a, b]: Point, [x, y]: Point): number => Math.hypot(a - x, b - y);
 const count = (kinds: readonly string[], kind: string): number => kinds.filter((one) => one === kind).length;
 /** If a coordinate should be 0, Newton's method leaves a tiny remainder, which is not shown. */
 const rounded = ([a, b]: Point): Point => [Number(a.toFixed(4)), Number(b.toFixed(4))];
-const row = (name: string, [x, y]: Point, { kind, gradientNorm, smallest, largest }: CriticalPoint) => [
-  name,
-  x,
-  y,
-  Number(gradientNorm.toFixed(6)),
-  smallest.value,
-  largest.value,
-  kind,
+/** A row for each number, with those of the point and of the critical point. */
+const derivativeRows = (point: Point, here: CriticalPoint, critical: Point, there: CriticalPoint) => [
+  ["θ₁", point[0], critical[0]],
+  ["θ₂", point[1], critical[1]],
+  ["‖∇L‖", ...[here, there].map(({ gradientNorm }) => Number(gradientNorm.toFixed(6)))],
+  ["smallest curvature", here.smallest.value, there.smallest.value],
+  ["largest curvature", here.largest.value, there.largest.value],
+  ["kind", here.kind, there.kind],
 ];

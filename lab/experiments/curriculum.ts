@@ -8,7 +8,7 @@ import { stream } from "../stream.ts";
 const BATCHES = 32;
 const SIZE = 8;
 /** The number of training runs in each order, with different data and initial weights. */
-const REPEATS = 4;
+const REPEATS = 8;
 /** A training run has diverged if its loss is this many times the initial loss, or not a number. */
 const DIVERGED = 100;
 
@@ -16,7 +16,7 @@ type Point = [x: number, y: number];
 type Order = "random" | "difficulty" | "signs";
 /** One training run. */
 interface Run {
-  /** The mean squared error over all mini-batches. */
+  /** The mean squared error over all mini-batches, by epoch. */
   readonly points: Point[];
   /** The mean fraction of signs that flip from batch to batch, for each epoch before a divergence. */
   readonly flips: number[];
@@ -58,35 +58,9 @@ export default stream({
   draw: ({ results }) => ({
     plots: [
       {
-        title: `Loss over all mini-batches, mean of ${REPEATS} runs`,
-        x: { label: "mini-batches seen" },
-        y: { label: "mean squared error" },
-        series: results.map(({ by, runs }) => ({
-          name: labelOf(by),
-          points: meanOf(runs.filter(({ isDiverged }) => !isDiverged).map(({ points }) => points)),
-          grows: true,
-        })),
-      },
-      {
-        title: "Difference from random order",
-        x: { label: "mini-batches seen" },
-        y: { label: "difference of the losses, ± standard error" },
-        series: results.flatMap((result, order) => {
-          const differences = pairsOf(result, results[0]!).map(([run, paired]) =>
-            run.points.map(([x, loss], i): Point => [x, loss - paired.points[i]![1]]),
-          );
-          const [mean, error] = [meanOf(differences), standardErrorOf(differences)];
-          const own = { name: labelOf(result.by), points: mean, grows: true };
-          if (order === 0) return [own];
-          const moved = (factor: number): Point[] => mean.map(([x, y], i) => [x, y + factor * error[i]!]);
-          const band = { name: "one standard error", style: "reference", sameAs: 3 * order - 2, grows: true } as const;
-          return [own, { ...band, points: moved(1) }, { ...band, points: moved(-1) }];
-        }),
-      },
-      {
         title: "Signs that flip",
-        x: { label: "epoch" },
-        y: { label: "fraction of signs" },
+        x: { label: "epoch", integer: true },
+        y: { label: "fraction of signs that flip", zero: true },
         series: [
           ...results.map(({ by, runs }) => ({
             name: labelOf(by),
@@ -101,16 +75,44 @@ export default stream({
           },
         ],
       },
+      {
+        title: "Loss by epoch",
+        x: { label: "epoch", integer: true },
+        y: { label: `loss over all mini-batches, mean of ${REPEATS} runs` },
+        series: results.map(({ by, runs }) => ({
+          name: labelOf(by),
+          points: meanOf(runs.filter(({ isDiverged }) => !isDiverged).map(({ points }) => points)),
+          grows: true,
+        })),
+      },
+      {
+        title: "Minus random order",
+        x: { label: "epoch", integer: true },
+        y: { label: "difference of the losses, ± standard error" },
+        series: results.flatMap((result, order) => {
+          const differences = pairsOf(result, results[0]!).map(([run, paired]) =>
+            run.points.map(([x, loss], i): Point => [x, loss - paired.points[i]![1]]),
+          );
+          const [mean, error] = [meanOf(differences), standardErrorOf(differences)];
+          const own = { name: labelOf(result.by), points: mean, grows: true };
+          if (order === 0) return [own];
+          const moved = (factor: number): Point[] => mean.map(([x, y], i) => [x, y + factor * error[i]!]);
+          const band = { name: "one standard error", style: "reference", sameAs: 3 * order - 2, grows: true } as const;
+          return [own, { ...band, points: moved(1) }, { ...band, points: moved(-1) }];
+        }),
+      },
     ],
     tables: [
       {
         title: `Mean ± standard error of ${REPEATS} runs`,
-        columns: ["order", "sign flips", "final loss over all mini-batches", "minus that in random order", "diverged"],
-        rows: results.map((result) => [
+        columns: ["order", "sign flips", "final loss", "minus random", "diverged"],
+        rows: results.map((result, order) => [
           labelOf(result.by),
           plusMinus(result.runs.map(({ flips }) => average(flips))),
           plusMinus(result.runs.filter((run) => !run.isDiverged).map(finalLoss)),
-          plusMinus(pairsOf(result, results[0]!).map(([run, paired]) => finalLoss(run) - finalLoss(paired))),
+          plusMinus(
+            order ? pairsOf(result, results[0]!).map(([run, paired]) => finalLoss(run) - finalLoss(paired)) : [],
+          ),
           `${result.runs.filter((run) => run.isDiverged).length} of ${REPEATS}`,
         ]),
       },
@@ -198,8 +200,10 @@ function newRun(by: Order, { noise, lr, seed }: TrainOptions): Run {
         this.pairs.push({ mean: average(pairs), variance: variance(pairs) });
       }
       optimizer.minimize(() => loss(batches[order[at]!]!)).dispose();
-      if (seen % 4 === 0) this.points.push([seen, whole.value()]);
-      if (seen % BATCHES === 0) this.isDiverged = !(this.points.at(-1)![1] < DIVERGED * initial);
+      if (seen % BATCHES) return;
+      const after = whole.value();
+      this.points.push([seen / BATCHES, after]);
+      this.isDiverged = !(after < DIVERGED * initial);
     },
     dispose() {
       for (const one of [whole, optimizer, model, ...batches.flat()]) one.dispose();

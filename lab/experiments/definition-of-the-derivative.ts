@@ -113,7 +113,7 @@ export default experiment({
       ],
       plots: [
         {
-          title: "The secant turns into the tangent",
+          title: "Secant and tangent",
           x: { label: "x" },
           y: { label: "f" },
           series: [
@@ -140,7 +140,7 @@ export default experiment({
             { name: "central", points: central.points },
             { name: "complex step", points: complex.points },
             {
-              name: "h/2·|f″| + 2ε|f|/h",
+              name: "predicted bound",
               points: forward.points.map(([h]) => [h, bound(h)]),
               style: "theory",
             },

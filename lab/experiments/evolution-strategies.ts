@@ -80,7 +80,7 @@ export default stream({
   parameters: {
     parameters: { kind: "number", label: "parameters d", min: 2, max: 64, default: 10, integer: true },
     pairs: { kind: "number", label: "pairs of samples m, in training", min: 10, max: 50, default: 20, integer: true },
-    sigma: { kind: "number", label: "σ", min: 0.02, max: 0.3, default: 0.1, scale: "log" },
+    sigma: { kind: "number", label: "search radius σ", min: 0.02, max: 0.3, default: 0.1, scale: "log" },
     seed: { kind: "number", label: "seed", min: 0, max: 9999, default: 1, integer: true },
   },
   init({ parameters: d, pairs, sigma, seed }) {
@@ -127,13 +127,13 @@ export default stream({
     return {
       plots: [
         {
-          title: "Error by number of samples",
-          x: { label: "samples", scale: "log" },
+          title: "Error by samples",
+          x: { label: "samples", scale: "log", integer: true },
           y: { label: "relative error", scale: "log" },
           series: [
             { name: "measured", points: bySamples.map((error, i) => [SAMPLES[i]!, error] as const), style: "dots" },
             {
-              name: "√((d + 1)/m)",
+              name: "predicted: √((d + 1)/m), m pairs",
               points: SAMPLES.map((n) => [n, Math.sqrt((d + 1) / (n / 2))] as const),
               style: "theory",
             },
@@ -141,7 +141,7 @@ export default stream({
         },
         {
           title: "Error by parameters, 64 samples",
-          x: { label: "parameters", scale: "log" },
+          x: { label: "parameters", scale: "log", integer: true },
           y: { label: "relative error", scale: "log" },
           series: [
             {
@@ -150,7 +150,7 @@ export default stream({
               style: "dots",
             },
             {
-              name: "√((d + 1)/m)",
+              name: "predicted: √((d + 1)/m), m pairs",
               points: DIMENSIONS.map((n) => [n, Math.sqrt((n + 1) / 32)] as const),
               style: "theory",
             },
@@ -158,7 +158,7 @@ export default stream({
         },
         {
           title: "Learning XOR with Adam",
-          x: { label: "evaluations of the loss", scale: "log" },
+          x: { label: "evaluations of the loss", scale: "log", integer: true },
           y: { label: "loss", scale: "log" },
           series: [
             { name: "evolution strategy", points: evolved.curve, grows: true },

@@ -127,8 +127,8 @@ export default experiment({
       ],
       plots: [
         {
-          title: "Means by generation",
-          x: { label: "generation" },
+          title: "Mean by generation",
+          x: { label: "generation", integer: true },
           y: { label: "mean" },
           series: [0, 1].flatMap((j) => [
             {
@@ -144,13 +144,13 @@ export default experiment({
           ]),
         },
         {
-          title: "The path of the mean over ln W̄",
+          title: "Path of the mean",
           x: { label: "trait 1" },
           y: { label: "trait 2" },
           series: [
             { name: "simulated", points: path(means), style: "path" },
-            { name: "G·β", points: path(predicted), style: "theory" },
-            { name: "P·β, if all variation were inherited", points: path(natural), style: "theory" },
+            { name: "Lande's equation", points: path(predicted), style: "theory" },
+            { name: "if all variation were inherited", points: path(natural), style: "theory" },
           ],
           field: fieldOf(
             [...means, ...predicted, ...(directional ? [] : [Float64Array.from(OPTIMUM), ...natural])],

@@ -20,9 +20,9 @@ export default experiment({
     "h_t=\\tanh(Wh_{t-1}+x_t),\\qquad \\Bigl\\|\\frac{\\partial L}{\\partial h_t}\\Bigr\\|\\le\\|W\\|_2^{\\,T-t}\\,\\Bigl\\|\\frac{\\partial L}{\\partial h_T}\\Bigr\\|",
   functions: ["gradientThroughTime", "growthPerStep", "spectralNorm"],
   parameters: {
-    norm: { kind: "number", label: "‖W‖₂", min: 0.5, max: 1.5, default: 1.2, step: 0.05 },
+    norm: { kind: "number", label: "spectral norm ‖W‖₂", min: 0.5, max: 1.5, default: 1.2, step: 0.05 },
     steps: { kind: "number", label: "time steps T", min: 5, max: 80, default: 40, integer: true },
-    matrix: { kind: "choice", label: "W", options: ["orthogonal", "Gaussian"], default: "Gaussian" },
+    matrix: { kind: "choice", label: "recurrent matrix W", options: ["orthogonal", "Gaussian"], default: "Gaussian" },
     activation: { kind: "choice", label: "activation", options: ["linear", "tanh"], default: "tanh" },
     input: { kind: "number", label: "size of the inputs", min: 0, max: 1, default: 0.1, step: 0.05 },
     forget: { kind: "number", label: "bias of the LSTM's forget gate", min: 0, max: 6, default: 3, step: 0.5 },
@@ -131,27 +131,31 @@ export default experiment({
       ],
       plots: [
         {
-          title: "The gradient by steps back",
-          x: { label: "T − t" },
+          title: "Gradient by step",
+          x: { label: "steps back, T − t", integer: true },
           y: { label: "‖∂L/∂hₜ‖", scale: "log" },
           series: [
             { name: `plain RNN, ${activation}`, points: points(measured) },
             { name: "GRU", points: points(gated) },
             { name: `LSTM, b = ${forget}`, points: points(open) },
-            { name: "upper bound from ‖W‖₂", points: points(bound), style: "theory" },
-            { name: "the GRU's gate alone", points: alone(gated, 0.5), style: "theory", sameAs: 1 },
-            { name: "the LSTM's forget gate alone", points: alone(open, sigmoid), style: "theory", sameAs: 2 },
+            { name: "upper bound, ‖W‖₂ per step", points: points(bound), style: "theory" },
+            { name: "GRU: gate alone", points: alone(gated, 0.5), style: "theory", sameAs: 1 },
+            { name: "LSTM: gate alone", points: alone(open, sigmoid), style: "theory", sameAs: 2 },
           ],
         },
       ],
       tables: [
         {
-          title: "The recurrent weight",
-          columns: ["spectral norm ‖W‖₂", "spectral radius ρ(W)", "measured factor per step"],
-          rows: [[spectral, radius, Math.exp(growth)]],
+          title: "Factor per step",
+          columns: ["quantity", "value"],
+          rows: [
+            ["spectral norm ‖W‖₂, the bound", spectral],
+            ["spectral radius ρ(W), the factor in the long run without tanh", radius],
+            ["measured factor per step", Math.exp(growth)],
+          ],
         },
         {
-          title: "First gradient divided by last",
+          title: "First divided by last",
           columns: ["network", "measured", "through the gate alone"],
           rows: [
             [`${activation}, ${matrix}, ‖W‖₂ = ${norm}`, measured[0]! / measured.at(-1)!, "–"],

@@ -124,19 +124,19 @@ export default stream({
         ],
         plots: [
           {
-            title: "Which partial derivative is larger?",
+            title: "Which is larger?",
             x: { label: "scale of the second feature", scale: "log" },
             y: { label: "|∂L/∂θ|", scale: "log" },
             series: [
               { name: "∂L/∂θ₁", points: scales.map((by) => [by, Math.abs(scaled(by)[0]!)]), style: "dots" },
               { name: "∂L/∂θ₂", points: scales.map((by) => [by, Math.abs(scaled(by)[1]!)]), style: "dots" },
               {
-                name: "constant",
+                name: "predicted: constant",
                 points: scales.map((by) => [by, Math.abs(partials[0])]),
                 style: "theory",
               },
               {
-                name: "∝ scale",
+                name: "predicted: proportional",
                 points: scales.map((by) => [by, by * Math.abs(partials[1])]),
                 style: "theory",
               },
@@ -144,7 +144,7 @@ export default stream({
             handles: [{ name: "the scale", at: [scale, Math.abs(after[1]!)], sets: { x: "scale" } }],
           },
           {
-            title: "The gradient at one point",
+            title: "Gradient at a point",
             x: { label: "θ₁" },
             y: { label: "θ₂" },
             equal: true,
@@ -165,7 +165,7 @@ export default stream({
           },
           {
             title: "Descent at the best rates",
-            x: { label: "step" },
+            x: { label: "step", integer: true },
             y: { label: "mean squared error", scale: "log" },
             series: curves,
           },
@@ -173,7 +173,7 @@ export default stream({
         tables: [
           {
             title: "Condition numbers",
-            columns: ["features", "κ"],
+            columns: ["features", "condition number κ"],
             rows: [
               ["original", conditioning(x).conditionNumber],
               ["standardized", standard.after.conditionNumber],

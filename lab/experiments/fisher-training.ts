@@ -95,7 +95,7 @@ export default stream({
       plots: [
         {
           title: "Training loss by step",
-          x: { label: "step", scale: "log" },
+          x: { label: "step", scale: "log", integer: true },
           y: { label: `cross-entropy, mean of ${LAST} steps`, scale: "log" },
           series: [
             ...runs.map(({ name, losses: path }) => ({
@@ -195,17 +195,17 @@ const bestOf = (all: readonly Run[]): Run[] =>
 const hasDiverged = (path: readonly number[], target: number): boolean =>
   path.length > 0 && !(path.at(-1)! <= Math.max(target, DIVERGED * Math.min(...path)));
 
-const COLUMNS = ["optimizer", "settings", "steps to the target", "seconds", "ms per step", "last loss"];
+const threeDigits = (value: number): number => Number(value.toPrecision(3));
+const COLUMNS = ["optimizer", "steps", "seconds", "ms per step", "last loss"];
 function rowOf({ name, settings, losses: path, seconds, reached, isDiverged }: Run): (string | number)[] {
   const n = path.length;
   const isReached = Number.isFinite(reached) && !isDiverged;
   return [
-    name,
-    settings,
-    isDiverged ? `diverged after ${n} steps` : isReached ? reached : `more than ${n}`,
-    isReached ? seconds[reached - 1]! : "",
-    (1000 * seconds.at(-1)!) / n,
-    path.at(-1)!,
+    `${name}, ${settings}`,
+    isDiverged ? `diverged at ${n}` : isReached ? reached : `>\u00a0${n}`,
+    isReached ? threeDigits(seconds[reached - 1]!) : "–",
+    threeDigits((1000 * seconds.at(-1)!) / n),
+    threeDigits(path.at(-1)!),
   ];
 }
 

@@ -137,15 +137,15 @@ export default experiment({
       plots: [
         {
           title: "Agreement by batch size",
-          x: { label: "batch size", scale: "log" },
-          y: { label: "share, cosine" },
+          x: { label: "batch size", scale: "log", integer: true },
+          y: { label: "share of signs, cosine" },
           series: [
             { name: "signs that flip", points: points("signFlips") },
             { name: "mean cosine", points: points("meanCosine") },
             ...(Number.isFinite(scale)
               ? [
                   {
-                    name: "1/(1 + noise scale/B)",
+                    name: "predicted cosine",
                     points: SIZES.map((b): [number, number] => [b, 1 / (1 + scale / b)]),
                     style: "theory" as const,
                   },
@@ -157,7 +157,7 @@ export default experiment({
       tables: [
         {
           title: "By batch size",
-          columns: ["B", "sign flips", "mean cosine", "tr Σ", "‖∇L‖²", "noise scale"],
+          columns: ["batch", "sign flips", "mean cosine", "noise tr Σ", "‖∇L‖²", "noise scale"],
           rows: rows.map((r) => [r.size, r.signFlips, r.meanCosine, r.noise, r.signal, r.scale]),
         },
       ],

@@ -156,10 +156,10 @@ export default experiment({
             y: { label: "distance", scale: "log" },
             series: [
               { name: "Euler (gradient descent)", points: euler.points, style: "dots" },
-              { name: "∝ step", points: theory(euler.points, 1), style: "theory" },
+              { name: "proportional to the step", points: theory(euler.points, 1), style: "theory" },
               { name: "nabla, float32", points: nabla.points, style: "dots" },
               { name: "Runge–Kutta 4", points: rk4.points, style: "dots" },
-              { name: "∝ step⁴", points: theory(rk4.points, 4), style: "theory" },
+              { name: "proportional to its 4th power", points: theory(rk4.points, 4), style: "theory" },
             ],
           },
         ],

@@ -99,9 +99,9 @@ export default stream({
       plots: [
         slopesOf(networks),
         {
-          title: "Accuracy under FGSM",
+          title: "Accuracy under attack",
           x: { label: "ε per coordinate" },
-          y: { label: "accuracy" },
+          y: { label: "accuracy under FGSM" },
           series: networks.map(({ name }, i) => ({ name, points: measured[i]!.accuracies })),
         },
         ...networks.map((one) => field(one, seen)),
@@ -114,8 +114,8 @@ export default stream({
             "no attack",
             `FGSM, ε = ${STRONG}`,
             `PGD, length ${STRONG}`,
-            "mean ‖∂f/∂x‖ at unseen points",
-            "Π σ₁(Wₖ)",
+            "mean ‖∂f/∂x‖",
+            "product of norms",
           ],
           rows: networks.map(({ name }, i) => {
             const { accuracies, underFgsm, underPgd, slope: mean, bound } = measured[i]!;
@@ -132,8 +132,8 @@ export default stream({
 });
 
 const slopesOf = (networks: readonly Network[]): Plot => ({
-  title: "Input gradient during training",
-  x: { label: "step" },
+  title: "Input gradient",
+  x: { label: "step", integer: true },
   y: { label: "mean ‖∂f/∂x‖ at the training points" },
   series: networks.map(({ name, slopes }) => ({ name, points: slopes, grows: true })),
 });
@@ -278,7 +278,7 @@ function field({ name, model }: Network, { x, y }: Points): Plot {
   const [points, signs] = [x.toArray() as [number, number][], y.data];
   const of = (sign: number): [number, number][] => points.filter((_, i) => signs[i] === sign);
   return {
-    title: `The answer, ${name}`,
+    title: `Answer ${name}`,
     x: { label: "x₁" },
     y: { label: "x₂" },
     series: [
@@ -290,6 +290,7 @@ function field({ name, model }: Network, { x, y }: Points): Plot {
       y: Y,
       columns: COLUMNS,
       label: "answer",
+      range: [-1, 1],
       values: tidy(() => Array.from(model.forward(grid()).div(2).tanh().data)),
     },
   };

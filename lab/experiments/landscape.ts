@@ -55,8 +55,8 @@ export default stream({
     steps: { kind: "number", label: "training steps", min: 0, max: 400, default: 150, integer: true },
     width: { kind: "number", label: "hidden units", min: 2, max: 12, default: 6, integer: true },
     seed: { kind: "number", label: "seed", min: 1, max: 99, default: 1, integer: true },
-    a: { kind: "number", label: "point: along the first direction", min: -1.5, max: 1.5, default: 0.8, step: 0.05 },
-    b: { kind: "number", label: "point: along the second direction", min: -1.5, max: 1.5, default: -0.8, step: 0.05 },
+    a: { kind: "number", label: "point, 1st direction", min: -1.5, max: 1.5, default: 0.8, step: 0.05 },
+    b: { kind: "number", label: "point, 2nd direction", min: -1.5, max: 1.5, default: -0.8, step: 0.05 },
   },
   dependsOn: ["steps", "width", "seed"],
   init: explore,
@@ -139,7 +139,7 @@ export default stream({
           y: { label: "density", scale: "log" },
           series: [
             {
-              name: "density, estimated from products Hv",
+              name: "density: each curvature smoothed into a bell",
               points: Array.from(curvatures, (c, i): [number, number] => [c, Math.max(FLOOR, density[i]!)]),
             },
             {
@@ -171,10 +171,18 @@ export default stream({
       ],
       tables: [
         {
-          title: "Kind of point",
+          title: "The kind of point",
           ignores: ["a", "b"],
-          columns: ["kind", "‖∇L‖", "curvatures below 0", "largest", "smallest", "products Hv"],
-          rows: [[kind.kind, kind.gradientNorm, kind.index, top, dense[0]!, products]],
+          columns: ["quantity", "value"],
+          rows: [
+            ["kind of point", kind.kind],
+            ["norm of the gradient", kind.gradientNorm],
+            ["curvatures", dense.length],
+            ["curvatures below 0", kind.index],
+            ["largest curvature", top],
+            ["smallest curvature", dense[0]!],
+            ["Hessian-vector products to find them", products],
+          ],
         },
       ],
     };

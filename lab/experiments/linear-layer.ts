@@ -93,7 +93,7 @@ export default experiment({
         {
           title: "The gradient of each bias",
           ignores: ["sample"],
-          x: { label: "output i" },
+          x: { label: "output i", integer: true },
           y: { label: "∂L/∂bᵢ" },
           series: [
             { name: "from backward", points: Array.from(automatic.bias!, (v, i) => [i + 1, v]), style: "bars" },

@@ -106,7 +106,7 @@ export default experiment({
       ],
       plots: [
         {
-          title: "The loss and its gradient",
+          title: "Loss and gradient",
           x: { label: "θ₁" },
           y: { label: "θ₂" },
           equal: true,
@@ -125,7 +125,7 @@ export default experiment({
           handles: [{ name: "the point θ", at: [theta1, theta2], sets: { x: "theta1", y: "theta2" } }],
         },
         {
-          title: "The loss along each parameter",
+          title: "Loss by parameter",
           x: { label: "θᵢ" },
           y: { label: "L" },
           series: [
@@ -144,7 +144,7 @@ export default experiment({
       ],
       tables: [
         {
-          title: "Sensitivities, largest first",
+          title: "Sensitivities",
           columns: ["parameter", "∂L/∂θ"],
           rows: ranked.map(({ index, derivative }) => [`θ${"₁₂"[index[0]!]}`, derivative]),
         },

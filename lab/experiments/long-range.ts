@@ -59,7 +59,7 @@ export default stream({
     plots: [
       {
         title: "The gradient before training",
-        x: { label: "T − t" },
+        x: { label: "steps back, T − t", integer: true },
         y: { label: "‖∂z/∂(hₜ, cₜ)‖", scale: "log" },
         series: [
           ...results.map(({ name, runs: [run] }) => ({
@@ -70,7 +70,7 @@ export default stream({
             forget === undefined
               ? []
               : {
-                  name: `${name}: the forget gate alone`,
+                  name: `${name}: gate alone`,
                   points: run!.measured
                     .slice(0, -1)
                     .map((_, t): [number, number] => [length - t, run!.measured.at(-1)! * alone(forget, length - t)]),
@@ -82,7 +82,7 @@ export default stream({
       },
       {
         title: "Loss during training",
-        x: { label: "step" },
+        x: { label: "step", integer: true },
         y: { label: "cross-entropy" },
         series: [
           ...results.map(({ name, runs: [run] }) => ({ name, points: smooth(run!.path), grows: true })),
@@ -99,18 +99,12 @@ export default stream({
     ],
     tables: [
       {
-        title: `${REPEATS} training runs of each network`,
-        columns: [
-          "network",
-          "gradient at the first step / at the last",
-          "through the forget gate alone",
-          `loss in the last ${LAST} batches, ± standard error`,
-          "right answers",
-        ],
+        title: `Mean ± standard error of ${REPEATS} runs`,
+        columns: ["network", "first by last gradient", "gate alone", "final loss", "right"],
         rows: results.map(({ name, forget, runs }) => [
           name,
-          average(runs.map(({ measured }) => measured[0]! / measured.at(-1)!)),
-          forget === undefined ? "–" : alone(forget, length),
+          twoDigits(average(runs.map(({ measured }) => measured[0]! / measured.at(-1)!))),
+          forget === undefined ? "–" : twoDigits(alone(forget, length)),
           plusMinus(runs.map(({ path }) => average(path.slice(-LAST)))),
           plusMinus(runs.map(({ right }) => average(right.slice(-LAST)))),
         ]),
@@ -158,6 +152,8 @@ export default stream({
     for (const { runs } of results) for (const run of runs) run.dispose();
   },
 });
+
+const twoDigits = (value: number): number => Number(value.toPrecision(2));
 
 interface Kind {
   readonly name: string;

@@ -29,7 +29,7 @@ export default experiment({
     "\\ddot{\\boldsymbol\\theta} + \\gamma\\dot{\\boldsymbol\\theta} = -\\nabla L:\\quad \\lambda^2 + \\gamma\\lambda - |h| = 0,\\quad \\gamma = \\frac{1-\\mu}{\\sqrt{\\eta}},\\qquad \\text{per step: } z^2-(1+\\mu+\\eta|h|)z+\\mu=0",
   functions: ["gradientFlow", "heavyBall", "stability", "escapeRate", "heavyBallOf", "gradientDescent", "objective"],
   parameters: {
-    curvature: { kind: "number", label: "|h|: L = ½|h|(θ₁² − θ₂²)", min: 0.2, max: 4, default: 2 },
+    curvature: { kind: "number", label: "curvature |h| at the saddle", min: 0.2, max: 4, default: 2 },
     lr: { kind: "number", label: "learning rate", min: 3e-3, max: 0.1, default: 0.01, scale: "log" },
     momentum: { kind: "number", label: "momentum μ", min: 0.3, max: 0.98, default: 0.9 },
   },
@@ -149,43 +149,43 @@ export default experiment({
         ],
         plots: [
           {
-            title: "By steps",
-            x: { label: "steps" },
+            title: "By step",
+            x: { label: "steps", integer: true },
             y: { label: "distance from the saddle", scale: "log" },
             series: [
               { name: "gradient descent", points: thin(inSteps[0]), style: "dots" },
               {
-                name: "theory: × (1 + η|h|) per step",
+                name: "theory",
                 points: line(inSteps[0], predicted.descent!.escapeRate),
                 style: "theory",
               },
               { name: "with momentum", points: thin(inSteps[1]), style: "dots" },
               {
-                name: "theory: × z per step",
+                name: "theory, with momentum",
                 points: line(inSteps[1], predicted.momentum!.escapeRate),
                 style: "theory",
               },
             ],
           },
           {
-            title: "By time of the differential equations",
+            title: "By time",
             x: { label: "time" },
             y: { label: "distance from the saddle", scale: "log" },
             series: [
               { name: "gradient flow", points: thin(inTime[0]), style: "dots" },
-              { name: "theory: exp(|h|t)", points: line(inTime[0], curvature), style: "theory" },
+              { name: "theory: flow", points: line(inTime[0], curvature), style: "theory" },
               { name: "heavy ball", points: thin(inTime[1]), style: "dots" },
-              { name: "theory: exp(λt)", points: line(inTime[1], predicted.heavyBall.escapeRate), style: "theory" },
+              { name: "theory: heavy ball", points: line(inTime[1], predicted.heavyBall.escapeRate), style: "theory" },
             ],
           },
           {
             title: "Speed-up from momentum",
-            x: { label: "|h|", scale: "log" },
+            x: { label: "curvature |h|", scale: "log" },
             y: { label: "ratio of the escape rates", scale: "log" },
             series: [
               { name: "theory, per step", points: ratios((h) => speedups(h, lr, momentum).perStep), style: "theory" },
               {
-                name: "theory, per unit of time: above 1 only if |h| < 1 − γ",
+                name: "theory, per unit of time",
                 points: ratios((h) => speedups(h, lr, momentum).perTime),
                 style: "theory",
               },

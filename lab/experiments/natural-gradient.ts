@@ -11,7 +11,7 @@ export default experiment({
   title: "The natural gradient",
   section: "The Natural Gradient: Descending in Information Space",
   claim:
-    "If the Fisher matrix is diag(100, 1), a plain gradient step is a leap in the first direction. Multiplied by F⁻¹, it becomes a step that changes the model only a little: F⁻¹ divides the first component by 100. Each ellipse joins the steps that change the model equally. The natural gradient does not depend on the coordinates of the model, but the plain gradient does: with stretched coordinates φ, the same rate leads to a different step.",
+    "If the Fisher matrix is diag(100, 1), a plain gradient step is a leap in the first direction. Multiplied by F⁻¹, it becomes a step that changes the model only a little: F⁻¹ divides the first component by 100. In the second view, each ellipse joins the steps that change the model equally. The natural gradient does not depend on the coordinates of the model, but the plain gradient does: with stretched coordinates φ, the same rate leads to a different step.",
   formula:
     "\\tilde\\nabla L=F^{-1}\\nabla L,\\qquad F=\\begin{pmatrix}100&0\\\\0&1\\end{pmatrix},\\qquad \\theta=B\\varphi\\ \\Rightarrow\\ B\\,\\tilde\\nabla_{\\!\\varphi}L=\\tilde\\nabla_{\\!\\theta}L",
   functions: ["naturalGradient", "fisherMatrix", "objective"],
@@ -21,13 +21,13 @@ export default experiment({
     f1: { kind: "number", label: "F₁₁", min: 1, max: 1000, default: 100, scale: "log" },
     lr: {
       kind: "number",
-      label: "learning rate of the plain gradient, relative to its limit 2/F₁₁",
+      label: "plain rate, relative to its limit",
       min: 0.1,
       max: 1.2,
       default: 0.9,
       step: 0.05,
     },
-    stretch: { kind: "number", label: "other coordinates: stretch of φ₁", min: 0.2, max: 5, default: 3, step: 0.1 },
+    stretch: { kind: "number", label: "stretch of the coordinates", min: 0.2, max: 5, default: 3, step: 0.1 },
   },
   run({ theta1, theta2, f1, lr, stretch }) {
     // For outputs (√F₁₁·θ₁, θ₂) with variance 1, both the Fisher matrix and the Hessian of the loss are diag(F₁₁, 1).
@@ -91,7 +91,7 @@ export default experiment({
     /**
      * Ellipses around the point: all steps that end on the same ellipse change the model equally. The natural step ends on the second ellipse.
      */
-    const ellipses = [0.5, 1, 2, 4].map((times) => {
+    const ellipses = [0.5, 1, 2].map((times) => {
       const radius = times * NATURAL * Math.hypot(Math.sqrt(f1) * theta1, theta2);
       return Array.from({ length: 73 }, (_, i): [number, number] => [
         theta1 + (radius / Math.sqrt(f1)) * Math.cos((i * Math.PI) / 36),
@@ -123,6 +123,14 @@ export default experiment({
       plain: 0.5 * rate ** 2 * (f1 ** 3 * theta1 ** 2 + theta2 ** 2),
       natural: 0.5 * NATURAL ** 2 * (f1 * theta1 ** 2 + theta2 ** 2),
     };
+    const field = {
+      x: [-2.2, 2.2],
+      y: [-2.2, 2.2],
+      columns: 45,
+      values: grid(-2.2, 2.2).flatMap((q) => grid(-2.2, 2.2).map((p) => Math.sqrt(value(p, q)))),
+      label: "√loss",
+    } as const;
+    const handles = [{ name: "the point θ", at: [theta1, theta2], sets: { x: "theta1", y: "theta2" } }] as const;
     return {
       findings: [
         {
@@ -186,16 +194,11 @@ export default experiment({
       plots: [
         {
           title: "Steps over the loss",
+          ignores: ["stretch"],
           x: { label: "θ₁" },
           y: { label: "θ₂" },
           equal: true,
-          field: {
-            x: [-2.2, 2.2],
-            y: [-2.2, 2.2],
-            columns: 45,
-            values: grid(-2.2, 2.2).flatMap((q) => grid(-2.2, 2.2).map((p) => Math.sqrt(value(p, q)))),
-            label: "√loss",
-          },
+          field,
           series: [
             {
               name: "plain gradient",
@@ -203,30 +206,40 @@ export default experiment({
               style: "path",
               grows: true,
             },
-            { name: "natural gradient", points: paths.natural, style: "path", grows: true },
-            ...ellipses.map(
-              (points, i) =>
-                ({
-                  name: "equal change of the model, ½δᵀFδ",
-                  points,
-                  style: "reference",
-                  ...(i && { sameAs: 2 }),
-                }) as const,
-            ),
-            { name: "first plain step", points: paths.plain.slice(0, 2), style: "arrow", sameAs: 0 },
-            { name: "first natural step", points: paths.natural.slice(0, 2), style: "arrow", sameAs: 1 },
+            { name: `natural gradient, rate ${NATURAL}`, points: paths.natural, style: "path", grows: true },
+          ],
+          handles,
+        },
+        {
+          title: "The first step",
+          x: { label: "θ₁" },
+          y: { label: "θ₂" },
+          equal: true,
+          field,
+          series: [
+            { name: "plain gradient", points: paths.plain.slice(0, 2), style: "arrow" },
+            { name: "natural gradient", points: paths.natural.slice(0, 2), style: "arrow" },
             {
-              name: `first plain step in the coordinates φ${share < 1 ? " (leaves the plot)" : ""}`,
+              name: `plain gradient, stretched${share < 1 ? " (leaves the plot)" : ""}`,
               points: otherStep,
               style: "arrow",
             },
+            ...ellipses.map(
+              (points, i) =>
+                ({
+                  name: "equal change of the model",
+                  points,
+                  style: "reference",
+                  ...(i && { sameAs: 3 }),
+                }) as const,
+            ),
           ],
-          handles: [{ name: "the point θ", at: [theta1, theta2], sets: { x: "theta1", y: "theta2" } }],
+          handles,
         },
         {
-          title: "The loss",
+          title: "Loss by step",
           ignores: ["stretch"],
-          x: { label: "step" },
+          x: { label: "step", integer: true },
           y: { label: "L", scale: "log" },
           series: [
             { name: "plain gradient", points: paths.plain.map(([p, q], t) => [t, value(p, q)]), grows: true },

@@ -132,7 +132,7 @@ export default stream({
         findings,
         plots: [
           {
-            title: `${STEPS} steps from the same start`,
+            title: `${STEPS} steps`,
             x: { label: "θ₁" },
             y: { label: "θ₂" },
             equal: true,
@@ -159,14 +159,14 @@ export default stream({
             handles: [{ name: "the start", at: [x, y], sets: { x: "x", y: "y" } }],
           },
           {
-            title: "Distance from the axis of the saddle",
-            x: { label: "step" },
+            title: "Distance from the axis",
+            x: { label: "step", integer: true },
             y: { label: "|θ₂|", scale: "log" },
             series: [
               { name: "gradient descent", points: path.map(([, b], t) => [t, Math.abs(b)]), grows: true },
               { name: `batches of ${batch}`, points: stochastic.map(([, b], t) => [t, Math.abs(b)]), grows: true },
               {
-                name: "|θ₂|/θ₁³ · (1 + 2η)ᵗ",
+                name: "predicted near the saddle",
                 points: steps
                   .map((t): [number, number] => [t, (Math.abs(y) / x ** 3) * (1 + 2 * lr) ** t])
                   .filter(([, d]) => d < 1),

@@ -146,8 +146,8 @@ export default stream({
           handles: [{ name: "the start", at: start, sets: { x: "x", y: "y" } }],
         },
         {
-          title: "Loss above the minimum",
-          x: { label: "step" },
+          title: "Loss by step",
+          x: { label: "step", integer: true },
           y: { label: "loss − minimum", scale: "log" },
           series: runners.map((runner, i) => ({
             name: runner.name,

@@ -145,7 +145,7 @@ export default experiment({
         },
         {
           title: "Distance from the minimum",
-          x: { label: "step" },
+          x: { label: "step", integer: true },
           y: { label: "distance", scale: "log" },
           series: [
             { name: "measured", points: distances, grows: true },

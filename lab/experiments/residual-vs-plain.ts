@@ -58,7 +58,7 @@ export default stream({
     plots: [
       {
         title: "Gradient at each block",
-        x: { label: "block" },
+        x: { label: "block", integer: true },
         y: { label: "‖∂L/∂y‖", scale: "log" },
         series: runs.map(({ kind, points }) => ({ name: kind, points })),
       },
@@ -66,7 +66,7 @@ export default stream({
         ? [
             {
               title: "Training with Adam",
-              x: { label: "step" },
+              x: { label: "step", integer: true },
               y: { label: "loss", scale: "log" as const },
               series: runs.map(({ kind, path }) => ({ name: kind, points: path, grows: true })),
             },

@@ -82,7 +82,7 @@ export default experiment({
       plots: [
         {
           title: "Distance from the saddle",
-          x: { label: "step" },
+          x: { label: "step", integer: true },
           y: { label: "distance", scale: "log" },
           series: [
             ...runs.slice(0, 5).map(({ distances }, i) => ({
@@ -103,12 +103,12 @@ export default experiment({
         },
         {
           title: "Steps until the escape",
-          x: { label: "run, sorted" },
+          x: { label: "run, sorted", integer: true },
           y: { label: "steps" },
           series: [
             { name: "measured", points: times.map((t, i) => [i + 1, t]), style: "bars" },
             {
-              name: "t*",
+              name: "predicted",
               points: [
                 [1, predicted],
                 [REPEATS, predicted],
@@ -118,7 +118,7 @@ export default experiment({
           ],
         },
         {
-          title: "The paths, close to the saddle",
+          title: "Paths at the saddle",
           x: { label: "θ₁" },
           y: { label: "θ₂" },
           equal: true,

@@ -102,7 +102,7 @@ export default stream({
       ],
       plots: [
         {
-          title: "Score without the top pixels",
+          title: "Score by pixels removed",
           x: { label: "fraction of the ink removed" },
           y: { label: "score, from 0 (blank) to 1 (all ink)" },
           series: curves,
@@ -114,10 +114,15 @@ export default stream({
           columns: [
             "explanation",
             "correlation with occlusion",
-            "area under the remaining score",
-            "mass near ink (1 = uniform)",
+            "mean score while ink is removed",
+            "% of the map within 2 pixels of ink",
           ],
-          rows: Object.keys(by).map((name) => [name, round(by[name]!), round(area[name]!), round(near[name]!)]),
+          rows: Object.keys(by).map((name) => [
+            name,
+            round(by[name]!),
+            round(area[name]!),
+            round(100 * near[name]!, 1),
+          ]),
         },
       ],
     };
@@ -159,12 +164,13 @@ function explain(
   };
   const steady = steadiness(model, x, target, noise);
   const random = ink.map((digit) => randn([digit.length]).data as Float32Array);
-  const curves = Object.entries({ ...maps, random }).map(([name, map]): Series => {
+  const all = { ...maps, random };
+  const curves = Object.entries(all).map(([name, map]): Series => {
     const style = name === "random" ? "theory" : "line";
     return { name, style, points: deletion(model, ink, map, classes) };
   });
   const of = (value: (map: readonly Pixels[], name: string) => number): Record<string, number> =>
-    Object.fromEntries(Object.entries(maps).map(([name, map]) => [name, value(map, name)]));
+    Object.fromEntries(Object.entries(all).map(([name, map]) => [name, value(map, name)]));
   return {
     right: accuracy(model, images(data.test, 0, 1000), labels(data.test, 0, 1000)),
     completeness: integrated.completeness,
@@ -208,7 +214,7 @@ function pixelsOf(x: Tensor): Pixels[] {
 
 const sum = (values: ArrayLike<number>): number => Array.from(values).reduce((a, b) => a + b, 0);
 const mean = (values: ArrayLike<number>): number => sum(values) / values.length;
-const round = (v: number): number => Number(v.toFixed(3));
+const round = (v: number, digits = 3): number => Number(v.toFixed(digits));
 
 /** The Pearson correlation between two maps, summed over each block that has ink. */
 function correlation(a: Pixels, b: Pixels, ink: Pixels): number {
@@ -238,7 +244,7 @@ function shareWhere(map: Pixels, condition: (at: number) => boolean): number {
   return sum(map.map((v, at) => (condition(at) ? Math.abs(v) : 0))) / (sum(map.map(Math.abs)) || 1);
 }
 
-/** The fraction of a map that is within 2 pixels of ink, divided by the fraction of pixels within 2 pixels of ink. */
+/** The fraction of a map that is within 2 pixels of ink. */
 function nearInk(map: Pixels, ink: Pixels): number {
   const near = (at: number): boolean => {
     const [row, column] = [Math.floor(at / SIDE), at % SIDE];
@@ -247,7 +253,7 @@ function nearInk(map: Pixels, ink: Pixels): number {
         if (ink[r * SIDE + c]! > 0.5) return true;
     return false;
   };
-  return shareWhere(map, near) / shareWhere(new Float32Array(PIXELS).fill(1), near);
+  return shareWhere(map, near);
 }
 
 /**

@@ -124,8 +124,8 @@ export default stream({
           x: { label: "bias" },
           y: { label: "mean σ′", scale: "log" },
           series: [
-            { name: `${NEURONS} neurons`, points: curve, style: "dots" },
-            { name: "E[σ′(b + x)]", points: grid.map((b) => [b, expectation(derivative, b)]), style: "theory" },
+            { name: `mean of ${NEURONS} neurons`, points: curve, style: "dots" },
+            { name: "predicted mean", points: grid.map((b) => [b, expectation(derivative, b)]), style: "theory" },
           ],
           handles: [{ name: "the bias", at: [bias, mean], sets: { x: "bias" } }],
         },

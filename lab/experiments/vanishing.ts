@@ -69,7 +69,15 @@ export default experiment({
       const rows = gradientByDepth(model, loss, { which: (module) => model.layers.includes(module) });
       const points = rows.map(({ gradient }, i): [number, number] => [i + 1, gradient]);
       const isRemedied = setup.remedy !== "none";
-      return { name: nameOf(setup), model, loss, points, isRemedied, ...logRatio(model, points, x, setup) };
+      return {
+        name: nameOf(setup),
+        remedy: setup.remedy,
+        model,
+        loss,
+        points,
+        isRemedied,
+        ...logRatio(model, points, x, setup),
+      };
     };
     const own: Setup = { activation, init, bias, remedy };
     const chosen = measure(own);
@@ -99,6 +107,11 @@ export default experiment({
     const saturated = tidy(() => diagnose(biased.model, biased.loss)).last.activations[0]!;
     const [first] = (biased.model.layers[0] as nn.Sequential).layers as [nn.Linear];
     const predicted = [chosen, ...compared].filter(({ within }) => within > 0);
+    // Networks that keep the gradient come first: their curves lie close together and need the colours that differ most.
+    const shown = [
+      ...compared.filter(({ isRemedied }) => isRemedied),
+      ...compared.filter(({ isRemedied }) => !isRemedied).reverse(),
+    ];
     const findings = [
       {
         text: "largest value of the sigmoid's derivative on a fine grid",
@@ -160,7 +173,7 @@ export default experiment({
       plots: [
         {
           title: "The gradient at each layer",
-          x: { label: "layer" },
+          x: { label: "layer", integer: true },
           y: { label: "‖∂L/∂y‖", scale: "log" },
           series: [
             {
@@ -168,8 +181,8 @@ export default experiment({
               points: chosen.points,
             },
             // Draw remedies as dots, because seven curves cannot be distinguished by colour alone.
-            ...compared.map(({ name, points, isRemedied }) => ({
-              name,
+            ...shown.map(({ name, remedy, points, isRemedied }) => ({
+              name: isRemedied ? `+ ${remedy}` : name,
               points,
               style: isRemedied ? ("dots" as const) : ("reference" as const),
             })),
@@ -183,20 +196,22 @@ export default experiment({
           rows: verdictRows(report.verdicts, chosen.points),
         },
         {
-          title: "Compared with the last layer",
-          columns: ["network", "layer", "measured", "mean-field theory", "with its tolerance"],
-          rows: [chosen, ...compared].map(({ name, points, from, mean, within }) => [
+          title: "First layer divided by last",
+          columns: ["network", "layer", "measured", "theory", "tolerance"],
+          rows: [chosen, ...shown].map(({ name, points, from, mean, within }) => [
             name,
             from,
-            points[from - 1]![1] / points.at(-1)![1],
-            within > 0 ? Math.exp(mean) : "",
-            within > 0 ? `${showNumber(Math.exp(mean - within))} to ${showNumber(Math.exp(mean + within))}` : "",
+            twoDigits(points[from - 1]![1] / points.at(-1)![1]),
+            within > 0 ? twoDigits(Math.exp(mean)) : "–",
+            within > 0 ? `${twoDigits(Math.exp(mean - within))} to ${twoDigits(Math.exp(mean + within))}` : "–",
           ]),
         },
       ],
     };
   },
 });
+
+const twoDigits = (value: number): string => showNumber(Number(value.toPrecision(2)));
 
 /** The verdicts of a diagnosis in words: one row for all layers with the same problem. */
 function verdictRows(verdicts: readonly Verdict[], points: readonly [layer: number, gradient: number][]): string[][] {

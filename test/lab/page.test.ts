@@ -247,6 +247,32 @@ describeInBrowsers(visiting, (name) => {
     await page.setViewport(WIDE);
   });
 
+  test("no table or label in a figure is cut off on a phone", async () => {
+    await page.setViewport(PHONE);
+    for (const { name } of experiments) {
+      await reach(page, name);
+      const views = await page.$$eval(`${idOf(name)} .tabs button`, (all) => all.length);
+      for (let view = 0; view < Math.max(1, views); view++) {
+        if (views) await page.$$eval(`${idOf(name)} .tabs button`, (all, index) => all[index]!.click(), view);
+        const wide = await page.$$eval(`${idOf(name)} .scroll`, (all) =>
+          all.filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.getAttribute("aria-label")),
+        );
+        expect(wide, name).toEqual([]);
+        const cut = await page.$$eval(`${idOf(name)} .canvas svg text`, (all) =>
+          all
+            .filter((text) => {
+              const [inner, outer] = [text, text.closest(".frame")!].map((one) => one.getBoundingClientRect());
+              return inner!.left < outer!.left - 1 || inner!.right > outer!.right + 1;
+            })
+            .map(({ textContent }) => textContent),
+        );
+        expect(cut, name).toEqual([]);
+      }
+      if (views) await page.$$eval(`${idOf(name)} .tabs button`, (all) => all[0]!.click());
+    }
+    await page.setViewport(WIDE);
+  });
+
   test("symbols explain themselves, and a symbol means something else in another section", async () => {
     const meaning = async (selector: string, symbol: string): Promise<string> => {
       const handle = await page.evaluateHandle(
