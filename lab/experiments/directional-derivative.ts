@@ -116,7 +116,7 @@ export default experiment({
           series: [
             { name: "∇L", points: [[x, y], to(exact, drawn)], style: "arrow" },
             {
-              name: `∇L·u = ${showNumber(measured)}: the component of ∇L along u`,
+              name: `component along u: ∇L·u = ${showNumber(measured)}`,
               points: [[x, y], to(u, drawn * measured)],
               style: "arrow",
             },
