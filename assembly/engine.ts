@@ -11,7 +11,7 @@ import { crossEntropy, crossEntropyGrad, logSoftmax, logSoftmaxGrad, softCrossEn
 import { norm, squares } from "./kernels/euclid";
 import { prod } from "./kernels/product";
 import { cast, copyUnits, fill, stridedCopy, unslice } from "./kernels/shape";
-import { gather, indexAdd, indexSelect, interpolate, oneHot, scatterAdd } from "./kernels/gather";
+import { gather, indexAdd, indexSelect, interpolate, interpolatePlane, oneHot, scatterAdd } from "./kernels/gather";
 import { advance, randomPermutation } from "./kernels/random";
 import { adagrad, adam, lion, power, rmsProp, sgd, stepOf } from "./kernels/optimizer";
 import { batchedGemm } from "./kernels/matmul";
@@ -275,8 +275,11 @@ function stepUnslice(at: usize, thread: u32, threads: u32): void {
 }
 
 function stepInterpolate(at: usize, thread: u32, threads: u32): void {
-  const rows = word(at, Interpolate.outer) * word(at, Interpolate.count), grain = rowGrain(word(at, Interpolate.inner));
-  interpolate(at, shareBegin(rows, grain, thread, threads), shareBegin(rows, grain, thread + 1, threads));
+  const rows = word(at, Interpolate.outer) * word(at, Interpolate.count), columns = word(at, Interpolate.columns);
+  const size = word(at, Interpolate.inner) * (columns ? word(at, Interpolate.columnCount) : 1), grain = rowGrain(size);
+  const begin = shareBegin(rows, grain, thread, threads), end = shareBegin(rows, grain, thread + 1, threads);
+  if (columns) interpolatePlane(at, begin, end);
+  else interpolate(at, begin, end);
 }
 
 function stepOneHot(at: usize, thread: u32, threads: u32): void {

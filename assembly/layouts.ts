@@ -232,7 +232,9 @@ export const enum Index {
 
 /**
  * out[o, j, i] = x[o, k₀, i] + Σ weight[j, t − 1]·(x[o, kₜ, i] − x[o, k₀, i]) over 0 < t < taps, where kₜ = index[j, t], j < count and kₜ < n.
- * A larger index is read as n − 1.
+ * A larger index is read as n − 1. With `columns`, taps = 2 and each slice is a row of `width` columns of `inner` elements. A row of out has
+ * `columnCount` columns: columns: int32 [columnCount, 2] and columnWeight: float32 [columnCount] choose them from each row of x in the
+ * same way, before rows are combined.
  */
 export const enum Interpolate {
   out = Head.words,
@@ -244,6 +246,10 @@ export const enum Interpolate {
   count,
   inner,
   taps,
+  columns,
+  columnWeight,
+  width,
+  columnCount,
   words,
 }
 

@@ -2,7 +2,7 @@
  * Gather, scatter-add and interpolation. x is viewed as [outer, n, inner] with the indexed dimension in the middle. Callers check indices;
  * an index outside 0 … n−1 is still skipped (reads give 0; interpolation reads n−1), so no access leaves its buffer.
  */
-import { fma, narrow, promoteHigh, storeLanes } from "../simd";
+import { fma, narrow, promoteHigh, storeLanes, storeTail } from "../simd";
 import { Interpolate } from "../layouts";
 import { word } from "../operands";
 import { copyRows, fill } from "./shape";
@@ -26,42 +26,105 @@ export function indexSelect(out: usize, x: usize, index: usize, n: u32, count: u
  * share is a range of the outer·count rows of out.
  */
 export function interpolate(at: usize, begin: u32, end: u32): void {
-  const x = word(at, Interpolate.x), last = word(at, Interpolate.n) - 1;
-  const count = word(at, Interpolate.count), inner = word(at, Interpolate.inner), taps = word(at, Interpolate.taps);
-  const rowBytes: usize = inner << 2;
-  const out: usize = word(at, Interpolate.out), limit = out + end * rowBytes;
-  let to = out + begin * rowBytes;
+  const n = word(at, Interpolate.n), count = word(at, Interpolate.count), inner = word(at, Interpolate.inner),
+    taps = word(at, Interpolate.taps);
+  const rowBytes: usize = inner << 2, out: usize = word(at, Interpolate.out), limit = out + end * rowBytes;
   for (let r = begin; r < end;) {
-    const o = r / count, j = r - o * count, block = x + <usize>o * (last + 1) * rowBytes;
-    const stop = min<u32>(end, r - j + count);
-    let index = word(at, Interpolate.index) + ((j * taps) << 2);
-    let weight = word(at, Interpolate.weight) + ((j * (taps - 1)) << 2);
-    // Narrow rows, such as pixels of an RGB image. The next row overwrites the lanes after the end of this one.
-    if (inner <= 4 && taps == 2) {
-      for (; r < stop && to + 16 <= limit; r++, to += rowBytes, index += 8, weight += 4) {
-        const a = block + min<u32>(load<u32>(index), last) * rowBytes,
-          b = block + min<u32>(load<u32>(index, 4), last) * rowBytes;
-        v128.store(to, lerp(v128.load(a), v128.load(b), v128.load32_splat(weight)));
-      }
-    }
-    for (; r < stop; r++, to += rowBytes) {
-      const first = block + min<u32>(load<u32>(index), last) * rowBytes;
-      let a = first, b = block + min<u32>(load<u32>(index, 4), last) * rowBytes, p = to, rest = inner;
-      const w = v128.load32_splat(weight);
-      for (; rest >= 16; rest -= 16, a += 64, b += 64, p += 64) {
-        v128.store(p, lerp(v128.load(a), v128.load(b), w));
-        v128.store(p, lerp(v128.load(a, 16), v128.load(b, 16), w), 16);
-        v128.store(p, lerp(v128.load(a, 32), v128.load(b, 32), w), 32);
-        v128.store(p, lerp(v128.load(a, 48), v128.load(b, 48), w), 48);
-      }
-      for (; <i32>rest > 0; rest -= 4, a += 16, b += 16, p += 16)
-        storeLanes(p, lerp(v128.load(a), v128.load(b), w), rest);
-      index += 8;
-      weight += 4;
-      for (let t: u32 = 2; t < taps; t++, index += 4, weight += 4)
-        addDifference(to, first, block + min<u32>(load<u32>(index), last) * rowBytes, v128.load32_splat(weight), inner);
+    const o = r / count, j = r - o * count, stop = min<u32>(end, r - j + count);
+    interpolateRows(out + r * rowBytes, limit, stop - r, word(at, Interpolate.x) + <usize>o * n * rowBytes, n - 1,
+      inner, word(at, Interpolate.index) + ((j * taps) << 2), word(at, Interpolate.weight) + ((j * (taps - 1)) << 2),
+      taps);
+    r = stop;
+  }
+}
+
+/**
+ * Writes `count` rows of `inner` elements, each a sum of rows of the block with its indices and weights. The memory up to `limit` may be
+ * overwritten.
+ */
+function interpolateRows(to: usize, limit: usize, count: u32, block: usize, last: u32, inner: u32, index: usize,
+  weight: usize, taps: u32): void
+{
+  const rowBytes: usize = inner << 2;
+  // Narrow rows, such as pixels of an RGB image. The next row overwrites the lanes after the end of this one.
+  if (inner <= 4 && taps == 2) {
+    for (; count > 0 && to + 16 <= limit; count--, to += rowBytes, index += 8, weight += 4) {
+      const a = block + min<u32>(load<u32>(index), last) * rowBytes,
+        b = block + min<u32>(load<u32>(index, 4), last) * rowBytes;
+      v128.store(to, lerp(v128.load(a), v128.load(b), v128.load32_splat(weight)));
     }
   }
+  for (; count > 0; count--, to += rowBytes) {
+    const first = block + min<u32>(load<u32>(index), last) * rowBytes;
+    lerpRow(to, first, block + min<u32>(load<u32>(index, 4), last) * rowBytes, v128.load32_splat(weight), inner);
+    index += 8;
+    weight += 4;
+    for (let t: u32 = 2; t < taps; t++, index += 4, weight += 4)
+      addDifference(to, first, block + min<u32>(load<u32>(index), last) * rowBytes, v128.load32_splat(weight), inner);
+  }
+}
+
+/**
+ * Interpolates along two dims (layouts.ts: Interpolate): between the columns of two rows of x, then between the rows. The share is a range of
+ * the outer·count rows of out.
+ */
+export function interpolatePlane(at: usize, begin: u32, end: u32): void {
+  const n = word(at, Interpolate.n), count = word(at, Interpolate.count), width = word(at, Interpolate.width),
+    columnCount = word(at, Interpolate.columnCount);
+  const bytes: usize = word(at, Interpolate.inner) << 2, rowBytes = columnCount * bytes;
+  const limit: usize = word(at, Interpolate.out) + end * rowBytes;
+  let to: usize = word(at, Interpolate.out) + begin * rowBytes;
+  for (let r = begin; r < end; r++) {
+    const o = r / count, j = r - o * count, index = word(at, Interpolate.index) + (j << 3);
+    const block = word(at, Interpolate.x) + <usize>o * n * width * bytes;
+    const a = block + <usize>min<u32>(load<u32>(index), n - 1) * width * bytes,
+      b = block + <usize>min<u32>(load<u32>(index, 4), n - 1) * width * bytes;
+    const w = v128.load32_splat(word(at, Interpolate.weight) + (j << 2));
+    let column = word(at, Interpolate.columns), weight = word(at, Interpolate.columnWeight);
+    for (const stop = to + rowBytes; to < stop; to += bytes, column += 8, weight += 4) {
+      const left = min<u32>(load<u32>(column), width - 1) * bytes,
+        right = min<u32>(load<u32>(column, 4), width - 1) * bytes;
+      lerpColumn(to, limit, a + left, a + right, b + left, b + right, v128.load32_splat(weight), w, bytes);
+    }
+  }
+}
+
+/** Interpolates between two columns of two rows. The next column overwrites the lanes after the end of this one; `limit` ends the last one. */
+@inline
+function lerpColumn(to: usize, limit: usize, a0: usize, a1: usize, b0: usize, b1: usize, column: v128, row: v128,
+  bytes: i32): void
+{
+  for (; bytes >= 64; bytes -= 64, to += 64, a0 += 64, a1 += 64, b0 += 64, b1 += 64) {
+    v128.store(to, lerpBoth(v128.load(a0), v128.load(a1), v128.load(b0), v128.load(b1), column, row));
+    v128.store(to, lerpBoth(v128.load(a0, 16), v128.load(a1, 16), v128.load(b0, 16), v128.load(b1, 16), column, row),
+      16);
+    v128.store(to, lerpBoth(v128.load(a0, 32), v128.load(a1, 32), v128.load(b0, 32), v128.load(b1, 32), column, row),
+      32);
+    v128.store(to, lerpBoth(v128.load(a0, 48), v128.load(a1, 48), v128.load(b0, 48), v128.load(b1, 48), column, row),
+      48);
+  }
+  for (; bytes > 0; bytes -= 16, to += 16, a0 += 16, a1 += 16, b0 += 16, b1 += 16) {
+    const v = lerpBoth(v128.load(a0), v128.load(a1), v128.load(b0), v128.load(b1), column, row);
+    if (to + 16 <= limit) v128.store(to, v);
+    else storeTail(to, v, <u32>bytes >> 2);
+  }
+}
+
+@inline
+function lerpBoth(a0: v128, a1: v128, b0: v128, b1: v128, column: v128, row: v128): v128 {
+  return lerp(lerp(a0, a1, column), lerp(b0, b1, column), row);
+}
+
+/** out = a + w·(b − a) of n columns. */
+@inline
+function lerpRow(out: usize, a: usize, b: usize, w: v128, n: i32): void {
+  for (; n >= 16; n -= 16, a += 64, b += 64, out += 64) {
+    v128.store(out, lerp(v128.load(a), v128.load(b), w));
+    v128.store(out, lerp(v128.load(a, 16), v128.load(b, 16), w), 16);
+    v128.store(out, lerp(v128.load(a, 32), v128.load(b, 32), w), 32);
+    v128.store(out, lerp(v128.load(a, 48), v128.load(b, 48), w), 48);
+  }
+  for (; n > 0; n -= 4, a += 16, b += 16, out += 16) storeLanes(out, lerp(v128.load(a), v128.load(b), w), n);
 }
 
 /** a + w·(b − a). */

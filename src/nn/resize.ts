@@ -5,7 +5,7 @@ import { concat } from "../core/functions.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { type Shape, show } from "../ops/definition/value.ts";
 import type { Size2d } from "../ops/image/convolve.ts";
-import { interpolate as interpolateSlices } from "../ops/index/interpolate.ts";
+import { interpolatePlane, interpolate as interpolateSlices, type Taps } from "../ops/index/interpolate.ts";
 import { check } from "../runtime/arguments.ts";
 import { RangeError, ShapeError } from "../runtime/errors.ts";
 import { requireChoice } from "../runtime/names.ts";
@@ -41,31 +41,26 @@ function requireSize(name: string, size: readonly number[]): void {
     throw new RangeError(`${name}: size must be [height, width], whole numbers above 0, got [${size.join(", ")}].`);
 }
 
-/** Samples x at `size` positions along a dimension, chosen by PyTorch's rules. */
-function resizeAlong(
-  x: Tensor,
-  dim: number,
-  size: number,
-  scale: number,
-  bilinear: boolean,
-  alignCorners: boolean,
-): Tensor {
-  const from = x.shape[dim]!;
-  const select = (index: (i: number) => number): Tensor =>
-    x.indexSelect(dim, tensor(Int32Array.from({ length: size }, (_, i) => Math.min(index(i), from - 1))));
-  if (from === size && (scale === 1 || alignCorners)) return x;
-  if (!bilinear) return select((i) => Math.floor(i * scale));
+/** Selects the nearest of n slices of x for each of `size` positions along a dimension. */
+function nearestAlong(x: Tensor, dim: number, size: number, scale: number): Tensor {
+  const n = x.shape[dim]!;
+  if (n === size && scale === 1) return x;
+  const index = Int32Array.from({ length: size }, (_, i) => Math.min(Math.floor(i * scale), n - 1));
+  return x.indexSelect(dim, tensor(index));
+}
+
+/** The two slices between which each of `size` positions lies, and the weights of the second ones; by PyTorch's rules. */
+function neighbors(n: number, size: number, scale: number, alignCorners: boolean): Taps {
   const position = (i: number): number =>
-    alignCorners ? (size > 1 ? (i * (from - 1)) / (size - 1) : 0) : Math.max(0, (i + 0.5) * scale - 0.5);
+    alignCorners ? (size > 1 ? (i * (n - 1)) / (size - 1) : 0) : Math.max(0, (i + 0.5) * scale - 0.5);
   const pairs = new Int32Array(2 * size);
   const weights = new Float32Array(size);
   for (let i = 0; i < size; i++) {
     const low = Math.floor(position(i));
-    pairs.set([low, Math.min(low + 1, from - 1)], 2 * i);
+    pairs.set([low, Math.min(low + 1, n - 1)], 2 * i);
     weights[i] = position(i) - low;
   }
-  const image = x.to("float32");
-  return interpolateSlices(image, dim, tensor(pairs, [size, 2]), tensor(weights, [size, 1])) as Tensor;
+  return [tensor(pairs, [size, 2]), tensor(weights, [size, 1])];
 }
 
 /**
@@ -92,13 +87,26 @@ function resize(caller: string, x: Tensor, options: InterpolateOptions): Tensor 
   const factors = scaleFactor === undefined ? undefined : both(scaleFactor);
   const sizes = factors ? factors.map((f, i) => Math.floor(x.shape[i + 1]! * f)) : both(size!);
   requireSize(caller, sizes);
-  const along = (image: Tensor, i: 0 | 1): Tensor => {
-    const scale = factors ? 1 / factors[i] : x.shape[i + 1]! / sizes[i]!;
-    return resizeAlong(image, i + 1, sizes[i]!, scale, mode === "bilinear", alignCorners);
-  };
+  const scales = factors ? factors.map((factor) => 1 / factor) : sizes.map((n, i) => x.shape[i + 1]! / n);
+  return mode === "nearest" ? nearest(x, sizes, scales) : bilinear(x, sizes, scales, alignCorners);
+}
+
+function nearest(x: Tensor, sizes: readonly number[], scales: readonly number[]): Tensor {
+  const along = (image: Tensor, i: 0 | 1): Tensor => nearestAlong(image, i + 1, sizes[i]!, scales[i]!);
   // Resize the height first if it shrinks, otherwise the width first: resizing the width is slower, so it should run on as few rows as
   // possible.
   return sizes[0]! < x.shape[1]! ? along(along(x, 0), 1) : along(along(x, 1), 0);
+}
+
+function bilinear(x: Tensor, sizes: readonly number[], scales: readonly number[], alignCorners: boolean): Tensor {
+  const [rows, columns] = sizes.map((n, i) => {
+    const from = x.shape[i + 1]!;
+    return from === n && (scales[i] === 1 || alignCorners) ? null : neighbors(from, n, scales[i]!, alignCorners);
+  });
+  if (!rows && !columns) return x;
+  const image = x.to("float32");
+  if (rows && columns) return interpolatePlane(image, 1, rows, columns) as Tensor;
+  return (rows ? interpolateSlices(image, 1, rows) : interpolateSlices(image, 2, columns!)) as Tensor;
 }
 
 /** `interpolate` as a layer: [batch, height, width, channels] → [batch, outHeight, outWidth, channels]. Throws the same errors. */

@@ -272,6 +272,14 @@ describe("Embedding", () => {
   });
 });
 
+test("bilinear interpolation: one pass over a large result has the same bits as a pass per dim", () => {
+  const x = randn([1, 120, 110, 34]);
+  const both = nn.interpolate(x, { size: [256, 256], mode: "bilinear" });
+  const wide = nn.interpolate(x, { size: [120, 256], mode: "bilinear" });
+  const twice = nn.interpolate(wide, { size: [256, 256], mode: "bilinear" }).data;
+  expect(both.data.every((value, i) => value === twice[i])).toBe(true);
+});
+
 test("interpolate and AdaptiveAvgPool2d reject invalid sizes", () => {
   const x = zeros([1, 4, 4, 1]);
   expect(() => nn.interpolate(x, {})).toThrow("interpolate: pass either size or scaleFactor.");

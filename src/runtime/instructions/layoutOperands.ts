@@ -158,6 +158,10 @@ export interface InterpolateOperands {
   readonly count: number;
   readonly inner: number;
   readonly taps: number;
+  readonly columns: number;
+  readonly columnWeight: number;
+  readonly width: number;
+  readonly columnCount: number;
 }
 
 export interface OneHotOperands {

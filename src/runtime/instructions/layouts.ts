@@ -248,7 +248,7 @@ export function encodeIndex(encoder: Encoder, code: IndexCode, o: IndexOperands)
 }
 
 export function encodeInterpolate(encoder: Encoder, o: InterpolateOperands): void {
-  encoder.begin(Op.Interpolate, 11);
+  encoder.begin(Op.Interpolate, 15);
   encoder.set(2, o.out);
   encoder.set(3, o.x);
   encoder.set(4, o.index);
@@ -258,6 +258,10 @@ export function encodeInterpolate(encoder: Encoder, o: InterpolateOperands): voi
   encoder.set(8, o.count);
   encoder.set(9, o.inner);
   encoder.set(10, o.taps);
+  encoder.set(11, o.columns);
+  encoder.set(12, o.columnWeight);
+  encoder.set(13, o.width);
+  encoder.set(14, o.columnCount);
   encoder.end();
 }
 

@@ -1,14 +1,11 @@
-/** Resizing of images, one dim at a time. */
+/** Resizing of images. */
 import type { Value } from "../../ops/definition/value.ts";
 import { indexSelect } from "../../ops/index/gather.ts";
-import { interpolate, interpolateGrad } from "../../ops/index/interpolate.ts";
+import { interpolateGrad, interpolatePlane } from "../../ops/index/interpolate.ts";
 import { reshape } from "../../ops/shape/reshape.ts";
 import { cast } from "../../ops/shape/shape.ts";
 import { newView, type View, vector } from "../view.ts";
 import { type Attributes, isFilled, type NativeKernel } from "./kernel.ts";
-
-/** Resizes images along a dim. */
-type Along = (x: Value, dim: 1 | 2, resized: number, attributes: Attributes) => Value;
 
 /** The number of old pixels per new pixel, along a dim. */
 const ratio = (size: number, resized: number, alignCorners: boolean): number =>
@@ -28,14 +25,8 @@ function neighbors(size: number, resized: number, { alignCorners, halfPixelCente
   return { index: reshape(vector(pairs, "int32"), [resized, 2]), weights };
 }
 
-/** Interpolates between the two nearest pixels along a dim. */
-const bilinear: Along = (x, dim, resized, attributes) => {
-  const { index, weights } = neighbors(x.shape[dim]!, resized, attributes);
-  return interpolate(x, dim, index, vector(weights, "float32"));
-};
-
 /** Takes the nearest pixel along a dim. */
-const nearest: Along = (x, dim, resized, { alignCorners, halfPixelCenters }) => {
+const nearestAlong = (x: Value, dim: 1 | 2, resized: number, { alignCorners, halfPixelCenters }: Attributes): Value => {
   const size = x.shape[dim]!;
   const scale = ratio(size, resized, alignCorners);
   const indices = Array.from({ length: resized }, (_, i) => {
@@ -45,19 +36,27 @@ const nearest: Along = (x, dim, resized, { alignCorners, halfPixelCenters }) => 
   return indexSelect(x, dim, vector(indices, "int32"));
 };
 
-const resize = (along: Along, types?: NativeKernel["types"]): NativeKernel => ({
-  ...(types && { types }),
+const bilinear: NativeKernel = {
+  types: ["float32", "int32"],
+  accepts: isFilled,
+  run({ images }, attributes) {
+    const [rows, columns] = [1, 2].map((dim) => {
+      const { index, weights } = neighbors(images!.shape[dim]!, attributes.size[dim - 1], attributes);
+      return [index, vector(weights, "float32")] as const;
+    });
+    return interpolatePlane(cast(images!, "float32"), 1, rows!, columns!);
+  },
+};
+
+const nearest: NativeKernel = {
   accepts: isFilled,
   run({ images }, attributes) {
     // Resize the height first if it shrinks, otherwise the width first: resizing the width is slower, so it should run on as few rows as
     // possible.
     const order = attributes.size[0] < images!.shape[1]! ? ([1, 2] as const) : ([2, 1] as const);
-    return order.reduce(
-      (x: Value, dim) => along(x, dim, attributes.size[dim - 1], attributes),
-      cast(images!, "float32"),
-    );
+    return order.reduce((x: Value, dim) => nearestAlong(x, dim, attributes.size[dim - 1], attributes), images!);
   },
-});
+};
 
 /** The gradient of bilinear interpolation without half-pixel centers, which the CPU kernel ignores. */
 function bilinearGradient(images: View, dy: View, alignCorners: boolean): Value {
@@ -117,9 +116,9 @@ const gradient = (f: (images: View, dy: View, alignCorners: boolean) => Value, m
 });
 
 export const resizeKernels: Readonly<Record<string, NativeKernel>> = {
-  ResizeBilinear: resize(bilinear, ["float32", "int32"]),
+  ResizeBilinear: bilinear,
   ResizeBilinearGrad: gradient(bilinearGradient, Number.POSITIVE_INFINITY),
-  ResizeNearestNeighbor: resize(nearest),
+  ResizeNearestNeighbor: nearest,
   // The CPU kernel reads all images of dy after the first at wrong offsets: those of the result's images.
   ResizeNearestNeighborGrad: gradient(nearestGradient, 1),
 };

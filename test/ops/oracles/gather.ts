@@ -2,7 +2,7 @@
 import { Op } from "../../../assembly/opcodes.ts";
 import { type Shape, sizeOf } from "../../../src/ops/definition/value.ts";
 import { around, type IndexAttributes, resized } from "../../../src/ops/index/gather.ts";
-import type { Oracle } from "./oracle.ts";
+import type { Oracle, Reference } from "./oracle.ts";
 
 type Case = [x: Shape, index: Shape, dim: number, n: number];
 const SLICES: Case[] = [
@@ -83,30 +83,56 @@ const INTERPOLATIONS: [x: Shape, dim: number, count: number, taps: number][] = [
   [[3, 2, 4], 1, 0, 2],
 ];
 
+/** x interpolated along one dim, in float64. */
+function interpolated({ shape, data }: Reference, dim: number, index: Reference, weight: Reference): Reference {
+  const [count, taps] = index.shape as [number, number];
+  const { outer, middle: n, inner } = around(shape, dim);
+  const out = resized(shape, dim, count);
+  const values = new Float64Array(sizeOf(out));
+  for (let o = 0; o < outer; o++)
+    for (let j = 0; j < count; j++)
+      for (let i = 0; i < inner; i++) {
+        const slice = (t: number) => data[(o * n + index.data[j * taps + t]!) * inner + i]!;
+        let value = slice(0);
+        for (let t = 1; t < taps; t++) value += weight.data[j * (taps - 1) + t - 1]! * (slice(t) - slice(0));
+        values[(o * count + j) * inner + i] = value;
+      }
+  return { shape: out, data: values };
+}
+
+/** Two dims: shapes around the kernel's blocks of columns, images of 1 row or column, and results without rows or columns. */
+const PLANES: [x: Shape, dim: number, rows: number, columns: number][] = [
+  [[2, 3, 4, 3], 1, 7, 5],
+  [[1, 5, 3, 16], 1, 4, 7],
+  [[3, 4, 5], 1, 9, 2],
+  [[2, 4, 3, 39], 1, 3, 4],
+  [[6, 5], 0, 3, 17],
+  [[2, 1, 1, 2], 1, 4, 3],
+  [[2, 3, 2, 2], 1, 0, 3],
+  [[2, 3, 2, 2], 1, 3, 0],
+];
+
+/** The operands that choose `count` sums of slices along a dim of size n. */
+const tapsOf = (n: number, count: number, taps: number) =>
+  [
+    { shape: [count, taps], dtype: "int32", low: 0, high: n },
+    { shape: [count, taps - 1], constant: true },
+  ] as const;
+
 const interpolation: Oracle<{ dim: number }> = {
-  reference([x, index, weight], { dim }) {
-    const [count, taps] = index!.shape as [number, number];
-    const { outer, middle: n, inner } = around(x!.shape, dim);
-    const shape = resized(x!.shape, dim, count);
-    const data = new Float64Array(sizeOf(shape));
-    for (let o = 0; o < outer; o++)
-      for (let j = 0; j < count; j++)
-        for (let i = 0; i < inner; i++) {
-          const slice = (t: number) => x!.data[(o * n + index!.data[j * taps + t]!) * inner + i]!;
-          let value = slice(0);
-          for (let t = 1; t < taps; t++) value += weight!.data[j * (taps - 1) + t - 1]! * (slice(t) - slice(0));
-          data[(o * count + j) * inner + i] = value;
-        }
-    return [{ shape, data }];
-  },
-  samples: INTERPOLATIONS.map(([shape, dim, count, taps]) => ({
-    inputs: [
-      { shape },
-      { shape: [count, taps], dtype: "int32", low: 0, high: shape[dim]! },
-      { shape: [count, taps - 1], constant: true },
-    ],
-    attributes: { dim },
-  })),
+  reference: ([x, index, weight, columns, columnWeight], { dim }) => [
+    interpolated(columns ? interpolated(x!, dim + 1, columns, columnWeight!) : x!, dim, index!, weight!),
+  ],
+  samples: [
+    ...INTERPOLATIONS.map(([shape, dim, count, taps]) => ({
+      inputs: [{ shape }, ...tapsOf(shape[dim]!, count, taps)],
+      attributes: { dim },
+    })),
+    ...PLANES.map(([shape, dim, rows, columns]) => ({
+      inputs: [{ shape }, ...tapsOf(shape[dim]!, rows, 2), ...tapsOf(shape[dim + 1]!, columns, 2)],
+      attributes: { dim },
+    })),
+  ],
 };
 
 export const gathers = {
