@@ -27,7 +27,8 @@ function flatten(indices: View, rank: number, strides: readonly number[], count:
     return outside(indices, count) === undefined ? (reshape(indices, [indices.size]) as View) : null;
   const out = newView([indices.size / rank], "int32");
   const [values, flat] = [indices.live(), out.live()];
-  for (let i = 0, at = 0; i < flat.length; i++) {
+  const n = flat.length;
+  for (let i = 0, at = 0; i < n; i++) {
     let sum = 0;
     for (let j = 0; j < rank; j++) sum += values[at++]! * strides[j]!;
     if (!(sum >= 0 && sum < count)) return null;
@@ -79,7 +80,7 @@ export function scatter(out: View, indices: View, updates: View, base?: View): V
   const from = updates.bits();
   if (base) to.set(base.bits());
   if (isSingle)
-    for (let i = 0; i < places.length; i++) {
+    for (let i = 0; i < numUpdates; i++) {
       const place = places[i]!;
       if (place < 0 || place >= n) return null;
       to[place] = from[i]!;

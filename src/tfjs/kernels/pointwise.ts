@@ -62,7 +62,8 @@ function floorDiv(a: Value, b: Value): Value {
 function both(a: View, b: View): Value {
   const out = newView(a.shape, "int32");
   const [x, y, z] = [a.live(), b.live(), out.live()];
-  for (let i = 0; i < z.length; i++) z[i] = x[i]! & y[i]!;
+  const n = z.length;
+  for (let i = 0; i < n; i++) z[i] = x[i]! & y[i]!;
   return out;
 }
 
@@ -72,13 +73,14 @@ function not(x: View): Value {
   const [from, to] = [x.live(), out.live()];
   const words = (bytes: NumericArray): Int32Array => new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2);
   const [a, b] = [words(from), words(to)];
-  for (let i = 0; i < a.length; i++) {
+  const n = a.length;
+  for (let i = 0; i < n; i++) {
     // The lowest bit of each byte becomes the union of its bits.
     let bits = a[i]! | (a[i]! >>> 4);
     bits |= bits >>> 2;
     b[i] = ((bits | (bits >>> 1)) & 0x01010101) ^ 0x01010101;
   }
-  for (let i = 4 * a.length; i < from.length; i++) to[i] = from[i] ? 0 : 1;
+  for (let i = 4 * n; i < from.length; i++) to[i] = from[i] ? 0 : 1;
   return out;
 }
 

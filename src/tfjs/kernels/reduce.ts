@@ -33,8 +33,9 @@ const byRows = (ofRow: OfRow, dtype: DType, otherwise: Reduction): NativeKernel 
     if (!dims.every((dim) => dim >= first)) return otherwise(x!, dims, { keepdim });
     const out = newView(reducedShape(x!, dims, keepdim), dtype);
     const [values, results] = [x!.live(), out.live()];
-    const n = values.length / results.length;
-    for (let row = 0; row < results.length; row++) results[row] = ofRow(values, row * n, n);
+    const rows = results.length;
+    const n = values.length / rows;
+    for (let row = 0; row < rows; row++) results[row] = ofRow(values, row * n, n);
     return out;
   },
 });
