@@ -100,7 +100,7 @@ export default stream({
     tables: [
       {
         title: `Mean ± standard error of ${REPEATS} runs`,
-        columns: ["network", "first by last gradient", "gate alone", "final loss", "right"],
+        columns: ["network", "first ÷ last gradient", "gate alone", "final loss", "accuracy"],
         rows: results.map(({ name, forget, runs }) => [
           name,
           twoDigits(average(runs.map(({ measured }) => measured[0]! / measured.at(-1)!))),

@@ -258,14 +258,17 @@ describeInBrowsers(visiting, (name) => {
           all.filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.getAttribute("aria-label")),
         );
         expect(wide, name).toEqual([]);
-        const cut = await page.$$eval(`${idOf(name)} .canvas svg text`, (all) =>
-          all
+        // In one script, so that no label is replaced in between. The view is drawn again when its size is known.
+        const cut = await page.evaluate(async (id) => {
+          for (let frames = 0; frames < 2; frames++) await new Promise((resolve) => requestAnimationFrame(resolve));
+          const { left, right } = document.querySelector(`${id} .frame`)!.getBoundingClientRect();
+          return [...document.querySelectorAll(`${id} .canvas svg text`)]
             .filter((text) => {
-              const [inner, outer] = [text, text.closest(".frame")!].map((one) => one.getBoundingClientRect());
-              return inner!.left < outer!.left - 1 || inner!.right > outer!.right + 1;
+              const box = text.getBoundingClientRect();
+              return box.left < left - 1 || box.right > right + 1;
             })
-            .map(({ textContent }) => textContent),
-        );
+            .map(({ textContent }) => textContent);
+        }, idOf(name));
         expect(cut, name).toEqual([]);
       }
       if (views) await page.$$eval(`${idOf(name)} .tabs button`, (all) => all[0]!.click());
