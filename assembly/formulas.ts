@@ -1,7 +1,7 @@
 /**
- * The formulas of the pointwise kernels, each named after its op's code: functions of four elements of each operand, (x),
- * (dy, x) or (a, b), and of the op's parameters p and q, if it has any. `npm run generate` makes kernels/pointwise.ts from
- * the formulas here, in math.ts and in trig.ts. Formulas for int32 operands have the suffix Int.
+ * The formulas of the pointwise kernels, each named after its op's code: functions of four elements of each operand, (x), (dy, x) or (a,
+ * b), and of the op's parameters p and q, if it has any. `npm run generate` generates kernels/pointwise.ts from the formulas here, in
+ * math.ts and in trig.ts. Formulas for int32 operands have the suffix Int.
  */
 import * as math from "./math";
 import { selectLanes } from "./simd";

@@ -13,11 +13,11 @@ export function fma(a: v128, b: v128, c: v128): v128 {
   return f32x4.add(f32x4.mul(a, b), c);
 }
 
-/** How a formula rounds a·b + c: Fast as `fma` does in each build, Same twice in both builds, which gives the same bits. */
+/** Two ways to round a·b + c. Fast rounds as `fma` does in each build; Same rounds twice in both, so they compute the same bits. */
 @final export class Fast { @inline of(a: v128, b: v128, c: v128): v128 { return fma(a, b, c); } }
 @final export class Same { @inline of(a: v128, b: v128, c: v128): v128 { return f32x4.add(f32x4.mul(a, b), c); } }
 
-/** a·b + c, computed as M does. */
+/** a·b + c. M decides how it is rounded. */
 @inline
 export function madd<M>(a: v128, b: v128, c: v128): v128 {
   return changetype<M>(0).of(a, b, c);
@@ -25,7 +25,7 @@ export function madd<M>(a: v128, b: v128, c: v128): v128 {
 
 /**
  * The lanes of a where the mask is all ones, and those of b where it is 0. In other lanes, the relaxed build's result depends on the
- * machine. It takes one instruction on x64, where bitselect takes three.
+ * machine. relaxed_laneselect takes one instruction on x64, where bitselect takes three.
  */
 @inline
 export function selectLanes(a: v128, b: v128, mask: v128): v128 {

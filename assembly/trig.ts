@@ -18,7 +18,7 @@ export function withSign(x: v128, s: v128): v128 {
   return v128.or(x, v128.and(s, i32x4.splat(SIGN)));
 }
 
-// Horner chains, lowest coefficient first: c0 + x(c1 + x(c2 + …)), rounded as M does
+// Horner chains, lowest coefficient first: c0 + x(c1 + x(c2 + …)). M decides how each step is rounded.
 
 @inline
 export function poly2<M = Fast>(x: v128, c0: f32, c1: f32, c2: f32): v128 {
@@ -58,7 +58,7 @@ function splat64(c: f64): v128 {
   return f64x2.splat(c);
 }
 
-/** a·b + c in f64, two roundings in every build. */
+/** a·b + c in f64, rounded twice in every build. */
 @inline
 function madd64(a: v128, b: v128, c: v128): v128 {
   return f64x2.add(f64x2.mul(a, b), c);
@@ -86,8 +86,8 @@ function addPart(turn: v128, x: f64, part: f64): v128 {
 }
 
 /**
- * (SHIFT + q, r) for any finite x, NaN for ±∞. Far x are reduced as in Payne and Hanek, with q mod 4 and with 2/π in seven
- * parts of 29 bits. Near x are reduced as in `quadrant` and `angle`, so a lane's result does not depend on its neighbours.
+ * (SHIFT + q, r) for any finite x, NaN for ±∞. Above FAR, x is reduced by Payne and Hanek's method, with q mod 4 and with 2/π in seven
+ * parts of 29 bits. Up to FAR, x is reduced as in `quadrant` and `angle`, so a lane's result does not depend on its neighbours.
  */
 function farTurn(x: f64): v128 {
   if (abs(x) <= FAR) {

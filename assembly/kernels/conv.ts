@@ -39,7 +39,7 @@ export function convWorkspace(at: usize): u32 {
   const channels = word(at, Conv.channels), outChannels = word(at, Conv.outChannels), groups = word(at, Conv.groups);
   const most = (channels > outChannels ? channels : outChannels) / groups;
   const k = word(at, Conv.kernelHeight) * word(at, Conv.kernelWidth) * most;
-  // A block of patches has at most GATHERED floats or LEAST rows, for any part of k.
+  // For any part of k, a block of patches has at most GATHERED floats, unless it has only LEAST rows.
   const floats = GATHERED + MOST * 2 * SPARE, fewest = LEAST * (k + 2 * SPARE);
   const gathered = lines((floats > fewest ? floats : fewest) << 2) + lines((MOST * (most + SPARE)) << 2);
   // Room for bands of the image and, in the backward pass, of dY.

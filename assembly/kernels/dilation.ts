@@ -3,7 +3,7 @@ import { MaxPool } from "../layerLayouts";
 import { word } from "../operands";
 import { narrow, promoteHigh, selectLanes, storeLanes } from "../simd";
 
-/** A window without a larger sum has this result, as in TensorFlow.js. */
+/** The result of a window that has no larger sum, as in TensorFlow.js. */
 const LEAST: f64 = -9007199254740991;
 
 /**

@@ -34,7 +34,7 @@ function rowSquares(x: usize, n: u32): f64 {
   return f64x2.extract_lane(total, 0) + f64x2.extract_lane(total, 1);
 }
 
-/** √(Σ x² / divisor), or the quotient itself unless `root`, for four neighbouring columns of n rows, `stride` bytes apart. */
+/** √(Σ x² / divisor) if `root`, otherwise Σ x² / divisor, for four neighbouring columns of n rows, `stride` bytes apart. */
 @inline
 function columnFold(root: bool, x: usize, n: u32, stride: usize, divisor: f64): v128 {
   let low = f64x2.splat(0), high = low;

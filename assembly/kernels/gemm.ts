@@ -82,7 +82,7 @@ export function gemm(out: usize, a: usize, b: usize, bias: usize, y: usize, m: u
   const a0 = a + (transA ? rowBegin : rowBegin * k) * 4;
   const b0 = b + (transB ? colBegin * k : colBegin) * 4;
   const bias0 = bias ? bias + (colBegin << 2) : 0;
-  // The distance from an element of C to the same element of y.
+  // The distance from an element of C to the corresponding element of y.
   const toY = y - out;
 
   // The distances between elements of op(A) and op(B) along k and along the other dimension.

@@ -21,7 +21,7 @@ export const NR: usize = 8;
 export const WIDE: usize = 32;
 
 /**
- * dst[c, r] = src[r, c] in 4 × 4 blocks. Writes both sizes rounded up to a multiple of 4: rows past the last repeat it.
+ * dst[c, r] = src[r, c] in 4 × 4 blocks. Rounds both sizes up to a multiple of 4: rows past the last one repeat it.
  */
 export function transpose(dst: usize, ldd: usize, src: usize, lds: usize, rows: usize, cols: usize): void {
   const last = src + (rows - 1) * lds;

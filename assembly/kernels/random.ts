@@ -72,7 +72,7 @@ export function bernoulli(out: usize, state: usize, low: u32, high: u32, value: 
     const words = philox(state, i >> 2);
     let drawn = i32x4.lt_u(words, most);
     const tied = i32x4.eq(words, most);
-    // One word in 2³² ties and needs a second one.
+    // One word in 2³² equals `most`, so a second word decides.
     if (v128.any_true(tied)) drawn = v128.or(drawn, v128.and(tied, i32x4.le_u(philox(state, i >> 2, 1), rest)));
     storeLanes(out + (<usize>i << 2), v128.and(drawn, one), end - i);
   }

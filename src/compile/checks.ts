@@ -9,8 +9,8 @@ import type { RangeCheck } from "../ops/definition/op.ts";
 import { addAccesses, collides, draws, mutated, noAccesses, type Operand, type Step, written } from "./step.ts";
 
 /**
- * Ops that only move elements, and the inputs whose elements they move. Their outputs contain only those elements and zeros,
- * so the upper bound stays the same.
+ * Maps each op that only moves elements to the inputs whose elements it moves. Its output contains only those elements and zeros, so the
+ * inputs' upper bound also holds for the output.
  */
 const movers = new Map<Op, (inputs: readonly Operand[], attributes: unknown) => readonly Operand[]>([
   [Op.Permute, (all) => all],
@@ -22,7 +22,7 @@ const movers = new Map<Op, (inputs: readonly Operand[], attributes: unknown) => 
   [Op.Gather, ([x]) => [x!]],
 ]);
 
-/** Maps a storage to n if its elements are in 0 … n − 1, whatever the arguments are. */
+/** Maps a storage to n if its elements are in 0 … n − 1 for any arguments. */
 function boundsOf(steps: readonly Step[]): Map<Storage, number> {
   const bounds = new Map<Storage, number>();
   for (const { op, inputs, outputs, attributes } of steps) {
@@ -39,8 +39,8 @@ function boundsOf(steps: readonly Step[]): Map<Storage, number> {
 
 /**
  * Inserts a check before each step that needs one.
- * @param known storages whose values cannot change and were checked
- * @returns the steps, and the checks: the check at index n has id n + 1
+ * @param known storages whose values were already checked and cannot change
+ * @returns the steps, including the inserted checks, and a list of the checks, in which the check at index n has id n + 1
  */
 export function withChecks(
   steps: readonly Step[],
@@ -68,7 +68,7 @@ export function withChecks(
 
 export const isCheck = ({ op }: Step): boolean => op.code === Op.Check;
 
-/** The steps, ordered so that a call that fails changes nothing. */
+/** The steps in an order in which a failed call changes nothing. */
 export interface Schedule {
   /** Checks of arguments and of tensors from outside, which can run before all steps. */
   readonly first: readonly Step[];
@@ -108,7 +108,7 @@ export function schedule(steps: readonly Step[], isState: (storage: Storage) => 
   }
   if (!after.some(isCheck))
     return { first, steps: [...before, ...after, ...rest.slice(uncertain)], uncertain: before.length, saved: [] };
-  // Some indices depend on state that the function has changed: keep the order, and save the state.
+  // Some indices depend on state that the function has changed, so keep the order and save the state.
   return { first, steps: rest, uncertain, saved: stateWrittenBy(rest.slice(0, uncertain), isState) };
 }
 

@@ -15,7 +15,7 @@ import { Profile, type ProfileOptions } from "./profile.ts";
 import { signatureOf, substitute } from "./signature.ts";
 import { Trace } from "./trace.ts";
 
-/** The number of recordings kept per function. The least recently used is dropped. */
+/** The number of recordings kept per function. If there are more, the least recently used one is dropped. */
 const MAX_TRACES = 8;
 
 /** Options for compile. */
@@ -31,7 +31,7 @@ export interface CompileOptions {
   readonly finite?: boolean;
 }
 
-/** The type of an argument of a compiled function: instead of a one-dimensional tensor you can pass a typed array. */
+/** The type of an argument of a compiled function: a typed array can replace a one-dimensional tensor. */
 export type Argument<T> = T extends Tensor
   ? Tensor | TypedArray
   : T extends readonly unknown[] | Record<string, unknown>
@@ -46,7 +46,7 @@ export interface Compiled<A extends unknown[], T> {
   /**
    * Lists the program for these arguments (default: the arguments of the last call): instructions, shapes, memory addresses,
    * FLOPs and fused ops. Print it with `console.log(step.explain())`.
-   * @throws Error without arguments before the first call
+   * @throws Error if the function has not been called yet and no arguments are passed
    */
   explain(args?: Arguments<A>): Explanation;
   /** Calls the function several times and measures each instruction. Print it with `console.log(step.profile([x, y]))`. */
@@ -69,7 +69,8 @@ export interface Compiled<A extends unknown[], T> {
  * f is recorded again if a field changes in a module whose class methods f calls, or in a module inside that one. This covers values,
  * functions, `forward`, and elements of plain objects, arrays, Maps and Sets with up to 64 elements, four levels deep. Every such change
  * counts, even to a field that f never reads, so keep counters and histories outside of modules. If f sets such a field, compile throws:
- * write tensors with copyFrom, and numbers with a `scalar`. If f uses tensors from variables, the second call records f again to compare.
+ * write tensors with copyFrom, and numbers with a `scalar`. If f uses tensors from variables, the second call records f again and compares
+ * the two recordings.
  *
  * compile does not notice changes to the following, and keeps using the values from the recording:
  *
@@ -183,7 +184,7 @@ export function compile<A extends unknown[], T>(f: (...args: A) => T, options: C
 /** Whether an argument is or contains a tensor that requires a gradient. */
 function requiresGradient(value: unknown, depth = 0): boolean {
   if (value instanceof Tensor) return value.requiresGrad;
-  // Stop at this depth in cyclic objects, which the signature rejects.
+  // The limit on the depth ends the recursion in cyclic objects, which the signature rejects.
   if (typeof value !== "object" || value === null || ArrayBuffer.isView(value) || depth > 100) return false;
   for (const key in value) if (requiresGradient((value as Record<string, unknown>)[key], depth + 1)) return true;
   return false;

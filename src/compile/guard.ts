@@ -19,7 +19,7 @@ import { draws, mutated, type Operand, type Step } from "./step.ts";
 const FINITE_ID = 0x40000000;
 
 export interface GuardOptions {
-  /** The index checks: index n has id n + 1. */
+  /** The index checks. The check at index n has id n + 1. */
   readonly checks: readonly RangeCheck[];
   readonly steps: readonly Step[];
   /** State to copy before it is written. */

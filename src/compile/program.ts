@@ -65,7 +65,7 @@ export interface ProgramOptions {
   readonly gradients: ReadonlySet<Storage>;
   /** The name of an argument in messages; undefined for other storages. */
   readonly nameOf: (storage: Storage) => string | undefined;
-  /** Whether NaN and ±∞ must not reach results, gradients or state. */
+  /** Whether a run fails if NaN or ±∞ reaches results, gradients or state. */
   readonly finite: boolean;
 }
 
@@ -80,7 +80,7 @@ export class Program {
   private readonly memory: Storage[];
   private readonly address: number;
   private readonly addresses: readonly [first: number, uncertain: number, rest: number];
-  /** Instructions outside of steps: how many of them copy state, and where those that check for NaN and ±∞ are. */
+  /** Instructions that belong to no step: the number that copy state, and the location of those that check for NaN and ±∞. */
   private readonly extra: { readonly saving: number; readonly finite: Place };
   /** Whether other threads take part in a run. */
   private readonly isShared: boolean;
@@ -89,7 +89,7 @@ export class Program {
   private readonly state: readonly Storage[];
   /** Detects that a call must fail, and undoes it; undefined if nothing is checked. */
   private readonly guard: Guard | undefined;
-  /** The number of instructions that check arguments, of those up to the last check, and of the rest. */
+  /** The numbers of instructions in the three parts of a run: checks of arguments, steps up to the last check, and the rest. */
   private readonly counts: readonly [first: number, uncertain: number, rest: number];
   /** The epoch at which the captured tensors were checked. */
   private checkedEpoch = -1;

@@ -27,9 +27,9 @@ export interface Recording<T> {
   readonly result: T;
   /** The storages of the tensors in the result and of gradients. */
   readonly storageOf: ReadonlyMap<Tensor, Storage>;
-  /** The leaves to which the function assigned a gradient, and that gradient. */
+  /** Maps each leaf to the gradient that the function assigned to it. */
   readonly gradients: ReadonlyMap<Tensor, Tensor>;
-  /** Leaves whose gradient the function only cleared. */
+  /** Leaves whose gradient the function cleared and did not assign again. */
   readonly cleared: readonly Tensor[];
   /** Results through which gradients would flow if the function were not compiled. */
   readonly differentiable: ReadonlySet<Tensor>;
@@ -50,7 +50,7 @@ export interface Recording<T> {
   readonly captured: readonly Captured[];
   /** The first field of a module that has changed since the recording, for messages. */
   readonly changedField: () => string | undefined;
-  /** The recording is valid while all of these return true. */
+  /** The recording is valid as long as all of these return true. */
   readonly guards: readonly (() => boolean)[];
   /** Storages from outside that the function reads or writes. They are retained and pinned for the recording. */
   readonly retained: readonly Storage[];
@@ -210,7 +210,10 @@ class FunctionRecorder implements Recorder<Tensor> {
     for (const [leaf, grad] of this.gradientsBefore) leaf.grad = grad?.isDisposed ? null : grad;
   }
 
-  /** Restores versions: recorded writes have not happened, so graphs from before stay valid even if the call fails. */
+  /**
+   * Restores versions. Recorded writes have not happened yet, so graphs that existed before the recording stay valid even if the call
+   * fails.
+   */
   restoreVersions(): void {
     for (const step of this.steps) for (const storage of mutated(step)) if (!storage.symbolic) storage.version--;
   }

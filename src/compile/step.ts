@@ -1,4 +1,4 @@
-/** Steps, which compile's passes transform: ops on storages. Passes are pure functions from steps to steps. */
+/** A step is an op on storages. The passes of `compile` are pure functions from steps to steps. */
 import { Op } from "../../assembly/opcodes.ts";
 import type { Storage } from "../core/memory.ts";
 import type { AnyOp } from "../ops/definition/op.ts";
@@ -17,9 +17,9 @@ export interface Step {
   readonly attributes: unknown;
   /** File, line and column of the call in the function; "" if unknown. */
   readonly site: string;
-  /** The op whose gradient it is part of. */
+  /** The op whose gradient this step is part of. */
   readonly gradientOf?: string | undefined;
-  /** The ops that a pass fused into it. */
+  /** The ops that a pass fused into this step. */
   readonly fused?: readonly string[];
 }
 

@@ -41,14 +41,17 @@ interface Result {
   handle: Tensor;
 }
 
-/** A gradient: its leaf, its memory, and the tensor in the leaf's `grad`. Clearing the leaf's gradient frees only that tensor. */
+/**
+ * A gradient: its leaf, its memory, and the tensor in the leaf's `grad`. Clearing the leaf's gradient frees that tensor, but not the
+ * memory.
+ */
 interface Gradient {
   readonly leaf: Tensor;
   readonly memory: Tensor;
   handle: Tensor;
 }
 
-/** Attributes as text, without functions, which every call recreates. */
+/** Attributes as text. Functions are omitted, because every call recreates them. */
 const textOf = (attributes: unknown): string =>
   JSON.stringify(attributes, (_, v: unknown) => (typeof v === "number" ? String(v) : v)) ?? "";
 
@@ -73,7 +76,7 @@ function isSame(a: Recording<unknown>, b: Recording<unknown>): boolean {
 
 export class Trace<T> {
   readonly program: Program;
-  /** Whether f is known to do the same on every call. */
+  /** Whether f is known to do the same thing on every call. */
   isVerified: boolean;
   private readonly recording: Recording<T>;
   private readonly memory: TraceMemory;
@@ -86,7 +89,7 @@ export class Trace<T> {
     name: string,
     f: (...args: unknown[]) => T,
     args: readonly unknown[],
-    /** Whether NaN and ±∞ must not reach results, gradients or state. */
+    /** Whether a call fails if NaN or ±∞ reaches results, gradients or state. */
     readonly finite = false,
     readonly signature: Signature = signatureOf(name, args),
   ) {
@@ -163,7 +166,7 @@ export class Trace<T> {
   }
 
   /**
-   * Records f again and compares. Needed if the recording depends on tensors that f may replace itself, such as a state in a variable.
+   * Records f again and compares. Needed if the recording depends on tensors that f may replace itself, such as state in a variable.
    * @throws TraceError if f uses a tensor that the first recording left in a variable; later calls compare again
    */
   verify(f: (...args: unknown[]) => T, name: string): boolean {
@@ -225,7 +228,10 @@ export class Trace<T> {
     return this.result;
   }
 
-  /** Frees the program and its memory. Results and gradients in use keep theirs. @param results dispose results too */
+  /**
+   * Frees the program and its memory. Results and gradients that are still in use keep their memory. @param results whether to dispose the
+   * results too
+   */
   dispose({ results = false } = {}): void {
     this.program.dispose();
     this.memory.dispose();

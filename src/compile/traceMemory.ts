@@ -16,7 +16,7 @@ const ignoreAll = { record() {}, guard() {}, gradient() {}, siteOf: () => "" };
 export const symbolFor = (x: Spec): Tensor =>
   withRecorder(ignoreAll, () => Tensor.allocate(x, "compile's argument").keep());
 
-/** Another tensor on the same memory, for the user. It lives until it is disposed. */
+/** Another tensor on the same memory, for the user. It is never disposed automatically. */
 export const handleOf = (x: Tensor, shape = x.shape): Tensor =>
   Tensor.wrap(x.storage("compile").retain(), { shape, dtype: x.dtype }, null, "compile").keep();
 
@@ -30,7 +30,7 @@ const barrier: GradientRule = {
   },
 };
 
-/** Like handleOf, but backward through it throws. */
+/** Like handleOf, but `backward` through the tensor throws. */
 export function barrierHandleOf(x: Tensor, shape: Shape): Tensor {
   const handle = handleOf(x, shape);
   // A node needs an input that requires a gradient. Setting this on x is safe, because users cannot reach x.

@@ -23,8 +23,8 @@ export interface SaveOptions {
 /** Options for loadFile. */
 export interface LoadFileOptions {
   /**
-   * If `path` is damaged or missing, loads the newest older save that is intact, and warns. Default false, which throws an error that names
-   * this save.
+   * If `path` is damaged or missing, loads the newest older save that is intact, and warns. Default: false, in which case an error names
+   * that save.
    */
   readonly fallback?: boolean;
 }

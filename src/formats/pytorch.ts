@@ -119,7 +119,7 @@ interface Counterpart {
   readonly torchNames: readonly string[];
   readonly own: Tensor;
   readonly layout: Layout;
-  /** Whether this is a count, int64 in PyTorch and float32 in nabla. */
+  /** Whether this is a count, which PyTorch stores as int64 and nabla as float32. */
   readonly isCount: boolean;
 }
 

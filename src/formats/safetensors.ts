@@ -148,7 +148,7 @@ function listNames(names: readonly string[]): string {
 
 /**
  * Reads the tensors of a file: F32, F64, F16 and BF16 become float32 (rounded); I32, I64, U32, I16, U16 and I8 become int32; U8 becomes
- * uint8, BOOL bool.
+ * uint8; BOOL becomes bool.
  *
  * ```ts
  * const { tensors } = readSafetensors(readFileSync("model.safetensors"), { names: ["embed.weight"] });

@@ -120,7 +120,10 @@ export const storedAs: Readonly<Record<DType, Stored>> = { float32: "F32", int32
 
 export const isStored = (dtype: string): dtype is Stored => Object.hasOwn(stored, dtype);
 
-/** Bits per element of any type, or undefined. The names of types that nabla does not read (U64, F8_E4M3, F4) contain this number. */
+/**
+ * The number of bits per element of any type; undefined if it is unknown. The names of types that nabla does not read (U64, F8_E4M3, F4)
+ * contain this number.
+ */
 export function bitsOf(dtype: string): number | undefined {
   if (isStored(dtype)) return 8 * stored[dtype].bytes;
   const bits = /^[A-Z]{1,4}(\d{1,3})(_[A-Z0-9]+)?$/.exec(dtype)?.[1];

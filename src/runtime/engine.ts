@@ -20,7 +20,7 @@ export interface InitOptions {
    * shared memory; with any other module nabla runs on one thread, and info() says why.
    */
   module?: WebAssembly.Module;
-  /** Compute the same bits on every machine: selects the `simd` build. Default false. */
+  /** Whether to compute the same bits on every machine. If true, selects the `simd` build. Default false. */
   deterministic?: boolean;
   /** The size in bytes that linear memory may grow to, at least 65536. Default 4 GiB, the most that WebAssembly can address. */
   memoryLimit?: number;

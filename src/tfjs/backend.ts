@@ -92,7 +92,7 @@ export class NablaBackend extends KernelBackend {
     return this.data.add(entry);
   }
 
-  /** Makes a tensor from the elements that a CPU kernel computed, or may still write. */
+  /** Makes a tensor from the elements that a CPU kernel computed, or from an array that it has yet to fill. */
   makeTensorInfo(shape: number[], dtype: DataType, values?: BackendValues | string[]): TensorInfo {
     const entry = this.data.add(new Entry(dtype, sizeOf(shape)));
     if (values != null)

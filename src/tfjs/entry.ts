@@ -19,7 +19,7 @@ export class Entry implements LayoutOwner {
   private storage: Storage | null = null;
   /** Copies of the elements in other layouts. */
   layouts: Map<string, View> | undefined;
-  /** The elements in JavaScript's memory: what a CPU kernel made, a copy for CPU kernels, or strings. */
+  /** The elements in JavaScript's memory: the result of a CPU kernel, a copy for CPU kernels, or strings. */
   private stored: BackendValues | undefined;
 
   constructor(
@@ -46,7 +46,7 @@ export class Entry implements LayoutOwner {
     this.stored = values;
   }
 
-  /** The elements in linear memory, where they are uploaded on first use. */
+  /** A view of the elements in linear memory. The first call copies them there. */
   view(shape: Shape): View {
     const { dtype, size } = this;
     if (!this.storage) {
@@ -57,7 +57,7 @@ export class Entry implements LayoutOwner {
     return new View(this.storage, shape, dtype as DType, size, this);
   }
 
-  /** Whether only one tensor holds the elements, which are in linear memory. */
+  /** Whether the elements are in linear memory and belong to only one tensor. */
   get isExclusive(): boolean {
     return this.refCount === 1 && this.storage !== null && !this.storage.isShared;
   }
@@ -71,7 +71,7 @@ export class Entry implements LayoutOwner {
   /** A copy of the elements. */
   read(): BackendValues {
     if (this.storage) return this.view([this.size]).live().slice();
-    // An array of strings can have holes, which slice keeps.
+    // An array of strings can have holes, which slice() preserves.
     if (!isNumeric(this.dtype)) return this.stored!.slice() as BackendValues;
     const stored = this.stored as NumericArray;
     const TypedArray = ARRAYS[this.dtype];

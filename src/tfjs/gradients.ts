@@ -1,6 +1,6 @@
 /**
- * Gradients with fewer kernels than TensorFlow.js's own, while nabla's backend is active. Second derivatives are left to TensorFlow.js,
- * because it does not differentiate with respect to the outputs that a gradient saves.
+ * Gradients that need fewer kernels than TensorFlow.js's own. They apply while nabla's backend is active. Second derivatives are left to
+ * TensorFlow.js, because it does not differentiate with respect to the outputs that a gradient saves.
  */
 import {
   add,
@@ -34,13 +34,13 @@ import { BACKEND } from "./backend.ts";
 import { type Attributes, kernelFunc } from "./kernels/kernel.ts";
 
 type Gradients = Record<string, () => Tensor>;
-/** The gradients of a kernel's inputs. `saved` is what TensorFlow.js's own gradient saves. */
+/** The gradients of a kernel's inputs. `saved` holds the tensors that TensorFlow.js's own gradient saves. */
 type Rule = (dy: Tensor, saved: Tensor[], attributes: Attributes) => Gradients | null;
 
 /** Replaces a gradient while nabla's backend is active, except where the rule returns null. */
 function replace(kernelName: string, rule: Rule): void {
   const original = getGradient(kernelName);
-  // Without the gradients that `@tensorflow/tfjs` registers, there is nothing to replace.
+  // If `@tensorflow/tfjs` has not registered its gradients, there is nothing to replace.
   if (!original) return;
   const gradFunc: GradConfig["gradFunc"] = (dy, saved, attributes) =>
     (tfEngine().backendName === BACKEND && rule(dy as Tensor, saved, attributes)) ||
@@ -56,7 +56,7 @@ interface Derivative {
 
 const derivatives: Readonly<Record<string, Derivative>> = {
   Relu: { input: "x", run: (dy, x) => reluGrad(dy, x) },
-  // TensorFlow.js's derivative is 0 at 0 and 1 at 6.
+  // As in TensorFlow.js, the derivative is 0 at 0 and 1 at 6.
   Relu6: { input: "x", run: (dy, x) => reluGrad(clampGrad(dy, x, 0, 6), x) },
   ClipByValue: {
     input: "x",

@@ -16,7 +16,7 @@ import { kernelFunc } from "./kernels/kernel.ts";
 import { installOptimizers } from "./optimizers.ts";
 import { installSaving } from "./saving.ts";
 
-// Kernels of one copy cannot read the memory of another.
+// The kernels of one copy cannot read the memory of another copy.
 if (findBackendFactory(BACKEND))
   throw new Error(
     "nabla/tfjs: another copy of nabla is already a backend of TensorFlow.js. Install one version of nabla, and bundle it once.",
@@ -27,7 +27,7 @@ for (const config of getKernelsForBackend("cpu")) {
   const own = kernelName === "Draw" ? draw(cpu) : native ? kernelFunc(native, cpu) : cpu;
   registerKernel({ ...config, backendName: BACKEND, kernelFunc: own });
 }
-// Higher than the priorities of TensorFlow.js's own backends, so that it stays the default.
+// This is higher than the priorities of TensorFlow.js's own backends, so that nabla stays the default.
 registerBackend(BACKEND, () => new NablaBackend(), 10);
 installGradients();
 installSaving();

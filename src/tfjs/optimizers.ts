@@ -1,6 +1,6 @@
 /**
- * TensorFlow.js's SGD, momentum, RMSProp, Adagrad and Adam in one pass over each variable. Its own Adam needs fourteen kernels and as
- * many new tensors per variable and step; these update the variable and the optimizer's state in place.
+ * TensorFlow.js's SGD, momentum, RMSProp, Adagrad and Adam in one pass over each variable. Its own Adam needs fourteen kernels and as many
+ * new tensors per variable and step; the updates here change the variable and the optimizer's state in place.
  */
 import {
   AdagradOptimizer,
@@ -19,12 +19,12 @@ import { updateParameter } from "../ops/update/update.ts";
 import { BACKEND, type NablaBackend } from "./backend.ts";
 import { newView, runOps, vector } from "./view.ts";
 
-/** One slot of an optimizer's state: the field that lists it for each variable, and the suffix of its name. */
+/** One tensor of an optimizer's state, which belongs to one variable of the model. */
 interface Slot {
   readonly originalName: string;
   readonly variable: Variable;
 }
-/** The fields of an optimizer, most of which its type hides. */
+/** The fields of an optimizer. Its own type hides most of them. */
 interface State {
   readonly learningRate: number;
   readonly iterations: number;
@@ -36,7 +36,7 @@ type Gradients = Gradient[] | Record<string, Tensor | null | undefined>;
 const listed = (gradients: Gradients): Gradient[] =>
   Array.isArray(gradients) ? gradients : Object.entries(gradients).map(([name, tensor]) => ({ name, tensor }));
 
-/** How an optimizer's step becomes an update of nabla. */
+/** How to run an optimizer's step as one of nabla's updates. */
 interface Rule<S extends State> {
   readonly kind: Parameters<typeof updateParameter>[0];
   /** The lists of the state's variables, the suffixes of their names, and their initial values (default 0). */
@@ -45,7 +45,7 @@ interface Rule<S extends State> {
   readonly flags?: (state: S) => number;
   /** The number of the step, starting at 1. */
   readonly step: (state: S) => number;
-  /** Whether an optimizer has options that the update lacks. */
+  /** Whether the optimizer has options that the update does not support. */
   readonly rejects?: (state: S) => boolean;
   /** Updates state that does not belong to a variable. */
   readonly after?: (state: S, backend: NablaBackend) => void;
@@ -132,7 +132,7 @@ interface RMSPropState extends State {
   readonly accumulatedMeanSquares: Slot[];
   readonly accumulatedMoments: Slot[];
 }
-/** v ← αv + (1 − α)g²; b ← μb + η·g/√(v + ε); p ← p − b. The centered variant is TensorFlow.js's own. */
+/** v ← αv + (1 − α)g²; b ← μb + η·g/√(v + ε); p ← p − b. The centered variant is left to TensorFlow.js. */
 const rmsProp: Rule<RMSPropState> = {
   kind: "rmsProp",
   slots: (state) => [

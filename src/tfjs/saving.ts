@@ -14,7 +14,7 @@ export function installSaving(): void {
   if (!original) return;
   methods.clone = (x) => {
     const { gradientDepth, profiling } = tf.state;
-    // Only the tape of a higher derivative needs the clone's own gradient, and only a profile needs its call.
+    // Only the tape of a higher derivative needs the clone's own gradient, and only a profile needs its kernel call.
     if (tf.backendName !== BACKEND || gradientDepth > 1 || profiling) return original.call(tf, x);
     const { dataId, shape, dtype } = x;
     tf.backend.incRef(dataId);

@@ -27,11 +27,11 @@ export class View implements Value {
     readonly shape: Shape,
     readonly dtype: DType,
     readonly size: number,
-    /** The data of a tensor. Views that ops make have no owner. */
+    /** The tensor data that this is a view of. Views that ops make have no owner. */
     private readonly owner?: LayoutOwner,
   ) {}
 
-  /** The elements in another layout. It is computed once if this is a view of a tensor, such as a convolution's filter. */
+  /** The elements in another layout. If this is a view of a tensor, such as a convolution's filter, that layout is computed only once. */
   inLayout(name: string, convert: (view: View) => Value): Value {
     const known = this.owner?.layouts?.get(name);
     if (known) return known;
@@ -59,7 +59,7 @@ export class View implements Value {
     if (this.dtype === "int32") return heap.i32.subarray(address / 4, address / 4 + this.size);
     return heap.u8.subarray(address, address + this.size);
   }
-  /** The same elements to copy: floats as their bits. */
+  /** The elements in a form that can be copied exactly: floats as the integers with the same bits. */
   bits(): NumericArray {
     return this.dtype === "float32" ? new View(this.storage, this.shape, "int32", this.size).live() : this.live();
   }

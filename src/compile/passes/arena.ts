@@ -8,7 +8,7 @@ import { type Step, usesOf, written } from "../step.ts";
 
 const LINE = 64;
 
-/** The lifetime of a place, from the step that first writes it to the last that reads it, and its size. */
+/** A place's size and its lifetime, from the first step that writes it to the last step that reads it. */
 interface Life {
   readonly from: number;
   to: number;
@@ -46,7 +46,7 @@ function reusable(step: Step, i: number, lives: ReadonlyMap<Storage, Life>): Lif
 /** Up to this many places are compared with each other, in quadratic time. The rest use a faster method. */
 const EXACT = 1024;
 
-/** The offsets of lifetimes, the end of the last one, and the number of comparisons. */
+/** The offset of each lifetime, the size of the memory that all of them need, and the number of comparisons. */
 interface Places {
   readonly offsets: readonly number[];
   readonly bytes: number;
@@ -56,7 +56,7 @@ interface Places {
 /** Places each lifetime, the largest first, at the lowest offset that is free during it. */
 function placeLargest(lives: readonly Life[]): Places {
   const offsets: number[] = [];
-  /** The indices of the placed lifetimes, by offset. */
+  /** The indices of the lifetimes that are already placed, sorted by offset. */
   const done: number[] = [];
   let [bytes, looks] = [0, 0];
   lives.forEach((life, number) => {

@@ -16,8 +16,8 @@ export interface LogisticPulls {
 }
 
 /**
- * The gradient of the mean binary cross-entropy of ŷ = σ(x·w) in closed form: (1/n)·Σ (ŷᵢ − yᵢ)·xᵢ. Each sample pulls along its input, in
- * proportion to its error.
+ * The gradient of the mean binary cross-entropy of ŷ = σ(x·w) in closed form: (1/n)·Σ (ŷᵢ − yᵢ)·xᵢ. Each sample pulls the weights along its
+ * input, in proportion to its error.
  * @param w [d] @param x [n, d] @param y [n], 0 … 1
  * @throws ShapeError
  */

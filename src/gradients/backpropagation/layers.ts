@@ -65,7 +65,7 @@ export function outputGradients(root: Tensor, seed: Tensor, passes: readonly Pas
 
 /**
  * The patches of x that a convolution multiplies by its kernel (im2col): [batch, h, w, channels] → [batch, outH·outW,
- * kernelH·kernelW·channels], in the order of the weight's elements. Supports only one group.
+ * kernelH·kernelW·channels], in the order of the weight's elements. Supports only convolutions with one group.
  */
 export function patches(
   { kernelSize, options }: Conv2d,
@@ -102,7 +102,7 @@ const outer = (dy: Tensor, x: Tensor, shape: readonly number[]): Tensor =>
     .matmul(x)
     .reshape([dy.shape[0]!, ...shape]);
 
-/** Σ dy over each sample's positions, the dimensions between the batch and the parameter's own: [batch, …shape]. */
+/** Σ dy over each sample's positions, which are the dimensions between the batch and the parameter's own: [batch, …shape]. */
 const sumPositions = (dy: Tensor, shape: readonly number[]): Tensor => dy.reshape([dy.shape[0]!, -1, ...shape]).sum(1);
 
 const linear: PerSampleRule<Linear> = ({ weight, bias }, x, dy) => {

@@ -83,7 +83,7 @@ export interface NoiseScale {
   readonly signal: number;
   /** An estimate of tr Σ, the variance of one sample's gradient, summed over parameters. */
   readonly noise: number;
-  /** tr Σ/‖G‖²: the batch size beyond which larger batches help little. Infinity if noise dominates. */
+  /** tr Σ/‖G‖²: the batch size above which a larger batch helps little. Infinity if noise dominates. */
   readonly scale: number;
 }
 

@@ -24,8 +24,8 @@ export interface WeightBias {
 }
 
 /**
- * Compares the gradients of weight and bias for each Linear layer with a bias. A step of gradient descent changes the
- * one with the larger gradient more.
+ * Compares the gradients of weight and bias for each Linear layer with a bias. A step of gradient descent changes
+ * whichever has the larger gradient more.
  * @param loss runs a forward pass of the model and returns a single number
  */
 export function weightsAgainstBiases(model: Module, loss: () => Tensor): WeightBias[] {

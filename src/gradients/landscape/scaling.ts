@@ -126,9 +126,12 @@ export function standardize(x: Tensor): Scaling {
 }
 
 export interface WhitenOptions {
-  /** "zca": W = Σ^(−½), which changes x least; "pca": along principal axes, largest variance first. Default "zca". */
+  /**
+   * "zca": W = Σ^(−½), which changes x the least; "pca": rotates x to its principal axes, sorted by descending
+   * variance. Default "zca".
+   */
   readonly kind?: "zca" | "pca";
-  /** Added to the variances, relative to the largest. Default 1e-8. */
+  /** A number to add to the variances, as a fraction of the largest variance. Default 1e-8. */
   readonly epsilon?: number;
 }
 

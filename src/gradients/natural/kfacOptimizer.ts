@@ -43,7 +43,7 @@ export interface KFACOptions {
   readonly every?: number;
 }
 
-/** λ is adapted every ADAPT_EVERY steps, by a factor of 19/20 per step or the inverse of that factor. */
+/** λ can change every ADAPT_EVERY steps: it is multiplied or divided by ADAPT_FACTOR, which amounts to 19/20 per step. */
 const ADAPT_EVERY = 5;
 const ADAPT_FACTOR = (19 / 20) ** ADAPT_EVERY;
 

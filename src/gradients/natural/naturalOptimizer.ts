@@ -49,9 +49,9 @@ function validate({ iterations, tolerance, ...options }: Required<NaturalGradien
 }
 
 /**
- * θ ← θ − lr·(F + λ)⁻¹∇L (Amari 1998) by conjugate gradients, starting from the previous step's solution (Martens
- * 2010). Each iteration costs about two passes, but one step makes as much progress as many steps of SGD. A step that raises the loss on
- * its batch is halved up to ten times; if the loss is still higher, the step is undone.
+ * θ ← θ − lr·(F + λ)⁻¹∇L (Amari 1998) by conjugate gradients, starting from the previous step's solution (Martens 2010). Each iteration of
+ * conjugate gradients costs about two passes, but one step makes as much progress as many steps of SGD. A step that raises the loss on its
+ * batch is halved up to ten times; if the loss is still higher, the step is undone.
  *
  * ```ts
  * const optimizer = new NaturalGradient(model.parameters(), { likelihood: "softmax" });

@@ -7,8 +7,7 @@ import { spawn, type Thread } from "./spawn.ts";
 import type { WorkerMessage } from "./worker.ts";
 
 /**
- * The size of two cache lines in bytes. Processors fetch lines in pairs, so each worker's state word has a pair of its
- * own.
+ * The size of two cache lines in bytes. Processors fetch lines in pairs, so each worker's state word has its own pair of lines.
  */
 const PAIR = 128;
 /** The maximum time that workers may take to start and to stop, in milliseconds. */
@@ -146,7 +145,7 @@ export class WorkerPool {
     Atomics.store(this.heap.i32, (this.control + word) / 4, value);
   }
 
-  /** Starts a worker. Settles when it is ready for jobs. */
+  /** Starts a worker. Settles when the worker is ready for jobs, or has failed to start. */
   private async start(helper: Helper): Promise<void> {
     const { module, heap, control } = this;
     let resolve = (): void => {};

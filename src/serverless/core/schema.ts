@@ -41,9 +41,8 @@ export interface Limits {
    */
   readonly concurrency: number;
   /**
-   * The maximum total size, in bytes, of all bodies that are still arriving. Each counts for 16 KiB more than its size.
-   * Above the limit, the request that has been arriving the longest gets a 503. Default 64 MiB, or `bytes` if that is
-   * more.
+   * The maximum total size, in bytes, of all bodies that are still arriving. Each body counts as 16 KiB larger than it is. Above the limit,
+   * the request that has been arriving the longest gets a 503. Default 64 MiB, or `bytes` if that is more.
    */
   readonly unfinished: number;
 }

@@ -15,10 +15,10 @@ const FUSED: Readonly<Record<string, Activation>> = {
   sigmoid: Activation.Sigmoid,
 };
 
-/** The activation by TensorFlow.js's name if nabla fuses it; otherwise none. */
+/** Looks up an activation by TensorFlow.js's name. Returns None if nabla does not fuse it. */
 export const fusedActivation = (name = "linear"): Activation => FUSED[name] ?? Activation.None;
 
-/** All activations of TensorFlow.js's fused kernels. */
+/** All activations that TensorFlow.js's fused kernels support. */
 const ACTIVATIONS = ["linear", "relu", "relu6", "elu", "sigmoid", "leakyrelu", "prelu"];
 /** The slope that tf.leakyRelu has by default. */
 const SLOPE = 0.2;

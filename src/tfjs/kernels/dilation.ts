@@ -19,7 +19,10 @@ function windowsOf({ x, filter }: Inputs, { strides, pad, dilations }: Attribute
   };
 }
 
-/** Adds each element of dy where the largest sum came from, in the image or in the filter: to the first of equal sums. */
+/**
+ * Adds each element of dy to the gradient at the element, of the image or of the filter, that its window's largest sum
+ * contains. If sums are equal, the first one counts.
+ */
 function gradient({ x, filter, dy }: Inputs, windows: MaxPoolAttributes, of: "x" | "filter"): Value | null {
   const { outputSize, stride, pad } = windows;
   if (`${dy!.shape}` !== `${[x!.shape[0], ...outputSize, x!.shape[3]]}`) return null;

@@ -7,8 +7,7 @@ interface DrawOptions {
 }
 
 /**
- * The CPU backend's kernel. If the context type is the backend's name, which other backends accept for their own contexts, uses a 2-d
- * context.
+ * The CPU backend's kernel. Other backends accept their own name as the context type. For nabla's name, uses a 2-d context.
  */
 export const draw =
   (cpu: KernelFunc): KernelFunc =>

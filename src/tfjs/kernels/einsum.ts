@@ -1,4 +1,7 @@
-/** Einstein summation of one or two tensors: sums over dims of one tensor, then one matrix product. */
+/**
+ * Einstein summation of one or two tensors. First sums over the dims that only one tensor has and the result lacks; two
+ * tensors then need one matrix product.
+ */
 import { backend_util } from "@tensorflow/tfjs-core";
 import { apply } from "../../ops/definition/op.ts";
 import { sizeOf, type Value } from "../../ops/definition/value.ts";
@@ -20,14 +23,14 @@ function reduce({ x, labels }: Term, keeps: (label: number) => boolean): Term {
   return { x: dims.length ? sum(x, dims) : x, labels: labels.filter(keeps) };
 }
 
-/** The dims in a different order. */
+/** The tensor with its dims in the given order of labels. */
 const arrange = ({ x, labels }: Term, order: readonly number[]): Value =>
   permute(
     x,
     order.map((label) => labels.indexOf(label)),
   );
 
-/** The sums of products over the labels that are in both terms but not in the result. */
+/** Multiplies two terms, and sums the products over the labels that are in both terms but not in the result. */
 function multiply(a: Term, b: Term, isInResult: (label: number) => boolean): Term {
   const size = ({ x, labels }: Term, some: readonly number[]): number =>
     sizeOf(some.map((label) => x.shape[labels.indexOf(label)]!));

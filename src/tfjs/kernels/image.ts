@@ -1,4 +1,4 @@
-/** Convolutions and pools. Images are NHWC; NCHW is permuted. Filters are HWIO and are stored in nabla's layout, OHWI, beside the originals. */
+/** Convolutions and pools. Images are NHWC; NCHW is permuted. Filters are HWIO; a copy in nabla's layout, OHWI, is kept with each. */
 import { backend_util } from "@tensorflow/tfjs-core";
 import { Activation } from "../../../assembly/opcodes.ts";
 import { apply, applyAll } from "../../ops/definition/op.ts";
@@ -57,7 +57,9 @@ const attributesOf = (info: backend_util.Conv2DInfo, groups: number): ConvAttrib
   kernelSize: [info.filterHeight, info.filterWidth],
 });
 
-/** Whether the result has pixels. Windows larger than the padded image leave none, and TensorFlow.js then computes a negative size. */
+/**
+ * Whether the result has pixels. If a window is larger than the padded image, there are none, and TensorFlow.js computes a negative size.
+ */
 export const isSized = (outputSize: readonly number[]): boolean => outputSize.every((size) => size > 0);
 
 /** Whether a convolution is a matrix product of the pixels with the filter. */
@@ -73,7 +75,7 @@ const rows = (x: Value): Value => reshape(x, [x.size / x.shape[3]!, x.shape[3]!]
 function ohwi(filter: View, depthwise: boolean): Value {
   const [height, width, inputs, last] = filter.shape as [number, number, number, number];
   const [taps, out] = depthwise ? [height * width, inputs * last] : [height * width * inputs, last];
-  // Reshaped filters share their data, so the number of rows is part of the name.
+  // Reshaped filters share their data, so the layout's name includes the number of rows.
   const rows = filter.inLayout(`transposed, ${out} rows`, () => t(reshape(filter, [taps, out])));
   return reshape(rows, [out, height, width, depthwise ? 1 : inputs]);
 }

@@ -20,7 +20,7 @@ export function outside(indices: View, n: number): number | undefined {
 
 /**
  * The positions of slices in an array whose first `rank` dims are merged into one: Σ index·stride for each row of indices. Null if a
- * position is out of range, so that the CPU kernel throws its message.
+ * position is out of range, so that the CPU kernel throws its own error.
  */
 function flatten(indices: View, rank: number, strides: readonly number[], count: number): View | null {
   if (rank === 1 && strides[0] === 1)
@@ -55,8 +55,8 @@ function replaceSlices(out: View, base: View, updates: View, places: NumericArra
 }
 
 /**
- * Writes updates into `out` at the slices that indices name. A scalar update is written at all of them. The other slices come from `base`;
- * without it, they do not change. Null if an index is out of range.
+ * Writes updates into the slices of `out` that the indices select. A scalar update fills all of these slices. The other slices come from
+ * `base`; without it, they do not change. Null if an index is out of range.
  */
 export function scatter(out: View, indices: View, updates: View, base?: View): View | null {
   const { sliceRank, numUpdates, sliceSize, strides, outputSize } = backend_util.calculateShapes(
@@ -67,7 +67,7 @@ export function scatter(out: View, indices: View, updates: View, base?: View): V
   const isScalar = updates.shape.length === 0;
   const n = outputSize / sliceSize;
   if (!isScalar && updates.size !== numUpdates * sliceSize) return null;
-  // Single elements are checked when they are written.
+  // The indices of single elements are checked during the writes.
   const isSingle = sliceRank === 1 && sliceSize === 1 && !isScalar;
   const flat = isSingle ? indices : flatten(indices, sliceRank, strides, n);
   if (!flat) return null;

@@ -13,7 +13,7 @@ export type Attributes = any;
 export interface NativeKernel {
   /** The element types that every input may have. Inputs of other types are left to the CPU kernel. Default: float32. */
   readonly types?: readonly DType[];
-  /** Whether these inputs and attributes are supported. The others are left to the CPU kernel. Default: all. */
+  /** Whether these inputs and attributes are supported. Calls with any others are left to the CPU kernel. Default: all. */
   readonly accepts?: (inputs: Readonly<Record<string, TensorInfo>>, attributes: Attributes) => boolean;
   /** Computes the result; null if the values need the CPU kernel. */
   readonly run: (inputs: Inputs, attributes: Attributes) => Value | readonly Value[] | null;
@@ -26,18 +26,21 @@ const FLOAT: readonly DType[] = ["float32"];
 export const NUMBERS: readonly DType[] = ["float32", "int32"];
 export const ALL: readonly DType[] = ["float32", "int32", "bool"];
 
-/** Whether no input is empty. Reductions of nothing are left to the CPU kernel. */
+/** Whether no input is empty. For example, reductions of empty tensors are left to the CPU kernel. */
 export const isFilled = (inputs: Readonly<Record<string, TensorInfo>>): boolean =>
   Object.values(inputs).every((input) => !input?.shape.includes(0));
 
-/** Whether the inputs with these names have `rank` dims. Direct calls of kernels can pass others, which core's functions reject. */
+/**
+ * Whether the inputs with these names have `rank` dims. tfjs-core's functions reject other ranks, but a direct call of a kernel can pass
+ * them.
+ */
 export const haveRank = (
   inputs: Readonly<Record<string, TensorInfo>>,
   rank: number,
   names = ["x", "dy", "filter", "input"],
 ): boolean => names.every((name) => !inputs[name] || inputs[name].shape.length === rank);
 
-/** @throws Error if a filter does not read as many channels as its input has. Direct calls of kernels can pass others. */
+/** @throws Error if a filter does not read as many channels as its input has. A direct call of a kernel can pass such a filter. */
 export const requireChannels = (channels: number, ofFilter: number): void =>
   util.assert(
     channels === ofFilter,
@@ -48,7 +51,7 @@ export const requireChannels = (channels: number, ofFilter: number): void =>
 export const sameTypes = (inputs: Readonly<Record<string, TensorInfo>>): boolean =>
   new Set(Object.values(inputs).map(({ dtype }) => dtype)).size < 2;
 
-/** The kernel function: nabla's kernel where it applies, otherwise the CPU backend's. */
+/** A kernel function that runs nabla's kernel if it supports the call, and otherwise the CPU backend's. */
 export function kernelFunc(kernel: NativeKernel, cpu: KernelFunc): KernelFunc {
   const { types = FLOAT, accepts, list } = kernel;
   return (call) => {

@@ -23,7 +23,7 @@ function product(
   { transposeA: transA = false, transposeB: transB = false }: Transposition,
   activation = fusedActivation(undefined),
 ): Value {
-  // TensorFlow.js's own checks, with its own messages.
+  // The checks and messages are the same as TensorFlow.js's.
   const [ka, kb] = [a.shape.at(transA ? -2 : -1)!, b.shape.at(transB ? -1 : -2)!];
   const [outerA, outerB] = [a.shape.slice(0, -2), b.shape.slice(0, -2)];
   const batch = broadcast_util.assertAndGetBroadcastShape(outerA, outerB);

@@ -34,7 +34,7 @@ const binary = (f: (a: Value, b: Value) => Value, types?: NativeKernel["types"])
   run: ({ a, b }) => f(a!, b!),
 });
 
-/** x as int32. Numbers outside its range wrap modulo 2³², and NaN and ±∞ become 0, as in JavaScript. */
+/** x as int32. As in JavaScript, numbers outside int32's range wrap modulo 2³², and NaN and ±∞ become 0. */
 function toInt32(x: View): Value {
   if (!x.size) return cast(x, "int32");
   const largest = (max(abs(x)) as View).live()[0]!;
@@ -45,8 +45,8 @@ function toInt32(x: View): Value {
 }
 
 /**
- * ⌊a/b⌋ as int32, in double precision: 1/0.1 is just below 10, but a quotient in float32 is 10. As in JavaScript, results wrap modulo 2³²,
- * and NaN and ±∞ become 0.
+ * ⌊a/b⌋ as int32, computed in double precision: for the float32 numbers 1 and 0.1, the quotient is just below 10, but float32 rounds it to
+ * 10. As in JavaScript, results wrap modulo 2³², and NaN and ±∞ become 0.
  */
 function floorDiv(a: Value, b: Value): Value {
   const shape = broadcastShapes("floorDiv", a.shape, b.shape);

@@ -22,7 +22,7 @@ const reduction = (f: Reduction, types: readonly DType[] = ["float32"], axes = "
 
 type OfRow = (x: NumericArray, at: number, n: number) => number;
 
-/** A reduction that loops over rows in JavaScript if the reduced dims are the last ones; `otherwise` handles other dims. */
+/** A reduction that loops over rows in JavaScript if the reduced dims are the last ones; `otherwise` reduces any other dims. */
 const byRows = (ofRow: OfRow, dtype: DType, otherwise: Reduction): NativeKernel => ({
   types: [dtype],
   accepts: isFilled,

@@ -7,7 +7,7 @@ import { cast } from "../../ops/shape/shape.ts";
 import { newView, type View, vector } from "../view.ts";
 import { type Attributes, isFilled, type NativeKernel } from "./kernel.ts";
 
-/** The number of old pixels per new pixel, along a dim. */
+/** The number of old pixels per new pixel along a dim. */
 const ratio = (size: number, resized: number, alignCorners: boolean): number =>
   alignCorners && resized > 1 ? (size - 1) / (resized - 1) : size / resized;
 
@@ -25,7 +25,7 @@ function neighbors(size: number, resized: number, { alignCorners, halfPixelCente
   return { index: reshape(vector(pairs, "int32"), [resized, 2]), weights };
 }
 
-/** Takes the nearest pixel along a dim. */
+/** Resizes along a dim: each new pixel is a copy of the nearest old one. */
 const nearestAlong = (x: Value, dim: 1 | 2, resized: number, { alignCorners, halfPixelCenters }: Attributes): Value => {
   const size = x.shape[dim]!;
   const scale = ratio(size, resized, alignCorners);
@@ -58,7 +58,7 @@ const nearest: NativeKernel = {
   },
 };
 
-/** The gradient of bilinear interpolation without half-pixel centers, which the CPU kernel ignores. */
+/** The gradient of bilinear interpolation. Like the CPU kernel, it ignores halfPixelCenters. */
 function bilinearGradient(images: View, dy: View, alignCorners: boolean): Value {
   const [batch, height, width, depth] = images.shape as Image;
   const along = (d: Value, dim: 1 | 2): Value => {
@@ -67,7 +67,7 @@ function bilinearGradient(images: View, dy: View, alignCorners: boolean): Value 
     const both = weights.flatMap((weight) => [1 - weight, weight]);
     return interpolateGrad(d, dim, index, reshape(vector(both, "float32"), index.shape), size);
   };
-  // As in the CPU kernel, whose result has its height and width exchanged.
+  // The CPU kernel exchanges the height and width of its result, so this does too.
   return reshape(along(along(dy, 1), 2), [batch, width, height, depth]);
 }
 
@@ -119,6 +119,6 @@ export const resizeKernels: Readonly<Record<string, NativeKernel>> = {
   ResizeBilinear: bilinear,
   ResizeBilinearGrad: gradient(bilinearGradient, Number.POSITIVE_INFINITY),
   ResizeNearestNeighbor: nearest,
-  // The CPU kernel reads all images of dy after the first at wrong offsets: those of the result's images.
+  // The CPU kernel uses the result's offsets to read the images of dy, which is wrong after the first image, so batches are left to it.
   ResizeNearestNeighborGrad: gradient(nearestGradient, 1),
 };

@@ -1,4 +1,4 @@
-/** Kernels along sorted or running sequences. */
+/** Kernels for sequences: search in sorted rows, the largest elements, running products, and evenly spaced numbers. */
 import { util } from "@tensorflow/tfjs-core";
 import { around } from "../../ops/index/gather.ts";
 import { topK } from "../../ops/matrix/linalg.ts";
@@ -12,7 +12,7 @@ const BLOCK = 64;
 /** The largest k for which the k largest elements are kept in order by insertion. */
 const FEW = 64;
 
-/** For each value, the next larger number of its type. Null if a value is not finite or the largest integer. */
+/** For each value, the next larger number that its type can represent. Null if a value is not finite or the largest integer. */
 function following(values: View): NumericArray | null {
   const next = values.live().slice();
   const bits = new Int32Array(next.buffer);
@@ -35,8 +35,8 @@ function isAscending(sorted: NumericArray, start: number, n: number): boolean {
 
 /**
  * Writes, for each of `count` values starting with `first`, the number of smaller elements in the sorted row of n elements at `start`. Four
- * searches run at a time, because the steps of one search wait for each other; the last ones can repeat the last value. V8 compares two
- * numbers in float32 if both come from a Float32Array.
+ * searches run at a time, because each step of a search waits for the previous one; at the end, some of the four can repeat the last value.
+ * V8 compares two numbers in float32 if both come from a Float32Array.
  */
 function searchRow(
   sorted: NumericArray,
@@ -75,12 +75,12 @@ function searchRow(
 
 /**
  * For each value, the number of elements in its row of the sorted sequence that are smaller (or not larger). Null if the sequence is not
- * sorted or has NaNs, and for equal elements if a value has no larger number.
+ * sorted or has NaNs, or if equal elements count and a value has no next larger number.
  */
 function searchSorted(sequence: View, values: View, isLeft: boolean): View | null {
   const out = newView(values.shape, "int32");
   const sorted = sequence.live();
-  // The elements that are not larger than a value are smaller than the next number.
+  // An element is not larger than a value if it is smaller than the next number after the value.
   const limits = isLeft ? values.live() : following(values);
   if (!limits) return null;
   const [rows, n] = sequence.shape as [number, number];

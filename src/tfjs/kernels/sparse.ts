@@ -68,10 +68,10 @@ const segmentKernel = (isMean: boolean): NativeKernel => ({
   },
 });
 
-// Each loop is a function of its own, which V8 compiles to faster code, and reads the lengths of typed arrays once, because V8 checks the
-// buffer at every read.
+// Each loop has its own function, because V8 compiles such a loop to faster code. The length of a typed array is read only once, because V8
+// checks the buffer at every read.
 
-/** The number of rows with elements; −1, for the CPU kernel, if the indices are not in order or a row is out of range. */
+/** The number of rows with elements. Returns −1, which selects the CPU kernel, if the indices are not in order or a row is out of range. */
 function filledRows(indices: NumericArray, rank: number, rows: number): number {
   const n = indices.length;
   if (indices[0]! < 0) return -1;
@@ -142,7 +142,7 @@ function renumber(from: NumericArray, to: NumericArray, inStrides: Float64Array,
     to[next++] = place;
   }
 }
-/** The same for matrices. Without loops over dims, it is three times as fast. */
+/** The same for matrices. It has no loops over dims, which makes it three times as fast. */
 function renumberPairs(from: NumericArray, to: NumericArray, inStrides: Float64Array, outStrides: Float64Array): void {
   const [width, columns, end] = [inStrides[0]!, outStrides[0]!, to.length];
   for (let i = 0; i < end; i += 2) {

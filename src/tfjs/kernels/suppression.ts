@@ -1,4 +1,4 @@
-/** Non-maximum suppression: the boxes with the highest scores that overlap little. */
+/** Non-maximum suppression: selects the boxes with the highest scores that overlap little with each other. */
 import { reshape } from "../../ops/shape/reshape.ts";
 import { vector } from "../view.ts";
 import { type Attributes, type Inputs, isFilled, type NativeKernel } from "./kernel.ts";
@@ -33,7 +33,7 @@ class Candidates {
     const [one, other] = [this.scores[a]!, this.scores[b]!];
     return one > other || (one === other && a < b);
   }
-  /** Moves a box down from a free place. */
+  /** Moves a box down the heap, starting at a free place. */
   private sift(box: number, from: number): void {
     const { boxes, count } = this;
     let at = from;
@@ -48,8 +48,8 @@ class Candidates {
 }
 
 /**
- * The selected boxes and their scores. Each selected box that overlaps a candidate lowers its score by a Gaussian weight (if
- * softNmsSigma > 0), or drops the candidate if the overlap reaches the threshold. Null if a score or a box is NaN or infinite.
+ * The selected boxes and their scores. If a selected box overlaps a candidate, the candidate's score is multiplied by a Gaussian weight (if
+ * softNmsSigma > 0); if the overlap reaches the threshold, the candidate is dropped. Null if a score or a box is NaN or infinite.
  */
 function select({ boxes, scores }: Inputs, attributes: Attributes): { indices: number[]; scores: number[] } | null {
   const { maxOutputSize, iouThreshold, scoreThreshold, softNmsSigma = 0 } = attributes;

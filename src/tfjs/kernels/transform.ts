@@ -6,7 +6,7 @@ import { reshape } from "../../ops/shape/reshape.ts";
 import { newView, type View } from "../view.ts";
 import { ALL, type Attributes, isFilled, type NativeKernel } from "./kernel.ts";
 
-/** Takes each pixel from where it was before a rotation about a center. */
+/** Rotates an image about a center: copies each pixel from its position before the rotation. */
 function rotate(image: View, { radians, fillValue, center }: Attributes): Value {
   const [batch, height, width, depth] = image.shape as [number, number, number, number];
   const [centerX, centerY] = backend_util.getImageCenter(center, height, width);
@@ -35,7 +35,7 @@ function rotate(image: View, { radians, fillValue, center }: Attributes): Value 
   return reshape(out, image.shape);
 }
 
-/** The coordinate inside an image of `size` pixels for one that may be outside. */
+/** Maps a coordinate that may be outside an image of `size` pixels to one inside it. */
 function inside(at: number, size: number, mode: string): number {
   if (mode !== "reflect" && mode !== "wrap") return mode === "nearest" ? clamp(at, size) : at;
   if (at >= 0 && at <= size - 1) return at;

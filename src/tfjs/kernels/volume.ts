@@ -1,6 +1,6 @@
 /**
- * Convolutions and pools of volumes, [batch, depth, height, width, channels]: sums or maxima over the depth of convolutions and pools of
- * images.
+ * Convolutions and pools of volumes, [batch, depth, height, width, channels], computed from convolutions and pools of images, whose results
+ * are summed or pooled along the depth.
  */
 import { backend_util } from "@tensorflow/tfjs-core";
 import { Activation } from "../../../assembly/opcodes.ts";
@@ -111,7 +111,10 @@ function filterGradient({ x, dy }: Inputs, attributes: Attributes): Value | null
   return reshape(parts.length > 1 ? concat(parts, 0) : parts[0]!, attributes.filterShape);
 }
 
-/** The windows of a pool of frames, and of one along the depth, whose pixels are whole frames; null if a window reads no element. */
+/**
+ * The windows of two pools: one of the frames, and one along the depth, which treats whole frames as pixels. Null if a window reads no
+ * element.
+ */
 function windowsOf(
   shape: Shape,
   { filterSize, strides, pad, dimRoundingMode }: Attributes,

@@ -119,7 +119,7 @@ type Pool = (x: Tensor, windows: Windows) => Tensor;
 const maxPool: Pool = (x, windows) => applyAll(maxPoolDefinition, [x], windows)[0] as Tensor;
 const avgPool: Pool = (x, windows) => apply(avgPoolDefinition, [x], { ...windows, countIncludePad: false }) as Tensor;
 
-/** Pools with TensorFlow.js's windows. Those of its two paddings always contain a pixel. */
+/** Pools with TensorFlow.js's windows. With either of its paddings, every window contains a pixel. */
 function pooled(pool: Pool, x: Tensor, filterSize: readonly number[], strides: readonly number[], pad: string): Tensor {
   const windows = pooling(x.shape, { filterSize, strides, pad, dimRoundingMode: undefined });
   return windows === "identity" ? x : pool(x, windows!);
@@ -136,7 +136,7 @@ const pool1d =
     run: (_, x) => pooled(pool, x.unsqueeze(2), [poolSize[0], 1], [strides[0], 1], padding).squeeze(2),
   });
 
-/** The dims of the rows and the columns. */
+/** The dims that hold the rows and the columns. */
 const spatial = ({ dataFormat }: Config): [number, number] => (dataFormat === "channelsFirst" ? [2, 3] : [1, 2]);
 
 /** Repeats pixels along a dim. Each copy is interpolated at its fraction of the way to the next pixel. */

@@ -50,11 +50,11 @@ interface Making {
   readonly modules: Map<Plan, LayerModule>;
   /** The weights that TensorFlow.js trains. */
   readonly trainable: ReadonlySet<LayerVariable>;
-  /** The tensors that were made, in the order of weightsIn. */
+  /** The tensors that were created, in the order of weightsIn. */
   readonly tensors: Tensor[];
 }
 
-/** A layer of a model from TensorFlow.js, or a model inside another one. */
+/** A layer of a TensorFlow.js layers model, or a model inside such a model. */
 export class LayerModule extends Module {
   static override readonly kind: string = "LayerModule";
   /** The class of the layer in TensorFlow.js, such as "Dense". */
@@ -98,7 +98,7 @@ export class LayerModule extends Module {
     define("penalties", () => [...penalties.map(own), ...calls.map(inner)], false);
   }
 
-  /** Computes what the layer computes. It takes and returns as many tensors as the layer. */
+  /** Computes the layer's outputs. Takes and returns as many tensors as the layer does in TensorFlow.js. */
   forward(...inputs: Tensor[]): Outputs {
     return this.run(this, ...inputs);
   }
@@ -120,7 +120,7 @@ export class LayerModule extends Module {
   }
 }
 
-/** A model of TensorFlow.js as a module, which `fromLayersModel` creates. */
+/** A TensorFlow.js layers model as a module. `fromLayersModel` creates it. */
 export class LayersModule<Y extends Outputs = Tensor> extends LayerModule {
   static override readonly kind: string = "LayersModule";
   /** The names and shapes of the inputs. */
@@ -137,8 +137,8 @@ export class LayersModule<Y extends Outputs = Tensor> extends LayerModule {
   }
 
   /**
-   * Computes the model's outputs. inputs: one tensor per input of the model, in its order, each [batch, …] → one tensor, or a list if the
-   * model has several outputs.
+   * Computes the model's outputs. inputs: one tensor per input of the model, in the model's order, each [batch, …] → one tensor, or a list
+   * if the model has several outputs.
    * @throws TypeError if the number of inputs is wrong; ShapeError if a shape is
    */
   override forward(...inputs: Tensor[]): Y {
@@ -159,7 +159,7 @@ export class LayersModule<Y extends Outputs = Tensor> extends LayerModule {
   }
 
   /**
-   * Reads the weights of a model again, after TensorFlow.js trained or loaded it: parameters and running statistics.
+   * Reads a model's parameters and running statistics again, for example after TensorFlow.js has trained or loaded it.
    * @param model The model that this module was made from, or one with the same layers.
    * @returns this module
    * @throws ShapeError if the weights do not fit; in that case, nothing changes
@@ -176,7 +176,7 @@ export class LayersModule<Y extends Outputs = Tensor> extends LayerModule {
   }
 
   /**
-   * Writes the weights into a model, for TensorFlow.js to predict with or to save: parameters and running statistics.
+   * Writes the parameters and running statistics into a model, so that TensorFlow.js can predict with it or save it.
    * @param model The model that this module was made from, or one with the same layers.
    * @throws ShapeError if the weights do not fit; in that case, nothing changes
    * @example
@@ -218,8 +218,8 @@ function requireModel(name: string, model: unknown): asserts model is Model {
 }
 
 /**
- * A module that computes what a model of TensorFlow.js computes, with a copy of its weights. `compile` then runs a whole training step in
- * one call, and `copyTo` writes the trained weights back into the model.
+ * Converts a TensorFlow.js layers model to a module that computes the same outputs with its own copy of the weights. `compile` then runs a
+ * whole training step in one call, and `copyTo` writes the trained weights back into the model.
  *
  * The module starts in training mode. Weights that TensorFlow.js does not train have requiresGrad false. A loss, an optimizer and metrics
  * are not part of the module; add `module.regularization()` to the loss if layers have regularizers.

@@ -3,7 +3,7 @@ import * as ops from "../../core/functions.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import { type Rule, reject } from "./plan.ts";
 
-/** Folds the inputs from left to right. Inputs of fewer dims get sizes of 1 after the batch. */
+/** Folds the inputs from left to right. Inputs with fewer dims get dims of size 1 after the batch dim. */
 const folded =
   (f: (a: Tensor, b: Tensor) => Tensor, end = (y: Tensor, _count: number): Tensor => y): Rule =>
   () => ({
@@ -33,7 +33,7 @@ const dot: Rule = ({ config: { axes, normalize: normalizes } }) => ({
     });
     const [a, b] = normalizes ? inputs.map((x, i) => normalize(x, dims[i]!)) : inputs;
     if (a!.shape.length === 2 && b!.shape.length === 2) return a!.mul(b!).sum(1, { keepdim: true });
-    // Vectors become matrices with the summed dim inside: rows of a, columns of b.
+    // Vectors become matrices whose inner dims are the summed ones: the row a or the column b.
     const left = a!.shape.length === 2 ? a!.unsqueeze(1) : dims[0] === 2 ? a! : a!.transpose(1, 2);
     const right = b!.shape.length === 2 ? b!.unsqueeze(2) : dims[1] === 1 ? b! : b!.transpose(1, 2);
     const y = left.matmul(right);

@@ -1,20 +1,20 @@
-/** Layers that are random in training and do nothing in evaluation. */
+/** Layers that are random in training mode and do nothing in evaluation mode. */
 import { normal } from "../../core/creation.ts";
 import { bernoulli } from "../../core/functions.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import { type Config, type Rule, reject } from "./plan.ts";
 
-/** x with elements zeroed at this rate and the others scaled. Like TensorFlow.js, it does nothing at the rates 0 and 1. */
+/** Zeroes elements of x with probability `rate` and scales the others. Like TensorFlow.js, it returns x unchanged if the rate is 0 or 1. */
 export const dropped = (x: Tensor, rate: number, shape = x.shape): Tensor =>
   rate > 0 && rate < 1 ? x.mul(bernoulli(shape, 1 - rate, 1 / (1 - rate))) : x;
 
-/** Wraps the function for training. */
+/** Applies `run` in training only; otherwise returns x unchanged. */
 const inTraining =
   (run: (x: Tensor) => Tensor): ReturnType<Rule>["run"] =>
   ({ training }, x) =>
     training ? run(x) : x;
 
-/** The noise has the input's size in each dim for which its shape has null. */
+/** A dropout layer. Where the noise's shape is null, the noise has the input's size. */
 const dropout =
   (shapeOf: (config: Config) => readonly (number | null)[] | null): Rule =>
   ({ layer, config }) => {

@@ -1,4 +1,4 @@
-/** Normalization as TensorFlow.js computes it: its running variance is the biased one. */
+/** Normalization as in TensorFlow.js, which updates the running variance with the biased variance of the batch. */
 import { noGrad } from "../../autograd/backward.ts";
 import { flushDenormals } from "../../core/denormals.ts";
 import * as ops from "../../core/functions.ts";
@@ -14,7 +14,7 @@ function withLast(x: Tensor, axis: number, f: (x: Tensor) => Tensor): Tensor {
   return dim === rank - 1 ? f(x) : f(x.transpose(dim, rank - 1)).transpose(dim, rank - 1);
 }
 
-/** Normalizes with the batch's statistics, and moves the running ones towards them. */
+/** Normalizes with the batch's statistics, and moves the running statistics towards them. */
 function trainBatchNorm(x: Tensor, { weights }: Own, momentum: number, eps: number): Tensor {
   const { weight = null, bias = null, runningMean, runningVar } = weights;
   return withUndo(() => {

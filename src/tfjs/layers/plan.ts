@@ -1,7 +1,7 @@
 /**
- * How a layer of TensorFlow.js maps to nabla: its weights and its function. Plans are made and checked for the whole
- * model before any memory is allocated. The interfaces describe the parts of tfjs-layers that nabla reads, so that it
- * does not depend on that package.
+ * A plan says how a layer of TensorFlow.js maps to nabla: its weights and its function. Plans are made and checked for the whole model
+ * before any memory is allocated. The interfaces describe the parts of tfjs-layers that nabla reads, so that it does not depend on that
+ * package.
  */
 import type { Tensor as TfTensor } from "@tensorflow/tfjs-core";
 import type { Tensor } from "../../core/tensor.ts";
@@ -36,7 +36,7 @@ export interface Layer {
   readonly noiseShape?: readonly number[];
   readonly dataFormat?: string;
 }
-/** A model of TensorFlow.js: a `tf.Sequential` or a `tf.LayersModel`. The package that defines these types is not needed. */
+/** A model of TensorFlow.js: a `tf.Sequential` or a `tf.LayersModel`. This type does not depend on the package that defines them. */
 export interface LayersModel {
   /** The model's inputs, as placeholders. */
   readonly inputs: readonly object[];
@@ -55,15 +55,15 @@ export interface Model extends Layer {
 /** A weight and its layout in nabla. */
 export interface Weight {
   readonly variable: LayerVariable;
-  /** The order of the variable's dims in nabla. Default: the same. */
+  /** The order of the variable's dims in nabla. Default: the same as in TensorFlow.js. */
   readonly axes?: readonly number[];
   /** The shape after reordering, if it differs. */
   readonly shape?: readonly number[];
-  /** Whether it is never trained, such as a running mean. */
+  /** Whether this is a buffer, such as a running mean, which is never trained. */
   readonly isBuffer?: boolean;
 }
 
-/** What a layer's function may use: the tensors of its weights, its inner layers, and whether it is in training mode. */
+/** The parts of a layer that its function may use. */
 export interface Own {
   /** The tensors of the weights by nabla's names. */
   readonly weights: Readonly<Record<string, Tensor>>;
@@ -99,14 +99,14 @@ export interface Plan {
 // biome-ignore lint/suspicious/noExplicitAny: each layer knows its own options, and TensorFlow.js types them as unknown
 export type Config = any;
 
-/** What the rule of a class gets: the layer, its options, its variables by name, and the plans of inner layers. */
+/** The input of a rule: the layer, its options, its variables by name, and a function that plans inner layers. */
 export interface Context {
   readonly layer: Layer;
   readonly config: Config;
   readonly variables: Readonly<Record<string, LayerVariable>>;
   readonly plan: (inner: Layer) => Plan;
 }
-/** Says what a class of layers computes. */
+/** Plans a layer of one class. */
 export type Rule = (context: Context) => Partial<Plan> & Pick<Plan, "run">;
 
 /** @throws Error that names the layer, what nabla does not support, and the fix */
@@ -117,7 +117,7 @@ export function reject(layer: Layer, problem: string, fix: string): never {
 /** The only tensor of a layer's result. */
 export const single = (outputs: Outputs): Tensor => (Array.isArray(outputs) ? outputs[0] : outputs) as Tensor;
 
-/** The weights that exist: a layer without a bias has no variable for it. */
+/** Selects the weights that exist. For example, a layer without a bias has no variable for it. */
 export function weightsOf(
   variables: Context["variables"],
   layouts: Readonly<Record<string, Omit<Weight, "variable"> & { readonly of: string }>>,

@@ -1,4 +1,4 @@
-/** Recurrent layers and their wrappers. TensorFlow.js's gates have PyTorch's order, except in the GRU. */
+/** Recurrent layers and their wrappers. TensorFlow.js stores the gates in PyTorch's order, except in the GRU. */
 import { ones, zeros } from "../../core/creation.ts";
 import * as ops from "../../core/functions.ts";
 import type { Tensor } from "../../core/tensor.ts";
@@ -6,10 +6,13 @@ import { type Activation, activationOf } from "./activations.ts";
 import { dropped } from "./noise.ts";
 import { type Context, type Own, type Rule, reject, single, weightsOf } from "./plan.ts";
 
-/** One step: from the input's projection and the state to the next state, whose first element is the output. */
+/**
+ * Computes one step: takes the projected input and the state, and returns the next state, whose first tensor is the
+ * output.
+ */
 type Step = (projection: Tensor, state: readonly Tensor[]) => Tensor[];
 
-/** All steps at once, by nabla's kernel: the outputs, and the final state. */
+/** Computes all steps at once with nabla's kernel, and returns the outputs and the final state. */
 type Kernel = (x: Tensor, state: readonly Tensor[], own: Own) => Tensor[];
 
 interface Cell {
@@ -55,7 +58,8 @@ const cells: Readonly<Record<string, Cell>> = {
   },
   GRU: {
     states: 1,
-    // nabla's kernel applies the reset gate after the product of state and weight, TensorFlow.js before it.
+    // nabla's kernel applies the reset gate after it multiplies the state by the weight, but TensorFlow.js applies it
+    // before.
     kernel: () => undefined,
     step({ weights }, units, f, gate, mask) {
       const [gates, candidates] = weights.weightHh!.split([2 * units, units]);
@@ -101,7 +105,7 @@ export const recurrent: Rule = (context) => {
       const { weights, training } = own;
       const batch = input.shape[0]!;
       const ordered = config.goBackwards ? input.flip(1) : input;
-      // All steps of a sequence share a mask.
+      // All steps of a sequence share one dropout mask.
       const x = training ? dropped(ordered, dropout, [batch, 1, input.shape[2]!]) : ordered;
       const dropsState = training && recurrentDropout > 0 && recurrentDropout < 1;
       let y: Tensor;
