@@ -1,6 +1,6 @@
 /**
- * Compares two trees by alternating runs, A B A B … A. Ratios cancel the machine's drift, and comparing A with itself measures
- * the noise. Pure functions from rows to comparisons and text.
+ * Compares two trees by alternating runs, A B A B … A. Ratios cancel the machine's drift, and comparing A with itself
+ * measures the noise. All functions are pure: they turn rows into comparisons, and comparisons into text.
  */
 import { median, type Row } from "./measure.ts";
 import { figure, table } from "./report.ts";
@@ -8,7 +8,7 @@ import { figure, table } from "./report.ts";
 /** The rows that one process of a tree printed. */
 export type Rows = readonly Row[];
 
-/** The comparison of a row that both trees print. Ratios compare times: above 1, B is slower. */
+/** The comparison of a row that both trees print. Ratios compare times, so B is slower if a ratio is above 1. */
 export interface Comparison {
   readonly suite: string;
   readonly case: string;
@@ -56,7 +56,7 @@ export function medianInterval(values: readonly number[]): [low: number, high: n
 
 const keyOf = ({ suite, case: name, impl }: Row): string => JSON.stringify([suite, name, impl]);
 
-/** A row's time per call, up to a constant factor: the inverse if the row has a rate. */
+/** A row's time per call, up to a constant factor. If the row's value is a rate, this is its inverse. */
 const timeOf = ({ unit, median: value }: Row): number => (unit === "GFLOP/s" ? 1 / value : value);
 
 /** The rows of all turns, grouped by case and contender. Leaves out rows that are missing in any turn. */

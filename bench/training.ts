@@ -31,7 +31,10 @@ const EXACT = 1e-5;
  */
 const FINAL = 0.02;
 
-/** Checks that a contender trains the same model. @throws Error if the losses of STEPS steps differ from the expected ones */
+/**
+ * Checks that a contender trains the same model as the others. @throws Error if the losses of STEPS steps differ from
+ * the expected ones
+ */
 export function requireLosses(what: string, got: readonly number[], expected: readonly number[]): void {
   for (const i of [...Array(EXACT_STEPS).keys(), STEPS - 1]) {
     const tolerance = i < EXACT_STEPS ? EXACT : FINAL;

@@ -6,7 +6,7 @@ import { barPlace, barTicks, canShow, extent, linearTicks, logTicks, showTick } 
 export interface Cells {
   readonly low: number;
   readonly high: number;
-  /** The position of a value in cells, with its fraction. */
+  /** The position of a value in cells, which need not be a whole number. */
   cell(value: number): number;
   /** The labels of the ticks, by cell. */
   readonly ticks: ReadonlyMap<number, string>;

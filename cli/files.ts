@@ -15,7 +15,9 @@ const THEMES = `svg{color:#1c2128;background:#fff}@media(prefers-color-scheme:da
 const newDocument = (): Document =>
   parseHTML("<!doctype html><html><head></head><body></body></html>").document as unknown as Document; // linkedom's own types are a subset
 
-/** Stacks all graphs and plots in one SVG, which follows the reader's dark mode. @throws Error if there are none */
+/**
+ * Stacks all graphs and plots in one SVG, which follows the reader's dark mode. @throws Error if the result has neither
+ */
 export function svgFile({ name, title }: AnyExperiment, { plots, graphs = [] }: Result): string {
   const document = newDocument();
   const drawings = [

@@ -118,7 +118,10 @@ async function serve(model: string, options: Options): Promise<void> {
 
 const isLocal = (host: string): boolean => /^(localhost|127(\.\d+){3}|(::ffff:)?127(\.\d+){3}|::1)$/i.test(host);
 
-/** The token from the options or the environment. @throws Error if there are two, or if its file is empty or cannot be read */
+/**
+ * The token from the options or the environment. @throws Error if both options are given, or if the token's file is
+ * empty or cannot be read
+ */
 function tokenOf({ token, tokenFile }: Options): string | undefined {
   if (token !== undefined && tokenFile !== undefined)
     throw new Error("--token and --token-file cannot be combined. Remove one of them.");
@@ -136,7 +139,7 @@ function tokenOf({ token, tokenFile }: Options): string | undefined {
   return text;
 }
 
-/** The options for observe. */
+/** The options that `observe` receives. */
 const observeOptions = ({ cors, metrics, requestIds, accessLog }: Options): ObserveOptions => ({
   ...(cors && { cors: { origins: cors.includes("*") ? "*" : cors } }),
   ...(metrics && { metrics }),
@@ -145,8 +148,8 @@ const observeOptions = ({ cors, metrics, requestIds, accessLog }: Options): Obse
 });
 
 /**
- * The handler that a module exports, or a handler with the options that it exports. @throws Error if it exports something
- * else
+ * The handler that a module exports, or a handler with the options that it exports. @throws Error if the module exports
+ * something else
  */
 async function load(model: string, token: string | undefined, options: Options): Promise<Handler> {
   const { default: exported } = await importModule(model);
@@ -207,7 +210,7 @@ async function loadModel(
   }
   const below = exported.path === "/" ? "" : (exported.path ?? "");
   for (;;) {
-    // A request waits no longer than the handler's own time limit.
+    // This request waits no longer than the handler's own time limit.
     const { ok, status } = await handler(new Request(`http://localhost${below}/health?ready`));
     if (ok) return handler;
     // onError has reported the reason.
@@ -220,7 +223,10 @@ async function loadModel(
 /** The batching options that a module exports. */
 const batchingOf = ({ batching }: InferenceOptions) => (typeof batching === "object" ? batching : {});
 
-/** A handler that a module exports, with the options of observe. @throws Error if an option applies only to models */
+/**
+ * Wraps a handler that a module exports in `observe`, if an option asks for it. @throws Error if an option applies only
+ * to models
+ */
 function wrap(handler: Handler, token: string | undefined, options: Options): Handler {
   if (token !== undefined)
     throw new Error(

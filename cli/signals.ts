@@ -25,7 +25,7 @@ interface Ancestor {
 function inspect(pid: number): Ancestor | undefined {
   try {
     if (process.platform === "linux") {
-      // "pid (name) state parent …", and the name may contain parentheses.
+      // The file reads "pid (name) state parent …", and the name may contain parentheses.
       const [, name, parent] = /\((.*)\) \S+ (\d+)/s.exec(readFileSync(`/proc/${pid}/stat`, "utf8"))!;
       return { pid, parent: Number(parent), name: name! };
     }

@@ -1,4 +1,4 @@
-// The gradient of a loss, and a product with its Hessian.
+// Computes the gradient of a loss, and a product of its Hessian with a vector.
 import { grad, hvp, type Tensor, tensor } from "nabla";
 
 const loss = (theta: Tensor) =>

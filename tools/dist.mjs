@@ -8,7 +8,10 @@ import { licences } from "./licences.mjs";
 
 const LOADER = "@assemblyscript/loader";
 
-/** Drops class fields without an initializer. Modules keep them, because they determine the order of parameters. */
+/**
+ * Drops class fields without an initializer. The classes in src/nn keep them, because these fields determine the order
+ * of a module's parameters.
+ */
 const withoutEmptyFields = (context) => (file) => {
   if (/[\\/]src[\\/]nn[\\/]/.test(file.fileName)) return file;
   const isEmpty = (node) =>

@@ -56,7 +56,9 @@ function asText(literal) {
   return `new RegExp(${JSON.stringify(literal.slice(1, end))}, "${literal.slice(end + 1)}")`;
 }
 
-/** Where a backslash may continue a string on the next line: not inside an escape, and not in a tagged template. */
+/**
+ * The positions where a backslash may continue a string on the next line: none inside an escape or a tagged template.
+ */
 function breaksInText(code, node) {
   const at = node.getStart();
   const isTagged =

@@ -77,7 +77,7 @@ await bundle.write({
   comments: { legal: true, annotation: false, jsdoc: false },
   minify: { compress: true, mangle: { toplevel: false }, codegen: { removeWhitespace: true } },
   minifyInternalExports: false,
-  // The core is two files, even where other entries share parts of it.
+  // Keep the core in these two files, even if other entries use only parts of it.
   codeSplitting: {
     groups: [
       { name: "base", test: (id) => CORE.test(id) && base.has(id) },

@@ -19,8 +19,8 @@ function functionBodies(bytes) {
 }
 
 /**
- * The names of a module's functions, in an order that compresses well: after the first function, each next one is the
- * one that compresses best after those before it. @param names the functions of the module, in the module's order
+ * The names of a module's functions, in an order that compresses well: the next function is always the one that
+ * compresses best after those already chosen. @param names the functions of the module, in the module's order
  */
 function compactOrder(bytes, names) {
   const bodies = functionBodies(bytes);

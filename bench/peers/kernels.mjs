@@ -17,7 +17,7 @@ const GROWTH = 16;
 const ROUNDS = 9;
 const ROUND = 12;
 
-/** A kernel's job on one backend. The inputs are uploaded once. */
+/** Prepares the call of a kernel on one backend. The inputs are uploaded once. */
 async function open(backend, name, n) {
   await tf.setBackend(backend);
   const [specifications, attrs] = kernelCases[name](n);

@@ -5,7 +5,7 @@ export interface ConvSizes {
   readonly size: number;
   readonly channels: number;
   readonly outChannels: number;
-  /** The kernel's size, which is odd. The image is padded, so that the output has the same size. */
+  /** The kernel's size, which is odd. The image is padded, so that the output is as large as the image. */
   readonly kernel: number;
 }
 

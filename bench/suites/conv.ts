@@ -1,4 +1,7 @@
-/** A convolution and its two gradients, called as layers call them, against pure JS. In GFLOP/s, and as a share of the ceiling. */
+/**
+ * A convolution and its two gradients, called as layers call them, against pure JS. Results are rates in GFLOP/s, and
+ * shares of the ceiling.
+ */
 import { type Tensor, tensor, tidy } from "../../src/index.ts";
 import { apply } from "../../src/ops/definition/op.ts";
 import { convDefinition, convInputDefinition, convWeightDefinition } from "../../src/ops/image/conv.ts";

@@ -1,4 +1,7 @@
-/** Pointwise functions, softmax and sum on 2¹⁶ elements: the raw kernel and the public API against pure JS. Times per call. */
+/**
+ * Pointwise functions, softmax and sum on 2¹⁶ elements: the raw kernel and the public API against pure JS. Results are
+ * times per call.
+ */
 import { type Tensor, tensor, tidy } from "../../src/index.ts";
 import { engine, kernels } from "../../src/runtime/engine.ts";
 import { type Case, PURE, type Suite } from "../measure.ts";

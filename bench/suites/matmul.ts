@@ -1,4 +1,7 @@
-/** Matrix products: cubes, and the three products in training a linear layer. In GFLOP/s, and as shares of the ceiling. */
+/**
+ * Matrix products: cubes, and the three products in training a linear layer. Results are rates in GFLOP/s, and shares
+ * of the ceiling.
+ */
 import { linear, type Tensor, tensor, tidy } from "../../src/index.ts";
 import { engine, kernels } from "../../src/runtime/engine.ts";
 import { type Case, CEILING, type Contender, PURE, type Suite } from "../measure.ts";
@@ -34,10 +37,10 @@ const shapes: readonly Shape[] = [
   ...layer(128, 784, 512),
 ];
 
-/** The length of the ceiling kernel's chain of multiply-adds. A call then takes a few microseconds. */
+/** The length of the ceiling kernel's chain of multiply-adds. With this length, a call takes a few microseconds. */
 const CHAIN = 1000;
 
-/** Nothing but multiply-adds (assembly/kernels/probe.ts). */
+/** A kernel that does nothing but multiply-adds (assembly/kernels/probe.ts). */
 export const ceiling = (): Contender => {
   const { fmaCeiling } = kernels();
   return { impl: CEILING, run: () => void fmaCeiling!(CHAIN, 0.5, 1), flops: 96 * CHAIN };
@@ -58,7 +61,7 @@ function kernelContender(
   const [out, left, right, workspace] = blocks as [number, number, number, number];
   heap.f32.set(a, left / 4);
   heap.f32.set(b, right / 4);
-  // No bias, alpha 1, no activation, no accumulation. The share is all of C.
+  // No bias, alpha 1, no activation, no accumulation. One call computes all of C.
   const run = () => void gemm!(out, left, right, 0, 0, m, n, k, transA, transB, 1, 0, 0, workspace, 0, m, 0, n);
   run();
   requireClose("gemm", heap.f32.subarray(out / 4, out / 4 + m * n), expected, 1e-6 * k);

@@ -1,6 +1,7 @@
 /**
- * Whole training steps (forward, backward, Adam): nabla eager and compiled against pure JS. All must reach the same loss. Then
- * optimizer updates alone, with normal gradients and long after the gradients have vanished.
+ * Whole training steps (forward, backward, Adam): nabla eager and compiled against pure JS. All must reach the same
+ * loss. The suite also measures optimizer updates alone, with normal gradients and long after the gradients have
+ * vanished.
  */
 import { optim, randn, type Tensor, zeros } from "../../src/index.ts";
 import { type Case, PURE, type Suite } from "../measure.ts";
@@ -38,7 +39,10 @@ const optimizers: Record<string, (p: Tensor) => { step(): void; dispose(): void 
   "SGD with momentum": (p) => new optim.SGD([p], { lr: 1e-3, momentum: 0.9 }),
 };
 
-/** Updates with gradients, and updates after the state has decayed: denormal numbers would make these several times slower. */
+/**
+ * Updates with gradients, and updates after the state has decayed: denormal numbers would make the latter several times
+ * slower.
+ */
 function* updates(): Generator<Case> {
   for (const [name, make] of Object.entries(optimizers)) {
     const own = [1, 0].map((gradient) => {

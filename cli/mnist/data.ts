@@ -121,7 +121,7 @@ export async function loadMnist(given?: string): Promise<Mnist> {
     const [images, labels] = await Promise.all(
       ["images-idx3-ubyte", "labels-idx1-ubyte"].map((kind) => read(directory, `${prefix}-${kind}`)),
     );
-    // The list above has two names.
+    // Both are defined, because the list above has two names.
     return readDigits(images!, labels!, `${basename(directory)}/${prefix}`);
   };
   const [train, test] = await Promise.all([load("train"), load("t10k")]);

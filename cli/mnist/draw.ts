@@ -24,8 +24,8 @@ function corner(pixels: Uint8Array): { left: number; top: number } {
 }
 
 /**
- * A digit as DRAWN / 2 lines of DRAWN characters, centered. Without shades of grey, pixels darker than half are drawn as
- * ink.
+ * A digit as DRAWN / 2 lines of DRAWN characters, centered. Without shades of grey, pixels of at least half the full
+ * darkness are drawn as ink.
  */
 export function drawDigit(pixels: Uint8Array, style: Style): string[] {
   if (pixels.length !== PIXELS)

@@ -25,7 +25,7 @@ const coloured: Style = {
 };
 
 const unstyled = (text: string): string => text;
-/** Indexed by whether the upper pixel is ink, then the lower one. */
+/** Indexed first by whether the upper pixel is ink, then by whether the lower one is. */
 const BLOCKS = [
   [" ", "▄"],
   ["▀", "█"],

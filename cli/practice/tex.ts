@@ -41,7 +41,10 @@ const characters = (from: string, to: string): ReadonlyMap<string, string> => {
 const RAISED = characters("0123456789+−=()abdijkmntTzᵀ-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ᵃᵇᵈⁱʲᵏᵐⁿᵗᵀᶻᵀ⁻");
 const LOWERED = characters("0123456789+−=()aijkmnoprstux", "₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₐᵢⱼₖₘₙₒₚᵣₛₜᵤₓ");
 
-/** The text with every character raised or lowered; with a mark if one of them has no such form. */
+/**
+ * The text with every character raised or lowered. If a character has no such form, the mark (^ or _) precedes the
+ * text.
+ */
 function shifted(text: string, forms: ReadonlyMap<string, string>, mark: string): string {
   const plain = text.replaceAll(" ", "");
   const all = [...plain].map((character) => forms.get(character));
@@ -56,7 +59,7 @@ class Reader {
   constructor(tex: string) {
     this.tokens = tex.match(/\\[a-zA-Z]+\s*|\\[\s\S]|[\s\S]/g) ?? [];
   }
-  /** Everything up to the closing brace or, at the top, the end. */
+  /** Everything up to the closing brace or, outside braces, up to the end. */
   all(): string {
     let text = "";
     while (this.at < this.tokens.length && this.tokens[this.at] !== "}") text += this.next();

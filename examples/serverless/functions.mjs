@@ -1,4 +1,4 @@
-// An untrained network as two web functions: POST to /train with the token to train it, and to / to run it.
+// Serves an untrained network as two web functions: POST to /train with the token to train it, and to / to run it.
 import { losses, nn, optim } from "nabla";
 import { loadState } from "nabla/formats";
 import { combine, inferenceHandler, trainingHandler } from "nabla/serverless";
@@ -26,7 +26,9 @@ function create() {
   return { model, optimizer: new optim.Adam(model.parameters(), { lr: 0.02 }), loss: losses.bceWithLogits };
 }
 
-/** Both functions. Clients need the token to train. Without a token, trainingHandler throws. */
+/**
+ * Combines both functions into one handler. Clients need the token to train. Without a token, trainingHandler throws.
+ */
 export const functions = (token) =>
   combine({
     "/": inferenceHandler({ name: "xor", load: servedModel, input, output }),

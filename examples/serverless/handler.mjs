@@ -1,4 +1,4 @@
-// Both functions, with the token from the environment. The other files in this folder run them on each platform.
+// The handler of functions.mjs, with the token from the environment. The files for Node, Deno, Bun and Lambda serve it.
 import { functions } from "./functions.mjs";
 import { token } from "./token.mjs";
 

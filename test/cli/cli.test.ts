@@ -233,7 +233,7 @@ test("chart: the series have the colours of the page, each with its own code in 
     terminalOf(stream),
   );
   const codes = series.map(({ name }) => new RegExp(`38;5;(\\d+)m\\S+ ${name}`).exec(text)?.[1]);
-  expect(codes[1]).toBe("166"); // #d75f00, the nearest to vermilion, #d55e00
+  expect(codes[1]).toBe("166"); // #d75f00 is the palette's colour nearest to vermilion, #d55e00
   expect(codes.every(Boolean)).toBe(true);
   expect(new Set(codes).size).toBe(COLOURS.length);
 });

@@ -195,7 +195,7 @@ describe("schedules", () => {
     training.scheduler.step();
     expect(resumed.optimizer.paramGroups[1]!.lr).toBe(0.2);
     expect(saveState(resumed)).toEqual(saveState(training));
-    // Load it into the first training run again, whose schedule now includes the added group.
+    // Load the file into the first training run, whose schedule now includes the added group.
     loadState(file, training);
     training.scheduler.step();
     expect(saveState(training)).toEqual(saveState(resumed));

@@ -1,4 +1,6 @@
-/** What the captions of the figures say about numbers holds. The findings below a figure compare other numbers with theory. */
+/**
+ * The numbers in the figures' captions are correct. The findings below a figure compare other numbers with theory.
+ */
 import { describe, expect, test } from "vitest";
 import { type Result, valuesOf } from "../../lab/experiment.ts";
 import { experiments } from "../../lab/experiments/index.ts";
@@ -28,7 +30,7 @@ async function show(name: string, given: Record<string, string | number> = {}) {
 const first = (points: readonly Point[]): number => points[0]![1];
 const last = (points: readonly Point[]): number => points.at(-1)![1];
 const heights = (points: readonly Point[]): number[] => points.map(([, y]) => y);
-/** Where two curves with the same places cross, up to the distance between places. */
+/** The first x at which curve a is above curve b. Both curves have points at the same x. */
 const crossing = (a: readonly Point[], b: readonly Point[]): number => a.find(([, y], i) => y > b[i]![1])![0];
 
 describe("captions", () => {

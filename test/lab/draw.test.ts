@@ -236,7 +236,7 @@ test("the title of the horizontal axis ends above the edge of the picture", () =
   let baseline = 0;
   for (let part: Element | null = title; part; part = part.parentElement)
     baseline += Number(/translate\([^,]*,([^)]*)\)/.exec(part.getAttribute("transform") ?? "")?.[1] ?? 0);
-  // Descenders of 12 pixels reach 3 to 4 pixels below the baseline.
+  // Descenders of 12-pixel text reach 3 to 4 pixels below the baseline.
   expect(baseline).toBeGreaterThan(380);
   expect(baseline).toBeLessThanOrEqual(400 - 5);
 });

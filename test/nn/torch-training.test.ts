@@ -31,7 +31,7 @@ describe(`layers agree with PyTorch ${values.torch}: values, and gradients of in
 
 const STEPS = [1, 2, 5, 10, 20];
 
-/** Takes 20 steps on tanh(x·W1ᵀ + b1)·W2ᵀ, and calls `inspect` with the parameters after each of STEPS. */
+/** Takes 20 steps on tanh(x·W1ᵀ + b1)·W2ᵀ, and calls `inspect` with the parameters after each of the steps in STEPS. */
 function run(
   { optimizer: kind, options, lrs, late }: OptimizerCase,
   inspect: (step: number, params: Tensor[]) => void,

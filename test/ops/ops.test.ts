@@ -24,9 +24,9 @@ import {
 import { oracleOf, oracles, referenceOf, samplesOf } from "./oracles/index.ts";
 import type { Reference, Sample } from "./oracles/oracle.ts";
 
-// Forward: float32 rounding errors of values from 1 to 100, in sums of up to a thousand terms.
+// For results: allows for float32 rounding of values from 1 to 100, in sums of up to a thousand terms.
 const FORWARD = 3e-6;
-// Gradients: rounding errors of several ops. The finite differences have an error of about 1e-8.
+// For gradients: allows for the rounding of several ops. The finite differences have an error of about 1e-8.
 const GRADIENT = 2e-5;
 const SECOND = 2e-4;
 

@@ -204,7 +204,7 @@ describe("clients that never read", () => {
       socket.pause();
       sockets.push(socket);
     }
-    // The timeout is below writeTimeout, but long enough for a busy machine to answer all of them.
+    // The timeout is below writeTimeout, but long enough for a busy machine to answer all requests.
     await vi.waitFor(() => expect(held() - before).toBeLessThan(30e6), { timeout: 3000, interval: 100 });
     // Clients that read nothing are disconnected.
     await pause(5000);

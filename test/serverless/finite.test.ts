@@ -46,7 +46,8 @@ describe("a diverging run stores nothing, and the error names what diverged", ()
     test(`parameters after the last step, although its loss was finite (${kind})`, async () => {
       const create = () => ({
         ...learner((m) => new optim.SGD(m.parameters(), { lr: 1 }), { compiled })(),
-        // The gradient is 1e18·1e18 = 1e36. Multiplied by lr it exceeds float32, but the loss does not.
+        // The gradient is 1e18·1e18 = 1e36. Multiplied by lr, it exceeds float32's largest number, but the loss does
+        // not.
         loss: (y: Tensor, t: Tensor) => y.sub(t).abs().mul(1e18).mean(),
       });
       const { handler, memoryStore, onError } = handlerOf(create);

@@ -9,7 +9,10 @@ export const x = [
   [0, -1, 0.5, 2],
 ];
 
-/** A served network. Registers hooks that dispose it, and that fail a test if a handler reports an unexpected error. */
+/**
+ * A served network. Registers hooks that dispose the network, and that fail a test if a handler reports an unexpected
+ * error.
+ */
 export function serveNetwork() {
   const model = network();
   afterAll(() => model.dispose());

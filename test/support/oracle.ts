@@ -166,7 +166,7 @@ export class SplitEncoder implements Encoder {
       this.scratchBytes = needed + GUARD;
     }
     this.used = needed;
-    // Kernels must not depend on the initial content, nor write past the end.
+    // Kernels must not depend on the workspace's initial content, nor write past its end.
     engine().heap.u8.fill(0xff, this.scratch, this.scratch + needed + GUARD);
     return this.scratch;
   }

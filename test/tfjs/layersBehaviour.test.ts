@@ -31,7 +31,7 @@ describe("every layer, before and after three steps", () => {
       );
       if (direct) return { output: make().apply(x[0]!) };
       const inputs = shapes.map((shape) => input({ shape: [...shape] }));
-      // A layer with weights before this one, so that the gradient of its input counts.
+      // A layer with weights before this one, so that the gradient of this layer's input affects the result.
       const first = before?.() ?? (values ? undefined : layers.dense({ units: shapes[0]!.at(-1)!, useBias: false }));
       const given = [first ? (first.apply(inputs[0]!) as SymbolicTensor) : inputs[0]!, ...inputs.slice(1)];
       const outputs = make().apply(given.length > 1 ? given : given[0]!) as SymbolicTensor;
@@ -65,7 +65,7 @@ async function fitted(model: LayersModel, x: tf.Tensor, y: tf.Tensor, options = 
   const { history, epoch } = await model.fit(x, y, { epochs: 3, batchSize: 5, verbose: 0, ...options });
   return { history, epoch, weights: model.getWeights(), output: model.predict(x) };
 }
-/** The same after SGD on the mean squared error. */
+/** The outcome of training a model with SGD on the mean squared error. */
 function train(model: LayersModel, options = {}) {
   model.compile({ optimizer: tf.train.sgd(0.1), loss: "meanSquaredError" });
   return fitted(model, ...data(), options);
@@ -146,8 +146,8 @@ const OPTIMIZERS: Readonly<Record<string, () => tf.Optimizer>> = {
   RMSProp: () => tf.train.rmsprop(0.01, 0.9, 0.5, 1e-7, true),
 };
 /**
- * Optimizers divide by the gradient's size, so the relative error of a small gradient becomes the relative error of the
- * step.
+ * The tolerance of optimizers that divide by a running size of the gradient: the relative error of a tiny gradient
+ * becomes the relative error of a full step.
  */
 const NORMALIZED = 2 ** -16;
 test.each(Object.keys(OPTIMIZERS))("optimizer %s", async (name) => {

@@ -92,7 +92,7 @@ function differences(own: unknown, cpu: unknown, within: number, path: string): 
 }
 
 /**
- * Expects the same results on both backends, and that the program leaves as many tensors on both.
+ * Expects the same results on both backends, and that the program leaves equally many tensors on both.
  *
  * `within` is the largest difference, relative to the largest number of an array.
  */

@@ -1,4 +1,7 @@
-/** Optimizers in place: the same numbers as TensorFlow.js's own, also across backends, and no change of tensors that share data. */
+/**
+ * In-place optimizers compute the same numbers as TensorFlow.js's own, also across backends, and do not change other
+ * tensors that share data.
+ */
 import * as tf from "@tensorflow/tfjs-core";
 import { memory } from "nabla";
 import "nabla/tfjs";

@@ -33,7 +33,7 @@ const PEERS = {
   "core on nabla": "tfjsCoreNabla",
   "no library": "empty",
 };
-/** Contenders that start again with Node's compile cache, which Node 22.1 introduced. */
+/** Contenders that are also measured with Node's compile cache, which Node 22.1 introduced. */
 const CACHED = "enableCompileCache" in modules ? ["nabla", "tfjs-wasm", "tfjs on nabla"] : [];
 const cachedName = (name) => `${name}, cached`;
 const contenders = [

@@ -1,10 +1,13 @@
-/** Bundles Workers as wrangler does: binaries are separate modules. */
+/** Bundles Workers as wrangler does: WebAssembly binaries become separate modules. */
 import { mkdtempSync, readdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { build } from "esbuild";
 
-/** The bundle's folder, which the caller must remove, and its modules as miniflare expects them, with the entry first. */
+/**
+ * Bundles a Worker. Returns the bundle's folder, which the caller must remove, and its modules in miniflare's format,
+ * with the entry first.
+ */
 export async function bundle(project, entry) {
   const modulesRoot = mkdtempSync(join(tmpdir(), "nabla-worker-"));
   await build({

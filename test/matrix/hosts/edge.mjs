@@ -1,6 +1,7 @@
 /**
- * `node edge.mjs PROJECT OPTIONS…` runs function.js in Vercel's edge runtime, and prints its response to each of the options. Imports that
- * end in `.wasm?module` are compiled in advance and injected, as in Next.js: the runtime cannot compile text or bytes.
+ * `node edge.mjs PROJECT OPTIONS…` runs function.js in Vercel's edge runtime, sends it a request with each of the
+ * OPTIONS, and prints the responses. Imports that end in `.wasm?module` are compiled in advance and injected, as in
+ * Next.js: the runtime cannot compile text or bytes.
  */
 import { readFileSync } from "node:fs";
 import { EdgeVM } from "@edge-runtime/vm";

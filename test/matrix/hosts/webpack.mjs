@@ -1,4 +1,7 @@
-/** `node webpack.mjs PROJECT ENTRY FOLDER` bundles for pages with webpack's default configuration for production. */
+/**
+ * `node webpack.mjs PROJECT ENTRY FOLDER` bundles ENTRY for the browser into FOLDER, using webpack's default production
+ * configuration.
+ */
 import webpack from "webpack";
 
 const [context, entry, path] = process.argv.slice(2);

@@ -1,5 +1,6 @@
 /**
- * `node worker.mjs PROJECT ENTRY PORT` serves a Worker in workerd, Cloudflare's runtime. Prints the address and runs until it is killed.
+ * `node worker.mjs PROJECT ENTRY PORT` serves the Worker ENTRY on PORT in workerd, Cloudflare's runtime. Prints the
+ * address and runs until it is killed.
  */
 import { rmSync } from "node:fs";
 import { Miniflare } from "miniflare";

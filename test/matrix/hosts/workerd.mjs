@@ -1,6 +1,6 @@
 /**
- * `node workerd.mjs PROJECT FLAGS OPTIONS…` runs function.js in workerd, Cloudflare's runtime, with these compatibility flags (a JSON
- * array), and prints its response to each of the options.
+ * `node workerd.mjs PROJECT FLAGS OPTIONS…` runs function.js in workerd, Cloudflare's runtime, with the compatibility
+ * flags FLAGS (a JSON array), sends it a request with each of the OPTIONS, and prints the responses.
  */
 import { rmSync } from "node:fs";
 import { Miniflare } from "miniflare";

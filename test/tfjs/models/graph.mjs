@@ -55,7 +55,9 @@ class Nodes {
   float(name, values, sizes) {
     return this.constant(name, values, { dtype: "float32", ...(sizes && { sizes }) });
   }
-  /** Weights around `mean`, whose spread suits sums of `fanIn` terms (all but the last size if omitted). */
+  /**
+   * Weights around `mean`, whose spread suits sums of `fanIn` terms (default: the product of all sizes but the last).
+   */
   weight(name, sizes, { mean = 0, fanIn = sizeOf(sizes.slice(0, -1)) } = {}) {
     const spread = Math.sqrt(3 / fanIn);
     return this.float(

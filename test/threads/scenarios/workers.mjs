@@ -44,7 +44,7 @@ export function allHelp(count, call, dying) {
   });
 }
 
-/** Loads nabla. Change its environment first. */
+/** Loads nabla. Changes to its environment must come first. */
 export const load = () => import("../../../dist/src/index.js");
 
 /** Blocks the event loop for the given time. */
