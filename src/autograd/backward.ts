@@ -172,7 +172,7 @@ function composedGradients(
   return gradientsOf(proxies, needs, roots, true);
 }
 
-/** Aliases of an op's inputs with new nodes in the graph, so that the op's gradients end at these nodes. */
+/** Aliases of an op's inputs with new graph nodes, at which the op's gradients end. */
 const proxiesOf = ({ inputs, needs }: Pick<Context, "inputs" | "needs">): Tensor[] =>
   inputs.map((x, i) => (needs[i] ? (x as Tensor).alias(x.shape) : (x as Tensor)));
 

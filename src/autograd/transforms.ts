@@ -250,8 +250,8 @@ export function vjp<A extends Tensor[]>(f: (...xs: A) => Tensor, ...xs: A): [Ten
 }
 
 /**
- * Computes f's value and its directional derivative, [f(x), (∂f/∂x)·v]. It differentiates the pullback, which is linear
- * in dy.
+ * Computes f's value and its directional derivative, [f(x), (∂f/∂x)·v]. The derivative is computed by differentiating
+ * the pullback, which is linear in dy.
  * @param xs the point: a tensor, or an array of tensors, one per argument
  * @param vs the direction, with the same shapes
  * @throws ShapeError if the shapes differ, TypeError if the counts differ

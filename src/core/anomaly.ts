@@ -72,8 +72,8 @@ export interface ExecutedOp {
 }
 
 /**
- * The flaw in an op's result. The result inherits the flaw of an input. The exception is an op that turns an infinity
- * that no op made, such as −∞ in a mask, into NaN: then the flaw is the op's own.
+ * The flaw in an op's result. If an input has a flaw, the result inherits it. The exception is an op that turns an
+ * infinity that no op made, such as −∞ in a mask, into NaN: then the flaw is the op's own.
  */
 export function flawOf(
   { op, order, site, gradientOf }: ExecutedOp,
@@ -100,7 +100,7 @@ export function flawOf(
 export const nonFinite = (caller: string, { origin, details, remedy }: Flaw, reached = ""): NonFiniteError =>
   new NonFiniteError(`${caller}: ${origin}${details}${reached && `, which reaches ${reached}`}. ${remedy}`);
 
-/** Tracks values that are not finite while detectAnomaly runs. */
+/** Tracks NaN and ±∞ while detectAnomaly runs. */
 export class Watch {
   private readonly flaws = new WeakMap<Storage, Flaw>();
   private ops = 0;

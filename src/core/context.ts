@@ -23,12 +23,13 @@ export interface Recorder<T extends Stored = Stored> {
   /** Registers the tensors of an object that never replaces them, such as an optimizer. */
   addFixed?(tensors: Iterable<T>): void;
   /**
-   * Called after a leaf's gradient has been cleared (the recorder then owns the old gradient), and before something is added to it.
+   * Called after a leaf's gradient was cleared (the recorder then owns the old one), and before backward adds to a
+   * leaf's gradient.
    */
   gradient(leaf: T, event: "cleared" | "added"): void;
 }
 
-/** One object for all modes, so that everything an op depends on is in one place. */
+/** All modes are in one object, so that everything an op depends on is in one place. */
 export const context: {
   recorder: Recorder | null;
   /** Whether autograd records ops. */

@@ -77,7 +77,7 @@ function unnest(values: TensorValues): {
   return { shape, elements };
 }
 
-/** Looked up by toStringTag, which is also right for Buffers and for arrays from other realms. */
+/** Looked up by toStringTag, which also works for Buffers and for arrays from other realms. */
 const dtypesByTag: Record<string, DType> = {
   Float32Array: "float32",
   Float64Array: "float32",

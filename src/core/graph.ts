@@ -58,7 +58,7 @@ export class Node<Leaf extends Stored> {
   /** The order of creation. A node has a higher id than the nodes that it depends on. */
   readonly id = nodes++;
   readonly inputShapes: readonly Shape[];
-  /** This node, for the first output, followed by the nodes of the other outputs. */
+  /** One node per output: this node for the first, then the nodes of the others. */
   readonly outputs: (Node<Leaf> | undefined)[] = [this];
   readonly outputShape: Shape;
   /** The location where its op was called. Known only while compile records or detectAnomaly runs. */

@@ -1,5 +1,5 @@
 /**
- * Turns a function of an op, which takes Values, into a function on tensors that checks its arguments. functions.ts
+ * Turns an op's function, which takes Values, into a function that takes tensors and checks its arguments. functions.ts
  * exports one per op.
  */
 import "./eager.ts";

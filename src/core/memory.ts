@@ -135,7 +135,7 @@ export class Storage {
     this.#heap.tensors++;
     return this.moves;
   }
-  /** Unregisters a tensor. If the bytes have moved out since the tensor was registered, it was uncounted then. */
+  /** Unregisters a tensor. If the bytes moved out after the tensor was registered, that move already uncounted it. */
   uncount(counted: number): void {
     if (counted === this.moves) {
       this.tensors--;
@@ -221,7 +221,7 @@ export class Journal {
 
   note(storage: Storage): void {
     if (storage.symbolic || this.before.has(storage)) return;
-    // A storage that the function made is not state, unless it is kept, as an optimizer's state is.
+    // A storage that the function made is not state, unless it is kept, like an optimizer's state.
     if (storage.id >= this.start && !storage.isPinned) return;
     const { address, bytes, version } = storage;
     this.before.set(storage, { bytes: engine().heap.u8.slice(address, address + bytes), version });

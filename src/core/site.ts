@@ -18,7 +18,7 @@ function own(): string {
 const DEPTHS = [16, 64];
 
 function stackOf(depth: number): Error {
-  // stackTraceLimit has an effect only on the built-in class.
+  // stackTraceLimit works only on the built-in Error class.
   const { Error } = globalThis;
   const limit = Error.stackTraceLimit;
   Error.stackTraceLimit = depth;

@@ -74,7 +74,8 @@ function sizeOf(owner: object): number {
 }
 
 /**
- * Whether a property is a method that temporarily replaces another one, as it is while nabla/gradients observes layers.
+ * Whether a property is a method that temporarily replaces another one. nabla/gradients replaces `forward` in this way
+ * to observe layers.
  */
 const isHidden = ({ value, enumerable }: PropertyDescriptor): boolean => typeof value === "function" && !enumerable;
 
@@ -129,7 +130,7 @@ export class ModuleState {
 
   /**
    * The path of the first property that has changed or is new; undefined if there is none. @param undo whether to
-   * restore all of them
+   * restore all changed properties
    */
   changed(undo = false): string | undefined {
     const found: string[] = [];

@@ -68,7 +68,8 @@ function rowWeights(
 }
 
 /**
- * Negative log-likelihood −w·x[label]. x, log-probabilities: [..., classes]; labels: int32 [...] → [], or [...] with reduction "none".
+ * Negative log-likelihood −w·x[label]. x: log-probabilities [..., classes]; labels: int32 [...] → [], or [...] with
+ * reduction "none".
  * @throws ShapeError if the labels or the weight do not fit; RangeError if a label is not a class, or for an unknown reduction
  */
 export function nll(x: Tensor, labels: Tensor, options: ClassLossOptions = {}): Tensor {

@@ -75,7 +75,9 @@ function requireProbabilities(name: string, role: string, x: Tensor, remedy: str
 const clampedLog = (x: Tensor): Tensor => x.log().clamp(-100);
 /** max(log(1 − x), −100). */
 const clampedLogOfComplement = (x: Tensor): Tensor => ops.log1p(x.neg()).clamp(-100);
-/** bce of each element. dx = dy·(x − t)/max(x(1 − x), 10⁻¹²), as in PyTorch, which is finite at x = 0 and x = 1. */
+/**
+ * bce of each element. dx = dy·(x − t)/max(x(1 − x), 10⁻¹²), as in PyTorch; the maximum keeps it finite at 0 and 1.
+ */
 const bceElements = withRule((x: Tensor, target: Tensor) => [
   clampedLog(x)
     .mul(target)
@@ -140,7 +142,7 @@ export function klDiv(x: Tensor, target: Tensor, options: KLDivOptions = {}): Te
   const { logTarget = false, reduction = "mean" } = options;
   return runInternal(() => {
     requireSame("klDiv", x, target);
-    // Where t = 0, compute 1·(log 1 − 0) = 0 instead of 0·(log 0 − x). It has no gradient.
+    // Where t = 0, compute 1·(log 1 − 0) = 0 instead of 0·(log 0 − x), so that neither x nor t gets a gradient.
     const impossible = target.eq(logTarget ? Number.NEGATIVE_INFINITY : 0);
     const t = ops.where(impossible, logTarget ? 0 : 1, target);
     const logP = logTarget ? t : t.log();

@@ -37,7 +37,7 @@ export function requireSame(name: string, x: Tensor, target: Tensor): void {
 /** A bool mask in x's shape: true where x is infinite or NaN. */
 export const isNotFinite = (x: Tensor): Tensor => x.mul(0).ne(0);
 
-/** x·w, with 0·∞ = 0·NaN = 0: elements with weight 0 are excluded, from gradients too. */
+/** x·w, with 0·∞ = 0·NaN = 0: elements with weight 0 affect neither the result nor its gradients. */
 export const maskedProduct = withRule((x: Tensor, w: Tensor) => [
   ops.where(w.eq(0), 0, x.mul(w)),
   (dy, x, w) => [dy.mul(w), w.requiresGrad ? dy.mul(ops.where(ops.logicalAnd(w.eq(0), isNotFinite(x)), 0, x)) : null],

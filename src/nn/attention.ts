@@ -77,7 +77,7 @@ export interface MultiheadAttentionOptions {
   readonly bias?: boolean;
   /** Whether tensors are [batch, steps, embedDim] instead of [steps, batch, embedDim]. Default false. */
   readonly batchFirst?: boolean;
-  /** Rotary embedding for queries and keys, as wide as one head. Default: none. */
+  /** The rotary embedding of queries and keys; its dim must be the width of a head. Default: none. */
   readonly rotary?: RotaryEmbedding;
 }
 
@@ -86,9 +86,9 @@ export interface MultiheadAttentionOptions {
  * are added to scores.
  */
 export interface MultiheadOptions {
-  /** A mask of the keys that are padding: [batch, keys]. Default: none. */
+  /** A mask [batch, keys] that marks the keys that are padding. Default: none. */
   readonly keyPaddingMask?: Tensor;
-  /** Attention mask: [queries, keys] or [batch·heads, queries, keys]. Default: none. */
+  /** The attention mask, [queries, keys] or [batch·heads, queries, keys]. Default: none. */
   readonly attnMask?: Tensor;
   /** A query attends only to its own and earlier positions. With a cache, positions count from the first cached step. Default false. */
   readonly isCausal?: boolean;
@@ -97,7 +97,10 @@ export interface MultiheadOptions {
    * true).
    */
   readonly needWeights?: boolean;
-  /** Keys and values from earlier calls; this call appends its own. For self-attention without gradients. Default: none. */
+  /**
+   * Keys and values from earlier calls; this call appends its own. Use it only for self-attention without gradients.
+   * Default: none.
+   */
   readonly cache?: KeyValueCache;
 }
 

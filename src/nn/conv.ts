@@ -31,7 +31,10 @@ interface BiasOption {
 
 const CHANNELS = "inChannels:number outChannels:number";
 
-/** Base of the four layers: a weight and a bias, initially uniform in ±1/√fanIn, and the op's options. */
+/**
+ * Base class of the four layers. It holds the op's options, and a weight and a bias that are initially uniform in
+ * ±1/√fanIn.
+ */
 abstract class Convolution<O extends { readonly groups?: number | undefined }> extends Module {
   /** [outChannels, …kernel, inChannels/groups]; transposed: [inChannels, …kernel, outChannels/groups]. */
   readonly weight: Tensor;

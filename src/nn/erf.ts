@@ -1,7 +1,8 @@
 /** The error function in float64, for the tails of the normal distribution. */
 
 /**
- * erf in float64: its Maclaurin series up to 3, beyond that 1 − erfc (Abramowitz and Stegun 7.1.5, 7.1.14).
+ * erf in float64, computed with its Maclaurin series where |x| ≤ 3 and as 1 − erfc(|x|) beyond (Abramowitz and Stegun
+ * 7.1.5, 7.1.14).
  */
 export function erf64(x: number): number {
   if (Math.abs(x) > 3) return Math.sign(x) * (1 - erfc64(Math.abs(x)));
@@ -14,7 +15,7 @@ export function erf64(x: number): number {
   return (2 / Math.sqrt(Math.PI)) * total;
 }
 
-/** 1 − erf in float64, accurate in the right tail: a continued fraction, evaluated from its last term. */
+/** 1 − erf in float64. A continued fraction, evaluated from its last term, keeps the right tail accurate. */
 export function erfc64(x: number): number {
   if (x < 2) return 1 - erf64(x);
   let fraction = 0;

@@ -46,7 +46,8 @@ export function normal(x: Tensor, mean = 0, std = 1): Tensor {
 
 /**
  * fanIn and fanOut of a weight [out, …kernel, in], equal to PyTorch's for [out, in, …kernel]. With groups, `in` counts
- * one group. A transposed convolution's weight is [in, …kernel, out], so its fans are swapped, as in PyTorch.
+ * the channels of one group. A transposed convolution's weight is [in, …kernel, out], so its fans are swapped, as in
+ * PyTorch.
  * @throws ShapeError if x has fewer than two dimensions
  */
 export function fans(x: Tensor): {
@@ -155,7 +156,8 @@ export interface TruncNormalOptions {
 }
 
 /**
- * Draws from N(mean, std²) truncated to [a, b]: Φ⁻¹(u) for u uniform between Φ((a − mean)/std) and Φ((b − mean)/std).
+ * Draws from N(mean, std²) truncated to [a, b]: mean + std·Φ⁻¹(u), where u is uniform between Φ((a − mean)/std) and
+ * Φ((b − mean)/std).
  * @returns x @throws RangeError if a ≥ b, or std is not a finite number above 0
  */
 export function truncNormal(x: Tensor, options: TruncNormalOptions = {}): Tensor {
@@ -220,8 +222,8 @@ function inverseNormalCdf(p: number): number {
 }
 
 /**
- * Fills x, seen as a matrix [out, fanIn], with a random (semi-)orthogonal matrix times gain (Saxe et al. 2013): the Q of a Gaussian
- * matrix's QR decomposition with a positive diagonal of R, which makes Q uniformly distributed.
+ * Fills x, seen as a matrix [out, fanIn], with a random (semi-)orthogonal matrix times gain (Saxe et al. 2013): the Q
+ * of the QR decomposition of a Gaussian matrix. R has a positive diagonal, which makes Q uniformly distributed.
  * @returns x @throws ShapeError if x has fewer than two dimensions
  */
 export function orthogonal(x: Tensor, options: GainOptions = {}): Tensor {
@@ -230,7 +232,7 @@ export function orthogonal(x: Tensor, options: GainOptions = {}): Tensor {
   const { fanIn } = fans(x);
   const rows = x.shape[0]!;
   const [n, k] = rows >= fanIn ? [rows, fanIn] : [fanIn, rows];
-  // k columns of length n, orthonormalized by Gram–Schmidt; a second pass removes rounding errors.
+  // Returns k orthonormal columns of length n, computed by Gram–Schmidt; a second pass removes rounding errors.
   const q = Float64Array.from(tidy(() => randomNormal([k, n], 0, 1).data));
   const dot = (i: number, j: number): number => {
     let sum = 0;

@@ -25,7 +25,7 @@ function wrap(module: Module, wrapper: Wrapper): () => void {
     const original = Object.getOwnPropertyDescriptor(module, "forward");
     const { forward } = module;
     wrappers.set(module, all);
-    // Not enumerable, because printing a module lists its own properties.
+    // The property is not enumerable, because printing a module lists the enumerable ones.
     Object.defineProperty(module, "forward", {
       configurable: true,
       writable: true,
@@ -51,8 +51,8 @@ function wrap(module: Module, wrapper: Wrapper): () => void {
 }
 
 /**
- * Calls `around` instead of each forward pass of the model's modules, until you call the returned function. Several interceptions of one
- * model can be active at once, and end in any order.
+ * Calls `around` instead of each forward pass of the model's modules, until you call the returned function. Several
+ * interceptions of one model can be active at once, and you can end them in any order.
  */
 export function intercept(model: Module, around: (call: Call) => unknown): () => void {
   const undo = Array.from(model.namedModules(), ([name, module]) =>

@@ -184,7 +184,7 @@ export class Hardswish extends Module {
 /** x where x > 0, else negativeSlope·x, for any shape. */
 export class LeakyReLU extends Module {
   static override readonly kind: string = "LeakyReLU";
-  /** @param negativeSlope slope below 0, default 0.01 */
+  /** @param negativeSlope the slope where x is negative, default 0.01 */
   constructor(readonly negativeSlope = 0.01) {
     super();
     check("LeakyReLU", arguments, "negativeSlope?:number");
@@ -196,7 +196,7 @@ export class LeakyReLU extends Module {
 /** x where x > 0, else alpha·(eˣ − 1), for any shape (Clevert et al. 2016). */
 export class ELU extends Module {
   static override readonly kind: string = "ELU";
-  /** @param alpha the limit at −∞ is −alpha, default 1 */
+  /** @param alpha the negative of the limit at −∞, default 1 */
   constructor(readonly alpha = 1) {
     super();
     check("ELU", arguments, "alpha?:number");
@@ -207,7 +207,10 @@ export class ELU extends Module {
 }
 /** Options for GELU. */
 export interface GELUOptions {
-  /** "none": exact, with erf; "tanh": the approximation ½x(1 + tanh(√(2/π)(x + 0.044715x³))). Default "none". */
+  /**
+   * "none" computes Φ exactly, with erf; "tanh" uses the approximation ½x(1 + tanh(√(2/π)(x + 0.044715x³))). Default
+   * "none".
+   */
   approximate?: "none" | "tanh";
 }
 
@@ -258,7 +261,7 @@ export class Hardtanh extends Module {
 /** eˣ/Σeˣ along `dim`, for any shape. */
 export class Softmax extends Module {
   static override readonly kind: string = "Softmax";
-  /** @param dim the dimension that sums to 1, default -1 */
+  /** @param dim the dimension along which the results sum to 1, default -1 */
   constructor(readonly dim = -1) {
     super();
     check("Softmax", arguments, "dim?:number");

@@ -117,14 +117,17 @@ export interface BatchNormOptions extends NormOptions {
   readonly momentum?: number | null;
   /** Whether to learn a weight, initially 1, and a bias, initially 0. Default true. */
   readonly affine?: boolean;
-  /** Whether to keep running statistics for eval(). If false, eval() also uses the batch's own. Default true. */
+  /**
+   * Whether to keep running statistics for eval(). If false, eval() also normalizes with the batch's statistics.
+   * Default true.
+   */
   readonly trackRunningStats?: boolean;
 }
 
 /**
  * Batch normalization over all dimensions except the channels (Ioffe and Szegedy 2015): [batch, …, channels] → the same
  * shape. Training uses the batch's mean and variance and updates the running statistics (with the unbiased variance, as
- * in PyTorch); evaluation uses the running statistics. An empty batch does not change them.
+ * in PyTorch); evaluation uses the running statistics. An empty batch leaves the running statistics unchanged.
  * @throws RangeError if numFeatures is not a whole number above 0
  */
 export class BatchNorm extends Module {

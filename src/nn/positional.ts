@@ -9,9 +9,9 @@ import { kindOf } from "../runtime/kinds.ts";
 import { Module } from "./module.ts";
 
 /**
- * baseᵖ for p in [0, 1), with an error below 1e-14: the product of the roots √base, √√base, … selected by p's binary
- * digits. Math.pow differs between engines, which changes the angles of distant positions. Square roots and products do
- * not.
+ * baseᵖ for p in [0, 1), with an error below 1e-14. It multiplies those of the roots √base, √√base, … that p's binary
+ * digits select. Math.pow would change the angles of distant positions, because it differs between engines; square
+ * roots and products do not.
  */
 function rootPower(base: number, p: number): number {
   let [product, root, rest] = [1, base, p];
@@ -60,7 +60,7 @@ export class RotaryEmbedding extends Module {
   private readonly base: number;
   private readonly interleaved: boolean;
 
-  /** @param dim the number of elements per row, even: the width of an attention head */
+  /** @param dim the width of an attention head; must be even */
   constructor(
     /** The size of the last dim, an even number. */
     readonly dim: number,
@@ -128,7 +128,7 @@ export class RotaryEmbedding extends Module {
  */
 export class SinusoidalEncoding extends Module {
   static override readonly kind: string = "SinusoidalEncoding";
-  /** @param dim the number of elements per row */
+  /** @param dim the width of each step */
   constructor(readonly dim: number) {
     super();
     check("SinusoidalEncoding", arguments, "dim:number");

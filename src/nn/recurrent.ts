@@ -92,7 +92,7 @@ function weightsOf(module: Module, suffix: string): Parameters<typeof ops.lstm>[
   return { weightIh, weightHh, biasIh: own[`biasIh${suffix}`] ?? null, biasHh: own[`biasHh${suffix}`] ?? null };
 }
 
-/** Base of RNN, LSTM and GRU: layers, directions, states, dropout. */
+/** Base class of RNN, LSTM and GRU. It implements layers, directions, states and dropout. */
 abstract class Recurrent extends Module {
   protected readonly nonlinearity: "tanh" | "relu" = "tanh";
   /** The number of layers. Each reads the output of the previous one. */
@@ -196,8 +196,9 @@ abstract class Recurrent extends Module {
 }
 
 /**
- * Elman's recurrent network: hₜ = tanh(W·xₜ + U·hₜ₋₁ + b), or relu (Elman 1990). Parameters, initially uniform in ±1/√hiddenSize:
- * weightIhL0 [hiddenSize, inputSize], weightHhL0 [hiddenSize, hiddenSize], biasIhL0 and biasHhL0 [hiddenSize], and so on per layer.
+ * Elman's recurrent network: hₜ = tanh(W·xₜ + U·hₜ₋₁ + b), or relu (Elman 1990). The parameters are weightIhL0
+ * [hiddenSize, inputSize], weightHhL0 [hiddenSize, hiddenSize], biasIhL0 and biasHhL0 [hiddenSize], and the same for
+ * each further layer. They are initially uniform in ±1/√hiddenSize.
  *
  * ```ts
  * const [output, hn] = new nn.RNN(4, 8).forward(randn([5, 2, 4]));   // [5, 2, 8], [1, 2, 8]
@@ -217,8 +218,8 @@ export class RNN extends Recurrent {
   }
   /**
    * x: [steps, batch, inputSize] (batchFirst: [batch, steps, inputSize]; unbatched: [steps, inputSize]); h0:
-   * [layers·directions, batch, hiddenSize], by default zeros → output [steps, batch, directions·hiddenSize] and hn, with h0's shape: the
-   * state at the end of each sequence.
+   * [layers·directions, batch, hiddenSize], by default zeros → output [steps, batch, directions·hiddenSize] and hn,
+   * which is the state at the end of each sequence and has h0's shape.
    * @throws ShapeError, RangeError for invalid lengths
    */
   forward(
@@ -231,8 +232,8 @@ export class RNN extends Recurrent {
 }
 
 /**
- * Long short-term memory (Hochreiter and Schmidhuber 1997). Parameters are named as in RNN, with 4·hiddenSize rows: gates i, f, g, o,
- * PyTorch's order.
+ * Long short-term memory (Hochreiter and Schmidhuber 1997). Parameters are named as in RNN and have 4·hiddenSize rows,
+ * with the gates in PyTorch's order: i, f, g, o.
  *
  * ```ts
  * const [output, [hn, cn]] = new nn.LSTM(4, 8).forward(randn([5, 2, 4]));   // [5, 2, 8], [1, 2, 8] each
@@ -245,7 +246,10 @@ export class LSTM extends Recurrent {
     check("LSTM", arguments, `${SIZES} {${OPTIONS}}`);
     super("lstm", inputSize, hiddenSize, options);
   }
-  /** Like RNN's, with a state [h0, c0], by default zeros → output and [hn, cn]. @throws ShapeError, RangeError for invalid lengths */
+  /**
+   * Like RNN's forward, but the state is a pair [h0, c0], by default zeros, and the results are output and [hn, cn].
+   * @throws ShapeError, RangeError for invalid lengths
+   */
   forward(
     ...inputs: [x: Tensor, state?: States | undefined, options?: ForwardOptions] | [x: Tensor, options?: ForwardOptions]
   ): [output: Tensor, state: [hn: Tensor, cn: Tensor]] {
@@ -256,7 +260,8 @@ export class LSTM extends Recurrent {
 }
 
 /**
- * Gated recurrent unit (Cho et al. 2014). Parameters are named as in RNN, with 3·hiddenSize rows: gates r, z, n, PyTorch's order.
+ * Gated recurrent unit (Cho et al. 2014). Parameters are named as in RNN and have 3·hiddenSize rows, with the gates in
+ * PyTorch's order: r, z, n.
  *
  * ```ts
  * const [output, hn] = new nn.GRU(4, 8).forward(randn([5, 2, 4]));   // [5, 2, 8], [1, 2, 8]
@@ -269,7 +274,9 @@ export class GRU extends Recurrent {
     check("GRU", arguments, `${SIZES} {${OPTIONS}}`);
     super("gru", inputSize, hiddenSize, options);
   }
-  /** Like RNN's: x and h0 → output and hn. @throws ShapeError, RangeError for invalid lengths */
+  /**
+   * Like RNN's forward: takes x and h0, and returns output and hn. @throws ShapeError, RangeError for invalid lengths
+   */
   forward(
     ...inputs: [x: Tensor, h0?: Tensor | undefined, options?: ForwardOptions] | [x: Tensor, options?: ForwardOptions]
   ): Last {
@@ -279,7 +286,7 @@ export class GRU extends Recurrent {
   }
 }
 
-/** Base of the cells, which compute one step of a recurrence. */
+/** Base class of the cells, which compute one step of a recurrence. */
 abstract class RecurrentCell extends Module {
   /** @param inputSize the number of elements of the input @param hiddenSize the number of elements of the state */
   constructor(
@@ -293,7 +300,7 @@ abstract class RecurrentCell extends Module {
     requireWhole(kindOf(this), { inputSize, hiddenSize });
     defineWeights(this, cell, inputSize, hiddenSize, bias, "");
   }
-  /** x as a sequence of one step. @throws ShapeError */
+  /** Returns x as a sequence of one step. @throws ShapeError */
   protected step(x: Tensor): Tensor {
     if (x.shape.length !== 2 || x.shape[1] !== this.inputSize)
       throw new ShapeError(`${kindOf(this)}: x must be [batch, ${this.inputSize}], got [${x.shape.join(", ")}].`);

@@ -49,7 +49,10 @@ function nearestAlong(x: Tensor, dim: number, size: number, scale: number): Tens
   return x.indexSelect(dim, tensor(index));
 }
 
-/** The two slices between which each of `size` positions lies, and the weights of the second ones; by PyTorch's rules. */
+/**
+ * For each of `size` positions: the two slices on either side of it, and the weight of the second one, by PyTorch's
+ * rules.
+ */
 function neighbors(n: number, size: number, scale: number, alignCorners: boolean): Taps {
   const position = (i: number): number =>
     alignCorners ? (size > 1 ? (i * (n - 1)) / (size - 1) : 0) : Math.max(0, (i + 0.5) * scale - 0.5);

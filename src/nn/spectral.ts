@@ -69,7 +69,7 @@ export class SpectralNorm<L extends Module & { readonly weight: Tensor }> extend
       Tensor,
       Tensor,
     ];
-    // As in PyTorch, so that σ is close from the first step.
+    // Run 15 iterations up front, like PyTorch, so that σ is accurate from the first step.
     this.iterate(15);
   }
 

@@ -30,7 +30,7 @@ export interface TransformerLayerOptions {
   readonly normFirst?: boolean;
   /** Whether linear layers, attention and norms have biases. Default true. */
   readonly bias?: boolean;
-  /** Rotary embedding for self-attention, as wide as one head. Default: none. */
+  /** The rotary embedding of self-attention; its dim must be the width of a head. Default: none. */
   readonly rotary?: RotaryEmbedding;
 }
 
@@ -70,7 +70,7 @@ const DECODER =
   "tgt:tensor memory:tensor {tgtMask:tensor memoryMask:tensor tgtKeyPaddingMask:tensor memoryKeyPaddingMask:tensor " +
   "tgtIsCausal:boolean cache:any}";
 
-/** Base of the encoder and decoder layers: residual blocks, each with a norm and dropout. */
+/** Base class of the encoder and decoder layers, which consist of residual blocks with a norm and dropout each. */
 abstract class TransformerLayer extends Module {
   /** Self-attention: the sequence attends to itself. */
   readonly selfAttn: MultiheadAttention;
@@ -84,7 +84,7 @@ abstract class TransformerLayer extends Module {
   private readonly blockDropout: Dropout;
   private readonly normFirst: boolean;
   private readonly activation: (x: Tensor) => Tensor;
-  /** Create norms and attention layers with this layer's options. */
+  /** These create norms and attention layers with this layer's options. */
   protected readonly makeNorm: () => LayerNorm;
   protected readonly makeAttention: () => MultiheadAttention;
 
@@ -131,8 +131,8 @@ abstract class TransformerLayer extends Module {
 }
 
 /**
- * Transformer encoder layer: self-attention, then two linear layers, each block with a residual connection, dropout and
- * a norm. With `isCausal`, it is a layer of a decoder-only language model.
+ * Transformer encoder layer: a self-attention block, then a feed-forward block of two linear layers. Each block has a
+ * residual connection, dropout and a norm. With `isCausal`, the layer fits decoder-only language models.
  *
  * ```ts
  * const layer = new nn.TransformerEncoderLayer(16, 4, { dimFeedforward: 32, batchFirst: true });
@@ -142,9 +142,9 @@ abstract class TransformerLayer extends Module {
  */
 export class TransformerEncoderLayer extends TransformerLayer {
   static override readonly kind: string = "TransformerEncoderLayer";
-  /** The norm around self-attention. */
+  /** The norm of the self-attention block. */
   readonly norm1: LayerNorm;
-  /** The norm around the feed-forward layers. */
+  /** The norm of the feed-forward block. */
   readonly norm2: LayerNorm;
 
   /** @param dModel width of each step @param nhead attention heads; must divide dModel */
@@ -170,19 +170,19 @@ export class TransformerEncoderLayer extends TransformerLayer {
 }
 
 /**
- * Transformer decoder layer: self-attention, attention to an encoder's output, then two linear layers, each block with a residual
- * connection, dropout and a norm.
+ * Transformer decoder layer: a self-attention block, a block that attends to an encoder's output, then a feed-forward
+ * block of two linear layers. Each block has a residual connection, dropout and a norm.
  * @throws RangeError for invalid sizes or options
  */
 export class TransformerDecoderLayer extends TransformerLayer {
   static override readonly kind: string = "TransformerDecoderLayer";
   /** Attention from the target to the memory. */
   readonly multiheadAttn: MultiheadAttention;
-  /** The norm around the target's self-attention. */
+  /** The norm of the target's self-attention block. */
   readonly norm1: LayerNorm;
-  /** The norm around attention to the memory. */
+  /** The norm of the block that attends to the memory. */
   readonly norm2: LayerNorm;
-  /** The norm around the decoder's feed-forward layers. */
+  /** The norm of the decoder's feed-forward block. */
   readonly norm3: LayerNorm;
 
   /** @param dModel width of each step @param nhead attention heads; must divide dModel */
@@ -195,7 +195,8 @@ export class TransformerDecoderLayer extends TransformerLayer {
     this.norm3 = this.makeNorm();
   }
   /**
-   * tgt: [steps, batch, dModel], memory, the encoder's output: [keys, batch, dModel] (batchFirst: batch comes first) → tgt's shape.
+   * tgt: [steps, batch, dModel], memory: [keys, batch, dModel] (batchFirst: batch comes first) → tgt's shape. `memory`
+   * is the encoder's output.
    * @throws ShapeError
    */
   forward(tgt: Tensor, memory: Tensor, options: DecoderOptions = {}): Tensor {

@@ -9,7 +9,7 @@ import type { Tensor } from "../core/tensor.ts";
 import { check } from "../runtime/arguments.ts";
 import { requireRange } from "../runtime/errors.ts";
 
-/** Replaces each gradient g with f(g). If f throws, changes none of them. */
+/** Replaces each gradient g with f(g). If f throws, no gradient changes. */
 function replaceGradients(params: Iterable<Tensor>, f: (g: Tensor) => Tensor): void {
   const replaced = Array.from(new Set(params)).flatMap((p) => (p.grad ? [{ p, before: p.grad, now: f(p.grad) }] : []));
   for (const { p, before, now } of replaced) {
@@ -18,7 +18,9 @@ function replaceGradients(params: Iterable<Tensor>, f: (g: Tensor) => Tensor): v
   }
 }
 
-/** Smaller scales are applied as two factors, because a single float32 would be denormal and lose precision, or be 0. */
+/**
+ * Smaller scales are applied as two factors, because a single float32 factor would underflow to 0 or lose precision.
+ */
 const SMALL = 2 ** -100;
 
 export interface ClipGradNormOptions {
@@ -27,7 +29,7 @@ export interface ClipGradNormOptions {
 }
 
 /**
- * Scales all gradients by maxNorm/norm if the norm over all parameters together exceeds maxNorm (Pascanu et al. 2013).
+ * Scales all gradients by maxNorm/norm if their joint norm exceeds maxNorm (Pascanu et al. 2013).
  * @returns the norm before clipping, float32 []
  * @throws RangeError if maxNorm is negative or NaN, or normType is NaN
  */

@@ -1,10 +1,10 @@
 /**
  * Optimizers, learning-rate schedules, weight averaging and gradient clipping: `optim.Adam`, `optim.StepLR`, `optim.clipGradNorm`.
  *
- * Denormal numbers slow processors down, so the update kernels flush tiny numbers to 0: gradients and momenta whose
- * product with the learning rate is below 2⁻¹²⁶ and, if eps ≥ 2⁻³⁴, means of squared gradients up to 2⁻¹²⁰ and squared
- * gradients up to 2⁻⁵⁶, which eps dominates. With a smaller eps, squares underflow like any other float32. This happens for gradients below
- * 2⁻⁷⁵, where PyTorch also divides by eps alone.
+ * Denormal numbers slow processors down, so the update kernels flush tiny numbers to 0. They flush gradients and
+ * momenta whose product with the learning rate is below 2⁻¹²⁶. If eps ≥ 2⁻³⁴, they also flush means of squared
+ * gradients up to 2⁻¹²⁰ and squared gradients up to 2⁻⁵⁶, because eps dominates both. With a smaller eps, the squares
+ * of gradients below 2⁻⁷⁵ underflow like any other float32; there, PyTorch also divides by eps alone.
  */
 export * from "./average.ts";
 export { clipGradNorm, clipGradValue } from "./clip.ts";

@@ -22,13 +22,13 @@ export interface LBFGSOptions {
   readonly lr?: number;
   /** The maximum number of iterations per call of minimize. Default 20. */
   readonly maxIter?: number;
-  /** The maximum number of evaluations of the loss per call of minimize. Default ⌊1.25·maxIter⌋. */
+  /** Iteration stops once a call of minimize has evaluated the loss this many times. Default ⌊1.25·maxIter⌋. */
   readonly maxEval?: number;
-  /** Iteration stops once no gradient is larger in magnitude than this, ≥ 0. Default 1e-7. */
+  /** Iteration stops once every element of the gradient is at most this in magnitude, ≥ 0. Default 1e-7. */
   readonly toleranceGrad?: number;
   /** Iteration stops once the step or the change in the loss is smaller than this, ≥ 0. Default 1e-9. */
   readonly toleranceChange?: number;
-  /** The number of steps that the curvature estimate uses. Default 100. */
+  /** The number of past steps that the curvature estimate uses. Default 100. */
   readonly historySize?: number;
   /** "strongWolfe" searches along each direction; null takes steps of size lr. Default null. */
   readonly lineSearchFn?: "strongWolfe" | null;
@@ -82,8 +82,9 @@ function direction(g: Float64Array, pairs: readonly Pair[], scale: number): Floa
 }
 
 /**
- * L-BFGS (Liu and Nocedal 1989), as in PyTorch: each `minimize` takes up to maxIter iterations and evaluates the loss as often as it
- * needs. Vectors are float64 in JavaScript. Groups and schedules are not supported, and the loss runs in eager mode.
+ * L-BFGS (Liu and Nocedal 1989), as in PyTorch: each `minimize` takes up to maxIter iterations and can evaluate the
+ * loss several times per iteration. Vectors are float64 arrays in JavaScript. Groups and schedules are not supported,
+ * and the loss runs in eager mode.
  *
  * ```ts
  * const x = tensor([-1.2, 1], { requiresGrad: true });
@@ -179,14 +180,15 @@ export class LBFGS {
       } else this.moveTo(origin, d, t);
       this.last = { d, t, g: previous.gradient };
       if (evaluations >= maxEval || maxAbs(d) * t <= toleranceChange) break;
-      // A float32 loss can stop changing long before its gradient vanishes.
+      // A float32 loss can stop changing long before its gradient vanishes, so skip this check if the tolerance is
+      // below the loss's resolution.
       const resolved = toleranceChange > RESOLUTION * Math.abs(now.loss) && (lineSearchFn || i < maxIter);
       if (resolved && Math.abs(now.loss - previous.loss) < toleranceChange) break;
     }
     return before;
   }
 
-  /** Options and history, for saving. Their float64 vectors are stored as bytes. The tensors are new. */
+  /** Options and history, for saving. The history's float64 vectors are stored as bytes, in new tensors. */
   stateDict(): OptimizerState {
     const { pairs, scale, last } = this;
     const vectors = {

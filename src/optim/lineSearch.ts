@@ -10,7 +10,7 @@ export interface LinePoint {
   readonly slope: number;
 }
 
-/** Constants of the sufficient decrease and curvature conditions (equations 3.7). */
+/** The constants of the sufficient decrease condition and the curvature condition (equations 3.7). */
 const [C1, C2] = [1e-4, 0.9];
 const MAX_STEPS = 25;
 

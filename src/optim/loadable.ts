@@ -1,4 +1,4 @@
-/** Loading states in two phases, so that several parts can all be checked before the first one changes. */
+/** Loads states in two phases: checks all parts before it changes any of them. */
 
 /** An object that can load a state. nabla's own classes can check the state first. */
 export interface Loadable<S> {
@@ -8,7 +8,7 @@ export interface Loadable<S> {
   checkState?(state: S): () => void;
 }
 
-/** Checks a state if the part supports it. @returns a function that loads the state */
+/** Checks a state now if the part has checkState. @returns a function that loads the state */
 export function checkLoad<S>(part: Loadable<S> | undefined, state: S): () => void {
   if (!part) return () => {};
   // A class that overrides only loadStateDict does its checks there.

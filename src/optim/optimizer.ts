@@ -70,7 +70,7 @@ export function requireLoss(name: string, value: unknown): Tensor {
   return value;
 }
 
-/** @throws TypeError unless a value that the caller passed is a group */
+/** @throws TypeError unless the value, which the caller passed, is a group */
 function requireGroup(name: string, group: unknown): void {
   rejectOtherCopy(name, "a parameter", group);
   if (typeof group !== "object" || group === null || !("params" in group))
@@ -115,7 +115,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
 
   /**
    * Adds a group of parameters. Options that it omits are taken from the optimizer.
-   * @throws Error if a parameter is in a group already; TypeError
+   * @throws Error if a parameter is already in a group; TypeError if `params` are not tensors
    */
   addParamGroup(group: GroupOptions<O>): void {
     const name = kindOf(this);

@@ -4,11 +4,11 @@ import type { Tensor } from "../core/tensor.ts";
 import { Error } from "../runtime/errors.ts";
 import { describe } from "../runtime/kinds.ts";
 
-/** The error for a state that does not fit. @param what completes "the state …" */
+/** The error for a state that does not fit. @param what the rest of the sentence that begins with "the state" */
 export const stateError = (optimizer: string, what: string): Error =>
   new Error(`${optimizer}: the state ${what}. Was it saved by this optimizer, for this model?`);
 
-/** Whether a saved value has the same type as the current one. null means an unset string. */
+/** Whether a saved value has the same type as the current one. null stands for an unset string. */
 const isAlike = (own: unknown, saved: unknown): boolean =>
   Array.isArray(own)
     ? Array.isArray(saved) && own.length === saved.length && own.every((v, i) => isAlike(v, saved[i]))
@@ -16,7 +16,10 @@ const isAlike = (own: unknown, saved: unknown): boolean =>
       ? own === saved || typeof (own ?? saved) === "string"
       : typeof own === typeof saved;
 
-/** Own values, overridden by saved ones. @throws Error if saved ones have unknown names or other types */
+/**
+ * The object's own values, overridden by the saved ones. @throws Error if a saved value has an unknown name or a
+ * different type
+ */
 export function mergeOptions<O extends object>(optimizer: string, own: O, saved: object): O {
   for (const [key, value] of Object.entries(saved ?? {}))
     if (!Object.hasOwn(own, key) || !isAlike(own[key as keyof O], value))

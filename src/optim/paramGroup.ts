@@ -59,7 +59,7 @@ export class ParamGroup<O extends CommonOptions> {
   }
 }
 
-/** Whether two values of an option are equal: numbers, flags, or lists of them. */
+/** Whether two values of an option are equal. They can be numbers, flags, or lists of these. */
 const isSame = (a: unknown, b: unknown): boolean =>
   Object.is(a, b) ||
   (Array.isArray(a) && Array.isArray(b) && a.length === b.length && a.every((v, i) => isSame(v, b[i])));

@@ -105,7 +105,10 @@ export class ReduceLROnPlateau {
   stateDict(): PlateauState {
     return { best: this.best, bad: this.bad, cooling: this.cooling };
   }
-  /** Loads a state. It does not set rates, which the optimizer loads. @throws Error if it does not fit */
+  /**
+   * Loads a state. It does not set the rates, because loading the optimizer's state does. @throws Error if it does not
+   * fit
+   */
   loadStateDict(state: PlateauState): void {
     this.checkState(state)();
   }

@@ -10,7 +10,10 @@ import { requireChoice } from "../runtime/names.ts";
 import { withoutUndefined } from "../runtime/options.ts";
 import { type AnyOptimizer, LRScheduler } from "./scheduler.ts";
 
-/** base·lambda(t), for any function of the step: `(t) => 1 / (1 + t)`. @throws TypeError if lambda does not return a number */
+/**
+ * base·lambda(t) for any function of the step, such as `(t) => 1 / (1 + t)`. @throws TypeError if lambda does not
+ * return a number
+ */
 export class LambdaLR extends LRScheduler {
   static override readonly kind: string = "LambdaLR";
   /** @param lambda the factor at step t */
@@ -118,8 +121,8 @@ export class CosineAnnealingLR extends LRScheduler {
 }
 
 /**
- * Cosine annealing with warm restarts (Loshchilov and Hutter 2017): anneals over t0 steps, restarts, and takes tMult
- * times as many steps in each further cycle.
+ * Cosine annealing with warm restarts (Loshchilov and Hutter 2017): anneals over t0 steps, restarts, and makes each
+ * further cycle tMult times as long as the one before.
  * @throws RangeError if t0 or tMult is not a whole number above 0
  */
 export class CosineAnnealingWarmRestarts extends LRScheduler {
@@ -155,7 +158,7 @@ export interface OneCycleOptions {
   readonly totalSteps: number;
   /** The fraction of the steps during which the rate rises, 0 … 1. Default 0.3. */
   readonly pctStart?: number;
-  /** The shape of both phases. Default "cos". */
+  /** The shape of the curve in both phases. Default "cos". */
   readonly annealStrategy?: "cos" | "linear";
   /** The rate starts at maxLr/divFactor; above 0. Default 25. */
   readonly divFactor?: number;
@@ -164,9 +167,9 @@ export interface OneCycleOptions {
 }
 
 /**
- * One cycle (Smith and Topin 2018): raises the rate to maxLr, then lowers it until the last of totalSteps, far below
- * the initial rate. One more `step()` keeps that rate; a further one throws. Unlike PyTorch's default it leaves the
- * momentum alone, because a new momentum would make compiled functions record again.
+ * One cycle (Smith and Topin 2018): raises the rate to maxLr, then lowers it until the last of totalSteps steps, where
+ * it is far below the initial rate. One more `step()` keeps that rate; a further one throws. Unlike PyTorch's default
+ * it leaves the momentum alone, because a new momentum would make compiled functions record again.
  * @throws RangeError for an invalid option, and if `step()` is called more than totalSteps times
  */
 export class OneCycleLR extends LRScheduler {

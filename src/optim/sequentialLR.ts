@@ -14,8 +14,9 @@ export interface SequentialState {
 }
 
 /**
- * Runs schedules one after another: at each milestone, a step count, the next one begins at its own step 0.
- * @throws RangeError unless milestones are increasing whole numbers above 0, one fewer than schedules
+ * Runs schedules one after another: at each milestone, which is a number of steps, the next schedule begins at its own
+ * step 0.
+ * @throws RangeError unless milestones are increasing whole numbers above 0, with one fewer milestone than schedules
  */
 export class SequentialLR {
   static readonly kind: string = "SequentialLR";

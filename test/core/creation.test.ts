@@ -42,7 +42,7 @@ describe("linspace", () => {
   test("n may be 0, or 1, which gives start, but not negative or a fraction", () => {
     expect(list(linspace(3, 9, 1))).toEqual([3]);
     expect(linspace(3, 9, 0).shape).toEqual([0]);
-    expect(() => linspace(0, 1, 2.5)).toThrow("linspace: n must be a whole number from 0, got 2.5.");
+    expect(() => linspace(0, 1, 2.5)).toThrow("linspace: n must be a whole number, at least 0, got 2.5.");
     expect(() => linspace(0, 1, -1)).toThrow(RangeError);
     expect(() => linspace(0, Infinity, 3)).toThrow("linspace: end must be finite, got Infinity.");
   });

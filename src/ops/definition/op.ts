@@ -51,7 +51,7 @@ export interface OpDefinition<A = unknown> {
   /**
    * The cost in nanoseconds per operation on one thread. `npm run bench -- costs` measures it; the entries hold the
    * costs on an Intel Sapphire Rapids at 2.6 GHz. Costs decide which calls threads share, and being off by a factor of
-   * two does no harm. 0 means never shared.
+   * two does no harm. Calls with cost 0 are never shared.
    */
   readonly cost: number;
   /** Writes the instructions. */

@@ -10,14 +10,14 @@ import { reshape } from "../shape/reshape.ts";
 import { concat } from "../shape/shape.ts";
 import { around, gatherDefinitions, indexCheck, resized } from "./gather.ts";
 
-/** The weights of all taps, which add up to 1, from those after the first: [count, taps − 1] → [count, taps]. */
+/** Computes the weight of the first tap, so that all weights add up to 1: [count, taps − 1] → [count, taps]. */
 const allWeights = (weight: Value): Value => concat([sub(1, sum(weight, 1, { keepdim: true })), weight], 1);
 
 /**
- * out[j] = x[k₀] + Σ weight[j, t − 1]·(x[kₜ] − x[k₀]) over t > 0, where kₜ = index[j, t]: sums of slices along a dim,
- * with weights that add up to 1. If all slices are equal, so is the result. The gradient is added back to the slices
- * with the same weights; the weights have no gradient.
- * With five operands, the last two interpolate along the next dim in the same way, before the slices are combined.
+ * out[j] = x[k₀] + Σ weight[j, t − 1]·(x[kₜ] − x[k₀]) over t > 0, where kₜ = index[j, t]. Each result is a sum of
+ * slices along a dim, with weights that add up to 1; if all of these slices are equal, the result equals them. The
+ * gradient is added back to the slices with the same weights; the weights have no gradient. With five operands, the
+ * last two interpolate along the next dim in the same way, before the slices are combined.
  */
 export const interpolateDefinition: OpDefinition<{ dim: number }> = {
   code: Op.Interpolate,
@@ -74,18 +74,24 @@ export const interpolateDefinition: OpDefinition<{ dim: number }> = {
   },
 };
 
-/** Which slices along a dim to interpolate between: index: int32 [count, taps], and weight: float32 [count, taps − 1]. */
+/**
+ * The slices to interpolate between along a dim, int32 [count, taps], and the weights of all taps but the first,
+ * float32 [count, taps − 1].
+ */
 export type Taps = readonly [index: Value, weight: Value];
 
 /**
- * Interpolates between the slices of x along `dim`: x: any shape, index: int32 [count, taps], at least two taps, weight: float32
- * [count, taps − 1], the weights of the taps after the first → x's shape with size `count` at `dim`.
+ * Interpolates between the slices of x along `dim`, with at least two taps per result. x: any shape → x's shape with
+ * size `count` at `dim`.
  */
 export function interpolate(x: Value, dim: number, taps: Taps): Value {
   return apply(interpolateDefinition, [x, ...taps], { dim });
 }
 
-/** From this number of elements on, one pass over memory is faster than two, whose intermediate result leaves the cache. */
+/**
+ * From this number of elements on, one pass is faster than two, because the intermediate result of two does not stay in
+ * the cache.
+ */
 const LARGE = 2 ** 21;
 /** The smallest number of inner elements for which a single pass is efficient. */
 const WIDE = 16;

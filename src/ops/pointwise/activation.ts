@@ -1,4 +1,4 @@
-/** The activations of neural networks, and the derivatives that are faster as kernels of their own. */
+/** The activations of neural networks, and those derivatives that are faster as separate kernels. */
 
 import { Op } from "../../../assembly/opcodes.ts";
 import { RangeError } from "../../runtime/errors.ts";

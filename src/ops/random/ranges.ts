@@ -34,7 +34,7 @@ export function rangeValues(op: string, from: number, to: number, step: number):
  */
 export function evenValues(op: string, start: number, end: number, n: number): Float64Array {
   requireRange(op, { start, end }, Number.isFinite, "finite");
-  requireRange(op, { n }, (v) => Number.isInteger(v) && v >= 0, "a whole number from 0");
+  requireRange(op, { n }, (v) => Number.isInteger(v) && v >= 0, "a whole number, at least 0");
   const [length, last] = [end - start, n - 1];
   return formula(op, n, (i) =>
     i < n / 2 || n === 1 ? start + (i && (length * i) / last) : end - (i < last ? (length * (last - i)) / last : 0),

@@ -42,7 +42,7 @@ export function logSumExp(x: Operand, dims?: Dims, { keepdim = false }: ReduceOp
   return reshape(result, reducedShape(v, normalizeDims("logSumExp", dims, v.shape.length), keepdim));
 }
 
-/** f(x), but `atZero` where x = 0, with gradients of 0 there. For functions without a finite derivative at 0. */
+/** f(x), but `atZero` where x = 0, with gradients of 0 there. Use it for functions without a finite derivative at 0. */
 function unlessZero(x: Value, f: (x: Value) => Value, atZero: number): Value {
   const zero = eq(x, 0);
   return where(zero, atZero, f(where(zero, 1, x)));
