@@ -1,9 +1,8 @@
 /**
- * Elementary functions on four f32 lanes: exponentials, logarithms, the error function and the activations built from
- * them (angles, powers and remainders come from trig.ts). All are inlined and stateless, and branch only for rare
- * lanes; the result of a lane never depends on its neighbours. NaN gives NaN, and infinities give the limit. Bounds
- * hold for all of f32, including denormals, and in both builds unless they name one; 1 ulp is the spacing of f32 at the
- * exact result.
+ * Elementary functions on four f32 lanes: exponentials, logarithms, the error function and the activations built from them (angles, powers
+ * and remainders come from trig.ts). All are inlined and stateless, and branch only for rare lanes; the result of a lane never depends on
+ * its neighbours. NaN gives NaN, and infinities give the limit. Error bounds hold for all of f32, including denormals, and in both builds
+ * unless they name one; 1 ulp is the spacing of f32 at the exact result.
  */
 import { Fast, fma, madd, selectLanes } from "./simd";
 import { poly4, poly5, poly7, splat, withSign } from "./trig";
@@ -222,7 +221,7 @@ export function silu(x: v128): v128 {
   return f32x4.mul(c, sigmoid(c));
 }
 
-/** d silu/dx = σ(x)·(1 + x·(1 − σ(x))). Absolute error under 2.4e-7; it has a zero at −1.278. */
+/** d silu/dx = σ(x)·(1 + x·(1 − σ(x))). Absolute error under 2.4e-7; the function has a zero at −1.278. */
 @inline
 export function siluSlope(x: v128): v128 {
   const c = f32x4.pmin(f32x4.pmax(x, splat(-110)), splat(110));
@@ -242,8 +241,7 @@ export function mish(x: v128): v128 {
 }
 
 /**
- * d mish/dx = w/(w + 2) + 4x·e(e + 1)/(w + 2)², e = eˣ, w = e(e + 2).
- * Absolute error under 2.5e-7; it has a zero at −1.192.
+ * d mish/dx = w/(w + 2) + 4x·e(e + 1)/(w + 2)², e = eˣ, w = e(e + 2). Absolute error under 2.5e-7; the function has a zero at −1.192.
  */
 @inline
 export function mishSlope(x: v128): v128 {
@@ -297,8 +295,8 @@ export function gelu(x: v128): v128 {
 }
 
 /**
- * d gelu/dx = Φ(x) + x·φ(x): g = e^(−a²/2)·(R(a) − a/√2π) for x < 0, 1 − g for x ≥ 0, a = |x|.
- * Absolute error under 1.5e-7, relative error under 3e-7 for x < −2; it has a zero at −0.7518.
+ * d gelu/dx = Φ(x) + x·φ(x): g = e^(−a²/2)·(R(a) − a/√2π) for x < 0, 1 − g for x ≥ 0, a = |x|. Absolute error under 1.5e-7, relative error
+ * under 3e-7 for x < −2; the function has a zero at −0.7518.
  */
 @inline
 export function geluSlope(x: v128): v128 {
@@ -322,8 +320,8 @@ export function geluTanh(x: v128): v128 {
 }
 
 /**
- * d geluTanh/dx = s(1 + x·(1 − s)·v′), s = σ(v), v = √(8/π)(x + 0.044715x³).
- * Absolute error under 2.5e-7; it has a zero at −0.7525.
+ * d geluTanh/dx = s(1 + x·(1 − s)·v′), s = σ(v), v = √(8/π)(x + 0.044715x³). Absolute error under 2.5e-7; the function has a zero at
+ * −0.7525.
  */
 @inline
 export function geluTanhSlope(x: v128): v128 {

@@ -1,7 +1,7 @@
 /**
- * Trigonometry, powers and remainders on four f32 lanes, and helpers that math.ts uses too. Kernels import them from math.ts.
- * Where f32 has too few bits for the range reduction (x mod π/2, y·log₂x, a − ⌊a/b⌋·b), both halves are promoted to f64x2.
- * Bounds as in math.ts: over all of f32, in both builds.
+ * Trigonometry, powers and remainders on four f32 lanes, and helpers that math.ts uses too. Kernels import them from math.ts. Where f32 has
+ * too few bits for the range reduction (x mod π/2, y·log₂x, a − ⌊a/b⌋·b), both halves are promoted to f64x2. As in math.ts, error bounds
+ * hold for all of f32 and in both builds.
  */
 import { Fast, fma, madd, selectLanes } from "./simd";
 
@@ -232,8 +232,8 @@ export function atan2(y: v128, x: v128): v128 {
 const SQRT_HALF_BITS: i64 = 0x3fe6a09e667f3bcd;
 
 /**
- * 2^(y·log₂x) for positive finite x: x = 2ᵏ·m, log₂m = s·P(s²) with s = (m − 1)/(m + 1);
- * 2ᶻ = 2ⁿ·(1 + f·Q(f)), n = round(z). Good to 35 bits.
+ * 2^(y·log₂x) for positive finite x: x = 2ᵏ·m, log₂m = s·P(s²) with s = (m − 1)/(m + 1); 2ᶻ = 2ⁿ·(1 + f·Q(f)), n = round(z). Accurate to 35
+ * bits.
  */
 @inline
 function powHalf(x: v128, y: v128): v128 {
@@ -325,7 +325,7 @@ function quotient(a: v128, b: v128): v128 {
   return f64x2.trunc(f64x2.div(a, b));
 }
 
-/** a − q·b, the remainder of truncating division, which has the sign of a; plus b if that is not the sign of b. */
+/** a − q·b, the remainder of truncating division, which has the sign of a. If that is not the sign of b, adds b. */
 @inline
 function remainder(a: v128, b: v128, q: v128): v128 {
   const m = f64x2.sub(a, f64x2.mul(q, b));

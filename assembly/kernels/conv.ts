@@ -14,11 +14,11 @@ import { Op } from "../opcodes";
 import { shareBegin } from "../simd";
 import { word } from "../operands";
 
-/** The number of floats that are gathered at once. Together with a panel of B, they fit in the L2 cache. */
+/** The number of floats to gather at once. Together with a panel of B, they fit in the L2 cache. */
 const GATHERED: u32 = 98304;
 /**
- * The largest number of pixels per block, one block of gemm, and the smallest, a few tiles. Both are multiples of every
- * tile's rows.
+ * The largest number of pixels per block fills one block of gemm; the smallest fills a few tiles. Both are multiples of the number of rows
+ * of every tile.
  */
 const MOST: u32 = 192;
 const LEAST: u32 = 24;
@@ -55,7 +55,7 @@ export function convWorkspace(at: usize): u32 {
   return <u32>(patchesFrom(at) + (gathered > bands ? gathered : bands));
 }
 
-/** Copies n floats; writes up to three more. */
+/** Copies n floats; may write up to three more. */
 @inline
 function copy(to: usize, from: usize, n: u32): usize {
   let i: u32 = 0;

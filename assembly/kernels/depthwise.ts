@@ -38,7 +38,7 @@ export function depthwise(at: usize, phase: usize, begin: u32, end: u32): void {
   const downX = gapH * rowBytes, acrossX = gapW * pixelBytes;
   const downW = pitchOf(tapsH, countH) * pixelBytes, acrossW = pitchOf(tapsW, countW) * pixelBytes;
   const long = countH * countW > BLOCK;
-  // Counting up from the first result is faster than dividing each result's number.
+  // Counting up from the first result is faster than computing each result's position by division.
   let j = begin % gridW, i = begin / gridW % gridH, n = begin / gridW / gridH;
   for (let r = begin; r < end; r++) {
     let target = out + n * outImage + i * outRow + j * outPixel;

@@ -39,7 +39,7 @@ function above(x: v128, bits: v128): v128 { return i32x4.gt_s(v128.and(x, i32x4.
 @inline
 function flush(x: v128, bits: v128): v128 { return v128.and(x, above(x, bits)); }
 
-/** The bits of 2⁻¹²⁶ / min(1, |a|, |b|): smaller numbers times a or b are denormal. At most the bits of 2⁻⁸⁰. */
+/** The bits of 2⁻¹²⁶ / min(1, |a|, |b|): smaller numbers times a or b are denormal. The result is at most the bits of 2⁻⁸⁰. */
 function least(a: f64, b: f64): v128 {
   const factor = Math.min(1, Math.min(Math.abs(a), Math.abs(b)));
   return i32x4.splat(reinterpret<i32>(<f32>Math.min(8.271806125530277e-25, 1.1754943508222875e-38 / factor)));
@@ -241,7 +241,7 @@ export function adagrad(at: usize, part: usize, begin: u32, end: u32): void {
   const lr = rateOf(at), step = stepOf(part), flags = word(at, Update.flags);
   const eps = double(at, Update.c0), decay = double(at, Update.c1), lrDecay = double(at, Update.c2);
   const p = word(part, UpdatePart.p), g = word(part, UpdatePart.g), s0 = word(part, UpdatePart.s0);
-  // Only one of the two is not 0.
+  // At most one of `inner` and `outer` is not 0.
   const inner = splat(flags & UpdateFlag.TensorFlow ? eps : 0), outer = splat(flags & UpdateFlag.TensorFlow ? 0 : eps);
   const rate = splat(-lr / (1 + <f64>(step - 1) * lrDecay)), root = leastRoot(eps), low = least(1, 1);
   const shrink = splat(decay), decays = decay != 0;

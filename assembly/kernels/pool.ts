@@ -70,7 +70,7 @@ function largest(instruction: usize, begin: u32, end: u32): void {
   const padTop = <i32>word(instruction, MaxPool.padTop), padLeft = <i32>word(instruction, MaxPool.padLeft);
   const pixelBytes = <usize>channels << 2, rowBytes = <usize>width * pixelBytes;
   if (begin >= end) return;
-  // Counting up from the first pixel is faster than dividing each pixel's number, which takes as long as a window.
+  // Counting up from the first pixel is faster than computing each pixel's position by division, which takes as long as a window.
   let j = begin % outWidth, i = begin / outWidth % outHeight, n = begin / outWidth / outHeight;
   for (let r = begin; r < end; r++) {
     const top = <i32>(i * strideH) - padTop, left = <i32>(j * strideW) - padLeft;

@@ -56,11 +56,11 @@ export interface Compiled<A extends unknown[], T> {
 }
 
 /**
- * Compiles f: records it once per signature (shapes, dtypes, numbers, train or eval), and then runs the recording with one call into
- * WebAssembly. f receives a tensor for every tensor and typed array. Numbers become constants of the recording; a `scalar`
- * does not. The next call overwrites the tensors that f returns: clone() those you want to keep. Parameters, optimizers'
- * state and random numbers are bit-identical to eager mode. Gradients flow inside f, not through its results; if an argument
- * requires a gradient, as in grad(compile(f)), f runs uncompiled.
+ * Compiles f: records it once per signature (shapes, dtypes, numbers, training or evaluation mode), and then runs the recording with one
+ * call into WebAssembly. f receives a tensor for every tensor and typed array. Numbers become constants of the recording; a `scalar` does
+ * not. The next call overwrites the tensors that f returns: clone() those you want to keep. Parameters, optimizers' state and random
+ * numbers are bit-identical to those of eager mode. Gradients flow inside f, not through its results; if an argument requires a gradient,
+ * as in grad(compile(f)), f runs uncompiled.
  *
  * Errors are the same as in eager mode: an index out of range throws. A compiled call that throws changes no state: parameters, optimizers'
  * state, running statistics, gradients and the random generator are the same as before. (An eager call may already have
@@ -91,7 +91,7 @@ export function compile<A extends unknown[], T>(f: (...args: A) => T, options: C
   check("compile", arguments, "f:function {name:string finite:boolean}");
   const { name = f.name || "f", finite = false } = options;
   const call = f as (...args: unknown[]) => T;
-  /** Most recently used first. */
+  /** The recordings, most recently used first. */
   const traces: Trace<T>[] = [];
   let evicted = 0;
   /** The trace that the current call has made. */

@@ -7,7 +7,7 @@ import { showSignature } from "./signature.ts";
 import type { Operand, Step } from "./step.ts";
 import type { Trace } from "./trace.ts";
 
-/** The name of a step: its op, or the ops fused into it. */
+/** The name of a step: the name of its op, or the names of the ops fused into it. */
 export function nameOf({ op, fused, attributes }: Step): string {
   const { transA, transB } = (attributes ?? {}) as { transA?: boolean; transB?: boolean };
   const flags = transA || transB ? `(${transA ? "Aᵀ" : "A"}·${transB ? "Bᵀ" : "B"})` : "";

@@ -91,7 +91,7 @@ export class Program {
   private readonly guard: Guard | undefined;
   /** The numbers of instructions in the three parts of a run: checks of arguments, steps up to the last check, and the rest. */
   private readonly counts: readonly [first: number, uncertain: number, rest: number];
-  /** The epoch at which the captured tensors were checked. */
+  /** The epoch at which the captured tensors were last checked. */
   private checkedEpoch = -1;
   /** The first captured tensor that was disposed. */
   private disposed: Captured | undefined;

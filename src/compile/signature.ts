@@ -129,7 +129,7 @@ export function substitute(parts: readonly Part[], make: (input: number) => Tens
   return parts.map(visit);
 }
 
-/** The path of each tensor or typed array: `arguments[0].labels[1]`. */
+/** The path of each tensor or typed array, such as `arguments[0].labels[1]`. */
 export function pathsOf({ parts }: Signature): string[] {
   const visit = (part: Part, path: string): string[] => {
     switch (part.kind) {
@@ -146,7 +146,7 @@ export function pathsOf({ parts }: Signature): string[] {
   return parts.flatMap((part, i) => visit(part, `arguments[${i}]`));
 }
 
-/** The arguments as shown in listings: `float32[4, 2], 3`. */
+/** The arguments as listings show them, for example `float32[4, 2], 3`. */
 export function showSignature({ parts }: Signature): string {
   const visit = (part: Part): string => {
     switch (part.kind) {

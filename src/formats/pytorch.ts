@@ -45,7 +45,7 @@ interface Flow {
   readonly isFlat: boolean;
 }
 
-/** The layers that read flattened images (a Linear layer, and norms before it), with the number of channels. @throws ShapeError */
+/** Maps the layers that read flattened images (a Linear layer, and norms before it) to the number of channels. @throws ShapeError */
 function findFlattened(op: string, model: Module, { flattened = {} }: PyTorchOptions): Map<Module, number> {
   const modules = new Map(model.modulesByPath());
   const paths = new Map(Array.from(modules, ([path, module]) => [module, path]));

@@ -162,7 +162,7 @@ export async function init(options: InitOptions = {}): Promise<void> {
 }
 
 async function startThreads(threads: number | "auto", options: InitOptions): Promise<void> {
-  // Imported on demand: most programs use one thread.
+  // Imported on demand, because most programs use one thread.
   const { setUpThreads } = await import("./threads/index.ts");
   const compile = (): WebAssembly.Module => options.module ?? compileBuild(buildOf(options)!, true);
   const setup = await setUpThreads(threads, options.memoryLimit, compile);
@@ -175,7 +175,7 @@ async function startThreads(threads: number | "auto", options: InitOptions): Pro
   current = start(options, setup);
 }
 
-/** Larger numbers are rejected as mistakes. */
+/** Larger thread counts are rejected, because they are probably mistakes. */
 const MAX_THREADS = 64;
 
 /**

@@ -6,10 +6,10 @@
  *     │ status │ random state│ eager instruction │ blocks, 64-byte aligned  │ 64 bytes │
  *     └────────┴─────────────┴───────────────────┴──────────────── … ───────┴──────────┘
  *
- * Small blocks come in size classes, eight per power of two (at most 12.5 % unused), each with a list of free blocks. Large blocks have
- * their exact size; freeing one merges it with free neighbors and with the untouched memory above `top`. Before memory grows, free small
- * blocks are merged too. So after any sequence of calls, a request succeeds if enough contiguous memory is free. The last 64 bytes are
- * never allocated: kernels may read up to 16 bytes past the end of a buffer.
+ * Small blocks come in size classes: eight per power of two, so at most 12.5 % of a block is unused. Each class has a list of free blocks.
+ * Large blocks have their exact size; freeing one merges it with free neighbors and with the untouched memory above `top`. Before memory
+ * grows, free small blocks are merged too. So after any sequence of calls, a request succeeds if enough contiguous memory is free. The last
+ * 64 bytes are never allocated: kernels may read up to 16 bytes past the end of a buffer.
  */
 import { OutOfMemoryError } from "./errors.ts";
 
@@ -18,14 +18,14 @@ const UNIT = 64;
 /** The number of bytes that 32-bit addresses can reach. */
 export const MAX_BYTES = 65536 * PAGE;
 
-/** A limit capped to the addressable range. */
+/** Caps a limit to the addressable range. */
 export const limitOf = (bytes = MAX_BYTES): number => Math.min(MAX_BYTES, bytes);
 
 /** The address at which the checks of programs write their result (opcodes.ts: Status). */
 export const STATUS = 0;
 /** The address of the random generator's state: [seed low, seed high, counter low, counter high]. */
 export const RANDOM_STATE = 64;
-/** The address of the instruction that eager mode writes, and the number of words that fit. */
+/** The address at which eager mode writes its instruction, and the number of words that fit there. */
 export const SCRATCH = 128;
 export const SCRATCH_WORDS = (4096 - SCRATCH) / 4;
 const HEAP_BASE = 4096;
@@ -121,7 +121,7 @@ export class Heap {
     return this.memory.buffer.byteLength;
   }
 
-  /** Finds a block without growing memory. Large blocks prefer the best-fitting span, small ones untouched memory. */
+  /** Finds a block without growing memory. Large blocks prefer the best-fitting span; small blocks prefer untouched memory. */
   private find(size: number): number | undefined {
     if (size >= LARGE) return this.takeSpan(size) ?? this.takeFresh(size);
     return this.takeFresh(size) ?? this.takeSpan(size) ?? this.split(size);

@@ -108,7 +108,7 @@ const internal: Readonly<Record<string, string>> = {
   "parameter owner": "Omit it: a parameter always requires a gradient.",
 };
 
-/** Reductions that other libraries also apply to two arguments, and nabla's op for that. */
+/** Maps reductions that other libraries also apply to two arguments to nabla's op for two arguments. */
 export const pairwise: Readonly<Record<string, string>> = { max: "maximum", min: "minimum" };
 
 /** Explains how to turn a value into one of the expected kinds; undefined if there is nothing special to say. */

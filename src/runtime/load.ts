@@ -1,11 +1,14 @@
-/** Selects, compiles and instantiates a WebAssembly build. The bytes are inlined and compiled synchronously: nothing to fetch or await. */
+/**
+ * Selects, compiles and instantiates a WebAssembly build. The bytes are inlined and compiled synchronously, so there is nothing to fetch or
+ * await.
+ */
 
 import { instantiateSync } from "@assemblyscript/loader";
 import relaxedText from "./binaries/relaxed.ts";
 import simdText from "./binaries/simd.ts";
 import { Error } from "./errors.ts";
 
-/** `simd` computes the same bits on every machine. `relaxed` uses fused multiply-add: faster, but the last bits may differ. */
+/** `simd` computes the same bits on every machine. `relaxed` uses fused multiply-add, which is faster, but the last bits may differ. */
 export type Build = "simd" | "relaxed";
 
 /** The exports of a build. Kernels take addresses and sizes; `run(program, count, thread, threads)` runs instructions. */
@@ -96,14 +99,14 @@ export function applyEdits(base: Uint8Array, edits: Uint8Array): Uint8Array<Arra
 function decode(text: string | (() => Uint8Array<ArrayBuffer>)): Uint8Array<ArrayBuffer> {
   if (typeof text !== "string") return text();
   const bytes = new Uint8Array(text.length);
-  // First the bytes that one character encodes, then the others, each group in ascending order.
+  // `order` lists the bytes that one character encodes, then the others, each group in ascending order.
   const isSingle = (byte: number): number => (Number.parseInt(text[byte >> 2]!, 16) >> (3 - (byte & 3))) & 1;
   const all = Array.from({ length: 256 }, (_, byte) => byte);
   const order = [...all.filter(isSingle), ...all.filter((byte) => !isSingle(byte))];
   let size = 0;
   for (let i = 64; i < text.length; i++) {
     let code = text.charCodeAt(i);
-    // "}" (125) and "~" (126) select a page; the digit follows.
+    // "}" (125) and "~" (126) select a page; the next character is the digit.
     const page = code < 125 ? 0 : code - 124;
     if (page) code = text.charCodeAt(++i);
     bytes[size++] = order[86 * page + code - (code < 92 ? 35 : 36)]!;

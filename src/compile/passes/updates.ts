@@ -6,7 +6,7 @@ import { type Pass, read, type Step, written } from "../step.ts";
 interface Group {
   /** The group's index in the list, which is built from the last step to the first. */
   readonly at: number;
-  /** Last update first. */
+  /** The updates in reverse order. */
   readonly members: Step[];
 }
 

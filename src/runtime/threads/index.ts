@@ -4,8 +4,8 @@ import { nodeModule } from "../nodeModule.ts";
 import { WorkerPool } from "./workerPool.ts";
 
 /**
- * The maximum number of threads that "auto" chooses. More threads rarely help: steps of small and medium networks have
- * little to share.
+ * The maximum number of threads that "auto" chooses. More threads rarely help, because steps of small and medium networks have little work
+ * to share.
  */
 const MAX_AUTO_THREADS = 8;
 /** The smallest shared memory that is useful, in bytes. */
@@ -71,7 +71,7 @@ function obstacle(): string {
   return typeof Worker === "undefined" ? "Worker is not available" : "";
 }
 
-/** A pool and its heap, both undefined for one thread; and the reason for the number of threads. */
+/** A pool and its heap (both undefined for one thread), and the reason for the number of threads. */
 export interface ThreadSetup {
   readonly heap?: Heap;
   readonly pool?: WorkerPool;

@@ -106,7 +106,7 @@ function spawnWeb(init: WorkerInit, events: ThreadEvents): Thread {
   };
   const startFromText = (): void => {
     const text = `onmessage = ({ data }) => { (${runWorker})(data, (message) => postMessage(message)); close(); };`;
-    // This cannot be a data: URL: its origin is opaque, and memory cannot be shared with it.
+    // This cannot be a data: URL, because the origin of such a URL is opaque, and memory cannot be shared with it.
     const url = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
     start(() => new Worker(url), end);
     // After a minute, the script has been fetched or never will be.

@@ -2,7 +2,10 @@
 export interface WorkerInit {
   readonly module: WebAssembly.Module;
   readonly memory: WebAssembly.Memory;
-  /** The addresses of the control block and of this worker's state word: 0 idle, 1 running a job, 2 failed. */
+  /**
+   * The addresses of the control block and of this worker's state word, which is 0 if the worker is idle, 1 if it is running a job, and 2
+   * if it has failed.
+   */
   readonly control: number;
   readonly mark: number;
 }

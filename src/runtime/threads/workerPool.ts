@@ -22,10 +22,10 @@ const MAX_REPLACEMENTS = 8;
 const SPINS = { dedicated: 1_000_000, oversubscribed: 200 };
 
 interface Helper {
-  /** The address of its state word (see WorkerInit). */
+  /** The address of the worker's state word (see WorkerInit). */
   readonly mark: number;
   thread: Thread | undefined;
-  /** Whether it reported ready and is not known to have ended. */
+  /** Whether the worker has reported that it is ready, and is not known to have ended. */
   isReady: boolean;
 }
 

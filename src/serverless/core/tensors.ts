@@ -33,7 +33,7 @@ const types: Record<
   bool: { Array: Uint8Array, fits: (sent, stored) => sent === stored && stored < 2, what: "true or false" },
 };
 
-/** The shape of a spec, such as `[batch, 28, 28]`. */
+/** A spec's shape as text, such as `[batch, 28, 28]`. */
 export const showSpec = ({ shape }: { readonly shape: readonly (number | null)[] }): string =>
   `[${shape.map((size, i) => size ?? (i ? "any" : "batch")).join(", ")}]`;
 

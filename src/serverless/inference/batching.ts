@@ -7,8 +7,8 @@ import type { Elements } from "../core/tensors.ts";
 const MAX_SIZES = 8;
 
 /**
- * The batch sizes in descending order: `size`, then powers of two. Batches are padded to the next size, so that a compiled model is not
- * recorded for every number of samples.
+ * The batch sizes in descending order: `size`, then smaller powers of two. Batches are padded to the next size, so that a compiled model is
+ * not recorded for every number of samples.
  */
 export function batchSizes(size: number): readonly number[] {
   const sizes = [size];

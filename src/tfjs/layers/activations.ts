@@ -1,4 +1,4 @@
-/** TensorFlow.js's activations by the names of their classes. */
+/** TensorFlow.js's activations, by name. */
 import type { Tensor } from "../../core/tensor.ts";
 import { type Layer, reject } from "./plan.ts";
 

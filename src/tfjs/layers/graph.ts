@@ -22,7 +22,7 @@ interface Call {
 
 const isModel = (layer: Layer): layer is Model => "outputs" in layer;
 
-/** A plan for a model. A layer that is used several times has one plan. @throws Error if a layer or an option is not supported */
+/** Plans a model. A layer that is used several times has only one plan. @throws Error if a layer or an option is not supported */
 export function planOf(model: Model): Plan {
   const plans = new Map<Layer, Plan>();
   const plan = (layer: Layer): Plan => {

@@ -1,4 +1,4 @@
-/** What the layers of TensorFlow.js compute, by the names of their classes. */
+/** The rules for TensorFlow.js's layers, by class name. */
 import * as ops from "../../core/functions.ts";
 import { activationOf } from "./activations.ts";
 import { image } from "./image.ts";

@@ -15,7 +15,7 @@ export interface NodeRequest {
   readonly headers: { readonly [name: string]: string | string[] | undefined; readonly host?: string | undefined };
   /** Whether the whole request has arrived. */
   readonly complete: boolean;
-  /** The connection. It is secure if it has `encrypted: true`. */
+  /** The connection, which is secure if it has `encrypted: true`. */
   readonly socket?: object;
   /** Adds a listener. */
   // biome-ignore lint/suspicious/noExplicitAny: as Node declares it
