@@ -164,10 +164,12 @@ describe("captions", () => {
     expect(plain(other)[1]![1]).not.toBeCloseTo(plain(one)[1]![1], 2);
   });
 
-  test("fisher-training: by steps, the natural gradients lead; by seconds, Adam", async () => {
-    const { result, cell } = await show("fisher-training");
-    expect(result.plots[0]!.series.slice(0, 2).map(({ name }) => name)).toEqual(["natural gradient", "K-FAC"]);
-    for (const name of ["natural gradient", "K-FAC"]) expect(cell(0, "Adam", 2)).toBeLessThan(cell(0, name, 2));
+  test("fisher-training: the natural gradients need the fewest steps", async () => {
+    const { cell } = await show("fisher-training");
+    for (const name of ["natural gradient", "K-FAC"]) {
+      expect(cell(0, name, 1)).toBeGreaterThan(0);
+      expect(cell(0, name, 1), name).toBeLessThan(cell(0, "Adam", 1));
+    }
   });
 
   test("saliency: two groups of curves, and maps near the ink", async () => {
