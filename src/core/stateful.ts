@@ -129,8 +129,8 @@ export class ModuleState {
   }
 
   /**
-   * The path of the first property that has changed or is new; undefined if there is none. @param undo whether to
-   * restore all changed properties
+   * The path of the first property that has changed or is new; undefined if there is none.
+   * @param undo whether to restore all changed properties
    */
   changed(undo = false): string | undefined {
     const found: string[] = [];

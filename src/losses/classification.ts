@@ -70,7 +70,8 @@ function rowWeights(
 /**
  * Negative log-likelihood −w·x[label]. x: log-probabilities [..., classes]; labels: int32 [...] → [], or [...] with
  * reduction "none".
- * @throws ShapeError if the labels or the weight do not fit; RangeError if a label is not a class, or for an unknown reduction
+ * @throws ShapeError if the labels or the weight do not match x; RangeError if a label is not a class, or for an
+ * unknown reduction
  */
 export function nll(x: Tensor, labels: Tensor, options: ClassLossOptions = {}): Tensor {
   check("nll", arguments, "x:tensor labels:tensor {weight:tensor ignoreIndex:number reduction:string}");
@@ -101,7 +102,8 @@ export interface CrossEntropyOptions extends ClassLossOptions {
  * ```ts
  * losses.crossEntropy(model.forward(x), labels, { labelSmoothing: 0.1 });
  * ```
- * @throws ShapeError, DTypeError if the target does not fit; RangeError if a label is not a class, or for an invalid option
+ * @throws ShapeError, DTypeError if the target does not match the logits; RangeError if a label is not a class, or for
+ * an invalid option
  */
 export function crossEntropy(logits: Tensor, target: Tensor, options: CrossEntropyOptions = {}): Tensor {
   check(

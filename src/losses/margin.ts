@@ -34,7 +34,7 @@ export function hinge(x: Tensor, target: Tensor, options: HingeOptions = {}): Te
 /**
  * Cosine embedding loss: 1 − cos(a, b) for similar pairs (t = 1), max(0, cos(a, b) − margin) for dissimilar pairs (t = −1). a, b:
  * [batch, n] or [n]; target: [batch] or [] → [], or the target's shape with reduction "none".
- * @throws ShapeError if the shapes do not fit; RangeError for an unknown reduction
+ * @throws ShapeError if the shapes do not match; RangeError for an unknown reduction
  */
 export function cosineEmbedding(a: Tensor, b: Tensor, target: Tensor, options: CosineEmbeddingOptions = {}): Tensor {
   check("cosineEmbedding", arguments, "a:tensor b:tensor target:tensor {margin:number reduction:string}");

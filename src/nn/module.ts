@@ -18,8 +18,8 @@ export type StateDict = Record<string, Tensor>;
 
 /**
  * Checks a state dict against the module's own tensors.
- * @returns the names that do not match, and `copy`, which copies the values and cannot fail
- * @throws ShapeError listing every entry that does not fit @internal
+ * @returns the names that do not match, and `copy`, a function that copies the values and cannot fail
+ * @throws ShapeError that lists every entry that does not fit @internal
  */
 export function checkStateDict(
   own: StateDict,
@@ -243,7 +243,7 @@ export abstract class Module {
 
   /**
    * Copies values into parameters and buffers. Checks the whole state dict first, so an error changes nothing.
-   * @throws ShapeError listing every entry that does not fit
+   * @throws ShapeError that lists every entry that does not fit the module
    */
   loadStateDict(state: StateDict, options: LoadStateDictOptions = {}): StateDictMismatch {
     check("loadStateDict", arguments, "state:object {strict:boolean}");

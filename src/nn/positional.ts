@@ -53,7 +53,7 @@ export interface RotaryOptions {
  * ```ts
  * new nn.RotaryEmbedding(4).forward(randn([2, 5, 4])).shape; // [2, 5, 4]
  * ```
- * @throws RangeError if dim is not an even number above 0; ShapeError if x does not fit
+ * @throws RangeError if dim is not an even number above 0; ShapeError if x's last size is not dim
  */
 export class RotaryEmbedding extends Module {
   static override readonly kind: string = "RotaryEmbedding";
@@ -124,7 +124,7 @@ export class RotaryEmbedding extends Module {
 /**
  * Sinusoidal positional encoding (Vaswani et al. 2017, §3.5): adds sin(t/10000^(2i/dim)) to element 2i and cos(t/10000^(2i/dim)) to
  * element 2i + 1 of step t of x: [..., steps, dim]. Returns x's shape.
- * @throws RangeError if dim is not a whole number above 0; ShapeError if x does not fit
+ * @throws RangeError if dim is not a whole number above 0; ShapeError if x's last size is not dim
  */
 export class SinusoidalEncoding extends Module {
   static override readonly kind: string = "SinusoidalEncoding";

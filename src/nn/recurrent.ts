@@ -275,7 +275,8 @@ export class GRU extends Recurrent {
     super("gru", inputSize, hiddenSize, options);
   }
   /**
-   * Like RNN's forward: takes x and h0, and returns output and hn. @throws ShapeError, RangeError for invalid lengths
+   * Like RNN's forward: takes x and h0, and returns output and hn.
+   * @throws ShapeError, RangeError for invalid lengths
    */
   forward(
     ...inputs: [x: Tensor, h0?: Tensor | undefined, options?: ForwardOptions] | [x: Tensor, options?: ForwardOptions]

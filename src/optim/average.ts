@@ -76,7 +76,10 @@ export class EMA {
     return Object.fromEntries(this.averages.map((average, i) => [String(i), average]));
   }
 
-  /** Loads averages. Checks everything first, so an error changes nothing. @throws ShapeError if they do not fit */
+  /**
+   * Loads averages. Checks everything first, so an error changes nothing.
+   * @throws ShapeError if they do not fit the parameters
+   */
   loadStateDict(state: StateDict): void {
     this.checkState(state)();
   }

@@ -200,7 +200,10 @@ export class LBFGS {
     return { groups: [{ ...this.options }], state: [packVectors(this.params, vectors)] };
   }
 
-  /** Loads options and history. Checks everything first, so an error changes nothing. @throws Error if they do not fit */
+  /**
+   * Loads options and history. Checks everything first, so an error changes nothing.
+   * @throws Error if they do not fit the optimizer
+   */
   loadStateDict(saved: OptimizerState): void {
     this.checkState(saved)();
   }

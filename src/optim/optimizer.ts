@@ -326,7 +326,10 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
     };
   }
 
-  /** Loads options and state. Checks everything first, so an error changes nothing. @throws Error if they do not fit */
+  /**
+   * Loads options and state. Checks everything first, so an error changes nothing.
+   * @throws Error if they do not fit the optimizer
+   */
   loadStateDict(state: OptimizerState): void {
     tidy(() => this.checkState(state)());
   }

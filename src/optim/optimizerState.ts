@@ -17,8 +17,8 @@ const isAlike = (own: unknown, saved: unknown): boolean =>
       : typeof own === typeof saved;
 
 /**
- * The object's own values, overridden by the saved ones. @throws Error if a saved value has an unknown name or a
- * different type
+ * The object's own values, overridden by the saved ones.
+ * @throws Error if a saved value has an unknown name or a different type
  */
 export function mergeOptions<O extends object>(optimizer: string, own: O, saved: object): O {
   for (const [key, value] of Object.entries(saved ?? {}))

@@ -106,8 +106,8 @@ export class ReduceLROnPlateau {
     return { best: this.best, bad: this.bad, cooling: this.cooling };
   }
   /**
-   * Loads a state. It does not set the rates, because loading the optimizer's state does. @throws Error if it does not
-   * fit
+   * Loads a state. It does not set the rates, because loading the optimizer's state does.
+   * @throws Error if it is not the state of such a schedule
    */
   loadStateDict(state: PlateauState): void {
     this.checkState(state)();

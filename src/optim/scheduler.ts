@@ -71,7 +71,10 @@ export abstract class LRScheduler {
   stateDict(): SchedulerState {
     return { lastEpoch: this.lastEpoch, bases: this.bases };
   }
-  /** Loads a state and sets the rates. Checks everything first, so an error changes nothing. @throws Error if it does not fit */
+  /**
+   * Loads a state and sets the rates. Checks everything first, so an error changes nothing.
+   * @throws Error if the state does not fit the schedule
+   */
   loadStateDict(state: SchedulerState): void {
     this.checkState(state)();
   }

@@ -11,8 +11,8 @@ import { withoutUndefined } from "../runtime/options.ts";
 import { type AnyOptimizer, LRScheduler } from "./scheduler.ts";
 
 /**
- * base·lambda(t) for any function of the step, such as `(t) => 1 / (1 + t)`. @throws TypeError if lambda does not
- * return a number
+ * base·lambda(t) for any function of the step, such as `(t) => 1 / (1 + t)`.
+ * @throws TypeError if lambda does not return a number
  */
 export class LambdaLR extends LRScheduler {
   static override readonly kind: string = "LambdaLR";

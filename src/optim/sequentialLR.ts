@@ -59,7 +59,10 @@ export class SequentialLR {
   stateDict(): SequentialState {
     return { lastEpoch: this.lastEpoch, schedulers: this.schedulers.map((scheduler) => scheduler.stateDict()) };
   }
-  /** Loads a state and sets the rates. Checks everything first, so an error changes nothing. @throws Error if it does not fit */
+  /**
+   * Loads a state and sets the rates. Checks everything first, so an error changes nothing.
+   * @throws Error if the state does not fit the schedules
+   */
   loadStateDict(state: SequentialState): void {
     this.checkState(state)();
   }

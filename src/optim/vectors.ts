@@ -70,8 +70,8 @@ export function unpackVectors<K extends string>(
 }
 
 /**
- * The optimizer's own options, overridden by those in a state with one group and `parts` parts. @throws Error if the
- * state has a different structure or other options
+ * The optimizer's own options, overridden by those in a state with one group and `parts` parts.
+ * @throws Error if the state has a different structure or other options
  */
 export function readOptions<O extends object>(
   optimizer: string,

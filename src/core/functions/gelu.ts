@@ -19,8 +19,8 @@ import type { Tensor } from "../tensor.ts";
  */
 export const erf: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("erf", ops.erf);
 /**
- * Gaussian error linear unit: x·Φ(x) (Hendrycks and Gimpel 2016), where Φ is the normal distribution function; or its
- * tanh approximation, ½x(1 + tanh(√(2/π)(x + 0.044715x³))). Derivative Φ(x) + x·φ(x).
+ * Gaussian error linear unit: x·Φ(x) (Hendrycks and Gimpel 2016), where Φ is the normal distribution function. With
+ * approximate "tanh", computes ½x(1 + tanh(√(2/π)(x + 0.044715x³))) instead. Derivative Φ(x) + x·φ(x).
  *
  * x: any shape → the same shape, float32.
  *

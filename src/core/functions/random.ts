@@ -7,7 +7,7 @@ import { lift } from "../lift.ts";
 import type { Tensor } from "../tensor.ts";
 
 /**
- * `value` with probability p (to within 2⁻⁶⁴), else 0, independently for each element; manualSeed makes it
+ * `value` with probability p (to within 2⁻⁶⁴), else 0, independently for each element; manualSeed makes the result
  * repeatable. No gradient.
  *
  * → `shape`, float32.
@@ -28,7 +28,7 @@ export const bernoulli: (shape: Shape, p: number, value?: number) => Tensor = /*
   ops.bernoulli,
 );
 /**
- * The numbers 0 … n − 1 in random order; manualSeed makes it repeatable. No gradient.
+ * The numbers 0 … n − 1 in random order; manualSeed makes the order repeatable. No gradient.
  *
  * → [n], int32.
  *

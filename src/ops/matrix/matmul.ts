@@ -1,4 +1,4 @@
-/** Matrix products: one op for all transpositions, with batches that broadcast, a bias and an activation. */
+/** Matrix products. One op covers all transpositions, batches that broadcast, a bias and an activation. */
 import { Activation, Op } from "../../../assembly/opcodes.ts";
 import { kernels } from "../../runtime/engine.ts";
 import { Error, ShapeError } from "../../runtime/errors.ts";

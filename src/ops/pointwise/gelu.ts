@@ -74,8 +74,8 @@ export interface GeluOptions {
 }
 
 /**
- * Gaussian error linear unit: x·Φ(x) (Hendrycks and Gimpel 2016), where Φ is the normal distribution function; or its
- * tanh approximation, ½x(1 + tanh(√(2/π)(x + 0.044715x³))). Derivative Φ(x) + x·φ(x).
+ * Gaussian error linear unit: x·Φ(x) (Hendrycks and Gimpel 2016), where Φ is the normal distribution function. With
+ * approximate "tanh", computes ½x(1 + tanh(√(2/π)(x + 0.044715x³))) instead. Derivative Φ(x) + x·φ(x).
  *
  * x: any shape → the same shape, float32.
  *

@@ -123,7 +123,7 @@ export function randint(low: number, high: number, shape: Shape): Value {
 }
 
 /**
- * `value` with probability p (to within 2⁻⁶⁴), else 0, independently for each element; manualSeed makes it
+ * `value` with probability p (to within 2⁻⁶⁴), else 0, independently for each element; manualSeed makes the result
  * repeatable. No gradient.
  *
  * → `shape`, float32.
@@ -147,7 +147,7 @@ export function bernoulli(shape: Shape, p: number, value = 1): Value {
 }
 
 /**
- * The numbers 0 … n − 1 in random order; manualSeed makes it repeatable. No gradient.
+ * The numbers 0 … n − 1 in random order; manualSeed makes the order repeatable. No gradient.
  *
  * → [n], int32.
  *

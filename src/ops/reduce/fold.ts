@@ -30,8 +30,8 @@ const PIECE = 4096;
 const FEW = 64;
 
 /**
- * The length of the pieces that n is reduced in, so that threads can share even a sum to one number; 0 for a single
- * pass. It depends only on the shape, so results have the same bits for any number of threads.
+ * The length of the pieces that n is reduced in, so that threads can share even a sum with a single result; 0 for a
+ * single pass. It depends only on the shape, so results have the same bits for any number of threads.
  */
 function pieceOf({ outer, n, inner }: Middle): number {
   const piece = Math.max(32, 2 ** Math.floor(Math.log2(PIECE / inner)));

@@ -44,7 +44,7 @@ export function shaped(
   return [...layout].map((dim) => by[dim as keyof typeof by]);
 }
 
-/** The shape of the result. @throws ShapeError, DTypeError if the operands do not fit */
+/** The shape of the result. @throws ShapeError, DTypeError if the operands do not match */
 export function infer(name: string, [q, k, v, mask]: readonly Value[], attributes: AttentionAttributes): Shape {
   const all = sizes(q!, v!, attributes);
   const { batch, heads, queries, keys, width, valueWidth } = all;
