@@ -25,7 +25,7 @@ export function contourPaths({ columns, values, x, y }: Grid, levels: readonly n
   const next = new Int32Array(2 * padded.length).fill(-1);
   const edgeOf = (p: number, edge: number): number => [2 * p, 2 * p + 3, 2 * (p + width), 2 * p + 1][edge]!;
 
-  /** Where a contour crosses an edge, such as "12.3,45". */
+  /** The point where a contour crosses an edge, as text such as "12.3,45". */
   const crossing = (edge: number, level: number): string => {
     const p = edge >> 1;
     const isUp = edge % 2;

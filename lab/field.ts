@@ -22,7 +22,7 @@ const SHADE_COLOUR = "var(--shade, currentColor)";
 const OFFSET = typeof window !== "undefined" && window.devicePixelRatio <= 1 ? 0.5 : 0;
 let drawn = 0;
 
-/** The field, in a rectangle whose sides are the ends of its axes. */
+/** Draws the field in a rectangle. The sides are the pixels at the ends of the axes. */
 export function drawField(document: Document, field: Field, { left, right, top, bottom }: Sides): SVGGElement {
   const { columns, values } = field;
   const id = `field-${++drawn}`;

@@ -137,7 +137,7 @@ function drawNode(
   });
 }
 
-/** The point at a distance from a, on the line to b. */
+/** The point on the line from a to b at this distance from a. */
 function towards(a: Point, b: Point, distance: number): Point {
   const length = Math.hypot(b[0] - a[0], b[1] - a[1]);
   return [a[0] + (distance * (b[0] - a[0])) / length, a[1] + (distance * (b[1] - a[1])) / length];

@@ -255,7 +255,7 @@ function picturesOf(name: string, model: nn.Module, data: Digits, epsilon: numbe
     width: SIDE,
     height: SIDE,
     colours,
-    cell: 6, // The page shows three pictures per row, so each network gets its own row.
+    cell: 6, // Three pictures of this size fit in a row of the page, so each network gets its own row.
     values: Array.from(values.data),
   });
   const answer = (z: Tensor): number => read(model, z)[0]!;

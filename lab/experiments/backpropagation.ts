@@ -12,7 +12,7 @@ interface Operation {
   readonly forward: (...inputs: readonly Tensor[]) => Tensor;
 }
 
-/** p = w₁x, z = p + b, a = σ(z), ŷ = w₂a, e = ŷ − y, L = ½e². `w2` is "w1" if both weights are the same. */
+/** p = w₁x, z = p + b, a = σ(z), ŷ = w₂a, e = ŷ − y, L = ½e². `w2` is "w1" if both layers share one weight. */
 const operationsOf = (w2: string): Readonly<Record<string, Operation>> => ({
   p: {
     inputs: ["w1", "x"],

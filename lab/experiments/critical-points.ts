@@ -186,7 +186,7 @@ export default stream({
 
 interface Derivatives {
   readonly gradient: Point;
-  /** Row by row. */
+  /** The four elements, row by row. */
   readonly hessian: ArrayLike<number>;
   readonly kind: CriticalPoint;
 }
@@ -237,7 +237,7 @@ const away = ([a, b]: Point, [x, y]: Point): number => Math.hypot(a - x, b - y);
 const count = (kinds: readonly string[], kind: string): number => kinds.filter((one) => one === kind).length;
 /** If a coordinate should be 0, Newton's method leaves a tiny remainder, which is not shown. */
 const rounded = ([a, b]: Point): Point => [Number(a.toFixed(4)), Number(b.toFixed(4))];
-/** A row for each number, with those of the point and of the critical point. */
+/** A table row for each number, with its value at the point and at the critical point. */
 const derivativeRows = (point: Point, here: CriticalPoint, critical: Point, there: CriticalPoint) => [
   ["θ₁", point[0], critical[0]],
   ["θ₂", point[1], critical[1]],

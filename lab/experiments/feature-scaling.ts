@@ -7,7 +7,7 @@ import { stream } from "../stream.ts";
 
 const SAMPLES = 200;
 const STEPS = 40;
-/** The default of whiten. */
+/** The default ε of `whiten`. */
 const EPSILON = 1e-8;
 /** The parameters at scale 1. */
 const THETA = [0.3, 0.4] as const;

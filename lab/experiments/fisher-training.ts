@@ -12,7 +12,7 @@ import { stream } from "../stream.ts";
 const RATES = { "gradient descent": [0.1, 0.3, 1, 3], Adam: [0.01, 0.03, 0.1, 0.3] };
 /** Gradient descent and Adam may take this many times as many steps, because their steps are cheap. */
 const MORE = 5;
-/** The largest target. */
+/** The largest training loss that the reader can choose as the target. */
 const LARGEST = 0.5;
 /** The loss of a mini-batch is noisy, so the mean of this many steps must reach the target. */
 const LAST = 5;
@@ -22,7 +22,7 @@ const DIVERGED = 10;
 const KL = 1e-4;
 
 type Batch = readonly [x: Tensor, y: Tensor];
-/** Takes one step on a batch, and returns the loss before it. */
+/** Takes one step on a batch, and returns the loss before the step. */
 type Step = (batch: Batch) => number;
 interface Optimizer {
   readonly name: string;
@@ -185,13 +185,13 @@ const runsOf = (trainings: readonly Training[], target: number): Run[] =>
       };
     });
 
-/** The best run of each optimizer, from the best to the worst. */
+/** The best run of each optimizer, in the order of `compare`: the best optimizer first. */
 const bestOf = (all: readonly Run[]): Run[] =>
   [...new Set(all.map(({ name }) => name))]
     .map((name) => all.filter((run) => run.name === name).sort(compare)[0]!)
     .sort(compare);
 
-/** Whether the last of the losses has diverged. */
+/** Whether the run has diverged at the last of these losses. */
 const hasDiverged = (path: readonly number[], target: number): boolean =>
   path.length > 0 && !(path.at(-1)! <= Math.max(target, DIVERGED * Math.min(...path)));
 

@@ -78,7 +78,7 @@ export default experiment({
           expected: { equals: Math.abs(residual) * large, within },
           theory: "|θ·x − y| times the larger of |x₁| and |x₂|",
         },
-        // Without a residual or an input, there is no ratio.
+        // If the residual or an input is about 0, the ratio is not defined.
         ...(small > 1e-3 && Math.abs(residual) > 1e-3
           ? [
               {

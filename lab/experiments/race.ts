@@ -48,7 +48,7 @@ const LANDSCAPES: Readonly<Record<"ravine" | "saddle" | "Rosenbrock" | "plateau"
     curvature: 2,
   },
 };
-/** A path ends here if it diverges. */
+/** A path that diverges ends at this distance. */
 const FAR = 50;
 
 export default stream({
@@ -206,7 +206,7 @@ function newRacer({ loss }: Landscape, make: (p: Tensor[]) => optim.Optimizer): 
 }
 const isNear = ([a, b]: Point): boolean => Math.hypot(a, b) < FAR;
 
-/** The change of one coordinate in step t (from 1), with a state per coordinate. */
+/** The change of one coordinate in step t, counted from 1. Each coordinate has its own state. */
 type Rule = (gradient: number, state: number[], t: number) => number;
 
 const descent =

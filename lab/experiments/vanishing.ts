@@ -361,8 +361,8 @@ function diagnosisFindings(
 }
 
 /**
- * How many of a sigmoid layer's outputs are in the flat part. Outputs within rounding error of its ends may or may not
- * count.
+ * How many outputs of a sigmoid layer are in the flat part of the sigmoid. Outputs within rounding error of its ends
+ * may or may not count.
  */
 function saturatedOutputs(
   { weight, bias }: nn.Linear,

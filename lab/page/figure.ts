@@ -29,7 +29,7 @@ export function newFigure(element: HTMLElement, description: Description, runner
   let values: Values = valuesOf(parameters);
   /** Whether the result for the current values is shown or awaited. */
   let isCurrent = false;
-  /** Whether the reader has paused the training. It stays paused if parameters change. */
+  /** Whether the reader has paused training. Training stays paused if parameters change. */
   let isPaused = false;
   /** Whether anything has been drawn yet. */
   let hasDrawn = false;

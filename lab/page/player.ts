@@ -1,13 +1,16 @@
-/** Plays what a plot or a graph shows: play, pause, step, and a slider for the time. During a training, the buttons control the training. */
+/**
+ * Plays what a plot or a graph shows: play, pause, step, and a slider for the time. During a training run, the buttons
+ * control the run.
+ */
 import { maker } from "../view/dom.ts";
 
 const make = maker(document);
 /** The time that a whole series takes, in milliseconds. */
 const DURATION = 5000;
 
-/** The state of a training that has not ended. */
+/** The state of a training run that has not ended. */
 export type Live = "running" | "paused";
-/** What the buttons do during a training. */
+/** What the buttons do during a training run. */
 export interface LiveActions {
   pause(): void;
   resume(): void;
@@ -16,7 +19,10 @@ export interface LiveActions {
 
 export interface Player {
   readonly element: HTMLElement;
-  /** Shows the player if there is more than one step. A view with another number of steps starts complete. @param live the state of a training */
+  /**
+   * Shows the player if there is more than one step. If the number of steps has changed, all steps are drawn at first.
+   * @param live the state of the training run
+   */
   show(steps: number, live?: Live): void;
   /** How many steps to draw; undefined for all. */
   upTo(): number | undefined;

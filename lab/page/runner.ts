@@ -5,7 +5,7 @@ import type { Answer, Description, Request, Values } from "./worker.ts";
 
 export interface Listener {
   onProgress(fraction: number, what: string): void;
-  /** Receives what a training shows so far. @param isPaused whether it has stopped there */
+  /** Receives what a training run shows so far. @param isPaused whether the run has paused there */
   onDrawing(drawing: Drawing, fraction: number, isPaused: boolean): void;
   /** @param isLatest whether no newer values are waiting to run */
   onResult(result: Result, seconds: number, isLatest: boolean): void;
@@ -48,7 +48,7 @@ export class Runner {
   }
 
   /**
-   * Requests a run. Newer values end a training after its next step; other runs are finished first.
+   * Requests a run. Newer values end a training run after its next step; other runs are finished first.
    * @param steps the number of training steps after which to pause
    */
   async run({ name, isStream }: Description, values: Values, listener: Listener, steps?: number): Promise<void> {
@@ -61,7 +61,10 @@ export class Runner {
     if (this.lines.get(name) === line) this.send(name, line);
   }
 
-  /** Ends a run, or forgets a request that has not started. A later run with the same values continues a training. */
+  /**
+   * Ends a run, or forgets a request that has not started. A later request with the same values continues a training
+   * run.
+   */
   cancel(name: string): void {
     this.lines.delete(name);
     this.worker?.postMessage({ kind: "cancel", name } satisfies Request);

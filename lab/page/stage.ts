@@ -12,7 +12,7 @@ const make = maker(document);
 
 export interface Stage {
   readonly element: HTMLElement;
-  /** @param live the state of the training that the drawing comes from; undefined if it has ended */
+  /** @param live the state of the training run that the drawing comes from; undefined if the run has ended */
   show(drawing: Drawing, live?: Live): void;
 }
 
@@ -47,7 +47,7 @@ function lengthOf(view: View | undefined): number {
 /**
  * @param onDrag receives the parameters that a dragged handle sets
  * @param onView receives the parameters that do not affect the current view
- * @param training what the player's buttons do during a training
+ * @param training what the player's buttons do during a training run
  */
 export function newStage(
   parameters: Parameters,
@@ -63,7 +63,7 @@ export function newStage(
   const player = newPlayer(() => draw(), training);
   let views: View[] = [];
   let chosen = 0;
-  /** The title of the view that the reader chose. A training draws some views only at its end. */
+  /** The title of the view that the reader chose. A training run draws some views only at its end. */
   let wanted: string | undefined;
   let live: Live | undefined;
   let drawn: DrawnPlot | undefined;

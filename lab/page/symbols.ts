@@ -64,7 +64,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   "exploding-rnn ρ": "the spectral radius: the largest magnitude of an eigenvalue",
   "saddle-escape σ": "the standard deviation of the noise",
   "saddle-escape ξ": "a normally distributed random number",
-  "saddle-escape r": "the distance at which the saddle counts as left",
+  "saddle-escape r": "the distance at which a path has escaped from the saddle",
   "saddle-escape t": "the number of steps",
   "ravine u": "the position across the ravine",
   "ravine v": "the position along the ravine",

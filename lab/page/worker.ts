@@ -42,7 +42,7 @@ export type Answer =
       readonly id: number;
       readonly drawing: Drawing;
       readonly fraction: number;
-      /** Whether the training pauses here. */
+      /** Whether the training run pauses after this drawing. */
       readonly isPaused: boolean;
     }
   | {
@@ -56,9 +56,15 @@ export type Answer =
 
 /** The shortest time between two reports of progress, in milliseconds. */
 const INTERVAL = 40;
-/** How often requests may arrive during a training, in milliseconds. Browsers wait for up to 4 ms each time. */
+/**
+ * How often a training run pauses so that requests can arrive, in milliseconds. Browsers extend each pause to up to 4
+ * ms.
+ */
 const LISTEN = 25;
-/** The shortest time between two drawings of a training, and the share of the time that they may take. */
+/**
+ * The shortest time between two drawings of a training run in milliseconds, and the share of the time that drawing may
+ * take.
+ */
 const BETWEEN_DRAWINGS = 100;
 const DRAWING_SHARE = 0.25;
 
@@ -92,7 +98,7 @@ async function run(request: Extract<Request, { kind: "run" }>): Promise<void> {
   let reported = started;
   let listened = started;
   let left = request.steps ?? Number.POSITIVE_INFINITY;
-  /** When to draw the training again. A few single steps are drawn only at their end. */
+  /** When to draw the training run again. A few single steps are drawn only at their end. */
   let drawNext = request.steps === undefined ? started : Number.POSITIVE_INFINITY;
   try {
     const experiment = experiments.find((one) => one.name === name)!;

@@ -5,7 +5,10 @@ import { agree, draw, drawAwayFromZero, fail, format, read, show } from "./value
 type Field = (theta: readonly number[]) => number[];
 type Weights = readonly [number, number, number, number];
 
-/** One step of a four-stage method for θ′ = f(θ): stage k uses the slope before it over nodes[k] steps. */
+/**
+ * One step of a four-stage method for θ′ = f(θ): stage k evaluates f after nodes[k] steps along the slope of the stage
+ * before it.
+ */
 function step(f: Field, theta: readonly number[], h: number, weights: Weights, nodes: Weights): number[] {
   let slope: number[] = theta.map(() => 0);
   const result = [...theta];

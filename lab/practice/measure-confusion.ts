@@ -8,7 +8,10 @@ type Gradients = readonly (readonly number[])[];
 const confusion = (code: Code, gradients: Gradients, what: string): number =>
   read(code.confusion!(gradients.map((g) => [...g])), [], what)[0]!;
 
-/** The flips between pairs of gradients. A flip is a pair of components for which `isFlip` holds. */
+/**
+ * Counts the flips between each gradient and the one that `previous` chooses. A flip is a pair of components for which
+ * `isFlip` holds.
+ */
 const count = (
   gradients: Gradients,
   previous: (t: number) => number,

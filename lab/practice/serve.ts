@@ -6,7 +6,10 @@ import type { Message, Task } from "./supervise.ts";
 /** The number of lines that console.log may print. A loop that prints must not fill the page's memory. */
 const LINES = 100;
 
-/** The value as text. Objects that have no text, such as cyclic ones, are named by their type. */
+/**
+ * Formats a value that console.log prints. Objects that cannot be converted to text, such as cyclic ones, are shown as
+ * their type.
+ */
 function asText(value: unknown): string {
   if (typeof value === "string") return value;
   try {
@@ -17,7 +20,7 @@ function asText(value: unknown): string {
   }
 }
 
-/** Checks the code. What it prints with console.log is posted too. */
+/** Checks the code. What the code prints with console.log is posted too. */
 export async function serve({ name, source }: Task, post: (message: Message) => void): Promise<void> {
   const exercise = exercises.find((one) => one.name === name)!;
   let lines = 0;

@@ -53,7 +53,7 @@ const TANH: Remedy = { text: "tanh with Xavier", settings: { activation: "tanh",
 
 type Words = readonly [title: string, text: string, remedies: readonly Remedy[]];
 
-/** The words for each kind. */
+/** The title, the text and the remedies of each kind of diagnosis. */
 const WORDS: Readonly<Record<Kind, (measured: Measured, trend: string) => Words>> = {
   diverged: ({ settings }) => [
     "Training diverged",

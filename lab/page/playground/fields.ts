@@ -15,7 +15,7 @@ export interface FieldOptions<T> {
   readonly label: string;
   readonly values: readonly T[];
   readonly value: T;
-  /** The text of a value. Default: the value. */
+  /** Formats a value for display. Default: `String`. */
   readonly show?: (value: T) => string;
   onChange(value: T): void;
 }

@@ -53,7 +53,7 @@ const nextTask = (): Promise<void> => new Promise((resolve) => setTimeout(resolv
 
 let learner: Learner | undefined;
 let run = 0;
-/** Identifies the loop that trains. Another number ends it. */
+/** Identifies the loop that trains. A new number ends the old loop. */
 let session = 0;
 let isTraining = false;
 let losses: number[] = [];
@@ -121,7 +121,7 @@ async function handle(request: Request): Promise<void> {
     case "train":
       if (isTraining) return;
       isTraining = true;
-      // It must not delay other messages.
+      // Do not await it, because it would delay other messages.
       void train(learner!).catch(fail);
       return;
     case "pause":
