@@ -1,8 +1,9 @@
 /**
- * Elementary functions on four f32 lanes: exponentials, logarithms, the error function and the activations built from them (angles, powers
- * and remainders come from trig.ts). All are inlined and stateless, and branch only for rare lanes; the result of a lane never depends on
- * its neighbours. NaN gives NaN, and infinities give the limit. Error bounds hold for all of f32, including denormals, and in both builds
- * unless they name one; 1 ulp is the spacing of f32 at the exact result.
+ * Elementary functions on four f32 lanes: exponentials, logarithms, the error function and the activations built from
+ * them (angles, powers and remainders come from trig.ts). All are inlined and stateless, and branch only for rare
+ * lanes; the result of a lane never depends on its neighbours. NaN gives NaN, and infinities give the limit. Error
+ * bounds hold for all of f32, including denormals, and in both builds unless they name one; 1 ulp is the spacing of f32
+ * at the exact result.
  */
 import { Fast, fma, madd, selectLanes } from "./simd";
 import { poly4, poly5, poly7, splat, withSign } from "./trig";
@@ -69,7 +70,7 @@ function expNegAbs(x: v128): v128 {
 }
 
 /**
- * eˣ = 2ⁿ·eʳ. At most 1.1 ulp; ∞ above 88.7228, gradual underflow, 0 below −103.98.
+ * eˣ = 2ⁿ·eʳ. Error at most 1.1 ulp; ∞ above 88.7228, gradual underflow, 0 below −103.98.
  */
 @inline
 export function exp(x: v128): v128 {
@@ -81,7 +82,7 @@ export function exp(x: v128): v128 {
 export function expNonPositive(x: v128): v128 { return expBounded(f32x4.pmax(x, splat(-105))); }
 
 /**
- * eˣ − 1 = 2((eʳ − 1)·2ⁿ⁻¹ + (2ⁿ⁻¹ − ½)), and eʳ − 1 = r + r²·P(r) itself for n = 0. At most 1.5 ulp; keeps −0.
+ * eˣ − 1 = 2((eʳ − 1)·2ⁿ⁻¹ + (2ⁿ⁻¹ − ½)), and eʳ − 1 = r + r²·P(r) itself for n = 0. Error at most 1.5 ulp; keeps −0.
  */
 @inline
 export function expm1(x: v128): v128 {
@@ -120,7 +121,7 @@ function logLimits(y: v128, x: v128): v128 {
   return selectLanes(splat(NaN), y, f32x4.lt(x, splat(0)));
 }
 
-/** ln x = k·ln 2 + ln(1 + f). At most 1 ulp, for denormals too; −∞ at ±0, NaN below. */
+/** ln x = k·ln 2 + ln(1 + f). Error at most 1 ulp, for denormals too; −∞ at ±0, NaN below. */
 @inline
 export function log<M = Fast>(x: v128): v128 {
   const rare = v128.any_true(outsideNormal(x));
@@ -148,7 +149,7 @@ function logOfSum(hi: v128, lo: v128): v128 {
   return logSum(f32x4.convert_i32x4_s(k), fma(error, i32x4.sub(i32x4.splat(127 << 23), shift), f));
 }
 
-/** ln(1 + x), with the rounding error of 1 + x added back. At most 1.5 ulp; −∞ at −1, NaN below; keeps −0. */
+/** ln(1 + x), with the rounding error of 1 + x added back. Error at most 1.5 ulp; −∞ at −1, NaN below; keeps −0. */
 @inline
 export function log1p(x: v128): v128 {
   const y = logOfSum(f32x4.pmax(x, splat(1)), f32x4.pmin(x, splat(1)));
@@ -156,13 +157,13 @@ export function log1p(x: v128): v128 {
   return withSign(v128.any_true(outsideNormal(u)) ? logLimits(y, u) : y, x);
 }
 
-/** ln(1 + eˣ) = max(x, 0) + ln(1 + e^−|x|). At most 1.8 ulp. */
+/** ln(1 + eˣ) = max(x, 0) + ln(1 + e^−|x|). Error at most 1.8 ulp. */
 @inline
 export function softplus(x: v128): v128 {
   return f32x4.add(f32x4.pmax(x, splat(0)), logOfSum(splat(1), expNegAbs(x)));
 }
 
-/** ln σ(x) = min(x, 0) − ln(1 + e^−|x|). At most 1.8 ulp; +0 at +∞. */
+/** ln σ(x) = min(x, 0) − ln(1 + e^−|x|). Error at most 1.8 ulp; +0 at +∞. */
 @inline
 export function logSigmoid(x: v128): v128 {
   return f32x4.sub(f32x4.pmin(x, splat(0)), logOfSum(splat(1), expNegAbs(x)));
@@ -170,7 +171,7 @@ export function logSigmoid(x: v128): v128 {
 
 // ---- sigmoids ------------------------------------------------------------------------------------------------------
 
-/** tanh x = 1 − 2/(e²ˣ + 1) for |x| ≥ 0.625, x + x³·P(x²) below. At most 1.4 ulp; keeps −0. */
+/** tanh x = 1 − 2/(e²ˣ + 1) for |x| ≥ 0.625, x + x³·P(x²) below. Error at most 1.4 ulp; keeps −0. */
 @inline
 export function tanh(x: v128): v128 {
   const a = f32x4.pmin(f32x4.abs(x), splat(10));
@@ -184,7 +185,7 @@ export function tanh(x: v128): v128 {
 
 /**
  * σ(x) = 1/(1 + e⁻ˣ) = b − b·e/(1 + e), where e = e^−|x| and b = e for x < 0, 1 for x ≥ 0.
- * At most 1.9 ulp (relaxed: 1.7).
+ * Error at most 1.9 ulp (relaxed: 1.7).
  */
 @inline
 export function sigmoid(x: v128): v128 {
@@ -214,7 +215,7 @@ function gateGrad(x: v128, v: v128, dv: v128): v128 {
   return f32x4.mul(s, fma(f32x4.mul(x, rest), dv, splat(1)));
 }
 
-/** silu x = x·σ(x). At most 2.8 ulp for x ≥ −87; below, where σ is denormal, an absolute error under 1e-43. */
+/** silu x = x·σ(x). Error at most 2.8 ulp for x ≥ −87; below, where σ is denormal, an absolute error under 1e-43. */
 @inline
 export function silu(x: v128): v128 {
   const c = f32x4.pmax(x, splat(-110));
@@ -230,7 +231,7 @@ export function siluSlope(x: v128): v128 {
 
 /**
  * mish x = x·tanh(softplus x) = x·w/(w + 2), w = eˣ(eˣ + 2).
- * At most 5 ulp for x ≥ −87; below, where eˣ is denormal, an absolute error under 1e-43.
+ * Error at most 5 ulp for x ≥ −87; below, where eˣ is denormal, an absolute error under 1e-43.
  */
 @inline
 export function mish(x: v128): v128 {
@@ -241,7 +242,8 @@ export function mish(x: v128): v128 {
 }
 
 /**
- * d mish/dx = w/(w + 2) + 4x·e(e + 1)/(w + 2)², e = eˣ, w = e(e + 2). Absolute error under 2.5e-7; the function has a zero at −1.192.
+ * d mish/dx = w/(w + 2) + 4x·e(e + 1)/(w + 2)², e = eˣ, w = e(e + 2). Absolute error under 2.5e-7; the function has a
+ * zero at −1.192.
  */
 @inline
 export function mishSlope(x: v128): v128 {
@@ -255,7 +257,7 @@ export function mishSlope(x: v128): v128 {
 
 // ---- the normal distribution ---------------------------------------------------------------------------------------
 
-/** erf x = x + x·P(x²) for |x| < 0.875, 1 − e^Q(|x|) above. At most 1.5 ulp (relaxed: 1.2); keeps −0. */
+/** erf x = x + x·P(x²) for |x| < 0.875, 1 − e^Q(|x|) above. Error at most 1.5 ulp (relaxed: 1.2); keeps −0. */
 @inline
 export function erf(x: v128): v128 {
   const a = f32x4.pmin(f32x4.abs(x), splat(4));
@@ -285,8 +287,8 @@ function timesGaussian(m: v128, a: v128): v128 {
 }
 
 /**
- * gelu x = x·Φ(x) = max(x, 0) − a·Φ(−a), a = |x|.
- * Relative error under 6e-7 down the left tail to where it underflows (−14.3): at most 9 ulp (relaxed: 7).
+ * gelu x = x·Φ(x) = max(x, 0) − a·Φ(−a), a = |x|. The relative error is under 6e-7, at most 9 ulp (relaxed: 7), down
+ * the left tail to −14.3, where the result underflows.
  */
 @inline
 export function gelu(x: v128): v128 {
@@ -295,8 +297,8 @@ export function gelu(x: v128): v128 {
 }
 
 /**
- * d gelu/dx = Φ(x) + x·φ(x): g = e^(−a²/2)·(R(a) − a/√2π) for x < 0, 1 − g for x ≥ 0, a = |x|. Absolute error under 1.5e-7, relative error
- * under 3e-7 for x < −2; the function has a zero at −0.7518.
+ * d gelu/dx = Φ(x) + x·φ(x): g = e^(−a²/2)·(R(a) − a/√2π) for x < 0, 1 − g for x ≥ 0, a = |x|. Absolute error under
+ * 1.5e-7, relative error under 3e-7 for x < −2; the function has a zero at −0.7518.
  */
 @inline
 export function geluSlope(x: v128): v128 {
@@ -310,8 +312,8 @@ const GELU_1: f32 = 1.5957691216057308;
 const GELU_3: f32 = 0.07135481627159945;
 
 /**
- * gelu's tanh form, ½x(1 + tanh(√(2/π)(x + 0.044715x³))) = x·σ(√(8/π)(x + 0.044715x³)).
- * Relative error under 4.5e-7 for x ≥ −2, growing with σ's argument to 1.5e-5 where it underflows (−10.2).
+ * gelu's tanh form, ½x(1 + tanh(√(2/π)(x + 0.044715x³))) = x·σ(√(8/π)(x + 0.044715x³)). Relative error under 4.5e-7 for
+ * x ≥ −2, growing with σ's argument to 1.5e-5 at −10.2, where the result underflows.
  */
 @inline
 export function geluTanh(x: v128): v128 {
@@ -320,8 +322,8 @@ export function geluTanh(x: v128): v128 {
 }
 
 /**
- * d geluTanh/dx = s(1 + x·(1 − s)·v′), s = σ(v), v = √(8/π)(x + 0.044715x³). Absolute error under 2.5e-7; the function has a zero at
- * −0.7525.
+ * d geluTanh/dx = s(1 + x·(1 − s)·v′), s = σ(v), v = √(8/π)(x + 0.044715x³). Absolute error under 2.5e-7; the function
+ * has a zero at −0.7525.
  */
 @inline
 export function geluTanhSlope(x: v128): v128 {

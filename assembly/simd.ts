@@ -6,14 +6,17 @@
 /** The number of 32-bit lanes in a vector. */
 export const LANES: u32 = 4;
 
-/** a·b + c: fused (one rounding) in the relaxed build, two roundings in the simd build. */
+/** a·b + c, rounded once (fused) in the relaxed build and twice in the simd build. */
 @inline
 export function fma(a: v128, b: v128, c: v128): v128 {
   if (ASC_FEATURE_RELAXED_SIMD) return f32x4.relaxed_madd(a, b, c);
   return f32x4.add(f32x4.mul(a, b), c);
 }
 
-/** Two ways to round a·b + c. Fast rounds as `fma` does in each build; Same rounds twice in both, so they compute the same bits. */
+/**
+ * Two ways to round a·b + c. Fast rounds as `fma` does in each build; Same rounds twice in both, so they compute the
+ * same bits.
+ */
 @final export class Fast { @inline of(a: v128, b: v128, c: v128): v128 { return fma(a, b, c); } }
 @final export class Same { @inline of(a: v128, b: v128, c: v128): v128 { return f32x4.add(f32x4.mul(a, b), c); } }
 

@@ -17,8 +17,8 @@ import { word } from "../operands";
 /** The number of floats to gather at once. Together with a panel of B, they fit in the L2 cache. */
 const GATHERED: u32 = 98304;
 /**
- * The largest number of pixels per block fills one block of gemm; the smallest fills a few tiles. Both are multiples of the number of rows
- * of every tile.
+ * The largest number of pixels per block fills one block of gemm; the smallest fills a few tiles. Both are multiples of
+ * the number of rows of every tile.
  */
 const MOST: u32 = 192;
 const LEAST: u32 = 24;

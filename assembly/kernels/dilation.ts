@@ -1,4 +1,7 @@
-/** Grayscale dilation of images, channels last: the largest sum of a window and a filter. Vectorizes over channels. */
+/**
+ * Grayscale dilation of images, channels last: for each window, the largest sum of a pixel and its filter element.
+ * Vectorizes over channels.
+ */
 import { MaxPool } from "../layerLayouts";
 import { word } from "../operands";
 import { narrow, promoteHigh, selectLanes, storeLanes } from "../simd";

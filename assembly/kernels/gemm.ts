@@ -144,8 +144,8 @@ function product(path: Path, c: usize, ldc: usize, a: usize, lda: usize, transA:
 }
 
 /**
- * Adds a part, [m, n] with rows MC floats apart, to the float64 totals, or starts them unless `more`. If the part is the
- * `last`, the rounded totals replace it.
+ * Adds a part, [m, n] with rows MC floats apart, to the float64 totals if `more`; otherwise starts new totals. If the
+ * part is the `last`, the rounded totals replace it.
  */
 function addTotals(totals: usize, part: usize, m: usize, n: usize, more: bool, last: bool): void {
   for (let i: usize = 0; i < m; i++, totals += MC * 8, part += MC * 4) {

@@ -1,12 +1,13 @@
 /**
  * The kernels of layer, RMS, batch, instance and group norm, and of their gradients.
  *
- * They normalize along the middle dimension of [outer, n, inner]: x̂ = (x − μ)·r, r = 1/√(σ² + ε); without centring, μ = 0 and σ² is the
- * mean square. With inner = 1 a group is a row; otherwise the kernels vectorize over groups. Usually μ is m, the rounded mean, which is
- * exact if all elements are equal. For groups far from 0, μ is m + δ, where δ is the mean of x − m, so that x − μ keeps its digits: Σ (x −
- * μ)² = Σ (x − m)² − nδ², Σ y(x − μ) = Σ y(x − m) − δ·Σ y. Sums continue in float64 after each block. The order of summation depends only
- * on n, because a group is never split between threads, so results are bit-identical for any number of threads. If float32 cannot hold the
- * squares of a group, it is normalized in float64 (wide).
+ * They normalize along the middle dimension of [outer, n, inner]: x̂ = (x − μ)·r, r = 1/√(σ² + ε); without centring, μ
+ * = 0 and σ² is the mean square. With inner = 1 a group is a row; otherwise the kernels vectorize over groups. Usually
+ * μ is m, the rounded mean, which is exact if all elements are equal. For groups far from 0, μ is m + δ, where δ is the
+ * mean of x − m, so that x − μ keeps its digits: Σ (x − μ)² = Σ (x − m)² − nδ², Σ y(x − μ) = Σ y(x − m) − δ·Σ y. Sums
+ * continue in float64 after each block. The order of summation depends only on n, because a group is never split
+ * between threads, so results are bit-identical for any number of threads. If float32 cannot hold the squares of a
+ * group, it is normalized in float64 (wide).
  *
  * The last loop of each kernel tests its condition at the end, so that V8 hoists loop invariants.
  */

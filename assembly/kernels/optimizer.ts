@@ -39,7 +39,10 @@ function above(x: v128, bits: v128): v128 { return i32x4.gt_s(v128.and(x, i32x4.
 @inline
 function flush(x: v128, bits: v128): v128 { return v128.and(x, above(x, bits)); }
 
-/** The bits of 2⁻¹²⁶ / min(1, |a|, |b|): smaller numbers times a or b are denormal. The result is at most the bits of 2⁻⁸⁰. */
+/**
+ * The bits of 2⁻¹²⁶ / min(1, |a|, |b|): smaller numbers times a or b are denormal. The result is at most the bits of
+ * 2⁻⁸⁰.
+ */
 function least(a: f64, b: f64): v128 {
   const factor = Math.min(1, Math.min(Math.abs(a), Math.abs(b)));
   return i32x4.splat(reinterpret<i32>(<f32>Math.min(8.271806125530277e-25, 1.1754943508222875e-38 / factor)));

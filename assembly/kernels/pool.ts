@@ -6,7 +6,7 @@ import { AvgPool, MaxPool } from "../layerLayouts";
 import { word } from "../operands";
 import { narrow, promoteHigh, selectLanes, storeLanes } from "../simd";
 
-/** Four vectors of channels: as many maxima as registers hold beside the values. */
+/** The number of channels per step: four vectors, because the registers hold this many maxima in addition to the values. */
 const WIDE: u32 = 16;
 
 /**
@@ -70,7 +70,8 @@ function largest(instruction: usize, begin: u32, end: u32): void {
   const padTop = <i32>word(instruction, MaxPool.padTop), padLeft = <i32>word(instruction, MaxPool.padLeft);
   const pixelBytes = <usize>channels << 2, rowBytes = <usize>width * pixelBytes;
   if (begin >= end) return;
-  // Counting up from the first pixel is faster than computing each pixel's position by division, which takes as long as a window.
+  // Counting up from the first pixel is faster than computing each pixel's position by division, which takes as long as
+  // a window.
   let j = begin % outWidth, i = begin / outWidth % outHeight, n = begin / outWidth / outHeight;
   for (let r = begin; r < end; r++) {
     const top = <i32>(i * strideH) - padTop, left = <i32>(j * strideW) - padLeft;

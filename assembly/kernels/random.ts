@@ -101,7 +101,8 @@ export function randomInteger(out: usize, state: usize, low: i32, range: u32, be
 }
 
 /**
- * A permutation of 0…n−1 as int32 by Fisher and Yates; each exchange uses two words. Serial: a single share computes the whole permutation.
+ * A permutation of 0…n−1 as int32 by Fisher and Yates; each exchange uses two words. Serial: a single share computes
+ * the whole permutation.
  */
 export function randomPermutation(out: usize, state: usize, n: u32): void {
   for (let i: u32 = 0; i < n; i++) store<u32>(out + (<usize>i << 2), i);

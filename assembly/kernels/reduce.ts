@@ -1,9 +1,10 @@
 /**
  * Reductions and running sums along the middle dimension of [outer, n, inner], for float32 and int32.
  *
- * Float32 sums add the vectors of each block of eight pairwise and accumulate the block sums in float64, so the error does not grow with n,
- * and the mean of n equal numbers is exactly that number. Other folds use blocks of a fixed size. The order of a fold depends only on n,
- * not on how the work is shared, so results are bit-identical for any number of threads.
+ * Float32 sums add the vectors of each block of eight pairwise and accumulate the block sums in float64, so the error
+ * does not grow with n, and the mean of n equal numbers is exactly that number. Other folds use blocks of a fixed size.
+ * The order of a fold depends only on n, not on how the work is shared, so results are bit-identical for any number of
+ * threads.
  */
 import { At1, At2, At3, TREE, addPairs, duo, laneMask, narrow, pairSum, promoteHigh, quad, selectLanes, storeLanes,
   tree } from "../simd";

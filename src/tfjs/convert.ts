@@ -14,7 +14,7 @@ const backend = (): NablaBackend => tfEngine().findBackend(BACKEND) as NablaBack
 
 /**
  * A nabla tensor with the elements of a TensorFlow.js tensor. Both share the memory, so nothing is copied, and each can be disposed without
- * the other. Do not write to it in place: TensorFlow.js relies on tensors that never change. Gradients do not flow between the libraries.
+ * the other. Do not write to it in place: TensorFlow.js assumes that tensors never change. Gradients do not flow between the libraries.
  *
  * x: any shape; float32, int32 or bool → the same shape and type.
  *

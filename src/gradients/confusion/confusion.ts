@@ -114,7 +114,10 @@ export function gradientNoiseScale(gradients: readonly Vector[], batchSize: numb
 
 /** How to order mini-batches. */
 export type Curriculum =
-  /** Each gradient differs from the previous one in the fewest signs, starting with the gradient nearest to the mean. */
+  /**
+   * Starts with the gradient nearest to the mean. The next gradient is always the one that differs from the previous one in the fewest
+   * signs.
+   */
   | {
       /** Which rule orders the mini-batches. */
       readonly by: "signs";

@@ -78,7 +78,7 @@ export function denseHessian(objective: Objective): Vector {
   return h.map((v, k) => (v + h[(k % n) * n + Math.floor(k / n)]!) / 2);
 }
 
-/** All eigenvalues of the Hessian, ascending, with their eigenvectors. For small models. */
+/** All eigenvalues of the Hessian, ascending, with their eigenvectors. Use it for small models. */
 export function denseEigen(objective: Objective): Eigen {
   check("denseEigen", arguments, "objective:objective");
   return symmetricEigen(denseHessian(objective), objective.size);

@@ -58,7 +58,7 @@ type Factors = Map<string, KroneckerFactors>;
 
 /**
  * K-FAC (Martens and Grosse 2015): θ ← θ + α·Δ + μ·(previous step), Δ = −(A + π√λ)⁻¹ ⊗ (G + √λ/π)⁻¹ ∇L, with the α and μ that are optimal
- * under the exact Fisher matrix of the batch. For models whose parameters all belong to Linear and Conv2d layers (with one group).
+ * under the exact Fisher matrix of the batch. Trains models whose parameters all belong to Linear and Conv2d layers (with one group).
  *
  * ```ts
  * const optimizer = new KFAC(model, { likelihood: "softmax" });
@@ -112,7 +112,7 @@ export class KFAC {
 
   /**
    * Takes one step on a batch.
-   * @param outputs the model's outputs: [batch, outputs]
+   * @param outputs computes the model's outputs: [batch, outputs]
    * @param target the target, in the format that the likelihood expects
    * @returns the loss before the step
    * @throws RangeError if the outputs, the loss or the step are not finite; the parameters then do not change

@@ -81,7 +81,7 @@ export class NaturalGradient {
 
   /**
    * Takes one step on a batch.
-   * @param outputs the model's outputs: [batch, outputs]; the same function of the parameters on every call
+   * @param outputs computes the model's outputs, [batch, outputs]; must be the same function of the parameters on every call
    * @param target the target, in the format that the likelihood expects
    * @returns the loss before the step
    * @throws RangeError if the loss or the gradient is not finite; the parameters then do not change

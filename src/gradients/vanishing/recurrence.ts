@@ -63,8 +63,8 @@ export function gradientThroughTime<S extends RecurrentState>(
 }
 
 /**
- * The growth rate of ‖∂L/∂hₜ‖ per step back in time: the slope of its logarithm. Above 0 the gradient explodes, below 0 it vanishes.
- * Ignores norms that are 0 or not finite. NaN if fewer than two norms remain.
+ * The growth rate of ‖∂L/∂hₜ‖ per step back in time: the slope of its logarithm. If it is above 0, the gradient explodes; if it is below 0,
+ * the gradient vanishes. Ignores norms that are 0 or not finite. NaN if fewer than two norms remain.
  */
 export function growthPerStep(norms: readonly number[]): number {
   check("growthPerStep", arguments, "norms:numbers");

@@ -63,7 +63,7 @@ export interface TrainingParameters {
   readonly epochs: number;
   readonly batchSize: number;
   readonly shuffle: boolean;
-  /** undefined for the optimizer's own learning rate. */
+  /** If undefined, the optimizer keeps its own learning rate. */
   readonly lr: number | undefined;
 }
 
@@ -101,7 +101,7 @@ const path = v.pipe(
 const placeOf = (issue: v.BaseIssue<unknown>): string =>
   (issue.path ?? []).map(({ key }) => (typeof key === "number" ? `[${key}]` : `.${String(key)}`)).join("");
 
-/** The message for an issue at `place`. Missing and unknown keys get texts of their own instead of valibot's. */
+/** The message for an issue at `place`. Missing and unknown keys get nabla's own messages instead of valibot's. */
 function explain(issue: v.BaseIssue<unknown>, place: string): string {
   if (issue.type !== "strict_object") return `${place} ${issue.message}, got ${describe(issue.input)}.`;
   return issue.path ? `${place} is missing. Add it.` : `${place} must be an object, got ${describe(issue.input)}.`;

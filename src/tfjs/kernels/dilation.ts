@@ -1,4 +1,7 @@
-/** Grayscale dilation: the largest sum of a window of an image and a filter, and its gradients. */
+/**
+ * Grayscale dilation, which computes the largest sum of a pixel and its filter element in each window, and its
+ * gradients.
+ */
 import { backend_util } from "@tensorflow/tfjs-core";
 import { apply, applyAll } from "../../ops/definition/op.ts";
 import type { Value } from "../../ops/definition/value.ts";

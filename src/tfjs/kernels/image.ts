@@ -208,7 +208,7 @@ function maximaInArray({ x }: Inputs, attributes: Attributes): [values: Value, p
   const windows = pooling(x!.shape, attributes);
   if (!windows || windows === "identity") return null;
   const [values, places] = maxima(x!, windows) ?? [];
-  // TensorFlow.js has no position for a window of -∞.
+  // TensorFlow.js returns no position for a window that contains only −∞.
   if (!values || (min(values, [0, 1, 2, 3]) as View).live()[0] === Number.NEGATIVE_INFINITY) return null;
   const [batch, height, width, channels] = x!.shape as [number, number, number, number];
   const multiples = (n: number, step: number): View =>

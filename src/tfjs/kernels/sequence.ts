@@ -133,7 +133,7 @@ export const sequenceKernels: Readonly<Record<string, NativeKernel>> = {
       sorted && k > 0 && isFilled({ x: x! }) && k <= (x!.shape.at(-1) ?? 0) && (k <= FEW || x!.dtype === "float32"),
     run({ x }, { k }) {
       if (k <= FEW) return largest(x!, k);
-      // TensorFlow.js's order of NaNs, and of equal infinities, is not nabla's.
+      // TensorFlow.js orders NaNs and equal infinities differently from nabla.
       return x!.live().some((value) => value - value !== 0) ? null : topK(x!, k, -1);
     },
   },
@@ -146,7 +146,8 @@ export const sequenceKernels: Readonly<Record<string, NativeKernel>> = {
       const out = newView(x!.shape, x!.dtype === "float32" ? "float32" : "int32");
       const factors = x!.live();
       const products = out.live();
-      // Lanes are sequences side by side: along the inner dims, or rows if there are none. Each product waits for the one before it.
+      // A lane is one sequence. Lanes are side by side along the inner dims or, if there are none, are rows. Several lanes run together,
+      // because each product waits for the previous one in its lane.
       const lanes = inner > 1 ? inner : Math.min(ROWS, outer);
       const lane = inner > 1 ? 1 : n;
       const step = reverse ? -inner : inner;
