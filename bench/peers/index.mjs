@@ -25,7 +25,7 @@ const ROUNDS = 9;
 const ROUND = 60;
 const NETWORK_ROUND = 500;
 const names = ["matmul", "step", "epoch", "tfjs"];
-/** Compares one library's backends only, and takes minutes. */
+/** This suite compares only the backends of TensorFlow.js, and takes minutes. */
 const KERNELS = "kernels";
 const program = new Command("bench:peers")
   .description("Compares nabla with tfjs-wasm, jax-js, ml-matrix and PyTorch, and an epoch of MNIST with PyTorch only.")

@@ -12,7 +12,7 @@ export function readHash(hash: string): Address {
   return { name: decode(name), given: Object.fromEntries(new URLSearchParams(query.join("?"))) };
 }
 
-/** Writes a hash for `readHash`. */
+/** Writes a hash that `readHash` can read. */
 export function hashOf(
   name: string,
   parameters: Parameters,

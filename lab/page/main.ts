@@ -21,7 +21,7 @@ const library = once(async () => {
   return { newFigure, runner };
 });
 
-/** Makes a value on the first call. If that fails, the next call tries again. */
+/** Returns a function that makes a value on its first call. If making it fails, the next call tries again. */
 function once<T>(make: () => Promise<T>): () => Promise<T> {
   let made: Promise<T> | undefined;
   return () => {

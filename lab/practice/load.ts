@@ -22,7 +22,7 @@ const dataUrl = (source: string): string => {
   return `data:text/javascript;base64,${btoa(text)}`;
 };
 
-/** The address of a module that re-exports one of ours. The same name always has the same address. */
+/** The address of a module that re-exports one of nabla's modules. The same name always has the same address. */
 function addressOf(name: string): string {
   const names = Object.keys(MODULES[name]!);
   const constants = names.map((own, i) => `v${i} = m[${JSON.stringify(own)}]`).join(", ");

@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { engine, randomState } from "../../src/runtime/engine.ts";
 import { OutOfMemoryError } from "../../src/runtime/errors.ts";
 
-/** Runs f and makes allocation number `limit` fail. Returns whether f got that far. */
+/** Runs f and makes allocation number `limit` fail. Returns whether f reached that allocation. */
 function failingAt(limit: number, f: () => unknown): boolean {
   const { heap } = engine();
   const { allocate } = heap;

@@ -363,7 +363,7 @@ describe("contours", () => {
         return sum + (a * d - b * c) / 2;
       }, 0),
     );
-    // One contour runs half a cell outside the border of the grid, without its corners. The other is a square with
+    // One contour runs half a cell outside the border of the grid, and cuts off its corners. The other is a square with
     // diagonals of length 1.
     expect(areas.map((area) => Math.abs(area)).sort()).toEqual([0.5, 24.5]);
     expect(areas[0]! * areas[1]!).toBeLessThan(0);

@@ -1,6 +1,6 @@
-/** The results of the last run. */
+/** The file with the results of the last run. */
 export const RUN = "build/matrix.json";
-/** The results in the table of docs/runtimes.md. */
+/** The file with the results that the table in docs/runtimes.md shows. */
 export const SEEN = "test/matrix/seen.json";
 
 /** Every environment that a complete run tests, in the order of the table. */

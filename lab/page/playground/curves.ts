@@ -31,7 +31,7 @@ export function newCurves(): Curves {
     if (width && losses.length + errors.length)
       frame.replaceChildren(drawPlot(document, plotOf(losses, errors), { width, height: HEIGHT }));
   };
-  /** Draws soon. The plot then shows all that has arrived by then. */
+  /** Draws after a pause, so that one drawing shows everything that arrives during the pause. */
   const plan = (): void => void (timer ??= setTimeout(draw, PAUSE));
   const resized = new ResizeObserver(() => {
     if (frame.clientWidth !== width) draw();

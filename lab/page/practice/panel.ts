@@ -72,7 +72,7 @@ export class Panel {
     if (answer !== undefined) this.showCode();
   }
 
-  /** Removes the editor. A check that is running still ends after its time, and its outcome is ignored. */
+  /** Removes the editor. A running check still ends at its time limit, and its outcome is ignored. */
   close(): void {
     this.closed = true;
     this.editor?.destroy();
