@@ -133,7 +133,7 @@ describe("code that does not load, or throws", () => {
     [
       "a missing export",
       "function gradient() {}",
-      /^Your code declares `gradient` but does not export it\. Write `export` in front/,
+      /^Your code declares `gradient` but does not export it\. Write `export` before the declaration/,
     ],
     [
       "a different export",
