@@ -83,7 +83,7 @@ function remove(path: string): void {
 async function suiteRows(tree: string, suite: string, passed: readonly string[], signal: AbortSignal): Promise<Rows> {
   const args = [...process.execArgv, "dist/bench/index.js", suite, "--json", "--rounds", String(SAMPLES), ...passed];
   const rows = JSON.parse(await output(process.execPath, args, tree, signal)) as Row[];
-  // The benchmark of an older commit may not support --own.
+  // An older commit's benchmark may not support --own.
   return rows.filter(({ impl }) => impl !== PURE && impl !== CEILING);
 }
 

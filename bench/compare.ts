@@ -22,7 +22,7 @@ export interface Comparison {
   readonly ratio: number;
   /** The median over turns of A's time divided by its time in the previous A turn: 1, apart from noise. */
   readonly self: number;
-  /** The largest deviation of A's ratio to itself from 1, at 95 % confidence. */
+  /** The largest deviation from 1 of A's ratio to itself, at 95 % confidence. */
   readonly noise: number;
   /** The fraction by which B may be slower, in addition to noise. */
   readonly allowed: number;
@@ -33,7 +33,7 @@ export interface Comparison {
 const ALLOWED = 0.03;
 /** The additional time that a process start may take, in microseconds. */
 const ALLOWED_START = 1000;
-/** The suite whose rows are whole processes. */
+/** The suite whose rows time whole processes. */
 export const START = "start";
 
 /**
@@ -72,17 +72,17 @@ function byRow(turns: readonly Rows[]): Map<string, Row[]> {
 }
 
 /**
- * Compares the rows of two trees. `a` has one more turn than `b`, because A runs first and last.
+ * Compares the rows of two trees. A runs first and last, so `a` must have one more turn than `b`.
  * @throws RangeError otherwise
  */
 export function compare(a: readonly Rows[], b: readonly Rows[]): Comparison[] {
   if (a.length !== b.length + 1 || !b.length)
-    throw new RangeError(`compare: A must have one turn more than B, got ${a.length} and ${b.length}.`);
+    throw new RangeError(`compare: A must have one more turn than B, got ${a.length} and ${b.length}.`);
   const others = byRow(b);
   return [...byRow(a)].flatMap(([key, rows]) => {
     const theirs = others.get(key);
     const first = rows[0]!;
-    // A time and a rate cannot be compared.
+    // Leave the row out if its unit has changed: a time and a rate cannot be compared.
     if (!theirs || theirs[0]!.unit !== first.unit) return [];
     const [own, other] = [rows.map(timeOf), theirs.map(timeOf)];
     const ratio = median(other.map((time, i) => time / Math.sqrt(own[i]! * own[i + 1]!)));
@@ -109,7 +109,7 @@ export function unmatched(a: readonly Rows[], b: readonly Rows[]): { a: string[]
 const percent = (v: number): string => `${(100 * v).toFixed(1)} %`;
 const signedPercent = (v: number): string => `${v >= 1 ? "+" : "−"}${percent(Math.abs(v - 1))}`;
 
-/** The table of a suite. */
+/** A suite's table. */
 export function comparisonTable(comparisons: readonly Comparison[]): string {
   let last = "";
   const lines = comparisons.map((c) => {

@@ -5,7 +5,7 @@ import { type EPOCH, LR, startOf, type TrainingTask } from "./training.ts";
 
 type Mode = "eager" | "compiled";
 
-/** A model with Adam, a loss of two tensors, and the initial values of the parameters. */
+/** A model with Adam, a loss that takes two tensors, and the parameters' initial values. */
 class Trainer {
   private optimizer!: optim.Adam;
   private compiled: Compiled<[Tensor, Tensor], Tensor> | undefined;
@@ -67,7 +67,7 @@ class OneBatch {
   }
 }
 
-/** The training step of a model of two linear layers. */
+/** The training step of a model with two linear layers. */
 export class NablaTraining extends OneBatch {
   constructor(training: TrainingTask, mode: Mode) {
     const { kind, batch, inputs, hidden, outputs } = training;

@@ -29,7 +29,7 @@ export function figure(v: number): string {
   return v >= 100 ? v.toFixed(0) : v >= 10 ? v.toFixed(1) : v.toFixed(2);
 }
 
-/** The table of a suite. */
+/** A suite's table. */
 export function suiteTable(results: readonly Result[], base: string): string {
   const head = ["case", "impl", "median", "min*", "unit", `× ${base}`, "of ceiling"];
   let last = "";

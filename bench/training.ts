@@ -1,4 +1,4 @@
-/** The training tasks that nabla, pure JavaScript and other libraries run: models of two linear layers, their data and initial values. */
+/** The training tasks that nabla, pure JavaScript and other libraries run: models with two linear layers, their data and initial values. */
 import { uniform } from "./values.ts";
 
 /**

@@ -189,7 +189,7 @@ export const concepts: readonly Concept[] = [
     exercise: "escape-direction",
   },
   {
-    name: "Noise escapes from saddles",
+    name: "Noise helps gradient descent escape saddles",
     section: LANDSCAPES,
     paragraph: "noise",
     experiment: "saddle-escape",

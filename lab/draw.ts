@@ -114,7 +114,7 @@ export function drawPlot(document: Document, plot: Plot, options: DrawOptions): 
   return svg;
 }
 
-/** The parts of a drawing with a field, and what they depend on. */
+/** The parts of a field's drawing, and what they depend on. */
 interface Layers {
   readonly axes: string;
   readonly field: Field;
@@ -325,8 +325,8 @@ interface Legend {
 }
 
 /**
- * Splits the legend's entries into rows. Their widths are estimates, because not every document can measure text. A series with the colour of
- * another one has an entry only if its dashes need one.
+ * Splits the legend's entries into rows. Their widths are estimates, because not every document can measure text. A series that shares
+ * another one's colour has an entry only if its dashes need one.
  */
 function layOut({ series, field }: Plot, width: number): Legend {
   const named = series.filter(({ sameAs, style }) => sameAs === undefined || style === "theory");

@@ -108,7 +108,7 @@ export interface Plot {
   readonly x: Axis;
   readonly y: Axis;
   readonly series: readonly Series[];
-  /** Whether one unit has the same length on both axes, so that angles are true. */
+  /** Whether one unit has the same length on both axes, so that angles are not distorted. */
   readonly equal?: boolean;
   readonly handles?: readonly Handle[];
   /** The parameters that do not affect this plot. The page disables them while it shows the plot. */

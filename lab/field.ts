@@ -1,4 +1,4 @@
-/** Draws the field of a plot: contours at equal distances, in transparent layers, darker for higher values. */
+/** Draws a plot's field: contours at equal distances, in transparent layers, darker for higher values. */
 import { contourPaths } from "./contours.ts";
 import type { Plot } from "./experiment.ts";
 import { fieldLevels, fieldRange, showTick } from "./scale.ts";
@@ -46,7 +46,7 @@ export function drawField(document: Document, field: Field, { left, right, top, 
   );
 }
 
-/** The legend of a field: its shades, from none at the smallest value to the darkest at the largest. */
+/** A field's legend: its shades, from none at the smallest value to the darkest at the largest. */
 export function drawShades(parent: Element, field: Field, middle: number): void {
   const [low, high] = fieldRange(field);
   const text = (at: number, content: string): void => {

@@ -20,7 +20,7 @@ export const COLOURS = [
 /** The colour of series i: the next one, or that of the series to which it belongs. */
 export const colourOf = (series: readonly Series[], i: number): string => COLOURS[colourIndex(series, i)]!;
 
-/** The same for a page, whose style sheet can set another colour for its theme. */
+/** The same colour for a page, whose style sheet can set another colour for its theme. */
 export const paintOf = (series: readonly Series[], i: number): string => paint(colourIndex(series, i));
 
 /** The page's colour --series-1, --series-2, …, or else that of COLOURS. */

@@ -10,11 +10,11 @@ const SCREENS = ["/usr/bin/Xvfb"];
 
 const first = (paths) => paths.find((path) => path && existsSync(path));
 
-/** The path of a Chromium, or undefined. */
+/** The path to Chromium, or undefined if it is not installed. */
 export const findChromium = () => first(CHROMIUM);
-/** The path of a Firefox, or undefined. */
+/** The path to Firefox, or undefined if it is not installed. */
 export const findFirefox = () => first(FIREFOX);
-/** The path of a WebDriver for WebKitGTK, which needs a virtual screen, or undefined. */
+/** The path to a WebDriver for WebKitGTK, which needs a virtual screen; undefined if either is missing. */
 export const findWebKit = () => first(SCREENS) && first(WEBKIT);
 
 const run = (...args) => spawnSync("apt-get", args, { stdio: ["ignore", "ignore", "inherit"] }).status === 0;

@@ -7,7 +7,7 @@ export interface Parameter {
   readonly isOptions?: boolean;
   /** The default, as written in the source. */
   readonly default?: string;
-  /** The defaults of options. */
+  /** The options' defaults. */
   readonly defaults?: Readonly<Record<string, string>>;
 }
 export interface Declaration {

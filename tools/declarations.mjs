@@ -88,7 +88,7 @@ function pointwise(call, source) {
   const property = (name) => entry.properties.find((one) => one.name?.getText(source) === name);
   if (form === "unary") {
     const own = property("parameters")?.initializer;
-    const note = property("integer") ? "whole numbers stay int32, float32 otherwise" : "float32";
+    const note = property("integer") ? "int32 if x is an integer or bool tensor, else float32" : "float32";
     return {
       parameters: [operand("x"), ...(own ? parametersOf(own, source) : [])],
       shapes: `x: any shape → the same shape, ${note}.`,

@@ -1,4 +1,4 @@
-// Stores one build as edits of the other. The two share most of their code, so the edits take a tenth of the bytes.
+// Stores one build as edits to the other. The two share most of their code, so the edits take a tenth of the bytes.
 
 import { readFileSync } from "node:fs";
 
@@ -15,7 +15,7 @@ function leb128(number) {
 const zigzag = (number) => (number < 0 ? -2 * number - 1 : 2 * number);
 
 /**
- * Encodes `bytes` as edits of `base`: first the number of edits; then, for each edit, the number of new bytes, the new bytes,
+ * Encodes `bytes` as edits to `base`: first the number of edits; then, for each edit, the number of new bytes, the new bytes,
  * the number of bytes to copy, and their position relative to the end of the previous copy. Numbers are LEB128; signed numbers
  * are zigzag-encoded. src/runtime/load.ts applies the edits.
  */
@@ -48,7 +48,7 @@ export function editsOf(base, bytes) {
   return Buffer.from([...edits, ...leb128(fresh.length), ...fresh]);
 }
 
-/** The form in which the package stores a build: its bytes, or edits of the bytes of `simd`. */
+/** The form in which the package stores a build: its bytes, or edits to those of `simd`. */
 export function storedBytes(build) {
   const [simd, bytes] = ["simd", build].map((name) => readFileSync(`build/${name}.wasm`));
   return build === "simd" ? simd : editsOf(simd, bytes);

@@ -43,8 +43,8 @@ const show = ({ name, type, optional, rest, orUndefined }) =>
   `${rest ? "..." : ""}${name}${optional && !rest ? "?" : ""}: ${lifted(type)}${orUndefined ? " | undefined" : ""}`;
 
 /**
- * The documentation of a form of an op. `self` is the parameter on which a method is called. Shorter forms, which omit optional parameters,
- * do not repeat the example.
+ * The documentation for one form of an op. `self` is the parameter on which a method is called. Shorter forms, which omit optional
+ * parameters, do not repeat the example.
  */
 function comment({ text, tags }, parameters, { self = "", indent = "", isShorter = false } = {}) {
   const names = parameters.map(({ name }) => name);

@@ -41,7 +41,7 @@ function licenceOf(directory) {
   throw new Error(`${directory} has no licence text. Add a LICENSE file upstream or replace the package.`);
 }
 
-/** The texts of the licences of all packages in a bundle, by name. */
+/** The licence texts of all packages in a bundle, by package name. */
 export function licences(chunks) {
   const modules = chunks.flatMap(({ moduleIds = [] }) => moduleIds);
   const packages = modules.flatMap((id) => /.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(id)?.[0] ?? []);

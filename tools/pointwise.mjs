@@ -160,7 +160,7 @@ ${dispatchers.join("\n\n")}
 `;
 }
 
-/** The kernels of float32 operands, and those of int32 operands. */
+/** The kernels for float32 operands, and those for int32 operands. */
 function kernelsFiles(entries, formulas) {
   const of = (...families) => entries.filter(({ family }) => families.includes(family));
   const cases = (list, suffix = "") => list.map(({ code }) => [code, camelCase(code) + suffix]);

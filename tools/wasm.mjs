@@ -56,7 +56,7 @@ for (const target of targets) {
   console.error(`${target}: ${bytes.length} bytes`);
 }
 
-// Write both builds, because one is stored as edits of the other.
+// Write both builds, because one is stored as edits to the other.
 for (const build of INLINED.some((name) => targets.includes(name)) ? INLINED : []) {
   const header = `/** The ${build} build of the kernels, as src/runtime/load.ts reads it. Made by \`npm run wasm\`. */\n`;
   const text = toText(storedBytes(build));

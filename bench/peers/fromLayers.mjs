@@ -47,7 +47,7 @@ function cnn({ size, channels: [first, second], outputs, params }) {
 /** PyTorch adds two biases where TensorFlow.js has one: their sum. */
 function recurrent({ steps, inputs, hidden, outputs, params }) {
   const model = layers.sequential();
-  // The default initializer of the recurrent weight needs the whole of tfjs.
+  // The default initializer of the recurrent weight needs all of tfjs.
   const options = { recurrentActivation: "sigmoid", recurrentInitializer: "zeros", inputShape: [steps, inputs] };
   model.add(lstm({ units: hidden, ...options }));
   model.add(dense({ units: outputs }));

@@ -17,7 +17,7 @@ const GROWTH = 16;
 const ROUNDS = 9;
 const ROUND = 12;
 
-/** Prepares the call of a kernel on one backend. The inputs are uploaded once. */
+/** Prepares a kernel call on one backend. The inputs are uploaded once. */
 async function open(backend, name, n) {
   await tf.setBackend(backend);
   const [specifications, attrs] = kernelCases[name](n);
@@ -93,7 +93,7 @@ async function compare(name, n) {
 }
 
 /**
- * @param only names of kernels, joined by commas; all if it is empty
+ * @param only names of kernels, separated by commas; if it is empty, all kernels run
  * @returns the rows of the table
  */
 export async function compareKernels(only, print) {

@@ -1,4 +1,4 @@
-/** Specifications of random tensors: their shapes, element types and ranges. */
+/** Specifications for random tensors: their shapes, element types and ranges. */
 import { uniform } from "../../dist/bench/values.js";
 
 /** Uniform float32 numbers. */

@@ -12,7 +12,9 @@ export function sigmoid(out: Array32, x: Array32): void {
   for (let i = 0; i < x.length; i++) out[i] = 1 / (1 + Math.exp(-x[i]!));
 }
 
-/** x·Φ(x), with erf by Abramowitz and Stegun 7.1.26. Its absolute error is below 1.5e-7, about the precision of float32. */
+/**
+ * x·Φ(x). Computes erf by formula 7.1.26 of Abramowitz and Stegun, whose absolute error is below 1.5e-7, about the precision of float32.
+ */
 export function gelu(out: Array32, x: Array32): void {
   for (let i = 0; i < x.length; i++) {
     const v = x[i]!;

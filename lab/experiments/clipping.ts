@@ -13,7 +13,7 @@ const STEPS = 150;
 const REPEATS = 4;
 /** The loss of a mini-batch is noisy, so the final loss is the mean of this many steps. */
 const LAST = 20;
-/** A run has diverged if its loss is this many times the loss of always answering 0, or not a number. */
+/** A run has diverged if its loss is not a number, or this many times the loss of always answering 0. */
 const DIVERGED = 100;
 
 /** With clipped steps of at most this length, training is stable. Longer steps can still jump around. */
@@ -24,7 +24,7 @@ interface Run {
   readonly losses: number[];
   /** The gradient's norm before clipping, for each step. */
   readonly norms: number[];
-  /** The largest difference of a step's length from η·min(c, ‖∇L‖). */
+  /** The largest difference between a step's length and η·min(c, ‖∇L‖). */
   error: number;
   isDiverged: boolean;
   step(): void;
@@ -36,7 +36,7 @@ export default stream({
   title: "Clipping an exploding gradient",
   section: "Vanishing and Exploding Gradients",
   claim:
-    "Exploding gradients make updates so large that they destabilize training: one huge step can undo everything and throw the network where the next gradient is even larger. Clipping the norm of the gradient keeps its direction and limits the step to the learning rate times the limit. The same run then learns. A network that always answers 0 has a loss of 1.",
+    "Exploding gradients make updates so large that they destabilize training: one huge step can undo everything and throw the network to a point where the next gradient is even larger. Clipping the norm of the gradient keeps its direction and limits the step to the learning rate times the limit. The same run then learns. A network that always answers 0 has a loss of 1.",
   formula:
     "\\boldsymbol\\theta\\leftarrow\\boldsymbol\\theta-\\eta\\,\\min\\Bigl(1,\\frac{c}{\\|\\nabla L\\|}\\Bigr)\\nabla L,\\qquad \\|\\Delta\\boldsymbol\\theta\\|\\le\\eta c",
   functions: ["objective"],

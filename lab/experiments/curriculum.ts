@@ -9,7 +9,7 @@ const BATCHES = 32;
 const SIZE = 8;
 /** The number of training runs in each order, with different data and initial weights. */
 const REPEATS = 8;
-/** A training run has diverged if its loss is this many times the initial loss, or not a number. */
+/** A training run has diverged if its loss is not a number, or this many times the initial loss. */
 const DIVERGED = 100;
 
 type Point = [x: number, y: number];
@@ -242,7 +242,7 @@ const pairsOf = ({ runs }: Result, other: Result): [Run, Run][] =>
   });
 const meanOf = (curves: readonly (readonly Point[])[]): Point[] =>
   (curves[0] ?? []).map(([x], i) => [x, average(curves.map((points) => points[i]![1]))]);
-/** The standard error of the mean of the curves at each point. */
+/** The standard error of the curves' mean at each point. */
 const standardErrorOf = (curves: readonly (readonly Point[])[]): number[] =>
   (curves[0] ?? []).map((_, i) => Math.sqrt(variance(curves.map((points) => points[i]![1])) / curves.length));
 /** The mean over all runs, for each epoch that every run reached. */

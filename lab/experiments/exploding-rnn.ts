@@ -168,7 +168,7 @@ export default experiment({
   },
 });
 
-/** The slope of the least-squares line through log norms[t], by t. */
+/** The slope of the least-squares line through log norms[t], as a function of t. */
 const logSlopeBack = (norms: Vector): number => slope(norms.map((g, t): [number, number] => [t, Math.log(g)]));
 
 /** ‖∂L/∂hₜ‖ for t = 0 … T and L = direction·h_T, by multiplying Jacobians in float64. */

@@ -77,7 +77,7 @@ export default stream({
       ];
       const curves = inputs.map(([name, z]) => ({ name, points: solver.descent(z, y) }));
       const final = curves.map(({ points }) => points.at(-1)![1]);
-      // For two standardized features with sample correlation r, the curvatures are 1 (for the bias), 1 + r and 1 − r. Rounding of the
+      // For two standardized features with sample correlation r, the curvatures are 1 (for the bias), 1 + r and 1 − r. Rounding the
       // features to float32 moves r by about 2⁻²³, and κ by 2/(1 − r²) times that, relative to κ. Allow twice as much.
       const { r, kappa } = spread(x);
       const standardized = (1 + Math.abs(r)) / (1 - Math.abs(r));
@@ -197,8 +197,8 @@ function newSolver() {
   );
   return {
     /**
-     * The loss by step, at the best rate for the curvatures. The curvatures of the mse are twice the values that
-     * `conditioning` returns.
+     * The loss before each step, at the best rate for the curvatures. The curvatures of the mse are twice the values that `conditioning`
+     * returns.
      */
     descent(x: Tensor, y: Tensor): [number, number][] {
       noGrad(() => layer.parameters().forEach((p) => void p.copyFrom(new Float32Array(p.size))));

@@ -8,7 +8,7 @@ import { generator } from "../random.ts";
 import { average } from "../statistics.ts";
 import { stream } from "../stream.ts";
 
-/** The learning rates that gradient descent and Adam try. The natural gradients are not tuned. */
+/** The learning rates to try for gradient descent and Adam. The natural gradients are not tuned. */
 const RATES = { "gradient descent": [0.1, 0.3, 1, 3], Adam: [0.01, 0.03, 0.1, 0.3] };
 /** Gradient descent and Adam may take this many times as many steps, because their steps are cheap. */
 const MORE = 5;
@@ -16,9 +16,9 @@ const MORE = 5;
 const LARGEST = 0.5;
 /** The loss of a mini-batch is noisy, so the mean of this many steps must reach the target. */
 const LAST = 5;
-/** A run has diverged if its loss is not finite, or above the target and this many times its lowest value. */
+/** A run has diverged if its loss is not finite, or above both the target and this many times its lowest value. */
 const DIVERGED = 10;
-/** The KL divergence between the predictions before and after the small steps of the findings. */
+/** The KL divergence by which the findings' small steps change the predictions. */
 const KL = 1e-4;
 
 type Batch = readonly [x: Tensor, y: Tensor];
@@ -322,7 +322,7 @@ function smallSteps(model: nn.Module, [x, y]: Batch): Finding[] {
     {
       text: "the natural gradient d as a solution of (F + λ)·d = ∇L: residual divided by ‖∇L‖",
       measured: norm(residual) / norm(gradient),
-      // The rounding of float32 products adds at most as much as the tolerance of the solver.
+      // Rounding float32 products adds an error no larger than the solver's tolerance.
       expected: { equals: 0, within: 2 * solver.tolerance },
       theory: "conjugate gradients stop at a residual of 10⁻³ (Hestenes and Stiefel 1952)",
     },

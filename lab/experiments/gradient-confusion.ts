@@ -34,7 +34,7 @@ function expectedFlips(samples: PerSample, size: number): number {
   return parts.reduce((sum, { flips }) => sum + flips, 0) / parts.reduce((sum, { count }) => sum + count, 0);
 }
 
-/** The standard error of the mean squared distance of gradients from their mean, relative to it. */
+/** The relative standard error of the mean squared distance between gradients and their mean. */
 function relativeError(gradients: readonly Float64Array[]): number {
   const mean = gradients[0]!.map((_, i) => average(gradients.map((g) => g[i]!)));
   const squares = gradients.map((g) => g.reduce((sum, v, i) => sum + (v - mean[i]!) ** 2, 0));

@@ -216,7 +216,9 @@ async function explore(
   return { at, dense, largest, smallest, products, trace, curvatures, density, kind, u, v, seen };
 }
 
-/** ∫₀¹ f(t) dt by Simpson's rule with 16 intervals, and its difference from 8 intervals, which is about 15 times its error. */
+/**
+ * ∫₀¹ f(t) dt by Simpson's rule with 16 intervals, and its difference from the result with 8 intervals, which is about 15 times its error.
+ */
 function integral(f: (t: number) => number): { readonly value: number; readonly difference: number } {
   const values = Array.from({ length: 17 }, (_, i) => f(i / 16));
   const value = simpson(values);

@@ -29,7 +29,7 @@ export default experiment({
     // The same loss in plain JavaScript, as a function of one parameter.
     const byDifferences = (i: 0 | 1) =>
       finiteDifference((t) => 0.5 * ((i ? theta1 : t) * x1 + (i ? t : theta2) * x2 - y) ** 2, i ? theta2 : theta1);
-    // In float32, the residual has an error of a few 2⁻²⁴ of its terms. The differences in float64 add 10⁻⁹ of the loss.
+    // In float32, the residual has an error of a few 2⁻²⁴ of its terms. The finite differences in float64 add an error of 10⁻⁹ of the loss.
     const terms = Math.abs(theta1 * x1) + Math.abs(theta2 * x2) + Math.abs(y);
     const within = 2 ** -21 * terms * Math.max(Math.abs(x1), Math.abs(x2));
     const withinDifferences = within + 1e-9 * (1 + terms ** 2);

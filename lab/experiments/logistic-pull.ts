@@ -142,7 +142,7 @@ export default experiment({
 });
 
 type Point = readonly [x: number, y: number];
-/** Half of the plot's width and height. */
+/** Half the plot's width and height. */
 const [WIDE, HIGH] = [5, 3.6];
 /** The length of an arrow, relative to a pull and to the gradient, which is a mean of many pulls. */
 const [PULL, MEAN] = [0.5, 2];
@@ -151,8 +151,8 @@ const distance = (a: readonly number[], b: readonly number[]): number =>
   Math.max(...a.map((v, k) => Math.abs(v - b[k]!)));
 
 /**
- * (σ(wᵀx) − y)·x of each sample, and their mean. In float32, rounding changes wᵀx by at most 2⁻²²·‖w‖·‖x‖. It changes σ, whose slope is at most
- * ¼, and the product with x by 2⁻²³ each.
+ * (σ(wᵀx) − y)·x of each sample, and their mean. In float32, rounding changes wᵀx by at most 2⁻²²·‖w‖·‖x‖. At most a quarter of that
+ * reaches σ, whose slope is at most ¼; rounding σ and its product with x adds 2⁻²³ each.
  */
 function pullsInFloat64(w: readonly number[], inputs: readonly (readonly number[])[], labels: readonly number[]) {
   const pulls = inputs.map((x, i) => {

@@ -11,7 +11,7 @@ const BATCH = 32;
 const STEPS = 150;
 /** The number of training runs of each network, with different data and initial weights. */
 const REPEATS = 3;
-/** The results at the end of training are means over the batches of this many steps. */
+/** Results at the end of training are means over the batches of this many final steps. */
 const LAST = 20;
 /**
  * Networks whose gradient at the first step, divided by that at the last, is above OPEN learn the task; those below
@@ -129,7 +129,7 @@ export default stream({
               {
                 text: `${name}: loss at the end of training, if the gradient does not reach the first input`,
                 measured: atEnd,
-                // A batch has 32 bits, so the loss of a guess is above log 2 by about the square of the logit over 8.
+                // A batch has 32 bits, so the loss of a guess is above log 2 by about an eighth of the squared logit.
                 expected: { equals: Math.LN2, within: 0.03 } as const,
                 theory: "log 2 is the loss of a guess between two equally likely answers",
               },
@@ -267,7 +267,7 @@ function gradientsThroughTime(
 type Weights = Readonly<Record<string, unknown>>;
 const sum = (a: Vector, b: Vector): number[] => a.map((v, i) => v + b[i]!);
 
-/** The inputs of all gates before their activations: W·x + U·h + both biases. */
+/** The pre-activations of all gates: W·x + U·h + both biases. */
 function preactivations(weights: Weights, x: Vector, h: Vector): number[] {
   const [w, u, b, d] = ["weightIhL0", "weightHhL0", "biasIhL0", "biasHhL0"].map((name) => weights[name]) as [
     Matrix,

@@ -111,7 +111,7 @@ export default experiment({
             Math.log(predicted.modes[0]!.descent),
             "ln(1 − η|h|)",
           ),
-          // Both the ball's and the flow's rate have this error.
+          // The ball's and the flow's rates both have this error.
           continuous(
             `escape rate of the ball divided by the flow's, per unit of time; |h| + γ is ${(curvature + friction).toPrecision(3)}`,
             measured.ball / measured.flow,

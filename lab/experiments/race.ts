@@ -223,7 +223,7 @@ const adamRule =
     return (-lr * state[0]) / (1 - 0.9 ** t) / (Math.sqrt(state[1] / (1 - 0.999 ** t)) + 1e-8);
   };
 
-/** The path of a rule in float64. With a seed above 0, the gradients have random errors of the size that float32 has. */
+/** The path of a rule in float64. With a seed above 0, the gradients have random errors as large as float32's rounding. */
 function retrace({ gradient, curvature }: Landscape, start: Point, rule: Rule, steps: number, seed: number): Point[] {
   const path: Point[] = [start];
   const states: [number[], number[]] = [[], []];

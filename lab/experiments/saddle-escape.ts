@@ -5,7 +5,7 @@ import { experiment, type Finding } from "../experiment.ts";
 
 const DISTANCE = 1;
 const REPEATS = 161;
-/** The number of steps without noise from a point on the line that leads to the saddle. */
+/** The number of noise-free steps from a point on the line that leads to the saddle. */
 const ATTRACTED = 20;
 /** The half width of the view of the paths, in standard deviations along θ₁. */
 const WINDOW = 8;

@@ -216,7 +216,7 @@ const sum = (values: ArrayLike<number>): number => Array.from(values).reduce((a,
 const mean = (values: ArrayLike<number>): number => sum(values) / values.length;
 const round = (v: number, digits = 3): number => Number(v.toFixed(digits));
 
-/** The Pearson correlation between two maps, summed over each block that has ink. */
+/** The Pearson correlation between two maps' sums over the blocks that contain ink. */
 function correlation(a: Pixels, b: Pixels, ink: Pixels): number {
   const [p, q, inked] = [a, b, ink].map(blocks) as [number[], number[], number[]];
   return pearson(

@@ -1,4 +1,4 @@
-/** The sigmoid and its derivative: at most ¼, and near 0 for saturated neurons. A bias saturates a whole layer. */
+/** The sigmoid and its derivative: at most ¼, and near 0 for saturated neurons. A large bias saturates a whole layer. */
 import { manualSeed, randn, type Tensor, tidy } from "nabla";
 import { objective } from "nabla/gradients";
 import { sigmoid } from "../algebra.ts";

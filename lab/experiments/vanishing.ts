@@ -15,7 +15,7 @@ const activations: Record<string, () => nn.Module> = {
 };
 const WIDTH = 32;
 
-/** Initial weights by name. */
+/** Initializers by name. */
 const inits: Record<string, (w: Tensor) => void> = {
   small: (w) => void nn.init.normal(w, 0, 0.05),
   xavier: (w) => void nn.init.xavierNormal(w),
@@ -213,7 +213,7 @@ export default experiment({
 
 const twoDigits = (value: number): string => showNumber(Number(value.toPrecision(2)));
 
-/** The verdicts of a diagnosis in words: one row for all layers with the same problem. */
+/** A diagnosis's verdicts in words: one row for all layers with the same problem. */
 function verdictRows(verdicts: readonly Verdict[], points: readonly [layer: number, gradient: number][]): string[][] {
   const [first, last] = [points[0]!, points.at(-1)!];
   const change = Number.isFinite(first[1])

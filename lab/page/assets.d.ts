@@ -2,6 +2,6 @@
 /// <reference types="vite/client" />
 
 declare module "virtual:practices" {
-  /** The exercises, in the article's order. The build renders their texts. */
+  /** The exercises, in the article's order. The build renders their text. */
   export const practices: readonly import("./practice/shown.ts").Shown[];
 }

@@ -1,4 +1,4 @@
-// Loads the exports of lab/page/content.ts for the build, and provides the page's module of exercises, whose texts are rendered here.
+// Loads the exports of lab/page/content.ts for the build, and provides the page's module of exercises, whose text is rendered here.
 import { fileURLToPath } from "node:url";
 import { runnerImport } from "vite";
 

@@ -1,4 +1,4 @@
-/** What the build writes into the page: the article's sources and figures, and the exercises with their texts rendered. */
+/** What the build writes into the page: the article's sources and figures, and the exercises with rendered text. */
 import { exercises } from "../practice/index.ts";
 import { render } from "./practice/shown.ts";
 

@@ -9,7 +9,7 @@ const STEPS = 200;
 export type Values = Record<string, string | number>;
 
 export interface ControlsOptions {
-  /** Makes the ids of fields unique on a page with several forms. */
+  /** Makes field ids unique on a page with several forms. */
   readonly prefix?: string;
   /** The form's name for screen readers. Default "Parameters". */
   readonly label?: string;

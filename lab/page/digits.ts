@@ -1,4 +1,4 @@
-/** Fetches the file of digits once, for workers. */
+/** Fetches the digits file once, for workers. */
 
 import { readDigits } from "../../cli/mnist/packed.ts";
 import url from "../../dist/bin/digits.gz?url";

@@ -20,14 +20,14 @@ export interface Figure {
   set(given: Readonly<Record<string, string>>): void;
   /** Runs the experiment if it has no result for the current values. */
   resume(): void;
-  /** Ends a run whose result nobody sees. */
+  /** Ends a run whose result nobody will see. */
   pause(): void;
 }
 
 export function newFigure(element: HTMLElement, description: Description, runner: Runner): Figure {
   const { name, title, parameters } = description;
   let values: Values = valuesOf(parameters);
-  /** Whether the result for the current values is shown or awaited. */
+  /** Whether the result for the current values is shown or pending. */
   let isCurrent = false;
   /** Whether the reader has paused training. Training stays paused if parameters change. */
   let isPaused = false;

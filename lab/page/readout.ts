@@ -29,7 +29,7 @@ export function newReadout(frame: HTMLElement): Readout {
     const text = describe(plot, drawing, upTo, [left, top + drawing.viewBox.baseVal.y]);
     box.hidden = text === undefined;
     box.textContent = typeset(text ?? "");
-    // Beside the pointer, towards the middle of the frame.
+    // Place the box beside the pointer, towards the middle of the frame.
     box.style.translate = `${left > area.width / 2 ? `calc(${left - 12}px - 100%)` : `${left + 12}px`} ${top + 12}px`;
   });
   frame.addEventListener("pointerleave", () => void (box.hidden = true));

@@ -168,7 +168,7 @@ function listOf(references, cited) {
   return `<ul class="references">\n${items.join("\n")}\n</ul>\n`;
 }
 
-/** The figure of an experiment before its program has loaded. */
+/** An experiment's figure before its program has loaded. */
 const figure = ({ name, title }) => `
 <figure class="live" id="figure-${name}" data-experiment="${name}">
 <figcaption>${escape(title)}</figcaption>

@@ -12,7 +12,7 @@ export interface Listener {
   onError(message: string): void;
 }
 
-/** The requests of one experiment. */
+/** The requests for one experiment. */
 interface Line {
   readonly listener: Listener;
   /** The number of the latest request that the worker has. */
@@ -94,7 +94,7 @@ export class Runner {
     else listener.onError(data.message);
   }
 
-  /** Reports a failure to everyone who waits. The next run starts another worker. */
+  /** Reports a failure to all waiting callers. The next run starts another worker. */
   private fail(message: string): void {
     this.worker = undefined;
     this.described = undefined;

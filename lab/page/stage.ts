@@ -1,4 +1,4 @@
-/** The stage of a figure: one view at a time of a result, chosen by tabs, with handles to drag, read-outs and a player. */
+/** A figure's stage: one view of a result at a time, chosen by tabs, with handles to drag, read-outs and a player. */
 import { type Drawing as DrawnPlot, drawPlot } from "../draw.ts";
 import type { Drawing, Graph, Parameters, Plot } from "../experiment.ts";
 import { drawGraph } from "../graph.ts";
@@ -16,7 +16,7 @@ export interface Stage {
   show(drawing: Drawing, live?: Live): void;
 }
 
-/** The content of a tab: a graph, a plot, all pictures, or a table. */
+/** A tab's content: a graph, a plot, all pictures, or a table. */
 interface View {
   readonly title: string;
   readonly plot?: Plot;
@@ -109,7 +109,7 @@ export function newStage(
     onView(views[chosen]?.ignores ?? []);
     draw();
   };
-  /** Draws the tabs again if their titles have changed, so that the focus stays on them. */
+  /** Draws the tabs again only if their titles have changed, so that they keep the focus. */
   const drawTabs = (): void => {
     const titles = views.map(({ title }) => title);
     tabs.hidden = titles.length < 2;

@@ -1,4 +1,4 @@
-/** Explains the symbols of formulas: hover over one, or tap it, to see what it means. */
+/** Explains the symbols in formulas: hover over one, or tap it, to see what it means. */
 
 /**
  * The meaning of each symbol in the text. A key may be preceded by the id of a heading, if the symbol means something else below it, or
@@ -85,7 +85,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
 /** The symbols that mean the same in every experiment's formula. The others need an entry of their own. */
 const COMMON = ["θ", "L", "∇", "∂", "η", "κ", "μ", "λ"];
 
-/** Prefers upright letters, which formulas write in bold or italic. */
+/** Replaces the bold and italic letters of formulas with upright ones. */
 const plain = (text: string): string => text.normalize("NFKC").trim();
 
 /** The meaning of a symbol below a heading, or in the formula of an experiment; undefined if it has none. */

@@ -20,7 +20,7 @@ const RACERS: readonly { readonly name: string; make(parameters: Tensor[]): opti
   { name: "Adam", make: (parameters) => new optim.Adam(parameters, { lr: 0.15 }) },
 ];
 
-/** The positions of an optimizer at all its steps. */
+/** An optimizer's position at each step. */
 export const race = (): { readonly name: string; readonly path: readonly Point[] }[] =>
   RACERS.map(({ name, make }) => ({
     name,

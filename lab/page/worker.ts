@@ -1,5 +1,5 @@
 /**
- * The worker that experiments run in, so that the page never freezes. It runs one request at a time. A newer request of the same
+ * The worker that experiments run in, so that the page never freezes. It runs one request at a time. A newer request for the same
  * experiment ends a run at its next report of progress, which an experiment that trains makes after every step.
  */
 import type { Drawing, Parameters, Result, Training } from "../experiment.ts";
@@ -68,13 +68,13 @@ const LISTEN = 25;
 const BETWEEN_DRAWINGS = 100;
 const DRAWING_SHARE = 0.25;
 
-/** Ends a run whose result nobody waits for. */
+/** Ends a run whose result nobody is waiting for. */
 class Ended extends Error {}
 
 const answer = (message: Answer): void => postMessage(message);
 /** Each experiment's training runs. */
 const trainings = new Map<string, Map<string, Training>>();
-/** The latest request of each experiment, in the order of arrival. */
+/** The latest request for each experiment, in the order of arrival. */
 const waiting = new Map<string, Extract<Request, { kind: "run" }>>();
 let isRunning = false;
 

@@ -1,4 +1,4 @@
-/** Clipping by the global norm, on random gradients and in the training of an exploding RNN. */
+/** Clipping by the global norm, on random gradients and while training an exploding RNN. */
 import { normal, ones, type Tensor, tensor, valueAndGrad } from "nabla";
 import type { Code, Exercise, Mistake } from "./exercise.ts";
 import { agree, drawAwayFromZero, fail, format, read, show } from "./values.ts";

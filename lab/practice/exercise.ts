@@ -21,7 +21,10 @@ export interface Check {
   run(code: Code): void;
 }
 
-/** In texts, `code` stands between backticks and TeX between dollars. A paragraph between double dollars is a displayed formula. */
+/**
+ * In an exercise's text, `code` stands between backticks and TeX between dollars. A paragraph between double dollars is a displayed
+ * formula.
+ */
 export interface Exercise {
   /** The name of its file. */
   readonly name: string;

@@ -37,7 +37,7 @@ export default {
   statement: [
     "A coin shows $x=1$ with probability $p$ and $x=0$ with probability $1-p$. The Fisher information about a parameter $t$ of the coin is the mean squared score:",
     "$$F(t)=\\sum_{x\\in\\{0,1\\}}P(x)\\,\\Bigl(\\frac{\\mathrm d}{\\mathrm dt}\\log P(x)\\Bigr)^{2}$$",
-    "Write two functions: `fisher(p)`, the information about $t=p$ itself, and `fisherOfLogit(z)`, the information about the logit $t=z$, if $p=\\sigma(z)=\\frac1{1+e^{-z}}$.",
+    "Write two functions: `fisher(p)`, the information about $t=p$ itself, and `fisherOfLogit(z)`, the information about the logit $t=z$, where $p=\\sigma(z)=\\frac1{1+e^{-z}}$.",
   ],
   exports: ["fisher", "fisherOfLogit"],
   starter: `export function fisher(p) {

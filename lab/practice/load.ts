@@ -32,7 +32,7 @@ function addressOf(name: string): string {
   );
 }
 
-/** All nodes of a syntax tree, from top to bottom. */
+/** All nodes in a syntax tree, from top to bottom. */
 function* nodesOf(node: Node): Generator<AnyNode> {
   yield node as AnyNode;
   for (const value of Object.values(node))

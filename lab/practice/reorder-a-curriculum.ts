@@ -8,7 +8,7 @@ type Distance = (a: readonly number[], b: readonly number[]) => number;
 const bySigns: Distance = (a, b) => a.filter((value, i) => Math.sign(value) !== Math.sign(b[i]!)).length;
 const euclidean: Distance = (a, b) => Math.hypot(...a.map((value, i) => value - b[i]!));
 
-/** The sign differences along an order. */
+/** The number of sign differences between successive batches in an order. */
 const flips = (gradients: Gradients, order: readonly number[]): number =>
   order.slice(1).reduce((total, to, t) => total + bySigns(gradients[order[t]!]!, gradients[to]!), 0);
 
@@ -19,7 +19,7 @@ const isGreedy = (gradients: Gradients, order: readonly number[], distance: Dist
     return distances[0] === Math.min(...distances);
   });
 
-/** What the order says about a mistake. */
+/** The mistake that the order suggests. */
 function hintFor(gradients: Gradients, order: readonly number[]): string {
   const fromFirst = order.map((i) => bySigns(gradients[0]!, gradients[i]!));
   if (order.every((batch, i) => batch === i)) return "The batches are still in their original order.";

@@ -1,4 +1,4 @@
-/** Splits the texts of exercises into their parts. */
+/** Splits exercise text into its parts. */
 
 export interface Part {
   readonly kind: "text" | "code" | "emphasis" | "formula";

@@ -32,7 +32,7 @@ function failure(f: () => unknown): string {
   return "did not throw";
 }
 
-/** Functions of x = [1, 0, 2] that make NaN or ±∞, with the op, value and element that the error must name. */
+/** Functions of x = [1, 0, 2] that produce NaN or ±∞, with the op, value and element that the error must name. */
 const forward: Record<string, [(x: Tensor) => Tensor, op: string, value: string, at: number]> = {
   "log of 0": [(x) => x.log().sum(), "log", "-Infinity", 1],
   "0 / 0": [(x) => x.div(x).mul(3).mean(), "div", "NaN", 1],

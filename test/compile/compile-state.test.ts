@@ -95,7 +95,7 @@ describe("state that the function sets", () => {
     for (const [name, make] of Object.entries(holders)) {
       const f = compile(make(), { name: "f" });
       f(one);
-      // Every later call throws, because it would use a tensor of an earlier call.
+      // Every later call throws, because it would use a tensor from an earlier call.
       for (let i = 0; i < 3; i++)
         expect(() => f(one), name).toThrow(
           "compile(f): the function uses a tensor that it made in an earlier call. Recorded calls do not set variables. " +

@@ -1,4 +1,4 @@
-/** The release script: the next version, and the section of the changelog. */
+/** The release script: the next version and the changelog section. */
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { nextVersion, released } from "../../tools/release.mjs";

@@ -1,4 +1,4 @@
-/** The tables in the documentation match the measurements of the last runs. */
+/** The tables in the documentation match the measurements from the last runs. */
 import { readdirSync, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { CONCEPTS_PAGE, PAGE, withBlock, withConcepts, withTables } from "../../docs/tables.mjs";

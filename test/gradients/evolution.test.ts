@@ -266,7 +266,7 @@ describe("evolution strategies", () => {
     expect(plain.points[0]![1]).toBeGreaterThan(10 * pairs.points[0]![1]);
     expect(plain.points[0]![1]).toBeGreaterThan(10 * baseline.points[0]![1]);
     expect(Math.abs(plain.points[0]![1] / plain.predicted[0]![1] - 1)).toBeLessThan(0.15);
-    // For a function that is even around θ, pairs have no variance, but a baseline does.
+    // For a function that is even around θ, the estimate from antithetic pairs has no variance, but the estimate with a baseline does.
     const even = (antithetic: boolean) => esGradient(bowl, [0, 0, 0], { antithetic, seed: 1 }).gradient;
     expect([...even(true)].map(Math.abs)).toEqual([0, 0, 0]);
     expect(Math.max(...even(false).map(Math.abs))).toBeGreaterThan(0.01);

@@ -1,4 +1,4 @@
-/** Models and inputs that the tests of explanations share. */
+/** Models and inputs that the explanation tests share. */
 import { manualSeed, nn, type Tensor, tensor } from "nabla";
 
 /** A linear model with known weights: its scores are x·W + b, [batch, 4] → [batch, 3]. */

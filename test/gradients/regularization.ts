@@ -1,4 +1,4 @@
-/** A model and inputs that the tests of penalties and attacks share. */
+/** A model and inputs that the penalty and attack tests share. */
 import { manualSeed, nn } from "nabla";
 
 export function network(outputs: number, seed = 3): nn.Sequential {

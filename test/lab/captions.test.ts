@@ -14,13 +14,13 @@ async function show(name: string, given: Record<string, string | number> = {}) {
   const result: Result = await experiment.run(valuesOf(experiment.parameters, given), context);
   return {
     result,
-    /** The points of a series, in the plot with this number. */
+    /** A series' points in the plot with this number. */
     points(plot: number, series: string): readonly Point[] {
       const found = result.plots[plot]!.series.find((one) => one.name === series);
       if (!found) throw new Error(`no series "${series}"`);
       return found.points;
     },
-    /** The cell of a table, in the row that starts with a text. */
+    /** A table cell in the row that starts with the given text. */
     cell(table: number, row: string, column: number): number {
       const found = result.tables![table]!.rows.find(([first]) => String(first).startsWith(row));
       return Number.parseFloat(String(found![column]));

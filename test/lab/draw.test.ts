@@ -335,7 +335,7 @@ test("the shades of a field are equally spaced, and plots to compare can share t
 describe("contours", () => {
   const places = [-2, -1, 0, 1, 2].flatMap((b) => [-2, -1, 0, 1, 2].map((a): [number, number] => [a, b]));
   const grid = (values: number[]) => ({ columns: 5, values, x: [0, 400], y: [400, 0] }) as const;
-  /** The points of each closed curve of a path, in units of the grid. */
+  /** The points of each closed curve in a path, in grid units. */
   const curves = (path = ""): [number, number][][] =>
     path
       .split("Z")

@@ -1,4 +1,4 @@
-/** The computation graph of `backpropagation`: its numbers, and the drawing of it. */
+/** The computation graph of `backpropagation`: its numbers and its drawing. */
 import { parseHTML } from "linkedom";
 import { describe, expect, test } from "vitest";
 import { report } from "../../cli/report.ts";
@@ -61,7 +61,7 @@ describe("the drawing", () => {
     );
     expect(shown[0]).toEqual(["1.5"]);
     expect(shown[graph.nodes.length]).toEqual(["1"]);
-    // e: its local derivative ∂L/∂e = 0.962 and its gradient.
+    // Node e: its local derivative ∂L/∂e = 0.962, and its gradient.
     expect(shown[graph.nodes.length + 1]).toEqual(["×0.962", "0.962"]);
     expect(shown.every((texts) => texts.length > 0)).toBe(true);
   });

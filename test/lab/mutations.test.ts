@@ -1,4 +1,4 @@
-/** If a function of the concept table has a mistake, a finding in the concept's row fails. */
+/** If a function in the concept table has a mistake, a finding in the concept's row fails. */
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { concepts } from "../../lab/concepts.ts";
@@ -10,7 +10,7 @@ import { runs } from "../support/runs.ts";
 import { uniform } from "../support/settings.ts";
 import { mutations, users } from "./mutations.ts";
 
-/** The number of random settings to try if the defaults do not notice a mistake. */
+/** The number of random settings to try if the default settings do not reveal a mistake. */
 const SETTINGS = 6;
 
 const inTable = new Set(concepts.flatMap((concept) => concept.functions));

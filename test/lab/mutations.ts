@@ -1,6 +1,6 @@
 /**
- * Mistakes in the functions of the concept table. test/lab/mutations.test.ts makes each mistake and requires that the concept's findings notice
- * it.
+ * Mistakes in the functions that the concept table lists. test/lab/mutations.test.ts makes each mistake and requires that the concept's
+ * findings notice it.
  */
 import { type Mutation, within } from "../support/mutation.ts";
 
@@ -16,7 +16,7 @@ const sensitivity = "gradients/sensitivities/sensitivity.ts";
 const scaling = "gradients/landscape/scaling.ts";
 const stabilityFile = "gradients/dynamics/stability.ts";
 
-/** At least two mistakes in each function of the concept table. */
+/** At least two mistakes for each function in the concept table. */
 export const mutations: Readonly<Record<string, readonly Mutation[]>> = {
   // The Gradient: A Vector of Sensitivities
   finiteDifference: within(
@@ -391,5 +391,5 @@ export const mutations: Readonly<Record<string, readonly Mutation[]>> = {
   ),
 };
 
-/** The experiments that use functions of nabla itself that no row of the concept table names. */
+/** Functions from nabla itself that the concept table does not name, each with an experiment that uses it. */
 export const users: Readonly<Record<string, string>> = { "optim.clipGradNorm": "clipping" };

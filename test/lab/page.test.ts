@@ -47,7 +47,7 @@ const namesWithHandles = (): Promise<string[]> => {
   return found;
 };
 
-/** The bytes that the page needs before the reader does anything, compressed one by one. */
+/** The bytes that the page needs before the reader does anything, with each file compressed separately. */
 function firstBytes(requested: readonly string[]): number {
   const files = new Map(readdirSync("build/lab-page/assets").map((file) => [file, `build/lab-page/assets/${file}`]));
   const paths = [...new Set(requested)].map(
@@ -169,7 +169,7 @@ describeInBrowsers(visiting, (name) => {
           await page.mouse.up();
           expect(await values(), experiment).not.toBe(before);
           const atRest = await values();
-          // After the drag, the handle returns to its point, even if the pointer was elsewhere: another reset and drag would start there.
+          // After the drag, the handle returns to its point, even if the pointer was elsewhere. Another reset and drag would start there.
           const left = await handle.evaluate((button) => (button as HTMLElement).style.translate);
           await page.setViewport({ ...WIDE, width: WIDE.width - 2 });
           await page.setViewport(WIDE);
@@ -258,7 +258,7 @@ describeInBrowsers(visiting, (name) => {
           all.filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.getAttribute("aria-label")),
         );
         expect(wide, name).toEqual([]);
-        // In one script, so that no label is replaced in between. The view is drawn again when its size is known.
+        // Use one script, so that no label is replaced in between. The view is drawn again when its size is known.
         const cut = await page.evaluate(async (id) => {
           for (let frames = 0; frames < 2; frames++) await new Promise((resolve) => requestAnimationFrame(resolve));
           const { left, right } = document.querySelector(`${id} .frame`)!.getBoundingClientRect();

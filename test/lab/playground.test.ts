@@ -213,7 +213,7 @@ describeInBrowsers(visiting, (name) => {
     await until(page, () => document.querySelector<HTMLElement>(".pg-diagnosis")!.dataset.kind === "diverged");
     await settled(page);
     expect(await textOf(page, ".pg-train")).toBe("Train");
-    // The update with a gradient that is not finite breaks the weights.
+    // An update with a non-finite gradient breaks the weights.
     for (let i = 0; i < 2; i++) await press(page, "Step");
     await until(page, () => document.querySelector(".pg-answer h3")!.textContent === "It cannot tell");
     await press(page, "learning rate 0.1");
@@ -277,7 +277,7 @@ describeInBrowsers(visiting, (name) => {
 
   test("close ends the worker and removes the playground", async () => {
     const workers = page.workers().length;
-    // As a string, because Vitest replaces import() in functions.
+    // Passed as a string, because Vitest replaces import() in functions.
     const opened = await page.evaluate(`(async () => {
       const files = performance.getEntriesByType("resource").map(({ name }) => name);
       const modules = await Promise.all(files.filter((file) => /assets.view-[^/]*.js$/.test(file)).map((file) => import(file)));

@@ -1,4 +1,4 @@
-/** The playground's network: its gradients, its diagnosis, and its answers, compared with computations by hand in float64. */
+/** The playground's network: its gradients, its diagnosis, and its answers, compared with hand-written computations in float64. */
 import { readFileSync } from "node:fs";
 import { losses, tensor } from "nabla";
 import { diagnose } from "nabla/gradients";
@@ -96,7 +96,8 @@ describe("gradients", () => {
     const learner = learn({ ...healthy(), ...part }, 3);
     const { layers, measured } = learner.gradients();
     const expected = byHand(learner);
-    // A sum of 784 float32 products is off by at most about 784·2⁻²⁴ ≈ 5·10⁻⁵ of its terms, and usually √784 times less.
+    // A sum of 784 float32 products is off by at most about 784·2⁻²⁴ ≈ 5·10⁻⁵ times the sum of its terms' magnitudes, and usually √784
+    // times less.
     const close = (value: number): unknown => expect.closeTo(value, -Math.log10(2 * 3e-4 * Math.abs(value)));
     expect(measured.loss).toEqual(close(expected.loss));
     expect(measured.norms).toEqual(expected.norms.map(close));
@@ -276,7 +277,7 @@ describe("answers", () => {
     drawing = Float32Array.from(digits.test.pixels.subarray(0, PIXELS), (v) => v / 255);
   });
 
-  /** The logits of a drawing, in float64. */
+  /** The logits for a drawing, in float64. */
   function logits(pixels: ArrayLike<number>): number[] {
     let x = Array.from(pixels, (v) => (v - 0.1307) / 0.3081);
     learner.linear.forEach(({ weight, bias }, l) => {

@@ -25,7 +25,7 @@ const failures = (outcomes: readonly Outcome[]): string[] =>
 const mistakesOf = async (name: string): Promise<readonly Mistake[]> =>
   ((await import(`../../lab/practice/${name}.ts`)) as { mistakes: readonly Mistake[] }).mistakes;
 
-/** The seeds of the random inputs. Readers get the first one. */
+/** Seeds for the random inputs. Readers get the first one. */
 const SEEDS = [1, 2, 3, 4, 5, 6, 7, 8];
 
 describe.each(exercises.map((exercise) => [exercise.name, exercise] as const))("%s", (name, exercise) => {

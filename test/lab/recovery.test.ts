@@ -8,7 +8,7 @@ import { DRAWINGS, draw, openPlayground, pause, press, settled, stepOf, stepTo }
 
 let site: Served;
 let browser: Browser;
-/** A new page for each test, because failures are also errors of the page. */
+/** A new page for each test, because each failure is also reported as a page error. */
 let page: Page;
 const visiting = {
   start: () => servePage("recovery"),

@@ -48,7 +48,7 @@ function counting(steps = 5) {
 }
 const STEPS = Array<string>(5).fill("step");
 
-/** A report of progress that ends the run after some steps, as a newer request does. */
+/** A progress callback that ends the run after some steps, as a newer request does. */
 const endAfter = (steps: number): Context["progress"] => {
   let left = steps;
   return async () => {

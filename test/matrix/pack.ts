@@ -10,7 +10,7 @@ import { RUN } from "./environments.mjs";
 import { MAJORS, type Node, type Seen, TOOLS } from "./project.ts";
 import { run } from "./run.ts";
 
-/** Installs the runtimes and bundlers, unless the versions of the lock file are already installed. */
+/** Installs the runtimes and bundlers, unless the versions in the lock file are already installed. */
 async function installTools(): Promise<void> {
   const [lock, installed] = ["package-lock.json", "node_modules/.package-lock.json"].map((file) => join(TOOLS, file));
   if (existsSync(installed!) && statSync(installed!).mtimeMs >= statSync(lock!).mtimeMs) return;
@@ -29,7 +29,7 @@ async function installTarball(folder: string): Promise<{ tarball: string; projec
   return { tarball, project };
 }
 
-/** A Node with this major version: the one that runs the tests, or otherwise one from the registry. */
+/** A Node executable with this major version: the one that runs the tests, or otherwise one from the registry. */
 async function node(major: number): Promise<Node> {
   const own = Number.parseInt(process.versions.node, 10) === major;
   const program = "console.log(JSON.stringify({ path: process.execPath, version: process.versions.node }))";

@@ -1,10 +1,10 @@
-/** Shared by the tests of the matrix: the project with the installed tarball, the tools, and the results. */
+/** Shared by the matrix tests: the project with the installed tarball, the tools, and the results. */
 import { appendFileSync, readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { expect, inject } from "vitest";
 import { run } from "./run.ts";
 
-/** A Node, or the reason why it is not available. */
+/** A Node executable, or the reason why it is not available. */
 export type Node = { path: string; version: string; missing?: undefined } | { missing: string };
 
 declare module "vitest" {
@@ -101,7 +101,7 @@ export function expectLearned(result: Result, build?: Result["build"]): string {
   return `\`${result.build}\``;
 }
 
-/** The value of the last line that a program prints, as JSON. */
+/** The value that a program prints as JSON on its last line. */
 export async function lastJson<T>(command: string, args: readonly string[], { cwd = "." } = {}): Promise<T> {
   const output = await run(command, args, { cwd });
   return JSON.parse(output.trim().split("\n").at(-1)!) as T;

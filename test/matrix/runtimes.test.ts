@@ -41,7 +41,7 @@ test.each([
   expect(await lastJson(path, [...args, "save.mjs"], { cwd })).toEqual(SAVED);
 });
 
-/** The path of a Node that is new enough for miniflare and @edge-runtime/vm, which need a newer version than nabla does. */
+/** The path to a Node executable that is new enough for miniflare and @edge-runtime/vm, which need a newer version than nabla does. */
 function newerNode(): string {
   const node = nodes[24]!;
   if (node.missing !== undefined)

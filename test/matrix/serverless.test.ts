@@ -72,7 +72,7 @@ async function statusOfHeaders(url: string, bytes: number): Promise<number | und
   return response.statusCode;
 }
 
-/** The path of a Node that is new enough for miniflare, which needs a newer version than nabla does. */
+/** The path to a Node executable that is new enough for miniflare, which needs a newer version than nabla does. */
 const newerNode = (): string => {
   const node = nodes[24]!;
   if (node.missing !== undefined) throw new Error(`The tests of Workers need Node 24: ${node.missing}`);

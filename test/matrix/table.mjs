@@ -9,7 +9,7 @@ import { ENVIRONMENTS, RUN, SEEN } from "./environments.mjs";
 /** The page with the table. */
 export const PAGE = "docs/runtimes.md";
 
-/** The table of the results. */
+/** The results as a table. */
 export function table(seen) {
   const rows = seen.map(({ environment, version, result, bitsEqual }) =>
     [environment, version || "–", result, bitsEqual ? "yes" : "–"].join(" | "),

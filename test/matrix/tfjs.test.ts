@@ -10,7 +10,7 @@ import { run } from "./run.ts";
 const { tarball, nodes } = inject("matrix");
 const folder = join(dirname(tarball), "tfjs");
 const VERSION = "4.22.0";
-/** The packages of each project. */
+/** Each project's packages. */
 const PROJECTS = {
   peers: ["@tensorflow/tfjs-core", "@tensorflow/tfjs-backend-cpu"],
   all: ["@tensorflow/tfjs"],

@@ -122,7 +122,7 @@ describe("the data", () => {
     expect([full.train.count, full.test.count]).toEqual([60_000, 10_000]);
     expect(Array.from(full.train.labels.subarray(0, 5))).toEqual([5, 0, 4, 1, 9]);
     expect(Array.from(full.test.labels.subarray(0, 5))).toEqual([7, 2, 1, 0, 4]);
-    // The mean that normalizes pixels.
+    // The mean that is subtracted to normalize pixels.
     expect(full.train.pixels.reduce((sum, ink) => sum + ink, 0) / full.train.pixels.length / 255).toBeCloseTo(
       0.1307,
       4,

@@ -3,7 +3,7 @@ import { compile, nn, type Tensor, tensor, tidy } from "nabla";
 import { describe, expect, test } from "vitest";
 import { expectTorch, load, loadArgument, type ModuleCase, values } from "../support/torch.ts";
 
-/** The tensors of a nested result, in order. */
+/** The tensors in a nested result, in order. */
 const flat = (v: unknown): Tensor[] => (Array.isArray(v) ? v.flatMap(flat) : v ? [v as Tensor] : []);
 
 function build({ layer, args, state }: ModuleCase): nn.Module {

@@ -1,6 +1,5 @@
 /**
- * Checks the error bounds that assembly/math.ts and trig.ts state on a million bit patterns, spread evenly over all of
- * float32.
+ * Checks the error bounds stated in assembly/math.ts and trig.ts, on a million bit patterns spread evenly over all of float32.
  */
 import { atan2, compile, grad, mod, pow, type Tensor, tensor } from "nabla";
 import { describe, expect, test } from "vitest";

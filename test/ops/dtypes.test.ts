@@ -1,4 +1,4 @@
-/** Every layer and product converts inputs that are not float32 by the same rule. Weights are never converted. */
+/** All layers and matrix products convert inputs that are not float32 by the same rule, and never convert weights. */
 import { compile, dot, einsum, linear, matmul, nn, ones, randn, type Tensor, tensor } from "nabla";
 import { describe, expect, test } from "vitest";
 

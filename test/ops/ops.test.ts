@@ -45,7 +45,7 @@ test("an op without an oracle names an existing test file that checks it", () =>
 
 const label = (sample: Sample<unknown>) => sample.inputs.map((x) => `${x.dtype ?? ""}[${x.shape}]`).join(" × ");
 
-/** The inputs of a sample, as float64 arrays and as tensors. */
+/** A sample's inputs, as float64 arrays and as tensors. */
 function prepare(sample: Sample<unknown>, seed: number) {
   const random = seeded(seed);
   const inputs = sample.inputs.map((input) => draw(input, random));

@@ -269,7 +269,7 @@ describe("probabilities", () => {
     const n = 200_000;
     const { data } = randperm(n);
     expect(new Set(data).size).toBe(n);
-    // Each class is a tenth of the positions and a tenth of the values.
+    // Each class contains a tenth of the positions and a tenth of the values.
     const cells = Array.from(data, (v, i) => 10 * Math.floor((10 * i) / n) + Math.floor((10 * v) / n));
     expect(chiDeviation(cells, 100, (cell) => cell)).toBeLessThan(4);
     expect(chiDeviation(data.slice(0, 1000), 10, (v) => v % 10)).toBeLessThan(4);

@@ -1,4 +1,4 @@
-/** Sums of the rows of a table in segments: gathered and added in one pass. */
+/** Sums of a table's rows by segment, gathered and added in one pass. */
 import { compile, grad, manualSeed, mul, randn, sum, type Tensor, tensor, tidy } from "nabla";
 import { describe, expect, test } from "vitest";
 import { apply } from "../../src/ops/definition/op.ts";

@@ -95,7 +95,7 @@ describe("the last step reaches the end exactly, and one more step stays in rang
 });
 
 describe("centered RMSProp", () => {
-  /** The steps of one parameter for given gradients. */
+  /** One parameter's steps for given gradients. */
   function moves(
     options: Partial<optim.RMSPropOptions>,
     gradient: (t: number) => number,

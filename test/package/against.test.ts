@@ -22,7 +22,7 @@ let root: string;
 let temporary: string;
 let log: string;
 
-/** Writes the files of a commit whose bench reports `time`. */
+/** Writes the files for a commit whose bench reports `time`. */
 function write(time: number, { build = "node build.mjs", help = "--rounds" } = {}): void {
   const files: Record<string, string> = {
     "package.json": JSON.stringify({ type: "module", scripts: { build } }),

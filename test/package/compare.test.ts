@@ -106,7 +106,7 @@ describe("compare", () => {
     const changed = compare(turns([1, 1]), turns([1], { unit: "GFLOP/s" }));
     expect(changed).toEqual([]);
     expect(compare([[], ...turns([1])], turns([1]))).toEqual([]);
-    expect(() => compare(turns([1]), turns([1]))).toThrow("compare: A must have one turn more than B, got 1 and 1.");
+    expect(() => compare(turns([1]), turns([1]))).toThrow("compare: A must have one more turn than B, got 1 and 1.");
   });
 });
 

@@ -1,5 +1,5 @@
-// Loads two copies of nabla and passes each copy's tensors and modules to the other. Prints the warnings, the errors' messages and a sum
-// that each copy computes from its own tensors, as JSON.
+// Loads two copies of nabla and passes each copy's tensors and modules to the other. Prints as JSON the warnings, the error messages, and a
+// sum that each copy computes from its own tensors.
 const warnings = [];
 console.warn = (...args) => void warnings.push(args.join(" "));
 const [a, b] = await Promise.all(process.argv.slice(2).map((path) => import(path)));

@@ -6,7 +6,7 @@ import { type Hover, hovers } from "../support/hover.ts";
 
 const all = hovers();
 const { ops, fieldsOf } = readDeclarations();
-/** The paths under which the API has an op: as a function and as a method. */
+/** The paths under which the API exposes an op: as a function and as a method. */
 const pathsOf = (op: (typeof ops)[number]): string[] => [
   ...(op.function ? [`nabla.${op.function}`] : []),
   ...(op.method ? [`nabla.Tensor#${op.method}`] : []),

@@ -1,6 +1,6 @@
 /**
- * The run-time check accepts exactly the options that the types of the package declare. The list of functions, classes and methods with
- * options comes from the compiler, so a new function that does not check its options fails here.
+ * The run-time check accepts exactly the options that the package's types declare. The list of functions, classes and methods with options
+ * comes from the compiler, so a new function that does not check its options fails here.
  */
 import * as nabla from "nabla";
 import { compile, nn, ones, optim, type Tensor, tensor } from "nabla";
@@ -29,7 +29,7 @@ const sources = ["index.ts", "gradients/index.ts", "formats/index.ts", "serverle
   (name) => `src/${name}`,
 );
 
-/** All signatures of the public API that take options. */
+/** All signatures in the public API that take options. */
 function list(): Row[] {
   const host = { ...ts.sys, onUnRecoverableConfigFileDiagnostic: () => {} };
   const { options } = ts.getParsedCommandLineOfConfigFile("tsconfig.json", { noEmit: true }, host)!;
@@ -37,7 +37,7 @@ function list(): Row[] {
   const checker = program.getTypeChecker();
   const rows: Row[] = [];
 
-  /** The parameters of a signature. A rest parameter counts as the elements of its tuple. */
+  /** A signature's parameters. A rest parameter counts as the elements of its tuple. */
   const parametersOf = (signature: ts.Signature): { name: string; type: ts.Type }[] =>
     signature.getParameters().flatMap((symbol) => {
       const type = checker.getTypeOfSymbol(symbol);
@@ -95,7 +95,7 @@ const sgd = new optim.SGD(weights, { lr: 0.1 });
 const f = (): Tensor => x.sum();
 const objective = gradients.objective(model, () => model.forward(x).square().mean());
 
-/** A valid argument for each type: the first pattern that matches the type counts. */
+/** A valid argument for each type: the first pattern that matches the type applies. */
 const values: readonly (readonly [RegExp, unknown])[] = [
   [/\| undefined$/, undefined],
   [/\| null$/, null],

@@ -18,7 +18,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
-/** Starts a process that saves the states of the steps `first`, `first + 1`, … Resolves after its first save. */
+/** Starts a process that saves the states after the steps `first`, `first + 1`, … Resolves after its first save. */
 async function saver(first: number, keep: number): Promise<ChildProcess> {
   const child = spawn(process.execPath, ["test/package/saving.mjs", path, String(first), String(keep)], {
     stdio: ["ignore", "pipe", "inherit"],
@@ -41,7 +41,7 @@ async function stepAt(name: string): Promise<number> {
   return step;
 }
 
-/** The names of the last save and of the older ones. */
+/** The names of the last save and the older ones. */
 const saves = (): string[] => readdirSync(folder).filter((name) => /^run\.safetensors(\.\d)?$/.test(name));
 
 test("each of 24 processes that are killed while saving leaves a complete state, and the older states in order", async () => {

@@ -163,7 +163,7 @@ const SOURCES = [
 ];
 const BUILT = ["src", "assembly", "node", "bin", "wasm", "bench", "cli", "examples"];
 
-/** A hash of each file in the folders that a build writes. */
+/** A hash for each file in the folders that a build writes. */
 function hashes(root: string): Record<string, string> {
   const entries = BUILT.flatMap((folder) =>
     readdirSync(join(root, "dist", folder), { recursive: true, encoding: "utf8" })

@@ -26,7 +26,7 @@ const models = {
     layers.dropout({ rate: 0.2 }),
     layers.dense({ units: 3, activation: "softmax" }),
   ],
-  // The Node build of tfjs-core lacks a method of tensors that the default initializer calls.
+  // The Node build of tfjs-core lacks a tensor method that the default initializer calls.
   lstm: () => [
     layers.reshape({ targetShape: [6, 2], inputShape: [12] }),
     layers.lstm({ units: 8, recurrentInitializer: "glorotUniform" }),

@@ -1,4 +1,7 @@
-/** The types of the packed package, as users compile against them: the programs in README and guide, every entry, every resolution mode. */
+/**
+ * The types of the packed package, as users compile against them: the programs in the README and the guide, every entry point, and every
+ * resolution mode.
+ */
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
@@ -30,7 +33,7 @@ const STRICT: ts.CompilerOptions = {
   target: ts.ScriptTarget.ES2022,
   lib: ["lib.es2022.d.ts", "lib.dom.d.ts"],
 };
-/** For small programs, since the programs in README and guide already check the declarations. */
+/** Skips declaration files in small programs; the programs in the README and the guide already check them. */
 const QUICK: ts.CompilerOptions = { skipLibCheck: true };
 const { ModuleKind, ModuleResolutionKind } = ts;
 const RESOLUTIONS: Record<string, ts.CompilerOptions> = {
@@ -54,7 +57,7 @@ function hostOf(options: ts.CompilerOptions): ts.CompilerHost {
   return host;
 }
 
-/** The compiler's errors in these files (texts by name), as "file:line: TScode message". */
+/** The compiler's errors in these files (a map from names to texts), as "file:line: TScode message". */
 function problems(files: Record<string, string>, options: ts.CompilerOptions): string[] {
   for (const [name, text] of Object.entries(files)) writeFileSync(join(project, name), text);
   const names = Object.keys(files).map((name) => join(project, name));

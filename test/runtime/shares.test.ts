@@ -1,4 +1,4 @@
-/** Work shared among threads: every thread does its share, and all shares together give the bits of one thread. */
+/** Work shared among threads: every thread does its share, and all shares together give the same bits as one thread. */
 import { manualSeed, type Tensor, tidy } from "nabla";
 import { expect, test } from "vitest";
 import type { Op } from "../../assembly/opcodes.ts";

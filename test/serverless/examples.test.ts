@@ -7,7 +7,7 @@ import { afterEach, describe, expect, test, vi } from "vitest";
 import { allEvents, post, problem, xor } from "./requests.ts";
 
 afterEach(() => vi.unstubAllEnvs());
-/** Imports a file of the example with the given environment, as a new process would. */
+/** Imports one of the example's files with the given environment, as a new process would. */
 async function load(file: string, env: Record<string, string> = {}): Promise<{ default: Handler }> {
   vi.resetModules();
   vi.stubEnv("TRAIN_TOKEN", undefined);

@@ -1,4 +1,4 @@
-/** A served network that the tests of inferenceHandler share. */
+/** A served network that the inferenceHandler tests share. */
 import { noGrad, tensor, tidy } from "nabla";
 import { type InferenceOptions, inferenceHandler } from "nabla/serverless";
 import { afterAll, afterEach, expect, vi } from "vitest";

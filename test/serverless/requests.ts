@@ -1,4 +1,4 @@
-/** Sends requests and reads responses in the tests of nabla/serverless. */
+/** Sends requests and reads responses in the nabla/serverless tests. */
 import { type DType, losses, manualSeed, nn, optim, type TensorValues, tensor, tidy } from "nabla";
 import { writeSafetensors } from "nabla/formats";
 import type { Handler, Learner } from "nabla/serverless";
@@ -72,7 +72,7 @@ export async function* events(response: Response): AsyncGenerator<Event> {
   }
 }
 
-/** All events of a response. */
+/** All events in a response. */
 export async function allEvents(response: Response): Promise<Event[]> {
   expect(response.headers.get("content-type"), response.statusText).toBe("text/event-stream");
   const all: Event[] = [];

@@ -1,4 +1,4 @@
-/** A store, slow learners and handlers that the tests of trainingHandler share. */
+/** A store, slow learners and handlers that the trainingHandler tests share. */
 import { losses, type Tensor } from "nabla";
 import { type Store, type TrainingOptions, trainingHandler } from "nabla/serverless";
 import { afterEach, expect } from "vitest";

@@ -1,5 +1,5 @@
 /**
- * Hashes of the bits of nabla's results for ops, layers, optimizers and training. Runs in Node, on pages and in workers;
+ * Hashes the bits of nabla's results for ops, layers, optimizers and training. Runs in Node, on pages and in workers;
  * test/threads/bits.test.ts bundles it and compares the hashes for different numbers of threads.
  */
 import {

@@ -44,7 +44,7 @@ export async function changeParameter(page: Page, name: string): Promise<void> {
   throw new Error("the first parameter does not change");
 }
 
-/** The views of a figure that lack something: marks for a series with points, or two numbers on an axis. */
+/** A figure's views that lack something: marks for a series with points, or two numbers on an axis. */
 export async function flaws(page: Page, name: string): Promise<string[]> {
   const found: string[] = [];
   const views = await page.$$eval(`${idOf(name)} .tabs button`, (all) => all.length);

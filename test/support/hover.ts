@@ -106,7 +106,7 @@ export function hovers(): Hover[] {
     const type = checker.getDeclaredTypeOfSymbol(symbol);
     const statics = [...(symbol.exports?.values() ?? [])].filter(({ name }) => name !== "prototype");
     for (const member of [...type.getProperties(), ...statics]) {
-      // Callers do not write names such as __@dispose and #held, and `name` of an error is documented by JavaScript.
+      // Callers do not write names such as __@dispose and #held, and JavaScript documents an error's `name`.
       if (!isOwn(member) || isInternal(member) || /^(__|#)/.test(member.name)) continue;
       if (member.name === "name" && path.endsWith("Error")) continue;
       if (statics.includes(member) && member.name === "kind") continue;

@@ -11,7 +11,7 @@ export const WIDE = { width: 1280, height: 800 };
 export const PHONE = { width: 390, height: 844 };
 export const SMALL = { width: 320, height: 640 };
 
-/** A new page of a browser, for the tests of one suite. */
+/** A new browser page for one suite's tests. */
 export interface Visit {
   readonly site: Served;
   readonly browser: Browser;

@@ -1,6 +1,6 @@
 /**
- * Every layer in nn and every optimizer and schedule in optim, at sizes large enough for threads to share. A class without a
- * case here is a compile error.
+ * Every layer in nn and every optimizer and schedule in optim, at sizes large enough for threads to share. A class without a case here
+ * causes a compile error.
  */
 import { arange, nn, optim, randint, randn, type Tensor } from "nabla";
 

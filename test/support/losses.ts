@@ -1,4 +1,4 @@
-/** Helpers for the tests of losses: values and gradients, eager and compiled, and float64 references. */
+/** Helpers for the loss tests: values and gradients, eager and compiled, and float64 references. */
 import { compile, type Tensor, tensor, valueAndGrad } from "nabla";
 
 export const labels = (v: number[]): Tensor => tensor(v, { dtype: "int32" });

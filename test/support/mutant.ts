@@ -8,12 +8,12 @@ import { experiments } from "../../lab/experiments/index.ts";
 import { context } from "./digits.ts";
 import { settings } from "./settings.ts";
 
-/** The findings of an experiment that must notice a mistake. */
+/** An experiment's findings that must notice a mistake. */
 export interface Row {
   /** The concept. */
   readonly name: string;
   readonly experiment: string;
-  /** The beginnings of the findings. */
+  /** The first words of the findings. */
   readonly findings: readonly string[];
 }
 export interface Task {
@@ -26,7 +26,7 @@ export interface Task {
 export interface Outcome {
   /** The row's name. */
   readonly name: string;
-  /** A finding of the row whose numbers are finite and that does not hold. */
+  /** A finding in the row that does not hold, although its numbers are finite. */
   readonly red?: Finding & { readonly values: object };
   /** If no finding of the row is red: a finding that is not finite or not in the row, or an error. */
   readonly other?: string;

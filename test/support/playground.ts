@@ -1,4 +1,4 @@
-/** Helpers for tests of the playground: draw, press its buttons, train, and wait. */
+/** Helpers for playground tests: draw, press its buttons, train, and wait. */
 import type { Page } from "puppeteer-core";
 import { textOf } from "./labPage.ts";
 

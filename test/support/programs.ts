@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 
 export interface Program {
-  /** The page and the line of its first block. */
+  /** The page, and the line on which the program's first block starts. */
   readonly title: string;
   readonly page: string;
   readonly source: string;

@@ -14,5 +14,5 @@ export function recorded<A extends unknown[]>(
   return { steps: recording.steps, placed: new Set([...inputs, ...recording.storageOf.values()]), arguments: inputs };
 }
 
-/** The names of the steps, with fused ops joined by +. */
+/** The steps' names, with fused ops joined by +. */
 export const names = (steps: readonly Step[]): string[] => steps.map(({ op, fused }) => fused?.join("+") ?? op.name);

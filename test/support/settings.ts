@@ -1,4 +1,4 @@
-/** Random settings of an experiment, the same on every run: values within the parameters' ranges, the ends of ranges, and 0. */
+/** Random settings for an experiment, the same on every run: values within the parameters' ranges, the ends of ranges, and 0. */
 import type { AnyExperiment, Parameter } from "../../lab/experiment.ts";
 
 /** A generator of numbers in [0, 1): a linear congruential generator (Numerical Recipes). */
@@ -13,7 +13,7 @@ function draw(parameter: Parameter, random: () => number): string | number {
   const { min, max, integer, scale } = parameter;
   if (random() < 0.1 && min <= 0 && max >= 0) return 0;
   const share = random() < 0.2 ? Math.round(random()) : random();
-  // A power of the range's ends can be outside of it by a rounding error.
+  // A power of the range's ends can lie outside the range by a rounding error.
   const value = Math.min(max, Math.max(min, scale === "log" ? min * (max / min) ** share : min + share * (max - min)));
   return integer ? Math.round(value) : value;
 }

@@ -205,7 +205,7 @@ export function find(path: string): Call {
   return (x, ...rest) => new Layer(...rest).forward(x as Tensor);
 }
 
-/** Calls the function of a case and asserts its value, gradients and second derivative. */
+/** Calls a case's function and asserts its value, gradients and second derivative. */
 export function check({ f, args: stored, out, wrt = [], dy, grads = [], v, hvp: second }: Case): void {
   const call = find(f);
   const args = stored.map(loadArgument);

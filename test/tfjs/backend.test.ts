@@ -97,7 +97,7 @@ describe("memory", () => {
         const [x, filter] = [tf.ones([1, 5, 5, 2]) as tf.Tensor4D, tf.ones([3, 3, 2, 4]) as tf.Tensor4D];
         return [...tf.conv2d(x, filter, 1, "valid").dataSync()];
       });
-    // The first call allocates the workspace of convolutions, which stays.
+    // The first call allocates the convolution workspace, which stays allocated.
     run();
     const before = memory().bytes;
     expect(run()).toEqual(new Array(36).fill(18));

@@ -298,7 +298,7 @@ const BINARY =
   /^(Add|Sub|Multiply|Maximum|Minimum|RealDiv|FloorDiv|Mod|Pow|Atan2|SquaredDifference|Equal|NotEqual|Less|LessEqual|Greater|GreaterEqual|LogicalAnd|LogicalOr|BitwiseAnd)$/;
 const REDUCTIONS = /^(Sum|Mean|Min|Prod|All|Any)$/;
 
-/** The cases of a kernel. Gradients of convolutions and pools have their own test. */
+/** A kernel's cases. Gradients of convolutions and pools have their own test. */
 export function casesOf(kernel: string): Case[] {
   restart();
   if (MANY[kernel]) return MANY[kernel]();

@@ -1,4 +1,4 @@
-/** Models of tfjs-layers for the tests of fromLayersModel: every supported layer and option. */
+/** tfjs-layers models for the fromLayersModel tests: every supported layer and option. */
 import * as tf from "@tensorflow/tfjs-core";
 import "@tensorflow/tfjs-core/dist/public/chained_ops/register_all_chained_ops.js";
 import * as tfl from "@tensorflow/tfjs-layers";
@@ -156,7 +156,7 @@ const pools = [
 ];
 
 const images = FORMATS.flatMap(([note, dataFormat, shape]) => [
-  // TensorFlow.js's gradients of resizing are wrong for several images, or for images that are not square.
+  // TensorFlow.js's gradients for resizing are wrong for several images, or for images that are not square.
   withoutGradient(chain(`upSampling2d${note}`, shape, () => layers.upSampling2d({ size: [2, 3], dataFormat }))),
   withoutGradient(
     chain(`upSampling2d bilinear${note}`, shape, () =>

@@ -10,7 +10,7 @@ import { models } from "./models/make.mjs";
 
 const folder = (name: string): string => `test/tfjs/models/${name}`;
 
-/** Reads the files of a model, as servers send them. */
+/** Reads a model's files, as servers send them. */
 const files = (name: string): tf.io.IOHandler => ({
   async load() {
     const { modelTopology, weightsManifest, signature } = JSON.parse(
@@ -36,7 +36,7 @@ function uniform(sizes: number[], seed: number, mean = 0): tf.Tensor {
   return tf.tensor(Array.from({ length: sizes.reduce((a, b) => a * b) }, next), sizes);
 }
 
-/** Seeds of inputs. Odd seeds give sequences with a positive sum, and even seeds give a negative sum, so both branches run. */
+/** Seeds for inputs. Odd seeds give sequences with a positive sum, and even seeds give a negative sum, so both branches run. */
 const SEEDS = [11, 12, 13];
 const inputs: Readonly<Record<string, (seed: number) => tf.NamedTensorMap>> = {
   cnn: (seed) => ({ image: uniform([3, 28, 28, 1], seed) }),
@@ -62,7 +62,7 @@ const inputs: Readonly<Record<string, (seed: number) => tf.NamedTensorMap>> = {
   }),
 };
 
-/** Names of outputs, in the order of the model's signature. */
+/** Output names, in the order of the model's signature. */
 const namesOf = (model: GraphModel): string[] => Object.keys((model.modelSignature as { outputs: object }).outputs);
 
 /** Runs a model. A model with control flow can only run asynchronously. */
@@ -77,7 +77,7 @@ interface Output {
   readonly values: readonly number[];
 }
 
-/** The outputs of a model for three inputs, by name. Expects that each call and the model itself leave no tensors behind. */
+/** A model's outputs for three inputs, by name. Expects that each call and the model itself leave no tensors behind. */
 async function outputsOf(name: string, backend: string): Promise<Record<string, Output>[]> {
   await tf.setBackend(backend);
   const before = tf.memory();

@@ -1,4 +1,4 @@
-/** Cases of kernels on images: convolutions, pools, resizing, dilation, transforms and suppression of boxes. */
+/** Cases for image kernels: convolutions, pools, resizing, dilation, transforms and box suppression. */
 import { ACTIVATIONS, type Case, exact, type Input, inEveryType, make, random } from "./inputs.ts";
 
 interface Geometry {
@@ -55,7 +55,7 @@ const pools = (): Case[] =>
     { inputs: { x: make([1, 7, 6, 2], "int32") }, attrs },
   ]);
 
-/** Images enlarged, shrunk, and reduced to one pixel, with every option of alignment. */
+/** Images enlarged, shrunk, and reduced to one pixel, with every alignment option. */
 const resized = (): Case[] =>
   [
     [5, 9],

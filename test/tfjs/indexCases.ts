@@ -1,4 +1,4 @@
-/** Cases of kernels that search, count, select or read and write at indices. */
+/** Cases for kernels that search, count, select or read and write at indices. */
 import { type Case, DTYPES, exact, type Input, inEveryType, make, random, SHAPES } from "./inputs.ts";
 
 /** The input with each row sorted. */
@@ -106,7 +106,7 @@ export const indexCases: Readonly<Record<string, () => Case[]>> = {
         },
         attrs: { side },
       },
-      // Values of another type than the sequence.
+      // Values whose type differs from the sequence's.
       {
         inputs: { sortedSequence: exact([0.5, 3, 3.5, 4], [1, 4]), values: exact([0, 3, 4], [1, 3], "int32") },
         attrs: { side },

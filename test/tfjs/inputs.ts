@@ -1,4 +1,4 @@
-/** Inputs of kernels. */
+/** Inputs for kernels. */
 
 export type DType = "float32" | "int32" | "bool";
 export interface Input {

@@ -13,7 +13,7 @@ interface Output {
   readonly values: readonly number[];
 }
 
-/** The results of a kernel on a backend, or "an error". */
+/** A kernel's results on a backend, or "an error". */
 async function resultsOf(
   backend: string,
   kernel: string,
@@ -49,7 +49,7 @@ async function resultsOf(
  */
 const CLOSE = 2 ** -20;
 const LOOSE: Readonly<Record<string, number>> = { Pow: 2 ** -17 };
-/** The error of the CPU kernel's formula (Abramowitz and Stegun 7.1.26), which nabla's does not have. */
+/** The error of the CPU kernel's formula (Abramowitz and Stegun 7.1.26), which nabla's formula does not have. */
 const ABSOLUTE: Readonly<Record<string, number>> = { Erf: 1.5e-7 };
 /** Kernels that add terms of both signs: rounding is relative to the terms, not to their sum. */
 const SUMS = /^(Sum|Mean|Cumsum|AddN)$/;
@@ -102,7 +102,7 @@ describe("kernels", () => {
   });
 });
 
-/** The inputs and attributes of a gradient kernel, from those of the kernel and a random dy. */
+/** A gradient kernel's inputs and attributes, made from those of the kernel and a random dy. */
 function gradientCase(kernel: string, { inputs, attrs }: Case, y: Output): Case {
   const dy = make(y.shape);
   const { x, filter } = inputs;
@@ -122,7 +122,7 @@ describe("gradients of images", () => {
     const forward = kernel.replace(/Grad$|Backprop(Filter|Input)$/, "");
     let compared = 0;
     for (const one of casesOf(forward)) {
-      // TensorFlow.js has no gradients of dilated convolutions.
+      // TensorFlow.js has no gradients for dilated convolutions.
       if (one.inputs.x!.dtype !== "float32" || (one.attrs?.dilations ?? 1) !== 1) continue;
       const y = await resultsOf("cpu", forward, one);
       if (y === "an error") continue;

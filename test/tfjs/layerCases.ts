@@ -1,4 +1,4 @@
-/** Every layer of tfjs-layers, with the shape of its inputs (without the batch) and options that change what it computes. */
+/** Every layer in tfjs-layers, with the shape of its inputs (without the batch) and options that change what it computes. */
 import * as tf from "@tensorflow/tfjs-core";
 import { layers } from "@tensorflow/tfjs-layers";
 import { uniform } from "./onBoth.ts";
@@ -13,7 +13,7 @@ export interface LayerCase {
   readonly input?: (shape: readonly number[]) => tf.Tensor;
   /** A layer that precedes this one in the model. */
   readonly before?: () => Layer;
-  /** Set if TensorFlow.js has no gradient of the layer. */
+  /** Set if TensorFlow.js has no gradient for the layer. */
   readonly inferenceOnly?: true;
   /**
    * Set if tfjs-layers cannot build a model with the layer, because its computeOutputShape is wrong. Tests apply the

@@ -1,4 +1,4 @@
-/** Programs of tfjs-layers give the same histories, weights and outputs on nabla as on the CPU backend. */
+/** tfjs-layers programs give the same histories, weights and outputs on nabla as on the CPU backend. */
 import * as tf from "@tensorflow/tfjs-core";
 import {
   constraints,
@@ -146,8 +146,8 @@ const OPTIMIZERS: Readonly<Record<string, () => tf.Optimizer>> = {
   RMSProp: () => tf.train.rmsprop(0.01, 0.9, 0.5, 1e-7, true),
 };
 /**
- * The tolerance of optimizers that divide by a running size of the gradient: the relative error of a tiny gradient
- * becomes the relative error of a full step.
+ * The tolerance for optimizers that divide by a running size of the gradient: the relative error of a tiny gradient becomes the relative
+ * error of a full step.
  */
 const NORMALIZED = 2 ** -16;
 test.each(Object.keys(OPTIMIZERS))("optimizer %s", async (name) => {
@@ -180,7 +180,7 @@ const labels = (): tf.Tensor => tf.floor(uniform([12, 1], 2, 0, 3));
 const binary = (): tf.Tensor => tf.cast(tf.greater(uniform([12, 3], 2), 0), "float32");
 const signs = (): tf.Tensor => tf.sub(tf.mul(binary(), 2), 1);
 const positive = (): tf.Tensor => uniform([12, 3], 2, 0.1, 2);
-/** Losses, with targets and the activation of the last layer. */
+/** Losses, with targets and the last layer's activation. */
 const LOSSES: readonly (readonly [string, () => tf.Tensor, string])[] = [
   ["meanSquaredError", positive, "linear"],
   ["meanAbsoluteError", positive, "linear"],

@@ -1,4 +1,4 @@
-/** Cases of kernels that join, cut, pad, repeat, reverse or reorder tensors. */
+/** Cases for kernels that join, cut, pad, repeat, reverse or reorder tensors. */
 import { type Case, inEveryType, lists, make } from "./inputs.ts";
 
 export const shapeCases: Readonly<Record<string, () => Case[]>> = {

@@ -9,7 +9,7 @@ afterEach(async () => {
   await dispose();
 });
 
-/** Trains, optionally with failing calls between the steps. Returns the bits of the parameters and the errors of these calls. */
+/** Trains, optionally with failing calls between the steps. Returns the parameters' bits and the errors from these calls. */
 async function train(threads: number, failing: boolean, finite: boolean): Promise<{ bits: unknown; errors: string[] }> {
   await init({ threads, build: "simd" });
   Object.assign(sharing, { least: 1, program: 1 });

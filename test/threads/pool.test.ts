@@ -10,7 +10,7 @@ const MAJORS = [20, 24];
 const LEARNT = 0.1;
 const THREAD_ERROR = /^ThreadError: a worker died during this call, .*Reload parameters/;
 
-/** The executable of a Node with the given major version: this process's, or one from the registry. */
+/** The Node executable with the given major version: this process's, or one from the registry. */
 function nodeOf(major: number): string {
   if (Number.parseInt(process.versions.node, 10) === major) return process.execPath;
   const args = ["-y", "-p", `node@${major}`, "node", "-p", "process.execPath"];

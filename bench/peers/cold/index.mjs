@@ -45,7 +45,7 @@ const CALLS = [1, 2, 5, 20, 200];
 const cache = mkdtempSync(join(tmpdir(), "nabla-cold-"));
 process.once("exit", () => rmSync(cache, { recursive: true }));
 
-/** Runs a process to its end. @returns the time of the whole process, and the times that it prints */
+/** Runs a process until it exits. @returns the time of the whole process, and the times that it prints */
 function start({ script, cached }, calls) {
   const args = [fileURLToPath(new URL(`${script}.mjs`, import.meta.url)), String(calls)];
   const { NODE_COMPILE_CACHE: _, ...inherited } = process.env;
@@ -77,7 +77,9 @@ const least = (name, key) => Math.min(...seen[name].starts.map((one) => one[key]
 const cell = (value) => (Number.isNaN(value) ? "–" : value < 10 ? value.toFixed(2) : value.toFixed(1));
 const row = (cells) => console.log(cells.map((text, i) => (i ? text.padStart(14) : text.padEnd(22))).join(""));
 
-console.log(`Node ${process.version}: milliseconds until the first result, medians (shortest) of ${rounds} starts\n`);
+console.log(
+  `Node ${process.version}: milliseconds until the first result, as the median (minimum) of ${rounds} starts\n`,
+);
 row(["", "whole process", "in process", "import", "compile", "instantiate", "first call"]);
 for (const { name } of contenders) {
   const both = (key) => (Number.isNaN(of(name, key)) ? "–" : `${cell(of(name, key))} (${cell(least(name, key))})`);

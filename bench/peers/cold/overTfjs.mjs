@@ -3,7 +3,7 @@ import { createRequire } from "node:module";
 import { dirname } from "node:path";
 import { network, report } from "./timed.mjs";
 
-/** @param load imports the whole of tfjs, or only its core */
+/** @param load imports all of tfjs, or only its core */
 export function overTfjs(load) {
   // tfjs prints a greeting.
   console.warn = console.info = () => {};

@@ -1,4 +1,4 @@
-/** The whole of tfjs on nabla's backend. */
+/** All of tfjs on nabla's backend. */
 import { overNabla } from "./overTfjs.mjs";
 
 await overNabla(async () => (await import("@tensorflow/tfjs")).default);

@@ -1,6 +1,6 @@
 /**
- * Code shared by the contenders of the cold start: the network, and timers around WebAssembly's functions.
- * `report(load)` imports a library, runs the network, and prints the time of each stage as JSON, in milliseconds.
+ * Code shared by the contenders in the cold-start benchmark: the network, and timers around WebAssembly's functions. `report(load)` imports
+ * a library, runs the network, and prints the time of each stage as JSON, in milliseconds.
  */
 const WASM = globalThis.WebAssembly;
 const stages = { compile: 0, instantiate: 0 };

@@ -46,7 +46,7 @@ export function newProbabilities(): Panel {
   };
 }
 
-/** The choice to explain the score of the network's answer, whichever it is. */
+/** The menu entry that explains the score of the network's answer, whichever digit that is. */
 const ANSWER = "the answer";
 
 /** What each method shows, for score s and pixels x. */

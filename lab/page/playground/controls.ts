@@ -1,4 +1,4 @@
-/** The controls of the network: presets, layers, activation, initialization, optimizer, learning rate, and the run. */
+/** The network's controls: presets, layers, activation, initialization, optimizer, learning rate, and the run. */
 import { maker } from "../../view/dom.ts";
 import { type Field, newMenu, newSlider } from "./fields.ts";
 import {
@@ -21,9 +21,9 @@ export interface Controls {
   readonly settings: Settings;
   /** Shows settings without calling a listener, and hides any failure. */
   set(settings: Settings): void;
-  /** Shows whether the network trains. */
+  /** Shows whether the network is training. */
   showTraining(isTraining: boolean): void;
-  /** Shows the state of the network in words. */
+  /** Shows the network's state in words. */
   showState(isTraining: boolean, ...words: string[]): void;
   fail(message: string): void;
 }

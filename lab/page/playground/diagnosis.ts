@@ -141,7 +141,7 @@ function remedyFor({ activation }: Settings): Remedy {
   if (activation === "tanh") return TANH;
   return { text: `${activation} with He`, settings: { activation, init: "He" } };
 }
-/** The fitting initialization, if it is not the current one, and a lower learning rate. */
+/** The initialization that fits the activation, if it is not the current one, and a lower learning rate. */
 const fittingOrSlower = (settings: Settings): Remedy[] =>
   isUsual(settings) ? slowerOf(settings) : [remedyFor(settings), ...slowerOf(settings)];
 /** Combinations that keep the gradient's size, other than the current one; for the best of them, fewer layers. */

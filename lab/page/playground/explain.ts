@@ -1,4 +1,4 @@
-/** Explains and attacks the answer of a network for one drawing. */
+/** Explains and attacks a network's answer for one drawing. */
 import { losses, type nn, type Tensor, tensor, tidy } from "nabla";
 import { fgsm, gradientTimesInput, integratedGradients, pgd, smoothGrad } from "nabla/gradients";
 import { PIXELS } from "../../../cli/mnist/packed.ts";

@@ -1,4 +1,4 @@
-/** Menus and sliders over lists of values, whose values the page can also set. */
+/** Menus and sliders that choose from a list of values. The page can also set the value. */
 import { maker } from "../../view/dom.ts";
 
 const make = maker(document);

@@ -1,4 +1,4 @@
-/** The choices of the playground, shared by the page and the worker. */
+/** The playground's choices, shared by the page and the worker. */
 
 export const ACTIVATIONS = ["sigmoid", "tanh", "ReLU", "leaky ReLU", "GELU"] as const;
 export const INITS = ["too small", "Xavier", "He", "too large", "large biases"] as const;
@@ -6,7 +6,7 @@ export const OPTIMIZERS = ["SGD", "momentum", "Adam", "RMSProp"] as const;
 export const METHODS = ["gradient × input", "integrated gradients", "SmoothGrad"] as const;
 export const ATTACKS = ["FGSM", "PGD"] as const;
 
-/** What the names of initializations mean. */
+/** A label for each initialization, which says what it does. */
 export const INIT_LABELS: Readonly<Record<Init, string>> = {
   "too small": "too small (Xavier ÷ 5)",
   Xavier: "Xavier",

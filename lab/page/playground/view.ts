@@ -18,7 +18,7 @@ const make = maker(document);
 /** The digit on the pad at the start. */
 const FIRST = 2;
 
-/** The worker of a network. */
+/** A network's worker. */
 interface Network {
   ask(request: Request): void;
   end(): void;

@@ -1,6 +1,6 @@
 /**
- * The worker of the playground. It trains in short slices, so that it can pause, step and read drawings at any time, and
- * reports its state about ten times per second.
+ * The playground's worker. It trains in short slices, so that it can pause, step and read drawings at any time, and reports its state about
+ * ten times per second.
  */
 import { PIXELS } from "../../../cli/mnist/packed.ts";
 import { loadDigits } from "../digits.ts";
@@ -11,7 +11,7 @@ import { BATCH, type LayerGradient, Learner } from "./network.ts";
 import type { OptimizerName, Question, Settings } from "./settings.ts";
 
 export type Request =
-  /** Makes a network. `run` identifies it in states. */
+  /** Makes a network. `run` identifies the network in states. */
   | { readonly kind: "start"; readonly run: number; readonly settings: Settings }
   | { readonly kind: "tune"; readonly optimizer: OptimizerName; readonly lr: number }
   | { readonly kind: "train" | "pause" | "step" }
@@ -19,7 +19,7 @@ export type Request =
   /** Requests a test digit. `request` identifies it in the answer. */
   | { readonly kind: "example"; readonly digit: number; readonly request: number };
 
-/** The state of the network. */
+/** The network's state. */
 export interface State {
   readonly run: number;
   /** The number of mini-batches seen. */
@@ -41,9 +41,9 @@ export type Message =
   | { readonly kind: "example"; readonly drawing: Float32Array; readonly request: number }
   | { readonly kind: "error"; readonly message: string };
 
-/** Training pauses after this many passes over the digits, so that a page that nobody looks at comes to rest. */
+/** Training pauses after this many passes over the digits, so that a page left open stops using the processor. */
 const EPOCHS = 40;
-/** Milliseconds of training between messages, and between reports. */
+/** Milliseconds of training between pauses for messages, and between reports. */
 const SLICE = 25;
 const REPORT = 100;
 
@@ -141,7 +141,7 @@ async function handle(request: Request): Promise<void> {
   }
 }
 
-/** Ends the page's use of this worker. */
+/** Stops training and reports the error; the page then stops using this worker. */
 function fail(error: unknown): void {
   pause();
   hasFailed = true;

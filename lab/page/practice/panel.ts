@@ -10,7 +10,7 @@ import { make, nodesOf } from "./text.ts";
 export interface PanelOptions {
   readonly exercise: Shown;
   readonly progress: ProgressStore;
-  /** The exercise that follows, for the link at the end. */
+  /** The next exercise, for the link at the end. */
   readonly next: Shown | undefined;
   /** All checks passed. */
   onSolved(): void;

@@ -1,4 +1,4 @@
-/** The question of an exercise, which the reader answers once, before writing code. */
+/** An exercise's question, which the reader answers once, before writing code. */
 import { isRight, numberOf } from "../../practice/exercise.ts";
 import type { Shown } from "./shown.ts";
 import { make, nodesOf } from "./text.ts";

@@ -1,4 +1,4 @@
-/** What the page shows of an exercise. Its texts and formulas are rendered when the page is built. */
+/** The parts of an exercise that the page shows. Their text and formulas are rendered when the page is built. */
 import type { Exercise, Prediction } from "../../practice/exercise.ts";
 import { displayedFormula, partsOf } from "../../practice/text.ts";
 import { formula, slug } from "../render.mjs";

@@ -1,4 +1,4 @@
-/** Elements for the texts of exercises. */
+/** Creates elements for exercise text. */
 import { maker } from "../../view/dom.ts";
 import type { Html } from "./shown.ts";
 
@@ -7,7 +7,7 @@ export const make = maker(document);
 /** The HTML that the build rendered, as nodes. */
 export const nodesOf = (html: Html): DocumentFragment => document.createRange().createContextualFragment(html);
 
-/** A message of a check: words with code between backticks. Line breaks stay. */
+/** A check's message as nodes: text between backticks becomes code, and line breaks stay. */
 export const withCode = (message: string): Node[] =>
   message
     .split(/(`[^`\n]+`)/)

@@ -41,7 +41,7 @@ export function mountPractice(element: HTMLElement): void {
       }),
     );
   };
-  /** Shows an exercise. @param follows whether the reader asked for it, so that focus moves to it */
+  /** Shows an exercise. @param follows whether the reader asked for the exercise; if so, focus moves to it */
   const select = (name: string, follows: boolean): void => {
     const i = practices.findIndex((practice) => practice.name === name);
     if (i < 0) return;

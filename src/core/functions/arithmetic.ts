@@ -8,7 +8,7 @@ import type { Tensor } from "../tensor.ts";
 /**
  * −x. Derivative −1.
  *
- * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
+ * x: any shape → the same shape, int32 if x is an integer or bool tensor, else float32.
  *
  * @example
  * ```ts
@@ -20,7 +20,7 @@ export const neg: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("neg", o
 /**
  * x². Derivative 2x.
  *
- * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
+ * x: any shape → the same shape, int32 if x is an integer or bool tensor, else float32.
  *
  * @example
  * ```ts

@@ -8,7 +8,7 @@ import type { Tensor } from "../tensor.ts";
 /**
  * |x|. Derivative sign(x), 0 at 0.
  *
- * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
+ * x: any shape → the same shape, int32 if x is an integer or bool tensor, else float32.
  *
  * @example
  * ```ts
@@ -20,7 +20,7 @@ export const abs: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("abs", o
 /**
  * The sign of x: −1, 0 or 1. Derivative 0.
  *
- * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
+ * x: any shape → the same shape, int32 if x is an integer or bool tensor, else float32.
  *
  * @example
  * ```ts
@@ -32,7 +32,7 @@ export const sign: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("sign",
 /**
  * min(max(x, low), high). int32 stays int32 if the bounds are whole numbers. Derivative 1 where low ≤ x ≤ high, else 0.
  *
- * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
+ * x: any shape → the same shape, int32 if x is an integer or bool tensor, else float32.
  *
  * @param low The lower bound. Omit it or pass null for no lower bound.
  * @param high The upper bound. Omit it or pass null for no upper bound.

@@ -8,7 +8,7 @@ import type { Tensor } from "../tensor.ts";
 /**
  * The largest whole number ≤ x. Derivative 0.
  *
- * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
+ * x: any shape → the same shape, int32 if x is an integer or bool tensor, else float32.
  *
  * @example
  * ```ts
@@ -20,7 +20,7 @@ export const floor: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("floor
 /**
  * The smallest whole number ≥ x. Derivative 0.
  *
- * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
+ * x: any shape → the same shape, int32 if x is an integer or bool tensor, else float32.
  *
  * @example
  * ```ts
@@ -32,7 +32,7 @@ export const ceil: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("ceil",
 /**
  * The nearest whole number, with halves rounded to even. Derivative 0.
  *
- * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
+ * x: any shape → the same shape, int32 if x is an integer or bool tensor, else float32.
  *
  * @example
  * ```ts

@@ -72,7 +72,7 @@ export interface Methods<Tensor> {
   /**
    * max(x, 0). Derivative 1 where x > 0, else 0.
    *
-   * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
+   * x: any shape → the same shape, int32 if x is an integer or bool tensor, else float32.
    *
    * @example
    * ```ts

@@ -17,7 +17,7 @@ export interface Methods<Tensor> {
   /**
    * −x. Derivative −1.
    *
-   * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
+   * x: any shape → the same shape, int32 if x is an integer or bool tensor, else float32.
    *
    * @example
    * ```ts
@@ -29,7 +29,7 @@ export interface Methods<Tensor> {
   /**
    * x². Derivative 2x.
    *
-   * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
+   * x: any shape → the same shape, int32 if x is an integer or bool tensor, else float32.
    *
    * @example
    * ```ts

@@ -14,7 +14,7 @@ export interface Methods<Tensor> {
   /**
    * The largest whole number ≤ x. Derivative 0.
    *
-   * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
+   * x: any shape → the same shape, int32 if x is an integer or bool tensor, else float32.
    *
    * @example
    * ```ts
@@ -26,7 +26,7 @@ export interface Methods<Tensor> {
   /**
    * The smallest whole number ≥ x. Derivative 0.
    *
-   * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
+   * x: any shape → the same shape, int32 if x is an integer or bool tensor, else float32.
    *
    * @example
    * ```ts
@@ -38,7 +38,7 @@ export interface Methods<Tensor> {
   /**
    * The nearest whole number, with halves rounded to even. Derivative 0.
    *
-   * x: any shape → the same shape, whole numbers stay int32, float32 otherwise.
+   * x: any shape → the same shape, int32 if x is an integer or bool tensor, else float32.
    *
    * @example
    * ```ts

@@ -1,7 +1,7 @@
 /** The functions that tests call on a page. */
 import { fingerprint } from "./fingerprint.mjs";
 
-/** Trains in a worker of the page. */
+/** Trains in a worker that the page starts. */
 function runInWorker(options) {
   const worker = new Worker(new URL("./training.js", import.meta.url), { type: "module" });
   return new Promise((resolve, reject) => {

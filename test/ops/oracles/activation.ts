@@ -1,4 +1,4 @@
-/** The oracles of activations, trigonometry, GELU and the logistic loss (src/ops/pointwise/). */
+/** The oracles for activations, trigonometry, GELU and the logistic loss (src/ops/pointwise/). */
 import { Op } from "../../../assembly/opcodes.ts";
 import { erf64, erfc64 } from "../../../src/nn/erf.ts";
 import { binary, derivative, unary } from "./pointwise.ts";

@@ -1,4 +1,4 @@
-/** The oracles of arithmetic, exponentials, rounding, extremes and comparisons (src/ops/pointwise/). */
+/** The oracles for arithmetic, exponentials, rounding, extremes and comparisons (src/ops/pointwise/). */
 import { Op } from "../../../assembly/opcodes.ts";
 import type { Oracle } from "./oracle.ts";
 import { binary, derivative, unary } from "./pointwise.ts";

@@ -1,4 +1,4 @@
-/** Oracles of src/ops/sequence/attention.ts. */
+/** Oracles for src/ops/sequence/attention.ts. */
 import { Op } from "../../../assembly/opcodes.ts";
 import { contiguousStrides, type Shape, sizeOf } from "../../../src/ops/definition/value.ts";
 import { type AttentionAttributes, places, shaped, sizes } from "../../../src/ops/sequence/heads.ts";

@@ -1,4 +1,4 @@
-/** Oracles of src/ops/shape/box.ts. */
+/** Oracles for src/ops/shape/box.ts. */
 import { Op } from "../../../assembly/opcodes.ts";
 import { type Shape, sizeOf } from "../../../src/ops/definition/value.ts";
 import { type Box, boxLayout } from "../../../src/ops/shape/box.ts";

@@ -1,4 +1,4 @@
-/** The formulas of src/ops/sequence/cells.ts in float64. */
+/** The formulas from src/ops/sequence/cells.ts in float64. */
 
 /** One kind of cell. */
 export interface CellReference {

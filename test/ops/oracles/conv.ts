@@ -1,4 +1,4 @@
-/** Oracles of src/ops/image/conv.ts. */
+/** Oracles for src/ops/image/conv.ts. */
 import { Activation, Op } from "../../../assembly/opcodes.ts";
 import type { Shape } from "../../../src/ops/definition/value.ts";
 import { type ConvAttributes, type Pair, span } from "../../../src/ops/image/conv.ts";

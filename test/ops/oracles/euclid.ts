@@ -1,4 +1,4 @@
-/** Oracles of src/ops/reduce/euclid.ts. */
+/** Oracles for src/ops/reduce/euclid.ts. */
 import { Op } from "../../../assembly/opcodes.ts";
 import type { SquaresAttributes } from "../../../src/ops/reduce/euclid.ts";
 import type { Oracle, Reference } from "./oracle.ts";

@@ -1,4 +1,4 @@
-/** Oracles of src/ops/reduce/fold.ts. */
+/** Oracles for src/ops/reduce/fold.ts. */
 import { Op } from "../../../assembly/opcodes.ts";
 import type { FoldAttributes, Middle } from "../../../src/ops/reduce/fold.ts";
 import type { Oracle, Reference } from "./oracle.ts";

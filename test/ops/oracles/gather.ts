@@ -1,4 +1,4 @@
-/** Oracles of src/ops/index/gather.ts. */
+/** Oracles for src/ops/index/gather.ts. */
 import { Op } from "../../../assembly/opcodes.ts";
 import { type Shape, sizeOf } from "../../../src/ops/definition/value.ts";
 import { around, type IndexAttributes, resized } from "../../../src/ops/index/gather.ts";

@@ -1,4 +1,4 @@
-/** The oracles of all op codes. The type requires every code, so a missing oracle does not compile. */
+/** The oracles for all op codes. The type requires every code, so a missing oracle does not compile. */
 import { Op } from "../../../assembly/opcodes.ts";
 import type { OpDefinition } from "../../../src/ops/definition/op.ts";
 import { activation } from "./activation.ts";
@@ -53,7 +53,7 @@ export const oracles: { readonly [code in Op]: AnyOracle | TestedBy } = {
   [Op.Check]: { testedBy: "test/compile/compile-checks.test.ts" },
 };
 
-/** The oracle of an op, if it has one. */
+/** An op's oracle, if it has one. */
 export function oracleOf<A>({ code }: OpDefinition<A>): Oracle<A> | undefined {
   const found = oracles[code];
   return "testedBy" in found ? undefined : found;
@@ -69,5 +69,5 @@ export function referenceOf<A>(
   return oracle.reference(...call);
 }
 
-/** The samples of an op; an empty list if it has no oracle. */
+/** An op's samples; an empty list if it has no oracle. */
 export const samplesOf = <A>(op: OpDefinition<A>): Oracle<A>["samples"] => oracleOf(op)?.samples ?? [];

@@ -1,4 +1,4 @@
-/** Oracles of src/ops/matrix/linalg.ts. */
+/** Oracles for src/ops/matrix/linalg.ts. */
 import { Op } from "../../../assembly/opcodes.ts";
 import type { Shape } from "../../../src/ops/definition/value.ts";
 import type { SolveAttributes } from "../../../src/ops/matrix/linalg.ts";

@@ -1,4 +1,4 @@
-/** The oracle of src/ops/matrix/matmul.ts. */
+/** The oracle for src/ops/matrix/matmul.ts. */
 import { Activation, Op } from "../../../assembly/opcodes.ts";
 import { broadcastShapes, broadcastStrides } from "../../../src/ops/definition/value.ts";
 import { type MatmulAttributes, PLAIN_PRODUCT, readsOutput, sizes } from "../../../src/ops/matrix/matmul.ts";

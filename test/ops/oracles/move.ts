@@ -1,4 +1,4 @@
-/** Oracles of src/ops/shape/move.ts. */
+/** Oracles for src/ops/shape/move.ts. */
 import { Op } from "../../../assembly/opcodes.ts";
 import {
   broadcastStrides,

@@ -1,4 +1,4 @@
-/** Oracles of src/ops/reduce/norm.ts. */
+/** Oracles for src/ops/reduce/norm.ts. */
 import { Op } from "../../../assembly/opcodes.ts";
 import type { Shape } from "../../../src/ops/definition/value.ts";
 import type { NormAttributes } from "../../../src/ops/reduce/norm.ts";

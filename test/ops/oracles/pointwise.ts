@@ -1,4 +1,4 @@
-/** The oracles of pointwise ops, each made from a formula for one element and the range that tests draw values from. */
+/** The oracles for pointwise ops, each made from a formula for one element and the range that tests draw values from. */
 
 import type { OpDefinition } from "../../../src/ops/definition/op.ts";
 import { broadcastShapes, broadcastStrides, type Shape } from "../../../src/ops/definition/value.ts";

@@ -1,4 +1,4 @@
-/** Oracles of src/ops/image/pool.ts and dilation.ts. */
+/** Oracles for src/ops/image/pool.ts and dilation.ts. */
 import { Op } from "../../../assembly/opcodes.ts";
 import { type Shape, sizeOf } from "../../../src/ops/definition/value.ts";
 import type { Pair } from "../../../src/ops/image/conv.ts";
@@ -20,8 +20,8 @@ function maxPoolSamples(): Sample<MaxPoolAttributes>[] {
 }
 
 /**
- * The largest value of x plus `weight(tap, channel)` in each window: the values, their positions in the image, and their taps. The first of
- * equal values counts.
+ * The largest value of x plus `weight(tap, channel)` in each window: the values, their positions in the image, and their taps. Among equal
+ * values, the first wins.
  */
 function largestOf(
   x: Reference,

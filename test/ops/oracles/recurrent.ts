@@ -1,4 +1,4 @@
-/** Oracles of src/ops/sequence/recurrent.ts. */
+/** Oracles for src/ops/sequence/recurrent.ts. */
 import { Op } from "../../../assembly/opcodes.ts";
 import { type Cell, cells } from "../../../src/ops/sequence/cells.ts";
 import {

@@ -1,4 +1,4 @@
-/** Oracles of src/ops/reduce/rows.ts. */
+/** Oracles for src/ops/reduce/rows.ts. */
 import { Op } from "../../../assembly/opcodes.ts";
 import type { Shape } from "../../../src/ops/definition/value.ts";
 import type { CrossEntropyAttributes } from "../../../src/ops/reduce/rows.ts";

@@ -65,7 +65,7 @@ export async function runInChromium(backend, init = {}, { filter = "" } = {}) {
       return request.respond({ status: 404, body: "" });
     });
     await page.goto("http://localhost/");
-    // As text, because Vitest transforms import() in functions. Jasmine looks for the global object under the name `global`.
+    // Passed as text, because Vitest transforms import() in functions. Jasmine looks for the global object under the name `global`.
     return await page.evaluate(`(async () => {
       Object.assign(globalThis, { global: globalThis, NABLA_OPTIONS: ${JSON.stringify(init)} });
       const { runSuite } = await import("/suite.mjs");

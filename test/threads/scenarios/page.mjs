@@ -1,6 +1,5 @@
 /**
- * Starts nabla on a page or in a worker of the page, and reports the outcome. `run` and `runInWorker` are globals of the
- * page.
+ * Starts nabla on a page or in a worker that the page starts, and reports the outcome. `run` and `runInWorker` are globals of the page.
  */
 import * as nabla from "../../../dist/src/index.js";
 import { helps, Product, train, until } from "./work.mjs";
@@ -19,7 +18,7 @@ Worker.prototype.postMessage = function (message) {
 /** Whether one of nabla's workers helps with the product. */
 const isHelped = (product) => until(() => workers.some((worker) => helps(worker, () => product.run())));
 
-/** Simulates a worker that fails during a call. Reports the error of the call and the results of the next ones. */
+/** Simulates a worker that fails during a call. Reports the call's error and the results of the next calls. */
 async function lose(product) {
   const [{ worker, orders }] = workers;
   const { memory, control, mark } = orders;

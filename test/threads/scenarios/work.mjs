@@ -1,4 +1,4 @@
-/** Work with known results, and checks whether a worker helps with it. Scripts in Node and pages share it. */
+/** Work with known results, and a check of whether a worker helps with it. Scripts in Node and pages share it. */
 
 /**
  * Whether a worker helps with f. If it does, it clears its mark, the word that says whether it is running a job
@@ -58,7 +58,7 @@ function times(matrix, vector) {
   });
 }
 
-/** A pseudorandom generator of integers. */
+/** A pseudorandom integer generator. */
 function generator(seed) {
   let state = seed;
   return () => {
