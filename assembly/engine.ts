@@ -42,7 +42,7 @@ const CHUNK: u32 = Block.elements;
 @inline
 function rowGrain(n: u32): u32 { return 16 >> ctz<u32>(n | 16); }
 
-/** Runs share `thread` of `threads` of each of the `count` instructions at `program`. */
+/** Runs the `count` instructions at `program`: of each, only share number `thread` out of `threads`. */
 export function run(program: usize, count: u32, thread: u32, threads: u32): void {
   let at = program;
   for (let i: u32 = 0; i < count; i++) {
@@ -362,7 +362,8 @@ function stepUpdate(op: Op, at: usize, thread: u32, threads: u32): void {
     switch (op) {
       case Op.Sgd: sgd(at, part, begin, end); break;
       case Op.Adam: {
-        // All parameters have taken the same number of steps, unless some were frozen.
+        // Computes the powers again only if the step differs: parameters have all taken equally many steps, unless some
+        // were frozen.
         const t = stepOf(part);
         if (t != known) {
           known = t;

@@ -14,11 +14,12 @@ const SELU_SCALE: f32 = 1.0507009873554805;
 @inline
 function splat(x: f32): v128 { return f32x4.splat(x); }
 
-/** x where it is positive (or NaN), `otherwise` elsewhere. */
+/** x where x is positive or NaN, and `otherwise` elsewhere. */
 @inline
 function positiveOr(x: v128, otherwise: v128): v128 { return selectLanes(otherwise, x, f32x4.le(x, splat(0))); }
 
-// In loops, V8 keeps the constants of neg and abs in registers. It rebuilds those of f32x4.neg and f32x4.abs at every use.
+// In loops, V8 keeps the constants of `neg` and `abs` in registers, but rebuilds those of f32x4.neg and f32x4.abs at
+// every use.
 @inline
 export function neg(x: v128): v128 { return v128.xor(x, splat(-0.0)); }
 

@@ -186,8 +186,8 @@ export const enum Unslice {
 }
 
 /**
- * One dimension in Unslice: out's size, and the `count` positions of x's elements. They begin at `start` and are `step` apart, which may be
- * negative.
+ * One dimension in Unslice: out's size, and the `count` positions of x's elements. They begin at `start` and are `step`
+ * apart; `step` may be negative.
  */
 export const enum BoxDim {
   size,

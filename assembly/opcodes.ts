@@ -300,7 +300,7 @@ export const enum Activation {
   SigmoidGrad,
 }
 
-/** Flags of optimizer updates. */
+/** Flags for optimizer updates. */
 export const enum UpdateFlag {
   Nesterov = 1,
   Maximize = 2,

@@ -20,7 +20,7 @@ export function fma(a: v128, b: v128, c: v128): v128 {
 @final export class Fast { @inline of(a: v128, b: v128, c: v128): v128 { return fma(a, b, c); } }
 @final export class Same { @inline of(a: v128, b: v128, c: v128): v128 { return f32x4.add(f32x4.mul(a, b), c); } }
 
-/** a·b + c. M decides how it is rounded. */
+/** a·b + c. M, which is Fast or Same, decides how it is rounded. */
 @inline
 export function madd<M>(a: v128, b: v128, c: v128): v128 {
   return changetype<M>(0).of(a, b, c);

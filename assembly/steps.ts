@@ -1,4 +1,4 @@
-/** Steps of the engine (engine.ts): factorizations, and random numbers. */
+/** The engine's steps (engine.ts) for factorizations and random numbers. */
 import { argSort, cholesky, eigh, eighWorkspace, triangularSolve } from "./kernels/linalg";
 import { bernoulli, normal, randomInteger, uniform } from "./kernels/random";
 import { Factor, Solve } from "./layerLayouts";

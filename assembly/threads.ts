@@ -18,7 +18,7 @@ const NAP: i64 = 100_000_000;
 const BLINK: i64 = 1_000_000;
 /** The result of a wait that timed out. */
 const TIMED_OUT: i32 = 2;
-/** The number of checks that a thread that must not sleep makes before it calls `stalled`. */
+/** How many times a thread that must not sleep checks before it calls `stalled`. */
 const ROUNDS: u32 = 1 << 24;
 
 @inline
@@ -80,7 +80,7 @@ function share(program: usize, count: u32, control: usize, sleeps: bool): u32 {
 
 /**
  * Runs the `count` instructions at `program` together with the threads that serve this control block; returns when all
- * are done. `sleeps`: whether this thread may sleep while it waits. The main thread of a page may not.
+ * are done. `sleeps`: whether this thread may sleep while it waits. A page's main thread may not.
  */
 export function lead(program: usize, count: u32, control: usize, sleeps: bool): void {
   store<u32>(control, program, Control.program);

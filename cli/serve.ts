@@ -173,7 +173,7 @@ async function importModule(model: string): Promise<{ default?: unknown }> {
   }
 }
 
-/** The message of an error, with a hint for TypeScript modules. */
+/** An error's message, with a hint for TypeScript modules. */
 function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const isTypeScript = (error as NodeJS.ErrnoException).code === "ERR_UNKNOWN_FILE_EXTENSION";
@@ -182,7 +182,7 @@ function messageOf(error: unknown): string {
     : error.message;
 }
 
-/** The handler of a model that is loaded and warmed up. @throws Error if the model cannot be loaded */
+/** Loads and warms up the model, and returns a handler for it. @throws Error if the model cannot be loaded */
 async function loadModel(
   model: string,
   exported: InferenceOptions,

@@ -1,7 +1,8 @@
 /**
- * Scaled dot-product attention and its gradient, a block of query rows at a time: softmax(scale·Q·Kᵀ + mask)·V (Vaswani et al.
- * 2017, eq. 1). Stores only the weights of one block for all keys; the gradient recomputes them. Each tensor has its own
- * strides, so heads may have any layout. A share is a range of (batch, head) pairs, which are independent.
+ * Scaled dot-product attention and its gradient, a block of query rows at a time: softmax(scale·Q·Kᵀ + mask)·V (Vaswani
+ * et al. 2017, eq. 1). Stores the attention weights for only one block of queries at a time; the gradient recomputes
+ * them. Each tensor has its own strides, so heads may have any layout. A share is a range of (batch, head) pairs, which
+ * are independent.
  */
 import { Attention } from "../layerLayouts";
 import { Op } from "../opcodes";

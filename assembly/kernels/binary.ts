@@ -9,7 +9,7 @@ import { offsetAt } from "../walk";
 import { row } from "./pointwise";
 import { rowInt } from "./pointwiseInt";
 
-/** The first two elements of v, or the last two, as float64, which represents both types exactly. */
+/** The first or last two elements of v, as float64, which represents both types exactly. */
 @inline
 function promotePair(v: v128, integer: bool, last: bool): v128 {
   if (last) v = i64x2.shuffle(v, v, 1, 0);
@@ -54,7 +54,7 @@ export function binary(op: Op, type: Type, out: usize, a: usize, b: usize, rank:
     oneRow(op, type, out + at * outBytes, a + ((at * sa) << 2), b + ((at * sb) << 2), end - begin, sa, sb);
     return;
   }
-  // The last of the outer dims has constant steps between its rows.
+  // Along the last outer dimension, rows are a constant distance apart.
   const n = load<u32>(inner, Dim.size << 2), dim = inner - (Dim.words << 2), size = load<u32>(dim, Dim.size << 2);
   const stepA = load<isize>(dim, Dim.first << 2) << 2, stepB = load<isize>(dim, Dim.second << 2) << 2;
   let to = out + <usize>begin * n * outBytes;

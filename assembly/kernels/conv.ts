@@ -1,8 +1,8 @@
 /**
- * Convolutions of images [batch, height, width, channels] with weights [outChannels, kernelHeight, kernelWidth, channels of a
- * group], as gemm products: C = patches·Wᵀ, dX = patches of dY·W, dW = dYᵀ·patches. Patches are gathered while A (or B) is
- * packed, a block of pixels at a time, or read directly from the image (convDirect.ts), so the full matrix of patches never
- * exists. Results with the same taps are computed together (convPhase.ts).
+ * Convolutions of images [batch, height, width, channels] with weights [outChannels, kernelHeight, kernelWidth,
+ * channels per group], as gemm products: C = patches·Wᵀ, dX = patches of dY·W, dW = dYᵀ·patches. Patches are gathered
+ * while A (or B) is packed, a block of pixels at a time, or read directly from the image (convDirect.ts), so the full
+ * matrix of patches never exists. Results with the same taps are computed together (convPhase.ts).
  */
 import { blocks, KC } from "./gemm";
 import { bandFloats, direct, directWeight, panelsOf } from "./convDirect";
@@ -14,11 +14,11 @@ import { Op } from "../opcodes";
 import { shareBegin } from "../simd";
 import { word } from "../operands";
 
-/** The number of floats to gather at once. Together with a panel of B, they fit in the L2 cache. */
+/** The number of floats to gather at once: together with a panel of B, this many fit in the L2 cache. */
 const GATHERED: u32 = 98304;
 /**
  * The largest number of pixels per block fills one block of gemm; the smallest fills a few tiles. Both are multiples of
- * the number of rows of every tile.
+ * every tile's row count.
  */
 const MOST: u32 = 192;
 const LEAST: u32 = 24;
@@ -32,14 +32,14 @@ function blockRows(k: u32): u32 {
 }
 
 /**
- * The number of scratch bytes that one share needs for the convolution of this instruction's geometry and for its
- * gradients.
+ * The number of scratch bytes that one share needs for this instruction's convolution, or for either of its gradients.
  */
 export function convWorkspace(at: usize): u32 {
   const channels = word(at, Conv.channels), outChannels = word(at, Conv.outChannels), groups = word(at, Conv.groups);
   const most = (channels > outChannels ? channels : outChannels) / groups;
   const k = word(at, Conv.kernelHeight) * word(at, Conv.kernelWidth) * most;
-  // For any part of k, a block of patches has at most GATHERED floats, unless it has only LEAST rows.
+  // A block of patches has at most GATHERED floats, unless LEAST rows alone take more. This holds for every phase,
+  // whose k is at most this one.
   const floats = GATHERED + MOST * 2 * SPARE, fewest = LEAST * (k + 2 * SPARE);
   const gathered = lines((floats > fewest ? floats : fewest) << 2) + lines((MOST * (most + SPARE)) << 2);
   // Room for bands of the image and, in the backward pass, of dY.
@@ -70,8 +70,9 @@ function clear(to: usize, n: u32): usize {
 }
 
 /**
- * Gathers the patches of results [begin, end) of a phase's grid. A patch is a row of countH·countW·channels floats; rows are
- * `ld` bytes apart. Reads `channels` of the source's channels, the first at address `from`. Patches are 0 outside the image.
+ * Gathers the patches for results [begin, end) of a phase's grid. A patch is a row of countH·countW·channels floats;
+ * rows are `ld` bytes apart. Reads `channels` of the source's channels, the first at address `from`. Patches are 0
+ * outside the image.
  */
 export function gather(phase: usize, to: usize, ld: usize, from: usize, channels: u32, begin: u32, end: u32): void {
   const height = word(phase, Phase.height), width = word(phase, Phase.width);
@@ -118,9 +119,9 @@ export function gather(phase: usize, to: usize, ld: usize, from: usize, channels
   }
 }
 
-/** Runs the instruction of a convolution (layerLayouts.ts: Conv). */
+/** Runs a convolution instruction (layerLayouts.ts: Conv). */
 export function conv(op: Op, at: usize, thread: u32, threads: u32): void {
-  // The first share does not need the size of a workspace.
+  // The first share's workspace has no offset, so do not compute the size of a workspace for it.
   const workspace = word(at, Conv.workspace) + (thread ? thread * convWorkspace(at) : 0);
   switch (op) {
     case Op.Conv: computePhase(at, writePhase(at, workspace, true, 0, 0), thread, threads); break;
@@ -156,7 +157,7 @@ function computePhase(at: usize, phase: usize, thread: u32, threads: u32): void 
   }
   const taps = word(phase, Phase.countH) * word(phase, Phase.countW);
   const whole = word(phase, Phase.whole);
-  // For rows of one or two pixels, tiles would be mostly empty.
+  // With rows of one or two pixels, `direct` would leave most of each tile empty.
   if (groups == 1 && taps && c && !whole && gridWidth > 2 && word(phase, Phase.gapW) == 1) {
     direct(at, phase, shareBegin(rows, 1, thread, threads), shareBegin(rows, 1, thread + 1, threads));
     return;
@@ -233,7 +234,7 @@ function convWeight(at: usize, phase: usize, thread: u32, threads: u32): void {
     return;
   }
   const whole = word(phase, Phase.whole);
-  // Direct reading requires that a row of the kernel is long enough to fill panels.
+  // Reading directly from the image pays off only if a row of the kernel is long enough to fill panels.
   const run = kernelWidth * c;
   if (
     groups == 1 && pixels && c && !whole && image >= 32 && word(phase, Phase.gapW) == 1 && outW <= <u32>KC

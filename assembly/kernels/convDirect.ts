@@ -27,7 +27,7 @@ function paddedWidth(phase: usize): u32 {
   return isInside ? 0 : padded;
 }
 
-/** The number of rows of the source that `count` rows of results read. */
+/** The number of source rows that `count` rows of results read. */
 @inline
 function rowsRead(phase: usize, count: u32): u32 {
   return (count - 1) * word(phase, Phase.stepH) + (word(phase, Phase.countH) - 1) * word(phase, Phase.gapH) + 1;
@@ -126,7 +126,7 @@ export function direct(at: usize, phase: usize, begin: u32, end: u32): void {
   }
 }
 
-/** A tile of `direct`, for longer k: one row of the kernel at a time, in steps of at most KC floats. */
+/** Computes one of `direct`'s tiles for a longer k: one row of the kernel at a time, in steps of at most KC floats. */
 export function deepTile(at: usize, phase: usize, c: usize, a: usize, rows: usize, cols: usize, panel: usize,
   jump: usize, bias: usize): void
 {
@@ -144,7 +144,7 @@ export function deepTile(at: usize, phase: usize, c: usize, a: usize, rows: usiz
   }
 }
 
-/** The number of column panels of dW: the panels of one row of the kernel, times the number of rows. */
+/** The number of column panels in dW: the panels for one row of the kernel, times the number of rows. */
 export function panelsOf(countH: u32, run: u32): u32 {
   return countH * ((run + <u32>NR - 1) / <u32>NR);
 }

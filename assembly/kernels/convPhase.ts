@@ -9,12 +9,12 @@ import { Conv } from "../layerLayouts";
 import { setWord, word } from "../operands";
 
 /**
- * The results form a grid [batch, gridHeight, gridWidth] with outChannels floats each. For result (n, i, j), tap (a, b) reads
- * pixel [n, i·stepH + offset(a), j·stepW + offset(b)] of the source [batch, height, width, channels]. As in Conv, the members
- * for width directly follow those for height.
+ * The results form a grid [batch, gridHeight, gridWidth] with outChannels floats each. For result (n, i, j), tap (a, b)
+ * reads pixel [n, i·stepH + offset(a), j·stepW + offset(b)] of the source [batch, height, width, channels]. As in Conv,
+ * each member for the width directly follows the one for the height.
  */
 export const enum Phase {
-  /** Whether this is the phase of the forward pass. */
+  /** Whether this is the forward pass's phase. */
   forward,
   /** Whether result (n, i, j) reads only pixel (n, i, j). */
   whole,

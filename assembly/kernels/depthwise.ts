@@ -164,8 +164,8 @@ function activate(v: v128, activation: u32): v128 {
 }
 
 /**
- * Four channels of one result with many taps, which are offset from pixel (top, left). Adds at most BLOCK taps of a row in
- * float32, then adds these sums in float64.
+ * Computes four channels of a result with many taps. The taps are offset from pixel (top, left). Adds at most BLOCK
+ * taps of a row in float32, then adds these sums in float64.
  */
 function longPixel(phase: usize, image: usize, weights: usize, top: u32, left: u32): v128 {
   const height = word(phase, Phase.height), width = word(phase, Phase.width);

@@ -10,10 +10,10 @@ import { narrow, promoteHigh, selectLanes, storeLanes } from "../simd";
 const LEAST: f64 = -9007199254740991;
 
 /**
- * Computes pixels [begin, end) of [batch, outHeight, outWidth, channels]: the largest sum, the index row·width + column of its
- * pixel in the image (places), and that of its tap in the filter (taps). The first of equal sums counts. Sums are in float64, which tells
- * more of them apart; NaNs are ignored. A window without a larger sum than LEAST belongs to its first tap, and to its first
- * pixel in the image.
+ * Computes pixels [begin, end) of [batch, outHeight, outWidth, channels]: the largest sum, the index row·width + column
+ * of its pixel in the image (places), and that of its tap in the filter (taps). Among equal sums, the first wins. Sums
+ * are in float64, which tells more of them apart; NaNs are ignored. If no sum in a window is larger than LEAST, the
+ * result's tap is the window's first, and its pixel is the window's first inside the image.
  */
 export function dilation(instruction: usize, begin: u32, end: u32): void {
   const out = word(instruction, MaxPool.out), places = word(instruction, MaxPool.places),

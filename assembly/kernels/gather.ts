@@ -39,14 +39,15 @@ export function interpolate(at: usize, begin: u32, end: u32): void {
 }
 
 /**
- * Writes `count` rows of `inner` elements, each a sum of rows of the block with its indices and weights. The memory up to `limit` may be
- * overwritten.
+ * Writes `count` rows of `inner` elements. Each is a weighted sum of the block's rows, which its own indices and
+ * weights select. The memory up to `limit` may be overwritten.
  */
 function interpolateRows(to: usize, limit: usize, count: u32, block: usize, last: u32, inner: u32, index: usize,
   weight: usize, taps: u32): void
 {
   const rowBytes: usize = inner << 2;
-  // Narrow rows, such as pixels of an RGB image. The next row overwrites the lanes after the end of this one.
+  // Use whole vectors for narrow rows, such as the pixels of an RGB image. The next row overwrites the lanes after the
+  // end of this one.
   if (inner <= 4 && taps == 2) {
     for (; count > 0 && to + 16 <= limit; count--, to += rowBytes, index += 8, weight += 4) {
       const a = block + min<u32>(load<u32>(index), last) * rowBytes,
@@ -115,7 +116,7 @@ function lerpBoth(a0: v128, a1: v128, b0: v128, b1: v128, column: v128, row: v12
   return lerp(lerp(a0, a1, column), lerp(b0, b1, column), row);
 }
 
-/** out = a + w·(b − a) of n columns. */
+/** out = a + w·(b − a), for n columns. */
 @inline
 function lerpRow(out: usize, a: usize, b: usize, w: v128, n: i32): void {
   for (; n >= 16; n -= 16, a += 64, b += 64, out += 64) {
@@ -131,7 +132,7 @@ function lerpRow(out: usize, a: usize, b: usize, w: v128, n: i32): void {
 @inline
 function lerp(a: v128, b: v128, w: v128): v128 { return fma(f32x4.sub(b, a), w, a); }
 
-/** out += w·(b − a) of n columns. */
+/** out += w·(b − a), for n columns. */
 function addDifference(out: usize, a: usize, b: usize, w: v128, n: i32): void {
   for (; n > 0; n -= 4, out += 16, a += 16, b += 16)
     storeLanes(out, fma(f32x4.sub(v128.load(b), v128.load(a)), w, v128.load(out)), n);

@@ -95,7 +95,7 @@ export function gemm(out: usize, a: usize, b: usize, bias: usize, y: usize, m: u
       workspace);
     return;
   }
-  // The old C is added last: until then the partial sums live in the workspace, a square of C at a time.
+  // Adds the old C last; until then, the partial sums are in the workspace, for one square of C at a time.
   const partial = workspace + PARTIAL, totals = workspace + TOTALS;
   const downA: usize = transA ? 4 : lda, acrossB: usize = transB ? ldb : 4;
   for (let i: usize = 0; i < rows; i += MC) {
@@ -163,7 +163,10 @@ function addTotals(totals: usize, part: usize, m: usize, n: usize, more: bool, l
   }
 }
 
-/** For few rows or a short k, with B unpacked: a row of C is a weighted sum of k rows of B. k ≤ SHORT, fully inlined. */
+/**
+ * Used for few rows or a short k. B is not packed: a row of C is a weighted sum of k rows of B. k ≤ SHORT, fully
+ * inlined.
+ */
 export function thin(c: usize, ldc: usize, a: usize, lda: usize, stepA: usize, b: usize, ldb: usize, bias: usize,
   m: usize, n: usize, k: usize, alpha: f32, activation: u32, toY: usize, accumulate: u32, tile: usize): void
 {

@@ -7,13 +7,16 @@ import { shareBegin } from "../simd";
 import { Dim, Matmul } from "../layouts";
 import { offsetAt, stepsOf } from "../walk";
 
-/** Shares begin at multiples of these numbers of rows and columns of C. Both are multiples of every tile's size. */
+/**
+ * A share begins at a row and a column of C that are multiples of these numbers. Both are multiples of every tile's
+ * size.
+ */
 const ROWS: u32 = 12;
 const COLUMNS: u32 = 8;
 /** The cost of packing one element, in multiply-adds. */
 const PACKING: u64 = 6;
 
-/** The length of the longest of `parts` shares of n. */
+/** The length of the longest share if n is divided into `parts` shares. */
 @inline
 function longest(n: u32, grain: u32, parts: u32): u64 {
   const grains = (n + grain - 1) / grain;

@@ -1,5 +1,5 @@
 /**
- * The kernels of layer, RMS, batch, instance and group norm, and of their gradients.
+ * The kernels for layer, RMS, batch, instance and group norm, and for their gradients.
  *
  * They normalize along the middle dimension of [outer, n, inner]: x̂ = (x − μ)·r, r = 1/√(σ² + ε); without centring, μ
  * = 0 and σ² is the mean square. With inner = 1 a group is a row; otherwise the kernels vectorize over groups. Usually
@@ -124,7 +124,10 @@ export function columnProducts(x: usize, y: usize, m: v128, n: u32, step: usize)
 }
 export function columnOffsets(x: usize, m: v128, n: u32, step: usize): v128 { return columnFold(0, x, x, m, n, step); }
 
-/** A mask of the lanes so far from 0 that δ matters. Each lane decides alone, so no column depends on its neighbours. */
+/**
+ * A mask of the lanes so far from 0 that δ matters. Each lane is decided on its own, so no column's result depends on
+ * its neighbours.
+ */
 @inline
 function isFar(m: v128, squares: v128): v128 {
   return f32x4.gt(f32x4.mul(m, m), f32x4.mul(squares, f32x4.splat(FAR)));

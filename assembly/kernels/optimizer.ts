@@ -48,7 +48,10 @@ function least(a: f64, b: f64): v128 {
   return i32x4.splat(reinterpret<i32>(<f32>Math.min(8.271806125530277e-25, 1.1754943508222875e-38 / factor)));
 }
 
-/** If ε is at least this, adding the root of a mean of squares of 2⁻¹²⁰ to it changes nothing. */
+/**
+ * If ε is at least this, it does not change when the root of 2⁻¹²⁰ is added to it. 2⁻¹²⁰ is the largest mean of squares
+ * that becomes 0.
+ */
 const COARSE: f64 = 5.820766091346741e-11;
 
 /** The bits of the largest gradient whose square is 0. */

@@ -6,13 +6,13 @@
 import { fma } from "../simd";
 
 /**
- * The rows of a tile. V8 has 15 vector registers: 6·2 sums + 2 of B + 1 of A with a fused multiply-add; without it, the
- * product needs one more.
+ * The number of rows in a tile. V8 has 15 vector registers: 6·2 sums + 2 of B + 1 of A with a fused multiply-add;
+ * without it, the product needs one more.
  */
 @inline
 export const MR: usize = ASC_FEATURE_RELAXED_SIMD ? 6 : 4;
 
-/** The columns of a tile and of a packed panel of B. */
+/** The number of columns in a tile and in a packed panel of B. */
 @inline
 export const NR: usize = 8;
 

@@ -263,7 +263,7 @@ export function recurrentGrad(op: Op, at: usize, thread: u32, threads: u32): voi
   memory.fill(zeros, 0, row);
   memory.fill(dh + begin * row, 0, (end - begin) * row);
   if (op == Op.LstmGrad) memory.fill(dc + begin * row, 0, (end - begin) * row);
-  // The operand of the product with W.
+  // The gradients whose product with W is added to the previous step's dh.
   const dz = op == Op.GruGrad ? dg : dx;
   for (let s: u32 = 0; s < steps; s++) {
     const t = reverse ? s : steps - 1 - s, last = s + 1 == steps;

@@ -10,7 +10,9 @@ import { At1, At2, At3, TREE, addPairs, duo, laneMask, narrow, pairSum, promoteH
   tree } from "../simd";
 import { Op } from "../opcodes";
 
-/** The number of elements in a row, and of rows in a column, that are folded in order before folding pairwise. */
+/**
+ * The number of elements in a row, or of rows in a column, that are folded in order before the pairwise folding begins.
+ */
 const ROW_BLOCK: u32 = 512;
 const COLUMN_BLOCK: u32 = 32;
 

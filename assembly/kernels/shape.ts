@@ -50,7 +50,7 @@ export function copyRows(out: usize, x: usize, rows: u32, bytes: u32, outStep: i
   }
 }
 
-/** Copies one row of n elements, strides in bytes. */
+/** Copies one row of n elements. Strides are in bytes. */
 export function copyRow(out: usize, x: usize, n: u32, elementBytes: u32, outStride: i32, stride: i32): void {
   if (elementBytes == 4) {
     if (!stride && outStride == 4) fill(out, n << 2, load<u32>(x));
@@ -107,7 +107,7 @@ export function stridedCopy(out: usize, x: usize, elementBytes: u32, rank: u32, 
     return;
   }
   const contiguous = outStride == elementBytes && stride == elementBytes;
-  // Rows along the innermost of the outer dimensions are a constant distance apart.
+  // Along the last outer dimension, rows are a constant distance apart.
   const outer = inner - (Dim.words << 2), size = rank > 1 ? load<u32>(outer, Dim.size << 2) : 1;
   const outStep = load<i32>(outer, Dim.first << 2), step = load<i32>(outer, Dim.second << 2);
   for (let r = begin; r < end;) {
@@ -148,7 +148,7 @@ export function unslice(at: usize, begin: u32, end: u32): void {
         r++;
         continue;
       }
-      // Rows of x follow each other in out up to the end of the innermost of the outer dimensions.
+      // Along the last outer dimension, the rows of x are adjacent in out.
       const run = step == elementBytes ? min<u32>(last - r, consecutive - row % consecutive) : 1;
       const to = out + r * rowBytes + start, from = x + row * bytes;
       if (step == elementBytes) copyRows(to, from, run, bytes, rowBytes, bytes);

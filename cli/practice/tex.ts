@@ -1,4 +1,4 @@
-/** Writes the TeX of exercises as plain text: \frac12\theta_1^2 becomes ½ θ₁². */
+/** Converts the TeX in exercises to plain text: \frac12\theta_1^2 becomes ½ θ₁². */
 
 const SYMBOLS: Readonly<Record<string, string>> = {
   theta: "θ",

@@ -157,7 +157,7 @@ function recordGradient({ rule }: Node<Tensor>, dy: Tensor, context: Context): (
   return results.map((_, k) => outputs[wanted.indexOf(k)] ?? null);
 }
 
-/** Computes the gradients of an op with the ops that it is composed of, and records them for autograd. */
+/** Computes an op's gradients with the ops that the op is composed of, and records them for autograd. */
 function composedGradients(
   composed: NonNullable<GradientRule["composed"]>,
   dy: Tensor,

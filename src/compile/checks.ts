@@ -70,7 +70,7 @@ export const isCheck = ({ op }: Step): boolean => op.code === Op.Check;
 
 /** The steps in an order in which a failed call changes nothing. */
 export interface Schedule {
-  /** Checks of arguments and of tensors from outside, which can run before all steps. */
+  /** Checks on arguments and on tensors from outside, which can run before all steps. */
   readonly first: readonly Step[];
   readonly steps: readonly Step[];
   /** The number of steps up to the last check. */

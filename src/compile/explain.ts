@@ -45,7 +45,7 @@ export interface ExplainedStep {
   readonly site: string;
 }
 
-/** The result of explain(). Print it for a table, or read its fields. */
+/** The result of explain(). Print it to see a table, or read its fields. */
 export class Explanation {
   /** The instructions, in order. */
   readonly steps: readonly ExplainedStep[];

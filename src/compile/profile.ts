@@ -52,7 +52,7 @@ export function measureCeiling(): number {
   return FLOPS / least / 1e6;
 }
 
-/** The result of profile(). Print it for a table, sorted by time, or read its fields. */
+/** The result of profile(). Print it to see a table, sorted by time, or read its fields. */
 export class Profile {
   /** The instructions, in execution order. */
   readonly steps: readonly ProfiledStep[];

@@ -1,7 +1,7 @@
 /**
- * Turns a recording into a program: optimization passes, one arena, one list of instructions in linear memory. A run is one call into
- * WebAssembly. If values are checked, a run takes up to three calls: one for the checks of arguments, one for the steps up to the last
- * check, and one for the rest.
+ * Turns a recording into a program: optimization passes, one arena, one list of instructions in linear memory. A run is
+ * one call into WebAssembly. If values are checked, a run takes up to three calls: one for the checks on arguments, one
+ * for the steps up to the last check, and one for the rest.
  */
 import { type Flaw, nonFinite } from "../core/anomaly.ts";
 import { isGradEnabled } from "../core/context.ts";
@@ -89,7 +89,10 @@ export class Program {
   private readonly state: readonly Storage[];
   /** Detects that a call must fail, and undoes it; undefined if nothing is checked. */
   private readonly guard: Guard | undefined;
-  /** The numbers of instructions in the three parts of a run: checks of arguments, steps up to the last check, and the rest. */
+  /**
+   * The numbers of instructions in the three parts of a run: checks on arguments, steps up to the last check, and the
+   * rest.
+   */
   private readonly counts: readonly [first: number, uncertain: number, rest: number];
   /** The epoch at which the captured tensors were last checked. */
   private checkedEpoch = -1;
@@ -269,7 +272,7 @@ export class Program {
     this.bumpVersions(this.state);
   }
 
-  /** Runs the checks of arguments. @throws the error that eager mode would throw first */
+  /** Runs the checks on arguments. @throws the error that eager mode would throw first */
   private checkFirst(guard: Guard): void {
     const { addresses, counts, isShared } = this;
     execute(addresses[0], counts[0], false);

@@ -74,13 +74,13 @@ class FunctionRecorder implements Recorder<Tensor> {
   readonly retained = new Set<Storage>();
   readonly cleared = new Set<Tensor>();
   readonly checkedConstants = new Set<Storage>();
-  /** Tensors of objects that never replace them, such as optimizers. */
+  /** Tensors that belong to objects which never replace them, such as optimizers. */
   readonly fixed = new Set<Tensor>();
   finite = false;
   private readonly outside = new Map<Tensor, Captured>();
   /** Leaves whose gradients backward added to. */
   private readonly leaves = new Set<Tensor>();
-  /** Arguments, and outputs of ops. */
+  /** The arguments and the outputs of ops. */
   private readonly own: Set<Tensor>;
   private readonly outputs: Tensor[] = [];
   private readonly argumentStorages: ReadonlySet<Storage>;

@@ -1,4 +1,4 @@
-/** Memory of a trace: tensors for the arguments, results and gradients of a recording, and their handles. */
+/** A trace's memory: tensors for the arguments, results and gradients of a recording, and their handles. */
 import { withRecorder } from "../core/context.ts";
 import { type GradientRule, Node } from "../core/graph.ts";
 import { Storage } from "../core/memory.ts";

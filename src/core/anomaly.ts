@@ -67,7 +67,7 @@ export interface ExecutedOp {
   readonly op: AnyOp;
   readonly order: number;
   readonly site: string;
-  /** If it computes part of a gradient, the op that the gradient belongs to. */
+  /** The op whose gradient it helps to compute, if any. */
   readonly gradientOf?: string | undefined;
 }
 
@@ -199,7 +199,7 @@ export function detectAnomaly<T>(f: () => T): T {
   return runFinite("detectAnomaly", f);
 }
 
-/** Implements detectAnomaly; errors begin with the name of the caller. @internal */
+/** Implements detectAnomaly; errors begin with the caller's name. @internal */
 export function runFinite<T>(caller: string, f: () => T): T {
   const recorder = currentRecorder();
   recorder?.requireFinite?.();

@@ -14,13 +14,13 @@ export interface Recorder<T extends Stored = Stored> {
   /** The file, line and column where the function made a value; "" if unknown. */
   siteOf(storage: Storage): string;
   /**
-   * Registers a condition that the recording depends on, besides tensors. The recording is valid while `check` returns
-   * true.
+   * Registers a condition, other than the state of tensors, on which the recording depends. The recording is valid
+   * while `check` returns true.
    */
   guard(check: () => boolean): void;
   /** From now on, NaN and ±∞ must not reach results, gradients or state. */
   requireFinite?(): void;
-  /** Registers the tensors of an object that never replaces them, such as an optimizer. */
+  /** Registers tensors that belong to an object which never replaces them, such as an optimizer. */
   addFixed?(tensors: Iterable<T>): void;
   /**
    * Called after a leaf's gradient was cleared (the recorder then owns the old one), and before backward adds to a

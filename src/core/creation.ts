@@ -77,7 +77,9 @@ function unnest(values: TensorValues): {
   return { shape, elements };
 }
 
-/** Looked up by toStringTag, which also works for Buffers and for arrays from other realms. */
+/**
+ * The dtype for each kind of typed array, by toStringTag, which also identifies Buffers and arrays from other realms.
+ */
 const dtypesByTag: Record<string, DType> = {
   Float32Array: "float32",
   Float64Array: "float32",

@@ -1,4 +1,4 @@
-/** A tensor's state. It is a separate object so that the finalizer can free it without keeping the tensor alive. */
+/** A tensor's state, in an object of its own so that the finalizer can free it without keeping the tensor alive. */
 import type { Storage } from "./memory.ts";
 
 export interface Handle<N> {

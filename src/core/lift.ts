@@ -10,6 +10,6 @@ import { asInternal } from "./owners.ts";
 export function lift<F>(name: keyof typeof signatures, f: unknown): F {
   const check = checker(name, () => signatures[name]);
   const run = asInternal(f as (...args: unknown[]) => unknown);
-  // Safe because Tensor is the only implementation of Value.
+  // The casts are safe because Tensor is the only implementation of Value.
   return ((...args: unknown[]) => run(...check(args))) as F;
 }

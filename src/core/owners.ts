@@ -49,7 +49,7 @@ const MAX_BYTES = 64 * 2 ** 20;
  */
 const MAX_TENSORS = 1024;
 const MAX_REGISTERED = 16384;
-/** The number of bytes and of tensors at which the next sweep runs. */
+/** The numbers of bytes and tensors at which the next sweep runs. */
 let sweepAtBytes = MAX_BYTES;
 let sweepAtTensors = MAX_TENSORS;
 /** The number of kept tensors at which a sweep drops the disposed ones. */

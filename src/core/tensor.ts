@@ -219,7 +219,8 @@ export class Tensor implements Value {
   /** Sets `grad` to null and frees the gradient. */
   clearGrad(): void {
     checkNone("clearGrad", arguments);
-    // While compile records, keep the gradient: it is restored afterwards, and only calls of the compiled function clear it.
+    // While compile records, keep the gradient: it is restored afterwards, and only calls to the compiled function
+    // clear it.
     if (context.recorder) context.recorder.gradient(this, "cleared");
     else this.grad?.dispose();
     this.grad = null;

@@ -13,7 +13,7 @@ const GROUP = 8;
 const GAIN = 0.1;
 
 /**
- * Calls f until it stops getting faster, and lets the runtime compile between calls. The first calls of a kernel run in
+ * Calls f until it stops getting faster, and lets the runtime compile between calls. The first calls to a kernel run in
  * the engine's baseline tier and take five to ten times as long as later ones. A server that warms up before it listens
  * serves its first requests at full speed.
  *

@@ -107,7 +107,7 @@ function planFile(op: string, tensors: Tensors, metadata: Metadata, { checksum =
  * writeFileSync("model.safetensors", writeSafetensors(model.stateDict()));
  * ```
  * @throws FormatError for names or metadata that the format cannot represent; TypeError for values that are not
- * tensors; DisposedError
+ * tensors; DisposedError for disposed tensors
  */
 export function writeSafetensors(
   tensors: Tensors,

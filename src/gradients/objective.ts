@@ -1,6 +1,6 @@
 /**
- * Objective: a loss L(θ) as a function of one vector θ, which holds a model's parameters or the coordinates of a point. Most functions of
- * nabla/gradients take an objective. Vectors are float64; the loss is evaluated in float32.
+ * Objective: a loss L(θ) as a function of one vector θ, which holds a model's parameters or the coordinates of a point.
+ * Most functions in nabla/gradients take an objective. Vectors are float64; the loss is evaluated in float32.
  */
 
 import { backpropagate, onesLike } from "../autograd/backward.ts";

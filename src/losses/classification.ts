@@ -26,7 +26,7 @@ function asRows(name: string, x: Tensor, labels: Tensor): { rows: Tensor; flat: 
   const classes = x.shape.at(-1) ?? 1;
   if (!x.shape.length || !sameShape(x.shape.slice(0, -1), labels.shape)) {
     throw new ShapeError(
-      `${name}: the labels must be ${show(x.shape.slice(0, -1))}, got ${show(labels.shape)}. Pass one label per row of ${show(x.shape)}; its last dim is the classes.`,
+      `${name}: the labels must be ${show(x.shape.slice(0, -1))}, got ${show(labels.shape)}. Pass one label for each row of the input ${show(x.shape)}, whose last dim holds the classes.`,
     );
   }
   return {

@@ -82,8 +82,8 @@ export interface MultiheadAttentionOptions {
 }
 
 /**
- * The masks and the cache of one call. As in PyTorch, bool masks are true where attention is *not* allowed; float32 masks
- * are added to scores.
+ * The masks and the cache for one call. As in PyTorch, bool masks are true where attention is *not* allowed; float32
+ * masks are added to scores.
  */
 export interface MultiheadOptions {
   /** A mask [batch, keys] that marks the keys that are padding. Default: none. */

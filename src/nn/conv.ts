@@ -44,9 +44,9 @@ abstract class Convolution<O extends { readonly groups?: number | undefined }> e
   readonly options: O;
 
   constructor(
-    /** The number of channels of the input, in the last dim. */
+    /** The number of input channels, which is the size of the input's last dim. */
     readonly inChannels: number,
-    /** The number of channels of the result, one per kernel. */
+    /** The number of output channels, one per kernel. */
     readonly outChannels: number,
     /** The kernel's sizes, [height, width], or [length]. */
     readonly kernelSize: readonly number[],

@@ -49,7 +49,10 @@ export class Embedding extends Module {
     if (padding !== null) weight.live().fill(0, padding * embeddingDim, (padding + 1) * embeddingDim);
     this.weight = parameter(weight, this);
   }
-  /** index: int32 of any shape [...] → [..., embeddingDim]. @throws DTypeError, RangeError if an index is not a row */
+  /**
+   * index: int32 of any shape [...] → [..., embeddingDim].
+   * @throws DTypeError if the index is not int32; RangeError if an index is not a row
+   */
   forward(index: Tensor): Tensor {
     const y = ops.embedding(inputOf(this, index, arguments, "index"), this.weight);
     if (this.paddingIdx === null) return y;

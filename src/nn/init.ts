@@ -95,7 +95,7 @@ export interface GainOptions {
   gain?: number;
 }
 
-/** Xavier: uniform with variance gain²·2/(fanIn + fanOut) (Glorot and Bengio 2010, eq. 16). @returns x @throws ShapeError below two dimensions */
+/** Xavier: uniform with variance gain²·2/(fanIn + fanOut) (Glorot and Bengio 2010, eq. 16). @returns x @throws ShapeError if x has fewer than two dimensions */
 export function xavierUniform(x: Tensor, options: GainOptions = {}): Tensor {
   check("xavierUniform", arguments, "x:tensor {gain:number}");
   const { gain = 1 } = options;
@@ -104,7 +104,7 @@ export function xavierUniform(x: Tensor, options: GainOptions = {}): Tensor {
   return uniform(x, -bound, bound);
 }
 
-/** Xavier: normal with variance gain²·2/(fanIn + fanOut) (Glorot and Bengio 2010, eq. 12). @returns x @throws ShapeError below two dimensions */
+/** Xavier: normal with variance gain²·2/(fanIn + fanOut) (Glorot and Bengio 2010, eq. 12). @returns x @throws ShapeError if x has fewer than two dimensions */
 export function xavierNormal(x: Tensor, options: GainOptions = {}): Tensor {
   check("xavierNormal", arguments, "x:tensor {gain:number}");
   const { gain = 1 } = options;
@@ -131,13 +131,13 @@ function kaimingStd(
   requireChoice(name, "nonlinearity", nonlinearity, NONLINEARITIES);
   return calculateGain(nonlinearity, a) / Math.sqrt(fans(x)[mode]);
 }
-/** Kaiming (He): uniform with variance gain²/fan (He et al. 2015, eq. 10). @returns x @throws ShapeError below two dimensions, RangeError */
+/** Kaiming (He): uniform with variance gain²/fan (He et al. 2015, eq. 10). @returns x @throws ShapeError if x has fewer than two dimensions, RangeError for an invalid option */
 export function kaimingUniform(x: Tensor, options: KaimingOptions = {}): Tensor {
   check("kaimingUniform", arguments, "x:tensor {a:number mode:string nonlinearity:string}");
   const bound = Math.sqrt(3) * kaimingStd("kaimingUniform", x, options);
   return uniform(x, -bound, bound);
 }
-/** Kaiming (He): normal with variance gain²/fan (He et al. 2015, eq. 10). @returns x @throws ShapeError below two dimensions, RangeError */
+/** Kaiming (He): normal with variance gain²/fan (He et al. 2015, eq. 10). @returns x @throws ShapeError if x has fewer than two dimensions, RangeError for an invalid option */
 export function kaimingNormal(x: Tensor, options: KaimingOptions = {}): Tensor {
   check("kaimingNormal", arguments, "x:tensor {a:number mode:string nonlinearity:string}");
   return normal(x, 0, kaimingStd("kaimingNormal", x, options));

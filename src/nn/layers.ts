@@ -218,7 +218,7 @@ export interface GELUOptions {
 export class GELU extends Module {
   static override readonly kind: string = "GELU";
   constructor(
-    /** The options of the layer. */
+    /** The layer's options. */
     readonly options: GELUOptions = {},
   ) {
     super();

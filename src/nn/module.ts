@@ -180,7 +180,7 @@ export abstract class Module {
     }
   }
 
-  /** Parameters of this module and its descendants by path, each tensor once. */
+  /** Parameters of this module and its descendants, keyed by path. Each tensor appears once. */
   *namedParameters(): Generator<[string, Tensor]> {
     const all = [...this.distinct(true)];
     markListed(all.map(([, value]) => value));
@@ -191,7 +191,7 @@ export abstract class Module {
     return Array.from(this.namedParameters(), ([, value]) => value);
   }
 
-  /** Tensors that are saved but not trained, such as running statistics, by path, each tensor once. */
+  /** Tensors that are saved but not trained, such as running statistics, keyed by path. Each tensor appears once. */
   *namedBuffers(): Generator<[string, Tensor]> {
     yield* this.distinct(false);
   }

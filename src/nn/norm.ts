@@ -171,7 +171,11 @@ export class BatchNorm extends Module {
   /** The numbers of dimensions that inputs may have; empty for any number. */
   protected readonly ranks: readonly number[] = [];
 
-  /** x: [batch, …, channels] → the same shape. @throws ShapeError; RangeError in training if a channel has one value */
+  /**
+   * x: [batch, …, channels] → the same shape.
+   * @throws ShapeError if x does not have the right rank and channels; RangeError in training if a channel has only one
+   * value
+   */
   forward(x: Tensor): Tensor {
     inputOf(this, x, arguments);
     const { runningMean, runningVar, weight, bias, options, ranks, numFeatures } = this;

@@ -11,7 +11,7 @@ import { check } from "../runtime/arguments.ts";
 import { type Call, interceptDuring } from "./intercept.ts";
 import { type Module, nameOf } from "./module.ts";
 
-/** One call of a module. */
+/** One call to a module. */
 export interface SummaryRow {
   /** The module's path in the model; "" for the model itself. */
   readonly name: string;
@@ -27,7 +27,7 @@ export interface SummaryRow {
   readonly bytes: number;
 }
 
-/** The result of `summary`. It prints as a table. */
+/** The result of `summary`. When printed, it shows a table. */
 export class Summary {
   constructor(
     /** The calls, in the order in which they begin. */
@@ -74,7 +74,7 @@ export interface SummaryOptions {
  * console.log(summary(model, [32, 28, 28, 1]));
  * ```
  * @param inputShape the shape of the input including the batch, or a list of shapes for several inputs
- * @throws ShapeError if the input does not fit the model; TraceError if the model reads values of tensors
+ * @throws ShapeError if the input does not fit the model; TraceError if the model reads the values of tensors
  */
 export function summary(model: Module, inputShape: Shape | readonly Shape[], options: SummaryOptions = {}): Summary {
   check("summary", arguments, "model:module inputShape:array {dtype:any}");

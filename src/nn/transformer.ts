@@ -147,7 +147,7 @@ export class TransformerEncoderLayer extends TransformerLayer {
   /** The norm of the feed-forward block. */
   readonly norm2: LayerNorm;
 
-  /** @param dModel width of each step @param nhead attention heads; must divide dModel */
+  /** @param dModel the width of each step @param nhead the number of attention heads, a divisor of dModel */
   constructor(dModel: number, nhead: number, options: TransformerLayerOptions = {}) {
     check("TransformerEncoderLayer", arguments, LAYER);
     super(dModel, nhead, options);
@@ -185,7 +185,7 @@ export class TransformerDecoderLayer extends TransformerLayer {
   /** The norm of the decoder's feed-forward block. */
   readonly norm3: LayerNorm;
 
-  /** @param dModel width of each step @param nhead attention heads; must divide dModel */
+  /** @param dModel the width of each step @param nhead the number of attention heads, a divisor of dModel */
   constructor(dModel: number, nhead: number, options: TransformerLayerOptions = {}) {
     check("TransformerDecoderLayer", arguments, LAYER);
     super(dModel, nhead, options);

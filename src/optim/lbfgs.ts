@@ -20,9 +20,9 @@ import { concatenate, dot, packVectors, readOptions, unpackVectors } from "./vec
 export interface LBFGSOptions {
   /** The learning rate, above 0: the step size, or the first step size that the line search tries. Default 1. */
   readonly lr?: number;
-  /** The maximum number of iterations per call of minimize. Default 20. */
+  /** The maximum number of iterations per call to minimize. Default 20. */
   readonly maxIter?: number;
-  /** Iteration stops once a call of minimize has evaluated the loss this many times. Default ⌊1.25·maxIter⌋. */
+  /** Iteration stops once a call to minimize has evaluated the loss this many times. Default ⌊1.25·maxIter⌋. */
   readonly maxEval?: number;
   /** Iteration stops once every element of the gradient is at most this in magnitude, ≥ 0. Default 1e-7. */
   readonly toleranceGrad?: number;

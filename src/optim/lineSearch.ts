@@ -51,7 +51,7 @@ export function strongWolfe(
   const slack = RESOLUTION * Math.abs(start.loss);
   const isTooHigh = (p: LinePoint): boolean => !(p.loss <= start.loss + C1 * p.t * start.slope + slack);
   const isFlat = (p: LinePoint): boolean => Math.abs(p.slope) <= -C2 * start.slope;
-  /** An interval that contains a step that satisfies the strong Wolfe conditions; undefined during bracketing. */
+  /** An interval containing a step that satisfies the strong Wolfe conditions; undefined during bracketing. */
   let interval: [LinePoint, LinePoint] | undefined;
   while (!interval && steps < MAX_STEPS) {
     if (isTooHigh(now) || (steps > 1 && now.loss >= before.loss + slack)) interval = [before, now];

@@ -36,7 +36,7 @@ export interface MinimizeOptions {
   readonly finite?: boolean;
 }
 
-/** The kernel of an optimizer, with its state slots and constants. */
+/** An optimizer's kernel, with its state slots and constants. */
 export interface UpdateRule extends StateRule {
   kind: Parameters<typeof updateParameter>[0];
   flags: number;
@@ -70,7 +70,7 @@ export function requireLoss(name: string, value: unknown): Tensor {
   return value;
 }
 
-/** @throws TypeError unless the value, which the caller passed, is a group */
+/** @throws TypeError unless the caller passed a group */
 function requireGroup(name: string, group: unknown): void {
   rejectOtherCopy(name, "a parameter", group);
   if (typeof group !== "object" || group === null || !("params" in group))

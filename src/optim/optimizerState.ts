@@ -1,4 +1,4 @@
-/** The saved state of optimizers, and the checks that run before it is loaded. */
+/** An optimizer's saved state, and the checks that run before it is loaded. */
 
 import type { Tensor } from "../core/tensor.ts";
 import { Error } from "../runtime/errors.ts";

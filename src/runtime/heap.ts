@@ -21,7 +21,7 @@ export const MAX_BYTES = 65536 * PAGE;
 /** Caps a limit to the addressable range. */
 export const limitOf = (bytes = MAX_BYTES): number => Math.min(MAX_BYTES, bytes);
 
-/** The address at which the checks of programs write their result (opcodes.ts: Status). */
+/** The address at which a program's checks write their result (opcodes.ts: Status). */
 export const STATUS = 0;
 /** The address of the random generator's state: [seed low, seed high, counter low, counter high]. */
 export const RANDOM_STATE = 64;
@@ -266,7 +266,10 @@ export class Heap {
     return undefined;
   }
 
-  /** Needed after `memory.grow`, which detaches old views. With shared memory, old views stay valid but are too short. */
+  /**
+   * Makes new views, which is necessary after `memory.grow` because it detaches the old ones. In shared memory, the old
+   * ones stay valid but are too short.
+   */
   private refreshViews(): void {
     const { buffer } = this.memory;
     this.f32 = new Float32Array(buffer);

@@ -21,7 +21,7 @@ export const kindOf = (value: object): string => (value.constructor as { kind?: 
 
 export const isObject = (v: unknown): v is Record<string, unknown> => typeof v === "object" && v !== null;
 export const isFunction = (v: unknown): boolean => typeof v === "function";
-/** Whether a value is a module of this or another copy of nabla. */
+/** Whether a value is a module from this or another copy of nabla. */
 export const isModule = (v: unknown): boolean => isObject(v) && isFunction(v.namedModules) && isFunction(v.forward);
 const isNumber = (v: unknown): boolean => typeof v === "number";
 const isIterable = (v: unknown): v is Iterable<unknown> =>

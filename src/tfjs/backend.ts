@@ -35,7 +35,7 @@ class Entries {
   has(id: object): boolean {
     return this.entries.has(id);
   }
-  /** The entry of a data id. Data of another backend is moved here. */
+  /** The entry of a data id. Data from another backend is moved here. */
   get(id: object): Entry {
     const known = this.entries.get(id);
     if (known) return known;

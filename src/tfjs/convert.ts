@@ -19,7 +19,7 @@ const backend = (): NablaBackend => tfEngine().findBackend(BACKEND) as NablaBack
  * x: any shape; float32, int32 or bool → the same shape and type.
  *
  * @param x A TensorFlow.js tensor. If its data is on another backend, the data moves to nabla's backend.
- * @throws TypeError if x is not a tensor of TensorFlow.js
+ * @throws TypeError if x is not a TensorFlow.js tensor
  * @throws DTypeError if x holds strings or complex numbers
  * @throws DisposedError if x was disposed
  * @example

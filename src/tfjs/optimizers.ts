@@ -19,7 +19,7 @@ import { updateParameter } from "../ops/update/update.ts";
 import { BACKEND, type NablaBackend } from "./backend.ts";
 import { newView, runOps, vector } from "./view.ts";
 
-/** One tensor of an optimizer's state, which belongs to one variable of the model. */
+/** One tensor in an optimizer's state, which belongs to one of the model's variables. */
 interface Slot {
   readonly originalName: string;
   readonly variable: Variable;
@@ -190,7 +190,7 @@ const adam: Rule<AdamState> = {
   },
 };
 
-/** Replaces the updates of a class of optimizers while nabla's backend is active. */
+/** Replaces the updates of an optimizer class while nabla's backend is active. */
 function install<S extends State>(
   { prototype }: { readonly prototype: { applyGradients(gradients: never): void } },
   rule: Rule<S>,

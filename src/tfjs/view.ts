@@ -65,7 +65,10 @@ export class View implements Value {
   }
 }
 
-/** Copies `count` elements, starting with `start`, to `at`, for views of the same type. Unlike `set`, it needs no view of each range. */
+/**
+ * Copies `count` elements, starting with `start`, to `at`, for views of the same type. Unlike `set`, this does not need
+ * a view of each range.
+ */
 export function copyElements(from: View, start: number, to: View, at: number, count: number): void {
   use(from.storage);
   use(to.storage);

@@ -209,9 +209,9 @@ describe("errors say how to fix the call", () => {
     [
       "window",
       () => occlusion(model, image(), { window: [7, 1] }),
-      "occlusion: window must have a whole number from 1 to the size for each of the dimensions [6, 6], got [7, 1].",
+      "occlusion: window must have one whole number per dimension, each between 1 and that dimension's size in [6, 6], got [7, 1].",
     ],
-    ["windows", () => occlusion(model, image(), { window: [1] }), "for each of the dimensions [6, 6], got [1]."],
+    ["windows", () => occlusion(model, image(), { window: [1] }), "that dimension's size in [6, 6], got [1]."],
     [
       "gaps",
       () => occlusion(model, image(), { window: 2, stride: 3 }),

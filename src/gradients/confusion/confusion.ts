@@ -33,7 +33,7 @@ export function signFlips(a: Vector, b: Vector): number {
   return flips / a.length;
 }
 
-/** Measures of the disagreement between the gradients of mini-batches. */
+/** How much the gradients of mini-batches disagree, by several measures. */
 export interface Confusion {
   /** The mean fraction of signs that flip from one mini-batch to the next, 0 … 1. */
   readonly signFlips: number;
@@ -77,7 +77,7 @@ export function gradientConfusion(gradients: readonly Vector[]): Confusion {
   };
 }
 
-/** The noise scale of gradients. */
+/** The noise scale, and the estimates from which it is computed. */
 export interface NoiseScale {
   /** An unbiased estimate of ‖G‖² for the true gradient G; can be negative if noise dominates. */
   readonly signal: number;
@@ -88,7 +88,8 @@ export interface NoiseScale {
 }
 
 /**
- * Estimates the simple noise scale (McCandlish et al. 2018, appendix A.1) from the gradients of mini-batches of equal size.
+ * Estimates the simple noise scale (McCandlish et al. 2018, appendix A.1) from the gradients of equally large
+ * mini-batches.
  * @param gradients at least two, each [n]
  * @param batchSize the number of samples in each mini-batch
  * @throws RangeError for fewer than two gradients, or a batchSize that is not above 0

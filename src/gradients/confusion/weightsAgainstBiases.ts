@@ -1,4 +1,6 @@
-/** Compares the gradients of weights and biases. Their ratio depends on the scale of the layer's inputs. */
+/**
+ * Compares the gradients of weights and biases. The ratio of their norms depends on the scale of the layer's inputs.
+ */
 
 import { onesLike } from "../../autograd/backward.ts";
 import { tidy } from "../../core/scope.ts";
@@ -9,7 +11,7 @@ import { check } from "../../runtime/arguments.ts";
 import { asPositions, outputGradients, recordPasses } from "../backpropagation/layers.ts";
 import { norm } from "../math/vector.ts";
 
-/** Gradients of a Linear layer's weight W and bias b. */
+/** The norms of the gradients for a Linear layer's weight W and bias b. */
 export interface WeightBias {
   /** The layer's path in the model. */
   readonly name: string;

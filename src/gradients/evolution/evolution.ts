@@ -126,7 +126,7 @@ export function selectionDifferential(traits: Matrix, fitness: Point): Vector {
  * ```ts
  * selectionGradient(traits, traits.map(([z]) => Math.exp(0.3 * z)));   // [0.3, 0.0]
  * ```
- * @throws ShapeError; RangeError if P is singular
+ * @throws ShapeError if the sizes do not match; RangeError if P is singular or a fitness is negative or not finite
  */
 export function selectionGradient(traits: Matrix, fitness: Point): Vector {
   check("selectionGradient", arguments, "traits:array fitness:numbers");

@@ -108,13 +108,13 @@ function captureOutput(model: Module, layer: Module, f: () => Tensor): { output:
 /** Options for occlusion. */
 export interface OcclusionOptions extends TargetOptions, BatchOptions {
   /**
-   * The size of the window: one number per dimension between batch and channels, or one number for all of them. Default
-   * 1.
+   * The size of the window: one number for each dimension between batch and channels, or one number for all of them.
+   * Default 1.
    */
   readonly window?: number | readonly number[];
   /**
-   * The distance between windows, at most their size: one number per dimension, or one number for all of them. Default:
-   * the size of the window.
+   * The distance between windows, at most their size: one number for each dimension, or one number for all of them.
+   * Default: the size of the window.
    */
   readonly stride?: number | readonly number[];
   /** What to put in place of covered values: a number, or a tensor that broadcasts to one sample. Default 0. */
@@ -195,7 +195,7 @@ export function occlusion(f: Scorer, x: Tensor, options: OcclusionOptions = {}):
   return fromElements(drops, [batch, ...positions], "float32", name);
 }
 
-/** One number for each dimension. @throws RangeError */
+/** Expands a single number to one for each dimension. @throws RangeError */
 function perDimension(
   what: string,
   value: number | readonly number[],
@@ -204,7 +204,7 @@ function perDimension(
   const list = typeof value === "number" ? positions.map(() => value) : value;
   if (list.length !== positions.length || !list.every((n, i) => Number.isInteger(n) && n >= 1 && n <= positions[i]!))
     throw new RangeError(
-      `occlusion: ${what} must have a whole number from 1 to the size for each of the dimensions [${positions.join(", ")}], got [${list.join(", ")}].`,
+      `occlusion: ${what} must have one whole number per dimension, each between 1 and that dimension's size in [${positions.join(", ")}], got [${list.join(", ")}].`,
     );
   return list;
 }

@@ -1,4 +1,7 @@
-/** Escape from saddle points by noise: noisy gradient descent, and the escape time that theory predicts. */
+/**
+ * How noise lets gradient descent escape from saddle points: a run with noise, and the escape time that theory
+ * predicts.
+ */
 
 import { check } from "../../runtime/arguments.ts";
 import { RangeError } from "../../runtime/errors.ts";

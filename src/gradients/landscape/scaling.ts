@@ -137,7 +137,7 @@ export interface WhitenOptions {
 
 /**
  * Transforms features so that they have mean 0, standard deviation 1 and no correlation: W·(x − μ). x: [n, d].
- * @throws ShapeError; RangeError if features are linearly dependent and epsilon is 0
+ * @throws ShapeError unless x is [n, d]; RangeError if features are linearly dependent and epsilon is 0
  */
 export function whiten(x: Tensor, options: WhitenOptions = {}): Scaling {
   check("whiten", arguments, "x:tensor {kind:string epsilon:number}");

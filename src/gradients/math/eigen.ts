@@ -193,7 +193,7 @@ export function lanczos(product: (v: Vector) => Vector, n: number, options: Lanc
   const limit = Math.min(n, iterations);
   const q: Vector[] = [unit(start)];
   const [alpha, beta]: [number[], number[]] = [[], []];
-  // For short vectors, a convergence check costs more than a product, so checks become less and less frequent.
+  // If vectors are short, a convergence check costs more than a product, so check less and less often.
   let nextCheck = 5;
   for (;;) {
     const k = alpha.length;

@@ -57,8 +57,9 @@ function validate({ decay, every, ...options }: Required<KFACOptions>): void {
 type Factors = Map<string, KroneckerFactors>;
 
 /**
- * K-FAC (Martens and Grosse 2015): θ ← θ + α·Δ + μ·(previous step), Δ = −(A + π√λ)⁻¹ ⊗ (G + √λ/π)⁻¹ ∇L, with the α and μ that are optimal
- * under the exact Fisher matrix of the batch. Trains models whose parameters all belong to Linear and Conv2d layers (with one group).
+ * K-FAC (Martens and Grosse 2015): θ ← θ + α·Δ + μ·(previous step), where Δ = −(A + π√λ)⁻¹ ⊗ (G + √λ/π)⁻¹ ∇L. α and μ
+ * minimize a quadratic model of the loss that uses the batch's exact Fisher matrix. Works for models whose parameters
+ * all belong to Linear layers or to Conv2d layers with one group.
  *
  * ```ts
  * const optimizer = new KFAC(model, { likelihood: "softmax" });

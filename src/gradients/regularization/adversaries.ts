@@ -23,9 +23,9 @@ export type InputLoss = (x: Tensor) => Tensor;
 
 /** The range that adversarial inputs must stay in. */
 export interface BoxOptions {
-  /** The lower bound of inputs. Default: none. */
+  /** The lower bound for inputs. Default: none. */
   readonly min?: number;
-  /** The upper bound of inputs. Default: none. */
+  /** The upper bound for inputs. Default: none. */
   readonly max?: number;
 }
 

@@ -46,14 +46,23 @@ export function sensitivities(objective: Objective, options: SensitivityOptions 
   });
 }
 
-/** The directional derivative D_u L = ∇L·u/‖u‖. @param u [n] @param theta [n], default the current parameters @throws RangeError if u is 0; ShapeError */
+/**
+ * The directional derivative D_u L = ∇L·u/‖u‖.
+ * @param u the direction: [n], of any length above 0
+ * @param theta the point: [n]; by default, the current parameters
+ * @throws RangeError if u is 0; ShapeError if u or theta does not have n elements
+ */
 export function directionalDerivative(objective: Objective, u: Point, theta?: Point): number {
   check("directionalDerivative", arguments, "objective:objective u:numbers theta?:numbers");
   objective.requireSize(u);
   return dot(objective.gradient(theta), unit(vector(u)));
 }
 
-/** The direction of steepest descent, −∇L/‖∇L‖: [n], and the slope ‖∇L‖. @param theta [n], default the current parameters @throws RangeError if the gradient is 0 */
+/**
+ * The direction of steepest descent, −∇L/‖∇L‖: [n], and the slope ‖∇L‖.
+ * @param theta the point: [n]; by default, the current parameters
+ * @throws RangeError if the gradient is 0
+ */
 export function steepestDescent(
   objective: Objective,
   theta?: Point,

@@ -68,7 +68,7 @@ export interface Verdict {
   readonly remedy: string;
 }
 
-/** The thresholds of the diagnosis. */
+/** The thresholds for the diagnosis. */
 export const LIMITS = {
   /**
    * Gradients vanish if the gradient at the first layer's output, divided by that at the last layer's, is below this. If they were not

@@ -27,7 +27,7 @@ const flatWhere: readonly [type: new () => Module, flat: (y: Tensor) => Tensor, 
   [layers.Hardsigmoid, (y) => y.le(0).logicalOr(y.ge(1)), false],
 ];
 
-/** A diagnosis of the last step. It prints as tables. */
+/** A diagnosis of the last step. When printed, it shows tables. */
 export class WatchReport {
   constructor(
     /** The measurements of the last step, not an average over steps, which would hide spikes. */

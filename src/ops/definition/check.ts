@@ -1,6 +1,6 @@
 /**
- * Checks of element values, such as indices in range and finite numbers. Eager mode checks before an op runs; compiled
- * programs contain check instructions.
+ * Checks on element values, for example that indices are in range or numbers are finite. Eager mode checks before an op
+ * runs; compiled programs contain check instructions.
  */
 import { Op, Type } from "../../../assembly/opcodes.ts";
 import { STATUS } from "../../runtime/heap.ts";

@@ -89,8 +89,8 @@ export function interpolate(x: Value, dim: number, taps: Taps): Value {
 }
 
 /**
- * From this number of elements on, one pass is faster than two, because the intermediate result of two does not stay in
- * the cache.
+ * With at least this many elements, one pass is faster than two, because the intermediate result of two passes does not
+ * stay in the cache.
  */
 const LARGE = 2 ** 21;
 /** The smallest number of inner elements for which a single pass is efficient. */

@@ -13,7 +13,7 @@ interface Labelled {
   readonly labels: string;
 }
 
-/** The letters that stand for the dims of "...", beginning with the last dim. */
+/** The letters that stand for the dims in "...", beginning with the last dim. */
 const REST = "αβγδεζηθ";
 
 /** Takes the diagonal over the two dims of a letter that occurs twice. */

@@ -26,7 +26,7 @@ function requireSquare(name: string, x: Value): void {
 /** The number of matrices, each of which a single thread computes. */
 const matrices = ([a]: readonly Value[]): number => a!.size / Math.max(1, a!.shape.at(-1)! ** 2);
 
-/** @param workspaceOf returns the number of scratch bytes for matrices or rows of size n */
+/** @param workspaceOf returns the number of scratch bytes that matrices or rows of size n need */
 function encodeAs(
   code: FactorCode,
   workspaceOf: (n: number) => number,

@@ -1,6 +1,6 @@
 /**
- * Entries of the sum of squares and the Euclidean norm along the middle dim of [outer, n, inner]. statistics.ts has the
- * public functions.
+ * Entries for the sum of squares and the Euclidean norm along the middle dim of [outer, n, inner]. statistics.ts has
+ * the public functions.
  */
 import { Op, Type } from "../../../assembly/opcodes.ts";
 import { encodeAlone } from "../../runtime/encoder.ts";

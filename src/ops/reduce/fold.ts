@@ -1,4 +1,4 @@
-/** Entries of the reductions along the middle dim of [outer, n, inner], and of running sums. */
+/** Entries for the reductions along the middle dim of [outer, n, inner], and for running sums. */
 import { Op, Type } from "../../../assembly/opcodes.ts";
 import { encodeAlone } from "../../runtime/encoder.ts";
 import { encodeReduce, type ReduceCode } from "../../runtime/instructions.ts";

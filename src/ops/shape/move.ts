@@ -1,4 +1,4 @@
-/** Entries of the ops that move whole arrays: fill, permute, broadcast, concatenate, convert, and copy in place. */
+/** Entries for the ops that move whole arrays: fill, permute, broadcast, concatenate, convert, and copy in place. */
 import { Op } from "../../../assembly/opcodes.ts";
 import { DTypeError, ShapeError } from "../../runtime/errors.ts";
 import { encodeCast } from "../../runtime/instructions.ts";

@@ -31,7 +31,7 @@ interface Helper {
 
 const hasEnded = ({ thread }: Helper): boolean => !thread || thread.isDead();
 
-/** Whether this thread may sleep. The main thread of a page may not. */
+/** Whether this thread may sleep. A page's main thread may not. */
 function canSleep(): boolean {
   try {
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 1, 0);

@@ -68,7 +68,7 @@ export class TrainingSession {
     const milliseconds = remainingTime(trainer, started);
     const restoring = restore(trainer, examples.parameters.lr, signal);
     const restored = await withTimeout(restoring, { milliseconds, timeoutError, signal }).catch((error) => {
-      // The learner may still be created later. Free it then.
+      // If the learner is created after the wait has ended, free it.
       restoring.then(({ learner }) => free(learner, trainer.notify)).catch(() => {});
       throw error;
     });

@@ -1,4 +1,4 @@
-/** The activations of fused kernels. */
+/** The activations for fused kernels. */
 import { Activation } from "../../../assembly/opcodes.ts";
 import type { Value } from "../../ops/definition/value.ts";
 import { elu, leakyRelu, prelu, relu, sigmoid } from "../../ops/pointwise/activation.ts";

@@ -23,8 +23,8 @@ function windowsOf({ x, filter }: Inputs, { strides, pad, dilations }: Attribute
 }
 
 /**
- * Adds each element of dy to the gradient at the element, of the image or of the filter, that its window's largest sum
- * contains. If sums are equal, the first one counts.
+ * The gradient with respect to the image or the filter. The largest sum in a window has one element of each; the
+ * window's element of dy is added there. Among equal sums, the first wins.
  */
 function gradient({ x, filter, dy }: Inputs, windows: MaxPoolAttributes, of: "x" | "filter"): Value | null {
   const { outputSize, stride, pad } = windows;

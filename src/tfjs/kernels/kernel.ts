@@ -31,8 +31,8 @@ export const isFilled = (inputs: Readonly<Record<string, TensorInfo>>): boolean 
   Object.values(inputs).every((input) => !input?.shape.includes(0));
 
 /**
- * Whether the inputs with these names have `rank` dims. tfjs-core's functions reject other ranks, but a direct call of a kernel can pass
- * them.
+ * Whether the inputs with these names have `rank` dims. tfjs-core's functions reject other ranks, but a direct call to
+ * a kernel can pass them.
  */
 export const haveRank = (
   inputs: Readonly<Record<string, TensorInfo>>,
@@ -40,7 +40,10 @@ export const haveRank = (
   names = ["x", "dy", "filter", "input"],
 ): boolean => names.every((name) => !inputs[name] || inputs[name].shape.length === rank);
 
-/** @throws Error if a filter does not read as many channels as its input has. A direct call of a kernel can pass such a filter. */
+/**
+ * @throws Error if a filter does not read as many channels as its input has. A direct call to a kernel can pass such a
+ * filter.
+ */
 export const requireChannels = (channels: number, ofFilter: number): void =>
   util.assert(
     channels === ofFilter,

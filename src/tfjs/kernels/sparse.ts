@@ -43,7 +43,7 @@ function areOrdered(ids: View): boolean {
   for (let i = 1; i < n; i++) if (values[i]! < values[i - 1]!) return false;
   return true;
 }
-/** The sums or means of the rows of each segment. */
+/** The sum or mean of the rows in each segment. */
 const segmentKernel = (isMean: boolean): NativeKernel => ({
   types: NUMBERS,
   accepts: (inputs) =>

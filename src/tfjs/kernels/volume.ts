@@ -170,7 +170,9 @@ function averageGradient({ dy, input }: Inputs, attributes: Attributes): Value |
   return reshape(apply(avgPoolGradDefinition, [maps], { ...across, countIncludePad: true }), info.inShape);
 }
 
-/** Adds each element of dy to the last of the largest elements of its window, as TensorFlow.js does. */
+/**
+ * Adds each element of dy to its window's largest element. Among equal elements, the last wins, as in TensorFlow.js.
+ */
 function maximumGradient({ dy, input }: Inputs, attributes: Attributes): Value | null {
   const found = windowsOf(input!.shape, attributes);
   // TensorFlow.js numbers the positions in a window as if it were as wide as it is high.

@@ -14,7 +14,7 @@ import {
 } from "./plan.ts";
 import { rules } from "./rules.ts";
 
-/** A call of a layer: it reads tensors by number, and its results get the next numbers. */
+/** A call to a layer: it reads tensors by number, and its results get the next numbers. */
 interface Call {
   readonly name: string;
   readonly inputs: readonly number[];

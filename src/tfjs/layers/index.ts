@@ -1,4 +1,4 @@
-/** Turns models of tfjs-layers into modules. */
+/** Turns tfjs-layers models into modules. */
 import { tensor as tfTensor } from "@tensorflow/tfjs-core";
 import { withGrad } from "../../core/context.ts";
 import { tensor, zeros } from "../../core/creation.ts";
@@ -14,7 +14,7 @@ import type { LayersModel, LayerVariable, Model, Outputs, Penalty, Plan, Symboli
 
 export type { LayersModel } from "./plan.ts";
 
-/** The values of a variable in nabla's layout. */
+/** A variable's values in nabla's layout. */
 const valuesOf = ({ variable, axes, shape }: Weight): Tensor =>
   tidy(() => {
     const x = tensor(variable.read().dataSync() as Float32Array, variable.shape as number[]);
@@ -37,7 +37,7 @@ function assign({ variable, axes }: Weight, value: Tensor): void {
   x.dispose();
 }
 
-/** The weights of a plan, each once, in an order that only depends on the architecture. */
+/** A plan's weights, each once, in an order that depends only on the architecture. */
 function weightsIn(plan: Plan, seen = new Set<Plan>()): Weight[] {
   if (seen.has(plan)) return [];
   seen.add(plan);
@@ -54,10 +54,10 @@ interface Making {
   readonly tensors: Tensor[];
 }
 
-/** A layer of a TensorFlow.js layers model, or a model inside such a model. */
+/** A layer of a TensorFlow.js layers model, or a model that is nested in one. */
 export class LayerModule extends Module {
   static override readonly kind: string = "LayerModule";
-  /** The class of the layer in TensorFlow.js, such as "Dense". */
+  /** The layer's class in TensorFlow.js, such as "Dense". */
   readonly className: string;
   /** The inner layers of a model or a wrapper, by name. */
   declare readonly layers: Readonly<Record<string, LayerModule>>;

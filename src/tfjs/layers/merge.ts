@@ -24,7 +24,7 @@ const EPSILON = 1e-7;
 const normalize = (x: Tensor, dim: number): Tensor =>
   x.div(ops.maximum(x.square().sum(dim, { keepdim: true }), EPSILON).sqrt());
 
-/** The product of two tensors of 2 or 3 dims along one dim of each. */
+/** The product of two tensors with 2 or 3 dims, along one dim of each. */
 const dot: Rule = ({ config: { axes, normalize: normalizes } }) => ({
   run(_, ...inputs) {
     const dims = inputs.map(({ shape }, i) => {

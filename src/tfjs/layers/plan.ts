@@ -1,13 +1,13 @@
 /**
- * A plan says how a layer of TensorFlow.js maps to nabla: its weights and its function. Plans are made and checked for the whole model
- * before any memory is allocated. The interfaces describe the parts of tfjs-layers that nabla reads, so that it does not depend on that
- * package.
+ * A plan says how a TensorFlow.js layer maps to nabla: its weights and its function. Plans are made and checked for the
+ * whole model before any memory is allocated. The interfaces describe the parts of tfjs-layers that nabla reads, so
+ * that it does not depend on that package.
  */
 import type { Tensor as TfTensor } from "@tensorflow/tfjs-core";
 import type { Tensor } from "../../core/tensor.ts";
 import { Error, quote } from "../../runtime/errors.ts";
 
-/** A weight of a layer. */
+/** A layer's weight. */
 export interface LayerVariable {
   readonly originalName: string;
   readonly shape: readonly (number | null)[];
@@ -15,7 +15,7 @@ export interface LayerVariable {
   read(): TfTensor;
   write(value: TfTensor): unknown;
 }
-/** A tensor of a model's graph. */
+/** A tensor in a model's graph. */
 export interface SymbolicTensor {
   readonly shape: readonly (number | null)[];
   readonly sourceLayer: Layer;
@@ -36,7 +36,10 @@ export interface Layer {
   readonly noiseShape?: readonly number[];
   readonly dataFormat?: string;
 }
-/** A model of TensorFlow.js: a `tf.Sequential` or a `tf.LayersModel`. This type does not depend on the package that defines them. */
+/**
+ * A TensorFlow.js model: a `tf.Sequential` or a `tf.LayersModel`. This type does not depend on the package that defines
+ * them.
+ */
 export interface LayersModel {
   /** The model's inputs, as placeholders. */
   readonly inputs: readonly object[];
@@ -82,7 +85,7 @@ export interface Penalty {
 }
 
 export interface Plan {
-  /** The class of the layer in TensorFlow.js. */
+  /** The layer's class in TensorFlow.js. */
   readonly className: string;
   /** The weights by nabla's names. */
   readonly weights: Readonly<Record<string, Weight>>;

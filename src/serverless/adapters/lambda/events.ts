@@ -82,7 +82,7 @@ function queryOf({
   return new URLSearchParams(pairs).toString();
 }
 
-/** The number of bytes to convert per call of String.fromCharCode. */
+/** The number of bytes to convert per call to String.fromCharCode. */
 const CHUNK = 2 ** 15;
 
 function toBase64(bytes: Uint8Array): string {
