@@ -21,3 +21,18 @@ export function slope(points: readonly (readonly [x: number, y: number])[]): num
   const covariance = points.reduce((sum, [x, y]) => sum + (x - mx) * (y - my), 0);
   return covariance / points.reduce((sum, [x]) => sum + (x - mx) ** 2, 0);
 }
+
+/** The mean of KL(p‖q) over rows of ten logits, in float64. */
+export function klDivergence(p: Float64Array, q: Float64Array): number {
+  const rows = p.length / 10;
+  const logSoftmax = (logits: Float64Array): number[] => {
+    const log = Math.log(logits.reduce((sum, v) => sum + Math.exp(v), 0));
+    return Array.from(logits, (v) => v - log);
+  };
+  let total = 0;
+  for (let row = 0; row < rows; row++) {
+    const [a, b] = [p, q].map((logits) => logSoftmax(logits.subarray(10 * row, 10 * row + 10))) as [number[], number[]];
+    total += a.reduce((sum, v, k) => sum + Math.exp(v) * (v - b[k]!), 0);
+  }
+  return total / rows;
+}

@@ -5,7 +5,7 @@ import { dot, norm, solve } from "../algebra.ts";
 import { type Finding, showNumber } from "../experiment.ts";
 import { images, labels } from "../network.ts";
 import { generator } from "../random.ts";
-import { average } from "../statistics.ts";
+import { average, klDivergence } from "../statistics.ts";
 import { stream } from "../stream.ts";
 
 /** The learning rates to try for gradient descent and Adam. The natural gradients are not tuned. */
@@ -310,7 +310,7 @@ function smallSteps(model: nn.Module, [x, y]: Batch): Finding[] {
     const step = d.map((v) => v * Math.sqrt((2 * KL) / size));
     const sides = [1, -1].map((sign) => {
       const moved = theta.map((v, i) => v + sign * step[i]!);
-      return at.at(moved, () => ({ loss: at.value(), kl: divergence(before, logits()) }));
+      return at.at(moved, () => ({ loss: at.value(), kl: klDivergence(before, logits()) }));
     });
     return {
       kl: average(sides.map(({ kl }) => kl)),
@@ -342,21 +342,6 @@ function smallSteps(model: nn.Module, [x, y]: Batch): Finding[] {
   ];
 }
 type Small = Readonly<Record<"kl" | "slope" | "predicted", number>>;
-
-/** The mean of KL(p‖q) over rows of ten logits, in float64. */
-function divergence(p: Float64Array, q: Float64Array): number {
-  const rows = p.length / 10;
-  const logSoftmax = (logits: Float64Array): number[] => {
-    const log = Math.log(logits.reduce((sum, v) => sum + Math.exp(v), 0));
-    return Array.from(logits, (v) => v - log);
-  };
-  let total = 0;
-  for (let row = 0; row < rows; row++) {
-    const [a, b] = [p, q].map((logits) => logSoftmax(logits.subarray(10 * row, 10 * row + 10))) as [number[], number[]];
-    total += a.reduce((sum, v, k) => sum + Math.exp(v) * (v - b[k]!), 0);
-  }
-  return total / rows;
-}
 
 /**
  * Compares one step of each optimizer with theory, on least squares with one output. There, F = E[x̄·x̄ᵀ] is the

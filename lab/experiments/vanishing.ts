@@ -2,36 +2,11 @@
  * In a chain of sigmoids, each sigmoid passes on at most a quarter of the gradient. The experiment also compares
  * remedies.
  */
-import { grad, linspace, losses, manualSeed, nn, randn, type Tensor, tensor, tidy } from "nabla";
+import { grad, linspace, losses, manualSeed, type nn, randn, type Tensor, tensor, tidy } from "nabla";
 import { diagnose, gradientByDepth, spectralNorm, type Verdict } from "nabla/gradients";
 import { type Matrix, norm, product, transpose } from "../algebra.ts";
+import { activations, build, nameOf, type Setup, WIDTH } from "../deepNetwork.ts";
 import { experiment, type Finding, showNumber } from "../experiment.ts";
-
-const activations: Record<string, () => nn.Module> = {
-  sigmoid: () => new nn.Sigmoid(),
-  tanh: () => new nn.Tanh(),
-  relu: () => new nn.ReLU(),
-  gelu: () => new nn.GELU(),
-};
-const WIDTH = 32;
-
-/** Initializers by name. */
-const inits: Record<string, (w: Tensor) => void> = {
-  small: (w) => void nn.init.normal(w, 0, 0.05),
-  xavier: (w) => void nn.init.xavierNormal(w),
-  kaiming: (w) => void nn.init.kaimingNormal(w, { nonlinearity: "relu" }),
-  large: (w) => void nn.init.normal(w, 0, 1),
-};
-
-/** x + f(x). */
-class Residual extends nn.Module {
-  constructor(readonly inner: nn.Module) {
-    super();
-  }
-  forward(x: Tensor): Tensor {
-    return (this.inner.forward(x) as Tensor).add(x);
-  }
-}
 
 export default experiment({
   name: "vanishing",
@@ -382,29 +357,4 @@ function chainFactor(x: number, depth: number): number {
     return z;
   };
   return tidy(() => grad(chain)(tensor(x)).item()) ** (1 / depth);
-}
-
-/** The choices that determine a network. */
-interface Setup {
-  readonly activation: string;
-  readonly init: string;
-  readonly bias: number;
-  readonly remedy: string;
-}
-const nameOf = ({ activation, init, bias, remedy }: Setup): string =>
-  [activation, init, bias && `biases ${bias}`, remedy !== "none" && remedy].filter(Boolean).join(", ");
-
-function build(depth: number, { activation, init, bias, remedy }: Setup): nn.Sequential {
-  const block = () => {
-    const linear = new nn.Linear(WIDTH, WIDTH);
-    inits[init]!(linear.weight);
-    nn.init.normal(linear.bias!, 0, bias);
-    const inner = new nn.Sequential(
-      ...(remedy === "layer norm" ? [new nn.LayerNorm(WIDTH, { elementwiseAffine: false })] : []),
-      linear,
-      activations[activation]!(),
-    );
-    return remedy === "residual" ? new Residual(inner) : inner;
-  };
-  return new nn.Sequential(...Array.from({ length: depth }, block));
 }

@@ -1,22 +1,10 @@
-/** Plots: ticks, drawing order, equal axes, arrows, contours, shades, growing series, and drawings that are reused. */
+/** Plots: axes, drawing order, equal axes, arrows, shades, growing series, and drawings that are reused. */
 import { readFileSync } from "node:fs";
 import { parseHTML } from "linkedom";
 import { describe, expect, test } from "vitest";
-import { contourPaths } from "../../lab/contours.ts";
 import { drawPlot } from "../../lab/draw.ts";
 import type { Plot, Series } from "../../lab/experiment.ts";
-import {
-  COLOURS,
-  colourOf,
-  drawingOrder,
-  fieldLevels,
-  horizontalTicks,
-  integerTicks,
-  linearTicks,
-  logTicks,
-  showTick,
-  typeset,
-} from "../../lab/scale.ts";
+import { COLOURS, colourOf, drawingOrder, fieldLevels } from "../../lab/scale.ts";
 
 const { document } = parseHTML("<!doctype html><html><body></body></html>") as unknown as { document: Document }; // linkedom's own types are a subset
 const line = [
@@ -32,34 +20,6 @@ const plot = (more: Partial<Plot>): Plot => ({
   ...more,
 });
 const draw = (of: Plot, more = {}) => drawPlot(document, of, { width: 600, height: 400, ...more });
-
-test.each([
-  [2.3, 4],
-  [2.3, 2.4],
-  [0.9, 1.1],
-  [3e-7, 5e-7],
-  [1, 10],
-  [1, 1e12],
-  [4e-9, 7e3],
-  [1000, 1001],
-  [1, 64],
-  [0.35, 1.4],
-  [0.15, 300],
-  [1.01, 999],
-  [1e-3, 1e20],
-])("logTicks: the axis from %d to %d has at least three numbers inside it, and few if it is short", (low, high) => {
-  const few = logTicks(low, high, 4);
-  expect(few.length).toBeGreaterThanOrEqual(3);
-  expect(few.length).toBeLessThanOrEqual(4);
-  const ticks = logTicks(low, high, 8);
-  expect(ticks.length).toBeGreaterThanOrEqual(3);
-  expect(ticks.length).toBeLessThanOrEqual(8);
-  for (const tick of ticks) {
-    expect(tick).toBeGreaterThanOrEqual(low * 0.999);
-    expect(tick).toBeLessThanOrEqual(high * 1.001);
-  }
-  expect([...ticks].sort((a, b) => a - b)).toEqual(ticks);
-});
 
 test("a logarithmic axis has a number at every tick", () => {
   const svg = draw(
@@ -79,49 +39,6 @@ test("a logarithmic axis has a number at every tick", () => {
   );
   const numbers = [...svg.querySelectorAll("text")].map(({ textContent }) => textContent);
   for (const number of ["1", "2", "5", "10", "20", "50", "0.01", "0.03", "100"]) expect(numbers).toContain(number);
-});
-
-test.each([
-  ["-12", "−12"],
-  ["1.544e-11 at layer 1", "1.544×10⁻¹¹ at layer 1"],
-  ["-2e6 to 1e-7", "−2×10⁶ to 10⁻⁷"],
-  ["11e3", "11×10³"],
-  ["K-FAC, 3-4, type2e", "K-FAC, 3-4, type2e"],
-])("typeset: %j becomes %j", (text, printed) => expect(typeset(text)).toBe(printed));
-
-test("logTicks: powers times 1, 2 and 5, or 1 and 3, or only powers, as finely as the count allows", () => {
-  expect(logTicks(1, 64, 9)).toEqual([1, 2, 5, 10, 20, 50]);
-  expect(logTicks(1, 64, 4)).toEqual([1, 3, 10, 30]);
-  expect(logTicks(0.15, 300, 8)).toEqual([0.3, 1, 3, 10, 30, 100, 300]);
-  expect(logTicks(0.15, 300, 4)).toEqual([1, 10, 100]);
-  expect(logTicks(1, 1e20, 4)).toEqual([1, 1e6, 1e12, 1e18]);
-});
-
-test("linearTicks: round numbers from the first to the last", () => {
-  expect(linearTicks(0, 1, 5)).toEqual([0, 0.2, 0.4, 0.6, 0.8, 1]);
-  expect(linearTicks(3, 3, 5)).toEqual([3]);
-});
-
-test("integerTicks: no halves, however short the axis", () => {
-  expect(integerTicks(1, 4, 12)).toEqual([1, 2, 3, 4]);
-  expect(integerTicks(0, 130, 6)).toEqual([0, 50, 100]);
-  expect(integerTicks(1, 1, 6)).toEqual([1]);
-  expect(integerTicks(0.4, 1.6, 6)).toEqual([1]);
-});
-
-test.each([
-  [-0.009, 0.009, 360],
-  [-3, 5, 560],
-  [0, 1e6, 290],
-  [0.02, 0.98, 290],
-  [0, 130, 290],
-])("horizontalTicks: the labels from %d to %d do not touch on %d pixels", (low, high, room) => {
-  const ticks = horizontalTicks([low, high], room, { label: "x" });
-  expect(ticks.length).toBeGreaterThanOrEqual(3);
-  const places = ticks.map((tick) => ((tick - low) / (high - low)) * room);
-  const widths = ticks.map((tick) => 7.6 * showTick(tick).length);
-  for (const [i, place] of places.slice(1).entries())
-    expect(place - widths[i + 1]! / 2 - (places[i]! + widths[i]! / 2)).toBeGreaterThan(10);
 });
 
 test("an axis that counts has only integers, linear or logarithmic", () => {
@@ -330,56 +247,6 @@ test("the shades of a field are equally spaced, and plots to compare can share t
   const legend = draw(plot({ field: { ...field, label: "energy" } })).textContent;
   expect(legend).toContain("energy: 0");
   expect(legend).toMatch(/8$/);
-});
-
-describe("contours", () => {
-  const places = [-2, -1, 0, 1, 2].flatMap((b) => [-2, -1, 0, 1, 2].map((a): [number, number] => [a, b]));
-  const grid = (values: number[]) => ({ columns: 5, values, x: [0, 400], y: [400, 0] }) as const;
-  /** The points of each closed curve in a path, in grid units. */
-  const curves = (path = ""): [number, number][][] =>
-    path
-      .split("Z")
-      .slice(0, -1)
-      .map((curve) =>
-        curve
-          .slice(1)
-          .split("L")
-          .map((point) => point.split(",").map(Number))
-          .map(([a, b]) => [a! / 100 - 2, 2 - b! / 100]),
-      );
-
-  test("they are interpolated linearly between neighbours", () => {
-    const [inner, outer] = contourPaths(grid(places.map(([a, b]) => -Math.abs(a) - Math.abs(b))), [-0.5, -1.25]);
-    expect(curves(inner).length).toBe(1);
-    expect(curves(inner)[0]!.map(String).sort()).toEqual(["-0.5,0", "0,-0.5", "0,0.5", "0.5,0"]);
-    for (const [a, b] of curves(outer)[0]!) expect(Math.abs(a) + Math.abs(b)).toBeCloseTo(1.25, 10);
-  });
-
-  test("a hole has the opposite direction, so that it is not filled", () => {
-    const [path] = contourPaths(grid(places.map(([a, b]) => Math.hypot(a, b))), [0.5]);
-    const areas = curves(path).map((curve) =>
-      curve.reduce((sum, [a, b], i) => {
-        const [c, d] = curve[(i + 1) % curve.length]!;
-        return sum + (a * d - b * c) / 2;
-      }, 0),
-    );
-    // One contour runs half a cell outside the border of the grid, and cuts off its corners. The other is a square with
-    // diagonals of length 1.
-    expect(areas.map((area) => Math.abs(area)).sort()).toEqual([0.5, 24.5]);
-    expect(areas[0]! * areas[1]!).toBeLessThan(0);
-  });
-
-  test("opposite corners of a cell are connected if their mean is above the level", () => {
-    const saddle = { columns: 2, values: [1, 0, 0, 1], x: [0, 1], y: [0, 1] } as const;
-    expect(contourPaths(saddle, [0.4, 0.6]).map((path) => curves(path).length)).toEqual([1, 2]);
-  });
-
-  test("NaN and −∞ are outside, and ∞ is inside", () => {
-    const values = places.map(([a, b]) => (a || b ? Number.NaN : Number.POSITIVE_INFINITY));
-    const [path] = contourPaths(grid(values), [1]);
-    expect(curves(path)[0]!.map(String).sort()).toEqual(["-0.5,0", "0,-0.5", "0,0.5", "0.5,0"]);
-    expect(contourPaths(grid(values.map(() => Number.NEGATIVE_INFINITY)), [1])).toEqual([""]);
-  });
 });
 
 describe("a drawing that is reused", () => {

@@ -1,6 +1,5 @@
 /** The lab's page: built, served as static files, and tested in Chromium and Firefox. Screenshots: build/screenshots. */
-import { readdirSync, readFileSync } from "node:fs";
-import { gzipSync } from "node:zlib";
+import { readFileSync } from "node:fs";
 import type { Browser, Page } from "puppeteer-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { showNumber, valuesOf } from "../../lab/experiment.ts";
@@ -8,9 +7,10 @@ import { experiments } from "../../lab/experiments/index.ts";
 import { exercises } from "../../lab/practice/index.ts";
 import { typeset } from "../../lab/scale.ts";
 import { context } from "../support/digits.ts";
-import { alertsOf, changeParameter, ended, flaws, idOf, reach, shownIn } from "../support/figures.ts";
+import { alertsOf, changeParameter, cutOff, ended, flaws, idOf, reach, shownIn } from "../support/figures.ts";
 import {
   describeInBrowsers,
+  firstBytes,
   inspect,
   overflows,
   PHONE,
@@ -46,15 +46,6 @@ const namesWithHandles = (): Promise<string[]> => {
   ).then((names) => names.flat());
   return found;
 };
-
-/** The bytes that the page needs before the reader does anything, with each file compressed separately. */
-function firstBytes(requested: readonly string[]): number {
-  const files = new Map(readdirSync("build/lab-page/assets").map((file) => [file, `build/lab-page/assets/${file}`]));
-  const paths = [...new Set(requested)].map(
-    (path) => files.get(path.split("/").at(-1)!) ?? "build/lab-page/index.html",
-  );
-  return [...new Set(paths)].reduce((sum, path) => sum + gzipSync(readFileSync(path)).length, 0);
-}
 
 describeInBrowsers(visiting, (name) => {
   test("before the first interaction, the page loads at most 120 KB", () => {
@@ -251,27 +242,7 @@ describeInBrowsers(visiting, (name) => {
     await page.setViewport(PHONE);
     for (const { name } of experiments) {
       await reach(page, name);
-      const views = await page.$$eval(`${idOf(name)} .tabs button`, (all) => all.length);
-      for (let view = 0; view < Math.max(1, views); view++) {
-        if (views) await page.$$eval(`${idOf(name)} .tabs button`, (all, index) => all[index]!.click(), view);
-        const wide = await page.$$eval(`${idOf(name)} .scroll`, (all) =>
-          all.filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.getAttribute("aria-label")),
-        );
-        expect(wide, name).toEqual([]);
-        // Use one script, so that no label is replaced in between. The view is drawn again when its size is known.
-        const cut = await page.evaluate(async (id) => {
-          for (let frames = 0; frames < 2; frames++) await new Promise((resolve) => requestAnimationFrame(resolve));
-          const { left, right } = document.querySelector(`${id} .frame`)!.getBoundingClientRect();
-          return [...document.querySelectorAll(`${id} .canvas svg text`)]
-            .filter((text) => {
-              const box = text.getBoundingClientRect();
-              return box.left < left - 1 || box.right > right + 1;
-            })
-            .map(({ textContent }) => textContent);
-        }, idOf(name));
-        expect(cut, name).toEqual([]);
-      }
-      if (views) await page.$$eval(`${idOf(name)} .tabs button`, (all) => all[0]!.click());
+      expect(await cutOff(page, name), name).toEqual([]);
     }
     await page.setViewport(WIDE);
   });

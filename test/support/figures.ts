@@ -82,3 +82,32 @@ export async function flaws(page: Page, name: string): Promise<string[]> {
   if (views) await page.$$eval(`${idOf(name)} .tabs button`, (all) => all[0]!.click());
   return found;
 }
+
+/** The tables that are wider than their place in any view of a figure, and the labels outside its frame. */
+export async function cutOff(page: Page, name: string): Promise<(string | null)[]> {
+  const found: (string | null)[] = [];
+  const tabs = `${idOf(name)} .tabs button`;
+  const views = await page.$$eval(tabs, (all) => all.length);
+  const show = (view: number): Promise<void> =>
+    page.$$eval(tabs, (all, index) => (all[index] as HTMLElement).click(), view);
+  for (let view = 0; view < Math.max(1, views); view++) {
+    if (views) await show(view);
+    const wide = await page.$$eval(`${idOf(name)} .scroll`, (all) =>
+      all.filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.getAttribute("aria-label")),
+    );
+    // Use one script, so that no label is replaced in between. The view is drawn again when its size is known.
+    const labels = await page.evaluate(async (id) => {
+      for (let frames = 0; frames < 2; frames++) await new Promise((resolve) => requestAnimationFrame(resolve));
+      const { left, right } = document.querySelector(`${id} .frame`)!.getBoundingClientRect();
+      return [...document.querySelectorAll(`${id} .canvas svg text`)]
+        .filter((text) => {
+          const box = text.getBoundingClientRect();
+          return box.left < left - 1 || box.right > right + 1;
+        })
+        .map(({ textContent }) => textContent);
+    }, idOf(name));
+    found.push(...wide, ...labels);
+  }
+  if (views) await show(0);
+  return found;
+}

@@ -1,6 +1,7 @@
 /** Helpers for tests of the lab's pages: build them, open them in browsers, and check that they fit and are accessible. */
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { gzipSync } from "node:zlib";
 import type { Browser, Page } from "puppeteer-core";
 import { afterAll, afterEach, beforeAll, describe, expect } from "vitest";
 import { BROWSERS, type BrowserName, launch, type Served, serve, watchErrors } from "./pages.ts";
@@ -54,6 +55,15 @@ export async function servePage(name: string): Promise<Served> {
   const options = ["--outDir", `../../${folder}`, "--logLevel", "warn"]; // relative to the page's folder
   execFileSync("npx", ["vite", "build", "--config", "lab/page/vite.config.mjs", ...options], { stdio: "inherit" });
   return serve(folder);
+}
+
+/** The bytes that the article's page needs before the reader does anything, with each file compressed separately. @param requested paths */
+export function firstBytes(requested: readonly string[]): number {
+  const files = new Map(readdirSync("build/lab-page/assets").map((file) => [file, `build/lab-page/assets/${file}`]));
+  const paths = [...new Set(requested)].map(
+    (path) => files.get(path.split("/").at(-1)!) ?? "build/lab-page/index.html",
+  );
+  return [...new Set(paths)].reduce((sum, path) => sum + gzipSync(readFileSync(path)).length, 0);
 }
 
 export const textOf = (page: Page, selector: string): Promise<string> =>
