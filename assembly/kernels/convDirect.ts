@@ -41,7 +41,7 @@ function rowsOfBand(phase: usize, width: u32): u32 {
 
 /**
  * The address of the first pixel that row i of image n's results reads. If rows are padded, the address is in a copy of the
- * rows that `count` rows of results read, with zeros outside the image.
+ * source rows that `count` output rows need, with zeros outside the image.
  */
 function sourceOf(at: usize, phase: usize, padded: u32, n: u32, i: u32, count: u32): usize {
   const height = word(phase, Phase.height), pixel = <usize>word(phase, Phase.channels) << 2;

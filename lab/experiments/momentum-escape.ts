@@ -215,7 +215,9 @@ export default experiment({
     }),
 });
 
-/** The rate at which θ₁ grows, or shrinks if below 0, over the first quarter of a path: later it is below the integrator's tolerance. */
+/**
+ * The growth rate of θ₁, negative if θ₁ shrinks, over the first quarter of a path. After that, θ₁ can be smaller than the integrator's tolerance.
+ */
 function rateAlong({ times, states }: Trajectory): number {
   const k = Math.ceil(times.length / 4);
   return Math.log(states[k]![0]! / EPSILON) / times[k]!;

@@ -23,7 +23,7 @@ export default stream({
   title: "Slow near a saddle",
   section: "The Geometry of Non-Convex Landscapes",
   claim:
-    "Gradient descent that starts near a saddle slows down, because the gradient there is close to zero: its dots, one per step, crowd together. The gradients of mini-batches are not zero there, so stochastic gradient descent escapes, even from the saddle itself. L is the loss of a small network that squeezes two inputs into one number, θᵀx, and restores them as θθᵀx. Near its saddles, (1, 0) and (−1, 0), it looks like θ₁² − θ₂². In the time t to reach the distance r, the term 3 ln θ₁ accounts for the way from the start to θ₁ = 1.",
+    "Gradient descent that starts near a saddle slows down, because the gradient there is close to zero: its dots, one per step, crowd together. The gradients of mini-batches are not zero there, so stochastic gradient descent escapes, even from the saddle itself. L is the loss of a small network that squeezes two inputs into one number, θᵀx, and restores them as θθᵀx. Near its saddles, (1, 0) and (−1, 0), it looks like θ₁² − θ₂². In the formula for t, the time to reach the distance r, the term 3 ln θ₁ accounts for the move from the start to θ₁ = 1.",
   formula:
     "L(\\boldsymbol\\theta)=\\tfrac12\\,\\mathbb E\\,\\|x-\\boldsymbol\\theta\\,\\boldsymbol\\theta^{\\!\\top}x\\|^2,\\qquad t\\approx\\frac{\\ln(r/|\\theta_2|)+3\\ln\\theta_1}{\\ln(1+2\\eta)}",
   functions: ["classifyCriticalPoint", "gradientDescent", "objective", "predictedEscape"],

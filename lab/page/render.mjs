@@ -1,4 +1,4 @@
-// Renders lab/article/article.md at build time: text and formulas become HTML and MathML, which need no script, and a font for the formulas.
+// Renders lab/article/article.md to HTML and MathML at build time, so that the page needs no script to show it, and builds a font for the formulas.
 //
 // Lines that start with @ are directives. `@figure NAME` places an experiment's figure beside the text since the previous directive. `@mount
 // NAME` places a part of the page that has its own program, `@picture NAME` a picture that the build draws, and `@references` the list of

@@ -68,7 +68,7 @@ export interface SummaryOptions {
 }
 
 /**
- * Lists a model's layers with their output shapes, parameters, operations and bytes. Computes and changes nothing.
+ * Lists a model's layers with their output shapes, parameters, operations and bytes. Runs no computation, and does not change the model.
  *
  * ```ts
  * console.log(summary(model, [32, 28, 28, 1]));

@@ -1,4 +1,4 @@
-/** Builds the lab's experiments with one text of the library replaced, and runs them in a worker. */
+/** Builds the lab's experiments with one snippet of the library's source replaced, and runs them in a worker. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { Worker } from "node:worker_threads";
 import { rolldown } from "rolldown";

@@ -60,7 +60,7 @@ export function centre(x: Value, dims: Dims | undefined): Value {
 }
 
 /**
- * x − mean for int32. It centres the upper 16 bits first, because float32 can represent what remains of each element.
+ * x − mean for int32. This function centres the upper 16 bits first, so that the rest of each element fits in float32.
  */
 function centreWhole(x: Value, dims: Dims | undefined): Value {
   const low = mod(x, 2 ** 16);
