@@ -12,9 +12,10 @@ import { withBlock } from "../docs/tables.mjs";
  * The budget: 122 KB when the package moved to its present layout, plus 1.8 KB for exact sums of short blocks, 1.9 KB
  * for the copy of AssemblyScript's loader, 3.3 KB for generated ops and for fixes named in errors, and 5 KB for kernels
  * that nabla/tfjs needs: pools without positions, pairs of depthwise results, prelu, the unit step, squared
- * differences, segment sums, products, interpolation, padding in one pass and copies of short rows.
+ * differences, segment sums, products, interpolation, padding in one pass and copies of short rows. Another 1.2 KB are
+ * for shorter loops over broadcast rows, interpolation along two dims in one pass, and TensorFlow.js's RMSProp.
  */
-const BUDGET = 134 * 1024;
+const BUDGET = 135.2 * 1024;
 const builds = ["simd", "relaxed"];
 /** The programs to bundle: what they do, and the names of their files in bench/bundles. */
 const BUNDLES = [
