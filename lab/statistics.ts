@@ -8,6 +8,9 @@ export function variance(values: readonly number[]): number {
   return values.reduce((sum, v) => sum + (v - mean) ** 2, 0) / (values.length - 1);
 }
 
+/** The value rounded to a number of significant digits, for tables. */
+export const significant = (value: number, digits: number): number => Number(value.toPrecision(digits));
+
 /** `0.310 ± 0.020`: the mean and its standard error; the value if there is only one, "–" if there is none. */
 export function plusMinus(values: readonly number[]): string {
   if (!values.length) return "–";

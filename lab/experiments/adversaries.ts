@@ -5,6 +5,7 @@ import { type Digits, SIDE } from "../../cli/mnist/packed.ts";
 import type { Finding, Picture } from "../experiment.ts";
 import { accuracy, images, labels, newTrainer, read } from "../network.ts";
 import { fork, generator } from "../random.ts";
+import { significant } from "../statistics.ts";
 import { stream } from "../stream.ts";
 
 const PIXELS = SIDE * SIDE;
@@ -119,7 +120,7 @@ export default stream({
           columns: ["training", "accuracy", "under FGSM", "under PGD", "mean ‖∂L/∂x‖₁"],
           rows: both.map(({ name }, i) => {
             const { right, single, kept, slope } = measured[i]!;
-            return [name, ...[right, single, kept, slope].map((v) => Number(v.toPrecision(3)))];
+            return [name, ...[right, single, kept, slope].map((v) => significant(v, 3))];
           }),
         },
       ],

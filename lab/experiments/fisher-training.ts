@@ -5,7 +5,7 @@ import { dot, norm, solve } from "../algebra.ts";
 import { type Finding, showNumber } from "../experiment.ts";
 import { images, labels } from "../network.ts";
 import { generator } from "../random.ts";
-import { average, klDivergence } from "../statistics.ts";
+import { average, klDivergence, significant } from "../statistics.ts";
 import { stream } from "../stream.ts";
 
 /** The learning rates to try for gradient descent and Adam. The natural gradients are not tuned. */
@@ -195,7 +195,6 @@ const bestOf = (all: readonly Run[]): Run[] =>
 const hasDiverged = (path: readonly number[], target: number): boolean =>
   path.length > 0 && !(path.at(-1)! <= Math.max(target, DIVERGED * Math.min(...path)));
 
-const threeDigits = (value: number): number => Number(value.toPrecision(3));
 const COLUMNS = ["optimizer", "steps", "seconds", "ms per step", "last loss"];
 function rowOf({ name, settings, losses: path, seconds, reached, isDiverged }: Run): (string | number)[] {
   const n = path.length;
@@ -203,9 +202,9 @@ function rowOf({ name, settings, losses: path, seconds, reached, isDiverged }: R
   return [
     `${name}, ${settings}`,
     isDiverged ? `diverged at ${n}` : isReached ? reached : `>\u00a0${n}`,
-    isReached ? threeDigits(seconds[reached - 1]!) : "–",
-    threeDigits((1000 * seconds.at(-1)!) / n),
-    threeDigits(path.at(-1)!),
+    isReached ? significant(seconds[reached - 1]!, 3) : "–",
+    significant((1000 * seconds.at(-1)!) / n, 3),
+    significant(path.at(-1)!, 3),
   ];
 }
 

@@ -3,6 +3,7 @@ import { losses, manualSeed, nn, randn, type Tensor, tidy } from "nabla";
 import { gradcheck, linearGradients, objective } from "nabla/gradients";
 import { dot, norm } from "../algebra.ts";
 import { experiment, type Picture, showNumber } from "../experiment.ts";
+import { significant } from "../statistics.ts";
 
 export default experiment({
   name: "linear-layer",
@@ -41,7 +42,7 @@ export default experiment({
     const input = x.data.slice(width * (k - 1), width * k);
     /** A picture of a matrix, with its largest magnitude in the title. */
     const picture = (title: string, columns: number, values: ArrayLike<number>): Picture => ({
-      title: `${title}; darkest: ±${showNumber(Number(Math.max(...Array.from(values, Math.abs)).toPrecision(2)))}`,
+      title: `${title}; darkest: ±${showNumber(significant(Math.max(...Array.from(values, Math.abs)), 2))}`,
       width: columns,
       height: values.length / columns,
       values: Array.from(values),

@@ -3,7 +3,7 @@ import { compile, losses, nn, optim, rand, randn, type Tensor, tensor, tidy, zer
 import { gradientThroughTime } from "nabla/gradients";
 import { dot, type Matrix, norm, sigmoid, times, transpose, type Vector } from "../algebra.ts";
 import { generator } from "../random.ts";
-import { average, plusMinus } from "../statistics.ts";
+import { average, plusMinus, significant } from "../statistics.ts";
 import { stream } from "../stream.ts";
 
 const HIDDEN = 16;
@@ -103,8 +103,8 @@ export default stream({
         columns: ["network", "first ÷ last gradient", "gate alone", "final loss", "accuracy"],
         rows: results.map(({ name, forget, runs }) => [
           name,
-          twoDigits(average(runs.map(({ measured }) => measured[0]! / measured.at(-1)!))),
-          forget === undefined ? "–" : twoDigits(alone(forget, length)),
+          significant(average(runs.map(({ measured }) => measured[0]! / measured.at(-1)!)), 2),
+          forget === undefined ? "–" : significant(alone(forget, length), 2),
           plusMinus(runs.map(({ path }) => average(path.slice(-LAST)))),
           plusMinus(runs.map(({ right }) => average(right.slice(-LAST)))),
         ]),
@@ -152,8 +152,6 @@ export default stream({
     for (const { runs } of results) for (const run of runs) run.dispose();
   },
 });
-
-const twoDigits = (value: number): number => Number(value.toPrecision(2));
 
 interface Kind {
   readonly name: string;

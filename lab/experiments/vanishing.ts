@@ -7,6 +7,7 @@ import { diagnose, gradientByDepth, spectralNorm, type Verdict } from "nabla/gra
 import { type Matrix, norm, product, transpose } from "../algebra.ts";
 import { activations, build, nameOf, type Setup, WIDTH } from "../deepNetwork.ts";
 import { experiment, type Finding, showNumber } from "../experiment.ts";
+import { significant } from "../statistics.ts";
 
 export default experiment({
   name: "vanishing",
@@ -186,7 +187,7 @@ export default experiment({
   },
 });
 
-const twoDigits = (value: number): string => showNumber(Number(value.toPrecision(2)));
+const twoDigits = (value: number): string => showNumber(significant(value, 2));
 
 /** A diagnosis's verdicts in words: one row for all layers with the same problem. */
 function verdictRows(verdicts: readonly Verdict[], points: readonly [layer: number, gradient: number][]): string[][] {
