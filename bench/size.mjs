@@ -71,7 +71,7 @@ const failed = simd > BUDGET;
 addPart("WASM simd, inlined", simd - js);
 addPart("JavaScript with simd", simd, failed ? `  TOO LARGE: the budget is ${BUDGET / 1024} KB` : "");
 const both = await sizeOf(builds);
-addPart("WASM relaxed, as edits of simd", both - simd);
+addPart("WASM relaxed, as edits to simd", both - simd);
 addPart("JavaScript with both builds", both);
 // The sizes that other entry points add to a program that uses the core.
 for (const name of ["gradients", "tfjs"])

@@ -318,7 +318,7 @@ export const concepts: readonly Concept[] = [
     paragraph: "overshoot",
     experiment: "natural-gradient",
     functions: ["naturalGradient", "objective"],
-    findings: ["θ₁ after one step of the plain gradient", "divergence KL between the models"],
+    findings: ["θ₁ after one step of the plain gradient", "KL divergence between the models"],
     exercise: "natural-step",
   },
 ];

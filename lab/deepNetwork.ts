@@ -1,4 +1,6 @@
-/** Deep networks of equal layers, which differ in activation, initial weights and remedy. */
+/**
+ * Deep networks whose layers all have the same width. The networks differ in activation, initial weights and remedy.
+ */
 import { nn, type Tensor } from "nabla";
 
 export const activations: Record<string, () => nn.Module> = {

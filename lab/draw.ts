@@ -28,7 +28,7 @@ export interface DrawOptions {
   readonly width: number;
   /** The height, including the legend. Plots with equal axes may be smaller. */
   readonly height: number;
-  /** The number of points to draw of each growing series. Default: all. The axes always fit all points. */
+  /** How many points of each growing series to draw. Default: all. The axes always fit all points. */
   readonly upTo?: number;
   /** A drawing that is no longer needed. If its axes and field have not changed, it is updated and returned. */
   readonly latest?: Drawing | undefined;
@@ -318,15 +318,15 @@ function drawBars(
   });
 }
 
-/** The series that the legend shows, and its height. */
+/** The series that the legend shows, and the legend's height. */
 interface Legend {
   readonly entries: readonly { readonly series: Series; readonly x: number; readonly row: number }[];
   readonly height: number;
 }
 
 /**
- * Splits the legend's entries into rows. Their widths are estimates, because not every document can measure text. A series that shares
- * another one's colour has an entry only if its dashes need one.
+ * Splits the legend's entries into rows. Their widths are estimates, because not every document can measure text. A
+ * series that shares another one's colour has an entry only if its dashes need an explanation.
  */
 function layOut({ series, field }: Plot, width: number): Legend {
   const named = series.filter(({ sameAs, style }) => sameAs === undefined || style === "theory");

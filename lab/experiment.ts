@@ -122,8 +122,8 @@ export interface Plot {
     /** What the values measure. Default "loss". */
     readonly label?: string;
     /**
-     * The values of the lightest and the darkest shade. Default: the smallest and the largest value. Plots meant for comparison share this
-     * range.
+     * The values of the lightest and the darkest shade. Default: the smallest and the largest value. Plots that are
+     * meant to be compared need the same range.
      */
     readonly range?: readonly [lightest: number, darkest: number];
   };
@@ -211,8 +211,8 @@ export interface Context {
   /** The first handwritten digits of MNIST. */
   digits(): Promise<{ readonly train: Digits; readonly test: Digits }>;
   /**
-   * Training runs that earlier calls of this experiment started, by their parameters. A later call continues them. Without this map, every call
-   * starts from the beginning.
+   * The training runs that earlier calls of this experiment started, keyed by their parameters. A later call continues
+   * them. Without this map, every call starts from the beginning.
    */
   readonly trainings?: Map<string, Training>;
 }

@@ -1,4 +1,4 @@
-/** Draws a plot's field: contours at equal distances, in transparent layers, darker for higher values. */
+/** Draws a plot's field: contours at equally spaced values, in transparent layers that are darker for higher values. */
 import { contourPaths } from "./contours.ts";
 import type { Plot } from "./experiment.ts";
 import { fieldLevels, fieldRange, showTick } from "./scale.ts";
@@ -52,7 +52,7 @@ export function drawShades(parent: Element, field: Field, middle: number): void 
   const text = (at: number, content: string): void => {
     addSvg(parent, "text", { x: at, y: middle, dy: "0.32em", fill: "currentColor" }, content);
   };
-  // Rounded to about a hundredth of the range: next to 14, a smallest loss of 3e-4 is 0.
+  // Rounded to about a hundredth of the range: next to 14, a smallest loss of 3e-4 is shown as 0.
   const unit = 10 ** Math.floor(Math.log10((high - low) / 100 || 1));
   const shown = (value: number): string => showTick(Number((Math.round(value / unit) * unit).toPrecision(2)));
   const label = `${field.label ?? "loss"}: ${shown(low)}`;

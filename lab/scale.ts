@@ -23,7 +23,7 @@ export const colourOf = (series: readonly Series[], i: number): string => COLOUR
 /** The same colour for a page, whose style sheet can set another colour for its theme. */
 export const paintOf = (series: readonly Series[], i: number): string => paint(colourIndex(series, i));
 
-/** The page's colour --series-1, --series-2, …, or else that of COLOURS. */
+/** The page's colour --series-1, --series-2, …, or else the colour in COLOURS. */
 export const paint = (index: number): string => `var(--series-${index + 1}, ${COLOURS[index]})`;
 
 function colourIndex(series: readonly Series[], i: number): number {
@@ -76,7 +76,7 @@ export function extent(series: readonly Series[], dimension: 0 | 1, positive = f
 export const fieldRange = ({ values, range }: NonNullable<Plot["field"]>): readonly [low: number, high: number] =>
   range ?? extent([{ name: "", points: values.map((value) => [value, 0]) }], 0) ?? [0, 1];
 
-/** `count` values at equal distances inside the range of a field: the borders between its shades. */
+/** `count` equally spaced values inside the range of a field: the borders between its shades. */
 export function fieldLevels(field: NonNullable<Plot["field"]>, count: number): number[] {
   const [low, high] = fieldRange(field);
   return Array.from({ length: count }, (_, i) => low + ((i + 0.5) / count) * (high - low));
@@ -93,7 +93,7 @@ export function linearTicks(low: number, high: number, count: number): number[] 
   return Array.from({ length }, (_, i) => Number(((first + i) * step).toPrecision(12)));
 }
 
-/** Integers from low to high at equal distances, about `count` of them at most. */
+/** Equally spaced integers from low to high, at most about `count` of them. */
 export const integerTicks = (low: number, high: number, count: number): number[] =>
   linearTicks(low, high, Math.min(count, high - low)).filter(Number.isInteger);
 
@@ -113,8 +113,8 @@ export function horizontalTicks([low, high]: readonly [number, number], room: nu
 
 /**
  * Three to about `count` numbers from low to high, at least four if they fit: powers of ten times 1, 2 and 5, or times
- * 1 and 3, or only powers. On a short axis without three of these, round numbers at equal distances, or the ends. If
- * there are too many, skips some.
+ * 1 and 3, or only powers. On a short axis without three of these, equally spaced round numbers, or the ends. If there
+ * are too many, skips some.
  */
 export function logTicks(low: number, high: number, count: number): number[] {
   const most = Math.max(4, Math.floor(count));

@@ -13,7 +13,7 @@ import type {
   Values,
 } from "./experiment.ts";
 
-/** The number of training runs per experiment that are kept for later runs. */
+/** The number of training runs per experiment that are kept so that later calls can continue them. */
 const KEPT = 4;
 
 type MaybePromise<T> = T | Promise<T>;

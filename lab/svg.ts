@@ -1,4 +1,4 @@
-/** Creates elements of SVG in one expression, in the browser's document or in linkedom's. */
+/** Creates SVG elements in one expression, in the browser's document or in linkedom's. */
 
 export type Attributes = Readonly<Record<string, string | number>>;
 

@@ -242,7 +242,10 @@ function measureNetwork(model: nn.Module, data: Digits, epsilon: number, steps: 
   };
 }
 
-/** A digit (if `first`), the change that the attack makes, and the adversary with the network's answers. */
+/**
+ * Pictures of a digit (if `first`), of the change that the attack makes, and of the attacked digit with the network's
+ * answers.
+ */
 function picturesOf(name: string, model: nn.Module, data: Digits, epsilon: number, first: boolean): Picture[] {
   const [x, y] = [images(data, 0, 1), labels(data, 0, 1)];
   const attacked = pgd((z) => losses.crossEntropy(model.forward(z), y), x, {

@@ -142,7 +142,7 @@ export default experiment({
         expected: { equals: theirs.sum - exact.sum, within: theirs.within + exact.within + 1e-8 * (1 + values.L!) },
         theory: changed
           ? "the error of the wrong derivative, times the other local derivatives on its path"
-          : "both are the derivative",
+          : "both methods compute the same derivative",
       });
       if (changed)
         findings.push({

@@ -13,7 +13,7 @@ const STEPS = 150;
 const REPEATS = 4;
 /** The loss of a mini-batch is noisy, so the final loss is the mean of this many steps. */
 const LAST = 20;
-/** A run has diverged if its loss is not a number, or this many times the loss of always answering 0. */
+/** A run has diverged if its loss is not a number, or is at least this many times the loss of always answering 0. */
 const DIVERGED = 100;
 
 /** With clipped steps of at most this length, training is stable. Longer steps can still jump around. */

@@ -78,7 +78,7 @@ export default stream({
     const expected = reach.crossing;
     if (expected < STEPS - 1 && !reach.isOnKink)
       findings.push({
-        text: "steps that momentum takes to the other side of the plateau",
+        text: "steps that momentum needs to reach the other side of the plateau",
         measured: crossed < 0 ? Number.POSITIVE_INFINITY : crossed,
         expected: { equals: expected, within: 1 },
         theory: "the first step at which the distance exceeds the width, give or take one step for rounding",
@@ -144,7 +144,7 @@ interface Coasting {
   readonly velocity: number;
   /** The positions up to the last step before the bowl, in closed form, at most STEPS of them. */
   readonly positions: readonly number[];
-  /** Whether a step ends where ramp and plateau meet, so that rounding decides the slope. */
+  /** Whether a step ends exactly where the ramp and the plateau meet, so that rounding determines the slope there. */
   readonly isOnKink: boolean;
   /** The first step beyond the plateau. */
   readonly crossing: number;

@@ -9,7 +9,7 @@ const BATCHES = 32;
 const SIZE = 8;
 /** The number of training runs in each order, with different data and initial weights. */
 const REPEATS = 8;
-/** A training run has diverged if its loss is not a number, or this many times the initial loss. */
+/** A training run has diverged if its loss is not a number, or is at least this many times the initial loss. */
 const DIVERGED = 100;
 
 type Point = [x: number, y: number];
@@ -33,7 +33,7 @@ export default stream({
   title: "Curricula: the order of mini-batches",
   section: "Stochasticity and Gradient Confusion",
   claim:
-    "Ordering mini-batches so that the signs of successive gradients differ little gives the optimizer a smoother, more consistent path than a random order. It need not be faster: with the default settings, this order halves the flips, but it still ends with a higher loss over all mini-batches than random order does. So does the order by difficulty. The smaller the learning rate, the less the order matters.",
+    "Ordering mini-batches so that the signs of successive gradients differ little gives the optimizer a smoother, more consistent path than a random order. It need not be faster: with the default settings, this order halves the flips, but it still ends with a higher loss over all mini-batches than random order does. The order by difficulty also ends with a higher loss. The smaller the learning rate, the less the order matters.",
   formula:
     "d(a,b)=\\frac1n\\sum_i\\bigl[\\operatorname{sign} g^{(a)}_i\\ne\\operatorname{sign} g^{(b)}_i\\bigr],\\qquad \\text{next}=\\arg\\min_b d(\\text{last},b)",
   functions: ["curriculum", "signFlips", "gradientConfusion", "batchGradients", "objective"],
@@ -234,7 +234,7 @@ function start(noise: number) {
 
 const ORDERS: readonly Order[] = ["random", "difficulty", "signs"];
 const finalLoss = ({ points }: Run): number => points.at(-1)![1];
-/** The runs that have not diverged, each paired with the run on the same data in the other order. */
+/** The runs that have not diverged, each paired with the run that uses the other order on the same data. */
 const pairsOf = ({ runs }: Result, other: Result): [Run, Run][] =>
   runs.flatMap((run, i): [Run, Run][] => {
     const paired = other.runs[i]!;

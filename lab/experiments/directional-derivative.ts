@@ -69,7 +69,7 @@ export default experiment({
           text: "slope along u from differences of L",
           measured: difference(direction),
           expected: { equals: exact[0] * u[0] + exact[1] * u[1], within: rounding },
-          theory: "∇L·u; for a quadratic L, central differences are exact but for rounding",
+          theory: "∇L·u; for a quadratic L, central differences are exact except for rounding",
         },
         {
           text: "slope along the contour, perpendicular to ∇L",

@@ -1,6 +1,6 @@
 /**
- * Each step back in time multiplies the gradient by the transposed Jacobian of the recurrence. The spectral norm of the recurrent weight bounds
- * the growth; its spectral radius and the activation determine it.
+ * Each step back in time multiplies the gradient by the transposed Jacobian of the recurrence. The spectral norm of the
+ * recurrent weight bounds the growth; the weight's spectral radius and the activation determine it.
  */
 import { manualSeed, nn, randn, type Tensor, zeros } from "nabla";
 import { gradientThroughTime, growthPerStep, spectralNorm } from "nabla/gradients";
@@ -60,7 +60,10 @@ export default experiment({
     const seen = (norms: Vector): Vector => norms.filter((_, t) => measured[t]! > 1e-37);
     const growth = growthPerStep(seen(measured));
     const sigmoid = 1 / (1 + Math.exp(-forget));
-    /** The gradient that flows only through a gate, if the gate keeps this fraction of the state in each step. */
+    /**
+     * The part of the gradient that flows only through a gate, if the gate keeps this fraction of the state in each
+     * step.
+     */
     const alone = (norms: Vector, factor: number): [number, number][] =>
       points(norms.map((_, t) => norms.at(-1)! * factor ** (steps - t)));
     return {

@@ -100,7 +100,7 @@ export default stream({
             measured: Math.abs(balanced[1]! / balanced[0]!),
             expected: { equals: 1, within: error1 + error2 },
             theory:
-              "1 at the scale where the other derivative becomes the larger one, which is the ratio of the derivatives at scale 1",
+              "1, because the other derivative becomes the larger one at this scale, the ratio of the derivatives at scale 1",
           },
           {
             text: "condition number of standardized features",

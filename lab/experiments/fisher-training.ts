@@ -156,7 +156,8 @@ export default stream({
           text: `steps of ${name} to a training loss of ${target}, divided by those of gradient descent at its best rate`,
           measured: stepsOf(name) / stepsOf("gradient descent"),
           expected: { atMost: 1 } as const,
-          theory: "with F⁻¹, steps along the floor of a ravine are as fast as across it (Martens and Grosse 2015)",
+          theory:
+            "with F⁻¹, steps along the floor of a ravine are as fast as steps across it (Martens and Grosse 2015)",
         })),
         ...checks,
       ],
@@ -208,7 +209,10 @@ function rowOf({ name, settings, losses: path, seconds, reached, isDiverged }: R
   ];
 }
 
-/** Sorts runs: those that reached the target by steps, then the slow ones by their last loss, then those that diverged. */
+/**
+ * Sorts runs: first those that reached the target, by their number of steps; then the slow ones, by their last loss;
+ * then those that diverged.
+ */
 function compare(a: Run, b: Run): number {
   if (a.isDiverged !== b.isDiverged) return a.isDiverged ? 1 : -1;
   return a.reached === b.reached ? a.losses.at(-1)! - b.losses.at(-1)! : a.reached - b.reached;
@@ -329,14 +333,14 @@ function smallSteps(model: nn.Module, [x, y]: Batch): Finding[] {
       text: "change KL(p‖p′) of the predictions in a small natural step δ, divided by ½·δᵀFδ",
       measured: natural.kl / KL,
       expected: { equals: 1, within: 2e-3 },
-      theory: "F is the metric of the space of distributions; KL from the logits in float64",
+      theory: "F is the metric of the space of distributions; KL is computed from the logits in float64",
     },
     {
       text: "decrease in the loss in that step, divided by the decrease in a gradient step with the same KL",
       measured: natural.slope / plain.slope,
       expected: { equals: natural.predicted / plain.predicted, within: 2e-3 * (natural.predicted / plain.predicted) },
       theory:
-        "the ratio of ∇L·δ; by the Cauchy–Schwarz inequality, no step with this KL has more than √(2·KL·∇Lᵀ F⁻¹ ∇L)",
+        "the ratio of the decreases |∇L·δ|; by the Cauchy–Schwarz inequality, none with this KL is above √(2·KL·∇Lᵀ F⁻¹ ∇L)",
     },
   ];
 }
@@ -379,7 +383,7 @@ function leastSquares(seed: number): Finding[] {
       measured: loss / 2 / lowest,
       expected: { equals: 1, within: 2e-6 },
       theory:
-        "for least squares F is the Hessian, so the step is Newton's; the minimum from the normal equations in float64",
+        "for least squares F is the Hessian, so the step is Newton's; the minimum solves the normal equations in float64",
     };
   });
 }

@@ -215,7 +215,7 @@ interface Measured {
   readonly bound: number;
   readonly firstOrder: number;
   readonly closest: number;
-  /** Accuracies under FGSM and under l2 PGD with ε = STRONG, and under FGSM for each ε. */
+  /** The accuracy under FGSM and under l2 PGD with ε = STRONG, then the accuracy under FGSM for each ε. */
   readonly underFgsm: number;
   readonly underPgd: number;
   readonly accuracies: readonly [epsilon: number, accuracy: number][];

@@ -64,13 +64,13 @@ export default experiment({
           text: "∂L/∂θ₁ from finite differences, minus ∂L/∂θ₁ from backward",
           measured: byDifferences(0) - g1,
           expected: { equals: 0, within: withinDifferences },
-          theory: "both are the derivative",
+          theory: "both methods compute the same derivative",
         },
         {
           text: "∂L/∂θ₂ from finite differences, minus ∂L/∂θ₂ from backward",
           measured: byDifferences(1) - g2,
           expected: { equals: 0, within: withinDifferences },
-          theory: "both are the derivative",
+          theory: "both methods compute the same derivative",
         },
         {
           text: "largest sensitivity",

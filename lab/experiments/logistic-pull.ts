@@ -19,7 +19,7 @@ export default experiment({
     w2: { kind: "number", label: "w₂", min: -3, max: 3, default: 1.5, step: 0.05 },
     steps: {
       kind: "number",
-      label: "steps of gradient descent from there",
+      label: "steps of gradient descent from these weights",
       min: 0,
       max: 200,
       default: 0,

@@ -15,8 +15,8 @@ const REPEATS = 3;
 const LAST = 20;
 /**
  * Networks whose gradient at the first step, divided by that at the last, is above OPEN learn the task; those below
- * CLOSED guess. CLOSED is lower for plain networks, because a few steps of training can open them by changing all
- * weights more easily than they can open an LSTM with half-closed gates.
+ * CLOSED guess. CLOSED is lower for plain networks, because a few training steps, which change all weights, open them
+ * more easily than an LSTM with half-closed gates.
  */
 const OPEN = 0.5;
 const CLOSED = { rnn: 1e-15, lstm: 1e-10 };

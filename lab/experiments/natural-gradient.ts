@@ -179,13 +179,13 @@ export default experiment({
           theory: lr > 0.5 ? "(1 − ηF₁₁)θ₁: it overshoots, because η > 1/F₁₁" : "(1 − ηF₁₁)θ₁, without overshoot",
         },
         {
-          text: "divergence KL between the models before and after a plain step",
+          text: "KL divergence between the models before and after a plain step",
           measured: changes.plain,
           expected: { equals: predicted.plain, within: rounding(predicted.plain) },
           theory: "½δᵀFδ with δ = −ηF·θ: ½η²(F₁₁³θ₁² + θ₂²)",
         },
         {
-          text: "divergence KL between the models before and after a natural step",
+          text: "KL divergence between the models before and after a natural step",
           measured: changes.natural,
           expected: { equals: predicted.natural, within: rounding(predicted.natural) },
           theory: "½δᵀFδ with δ = −ηθ: ½η²(F₁₁θ₁² + θ₂²)",

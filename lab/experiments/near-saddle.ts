@@ -11,7 +11,7 @@ import { stream } from "../stream.ts";
 /** The second moments of the data. The saddle's curvatures are 4·LOW = 2 along θ₁ and LOW − HIGH = −2 along θ₂. */
 const [LOW, HIGH] = [0.5, 2.5];
 const SAMPLES = 64;
-/** |θ₂| at which a path has escaped. The landscape is still close to θ₁² − θ₂² there. */
+/** A path has escaped once |θ₂| reaches this value. The landscape is still close to θ₁² − θ₂² there. */
 const FAR = 0.2;
 const RUNS = 401;
 const STEPS = 100;
@@ -52,7 +52,7 @@ export default stream({
     return { data, batches, predicted, median, gradient: newGradient() };
   },
   measure({ data, batches, predicted, median, gradient }, { x, y, lr, batch }) {
-    /** The path of gradient descent. Step t uses the samples of `samplesAt`. */
+    /** The path of gradient descent. Step t uses the samples that `samplesAt` returns for it. */
     const walk = (samplesAt: (t: number) => Float32Array): Points => {
       let t = 0;
       const potential = { gradient: (w: ArrayLike<number>) => gradient(Float32Array.from(w), samplesAt(t++)).data };

@@ -1,4 +1,7 @@
-/** A race of gradient descent, momentum and Adam from the same start, on landscapes where each has its difficulties. */
+/**
+ * A race of gradient descent, momentum and Adam from the same start, on landscapes that are difficult in different
+ * ways.
+ */
 import { compile, noGrad, optim, type Tensor, tensor } from "nabla";
 import { stability } from "nabla/gradients";
 import type { Finding } from "../experiment.ts";

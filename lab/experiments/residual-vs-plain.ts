@@ -9,7 +9,7 @@ import { average, slope } from "../statistics.ts";
 import { stream } from "../stream.ts";
 
 const WIDTH = 24;
-/** Added to the variance in layer norm. */
+/** The constant that layer norm adds to the variance. */
 const EPSILON = 1e-5;
 
 class Block extends nn.Module {
@@ -37,7 +37,7 @@ export default stream({
   title: "Residuals, gates and norms",
   section: "Applications and Interdisciplinary Connections",
   claim:
-    "Gradients guide architecture: an identity path next to each layer passes the gradient unchanged, so that very deep networks can be trained.",
+    "Gradients guide architecture: an identity path next to each layer passes the gradient on unchanged, so that very deep networks can be trained.",
   formula:
     "y=x+f(x)\\ \\Rightarrow\\ \\frac{\\partial y}{\\partial x}=I+f'(x),\\qquad \\Bigl\\|\\frac{\\partial L}{\\partial x_0}\\Bigr\\|\\approx\\Bigl\\|\\prod_l(I+f_l')^\\top\\frac{\\partial L}{\\partial x_D}\\Bigr\\|",
   functions: ["gradientByDepth", "growthPerStep"],

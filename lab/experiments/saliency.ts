@@ -239,7 +239,7 @@ function blocks(map: Pixels): number[] {
   return sums;
 }
 
-/** The fraction of Σ|map| that is at pixels that meet the condition. */
+/** The fraction of Σ|map| at the pixels that meet the condition. */
 function shareWhere(map: Pixels, condition: (at: number) => boolean): number {
   return sum(map.map((v, at) => (condition(at) ? Math.abs(v) : 0))) / (sum(map.map(Math.abs)) || 1);
 }

@@ -232,12 +232,13 @@ const FIXED_POINT = 0.659046068407;
 /** Large biases, which saturate the neurons. */
 const BIASED: Setup = { activation: "sigmoid", init: "xavier", bias: 10, remedy: "none" };
 
-/** Whether float32 holds a gradient with all its digits. */
+/** Whether float32 can represent a gradient to full precision. */
 const isAccurate = (gradient: number): boolean => gradient > 1e-37 && gradient < 1e37;
 
 /**
- * The log of the gradient at a layer divided by the gradient at the last: as measured, and as mean-field theory predicts it for layers of
- * this width; `within` is 0 where the theory does not apply. `from` is the first layer whose gradient does not underflow.
+ * The log of the ratio of the gradient at a layer to the gradient at the last: as measured, and as mean-field theory
+ * predicts it for layers of this width. `within` is 0 where the theory does not apply. `from` is the first layer whose
+ * gradient does not underflow.
  *
  * A layer multiplies the squared norm by X = ‖W‖²_F/n·E[φ′(z)²]. For n independent units, X has the relative variance v = 2κ/n, with
  * κ = E[φ′⁴]/E[φ′²]². E[log X] is between log E[X] − v/2, if X is the same for all samples, and log E[X]; four standard errors are added.
@@ -329,7 +330,7 @@ function diagnosisFindings(
             measured: Number(found("exploding")) - Number(found("vanishing")),
             expected: { equals: ratio > 1e3 || overWeights > 1e3 ? 1 : ratio < 1e-3 ? -1 : 0, within: 0 },
             theory:
-              "from the chain rule: vanishing if ‖∂L/∂z‖ of the first layer is below a thousandth of the last layer's, exploding if it is above a thousand times, or ‖∂L/∂W‖ above a thousand times ‖W‖",
+              "from the chain rule: vanishing if ‖∂L/∂z‖ of the first layer is below a thousandth of the last layer's; exploding if it is above a thousand times the last layer's, or if ‖∂L/∂W‖ is above a thousand times ‖W‖",
           },
         ]
       : []),

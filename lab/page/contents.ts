@@ -1,4 +1,7 @@
-/** Contents, previous and next, and the reader's progress, which the browser stores. */
+/**
+ * The table of contents, the buttons for the previous and the next part, and the reader's progress, which the browser
+ * stores.
+ */
 
 const KEY = "nabla-lab-position";
 
@@ -16,7 +19,7 @@ function store(id: string): void {
   } catch {}
 }
 
-/** Fills the list of contents, and keeps the bar at the top up to date. */
+/** Fills the table of contents, and keeps the progress bar at the top up to date. */
 export function offerContents(): void {
   const headings = [...document.querySelectorAll<HTMLElement>("main h2, main h3, main h4")];
   const scenes = [...document.querySelectorAll<HTMLElement>(".scene")];

@@ -10,7 +10,10 @@ import { newStage } from "./stage.ts";
 import type { Description } from "./worker.ts";
 
 const make = maker(document);
-/** How long the parameters must stay unchanged before the address shows them, in milliseconds. Browsers limit changes of the address. */
+/**
+ * How long the parameters must stay unchanged before the address shows them, in milliseconds. Browsers limit how often
+ * a page may change its address.
+ */
 const REST = 400;
 /** How long a run may take before the figure dims, in milliseconds. Short runs follow each other while the reader drags. */
 const PATIENCE = 250;
@@ -46,7 +49,7 @@ export function newFigure(element: HTMLElement, description: Description, runner
   const problem = make("p", { class: "alert", role: "alert" });
   const body = element.querySelector<HTMLElement>(".body")!;
 
-  /** Dims the figure soon, unless something is drawn before. */
+  /** Dims the figure soon, unless something is drawn first. */
   const dim = (waits: boolean): void => {
     if (waits) dimming ??= setTimeout(() => body.classList.add("slow"), PATIENCE);
     else {
@@ -156,7 +159,7 @@ export function newFigure(element: HTMLElement, description: Description, runner
     : undefined;
   findings.addEventListener("toggle", list);
   retry.addEventListener("click", () => run());
-  // A link that the reader follows wins over a change that the address does not show yet.
+  // A link that the reader follows takes precedence over a change that the address does not show yet.
   addEventListener("hashchange", () => clearTimeout(timer));
   source.addEventListener("click", () => void openSource(description));
   bar.hidden = true;

@@ -28,7 +28,10 @@ export function newHandles(
   let shown: readonly Handle[] = [];
   let drawing: Drawing | undefined;
   let buttons: HTMLButtonElement[] = [];
-  /** The index of the dragged handle, and the drawing when the drag started: its axes stay fixed until the end. */
+  /**
+   * The index of the dragged handle, and the drawing at the start of the drag, whose axes stay fixed until the drag
+   * ends.
+   */
   let drag: { readonly index: number; readonly drawing: Drawing } | undefined;
 
   /** Moves a handle to a position in pixels of the drawing. */

@@ -4,7 +4,7 @@
 
 /** Runs in the worker, before its first message. Holds a lock with the worker's name until the worker ends. */
 export function showLife(): Promise<void> {
-  // Pages without HTTPS have no locks, and tests in Node 20 have no navigator.
+  // Pages that are not served over HTTPS have no locks, and tests in Node 20 have no navigator.
   const locks: LockManager | undefined = globalThis.navigator?.locks;
   if (!locks) return Promise.resolve();
   return new Promise((resolve) => {
@@ -12,7 +12,7 @@ export function showLife(): Promise<void> {
       resolve();
       return new Promise<never>(() => {});
     });
-    held.catch(() => resolve()); // a browser may forbid locks, like storage
+    held.catch(() => resolve()); // browsers may forbid locks, as they may forbid storage
   });
 }
 
@@ -44,7 +44,7 @@ export function supervise(worker: Worker, name: string, onFailure: (reason: stri
   const waitForEnd = (): void =>
     void navigator.locks
       ?.request(name, { signal: over.signal }, () => fail("The browser ended the computation, perhaps to save memory."))
-      .catch(() => {}); // ended by the page
+      .catch(() => {}); // rejects if the page ended the worker
   worker.addEventListener("message", waitForEnd, { once: true });
   return end;
 }

@@ -80,7 +80,7 @@ export class Runner {
 
   private receive(data: Exclude<Answer, { kind: "ready" }>): void {
     const line = this.lines.get(data.name);
-    // An older request may still have ended.
+    // Ignore the answer to an older request.
     if (line?.id !== data.id) return;
     const { listener } = line;
     const isOver = data.kind === "drawing" ? data.isPaused : data.kind !== "progress";

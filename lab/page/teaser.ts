@@ -1,6 +1,6 @@
 /**
- * The picture at the top of the page, drawn when the page is built: three optimizers race down a winding valley, with −∇L as arrows.
- * It is part of the document, so it is there before any script.
+ * The picture at the top of the page, drawn when the page is built: three optimizers race down a winding valley, with
+ * −∇L as arrows. It is part of the document, so it appears before any script runs.
  */
 import { parseHTML } from "linkedom";
 import { optim, type Tensor, tensor, tidy } from "nabla";
@@ -107,11 +107,11 @@ function drawFrame({ name, width, height, reach, spacing }: Frame, racers: Retur
   return `<svg class="${name}" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="${label}">${field.outerHTML}<path class="slopes" d="${arrows.join("")}"/>${paths.join("")}</svg>`;
 }
 
-/** Values at equal distances, from −half to half. */
+/** Equally spaced values, from −half to half. */
 const places = (count: number, half: number): number[] =>
   Array.from({ length: count }, (_, i) => half * ((2 * i) / (count - 1) - 1));
 
-/** An arrow along −∇L around a point in pixels. Its length grows with the slope. */
+/** An arrow along −∇L, centred on a point in pixels. Its length grows with the slope. */
 function arrow([x, y]: Point, [gx, gy]: Point, spacing: number): string {
   const slope = Math.hypot(gx, gy);
   const length = 0.85 * spacing * Math.tanh(0.5 * slope);
@@ -125,7 +125,7 @@ function arrow([x, y]: Point, [gx, gy]: Point, spacing: number): string {
   return `M${round(x - (length / 2) * ux)},${round(y - (length / 2) * uy)}L${round(tipX)},${round(tipY)}M${wing(1)}L${round(tipX)},${round(tipY)}L${wing(-1)}`;
 }
 
-/** A CSS easing that moves along a line by one of its points per step. */
+/** A CSS easing that moves along a line, one point per step. */
 function paceOf(line: readonly Point[]): string {
   let length = 0;
   const lengths = line.map(([x, y], i) => {

@@ -98,7 +98,7 @@ async function run(request: Extract<Request, { kind: "run" }>): Promise<void> {
   let reported = started;
   let listened = started;
   let left = request.steps ?? Number.POSITIVE_INFINITY;
-  /** When to draw the training run again. A few single steps are drawn only at their end. */
+  /** When to draw the training run again. If the request limits the steps, only the last one is drawn. */
   let drawNext = request.steps === undefined ? started : Number.POSITIVE_INFINITY;
   try {
     const experiment = experiments.find((one) => one.name === name)!;

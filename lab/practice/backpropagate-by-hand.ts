@@ -20,7 +20,7 @@ function random() {
 const hidden = ({ w1, b1 }: Parameters, x: Tensor): Tensor => x.matmul(w1.t()).add(b1);
 const output = (p: Parameters, x: Tensor): Tensor => hidden(p, x).tanh().matmul(p.w2.t()).add(p.b2);
 
-/** The gradients by nabla's autograd. */
+/** The gradients from nabla's autograd. */
 function exact({ w1, b1, w2, b2 }: Parameters, x: Tensor, t: Tensor): Parameters {
   const loss = (...[u, c, v, d]: Tensor[]): Tensor =>
     output({ w1: u!, b1: c!, w2: v!, b2: d! }, x).sub(t).square().sum().mul(0.5);

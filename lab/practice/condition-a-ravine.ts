@@ -52,7 +52,7 @@ export default {
     answer: 10000,
     within: 0,
     explanation:
-      "The Hessian is $X^\\top X/n$, with the variances 1 and 10,000 on its diagonal. The loss is a ravine that is 10,000 times more curved across than along, and gradient descent needs about as many steps.",
+      "The Hessian is $X^\\top X/n$, with the variances 1 and 10,000 on its diagonal. The loss is a ravine that is 10,000 times more curved across its floor than along it, and gradient descent needs about as many steps.",
   },
   statement: [
     "The loss of linear regression, $\\frac1{2n}\\|Xw-y\\|^2$, has the Hessian $H=X^\\top X/n$. Its condition number decides how many steps gradient descent needs, and it depends on the scale of the features.",

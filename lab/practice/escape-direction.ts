@@ -56,7 +56,7 @@ export default {
     options: ["8", "76", "About 1,000,000"],
     answer: "76",
     explanation:
-      "Each step multiplies $\\theta_2$ by $1+2\\cdot0.1=1.2$, and $1.2^{76}>10^6$. The escape is exponential, but slow at first: until then the gradient is almost zero and the loss hardly moves.",
+      "Each step multiplies $\\theta_2$ by $1+2\\cdot0.1=1.2$, and $1.2^{76}>10^6$. The escape is exponential, but slow at first: in most of these steps, the gradient is almost zero and the loss hardly moves.",
   },
   statement: [
     "Near a critical point, the loss changes by $\\frac12v^\\top Hv$ along $v$. At a saddle point the Hessian $H$ has a negative eigenvalue, and its eigenvector is the direction in which the loss falls fastest.",
@@ -96,7 +96,7 @@ export default {
       },
     },
     {
-      title: "Diagonal matrices work too, in both orders.",
+      title: "Diagonal matrices work too, with the eigenvalues in either order.",
       run(code) {
         checkDirection(code, symmetric(-1.5, 0, 3));
         checkDirection(code, symmetric(3, 0, -1.5));

@@ -28,11 +28,11 @@ export default {
   prediction: {
     kind: "number",
     question:
-      "You change the probability $p$ of a coin by 0.01. For which $p$ is the change the hardest to notice from the coin's flips?",
+      "You change the probability $p$ of a coin by 0.01. For which $p$ is the change hardest to notice from the coin's flips?",
     answer: 0.5,
     within: 0.001,
     explanation:
-      "The Fisher information about $p$ is smallest for a fair coin, whose flips vary the most. At $p=0.001$, a change by 0.01 multiplies the frequency of heads by 11.",
+      "The Fisher information about $p$ is smallest for a fair coin, whose flips vary the most. At $p=0.001$, a change of 0.01 multiplies the frequency of heads by 11.",
   },
   statement: [
     "A coin shows $x=1$ with probability $p$ and $x=0$ with probability $1-p$. The Fisher information about a parameter $t$ of the coin is the mean squared score:",
@@ -78,7 +78,7 @@ export function fisherOfLogit(z) {
               ["That is the variance p(1 − p) of the coin. The information about p is its inverse.", [variance]],
               ["That is the mean of the score, which is always 0. Square the score before you average.", [0]],
               ["The sign is wrong: a mean of squares is positive.", [-1 / variance]],
-              ["You did not weight the squared scores with the probabilities P(x).", [1 / p ** 2 + 1 / (1 - p) ** 2]],
+              ["You did not weight the squared scores by the probabilities P(x).", [1 / p ** 2 + 1 / (1 - p) ** 2]],
               ["That is only the term for x = 1. Add the term for x = 0.", [1 / p]],
               ["You averaged |score|. Square it instead.", [2]],
             ],
@@ -87,7 +87,7 @@ export function fisherOfLogit(z) {
       },
     },
     {
-      title: "It measures the change of the distribution: KL(p, p + δ) ≈ ½ F(p) δ².",
+      title: "It measures how much the distribution changes: KL(p, p + δ) ≈ ½ F(p) δ².",
       run(code) {
         for (const p of draw(10, 0.2, 0.8)) {
           const what = `\`fisher(${showNumber(p)})\``;

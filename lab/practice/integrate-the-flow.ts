@@ -87,7 +87,7 @@ export default {
     "$$k_1=f(\\theta),\\qquad k_2=f\\bigl(\\theta+\\tfrac h2k_1\\bigr)$$",
     "$$k_3=f\\bigl(\\theta+\\tfrac h2k_2\\bigr),\\qquad k_4=f(\\theta+hk_3)$$",
     "$$\\theta\\leftarrow\\theta+\\frac h6\\,(k_1+2k_2+2k_3+k_4)$$",
-    "Write `rk4(f, theta, h)`, which returns $\\theta$ after one step. Then write `flow(gradient, theta, time, steps)`, which follows the gradient flow for a time in equal steps and returns the end. Points and slopes are arrays of numbers.",
+    "Write `rk4(f, theta, h)`, which returns $\\theta$ after one step. Then write `flow(gradient, theta, time, steps)`, which follows the gradient flow for the given time in equal steps and returns the last point. Points and slopes are arrays of numbers.",
   ],
   exports: ["rk4", "flow"],
   starter: `export function rk4(f, theta, h) {

@@ -73,7 +73,7 @@ export default {
   name: "integrated-gradients",
   title: "Integrated gradients that satisfy completeness",
   section: "Applications and Interdisciplinary Connections",
-  concept: "attributions that add up to the change of the output",
+  concept: "attributions that add up to the change in the output",
   prediction: {
     kind: "number",
     question:

@@ -7,7 +7,7 @@ import * as nabla from "nabla";
 import * as gradients from "nabla/gradients";
 import { nearest } from "../nearest.ts";
 
-/** Why code does not load. */
+/** The error for code that does not load. */
 export class LoadError extends Error {}
 
 const MODULES: Readonly<Record<string, Readonly<Record<string, unknown>>>> = { nabla, "nabla/gradients": gradients };
@@ -67,7 +67,7 @@ function advice(what: string, source: string, line: string, column: number): str
   return `${what[0]!.toLowerCase()}${what.slice(1)}.${shown}`;
 }
 
-/** The import and export declarations of a module, and its calls of import(), that name a module. */
+/** The import and export declarations of a module, and its calls to import(), that name a module. */
 const sourcesOf = (program: Program) =>
   [...nodesOf(program)].flatMap((node) => {
     const isImport = /^(ImportDeclaration|ImportExpression|Export(Named|All)Declaration)$/.test(node.type);

@@ -38,7 +38,7 @@ const slips = (data: Data): [string, number[]][] => [
   ["You forgot the labels: the error is ŷ − y.", weighted(data, (z) => sigmoid(z))],
 ];
 
-/** Random data. Inputs and weights are away from zero, so that no mistake gives the right result by accident. */
+/** Random data. Inputs and weights are not close to zero, so that no mistake gives the right result by accident. */
 function random(n: number): Data {
   const x = Array.from({ length: n }, () => drawAwayFromZero(3));
   return { w: drawAwayFromZero(3), x, y: draw(n).map((value) => Number(value > 0)) };

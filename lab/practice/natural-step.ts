@@ -92,7 +92,7 @@ export default {
       "$F^{-1}\\nabla L=(50/100,\\ 1/1)=(0.5,\\,1)$. The model is very sensitive to $\\theta_1$, so the natural gradient goes mostly along $\\theta_2$.",
   },
   statement: [
-    "The natural gradient $F^{-1}\\nabla L$ is the direction of steepest descent if the length of a step is measured by the change of the model's distribution. One step with learning rate $\\eta$ is",
+    "The natural gradient $F^{-1}\\nabla L$ is the direction of steepest descent if the length of a step is measured by how much the model's distribution changes. One step with learning rate $\\eta$ is",
     "$$\\theta\\leftarrow\\theta-\\eta\\,F^{-1}\\nabla L(\\theta)$$",
     "Write `naturalStep(theta, gradient, fisher, lr)` for two parameters, which returns the new $\\theta$ as an array. `theta` and `gradient` are arrays of two numbers, and `fisher` is a matrix `[[a, b], [c, d]]` that is symmetric and positive definite, but not always diagonal.",
   ],

@@ -33,7 +33,7 @@ const SLIPS: readonly (readonly [variance: number, hint: string])[] = [
     2 / (FAN_IN + FAN_OUT),
     "That is Xavier's compromise for tanh. For the gradient through ReLUs, only fanOut matters.",
   ],
-  [4 / FAN_OUT, "The variance is twice too large: use 2/fanOut."],
+  [4 / FAN_OUT, "The variance is too large by a factor of 2: use 2/fanOut."],
   [1, "Scale the weights: the more outputs a layer has, the smaller they must be."],
 ];
 

@@ -124,7 +124,7 @@ export function order(gradients) {
       },
     },
     {
-      title: "Only signs count: scaling each gradient keeps the order good.",
+      title: "Only signs count: the order still passes if each gradient is scaled.",
       run(code) {
         const gradients = random(12);
         checkGreedy(

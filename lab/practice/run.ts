@@ -1,4 +1,7 @@
-/** Runs a reader's code against an exercise's checks. Hosts call `check` in a worker, and `supervise` ends it. */
+/**
+ * Runs a reader's code against an exercise's checks. Hosts call `check` in a worker, and `supervise` ends that worker
+ * if the code runs too long.
+ */
 import { manualSeed, tidy } from "nabla";
 import type { Code, Exercise } from "./exercise.ts";
 import { describeError, LoadError, load } from "./load.ts";

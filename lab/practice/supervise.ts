@@ -1,4 +1,4 @@
-/** Ends a worker that checks code if the code runs too long. Works with workers of Node and of browsers. */
+/** Ends a worker that checks code if the code runs too long. Works with workers in Node and in browsers. */
 import type { Outcome } from "./run.ts";
 
 /** What the host sends to the worker. */

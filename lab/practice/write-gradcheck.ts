@@ -1,4 +1,4 @@
-/** Central differences, and a gradient check that compares with them. */
+/** Central differences, and a gradient check that uses them. */
 import type { Code, Exercise, Mistake } from "./exercise.ts";
 import { agree, draw, drawAwayFromZero, fail, read, show } from "./values.ts";
 
@@ -159,7 +159,7 @@ export function gradcheck(f, gradient, theta) {
             g.map((value) => -value),
             "Compare the components, not only the lengths ‖g‖ and ‖d‖.",
           ],
-          ["that is twice too large", g.map((value) => 2 * value), "Divide ‖g − d‖ by the sum ‖g‖ + ‖d‖."],
+          ["that is too large by a factor of 2", g.map((value) => 2 * value), "Divide ‖g − d‖ by the sum ‖g‖ + ‖d‖."],
           ["without its last component", g.map((value, i) => (i < 3 ? value : 0)), "Compare all components."],
         ];
         for (const [name, values, hint] of wrong) {

@@ -69,7 +69,7 @@ export function drawFindings(document: Document, findings: readonly Finding[]): 
   );
 }
 
-/** All pictures, with the key of their colours if they show negative numbers. */
+/** All pictures, with a key to their colours if they show negative numbers. */
 export function drawGallery(document: Document, pictures: readonly Picture[]): HTMLElement[] {
   const make = maker(document);
   const all = pictures.map((picture) => drawPicture(document, picture));

@@ -20,11 +20,14 @@ import type { View } from "./view.ts";
 /** The name to pass to `tf.setBackend`. */
 export const BACKEND = "nabla";
 
-/** The entries by data id, as CPU kernels expect them: `backend.data.get(dataId).values`. */
+/** Maps data ids to entries. CPU kernels read the elements as `backend.data.get(dataId).values`. */
 class Entries {
-  /** An entry's id is the entry itself, except for data that another backend made and that was moved here. */
+  /** An entry is its own id, unless another backend made the data before it was moved here. */
   private readonly entries = new Map<object, Entry>();
-  /** The number of parts of complex data that was moved here. TensorFlow.js expects one id for such data, not three. */
+  /**
+   * The number of entries that are not counted: the real and imaginary parts of complex data that was moved here.
+   * TensorFlow.js counts one id for such data, not three.
+   */
   private hidden = 0;
 
   constructor(private readonly backend: NablaBackend) {}
@@ -35,7 +38,7 @@ class Entries {
   has(id: object): boolean {
     return this.entries.has(id);
   }
-  /** The entry of a data id. Data from another backend is moved here. */
+  /** The entry for a data id. If the data is on another backend, it is moved here first. */
   get(id: object): Entry {
     const known = this.entries.get(id);
     if (known) return known;
@@ -67,7 +70,7 @@ class Entries {
   }
 }
 
-/** Decodes texts from UTF-8. @throws Error with the CPU backend's message if the bytes are not UTF-8 */
+/** Decodes UTF-8 strings. @throws Error with the CPU backend's message if the bytes are not UTF-8 */
 function decoded(values: BackendValues): string[] {
   try {
     return (values as Uint8Array[]).map((bytes) => util.decodeString(bytes));
@@ -78,14 +81,15 @@ function decoded(values: BackendValues): string[] {
 
 export class NablaBackend extends KernelBackend {
   readonly data = new Entries(this);
-  /** The block size, which the CPU backend's matrix product reads. */
+  /** The block size that the CPU backend's matrix product reads. */
   readonly blockSize = 48;
 
   override write(values: BackendValues | null | undefined, shape: number[], dtype: DataType): Entry {
     const entry = new Entry(dtype, sizeOf(shape));
     if (values != null) entry.values = values;
     if (values != null && isNumeric(dtype)) {
-      // The caller may change its array later, so its elements are copied now. An entry that does not fit in memory is not registered.
+      // Copy the elements now, because the caller may change the array later. An entry that does not fit in memory is
+      // not registered.
       entry.view(shape);
       entry.values = undefined;
     }
@@ -160,7 +164,7 @@ export class NablaBackend extends KernelBackend {
     return this.data.numDataIds();
   }
 
-  /** Releases a reference, and frees the data with the last one. Returns whether the data no longer exists. */
+  /** Releases a reference, and frees the data when none is left. Returns whether the data no longer exists. */
   override disposeData(dataId: object, force = false): boolean {
     const entry = this.data.find(dataId);
     if (!entry) return true;
@@ -188,7 +192,7 @@ export class NablaBackend extends KernelBackend {
   override floatPrecision(): 32 {
     return 32;
   }
-  /** Frees all data. TensorFlow.js calls it whenever its engine is reset, and may use the backend again. */
+  /** Frees all data. TensorFlow.js calls this when its engine is reset, and may go on using the backend afterwards. */
   override dispose(): void {
     this.data.clear();
   }

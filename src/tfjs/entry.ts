@@ -8,7 +8,7 @@ import { type LayoutOwner, type NumericArray, View } from "./view.ts";
 export const isNumeric = (dtype: string): dtype is DType =>
   dtype === "float32" || dtype === "int32" || dtype === "bool";
 
-/** The typed array for each element type, as callers of `dataSync` expect it. */
+/** The typed array that callers of `dataSync` expect for each element type. */
 const ARRAYS = { float32: Float32Array, int32: Int32Array, bool: Uint8Array, uint8: Uint8Array } as const;
 
 export class Entry implements LayoutOwner {
@@ -19,7 +19,7 @@ export class Entry implements LayoutOwner {
   private storage: Storage | null = null;
   /** Copies of the elements in other layouts. */
   layouts: Map<string, View> | undefined;
-  /** The elements in JavaScript's memory: the result of a CPU kernel, a copy for CPU kernels, or strings. */
+  /** The elements in JavaScript's memory: the result of a CPU kernel, a copy that CPU kernels read, or strings. */
   private stored: BackendValues | undefined;
 
   constructor(

@@ -48,7 +48,10 @@ function replace(kernelName: string, rule: Rule): void {
   registerGradient({ ...original, gradFunc });
 }
 
-/** The derivative of a kernel of one input: (dy, value) → dx, where value is the input or the output, as TensorFlow.js saves it. */
+/**
+ * The derivative of a kernel with one input: (dy, value) → dx, where value is the input or the output, as TensorFlow.js
+ * saves it.
+ */
 interface Derivative {
   readonly input: string;
   readonly run: (dy: Value, value: Value, attributes: Attributes) => Value;
@@ -112,13 +115,13 @@ function spread(dy: Tensor, x: Tensor, axis: number | number[]): Tensor {
   const shape = [...x.shape];
   for (const dim of util.parseAxisParam(axis, x.shape)) shape[dim] = 1;
   const kept = reshape(dy, shape);
-  // broadcastTo does not reduce a size of 1 to 0.
+  // broadcastTo cannot turn a dim of size 1 into one of size 0.
   return x.size ? broadcastTo(kept, x.shape) : zeros(x.shape, dy.dtype);
 }
 
 /**
- * Batch normalization with a mean and a variance per channel. All gradients follow from two sums over the pixels: of dy, and of dy times
- * the normalized input.
+ * Batch normalization with a mean and a variance per channel. All gradients follow from two sums over the pixels: the
+ * sum of dy, and the sum of dy times the normalized input.
  */
 const batchNorm: Rule = (dy, [x, mean, variance, scale], { varianceEpsilon }) => {
   if (mean!.rank !== 1) return null;

@@ -66,8 +66,8 @@ export class View implements Value {
 }
 
 /**
- * Copies `count` elements, starting with `start`, to `at`, for views of the same type. Unlike `set`, this does not need
- * a view of each range.
+ * Copies `count` elements from position `start` to position `at`. Both views have the same type. Unlike `set`, this
+ * does not need a view of each range.
  */
 export function copyElements(from: View, start: number, to: View, at: number, count: number): void {
   use(from.storage);

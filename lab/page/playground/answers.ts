@@ -23,7 +23,7 @@ export function newProbabilities(): Panel {
     return { bar, value, item: make("li", {}, make("span", {}, String(digit)), bar, value) };
   });
   const set = (title: string, answer: Answer | undefined): void => {
-    // Screen readers announce the answer once, although it is shown ten times per second.
+    // Screen readers announce each answer only once, although it is updated ten times per second.
     if (heading.textContent !== title) heading.textContent = title;
     bars.forEach(({ bar, value, item }, digit) => {
       const p = answer && answer.digit >= 0 ? answer.probabilities[digit]! : undefined;

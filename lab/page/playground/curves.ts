@@ -78,7 +78,7 @@ function plotOf(losses: readonly number[], errors: readonly (readonly [number, n
   };
 }
 
-/** The mean of each `count` losses in a row, at their middle. */
+/** The means of `count` consecutive losses at a time, each at the middle of its losses. */
 function meansOf(losses: readonly number[], count: number): [number, number][] {
   return Array.from({ length: Math.ceil(losses.length / count) }, (_, i) => {
     const part = losses.slice(i * count, (i + 1) * count);

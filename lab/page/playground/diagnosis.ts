@@ -109,7 +109,7 @@ const WORDS: Readonly<Record<Kind, (measured: Measured, trend: string) => Words>
   healthy: ({ norms }, trend) => [
     "The gradient reaches every layer",
     norms.length === 2
-      ? "With one hidden layer, it passes through one activation only."
+      ? "With one hidden layer, it passes through only one activation."
       : `On the way back it ${trend}.`,
     [],
   ],
@@ -131,7 +131,9 @@ function kindOf({ loss, recentLoss, norms, weights, problems }: Measured): Kind 
   return recentLoss !== undefined && recentLoss > GUESSING * Math.log(10) ? "stuck" : "healthy";
 }
 
-/** Whether the activation has the initialization that was derived for it, and still works in a deep network. */
+/**
+ * Whether the initialization is the one that was derived for the activation, and the two still work in a deep network.
+ */
 const isUsual = ({ activation, init }: Settings): boolean =>
   init === (activation === "tanh" || activation === "sigmoid" ? "Xavier" : "He") && activation !== "sigmoid";
 
@@ -144,13 +146,16 @@ function remedyFor({ activation }: Settings): Remedy {
 /** The initialization that fits the activation, if it is not the current one, and a lower learning rate. */
 const fittingOrSlower = (settings: Settings): Remedy[] =>
   isUsual(settings) ? slowerOf(settings) : [remedyFor(settings), ...slowerOf(settings)];
-/** Combinations that keep the gradient's size, other than the current one; for the best of them, fewer layers. */
+/**
+ * Combinations that keep the gradient's size, other than the current one. If the current one is already the best, fewer
+ * layers.
+ */
 function remediesFor(settings: Settings): Remedy[] {
   if (isUsual(settings)) return [FEWER];
   const fitting = remedyFor(settings);
   return [fitting, fitting.settings.activation === "tanh" ? RELU : TANH];
 }
-/** The optimizer's usual learning rate, or fewer layers if it has that already. */
+/** The optimizer's usual learning rate; if that is the current rate, fewer layers. */
 const usualOf = ({ optimizer, lr }: Settings): Remedy[] =>
   lr === USUAL_RATES[optimizer]
     ? [FEWER]

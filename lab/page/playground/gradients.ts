@@ -159,7 +159,7 @@ function drawRow(
   return group;
 }
 
-/** Even powers of ten, at most about `count`. */
+/** Even powers of ten, at most about `count` of them. */
 function ticksOf(low: number, high: number, count: number): number[] {
   const step = 2 * Math.ceil((high - low) / 2 / Math.max(2, count));
   return Array.from({ length: Math.floor((high - low) / step) + 1 }, (_, i) => high - i * step).reverse();

@@ -139,7 +139,7 @@ export function mountPlayground(element: HTMLElement): { close(): void } {
     const name = nameWorker();
     const program = new Worker(new URL("./worker.ts", import.meta.url), { type: "module", name });
     const network = { ask: (request: Request) => program.postMessage(request), end: supervise(program, name, fail) };
-    // Messages of a worker that failed can still be on their way.
+    // Messages from a worker that failed may still arrive.
     program.onmessage = ({ data }: MessageEvent<Message>) => worker === network && receive(data);
     return network;
   }

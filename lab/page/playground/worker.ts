@@ -25,7 +25,7 @@ export interface State {
   /** The number of mini-batches seen. */
   readonly step: number;
   readonly isTraining: boolean;
-  /** Whether it paused by itself, after EPOCHS passes over the digits. */
+  /** Whether it paused on its own, after EPOCHS passes over the digits. */
   readonly isDone: boolean;
   /** The loss of each mini-batch since the last report. */
   readonly losses: readonly number[];

@@ -156,6 +156,6 @@ export class Panel {
   private reset(): void {
     this.editor?.replace(this.options.exercise.starter);
     this.clear();
-    this.status.textContent = "The code is back at its start. Undo brings yours back.";
+    this.status.textContent = "The code has been reset. Undo restores yours.";
   }
 }

@@ -22,7 +22,7 @@ export function summary(outcomes: readonly Outcome[]): string {
 }
 
 export const results = (outcomes: readonly Outcome[], printed: readonly string[]): HTMLElement[] => [
-  // Safari drops the list semantics of lists without markers, unless they have the role.
+  // Safari drops the list semantics of lists without markers, unless they have the role explicitly.
   make("ul", { role: "list" }, ...outcomes.map(item)),
   ...(printed.length
     ? [

@@ -23,8 +23,9 @@ function windowsOf({ x, filter }: Inputs, { strides, pad, dilations }: Attribute
 }
 
 /**
- * The gradient with respect to the image or the filter. The largest sum in a window has one element of each; the
- * window's element of dy is added there. Among equal sums, the first wins.
+ * The gradient with respect to the image or the filter. In each window, the largest sum comes from one pixel and one
+ * filter element; the window's element of dy is added to the gradient of that pixel or filter element. Among equal
+ * sums, the first wins.
  */
 function gradient({ x, filter, dy }: Inputs, windows: MaxPoolAttributes, of: "x" | "filter"): Value | null {
   const { outputSize, stride, pad } = windows;

@@ -7,7 +7,8 @@ interface DrawOptions {
 }
 
 /**
- * The CPU backend's kernel. Other backends accept their own name as the context type. For nabla's name, uses a 2-d context.
+ * The CPU backend's kernel. Other backends accept their own name as the context type, so if the type is nabla's name,
+ * this draws on a 2-d context.
  */
 export const draw =
   (cpu: KernelFunc): KernelFunc =>

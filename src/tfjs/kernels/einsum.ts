@@ -39,7 +39,9 @@ function multiply(a: Term, b: Term, isInResult: (label: number) => boolean): Ter
   const inner = shared.filter((label) => !isInResult(label));
   const rows = a.labels.filter((label) => !shared.includes(label));
   const columns = b.labels.filter((label) => !shared.includes(label));
-  /** A batch of matrices, transposed if the dims already have that order. */
+  /**
+   * The term as a batch of matrices. They stay transposed if the dims already have that order, which saves a copy.
+   */
   const matrices = (term: Term, first: readonly number[], second: readonly number[]): [Value, boolean] => {
     const isTransposed = `${[...batch, ...second, ...first]}` === `${term.labels}`;
     const [m, n] = isTransposed ? [second, first] : [first, second];

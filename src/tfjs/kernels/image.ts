@@ -58,7 +58,8 @@ const attributesOf = (info: backend_util.Conv2DInfo, groups: number): ConvAttrib
 });
 
 /**
- * Whether the result has pixels. If a window is larger than the padded image, there are none, and TensorFlow.js computes a negative size.
+ * Whether the result has pixels. It has none if a window is larger than the padded image, in which case TensorFlow.js
+ * computes a negative size.
  */
 export const isSized = (outputSize: readonly number[]): boolean => outputSize.every((size) => size > 0);
 
@@ -152,7 +153,7 @@ export interface Windows extends MaxPoolAttributes {
   readonly inputSize: [number, number];
 }
 
-/** Whether there are windows, and each reads at least one pixel. */
+/** Whether there are windows and each of them reads at least one pixel. */
 export const hasPixels = ({ kernelSize, stride, pad, inputSize, outputSize }: Windows): boolean =>
   isSized(outputSize) &&
   [0, 1].every((i) => pad[i]! < kernelSize[i]! && (outputSize[i]! - 1) * stride[i]! - pad[i]! < inputSize[i]!);

@@ -26,7 +26,9 @@ const FLOAT: readonly DType[] = ["float32"];
 export const NUMBERS: readonly DType[] = ["float32", "int32"];
 export const ALL: readonly DType[] = ["float32", "int32", "bool"];
 
-/** Whether no input is empty. For example, reductions of empty tensors are left to the CPU kernel. */
+/**
+ * Whether every input has at least one element. For example, reductions of empty tensors are left to the CPU kernel.
+ */
 export const isFilled = (inputs: Readonly<Record<string, TensorInfo>>): boolean =>
   Object.values(inputs).every((input) => !input?.shape.includes(0));
 

@@ -183,7 +183,7 @@ export const pointwiseKernels: Readonly<Record<string, NativeKernel>> = {
   Maximum: binary(maximum, NUMBERS),
   Minimum: binary(minimum, NUMBERS),
   RealDiv: binary(div),
-  // The quotient of the CPU kernel is int32, whatever the operands are.
+  // The CPU kernel's quotient is int32, whatever the types of the operands.
   FloorDiv: binary(floorDiv),
   Mod: binary(mod),
   Pow: binary(pow),

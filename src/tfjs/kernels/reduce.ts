@@ -22,7 +22,10 @@ const reduction = (f: Reduction, types: readonly DType[] = ["float32"], axes = "
 
 type OfRow = (x: NumericArray, at: number, n: number) => number;
 
-/** A reduction that loops over rows in JavaScript if the reduced dims are the last ones; `otherwise` reduces any other dims. */
+/**
+ * A reduction that loops over rows in JavaScript if the reduced dims are the last ones. In all other cases, `otherwise`
+ * computes it.
+ */
 const byRows = (ofRow: OfRow, dtype: DType, otherwise: Reduction): NativeKernel => ({
   types: [dtype],
   accepts: isFilled,
@@ -50,8 +53,8 @@ const anyOf: OfRow = (x, at, n) => {
 };
 
 /**
- * The position of an extreme along one dim. TensorFlow.js ignores NaNs after the first element, which nabla does not, so NaNs are left to
- * the CPU kernel.
+ * The position of an extreme along one dim. TensorFlow.js ignores NaNs after the first element, but nabla does not, so
+ * tensors with NaNs are left to the CPU kernel.
  */
 const position = (extreme: Reduction, f: (x: Value, dim: number) => Value): NativeKernel => ({
   accepts: isFilled,

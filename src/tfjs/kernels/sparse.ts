@@ -85,7 +85,10 @@ function filledRows(indices: NumericArray, rank: number, rows: number): number {
   }
   return count;
 }
-/** Copies elements and their indices, with `missing` in column 0 of each empty row. Records the place of each element. */
+/**
+ * Copies elements and their indices, and writes `missing` into column 0 of each empty row. Records where each element
+ * was copied to.
+ */
 function fillRows(
   from: NumericArray,
   given: NumericArray,
@@ -117,7 +120,7 @@ function fillRows(
   }
 }
 
-/** The shape that replaces −1 in `wanted`; null if it does not have the size of `given`. */
+/** `wanted` with the size that −1 stands for; null if no such shape has as many elements as `given`. */
 function completed(given: readonly number[], wanted: readonly number[]): number[] | null {
   const size = sizeOf(given);
   const known = wanted.reduce((product, one) => (one === -1 ? product : product * one), 1);
@@ -142,7 +145,7 @@ function renumber(from: NumericArray, to: NumericArray, inStrides: Float64Array,
     to[next++] = place;
   }
 }
-/** The same for matrices. It has no loops over dims, which makes it three times as fast. */
+/** The same for matrices, without loops over the dims, which makes it three times as fast. */
 function renumberPairs(from: NumericArray, to: NumericArray, inStrides: Float64Array, outStrides: Float64Array): void {
   const [width, columns, end] = [inStrides[0]!, outStrides[0]!, to.length];
   for (let i = 0; i < end; i += 2) {

@@ -52,7 +52,7 @@ function planLayer(layer: Layer, plan: (inner: Layer) => Plan): Plan {
   return { className, weights, layers, calls: [...layers.keys()], penalties: penaltiesOf(layer, config, weights), run };
 }
 
-/** The layer's regularizers. TensorFlow.js ignores those of recurrent layers, which then have no losses. */
+/** The layer's regularizers. TensorFlow.js ignores those of recurrent layers, whose `losses` are empty. */
 function penaltiesOf(layer: Layer, config: object, weights: Plan["weights"]): Penalty[] {
   if (!layer.losses.length) return [];
   return Object.entries(config as Config).flatMap(([option, value]) => {

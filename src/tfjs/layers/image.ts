@@ -79,7 +79,10 @@ const conv2dTranspose: Rule = (context) => {
   };
 };
 
-/** The filter of a depthwise convolution, [height, width, in, multiplier], has one output channel per in and multiplier. */
+/**
+ * The filter of a depthwise convolution, [height, width, in, multiplier], has one output channel for each pair of an
+ * input channel and a multiplier.
+ */
 function depthwiseWeight({ variables }: Context, of: string) {
   const [height, width, inputs, multiplier] = variables[of]!.shape as [number, number, number, number];
   return { of, axes: [2, 3, 0, 1], shape: [inputs * multiplier, height, width, 1], groups: inputs };

@@ -33,7 +33,7 @@ const dot: Rule = ({ config: { axes, normalize: normalizes } }) => ({
     });
     const [a, b] = normalizes ? inputs.map((x, i) => normalize(x, dims[i]!)) : inputs;
     if (a!.shape.length === 2 && b!.shape.length === 2) return a!.mul(b!).sum(1, { keepdim: true });
-    // Vectors become matrices whose inner dims are the summed ones: the row a or the column b.
+    // Turn vectors into matrices whose inner dim is summed: a becomes a row, b a column.
     const left = a!.shape.length === 2 ? a!.unsqueeze(1) : dims[0] === 2 ? a! : a!.transpose(1, 2);
     const right = b!.shape.length === 2 ? b!.unsqueeze(2) : dims[1] === 1 ? b! : b!.transpose(1, 2);
     const y = left.matmul(right);

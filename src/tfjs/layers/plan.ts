@@ -58,7 +58,7 @@ export interface Model extends Layer {
 /** A weight and its layout in nabla. */
 export interface Weight {
   readonly variable: LayerVariable;
-  /** The order of the variable's dims in nabla. Default: the same as in TensorFlow.js. */
+  /** The order that the variable's dims have in nabla. Default: the same as in TensorFlow.js. */
   readonly axes?: readonly number[];
   /** The shape after reordering, if it differs. */
   readonly shape?: readonly number[];
@@ -93,7 +93,7 @@ export interface Plan {
   readonly layers: ReadonlyMap<string, Plan>;
   /** The names of the inner layers that run. A layer that runs several times is listed that many times. */
   readonly calls: readonly string[];
-  /** What TensorFlow.js adds to the loss each time that the layer runs. */
+  /** What TensorFlow.js adds to the loss each time the layer runs. */
   readonly penalties: readonly Penalty[];
   /** Computes the layer's result. */
   readonly run: (own: Own, ...inputs: Tensor[]) => Outputs;
