@@ -16,13 +16,13 @@ export interface AgainstOptions {
   /** The commit to compare with, in any form that git accepts. */
   readonly revision: string;
   readonly suites: readonly string[];
-  /** The number of turns of B; A has one more. */
+  /** How many turns B takes; A takes one more. */
   readonly rounds: number;
   /** Options to pass on to the benchmarks of both trees, such as --cpu-time. */
   readonly passed: readonly string[];
 }
 
-/** The number of rounds of a suite in one turn. With several rounds, V8 has optimized the code by the median round. */
+/** How many rounds a suite runs in one turn. With several rounds, V8 has optimized the code by the median round. */
 const SAMPLES = 5;
 /** The number of process starts in one turn. */
 const STARTS = 5;
@@ -73,7 +73,7 @@ function remove(path: string): void {
     // Remove only the link: its target belongs to this tree.
     unlinkSync(join(path, "node_modules"));
   } catch {
-    // It is a folder, or does not exist.
+    // The path is a folder, or does not exist.
   }
   rmSync(path, { recursive: true, force: true });
   git("worktree", "prune");
@@ -100,7 +100,7 @@ async function startRows(tree: string, signal: AbortSignal): Promise<Rows> {
   return [{ suite: START, case: "whole process", impl: "nabla", unit: "µs", median: value, min, samples: STARTS }];
 }
 
-/** `--own`, which leaves out pure JS, if both trees support it. Both must get the same options. */
+/** Returns `--own`, which leaves out pure JS, if both trees support it: both must get the same options. */
 async function sharedOptions(trees: readonly string[], signal: AbortSignal): Promise<string[]> {
   const helps = trees.map((tree) => output(process.execPath, ["dist/bench/index.js", "--help"], tree, signal));
   return (await Promise.all(helps)).every((help) => help.includes("--own")) ? ["--own"] : [];

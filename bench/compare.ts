@@ -22,7 +22,7 @@ export interface Comparison {
   readonly ratio: number;
   /** The median over turns of A's time divided by its time in the previous A turn: 1, apart from noise. */
   readonly self: number;
-  /** The largest deviation from 1 of A's ratio to itself, at 95 % confidence. */
+  /** The largest deviation of `self` from 1, at 95 % confidence. */
   readonly noise: number;
   /** The fraction by which B may be slower, in addition to noise. */
   readonly allowed: number;

@@ -47,7 +47,7 @@ const program = new Command("bench")
       "relaxed",
     ]),
   )
-  .option("--rounds <count>", "the number of turns of each contender (default: 9; with --against: 15)", Number)
+  .option("--rounds <count>", "the number of turns for each contender (default: 9; with --against: 15)", Number)
   .option("--against <revision>", "compare this tree (B) with another commit (A), in alternating processes")
   .option("--own", "leave out pure JavaScript and the ceiling")
   .option("--cpu-time", "measure CPU time instead of wall-clock time, for a machine that other programs use too")

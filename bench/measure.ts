@@ -11,7 +11,7 @@ export interface Contender {
   readonly run: () => void;
   /** Restores the state that `run` changes; called before each round. */
   readonly reset?: () => void;
-  /** Floating-point operations of one call, if they differ from the case's. */
+  /** The number of floating-point operations in one call, if it differs from the case's. */
   readonly flops?: number;
 }
 
@@ -19,11 +19,11 @@ export interface Contender {
 export interface Case {
   readonly name: string;
   readonly contenders: readonly Contender[];
-  /** Floating-point operations of one call. If given, results are rates, otherwise times. */
+  /** The number of floating-point operations in one call. If given, results are rates; otherwise, they are times. */
   readonly flops?: number;
   /** A line to print below the results. */
   readonly note?: string;
-  /** The contender that ratios refer to. Default: pure JS. */
+  /** The contender to which ratios are relative. Default: pure JS. */
   readonly base?: string;
 }
 
@@ -33,7 +33,7 @@ export interface Suite {
   cases(): Iterable<Case> | AsyncIterable<Case>;
 }
 
-/** Carefully written pure JavaScript. Ratios refer to it. */
+/** Carefully written pure JavaScript. Ratios are relative to this contender. */
 export const PURE = "pure JS";
 /** The highest rate that multiply-adds can reach on this machine. Other rates are compared with it. */
 export const CEILING = "FMA ceiling";
@@ -54,7 +54,7 @@ export interface Row {
 
 /** A row with the additional columns of the table. */
 export interface Result extends Row {
-  /** The speed divided by the speed of the case's base: the median over rounds of each round's ratio. */
+  /** The speed relative to that of the case's base: the median over rounds of the ratio in each round. */
   readonly ratio: number | undefined;
   /** The rate divided by the ceiling's, computed in the same way. */
   readonly share: number | undefined;
@@ -80,7 +80,7 @@ export function cpuClock(): number {
   return (user + system) / 1e3;
 }
 
-/** The minimum number of warm-up calls. WASM functions tier up one by one, depending on calls and time. */
+/** The minimum number of warm-up calls. V8 optimizes WASM functions one by one, depending on how often and how long each runs. */
 const WARM_UP_CALLS = 3;
 /** The minimum length of a sample in milliseconds: well above the timer's resolution, and well below a scheduler's time slice. */
 const SAMPLE = 0.2;

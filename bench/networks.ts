@@ -66,7 +66,7 @@ export interface NetworkStart {
   /** Images, sequences, or characters as numbers. */
   readonly x: Float32Array;
   readonly labels: Int32Array;
-  /** The initial values, in the order of the model's parameters, channels last, with their shapes. */
+  /** The initial values and their shapes, in the order of the model's parameters, with channels last. */
   readonly params: readonly { readonly shape: number[]; readonly values: Float32Array }[];
 }
 
@@ -89,7 +89,7 @@ function parametersOf(network: Network): [shape: number[], fanIn: number][] {
   }
   if (network.kind === "transformer") {
     const { width, feedforward, layers, outputs } = network;
-    // Norms have random initial values too, so this code does not need to distinguish parameters.
+    // The parameters of norms get random initial values too, so this code can treat all parameters alike.
     const block = [
       ...layer(3 * width, width),
       ...layer(width, width),

@@ -9,8 +9,7 @@ export function machine(build: string, threads = "one thread"): string {
 }
 
 /**
- * Formats lines of cells as aligned columns: the first `leftColumns` to the left, the others, which are numbers, to the
- * right.
+ * Formats lines of cells as aligned columns: aligns the first `leftColumns` to the left, and the others, which are numbers, to the right.
  */
 export function table(lines: readonly (readonly string[])[], leftColumns = 2): string {
   const widths = lines[0]!.map((_, column) => Math.max(...lines.map((line) => line[column]!.length)));

@@ -1,6 +1,6 @@
 /**
- * `npm run size` (after `npm run build`): prints the gzipped sizes (zlib level 9) of typical bundles. Fails if the JS with one WASM
- * build exceeds the budget. A build is a string in a module, and an empty string replaces the builds that a size excludes.
+ * `npm run size` (after `npm run build`): prints the gzipped sizes (zlib level 9) of typical bundles. Fails if the JS with one WASM build
+ * exceeds the budget. Each build is a string in a module, so an empty string takes the place of a build that a size excludes.
  * `npm run size -- --docs` writes the sizes to docs/sizes.md.
  */
 import { readFileSync, writeFileSync } from "node:fs";
@@ -9,17 +9,17 @@ import { rolldown } from "rolldown";
 import { withBlock } from "../docs/tables.mjs";
 
 /**
- * The budget: 122 KB when the package moved to its present layout, plus 1.8 KB for exact sums of short blocks, 1.9 KB
- * for the copy of AssemblyScript's loader, 3.3 KB for generated ops and for fixes named in errors, and 5 KB for kernels
- * that nabla/tfjs needs: pools without positions, pairs of depthwise results, prelu, the unit step, squared
- * differences, segment sums, products, interpolation, padding in one pass and copies of short rows. Another 1.2 KB are
- * for shorter loops over broadcast rows, interpolation along two dims in one pass, and TensorFlow.js's RMSProp.
+ * The budget: 122 KB when the package moved to its present layout, plus 1.8 KB for exact sums of short blocks, 1.9 KB for the copy of
+ * AssemblyScript's loader, 3.3 KB for generated ops and for fixes named in errors, and 5 KB for kernels that nabla/tfjs needs: pools
+ * without positions, pairs of depthwise results, prelu, the unit step, squared differences, segment sums, products, interpolation, padding
+ * in one pass and copies of short rows. Another 1.2 KB is for shorter loops over broadcast rows, interpolation along two dims in one pass,
+ * and TensorFlow.js's RMSProp.
  */
 const BUDGET = 135.2 * 1024;
 const builds = ["simd", "relaxed"];
 /** The programs to bundle: what they do, and the names of their files in bench/bundles. */
 const BUNDLES = [
-  ["a product of matrices", "matmul"],
+  ["a matrix product", "matmul"],
   ["an MLP trained with Adam", "mlp"],
   ["everything", "everything"],
 ];

@@ -67,7 +67,7 @@ export function addLab(program: Command, experiments: readonly AnyExperiment[]):
   }
 }
 
-/** The option `--key <number>` of a parameter, with its description, default and range. */
+/** The option `--key <number>` for a parameter, with its description, default and range. */
 function optionOf(key: string, parameter: Parameter): Option {
   const allowed =
     parameter.kind === "choice"

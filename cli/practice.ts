@@ -52,7 +52,7 @@ async function unknown(name: string, exercises: readonly Exercise[]): Promise<st
   return `unknown exercise "${name}".${meant ? ` Did you mean ${meant}?` : ""} Run npx nabla practice for a list.`;
 }
 
-/** Prints the starter, a hint, the solution, or whether a prediction is right, as the options ask. */
+/** Prints the starter, a hint, the solution, or whether a prediction is right, depending on the options. */
 async function show(exercise: Exercise, { predict, starter, hint, solution }: Options): Promise<void> {
   if (starter) return print(exercise.starter.trimEnd());
   if (solution) return print(exercise.solution.trimEnd());

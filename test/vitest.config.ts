@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-// Node 20 has relaxed SIMD behind a flag, later versions by default.
+// Node 20 enables relaxed SIMD only with a flag; later versions enable it by default.
 const execArgv = Number.parseInt(process.versions.node, 10) < 22 ? ["--experimental-wasm-relaxed-simd"] : [];
 const resolve = {
   alias: [

@@ -130,7 +130,7 @@ function functionOf(statement, source) {
   return { name: name.text, ...pointwise(initializer, source), result: "Value" };
 }
 
-/** The fields of an interface of options: [{ name, type, text }], inherited ones first. */
+/** The fields of an options interface: [{ name, type, text }], inherited ones first. */
 function fieldsOf(name, interfaces) {
   const own = interfaces.get(name);
   if (!own) throw new Error(`declarations: ${name} is not an interface of src/ops.`);
@@ -149,7 +149,7 @@ function fieldsOf(name, interfaces) {
   return [...inherited.filter((field) => !declared.some((one) => one.name === field.name)), ...declared];
 }
 
-/** The public ops, in the order of files and of declarations, and the types that they name. */
+/** The public ops, in the order of files and of declarations within a file, and the types that they name. */
 export function readDeclarations(root = dirname(import.meta.dirname)) {
   const files = declarationFiles(root);
   const interfaces = new Map();

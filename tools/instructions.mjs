@@ -57,7 +57,7 @@ const propertyOf = (enums, { name, mark }) => {
   return `readonly ${tail.name}: readonly ${type}[]`;
 };
 
-/** A layout's operands. @throws Error unless each begins where the previous one ends */
+/** A layout's operands. @throws Error unless each operand begins where the previous one ends */
 function operandsOf(enums, layout) {
   const members = enums.get(layout);
   if (members?.at(-1)?.name !== "words")

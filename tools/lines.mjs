@@ -4,7 +4,7 @@ import ts from "typescript";
 
 /** Break longer lines where possible. */
 const LONGEST = 240;
-/** The width of the pieces of a broken line. */
+/** The width of the pieces into which a longer line is broken. */
 const COLUMNS = 116;
 
 /** Rolldown's output options. */
@@ -50,7 +50,7 @@ function longLines(code) {
   return found;
 }
 
-/** A regular expression as a string, which can be broken. */
+/** A regular expression rewritten as a string, which can be split across lines. */
 function asText(literal) {
   const end = literal.lastIndexOf("/");
   return `new RegExp(${JSON.stringify(literal.slice(1, end))}, "${literal.slice(end + 1)}")`;

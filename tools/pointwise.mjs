@@ -79,7 +79,7 @@ function opcodesFile(text, entries) {
   return lines.join("\n");
 }
 
-/** The codes of `enum Op`, in their order. */
+/** The codes of `enum Op`, in order. */
 function codesOf(text) {
   const source = ts.createSourceFile("opcodes.ts", text, ts.ScriptTarget.Latest);
   const ops = source.statements.find((node) => ts.isEnumDeclaration(node) && node.name.text === "Op");

@@ -1,5 +1,5 @@
 // `npm run bench:lab` drags every handle of the lab's page for three seconds in headless Chromium and Firefox, and prints how often its
-// figure is drawn per second, beside the time of one run. `npm run bench:lab race ravine` drags only the handles of these figures.
+// figure is drawn per second, next to the time that one run takes. `npm run bench:lab race ravine` drags only the handles of these figures.
 
 import puppeteer from "puppeteer-core";
 import { build, preview } from "vite";

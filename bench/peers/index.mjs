@@ -114,7 +114,7 @@ async function startPeers() {
   return peers;
 }
 
-/** Checks the results of a contender against the results of the first one. @throws Error if they differ */
+/** Checks a contender's results against those of the first contender. @throws Error if they differ */
 function check(peer, { name, epoch, tfjs }, { result, losses }, reference) {
   const what = `${name}, ${peer.name}`;
   if (epoch) requireEpoch(what, losses[0], reference.losses[0]);
@@ -215,13 +215,13 @@ const tfjsPrograms = programNames.map((name) => ({
   task: () => ({ name, runs: 2 }),
 }));
 const suites = { matmul: cubes, step: steps, epoch: epochs, tfjs: tfjsPrograms };
-/** The contender that ratios refer to. */
+/** The contender to which ratios are relative. */
 const BASES = { matmul: "tfjs-wasm", step: "PyTorch", epoch: "PyTorch", tfjs: "tfjs-wasm" };
-/** The contender that ratios refer to if the base cannot run the case. */
+/** The contender to which ratios are relative if the base cannot run the case. */
 const OTHER_BASE = "tfjs-cpu";
 /**
- * The contenders that take part. ml-matrix has no gradients, and therefore no steps. Only compiled nabla and PyTorch
- * run an epoch. tfjs-cpu runs only the network that tfjs-wasm cannot train and that tfjs-cpu can train within minutes.
+ * The contenders that take part. ml-matrix has no gradients, and therefore no training steps. Only compiled nabla and PyTorch run an epoch.
+ * tfjs-cpu runs only a small CNN, because tfjs-wasm cannot train CNNs; larger ones would take tfjs-cpu too long.
  */
 const TAKES_PART = {
   matmul: (name) => !/^(tfjs-cpu|fromLayersModel)/.test(name),

@@ -48,7 +48,7 @@ function round(job, length = ROUND) {
   return median(times);
 }
 
-/** The smallest size at which a call takes the minimum time on the WASM backend. */
+/** The smallest size at which a call on the WASM backend takes at least LEAST milliseconds. */
 async function smallest(name) {
   for (let n = 64; ; n *= 2) {
     const job = await open("wasm", name, n);
@@ -59,7 +59,10 @@ async function smallest(name) {
   }
 }
 
-/** Whether at most one result in a thousand differs by more than the largest magnitude times 10⁻³. Rounding can change which position a kernel returns. */
+/**
+ * Whether at most one result in a thousand differs by more than 10⁻³ of the largest magnitude. Rounding can change which position a kernel
+ * returns.
+ */
 function agree(got, expected) {
   if (got.length !== expected.length) return false;
   const largest = expected.reduce((most, x) => (Number.isFinite(x) ? Math.max(most, Math.abs(x)) : most), 0);
@@ -67,7 +70,10 @@ function agree(got, expected) {
   return got.filter((x, i) => differ(x, expected[i])).length <= got.length / 1000;
 }
 
-/** Checks nabla's result against the CPU backend's, which all others must equal. @returns whether the WASM backend's result is wrong */
+/**
+ * Checks nabla's result against that of the CPU backend, which serves as the reference.
+ * @returns whether the WASM backend's result is wrong
+ */
 async function check(name, n, jobs) {
   const cpu = await open("cpu", name, n);
   const [expected, theirs, ours] = [cpu, ...jobs].map((job) => {
@@ -93,7 +99,7 @@ async function compare(name, n) {
 }
 
 /**
- * @param only names of kernels, separated by commas; if it is empty, all kernels run
+ * @param only the names of the kernels to run, separated by commas; if empty, all kernels run
  * @returns the rows of the table
  */
 export async function compareKernels(only, print) {

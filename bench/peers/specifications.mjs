@@ -8,7 +8,7 @@ export const ints = (shape, low, high) => ({ shape, dtype: "int32", low, high })
 export const bools = (shape) => ({ shape, dtype: "bool", low: 0, high: 2 });
 export const exactly = (values, dtype, shape = [values.length]) => ({ values, dtype, shape });
 
-/** The elements of a specification. */
+/** The elements of the tensor that a specification describes. */
 export function valuesOf({ shape, dtype, low, high, values }, seed) {
   if (values) return values;
   const all = uniform(

@@ -1,6 +1,6 @@
 /**
- * The measured cost of ops on one thread, in nanoseconds per operation, next to the estimate in their entries (`cost`), which decides
- * which ops threads share.
+ * Measures the cost of ops on one thread, in nanoseconds per operation, and prints it next to the estimate in their entries (`cost`), which
+ * decides whether threads share an op.
  */
 import { Family, Op } from "../../assembly/opcodes.ts";
 import { manualSeed, rand, randint, type Tensor, tidy } from "../../src/index.ts";

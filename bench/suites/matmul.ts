@@ -1,6 +1,6 @@
 /**
- * Matrix products: cubes, and the three products in training a linear layer. Results are rates in GFLOP/s, and shares
- * of the ceiling.
+ * Matrix products: cubes, and the three products in training a linear layer. Results are rates in GFLOP/s, also given as fractions of the
+ * ceiling.
  */
 import { linear, type Tensor, tensor, tidy } from "../../src/index.ts";
 import { engine, kernels } from "../../src/runtime/engine.ts";

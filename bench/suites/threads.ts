@@ -1,7 +1,7 @@
 /**
- * Compares several threads with one, in the same process and memory. The one-thread contender's programs are encoded without shares. The
- * last rows use twice as many threads as cores, which should cost little. Notes give the overhead of threads: the time of a barrier, and of
- * a call that has to wake threads.
+ * Compares several threads with one, in the same process and memory. For the contender with one thread, programs are encoded so that no op
+ * is shared. The last rows use twice as many threads as cores, which should cost little. Notes give the overhead of threads: the time of a
+ * barrier, and of a call that has to wake threads.
  */
 import { availableParallelism } from "node:os";
 import { compile, dispose, info, init, rand, randn, type Tensor, tidy } from "../../src/index.ts";

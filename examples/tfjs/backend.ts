@@ -1,8 +1,8 @@
-/** Chooses the backend of TensorFlow.js on the command line: `--backend nabla`, `cpu` or `wasm`. */
+/** Lets the user choose TensorFlow.js's backend on the command line: `--backend nabla`, `cpu` or `wasm`. */
 import * as tf from "@tensorflow/tfjs-core";
 import type { Command } from "commander";
 
-// Not a dependency of this checkout.
+// This package is not a dependency of the checkout.
 const WASM = "@tensorflow/tfjs-backend-wasm";
 
 /** Each import registers a backend. */

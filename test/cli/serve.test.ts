@@ -114,7 +114,7 @@ describe("serve", () => {
     server.child.kill("SIGTERM");
     expect(await last).toMatch(/keep-alive|close/);
     expect(await server.ended).toMatchObject({ code: 0, signal: null });
-    // By default, Node keeps idle connections for five seconds.
+    // By default, Node keeps idle connections open for five seconds.
     expect(performance.now() - signaled).toBeLessThan(3000);
     agent.destroy();
   });

@@ -1,6 +1,6 @@
 /**
- * Compiled functions: the same bits as in eager mode, one recording per combination of argument shapes and types, and
- * no allocation in a steady state.
+ * Compiled functions: the same bits as in eager mode, one recording per combination of argument shapes and types, and no allocation in the
+ * steady state.
  */
 import {
   compile,

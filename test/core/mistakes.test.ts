@@ -45,7 +45,7 @@ const params = model.parameters();
 const x = ones([4, 2]);
 const y = ones([4, 1]);
 const int = (values: number[]): Tensor => tensor(values, { dtype: "int32" });
-/** Removes a function's signature. */
+/** Lets a test call a function with any arguments. */
 const many = (f: unknown): ((...args: unknown[]) => unknown) => f as (...args: unknown[]) => unknown;
 const linear = new nn.Linear(2, 3);
 class Silent extends nn.Module {

@@ -52,7 +52,7 @@ describe("every link on the site", () => {
     const dead: string[] = [];
     let links = 0;
     for (const page of html) {
-      // The lab creates its anchors at run time, and its own tests check them.
+      // The lab creates its anchors at run time, and the lab's own tests check them.
       if (page.startsWith("lab/")) continue;
       const text = withoutScripts(readFileSync(join(SITE, page), "utf8"));
       for (const [, target] of new Set(

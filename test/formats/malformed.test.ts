@@ -127,7 +127,7 @@ describe("malformed files are rejected with a reason, and create no tensors", ()
     });
     await expect(readSafetensorsStream(failing)).rejects.toThrow("the network is gone");
     await new Promise((resolve) => setTimeout(resolve));
-    // The test's own two tensors.
+    // Only the two tensors that the test created are left.
     expect(leaked().tensors).toBe(2);
   });
   test.each(["F32", "F64"])(

@@ -1,4 +1,4 @@
-/** safetensors files that are written and read, whole or in chunks, and the errors of writers and readers. */
+/** Writing and reading safetensors files, whole or in chunks, and the errors that writers and readers throw. */
 import { ones, type Tensor, tensor } from "nabla";
 import {
   FormatError,

@@ -13,7 +13,7 @@ describe("stability", () => {
     for (const { curvature: h, heavyBall: pair, momentum: factors, flow, descent } of modes) {
       expect(flow).toBe(-h);
       expect(descent).toBe(1 - lr * h);
-      // By Vieta, a + b = −γ and a·b = h. The product is accurate even if one root is tiny.
+      // By Vieta's formulas, a + b = −γ and a·b = h. The product is accurate even if one root is tiny.
       const [a, b] = pair;
       expect(a.add(b).re).toBeCloseTo(-friction, 12);
       expect(Math.abs(a.mul(b).re - h)).toBeLessThanOrEqual(1e-14 * Math.abs(h));

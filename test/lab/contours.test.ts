@@ -1,4 +1,4 @@
-/** Contours of a grid of values: where they run, their direction, and values that are not finite. */
+/** Contours of a grid of values: their position and direction, and grids with values that are not finite. */
 import { describe, expect, test } from "vitest";
 import { contourPaths } from "../../lab/contours.ts";
 

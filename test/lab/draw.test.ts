@@ -41,7 +41,7 @@ test("a logarithmic axis has a number at every tick", () => {
   for (const number of ["1", "2", "5", "10", "20", "50", "0.01", "0.03", "100"]) expect(numbers).toContain(number);
 });
 
-test("an axis that counts has only integers, linear or logarithmic", () => {
+test("an axis that counts shows only integers, whether it is linear or logarithmic", () => {
   const points = [
     [1, 2],
     [2, 3],
@@ -56,7 +56,7 @@ test("an axis that counts has only integers, linear or logarithmic", () => {
   }
 });
 
-test("an axis with zero starts there, also if the series grows", () => {
+test("an axis with zero starts at zero, even if the series grows", () => {
   const points = [
     [1, 0.2],
     [2, 0.5],
@@ -137,7 +137,7 @@ describe("the colours of series on the page", () => {
   });
 });
 
-test("the dots of a series are one path of its colour, also over a field", () => {
+test("the dots of a series are one path in its colour, even over a field", () => {
   const series: Series[] = [{ name: "s", points: line, style: "dots" }];
   const field = { x: [0, 2], y: [0, 2], columns: 2, values: [0, 1, 2, 3] } as const;
   for (const drawing of [draw(plot({ series })), draw(plot({ series, field }))]) {
@@ -185,7 +185,7 @@ describe("equal axes", () => {
     expect(Number(drawing.getAttribute("height"))).toBeLessThanOrEqual(height);
   });
 
-  test("without them, the plot fills its size, with its legend", () => {
+  test("without them, the plot and its legend together have the given size", () => {
     const two = [
       { name: "a", points: line },
       { name: "b", points: line },

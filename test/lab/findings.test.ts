@@ -256,7 +256,7 @@ describe("all experiments", () => {
         if (!field && !x.integer && places.length && places.every(Number.isInteger))
           unmarked.push(`${name}, ${title}: ${x.label}`);
       }
-    // Degrees only happen to be integers.
+    // These directions are not counts; their degrees just happen to be integers.
     expect(unmarked).toEqual(["directional-derivative, The slope by direction: direction, degrees"]);
   });
   test("reject values out of range, and name the allowed range", () => {

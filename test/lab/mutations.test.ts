@@ -16,8 +16,8 @@ const SETTINGS = 6;
 const inTable = new Set(concepts.flatMap((concept) => concept.functions));
 const functions = [...new Set([...inTable, ...Object.keys(mutations)])];
 /**
- * The rows of the concept table that name a function. For a function without a concept, each experiment that uses it is
- * a row, and any of its findings may notice the mistake.
+ * The rows of the concept table that name a function. For a function without a concept, each experiment that uses it counts as a row, and
+ * any of the experiment's findings may notice the mistake.
  */
 const rowsOf = (name: string): Row[] =>
   inTable.has(name)
@@ -26,7 +26,7 @@ const rowsOf = (name: string): Row[] =>
         .filter((one) => one.functions.includes(name) || one.name === users[name])
         .map((one) => ({ name: one.name, experiment: one.name, findings: [""] }));
 
-test("every function of the concept table has at least two mutations, each of a text that occurs once", () => {
+test("every function in the concept table has at least two mutations, each of which replaces text that occurs once", () => {
   expect(Object.keys(mutations)).toEqual(expect.arrayContaining([...inTable]));
   for (const [name, list] of Object.entries(mutations)) {
     expect(list.length, name).toBeGreaterThanOrEqual(2);

@@ -34,7 +34,7 @@ const visiting = {
 };
 
 let found: Promise<string[]> | undefined;
-/** The experiments with plots that have handles. Those that train for seconds have none. */
+/** The experiments with plots that have handles. Experiments that train for seconds have none. */
 const namesWithHandles = (): Promise<string[]> => {
   found ??= Promise.all(
     experiments
@@ -160,7 +160,7 @@ describeInBrowsers(visiting, (name) => {
           await page.mouse.up();
           expect(await values(), experiment).not.toBe(before);
           const atRest = await values();
-          // After the drag, the handle returns to its point, even if the pointer was elsewhere. Another reset and drag would start there.
+          // After the drag, the handle must be on its point even if the pointer was released elsewhere, so a redraw must not move it.
           const left = await handle.evaluate((button) => (button as HTMLElement).style.translate);
           await page.setViewport({ ...WIDE, width: WIDE.width - 2 });
           await page.setViewport(WIDE);
@@ -370,11 +370,11 @@ describeInBrowsers(visiting, (name) => {
       return text;
     };
 
-    test("for missing digits, the figure shows an error, and a retry succeeds", async () => {
+    test("if the digits are missing, the figure shows an error, and a retry succeeds", async () => {
       expect(await failure("saliency", /digits[^/]*\.gz$/)).toMatch(/The digits could not be loaded: 404/);
     });
 
-    test("for a missing worker, the figure shows an error, and a retry succeeds", async () => {
+    test("if the worker is missing, the figure shows an error, and a retry succeeds", async () => {
       expect(await failure("ravine", /worker[^/]*\.js$/)).toMatch(/The computation could not start/);
     });
   });

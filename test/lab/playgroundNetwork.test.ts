@@ -214,7 +214,7 @@ describe("the diagnosis", () => {
     ["exploding", preset("exploding")],
     ["saturated", preset("saturated")],
     ["dead", { ...healthy(), width: 8 }],
-    // With limits other than the library's, these would be called vanishing or healthy.
+    // With limits other than the library's, these two would be diagnosed as vanishing and healthy.
     ["healthy", { ...healthy(), layers: 3, activation: "sigmoid", init: "Xavier" }],
     ["saturated", { ...healthy(), activation: "tanh", init: "Xavier", optimizer: "Adam", lr: 3e-3 }, 400],
   ] as [string, Settings, number?][])("it is %s if the library says so", (kind, settings, steps = 1) => {
@@ -247,7 +247,7 @@ describe("the diagnosis", () => {
       expect([text, diagnosis({ ...preset(name), ...settings }).kind]).toEqual([text, "healthy"]);
   });
 
-  test("a network whose loss stays that of guessing learns nothing, whatever its gradient", () => {
+  test("a network whose loss stays at that of guessing is said to learn nothing, whatever its gradient", () => {
     const settings = { ...healthy(), lr: 1e-4 };
     expect(diagnosis(settings, 40).kind).toBe("healthy"); // too early to tell
     const { kind, text, remedies } = diagnosis({ ...settings, optimizer: "RMSProp", lr: 1 }, 150);

@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { preprocess } from "../../lab/page/playground/preprocess.ts";
 
-/** A drawing of a filled rectangle at (left, top), without its right and bottom edges. */
+/** A drawing of a filled rectangle of width × height pixels whose upper left corner is (left, top). */
 function rectangle(size: number, left: number, top: number, width: number, height: number) {
   const values = Float32Array.from({ length: size * size }, (_, i) => {
     const [x, y] = [i % size, Math.floor(i / size)];

@@ -1,4 +1,4 @@
-/** Experiments that train step by step: what is drawn during training, what is kept, and what a run leaves to a later one. */
+/** Experiments that train step by step: what is drawn during training, what is kept, and what a later run reuses. */
 import { manualSeed, memory, rand } from "nabla";
 import { describe, expect, test } from "vitest";
 import {
@@ -71,7 +71,7 @@ describe("stream", () => {
     expect(result.findings).toHaveLength(1);
   });
 
-  test("without kept trainings, trains in every run and disposes of the state", async () => {
+  test("without kept training runs, trains in every run and disposes the state", async () => {
     const { run, newCalls } = counting();
     await run({});
     expect(newCalls()).toEqual(["init 1", ...STEPS, "dispose 1"]);
@@ -90,7 +90,7 @@ describe("stream", () => {
     expect(newCalls()).toEqual(["init 3", ...STEPS]);
   });
 
-  test("continues a training that ended early, at the step where it stopped", async () => {
+  test("continues a training run that ended early, starting at the step where it stopped", async () => {
     const { run, newCalls } = counting();
     const trainings = new Map<string, Training>();
     await expect(run({}, { trainings, progress: endAfter(2) })).rejects.toThrow("ended");
@@ -100,7 +100,7 @@ describe("stream", () => {
     expect(newCalls()).toEqual(["step", "step", "step"]);
   });
 
-  test("keeps four trainings, and disposes of the one that was used least recently", async () => {
+  test("keeps four training runs, and disposes the least recently used one", async () => {
     const { run, newCalls } = counting(1);
     const trainings = new Map<string, Training>();
     for (const seed of [1, 2, 3, 4, 1, 5]) await run({ seed }, { trainings });
@@ -108,7 +108,7 @@ describe("stream", () => {
     expect(trainings.size).toBe(4);
   });
 
-  test("forgets a training whose step throws", async () => {
+  test("forgets a training run whose step throws", async () => {
     let isBroken = true;
     const experiment = stream({
       ...{ name: "", title: "", section: "", claim: "", formula: "", functions: [], parameters: {} },
@@ -146,7 +146,7 @@ const shortest = ({ parameters }: AnyExperiment): Record<string, string | number
 
 const streams = experiments.filter(({ isStream }) => isStream);
 describe.each(streams.map((experiment) => [experiment.name, experiment] as const))("%s", (_, experiment) => {
-  test("a training that pauses for other random numbers ends like one that does not, and leaves no tensors behind", {
+  test("a training run that is paused while other code draws random numbers ends like one that is not, and leaves no tensors behind", {
     timeout: 120_000,
   }, async () => {
     const values = shortest(experiment);

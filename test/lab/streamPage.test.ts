@@ -42,7 +42,7 @@ const visiting = {
   },
 };
 
-/** Opens a figure with parameters, on a new visit whose list of messages is empty. */
+/** Opens a figure with the given parameters in a new visit to the page, so that the list of messages starts empty. */
 async function openFigure(name: string, hash: string): Promise<void> {
   await page.goto("about:blank");
   await page.goto(`${address}#figure-${name}?${hash}`);
@@ -120,7 +120,7 @@ describeInBrowsers(visiting, () => {
     }
   });
 
-  test("clipping: a training pauses, takes single steps, continues, and ends with the same numbers", async () => {
+  test("clipping: a training run pauses, takes single steps, continues, and ends with the same numbers", async () => {
     await openFigure("clipping", hash);
     await pause("clipping");
     expect(await page.$(`${idOf("clipping")} .findings:not([hidden])`)).toBeNull();
@@ -147,7 +147,7 @@ describeInBrowsers(visiting, () => {
     expect(resultIn(await messagesOf("clipping"))).toEqual(whole);
   });
 
-  test("clipping: new values end a training, whose later drawings are not shown", async () => {
+  test("clipping: new values end a training run, whose later drawings are not shown", async () => {
     await openFigure("clipping", hash);
     await isTraining("clipping");
     await page.focus("#clipping-seed");
@@ -157,13 +157,13 @@ describeInBrowsers(visiting, () => {
     const { id } = gotIn(messages).at(-1)!;
     const sent = messages.findIndex((message) => message.sent?.kind === "run" && message.sent.id === id);
     const late = gotIn(messages.slice(sent)).filter((got) => got.id !== id);
-    // The worker listens every 25 ms, and answers may be under way.
+    // The worker checks for messages every 25 ms, and some answers may already have been sent.
     expect(late.length).toBeLessThanOrEqual(3);
     expect(late.some(({ kind }) => kind === "result")).toBe(false);
     expect(resultIn(messages)).not.toEqual(whole);
   });
 
-  test("fisher-training: another target does not train again, and moves the target of a paused training", async () => {
+  test("fisher-training: a new target does not restart training, and moves the target of a paused training run", async () => {
     await openFigure("fisher-training", "steps=20&batch=100");
     await pause("fisher-training");
     const [note, drawings] = [await noteOf("fisher-training"), (await messagesOf("fisher-training")).length];

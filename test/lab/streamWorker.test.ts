@@ -83,7 +83,7 @@ test("drawings arrive in order, without findings, and the result comes last", as
   expect(steps).toBe(STEPS);
 });
 
-test("a newer request ends a training within one step, and so does a cancel", async () => {
+test("a newer request ends a training run within one step, and so does a cancel message", async () => {
   let second = 0;
   during = () => {
     if (steps === 7) second = request({ seed: 3, shown: 1 });
@@ -106,7 +106,7 @@ test("a newer request ends a training within one step, and so does a cancel", as
   }
 });
 
-test("a training pauses after the requested number of steps, and stays paused while parameters change", async () => {
+test("a training run pauses after the requested number of steps, and stays paused while parameters change", async () => {
   const paused = async (values: { seed: number; shown: number }, limit: number): Promise<unknown> => {
     const answer = await last(request(values, limit));
     return answer.kind === "drawing" && [answer.drawing.tables![0]!.rows[0], answer.fraction];
@@ -119,7 +119,7 @@ test("a training pauses after the requested number of steps, and stays paused wh
   expect(steps).toBe(4);
 });
 
-test("a parameter that only changes what is drawn does not train again", async () => {
+test("changing a parameter that affects only the drawing does not restart training", async () => {
   await last(request({ seed: 6, shown: 1 }));
   expect(steps).toBe(STEPS);
   const id = request({ seed: 6, shown: 8 });

@@ -14,7 +14,7 @@ const TWO = JSON.stringify({ deterministic: true, threads: 2 });
 const RESOLVE = ["-p", join(TOOLS, "node_modules/@rollup/plugin-node-resolve/dist/cjs/index.js")];
 const ESBUILD = ["--bundle", "--platform=node", "--format=esm"];
 
-/** Names in optimizers' code that no minifier shortens. */
+/** Names that occur only in optimizers' code, and that no minifier shortens. */
 const OPTIMIZER = /\b(expAvgSq|momentumBuffer)\b/;
 
 /** The HTML of a page with a script. */
@@ -89,7 +89,7 @@ async function visit<T>(folder: string, entry: string, expression: string): Prom
 function expectTrainedOnTwoThreads({ value, errors }: { value: Result; errors: string[] }): void {
   expectKnown(value);
   expect(value.threads, value.reason).toBe(2);
-  // If the bundler does not copy the worker's file, its request fails, and nabla uses the inlined source.
+  // If the bundler does not copy the worker's file, the request for the file fails, and nabla uses the inlined source.
   expect(errors.filter((error) => !/nabla-worker\.js|status of 404/.test(error))).toEqual([]);
 }
 

@@ -56,7 +56,7 @@ describe.each(ENGINES)("%s", (name, open) => {
     expect(errors).toEqual([]);
     const fast = await engine.visit<Result>(`${files.address}files.html`, "run({})");
     expect(fast.errors).toEqual([]);
-    // JavaScriptCore does not enable relaxed SIMD by default yet. If it does, nabla uses the relaxed build.
+    // JavaScriptCore does not enable relaxed SIMD by default yet. Once it does, nabla uses the relaxed build.
     recordResult(
       name,
       engine.version,

@@ -1,5 +1,5 @@
 /**
- * Each program of examples/serverless in its runtime, with the installed tarball: trains, predicts, and handles a disconnect
+ * Runs each program from examples/serverless in its runtime, with the installed tarball: it trains, predicts, and handles a disconnect
  * during training.
  */
 import { type ChildProcess, spawn } from "node:child_process";

@@ -182,7 +182,7 @@ describe("the data", () => {
   });
 });
 
-/** A digit with ink at each # of the rows, which start at (x, y). */
+/** A digit with ink wherever the rows contain #. The upper left corner of the rows is at (x, y). */
 function digit(rows: readonly string[], x = 0, y = 0): Uint8Array {
   const pixels = new Uint8Array(PIXELS);
   for (const [i, row] of rows.entries()) {

@@ -81,8 +81,7 @@ function run({ m, n, k, transA = 0, transB = 0, alpha = 1, bias: biased, relu, a
 }
 
 /**
- * Asserts that errors are at most proportional to ε·(Σ|terms| + |result|), because the error of a float32 sum grows
- * with its terms.
+ * Asserts that each error is at most a fixed multiple of ε·(Σ|terms| + |result|), because the error of a float32 sum grows with its terms.
  */
 function check(kind: Case): void {
   const { m, n, k, transA = 0, transB = 0, alpha = 1, bias: biased, relu, accumulate } = kind;

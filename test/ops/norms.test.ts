@@ -1,4 +1,4 @@
-/** Norms of elements with squares or powers that exceed float32: the op, its gradients, and everything that uses it. */
+/** Norms of elements with squares or powers outside float32's range: the op, its gradients, and everything that uses it. */
 import {
   compile,
   grad,

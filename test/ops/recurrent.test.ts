@@ -1,6 +1,5 @@
 /**
- * Recurrent layers beyond the oracles' samples: inner sums of several blocks, elements after a sequence's end, and
- * errors.
+ * Recurrent layers beyond the oracles' samples: inner sums that span several blocks, elements after a sequence's end, and errors.
  */
 import { gru, lstm, manualSeed, nn, randn, type Tensor, tensor, tidy, zeros } from "nabla";
 import { expect, test } from "vitest";

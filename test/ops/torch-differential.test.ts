@@ -63,7 +63,7 @@ const bits = (x: Tensor): Uint8Array => new Uint8Array(x.data.buffer);
 function program({ f, args, wrt = [], dy, first }: CallCase): { run: (...xs: Tensor[]) => Tensor[]; inputs: Tensor[] } {
   const method = (x: unknown, ...rest: unknown[]): Tensor =>
     (x as Record<string, (...a: unknown[]) => Tensor>)[f]!(...rest);
-  // `to` is only a method.
+  // `to` exists only as a method.
   const call = f === "to" ? method : find(f);
   const loaded = args.map(loadArgument);
   const value = (all: unknown[]): Tensor => {

@@ -52,7 +52,7 @@ describe(`schedules match the learning rates of PyTorch ${values.torch}`, () => 
         const got = optimizer.paramGroups.map(({ lr }) => lr);
         expectClose(got, expected, 1e-9, `step ${t}`);
         if (t === 11) {
-          // Load the state into another schedule halfway.
+          // Halfway, load the state into a new schedule.
           const other = new Schedule(optimizer, ...args);
           other.loadStateDict(running.stateDict());
           expectClose(

@@ -76,7 +76,7 @@ async function run(minify: boolean): Promise<{ printed: Record<string, unknown>;
   try {
     const bundle = await rolldown({
       input: "program",
-      // Not "node": dist/node already has short local names.
+      // "node" would bundle dist/node, whose local names are already short.
       platform: "neutral",
       external: /^node:/,
       plugins: [

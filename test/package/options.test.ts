@@ -54,7 +54,7 @@ function list(): Row[] {
       const isOptions =
         (/options/i.test(text) && !/Optimizer</.test(text)) || name === "options" || name.startsWith("__");
       const names = checker.getPropertiesOfType(own).map((property) => property.name);
-      // Some parameters take options or something else, such as dims: a separate overload lists their options.
+      // Some parameters accept either options or something else, such as dims. A separate overload lists those options.
       if (!isOptions || !names.length || names.some((one) => /^__@|^toString$/.test(one))) continue;
       const before = parameters.slice(0, i).map((one) => ({ name: one.name, type: checker.typeToString(one.type) }));
       rows.push({ path, method, before, options: names });
@@ -156,7 +156,7 @@ test("the run-time check accepts every option in the types, and no other", async
   const faults: string[] = [];
   for (const row of rows.filter(({ path }) => !/Error$/.test(path.at(-1)!))) {
     for (const option of row.options) {
-      // Names are checked in order, so a message about this option means that the check does not know it.
+      // Names are checked in order, so if the message is about this option instead of "bogus", the check does not know the option.
       const message = await refusal(row, { [option]: undefined, bogus: 1 });
       const [, valid = ""] = /unknown option "bogus"\. .*Valid options: (.*)\.$/.exec(message) ?? [];
       if (!valid) faults.push(`${titleOf(row)}: ${option}: ${message}`);

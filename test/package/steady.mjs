@@ -13,7 +13,7 @@ const run = (steps) => {
 run(500_000);
 gc();
 const before = { heap: process.memoryUsage().heapUsed, ...memory() };
-// V8 may still compile during a round, and compiling allocates memory too, so the minimum is what the steps allocate.
+// V8 may still compile during a round, which also allocates memory, so the minimum over the rounds is what the steps allocate.
 let allocated = Number.POSITIVE_INFINITY;
 for (let round = 0; round < 3; round++) {
   const start = process.memoryUsage().heapUsed;

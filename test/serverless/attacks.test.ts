@@ -349,7 +349,7 @@ describe("one request does not block others", () => {
     const { data } = (await allEvents(await post(train({ limits: { batchSize: 8 } }), body))).at(-1)!;
     expect(data.steps, "the default is not larger than the limit").toBe(Math.ceil(300 / 8));
   });
-  test("during the largest allowed training, other requests are served within 250 ms", async () => {
+  test("during the largest allowed training run, other requests are served within 250 ms", async () => {
     const create = () => {
       const model = new nn.Sequential(new nn.Linear(784, 128), new nn.ReLU(), new nn.Linear(128, 10));
       return { model, optimizer: new optim.Adam(model.parameters()), loss: losses.crossEntropy };

@@ -13,7 +13,7 @@ import { runs } from "../support/runs.ts";
 import { file, JSON_TYPE, learner, network, SAFETENSORS } from "./requests.ts";
 
 const requests = runs(5000);
-/** Fails if the requested number of runs takes too long. */
+/** Options that make a property fail if its runs take too long. */
 const timeLimit = { interruptAfterTimeLimit: 3_000_000, markInterruptAsFailure: true };
 
 const errors: unknown[] = [];

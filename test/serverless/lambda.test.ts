@@ -117,7 +117,7 @@ test("an event that is not a web request is rejected", async () => {
 });
 
 describe("lambdaStream", () => {
-  /** Lambda's Node runtime: it writes the head, eight zero bytes and the body. */
+  /** Stands in for Lambda's Node runtime, which writes the head, eight zero bytes and the body. */
   const runtime = {
     streamifyResponse: (f: LambdaStreamer) => f,
     HttpResponseStream: {
@@ -145,7 +145,7 @@ describe("lambdaStream", () => {
     expect(pieces.length).toBeGreaterThan(2);
     expect(stream.writableEnded).toBe(true);
   });
-  test("a closed stream ends the training", async () => {
+  test("a closed stream ends the training run", async () => {
     const stream = new PassThrough();
     stream.once("data", () => stream.destroy());
     const began = performance.now();

@@ -109,7 +109,7 @@ describe("a client that disconnects", () => {
   test("in a runtime that stops running its code frees its slot after the time limit", async () => {
     const before = memory();
     const handler = handlerOf({ limits: { milliseconds: 1000 } });
-    // The event loop never continues the training run.
+    // Simulate such a runtime: callbacks of setImmediate, which continue the training run, are never called.
     const turn = vi.spyOn(globalThis, "setImmediate").mockImplementation(() => undefined as never);
     const response = await post(handler, { ...xor, epochs: 1000 });
     expect(response.status).toBe(200);

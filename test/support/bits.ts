@@ -43,9 +43,11 @@ export interface Plan {
 export interface Run extends Plan {
   /** The result of info(). */
   readonly running: { readonly build: string; readonly threads: number; readonly reason: string };
-  /** The number of programs run by several threads, of those left to the workers alone, and of workers that took part. */
+  /** The number of programs that threads shared. */
   readonly jobs: number;
+  /** How many of these programs were left to the workers alone. */
   readonly alone: number;
+  /** The number of workers that took part in at least one program. */
   readonly workers: number;
   readonly milliseconds: number;
   /** How much the loss of each network fell. */

@@ -83,7 +83,7 @@ export async function flaws(page: Page, name: string): Promise<string[]> {
   return found;
 }
 
-/** The tables that are wider than their place in any view of a figure, and the labels outside its frame. */
+/** In all views of a figure, the tables that are wider than the space for them, and the labels outside the figure's frame. */
 export async function cutOff(page: Page, name: string): Promise<(string | null)[]> {
   const found: (string | null)[] = [];
   const tabs = `${idOf(name)} .tabs button`;
@@ -95,7 +95,7 @@ export async function cutOff(page: Page, name: string): Promise<(string | null)[
     const wide = await page.$$eval(`${idOf(name)} .scroll`, (all) =>
       all.filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.getAttribute("aria-label")),
     );
-    // Use one script, so that no label is replaced in between. The view is drawn again when its size is known.
+    // Wait and measure in one script, so that no label is replaced in between. The view is drawn again when its size is known.
     const labels = await page.evaluate(async (id) => {
       for (let frames = 0; frames < 2; frames++) await new Promise((resolve) => requestAnimationFrame(resolve));
       const { left, right } = document.querySelector(`${id} .frame`)!.getBoundingClientRect();

@@ -1,6 +1,6 @@
 /**
- * The entry of a worker that runs experiments with a changed library. For each row of the concept table it posts the first of the row's
- * findings that does not hold, with the default parameters or with random ones, or what went wrong instead.
+ * The entry of a worker that runs experiments with a changed library. For each row of the concept table, it posts the first of the row's
+ * findings that fails, with default or random parameters; if none fails, it posts what else went wrong.
  */
 import { parentPort, workerData } from "node:worker_threads";
 import { type Finding, holds, valuesOf } from "../../lab/experiment.ts";

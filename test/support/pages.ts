@@ -18,7 +18,7 @@ const TYPES: Readonly<Record<string, string>> = {
 };
 
 export interface Served {
-  /** Ends in a slash. */
+  /** The URL of the folder, with a slash at the end. */
   readonly address: string;
   /** Paths that are answered with 404 even if their files exist. */
   missing: RegExp | undefined;

@@ -13,7 +13,7 @@ function draw(parameter: Parameter, random: () => number): string | number {
   const { min, max, integer, scale } = parameter;
   if (random() < 0.1 && min <= 0 && max >= 0) return 0;
   const share = random() < 0.2 ? Math.round(random()) : random();
-  // A power of the range's ends can lie outside the range by a rounding error.
+  // On a logarithmic scale, rounding can move a value slightly outside the range.
   const value = Math.min(max, Math.max(min, scale === "log" ? min * (max / min) ** share : min + share * (max - min)));
   return integer ? Math.round(value) : value;
 }

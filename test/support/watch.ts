@@ -3,7 +3,7 @@ import { randn, tidy } from "nabla";
 import { Control, Head } from "../../assembly/opcodes.ts";
 import { engine } from "../../src/runtime/engine.ts";
 
-/** One in this many jobs is left to the workers. */
+/** One in every LEFT_TO_WORKERS jobs is left to the workers. */
 const LEFT_TO_WORKERS = 64;
 /** The time limit in milliseconds for such a job, and for all workers to take part. */
 const PATIENCE = 20_000;

@@ -85,7 +85,7 @@ describe("memory", () => {
     expect(tf.memory().unreliable).toBeFalsy();
     x.dispose();
   });
-  test("a tensor that does not fit in memory leaves nothing", () => {
+  test("a tensor that does not fit in memory leaves nothing behind", () => {
     const before = tf.engine().backend.numDataIds();
     const large = { length: 2 ** 31 } as Float32Array;
     expect(() => tf.engine().backend.write(large, [2 ** 31], "float32")).toThrow("out of memory");
@@ -105,7 +105,7 @@ describe("memory", () => {
   });
 });
 
-test("a reset of the backend frees all data, also what another backend made", async () => {
+test("resetting the backend frees all data, including data from another backend", async () => {
   const before = memory().bytes;
   await tf.setBackend("cpu");
   const [x, z] = [tf.ones([1000]), tf.complex(tf.ones([1000]), tf.ones([1000]))];

@@ -1,4 +1,7 @@
-/** Kernel calls whose results the tests compare between backends: inputs of every element type, with NaN and ±∞, empty, and with six dims. */
+/**
+ * Kernel calls whose results the tests compare between backends: inputs of every element type, inputs with NaN and ±∞, empty inputs, and
+ * inputs with six dims.
+ */
 import { imageCases } from "./imageCases.ts";
 import { indexCases } from "./indexCases.ts";
 import { ACTIVATIONS, type Case, DTYPES, exact, inEveryType, lists, make, restart, SHAPES } from "./inputs.ts";

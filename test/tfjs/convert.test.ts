@@ -1,4 +1,4 @@
-/** Conversions between tensors of TensorFlow.js and nabla: without copies, and with independent lifetimes. */
+/** Conversions between TensorFlow.js's tensors and nabla's: they copy nothing, and the tensors have independent lifetimes. */
 import * as tf from "@tensorflow/tfjs-core";
 import { compile, memory, nn, optim, type Tensor, tensor, tidy } from "nabla";
 import { fromTfjs, toTfjs } from "nabla/tfjs";
@@ -22,14 +22,14 @@ describe("fromTfjs", () => {
     y.dispose();
     expect(memory().bytes).toBeLessThan(before);
   });
-  test("keeps int32 and bool, and names what to do with other types", () => {
+  test("keeps int32 and bool; the error for other types says what to do", () => {
     expect(fromTfjs(tf.tensor1d([1, 2], "int32"))).toMatchObject({ dtype: "int32", shape: [2] });
     expect(fromTfjs(tf.tensor1d([true, false], "bool")).toArray()).toEqual([true, false]);
     expect(() => fromTfjs(tf.complex([1], [2]))).toThrow(/no complex64 tensors.*tf\.real/);
     expect(() => fromTfjs(tf.tensor1d(["a"]))).toThrow(/no string tensors/);
     expect(() => fromTfjs([1] as never)).toThrow("fromTfjs: x is not a tensor of TensorFlow.js");
   });
-  test("a disposed tensor is an error that names it", () => {
+  test("the error for a disposed tensor names the tensor", () => {
     const x = tf.tensor2d([1, 2, 3, 4], [2, 2], "int32");
     x.dispose();
     expect(() => fromTfjs(x)).toThrow("fromTfjs: the int32 tensor [2, 2] was disposed");
@@ -40,7 +40,7 @@ describe("fromTfjs", () => {
     expect(fromTfjs(x).toArray()).toEqual([1, 2]);
     expect([...x.dataSync()]).toEqual([1, 2]);
   });
-  test("a compiled step takes tensors of TensorFlow.js", () => {
+  test("a compiled step accepts tensors from TensorFlow.js", () => {
     const step = compile((x: Tensor) => x.square().sum());
     const values = [tf.tensor1d([1, 2]), tf.tensor1d([3, 4])].map((x) => tidy(() => step(fromTfjs(x)).item()));
     expect(values).toEqual([5, 25]);
@@ -48,7 +48,7 @@ describe("fromTfjs", () => {
 });
 
 describe("toTfjs", () => {
-  test("what is overwritten later is copied: results of compiled functions, and parameters", () => {
+  test("copies tensors that may be overwritten later: results of compiled functions, and parameters", () => {
     const twice = compile((x: Tensor) => x.mul(2));
     const first = toTfjs(twice(tensor([1, 2])));
     twice(tensor([5, 6]));
@@ -74,12 +74,12 @@ describe("toTfjs", () => {
     toTfjs(tensor([1])).dispose();
     expect(tf.memory().numTensors).toBe(numTensors);
   });
-  test("uint8 becomes int32; other types stay", () => {
+  test("uint8 becomes int32, and other types do not change", () => {
     expect(toTfjs(tensor([1, 255], { dtype: "uint8" }))).toMatchObject({ dtype: "int32" });
     expect([...toTfjs(tensor([1, 255], { dtype: "uint8" })).dataSync()]).toEqual([1, 255]);
     expect(toTfjs(tensor([true, false])).dtype).toBe("bool");
   });
-  test("wrong arguments get errors that name the fix", () => {
+  test("errors for invalid arguments name the fix", () => {
     const x = tensor([1]);
     x.dispose();
     expect(() => toTfjs(x)).toThrow(/toTfjs.*disposed/);

@@ -60,7 +60,7 @@ const ourLoss = (outputs: readonly Tensor[]): Tensor =>
 const named = (model: LayersModel): Record<string, tf.Tensor> =>
   Object.fromEntries(model.weights.map((weight) => [weight.name, weight.read()]));
 
-test("every supported class has a case here or a test of its noise, and is in the guide", () => {
+test("every supported class has a case here or a test of its noise, and is listed in the guide", () => {
   const classesIn = (layer: Layer): string[] => {
     const { layers = [], layer: inner } = layer as { layers?: Layer[]; layer?: Layer };
     return [layer.getClassName(), ...layers.flatMap(classesIn), ...(inner ? classesIn(inner) : [])];

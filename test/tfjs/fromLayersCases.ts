@@ -18,12 +18,12 @@ export interface LayerCase {
   readonly classes?: number;
   /** Whether TensorFlow.js cannot compute the gradient, or computes a wrong one. */
   readonly noGradient?: boolean;
-  /** The backend that predicts. Default: TensorFlow.js's CPU backend. */
+  /** The backend on which TensorFlow.js predicts. Default: TensorFlow.js's CPU backend. */
   readonly backend?: string;
 }
 const withoutGradient = (one: LayerCase): LayerCase => ({ ...one, noGradient: true });
 
-/** A sequential model of the layers. `shape` is the input's shape without the batch. */
+/** A sequential model made of the layers. `shape` is the input's shape without the batch. */
 const chain = (name: string, shape: readonly number[], ...make: (() => Layer)[]): LayerCase => ({
   name,
   inputs: [[3, ...shape]],

@@ -1,4 +1,6 @@
-/** Modules from fromLayersModel in training: the same weights as from TensorFlow.js, and noise. */
+/**
+ * Training modules from fromLayersModel: they reach the same weights as in TensorFlow.js, and their noise layers have the right statistics.
+ */
 import * as tf from "@tensorflow/tfjs-core";
 import "@tensorflow/tfjs-core/dist/public/chained_ops/register_all_chained_ops.js";
 import * as tfl from "@tensorflow/tfjs-layers";

@@ -271,7 +271,7 @@ describe("errors", () => {
     expect(() => fromLayersModel(made)).toThrow(`fromLayersModel: ${text}`);
     expect(memory().tensors).toBe(before);
   });
-  test("activations and regularizers of the user's own are named", () => {
+  test("name custom activations and regularizers", () => {
     const own = { getClassName: () => "mine", getConfig: () => ({}), apply: (v: unknown) => v };
     const [a, b] = [dense({ name: "d", kernelRegularizer: tfl.regularizers.l2() }), dense({ name: "d" })];
     const [regularized, activated] = [model(a), model(b)];
@@ -284,13 +284,13 @@ describe("errors", () => {
       'fromLayersModel: layer "d" (Dense) has the activation "mine", which is not built into TensorFlow.js. Apply the activation to the model\'s output instead.',
     );
   });
-  test("values that are not models are named", () => {
+  test("name values that are not models", () => {
     expect(() => fromLayersModel({} as never)).toThrow(
       "fromLayersModel: model must be a tf.LayersModel, got the object {}. Pass the result of tf.sequential, tf.model or tf.loadLayersModel.",
     );
     expect(() => (fromLayersModel as unknown as () => void)()).toThrow(/^fromLayersModel: /);
   });
-  test("wrong inputs are named", () => {
+  test("name invalid inputs", () => {
     const module = fromLayersModel(model(dense({ name: "d" })));
     expect(() => module.forward()).toThrow(
       "LayersModule: the model has 1 input (d_input), got 0. Pass each as an argument.",
@@ -307,7 +307,7 @@ describe("errors", () => {
     module.copyTo(b);
     expect(valuesOf(b)).toEqual(valuesOf(a));
   });
-  test("models with other layers are named, and nothing is copied", () => {
+  test("name the weights of a model with different layers, and copy nothing", () => {
     const module = fromLayersModel(model(dense()));
     const other = model(dense({ name: "o", units: 2 }));
     const before = module.parameters().map((p) => [...p.data]);

@@ -9,7 +9,7 @@ const x = [-3, -0.7, 0, 0.4, 2, 5.9, 6, 7.5];
 const weights = [0.3, -1, 2, 0.5, -0.2, 1.5, 0.7, -0.9];
 const matrix = (values: readonly number[]): tf.Tensor2D => tf.tensor2d([...values], [2, 4]);
 
-/** The derivative of Σ weights·f(x)², and the derivative of that along a direction. */
+/** The gradient of Σ weights·f(x)² (order 1), or that gradient's derivative along a direction (order 2). */
 async function derivatives(backend: string, f: (x: tf.Tensor) => tf.Tensor, order: 1 | 2): Promise<number[]> {
   await tf.setBackend(backend);
   return tf.tidy(() => {
@@ -44,7 +44,7 @@ const ONCE = ["relu6", "leakyRelu", "clipByValue"];
 const cases = Object.keys(functions).flatMap((name) =>
   ([1, 2] as const).filter((order) => order === 1 || !ONCE.includes(name)).map((order) => [name, order] as const),
 );
-test.each(cases)("%s: derivatives of order %i are the CPU backend's", async (name, order) => {
+test.each(cases)("%s: derivatives of order %i equal the CPU backend's", async (name, order) => {
   const [own, cpu] = [
     await derivatives("nabla", functions[name]!, order),
     await derivatives("cpu", functions[name]!, order),
@@ -84,7 +84,7 @@ test("batch normalization has the CPU backend's gradients for all of its inputs"
     for (const [k, value] of values.entries()) expect(results[0]![i]![k]).toBeCloseTo(value, 5);
 });
 
-/** f(v) = v³ with a gradient of its own, which saves v. */
+/** f(v) = v³ with a custom gradient, for which it saves v. */
 const cube = tf.customGrad((v, save) => {
   const input = v as tf.Tensor;
   (save as (tensors: tf.Tensor[]) => void)([input]);
@@ -94,7 +94,7 @@ const cube = tf.customGrad((v, save) => {
   };
 });
 
-test("derivatives of order 1 to 3 of a function that saves its input are the CPU backend's", async () => {
+test("derivatives of order 1 to 3 of a function that saves its input equal the CPU backend's", async () => {
   for (const order of [1, 2, 3]) {
     let f: (v: tf.Tensor) => tf.Tensor = (v) => tf.mul(cube(v), tf.sigmoid(v));
     for (let i = 0; i < order; i++) f = tf.grad(f);

@@ -101,8 +101,8 @@ async function outputsOf(name: string, backend: string): Promise<Record<string, 
 }
 
 /**
- * The largest difference, relative to an output's largest element. Sums have at most 128 terms, which nabla rounds in float32 and the CPU
- * backend in float64; a dozen layers in a row then differ by a few units in the last place (2⁻²⁴).
+ * The largest difference, relative to an output's largest element. Sums have at most 128 terms; nabla rounds them in float32, and the CPU
+ * backend in float64. After a dozen layers, results therefore differ by a few units in the last place (2⁻²⁴).
  */
 const CLOSE = 2 ** -20;
 

@@ -142,7 +142,7 @@ describe("direct calls of kernels with shapes that core's functions reject", () 
       const inputs = Object.fromEntries(Object.entries(shapes).map(([name, shape]) => [name, tf.ones(shape)]));
       return tf.engine().runKernel(kernel, inputs, attrs as tf.NamedAttrMap);
     });
-  test("a filter that reads other channels is an error", async () => {
+  test("a filter for a different number of channels throws an error", async () => {
     await tf.setBackend("nabla");
     const conv = { strides: 1, pad: "same", dilations: 1, dataFormat: "NHWC" };
     const message = "the input has 3 channels, but the filter reads 2";

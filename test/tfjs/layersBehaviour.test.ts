@@ -18,8 +18,8 @@ import { expectSameOnBoth, uniform } from "./onBoth.ts";
 
 const BATCH = 4;
 /**
- * The largest difference, relative to the largest element. The CPU backend rounds sums in float64, nabla in float32: in a few layers and three
- * steps, that changes results by at most eight units in the last place (2⁻²³).
+ * The largest difference, relative to the largest element. The CPU backend rounds sums in float64, and nabla in float32. After a few layers
+ * and three steps, results therefore differ by at most eight units in the last place (2⁻²³).
  */
 const CLOSE = 2 ** -20;
 
@@ -47,7 +47,7 @@ describe("every layer, before and after three steps", () => {
   });
 });
 
-/** Two dense layers for 8 numbers. The options are for the first one. */
+/** Two dense layers with 8 inputs. The options apply to the first layer. */
 function twoLayers(
   options: Partial<Parameters<typeof layers.dense>[0]> = {},
   units = 3,
@@ -146,8 +146,8 @@ const OPTIMIZERS: Readonly<Record<string, () => tf.Optimizer>> = {
   RMSProp: () => tf.train.rmsprop(0.01, 0.9, 0.5, 1e-7, true),
 };
 /**
- * The tolerance for optimizers that divide by a running size of the gradient: the relative error of a tiny gradient becomes the relative
- * error of a full step.
+ * The tolerance for optimizers that divide by a running average of the gradient's size: the relative error of a tiny gradient becomes the
+ * relative error of a full step.
  */
 const NORMALIZED = 2 ** -16;
 test.each(Object.keys(OPTIMIZERS))("optimizer %s", async (name) => {

@@ -223,7 +223,7 @@ describe("saved models", () => {
     return { model, artifacts: artifacts! };
   }
 
-  test("load to the same outputs, and go on training as the saved model does", async () => {
+  test("give the same outputs when loaded, and continue training on both backends in the same way", async () => {
     await expectSameOnBoth(async () => {
       const { model, artifacts } = await saved();
       const loaded = await loadLayersModel(tf.io.fromMemory(artifacts));
@@ -245,7 +245,7 @@ describe("saved models", () => {
     const loaded = await loadLayersModel(tf.io.fromMemory(artifacts));
     const output = [...(loaded.predict(images()) as tf.Tensor).dataSync()];
     expect(Math.max(...output.map((value, i) => Math.abs(value - wanted[i]!)))).toBeLessThan(CLOSE);
-    // A model on one backend can train on the other.
+    // A model that was created on one backend can train on the other.
     await expect(model.fit(images(), classes(), { epochs: 1, verbose: 0 })).resolves.toHaveProperty("history");
   });
 });

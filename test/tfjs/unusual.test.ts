@@ -10,7 +10,7 @@ const images = (...shape: number[]) => uniform(shape, 1) as tf.Tensor4D;
 const filters = (...shape: number[]) => uniform(shape, 2) as tf.Tensor4D;
 
 describe("filters", () => {
-  test("one filter for a convolution and for a depthwise one", () =>
+  test("one filter in a convolution and in a depthwise convolution", () =>
     expectSameOnBoth(() => {
       const [x, filter] = [images(1, 5, 5, 2), filters(3, 3, 2, 2)];
       const both = [tf.conv2d(x, filter, 1, "same"), tf.depthwiseConv2d(x, filter, 1, "same")];
@@ -72,7 +72,7 @@ test.each(["AvgPoolGrad", "MaxPoolGrad"])(
 );
 
 describe("fused kernels", () => {
-  test("an activation that cannot be fused is an error", async () => {
+  test("an activation that cannot be fused throws an error", async () => {
     await tf.setBackend("nabla");
     const activation = "tanh" as "relu";
     const message = 'the activation "tanh" cannot be fused. Use linear, relu,';
@@ -103,7 +103,7 @@ describe("integers", () => {
     ));
   test("fill wraps modulo 2³² and truncates", () =>
     expectSameOnBoth(() => ({ filled: [3e9, -3e9, 1.5, -1.5, NaN].map((x) => tf.fill([2], x, "int32")) }), 0));
-  test("dataSync returns an Int32Array, also of what the CPU kernels compute as floats", async () => {
+  test("dataSync returns an Int32Array even for results that CPU kernels compute as floats", async () => {
     await tf.setBackend("nabla");
     const x = tf.tensor1d([-1, 2, -(2 ** 31)], "int32");
     const all = [tf.abs(x), tf.oneHot(tf.tensor1d([0, 1], "int32"), 2, 3, -1), tf.cast(tf.ones([2]), "int32")];
@@ -125,7 +125,7 @@ describe("parts and paddings", () => {
     expect(y.shape).toEqual([wanted.length]);
     expect([...y.dataSync()]).toEqual(wanted);
   });
-  test("paddings below 0 are the CPU backend's", () =>
+  test("negative paddings give the CPU backend's results", () =>
     expectSameOnBoth(
       () => ({
         before: tf.pad(tf.tensor1d([1, 2, 3, 4]), [[-1, 0]]),
@@ -158,12 +158,12 @@ describe("parts and paddings", () => {
       }),
       0,
     ));
-  test("a slice that begins before the tensor is the CPU backend's", () =>
+  test("a slice that begins before the tensor gives the CPU backend's result", () =>
     expectSameOnBoth(() => ({ slice: tf.slice(tf.tensor1d([1, 2, 3, 4]), -2, 1) }), 0));
   test.each<[string, () => unknown]>([
-    ["paddings that crop more than there is", () => tf.pad(tf.ones([4]), [[-5, 0]])],
+    ["paddings that crop more than the tensor has", () => tf.pad(tf.ones([4]), [[-5, 0]])],
     [
-      "crops below 0",
+      "negative crops",
       () =>
         tf.batchToSpaceND(
           tf.ones([4, 2, 2, 1]),
@@ -174,7 +174,7 @@ describe("parts and paddings", () => {
           ],
         ),
     ],
-    ["sizes below 0 of a split", () => tf.split(tf.ones([5]), [8, -3])],
+    ["negative sizes in a split", () => tf.split(tf.ones([5]), [8, -3])],
     ["the softmax of a scalar", () => tf.softmax(tf.scalar(1))],
   ])("%s: an error on both backends", async (_, f) => {
     for (const backend of ["cpu", "nabla"]) {

@@ -44,8 +44,8 @@ const plan = (build: Plan["build"], threads: number, compiled: boolean, everythi
   everything,
 });
 /**
- * 1 and 2 threads in eager and compiled mode, then more threads in one of the modes. In the relaxed build, each number runs
- * in only one mode.
+ * 1 and 2 threads in eager and compiled mode, then more threads in one of the modes. In the relaxed build, each number of threads runs in
+ * only one mode.
  */
 const plans = (more: readonly number[]): Plan[] => [
   ...[1, 2].flatMap((threads) => [plan("simd", threads, false), plan("simd", threads, true)]),
@@ -158,7 +158,7 @@ describe.each(BROWSERS)("%s", (name) => {
     );
   });
 
-  test("a worker of a page, with nested workers, gives the same bits", async () => {
+  test("a worker that a page starts, with nested workers, gives the same bits", async () => {
     await check(`${name}, in a worker`, plans([]), (all) => {
       const text = `import { runAll } from ${module()};
         runAll(${JSON.stringify(all)}).then((runs) => postMessage({ runs }), (error) => postMessage({ error: String(error) }));`;

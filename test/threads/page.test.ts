@@ -1,4 +1,4 @@
-/** The thread pool on pages of Chromium and Firefox, loaded from dist: with and without isolation, worker files and content policies. */
+/** The thread pool on pages in Chromium and Firefox, loaded from dist: with and without isolation, worker files and content policies. */
 import type { Browser } from "puppeteer-core";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { BROWSERS, launch, type Served, serve, watchErrors } from "../support/pages.ts";

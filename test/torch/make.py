@@ -4,9 +4,9 @@
     /usr/bin/python3 test/torch/make.py      # Debian's python3-torch, 1.13
 
 Deterministic: one seed, one thread. PyTorch computes in float64 on inputs that are exact in float32, so a difference is a
-rounding error or a defect of nabla. Numbers have 8 significant digits; NaN and infinities are strings.
+rounding error or a defect in nabla. Numbers have 8 significant digits; NaN and infinities are strings.
 
-A case names the function of nabla to call, `f`, and lists its `args`, options last. A tensor is {shape, data, dtype?}, or {at}, an
+A case names the nabla function to call, `f`, and lists its `args`, options last. A tensor is {shape, data, dtype?}, or {at}, an
 index into `shared`, if it occurs several times. `out` is the result. `grads` are the gradients with respect to the arguments in
 `wrt`, for the output gradient `dy` (1 if absent). If a case has `v`, then `hvp` is the product of the Hessian and v, with respect to
 the first argument in `wrt`.

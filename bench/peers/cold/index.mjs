@@ -18,7 +18,7 @@ import { installNabla } from "../install.mjs";
 
 const { rounds, save: isSaved } = new Command("bench:cold")
   .description("Compares cold starts with those of jax-js and tfjs on WebAssembly.")
-  .option("--rounds <count>", "the number of starts of each contender", whole(1), 21)
+  .option("--rounds <count>", "the number of starts for each contender", whole(1), 21)
   .option("--save", "save the results in docs/data, for the benchmarks page (node docs/tables.mjs)")
   .parse()
   .opts();
@@ -103,7 +103,7 @@ const empty = of("no library", "whole");
 for (const peer of ["jax-js wasm", "tfjs-wasm", "tfjs-core wasm"]) {
   const ratio = (key, less = 0) => ((of(peer, key) - less) / (of("nabla", key) - less)).toFixed(2);
   console.log(
-    `${peer} takes ${ratio("whole")}× as long for the whole process, ${ratio("whole", empty)}× without the time of the program without a library, ${ratio("total")}× in process`,
+    `${peer} takes ${ratio("whole")}× as long for the whole process, ${ratio("whole", empty)}× if the time of the program without a library is subtracted, ${ratio("total")}× in process`,
   );
 }
 for (const [ours, theirs] of [

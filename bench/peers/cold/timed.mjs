@@ -5,7 +5,9 @@
 const WASM = globalThis.WebAssembly;
 const stages = { compile: 0, instantiate: 0 };
 
-/** Wraps a constructor or function to add its time to a stage. No time counts twice, because wrapped functions do not call each other. */
+/**
+ * Wraps a constructor or function to add its time to a stage. No time is counted twice, because wrapped functions do not call each other.
+ */
 function withTimer(stage, f) {
   return new Proxy(f, {
     construct(target, args) {

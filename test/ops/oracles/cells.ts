@@ -11,8 +11,8 @@ export interface CellReference {
     rectify: boolean,
   ) => { h: number; c: number; saved: number[] };
   /**
-   * One unit's gradients in float64. dh and dc are the gradients of the previous step's state, without the product with
-   * W.
+   * One unit's gradients in float64. The resulting dh and dc are the gradients with respect to the previous step's state; the caller adds
+   * the part that passes through W.
    */
   readonly backward: (
     dh: number,

@@ -112,7 +112,7 @@ const PLANES: [x: Shape, dim: number, rows: number, columns: number][] = [
   [[2, 3, 2, 2], 1, 3, 0],
 ];
 
-/** The operands that choose `count` sums of slices along a dim of size n. */
+/** The indices and weights for `count` weighted sums of `taps` slices each, along a dim of size n. */
 const tapsOf = (n: number, count: number, taps: number) =>
   [
     { shape: [count, taps], dtype: "int32", low: 0, high: n },

@@ -31,7 +31,7 @@ const rowGrad = (f: (dy: number[], y: number[]) => number[]): Oracle<null> => ({
   samples: SHAPES.map((shape) => ({ inputs: [{ shape }, { shape, low: -1.5, high: 1 }], attributes: null })),
 });
 
-/** @param probabilities returns the target of one row as probabilities */
+/** @param probabilities returns one row's target as a probability for each class */
 const crossEntropy = (
   probabilities: (target: Reference, row: number, classes: number, attributes: CrossEntropyAttributes) => number[],
   samples: Sample<CrossEntropyAttributes>[],

@@ -23,13 +23,16 @@ function bundleOf(backend, platform) {
   return bundles.get(file);
 }
 
-/** Runs in a Node: the current one, or the one that `command` starts. `init` are nabla's options. Returns { passed, failed, skipped }. */
+/**
+ * Runs the tests in Node: in the current version, or in the one that `command` starts. `init` are nabla's options. Returns { passed,
+ * failed, skipped }.
+ */
 export async function runInNode(backend, init = {}, { command = [process.execPath], filter = "" } = {}) {
   const bundle = await bundleOf(backend, "node");
   const results = `${FOLDER}results-${backend}-${process.pid}.json`;
   rmSync(results, { force: true });
   const [program, ...args] = command;
-  // Node 20 has relaxed SIMD behind a flag, which later versions ignore.
+  // Node 20 enables relaxed SIMD only with a flag.
   const flags =
     init.build === "relaxed" && /^v20/.test(process.version) && program === process.execPath
       ? ["--experimental-wasm-relaxed-simd"]
@@ -46,7 +49,7 @@ export async function runInNode(backend, init = {}, { command = [process.execPat
   return JSON.parse(readFileSync(results, "utf8"));
 }
 
-/** Runs in headless Chromium. Returns { passed, failed, skipped }. */
+/** Runs the tests in headless Chromium. Returns { passed, failed, skipped }. */
 export async function runInChromium(backend, init = {}, { filter = "" } = {}) {
   const source = readFileSync(await bundleOf(backend, "browser"), "utf8");
   const browser = await puppeteer.launch({

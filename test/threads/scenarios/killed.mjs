@@ -1,6 +1,6 @@
 /**
- * nabla runs in a worker thread, and the main thread starts nabla's workers. So the main thread can terminate a worker at any
- * moment during a call, `after` milliseconds after the call starts.
+ * nabla runs in a worker thread, and the main thread starts nabla's workers. This lets the main thread terminate a worker at any moment
+ * during a call, `after` milliseconds after the call starts.
  */
 import { EventEmitter } from "node:events";
 import { isMainThread, parentPort, Worker as Thread, workerData } from "node:worker_threads";

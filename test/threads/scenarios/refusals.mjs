@@ -23,7 +23,7 @@ async function start(options = {}) {
   }
   const { threads, reason } = nabla.info();
   const right = new Product(nabla, 256).isRight();
-  // nabla asks the workers that it started to exit.
+  // If nabla falls back to one thread, it asks its workers to exit, which takes a moment.
   if (threads === 1) await until(() => !alive().length, 2000);
   return { error, threads, reason, right, loss: train(nabla), started: workers.length, left: alive().length };
 }
