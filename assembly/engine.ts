@@ -42,7 +42,7 @@ const CHUNK: u32 = Block.elements;
 @inline
 function rowGrain(n: u32): u32 { return 16 >> ctz<u32>(n | 16); }
 
-/** Runs the `count` instructions at `program`: of each, only share number `thread` out of `threads`. */
+/** Runs one share, number `thread` of `threads`, of each of the `count` instructions at `program`. */
 export function run(program: usize, count: u32, thread: u32, threads: u32): void {
   let at = program;
   for (let i: u32 = 0; i < count; i++) {
@@ -115,8 +115,8 @@ function stepPointwise(at: usize, n: u32, thread: u32, threads: u32): void {
 }
 
 /**
- * Runs a pointwise instruction on elements [begin, end). Operands whose bit is set in `locals` hold only these elements, in
- * scratch memory. This thread's copy is `scratch` bytes after the address in the instruction.
+ * Runs a pointwise instruction on elements [begin, end). An operand whose bit is set in `locals` is in scratch memory
+ * and holds only these elements; this thread's copy is `scratch` bytes after the address in the instruction.
  */
 function pointwise(at: usize, begin: u32, end: u32, locals: u32, scratch: usize): void {
   const op = <Op>(word(at, Head.code) & 0xffff);
@@ -362,8 +362,8 @@ function stepUpdate(op: Op, at: usize, thread: u32, threads: u32): void {
     switch (op) {
       case Op.Sgd: sgd(at, part, begin, end); break;
       case Op.Adam: {
-        // Computes the powers again only if the step differs: parameters have all taken equally many steps, unless some
-        // were frozen.
+        // Recompute the powers only if the step differs: all parameters have taken the same number of steps, unless
+        // some were frozen.
         const t = stepOf(part);
         if (t != known) {
           known = t;

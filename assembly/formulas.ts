@@ -1,8 +1,7 @@
 /**
- * The formulas of the pointwise kernels, each named after its op's code: functions of four elements of each operand,
- * (x), (dy, x) or (a, b), and of the op's parameters p and q, if it has any. `npm run generate` generates
- * kernels/pointwise.ts from the formulas here, in math.ts and in trig.ts. Formulas for int32 operands have the suffix
- * Int.
+ * The formulas of the pointwise kernels, each named after its op's code. A formula takes four elements of each operand,
+ * (x), (dy, x) or (a, b), and then the op's parameters p and q, if it has any. Formulas for int32 operands have the
+ * suffix Int. From the formulas here, in math.ts and in trig.ts, `npm run generate` writes kernels/pointwise.ts.
  */
 import * as math from "./math";
 import { selectLanes } from "./simd";
@@ -55,7 +54,7 @@ export function selu(x: v128): v128 {
   return f32x4.mul(splat(SELU_SCALE), positiveOr(x, f32x4.mul(splat(SELU_ALPHA), math.expm1(x))));
 }
 
-/** max(0, min(6, x + 3))/6: unlike x/6 + 1/2, it keeps its digits near −3, where x + 3 is exact. Error at most 1 ulp. */
+/** max(0, min(6, x + 3))/6: more accurate near −3 than x/6 + 1/2, because x + 3 is exact there. Error at most 1 ulp. */
 @inline
 export function hardSigmoid(x: v128): v128 {
   return f32x4.div(f32x4.pmin(f32x4.pmax(f32x4.add(x, splat(3)), splat(0)), splat(6)), splat(6));

@@ -196,7 +196,7 @@ export function sigmoid(x: v128): v128 {
   return fma(f32x4.neg(b), q, b);
 }
 
-/** σ(x) of a gate: at most 2 ulp for |x| ≤ 86; beyond that it is constant, within 1e-37 of 0 or equal to 1. */
+/** σ(x) for gates: error at most 2 ulp for |x| ≤ 86; beyond that, the result is constant: below 1e-37 or exactly 1. */
 @inline
 export function gateSigmoid(x: v128): v128 {
   const c = f32x4.neg(f32x4.pmin(f32x4.pmax(x, splat(-86)), splat(86)));

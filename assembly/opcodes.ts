@@ -5,7 +5,7 @@
 
 /** The first two words of every instruction. */
 export const enum Head {
-  /** The op's code and, in the bits above, the number of shares the instruction is split into (0: not split). */
+  /** The op's code and, in the bits above, the number of shares that the instruction is split into (0: not split). */
   code,
   /** The length of the instruction in words, including the head. */
   length,
@@ -338,7 +338,9 @@ export const enum Control {
   open = 136,
   /** Whether workers must exit. */
   stop = 140,
-  /** The number of polls before a thread sleeps: while it waits for shares (`spins`) or, in a worker, for a job (`idle`). */
+  /**
+   * The number of polls before a thread sleeps while it waits for shares (`spins`) or, in a worker, for a job (`idle`).
+   */
   spins = 144,
   idle = 148,
   /** The number of workers inside a job. */

@@ -14,8 +14,8 @@ export function fma(a: v128, b: v128, c: v128): v128 {
 }
 
 /**
- * Two ways to round a·b + c. Fast rounds as `fma` does in each build; Same rounds twice in both, so they compute the
- * same bits.
+ * Two ways to round a·b + c. Fast rounds like `fma`, so its bits depend on the build; Same rounds twice in both builds,
+ * so its bits do not.
  */
 @final export class Fast { @inline of(a: v128, b: v128, c: v128): v128 { return fma(a, b, c); } }
 @final export class Same { @inline of(a: v128, b: v128, c: v128): v128 { return f32x4.add(f32x4.mul(a, b), c); } }
@@ -82,7 +82,10 @@ export function storeBytes(p: usize, bytes: v128, count: u32): void {
   }
 }
 
-/** The first of `thread`'s units in n units of work: a multiple of `grain`, or n. The share ends where the next one begins. */
+/**
+ * The index of `thread`'s first unit among n units of work: a multiple of `grain`, or n. The share ends where the next
+ * one begins.
+ */
 @inline
 export function shareBegin(n: u32, grain: u32, thread: u32, threads: u32): u32 {
   if (threads == 1) return thread ? n : 0;
@@ -128,13 +131,13 @@ export function tree<A = At0>(p: usize, step: usize): v128 {
   return f32x4.add(quad<A>(p, step), quad<A>(p + 4 * step, step));
 }
 
-/** The same for four vectors. */
+/** Like `tree`, for four vectors. */
 @inline
 export function quad<A = At0>(p: usize, step: usize): v128 {
   return f32x4.add(duo<A>(p, step), duo<A>(p + 2 * step, step));
 }
 
-/** The same for two vectors. */
+/** Like `tree`, for two vectors. */
 @inline
 export function duo<A = At0>(p: usize, step: usize): v128 {
   return f32x4.add(changetype<A>(0).load(p), changetype<A>(0).load(p + step));

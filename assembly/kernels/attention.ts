@@ -15,7 +15,10 @@ import { word } from "../operands";
 const ROWS: u32 = 64;
 const SHORT: u32 = 128;
 
-/** The stride of the weights in bytes: an odd number of cache lines. */
+/**
+ * The distance between rows of weights in bytes: an odd number of cache lines, so that rows spread over the cache's
+ * sets.
+ */
 function rowBytes(keys: u32): usize {
   return (((<usize>keys << 2) + 63) & ~63) | 64;
 }
@@ -94,7 +97,7 @@ function reach(i: u32, keys: u32, causal: bool, offset: i32): u32 {
   return causal ? <u32>min<i32>(<i32>keys, max<i32>(0, <i32>i + 1 + offset)) : keys;
 }
 
-/** C = op(A)·op(B), or C += …, by the packed path; leading dimensions in bytes. */
+/** C = op(A)·op(B), or C += op(A)·op(B) if `accumulate`, on gemm's packed path. Leading dimensions are in bytes. */
 @inline
 function product(c: usize, ldc: usize, a: usize, lda: usize, transA: u32, b: usize, ldb: usize, transB: u32, m: usize,
   n: usize, k: usize, accumulate: u32, workspace: usize): void

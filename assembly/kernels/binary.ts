@@ -40,8 +40,8 @@ export function compareMixed(op: Op, out: usize, a: usize, b: usize, n: u32, sa:
 }
 
 /**
- * Family.Binary and Family.Compare over `rank` dimensions described by the words at `dims` (layouts.ts: Binary). The
- * share [begin, end) is a range of rows, or of elements if there is only one dimension.
+ * Runs an op of Family.Binary or Family.Compare over `rank` dimensions, which the words at `dims` describe (layouts.ts:
+ * Binary). The share [begin, end) is a range of rows, or of elements if there is only one dimension.
  */
 export function binary(op: Op, type: Type, out: usize, a: usize, b: usize, rank: u32, dims: usize, begin: u32,
   end: u32): void
@@ -74,7 +74,7 @@ function oneRow(op: Op, type: Type, out: usize, a: usize, b: usize, n: u32, sa: 
   else row(op, out, a, b, n, sa, sb);
 }
 
-/** out[i] = condition[i] ? a[i] : b[i] for i in [begin, end): any 32-bit elements. */
+/** out[i] = condition[i] ? a[i] : b[i] for i in [begin, end), for 32-bit elements of any type. */
 export function where(out: usize, condition: usize, a: usize, b: usize, begin: u32, end: u32): void {
   for (let i = begin; i < end; i += 4) {
     const at: usize = i << 2;

@@ -3,13 +3,13 @@ import { Check } from "../layouts";
 import { Status, Type } from "../opcodes";
 import { double, word } from "../operands";
 
-/** A mask of the int32 lanes in low … high or equal to `skip`. */
+/** A mask of the int32 lanes whose values are in low … high or equal to `skip`. */
 @inline
 function inIntegers(v: v128, low: v128, high: v128, skip: v128): v128 {
   return v128.or(v128.and(i32x4.ge_s(v, low), i32x4.le_s(v, high)), i32x4.eq(v, skip));
 }
 
-/** A mask of the float32 lanes in low … high; NaN is never in range. */
+/** A mask of the float32 lanes whose values are in low … high; NaN is never in range. */
 @inline
 function inFloats(v: v128, low: v128, high: v128): v128 {
   return v128.and(f32x4.ge(v, low), f32x4.le(v, high));

@@ -25,7 +25,7 @@ const LEAST: u32 = 24;
 /** Padding after a row of patches, because `copy` writes up to three floats past the end. */
 const SPARE: u32 = 4;
 
-/** The number of pixels in a block whose patches have `k` floats. */
+/** The number of pixels per block if each patch has `k` floats. */
 function blockRows(k: u32): u32 {
   const rows = GATHERED / (k + 1) / LEAST * LEAST;
   return rows > MOST ? MOST : rows < LEAST ? LEAST : rows;
@@ -39,7 +39,7 @@ export function convWorkspace(at: usize): u32 {
   const most = (channels > outChannels ? channels : outChannels) / groups;
   const k = word(at, Conv.kernelHeight) * word(at, Conv.kernelWidth) * most;
   // A block of patches has at most GATHERED floats, unless LEAST rows alone take more. This holds for every phase,
-  // whose k is at most this one.
+  // because no phase has a larger k.
   const floats = GATHERED + MOST * 2 * SPARE, fewest = LEAST * (k + 2 * SPARE);
   const gathered = lines((floats > fewest ? floats : fewest) << 2) + lines((MOST * (most + SPARE)) << 2);
   // Room for bands of the image and, in the backward pass, of dY.
@@ -142,7 +142,7 @@ function convInput(at: usize, workspace: usize, thread: u32, threads: u32): void
   }
 }
 
-/** Computes this thread's share of the results of a phase. */
+/** Computes this thread's share of a phase's results. */
 function computePhase(at: usize, phase: usize, thread: u32, threads: u32): void {
   const rows = word(at, Conv.batch) * word(phase, Phase.gridHeight), gridWidth = word(phase, Phase.gridWidth);
   const pixels = rows * gridWidth;
@@ -173,7 +173,8 @@ function computePhase(at: usize, phase: usize, thread: u32, threads: u32): void 
   const results = patches + lines(<usize>most * ld);
   const dense = word(phase, Phase.outRow) == gridWidth * outC << 2;
   for (let g: u32 = 0; g < groups; g++) {
-    // Forward, W is Bᵀ. Backward, B is [taps, c, m]: a row has W's values for one tap and one output channel.
+    // In the forward pass, W is Bᵀ. In the backward pass, B is [taps, c, m]: a row has W's values for one tap and one
+    // output channel.
     const own = w + <usize>g * (forward ? m : c) * (k0 << 2);
     if (!forward) arrange(phase, weights, own, k0, c, m);
     const b = forward ? own : weights;
@@ -221,7 +222,7 @@ function scatter(phase: usize, out: usize, results: usize, ld: usize, m: u32, be
   }
 }
 
-/** dW = Σ over blocks of pixels of dYᵀ·patches. A thread's share is a band of output channels, or of panels of columns. */
+/** dW = Σ over blocks of pixels of dYᵀ·patches. A thread's share is a range of output channels or of column panels. */
 function convWeight(at: usize, phase: usize, thread: u32, threads: u32): void {
   const groups = word(at, Conv.groups), out = word(at, Conv.out), x = word(at, Conv.a), dy = word(at, Conv.b);
   const inC = word(phase, Phase.channels), outC = word(phase, Phase.outChannels);

@@ -19,7 +19,10 @@ export function bandFloats(rows: u32, width: u32, channels: u32): u32 {
   return (least > BAND ? least : BAND) + 16;
 }
 
-/** The number of pixels in a row of the source including the zeros beside it, or 0 if no tap reads outside the image. */
+/**
+ * The number of pixels in a row of the source, including the zeros on both sides, or 0 if no tap reads outside the
+ * image.
+ */
 @inline
 function paddedWidth(phase: usize): u32 {
   const padded = word(phase, Phase.paddedWidth);
@@ -40,8 +43,8 @@ function rowsOfBand(phase: usize, width: u32): u32 {
 }
 
 /**
- * The address of the first pixel that row i of image n's results reads. If rows are padded, the address is in a copy of the
- * source rows that `count` output rows need, with zeros outside the image.
+ * The address of the first pixel that result row i of image n reads. If rows are padded, first copies the source rows
+ * that `count` result rows need, with zeros outside the image, and returns an address in this copy.
  */
 function sourceOf(at: usize, phase: usize, padded: u32, n: u32, i: u32, count: u32): usize {
   const height = word(phase, Phase.height), pixel = <usize>word(phase, Phase.channels) << 2;
@@ -67,7 +70,7 @@ function sourceOf(at: usize, phase: usize, padded: u32, n: u32, i: u32, count: u
 /** The largest k that is summed in one pass. */
 const DEEP: u32 = 1024;
 
-/** Packs the weights of a phase's taps into panels. W is [m, k] or, backward, [c, taps, m]. */
+/** Packs the weights of a phase's taps into panels. W is [m, k] or, in the backward pass, [c, taps, m]. */
 function packWeights(at: usize, phase: usize): void {
   const w = word(at, Conv.b), m = word(phase, Phase.outChannels), c = word(phase, Phase.channels);
   const tapsH = word(phase, Phase.tapsH), tapsW = word(phase, Phase.tapsW);

@@ -46,7 +46,7 @@ export function depthwise(at: usize, phase: usize, begin: u32, end: u32): void {
     const top = <i32>(i * stepH) + offsetOf(tapsH, 0), left = <i32>(j * stepW) + offsetOf(tapsW, 0);
     const a = firstTap(top, gapH), b = firstTap(left, gapW);
     const rows = tapsInside(top, a, gapH, countH, height), columns = tapsInside(left, b, gapW, countW, width);
-    // Two neighbours in a row with the same taps share each load of the weights.
+    // Two neighbouring results in a row that use the same taps share each load of the weights.
     const next = left + stepW;
     const pair = !long && j + 1 < gridW && r + 1 < end && left >= 0
       && tapsInside(next, 0, gapW, countW, width) == columns;
@@ -122,7 +122,7 @@ function tapsInside(start: i32, first: u32, gap: u32, count: u32, size: u32): u3
   return end > first ? end - first : 0;
 }
 
-/** Up to 16 channels of one result: adds the bias, applies the activation, and stores them. */
+/** Adds the bias to up to 16 channels of one result, applies the activation, and stores them. */
 function putWide(to: usize, s0: v128, s1: v128, s2: v128, s3: v128, bias: usize, at: usize, activation: u32,
   count: u32): void
 {
@@ -155,7 +155,7 @@ function putWide(to: usize, s0: v128, s1: v128, s2: v128, s3: v128, bias: usize,
   if (count > 12) storeLanes(to + 48, s3, count - 12);
 }
 
-/** Not inlined, because tanh and sigmoid would be emitted four times. */
+/** Not inlined, because otherwise tanh and sigmoid would be emitted four times. */
 function activate(v: v128, activation: u32): v128 {
   if (activation == Activation.Relu) return relu(v);
   if (activation == Activation.Relu6) return relu6(v);
@@ -193,7 +193,7 @@ function longPixel(phase: usize, image: usize, weights: usize, top: u32, left: u
   return narrow(low, high);
 }
 
-/** Up to four channels of one result. */
+/** Like putWide, for up to four channels of one result. */
 function put(to: usize, v: v128, bias: usize, at: usize, activation: u32, count: u32): void {
   if (bias) v = f32x4.add(v, v128.load(bias + at));
   if (activation) v = activate(v, activation);

@@ -11,9 +11,9 @@ const LEAST: f64 = -9007199254740991;
 
 /**
  * Computes pixels [begin, end) of [batch, outHeight, outWidth, channels]: the largest sum, the index row·width + column
- * of its pixel in the image (places), and that of its tap in the filter (taps). Among equal sums, the first wins. Sums
- * are in float64, which tells more of them apart; NaNs are ignored. If no sum in a window is larger than LEAST, the
- * result's tap is the window's first, and its pixel is the window's first inside the image.
+ * of its pixel in the image (places), and the index of its tap in the filter (taps). Among equal sums, the first wins.
+ * Sums are computed in float64, so that fewer of them are equal; NaNs are ignored. If no sum in a window is larger than
+ * LEAST, the tap is the window's first, and the pixel is the window's first inside the image.
  */
 export function dilation(instruction: usize, begin: u32, end: u32): void {
   const out = word(instruction, MaxPool.out), places = word(instruction, MaxPool.places),

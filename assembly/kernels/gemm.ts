@@ -14,7 +14,7 @@ import { copyPanel, MR, micro4, micro6, narrowRow, NR, rowDots, rowNarrow, rowWi
 @inline
 export const KC: usize = 512;
 
-/** The number of rows of a block: MC × KC of A stay in the L2 cache. A multiple of every MR. */
+/** The number of rows of a block: MC × KC elements of A stay in the L2 cache. A multiple of every MR. */
 @inline
 export const MC: usize = 192;
 
@@ -22,13 +22,13 @@ export const MC: usize = 192;
 @inline
 const NC: usize = 32;
 
-/** Packing does not pay off for at most FEW rows or, if a row of C fills a wide step, for k up to SHORT. */
+/** Packing does not pay off for up to FEW rows or, if a row of C fills a wide step, for a k of up to SHORT. */
 @inline
 const FEW: usize = 8;
 @inline
 const SHORT: usize = 16;
 
-/** The number of products one lane sums before adding to C, on the paths that do not pack. */
+/** On the paths that do not pack, the number of products that one lane sums before it adds them to C. */
 @inline
 const DEPTH: usize = 256;
 
@@ -78,7 +78,7 @@ export function gemm(out: usize, a: usize, b: usize, bias: usize, y: usize, m: u
   const cols = colEnd - colBegin;
   const ldc = n << 2;
   const c = out + rowBegin * ldc + (colBegin << 2);
-  // The share's corner of op(A) and of op(B).
+  // The first elements of op(A) and op(B) that this share reads.
   const a0 = a + (transA ? rowBegin : rowBegin * k) * 4;
   const b0 = b + (transB ? colBegin * k : colBegin) * 4;
   const bias0 = bias ? bias + (colBegin << 2) : 0;
@@ -145,7 +145,7 @@ function product(path: Path, c: usize, ldc: usize, a: usize, lda: usize, transA:
 
 /**
  * Adds a part, [m, n] with rows MC floats apart, to the float64 totals if `more`; otherwise starts new totals. If the
- * part is the `last`, the rounded totals replace it.
+ * part is the `last`, replaces it with the rounded totals.
  */
 function addTotals(totals: usize, part: usize, m: usize, n: usize, more: bool, last: bool): void {
   for (let i: usize = 0; i < m; i++, totals += MC * 8, part += MC * 4) {
@@ -164,8 +164,7 @@ function addTotals(totals: usize, part: usize, m: usize, n: usize, more: bool, l
 }
 
 /**
- * Used for few rows or a short k. B is not packed: a row of C is a weighted sum of k rows of B. k ≤ SHORT, fully
- * inlined.
+ * Used for k ≤ SHORT. B is not packed: a row of C is a weighted sum of B's k rows. All inner loops are inlined.
  */
 export function thin(c: usize, ldc: usize, a: usize, lda: usize, stepA: usize, b: usize, ldb: usize, bias: usize,
   m: usize, n: usize, k: usize, alpha: f32, activation: u32, toY: usize, accumulate: u32, tile: usize): void
@@ -173,7 +172,7 @@ export function thin(c: usize, ldc: usize, a: usize, lda: usize, stepA: usize, b
   thinOf(false, c, ldc, a, lda, stepA, b, ldb, bias, m, n, k, alpha, activation, toY, accumulate, tile);
 }
 
-/** The same for any k, DEPTH products at a time. */
+/** Like `thin`, for any k: sums DEPTH products at a time. */
 export function deepThin(c: usize, ldc: usize, a: usize, lda: usize, stepA: usize, b: usize, ldb: usize, bias: usize,
   m: usize, n: usize, k: usize, alpha: f32, activation: u32, toY: usize, accumulate: u32, tile: usize): void
 {
@@ -224,7 +223,7 @@ function addTile(c: usize, more: usize, count: usize): void {
     v128.store(c, f32x4.add(v128.load(c), v128.load(more)));
 }
 
-/** Dot products of rows of A and rows of B, both unpacked, `ld` bytes apart. */
+/** Computes C from dot products of rows of A and rows of B. Neither is packed; their rows are `ld` bytes apart. */
 function dots(c: usize, ldc: usize, a: usize, b: usize, bias: usize, m: usize, n: usize, k: usize, ld: usize,
   alpha: f32, activation: u32, toY: usize, accumulate: u32, tile: usize): void
 {
@@ -244,8 +243,8 @@ function dots(c: usize, ldc: usize, a: usize, b: usize, bias: usize, m: usize, n
 }
 
 /**
- * Computes C, rows `ldc` bytes apart, from blocks of A and panels of B. With more than one block of k, C itself holds the
- * partial sums; with `accumulate`, k must be at most one block (512).
+ * Computes C, whose rows are `ldc` bytes apart, from blocks of A and panels of B. With more than one block of k, C
+ * itself holds the partial sums; with `accumulate`, k must be at most one block (512).
  */
 export function blocks(c: usize, ldc: usize, a: usize, lda: usize, transA: u32, b: usize, ldb: usize, transB: u32,
   bias: usize, m: usize, n: usize, k: usize, alpha: f32, activation: u32, toY: usize, accumulate: u32,
@@ -327,7 +326,9 @@ function complete(c: usize, ldc: usize, rows: usize, alpha: f32, bias: usize, ac
   else finish(c, ldc, c, ldc, rows, NR, 0, alpha, bias, activation, toY, 0);
 }
 
-/** c ← c + bias, limited by Relu or Relu6 if `activation` is one, for a whole tile: the same as `finish`, but faster. */
+/**
+ * c ← c + bias for a whole tile, then Relu or Relu6 if `activation` is one of them: the same as `finish`, but faster.
+ */
 @inline
 function biased(c: usize, ldc: usize, rows: usize, bias: usize, activation: u32): void {
   const b0 = v128.load(bias), b1 = v128.load(bias, 16);
@@ -340,8 +341,8 @@ function biased(c: usize, ldc: usize, rows: usize, bias: usize, activation: u32)
 }
 
 /**
- * One tile of at most MR × NR elements: c = act(A·panel + bias) (+ C if load), where A's rows are segments of an image (pack.ts:
- * micro6). `scratch` holds NR·MR floats.
+ * Computes one tile of at most MR × NR elements: c = act(A·panel + bias) (+ C if load), where A's rows are segments of
+ * an image (pack.ts: micro6). `scratch` holds NR·MR floats.
  */
 export function tile(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, cols: usize, panel: usize, kc: usize,
   segments: usize, jump: usize, bias: usize, activation: u32, load: bool, scratch: usize): void

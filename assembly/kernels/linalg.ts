@@ -96,7 +96,7 @@ export function eigh(values: usize, vectors: usize, x: usize, n: u32, workspace:
       if (!(off > norm * 1e-20)) break;
     }
     for (let i: u32 = 0; i < n; i++) store<f32>(w + (<usize>i << 2), <f32>load<f64>(s + i * ld + (<usize>i << 3)));
-    // Selection sort, ascending: n² is small compared with n³.
+    // Selection sort, ascending: its O(n²) steps are few compared with the O(n³) of the rotations.
     for (let i: u32 = 0; i < n; i++) {
       let least = i;
       for (let j = i + 1; j < n; j++)

@@ -19,7 +19,7 @@ export function unary<F>(out: usize, x: usize, begin: u32, end: u32, p: f32, q: 
   } while (i < end);
 }
 
-/** Like `unary`, but unrolled, for an f so short that loop overhead would otherwise dominate the run time. */
+/** Like `unary`, but unrolled, for an f so short that the loop's overhead would otherwise dominate the run time. */
 @inline
 export function unaryUnrolled<F>(out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
   const f = changetype<F>(0);

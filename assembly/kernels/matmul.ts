@@ -24,8 +24,8 @@ function longest(n: u32, grain: u32, parts: u32): u64 {
 }
 
 /**
- * The number of bands of rows that C is split into; the threads of a band split its columns. Every share packs its own B, and A
- * if transposed.
+ * The number of row bands that C is split into; the threads that share a band split its columns. Every share packs its
+ * own B, and A if transposed.
  */
 function bandsOf(m: u32, n: u32, transA: u32, threads: u32): u32 {
   let bands: u32 = 1, least: u64 = u64.MAX_VALUE;

@@ -40,7 +40,7 @@ function term(kind: i32, p: usize, toY: usize, m: v128, sum: v128): v128 {
   return kind ? fma(v, kind == 1 ? v : v128.load(p + toY), sum) : f32x4.add(sum, v);
 }
 
-/** The sum of such terms along a row. */
+/** The sum of one kind of term (see `term`) along a row. */
 @inline
 function rowFold(kind: i32, x: usize, y: usize, m: v128, n: u32): f64 {
   const whole = n & ~3, zero = f32x4.splat(0), toY = y - x;
@@ -125,7 +125,7 @@ export function columnProducts(x: usize, y: usize, m: v128, n: u32, step: usize)
 export function columnOffsets(x: usize, m: v128, n: u32, step: usize): v128 { return columnFold(0, x, x, m, n, step); }
 
 /**
- * A mask of the lanes so far from 0 that δ matters. Each lane is decided on its own, so no column's result depends on
+ * A mask of the lanes so far from 0 that δ matters. Decides for each lane separately, so no column's result depends on
  * its neighbours.
  */
 @inline
@@ -133,7 +133,7 @@ function isFar(m: v128, squares: v128): v128 {
   return f32x4.gt(f32x4.mul(m, m), f32x4.mul(squares, f32x4.splat(FAR)));
 }
 
-/** δ of four columns: the mean of x − m if the column is far from 0, otherwise 0. */
+/** δ for each of four columns: the mean of x − m if the column is far from 0, otherwise 0. */
 @inline
 function columnDeltas(x: usize, m: v128, squares: v128, n: u32, step: usize): v128 {
   const far = isFar(m, squares);

@@ -7,8 +7,8 @@
  * Denormal numbers make processors several times slower, and a decaying state would stay denormal. So a gradient or a
  * momentum whose product with a rate would be denormal becomes 0 (see `least`). For a mean of squares, the limit depends on
  * ε:
- * - ε ≥ 2⁻³⁴: a mean of at most 2⁻¹²⁰ becomes 0, and the square of a gradient of at most 2⁻⁵⁶ is 0. Adding the root of either
- *   to ε changes nothing.
+ * - ε ≥ 2⁻³⁴: a mean of at most 2⁻¹²⁰ becomes 0, and the square of a gradient of at most 2⁻⁵⁶ is 0. Adding the square
+ *   root of either to ε does not change ε.
  * - smaller ε: the limits are those of float32, as in PyTorch. The square of a gradient of at most 2⁻⁷⁵ is 0. A denormal mean
  *   of squares becomes 0 only where the numerator that is divided by its root is 0 too.
  * - ε = 0: the mean of squares is never set to 0.
@@ -196,8 +196,8 @@ export function rmsProp(at: usize, part: usize, begin: u32, end: u32): void {
 }
 
 /**
- * One loop per variant, because V8 keeps too few values in registers in a single loop for all. Constants are parameters,
- * because the loops are 10% slower if each variant reads them.
+ * One loop per variant, because V8 keeps too few values in registers in a single loop for all. The constants are
+ * arguments, because the loops are 10% slower if each variant reads them from the instruction.
  */
 @inline
 function rmsPropOf(isCentered: bool, hasMomentum: bool, ofTensorFlow: bool, part: usize, lr: f64, flags: u32,
@@ -247,7 +247,7 @@ export function adagrad(at: usize, part: usize, begin: u32, end: u32): void {
   const lr = rateOf(at), step = stepOf(part), flags = word(at, Update.flags);
   const eps = double(at, Update.c0), decay = double(at, Update.c1), lrDecay = double(at, Update.c2);
   const p = word(part, UpdatePart.p), g = word(part, UpdatePart.g), s0 = word(part, UpdatePart.s0);
-  // At most one of `inner` and `outer` is not 0.
+  // At least one of `inner` and `outer` is 0.
   const inner = splat(flags & UpdateFlag.TensorFlow ? eps : 0), outer = splat(flags & UpdateFlag.TensorFlow ? 0 : eps);
   const rate = splat(-lr / (1 + <f64>(step - 1) * lrDecay)), root = leastRoot(eps), low = least(1, 1);
   const shrink = splat(decay), decays = decay != 0;

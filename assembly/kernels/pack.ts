@@ -6,8 +6,8 @@
 import { fma } from "../simd";
 
 /**
- * The number of rows in a tile. V8 has 15 vector registers: 6·2 sums + 2 of B + 1 of A with a fused multiply-add;
- * without it, the product needs one more.
+ * The number of rows in a tile. V8 has 15 vector registers. With a fused multiply-add, a tile takes 6·2 for sums, 2 for
+ * B and 1 for A; without it, each product takes one more.
  */
 @inline
 export const MR: usize = ASC_FEATURE_RELAXED_SIMD ? 6 : 4;
@@ -21,7 +21,7 @@ export const NR: usize = 8;
 export const WIDE: usize = 32;
 
 /**
- * dst[c, r] = src[r, c] in 4 × 4 blocks. Rounds both sizes up to a multiple of 4: rows past the last one repeat it.
+ * dst[c, r] = src[r, c] in 4 × 4 blocks. Rounds both sizes up to multiples of 4; rows past the end repeat the last row.
  */
 export function transpose(dst: usize, ldd: usize, src: usize, lds: usize, rows: usize, cols: usize): void {
   const last = src + (rows - 1) * lds;
@@ -62,8 +62,9 @@ export function copyPanel(panel: usize, src: usize, ld: usize, cols: usize, kc: 
 }
 
 /**
- * C[6, NR] = A[6, k]·panel[k, NR] (+ C if load). The rows of A past `rows` repeat the last. k is split into `segments` ≥ 1
- * segments of length kc. In A, which may be an image, a segment begins `jump` bytes after the beginning of the previous one.
+ * C[6, NR] = A[6, k]·panel[k, NR] (+ C if load). Rows of A past `rows` repeat the last row. k is split into `segments`
+ * ≥ 1 segments of length kc. In A, which may be an image, a segment begins `jump` bytes after the beginning of the
+ * previous one.
  */
 export function micro6(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, panel: usize, kc: usize,
   segments: usize, jump: usize, load: bool): void
@@ -71,7 +72,7 @@ export function micro6(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, 
   micro(true, c, ldc, a, lda, rows, panel, kc, segments, jump, load);
 }
 
-/** The same for 4 rows. */
+/** Like micro6, for 4 rows. */
 export function micro4(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, panel: usize, kc: usize,
   segments: usize, jump: usize, load: bool): void
 {
@@ -113,13 +114,13 @@ function micro(
   let c50 = c00;
   let c51 = c00;
   let x: v128, b0: v128, b1: v128;
-  // The distance to the next segment of A and of the panel, after the last group of four.
+  // The distances to the next segment of A and of the panel, from the end of the last group of four.
   const advance = jump - ((k & ~3) << 2);
   const skip = (k & 3) << 5;
   for (;;) {
     let kc = k;
-    // The exits between the steps also keep asc from moving one step's products past the next step's loads, which would spill
-    // registers.
+    // The exits between the steps have a second purpose: they keep asc from moving one step's products past the next
+    // step's loads, which would spill registers.
     while (kc) {
       b0 = v128.load(b);
       b1 = v128.load(b, 16);
@@ -250,7 +251,7 @@ function storeRow(c: usize, v0: v128, v1: v128, load: bool): void {
   v128.store(c, v1, 16);
 }
 
-/** c[NR] = a[k]·B[NR, k]ᵀ. The rows of B past `cols` repeat the last. */
+/** c[NR] = a[k]·B[NR, k]ᵀ. Rows of B past `cols` repeat the last row. */
 export function rowDots(c: usize, a: usize, b: usize, ldb: usize, cols: usize, k: usize): void {
   const last = b + (cols - 1) * ldb;
   let b0 = b;

@@ -44,7 +44,7 @@ export function maxPool(instruction: usize, begin: u32, end: u32): void {
           if (<u32>w >= width) continue;
           const where = h * width + w;
           const v = v128.load(image + <usize>where * pixelBytes + at);
-          // v is larger, NaN, or the first value.
+          // Take v if it is larger, NaN, or the window's first value.
           const better = v128.or(v128.or(f32x4.gt(v, most), f32x4.ne(v, v)), i32x4.lt_s(place, i32x4.splat(0)));
           most = selectLanes(v, most, better);
           place = selectLanes(i32x4.splat(where), place, better);
@@ -57,8 +57,8 @@ export function maxPool(instruction: usize, begin: u32, end: u32): void {
 }
 
 /**
- * Computes pixels [begin, end) of the largest values, without positions. NaNs are ignored. A window has no dilation and reads at least
- * one pixel.
+ * Like maxPool, but without positions: computes pixels [begin, end) of the largest values. NaNs are ignored. A window
+ * has no dilation and reads at least one pixel.
  */
 function largest(instruction: usize, begin: u32, end: u32): void {
   const out = word(instruction, MaxPool.out), x = word(instruction, MaxPool.x);
@@ -142,7 +142,8 @@ export function avgPool(instruction: usize, begin: u32, end: u32): void {
       }
     }
     if (across == 2 && down == 2 && kernelH == 2 && kernelW == 2) {
-      // Sums of pairs are exact for equal values, as in float64. Sums that float32 cannot represent are left to float64.
+      // Sums of pairs of equal values are exact, as in float64. Sums that are too large for float32 are left to
+      // float64.
       const by = f32x4.splat(<f32>f64x2.extract_lane(rate, 0));
       let large = f32x4.splat(0);
       for (let c: u32 = 0; c < channels; c += 4) {
@@ -227,7 +228,7 @@ export function avgPoolGrad(instruction: usize, begin: u32, end: u32): void {
   }
 }
 
-/** The number of positions of a window along one dimension that are inside the image. */
+/** The number of a window's positions along one dimension that are inside the image. */
 @inline
 function inWindow(start: u32, pad: u32, kernel: u32, size: u32): u32 {
   const first = <i32>start - <i32>pad;

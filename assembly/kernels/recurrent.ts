@@ -1,8 +1,9 @@
 /**
  * One layer of a recurrent network over a whole sequence, and its gradient back through time. The weights are packed
  * once; each step is one product with the packed weights and one fused cell. x: [steps, batch, gates·hidden] holds the
- * contribution of the inputs. In x, y, c and saved, rows are `stepRows` and `batchRows` apart. A share is a range of
- * sequences: sequences are independent, so threads need no barrier before the end. A sequence that has ended keeps its state.
+ * contribution of the inputs. In x, y, c and saved, consecutive steps are `stepRows` rows apart, and consecutive
+ * sequences `batchRows` rows. A share is a range of sequences: sequences are independent, so threads need no barrier
+ * before the end. A sequence that has ended keeps its state.
  */
 import { gateSigmoid, relu, reluGrad, sigmoidGrad, tanh, tanhGrad } from "../math";
 import { Recurrent, RecurrentGrad } from "../layerLayouts";
@@ -46,8 +47,8 @@ export function recurrentWorkspace(op: u32, batch: u32, hidden: u32): u32 {
 }
 
 /**
- * The number of bytes per row of the products with the state: an odd number of cache lines, so that rows spread over the
- * cache's sets.
+ * The number of bytes in a row of the products with the state: an odd number of cache lines, so that rows spread over
+ * the cache's sets.
  */
 function rowBytes(gates: u32, hidden: u32): usize {
   return (((<usize>gates * hidden << 2) + 63) & ~63) | 64;
@@ -69,7 +70,7 @@ function product(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, n: usi
   }
 }
 
-/** Packs panels of W[n, k]ᵀ or, backward, of W[k, n]. */
+/** Packs panels of W[n, k]ᵀ or, in the backward pass, of W[k, n]. */
 function pack(panel: usize, w: usize, n: usize, k: usize, transposed: bool): void {
   for (let pc: usize = 0; pc < k; pc += KC) {
     const kc = min(KC, k - pc);
@@ -263,7 +264,7 @@ export function recurrentGrad(op: Op, at: usize, thread: u32, threads: u32): voi
   memory.fill(zeros, 0, row);
   memory.fill(dh + begin * row, 0, (end - begin) * row);
   if (op == Op.LstmGrad) memory.fill(dc + begin * row, 0, (end - begin) * row);
-  // The gradients whose product with W is added to the previous step's dh.
+  // The gradients that are multiplied by W and added to the previous step's dh.
   const dz = op == Op.GruGrad ? dg : dx;
   for (let s: u32 = 0; s < steps; s++) {
     const t = reverse ? s : steps - 1 - s, last = s + 1 == steps;

@@ -103,7 +103,7 @@ export function longTotal(x: usize, n: u32, step: usize): f64 {
   return total;
 }
 
-/** Σ of n contiguous elements; finite unless an element is not. */
+/** Σ of n contiguous elements; finite if all elements are finite. */
 export function rowTotal(x: usize, n: u32): f64 {
   let total = f64x2.splat(0), p = x, i = n;
   for (; i >= 8 * TREE; i -= 8 * TREE, p += 32 * TREE)
@@ -157,7 +157,7 @@ function storeTotals(out: usize, asDouble: bool, low: v128, high: v128, divisor:
   else if (count == 3) v128.store64_lane(out, high, 0, 16);
 }
 
-/** Sums of four neighbouring columns of n rows, stored as `storeTotals` does. */
+/** Sums four neighbouring columns of n rows, and stores the sums with `storeTotals`. */
 function columnTotals(out: usize, asDouble: bool, x: usize, n: u32, stride: usize, divisor: f64, count: u32): void {
   let low = f64x2.splat(0), high = low, p = x, i = n;
   for (; i >= TREE; i -= TREE, p += stride * TREE) {
@@ -187,7 +187,7 @@ function columnTotals(out: usize, asDouble: bool, x: usize, n: u32, stride: usiz
   storeTotals(out, asDouble, low, high, divisor, count);
 }
 
-/** The same for 16 columns, so that each cache line is read once. */
+/** Like `columnTotals`, for 16 columns, so that each cache line is read once. */
 function lineTotals(out: usize, asDouble: bool, x: usize, n: u32, stride: usize, divisor: f64): void {
   const zero = f64x2.splat(0);
   let l0 = zero, h0 = zero, l1 = zero, h1 = zero, l2 = zero, h2 = zero, l3 = zero, h3 = zero, p = x;

@@ -120,10 +120,10 @@ export function stridedCopy(out: usize, x: usize, elementBytes: u32, rank: u32, 
   }
 }
 
-/** The number of bytes of short rows to fill before x's elements are copied there. They stay in the L1 cache. */
+/** The number of bytes in short rows to fill before x's elements are copied into them. They stay in the L1 cache. */
 const FILLED: u32 = 8192;
 
-/** Computes rows [begin, end) of a constant array with x in a box of it (layouts.ts: Unslice). */
+/** Computes rows [begin, end) of an array that is constant except for a box, which holds x (layouts.ts: Unslice). */
 export function unslice(at: usize, begin: u32, end: u32): void {
   const out = word(at, Unslice.out), x = word(at, Unslice.x), elementBytes = word(at, Unslice.elementBytes);
   const dims = at + (Unslice.words << 2), inner = dims + (((word(at, Unslice.rank) - 1) * BoxDim.words) << 2);

@@ -22,9 +22,9 @@ import { Error, ShapeError, TypeError } from "../runtime/errors.ts";
 export const onesLike = (x: Tensor): Tensor => full(x.shape, 1) as Tensor;
 
 /**
- * Finds the nodes between the roots and the targets, earliest first, and checks whether the graph contains anything else that can be
- * differentiated.
- * @param targets null for all leaves
+ * Finds the nodes between the roots and the targets, earliest first, and checks whether anything else in the graph can
+ * be differentiated.
+ * @param targets the edges to compute gradients for; null for all leaves
  */
 function nodesBetween(
   roots: readonly Edge[],
@@ -62,7 +62,7 @@ export interface BackpropagateOptions {
 
 /**
  * For each target that the roots depend on, computes the sum of (∂root/∂target)ᵀ·seed over all roots. The results are
- * new tensors in the open scope. If it throws, it frees everything that it made.
+ * new tensors in the open scope. On an error, frees everything that it made.
  * @returns the gradients, and whether they were recorded for autograd @internal
  */
 export function backpropagate(
@@ -119,8 +119,8 @@ export function backpropagate(
 type Context = Parameters<NonNullable<GradientRule["vjp"]>>[1];
 
 /**
- * Computes gradients with an op's gradient kernel and records them for autograd as one node. That node uses the ops
- * that the op is composed of only if it is differentiated itself.
+ * Computes gradients with an op's gradient kernel and records them for autograd as one node. Only if that node itself
+ * is differentiated does it use the ops that the op is composed of.
  */
 function recordGradient({ rule }: Node<Tensor>, dy: Tensor, context: Context): (Tensor | null)[] {
   const { inputs, attributes, needs, more } = context;
@@ -172,7 +172,7 @@ function composedGradients(
   return gradientsOf(proxies, needs, roots, true);
 }
 
-/** Aliases of an op's inputs with new graph nodes, at which the op's gradients end. */
+/** Makes aliases of an op's inputs. They have new graph nodes, so the op's gradients end at them. */
 const proxiesOf = ({ inputs, needs }: Pick<Context, "inputs" | "needs">): Tensor[] =>
   inputs.map((x, i) => (needs[i] ? (x as Tensor).alias(x.shape) : (x as Tensor)));
 
@@ -205,7 +205,7 @@ function reduceTo(g: Tensor, shape: readonly number[], op: string): Tensor {
 
 let leafCheck: ((leaves: Iterable<Edge>) => void) | null = null;
 
-/** Registers a check of the leaves that backward reaches. nn/ calls this once. @internal */
+/** Registers a check to run on the leaves that backward reaches. nn/ calls this once. @internal */
 export function installLeafCheck(check: (leaves: Iterable<Edge>) => void): void {
   leafCheck = check;
 }
@@ -239,7 +239,7 @@ export function backward(loss: Tensor, options: BackwardOptions = {}): void {
       create: createGraph,
     });
     leafCheck?.(gradients.keys());
-    // Compute all gradients before writing any: if memory runs out, every .grad is unchanged.
+    // Compute all gradients before writing any, so that every .grad is unchanged if memory runs out.
     const updates = Array.from(gradients).flatMap(([leaf, g]) => {
       if (!(leaf instanceof Tensor) || leaf.isDisposed) return [];
       currentWatch()?.require(g, `the gradient of a parameter ${show(leaf.shape)}`);
@@ -263,7 +263,8 @@ Tensor.prototype.backward = function (options) {
 
 /**
  * Runs f without autograd: its results do not require gradients.
- * @returns the result of f @throws Error if f returns a promise
+ * @returns the result of f
+ * @throws Error if f returns a promise
  */
 export function noGrad<T>(f: () => T): T {
   check("noGrad", arguments, "f:function");

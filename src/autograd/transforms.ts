@@ -19,8 +19,8 @@ const zerosLike = (x: Tensor): Tensor => full(x.shape, 0) as Tensor;
 const identityRule: GradientRule = { name: "identity", vjp: (dy) => [dy] };
 
 /**
- * A copy of x where the gradients of a transform stop: a leaf, or the result of an identity op if x itself is being
- * differentiated by a caller.
+ * A copy of x at which a transform's gradients stop: a leaf, or the result of an identity op if a caller is
+ * differentiating x itself.
  */
 function variable(x: Tensor): Tensor {
   const copy = x.detach();
@@ -30,7 +30,9 @@ function variable(x: Tensor): Tensor {
   return copy;
 }
 
-/** Turns variables into constants, because autograd must not propagate gradients to leaves that nothing can reach. */
+/**
+ * Turns variables back into constants, because autograd must not propagate gradients to leaves that nobody can reach.
+ */
 function retire(variables: readonly Tensor[]): void {
   for (const x of variables) if (x.edge === x) x.requiresGrad = false;
 }
@@ -107,8 +109,8 @@ function makeEach<A extends Tensor[]>(args: A, name: string): { inputs: A; varia
 }
 
 /**
- * Checks the result of a function that is to be differentiated. @throws TypeError unless it is a tensor from this copy
- * of nabla
+ * Checks the result of the function to differentiate.
+ * @throws TypeError unless it is a tensor from this copy of nabla
  */
 function requireTensor(name: string, y: unknown): Tensor {
   requireSynchronous(name, y);
@@ -130,7 +132,7 @@ function requireScalar(name: string, y: unknown): Tensor {
   return tensor;
 }
 
-/** The gradients of the variables, with zeros for a variable that has no gradient. */
+/** The variables' gradients; zeros for a variable that has none. */
 function collect(variables: readonly Tensor[], gradients: ReadonlyMap<Edge, Tensor>): Tensor[] {
   return variables.map((x) => gradients.get(x.edge!) ?? zerosLike(x));
 }

@@ -1,6 +1,6 @@
 /**
- * Index checks of a compiled function: inserts those that a program needs, and orders its steps so that all checks run before the first
- * write that outlives the call.
+ * Index checks for a compiled function: inserts the checks that a program needs, and orders its steps so that all
+ * checks run before the first write that outlives the call.
  */
 import { Op } from "../../assembly/opcodes.ts";
 import type { Storage } from "../core/memory.ts";
@@ -9,8 +9,8 @@ import type { RangeCheck } from "../ops/definition/op.ts";
 import { addAccesses, collides, draws, mutated, noAccesses, type Operand, type Step, written } from "./step.ts";
 
 /**
- * Maps each op that only moves elements to the inputs whose elements it moves. Its output contains only those elements and zeros, so the
- * inputs' upper bound also holds for the output.
+ * Maps each op that only moves elements to a function that selects the inputs whose elements it moves. The output
+ * contains only those elements and zeros, so the inputs' upper bound also holds for the output.
  */
 const movers = new Map<Op, (inputs: readonly Operand[], attributes: unknown) => readonly Operand[]>([
   [Op.Permute, (all) => all],
@@ -32,7 +32,7 @@ function boundsOf(steps: readonly Step[]): Map<Storage, number> {
       .map(({ storage }) => bounds.get(storage) ?? Number.POSITIVE_INFINITY);
     if (sources?.length) bounds.set(outputs[0]!.storage, Math.max(...sources));
   }
-  // A later write may store any value.
+  // A write in place may store any value, so its storage has no bound.
   for (const step of steps) for (const storage of mutated(step)) bounds.delete(storage);
   return bounds;
 }
@@ -68,7 +68,7 @@ export function withChecks(
 
 export const isCheck = ({ op }: Step): boolean => op.code === Op.Check;
 
-/** The steps in an order in which a failed call changes nothing. */
+/** The steps, in an order in which a failed call changes nothing. */
 export interface Schedule {
   /** Checks on arguments and on tensors from outside, which can run before all steps. */
   readonly first: readonly Step[];

@@ -66,11 +66,11 @@ export interface Compiled<A extends unknown[], T> {
  * state, running statistics, gradients and the random generator are the same as before. (An eager call may already have
  * updated BatchNorm's statistics and drawn random numbers.) After a throw, the results of earlier calls are undefined.
  *
- * f is recorded again if a field changes in a module whose class methods f calls, or in a module inside that one. This covers values,
- * functions, `forward`, and elements of plain objects, arrays, Maps and Sets with up to 64 elements, four levels deep. Every such change
- * counts, even to a field that f never reads, so keep counters and histories outside of modules. If f sets such a field, compile throws:
- * write tensors with copyFrom, and numbers with a `scalar`. If f uses tensors from variables, the second call records f again and compares
- * the two recordings.
+ * f is recorded again if a field changes in a module whose class methods f calls, or in a module nested in it. This
+ * covers values, functions, `forward`, and elements of plain objects, arrays, Maps and Sets with up to 64 elements,
+ * four levels deep. Every such change triggers a new recording, even if f never reads the field, so keep counters and
+ * histories outside modules. If f sets such a field, compile throws: write tensors with copyFrom, and numbers with a
+ * `scalar`. If f uses tensors from variables, the second call records f again and compares the two recordings.
  *
  * compile does not notice changes to the following, and keeps using the values from the recording:
  *
@@ -91,7 +91,7 @@ export function compile<A extends unknown[], T>(f: (...args: A) => T, options: C
   check("compile", arguments, "f:function {name:string finite:boolean}");
   const { name = f.name || "f", finite = false } = options;
   const call = f as (...args: unknown[]) => T;
-  /** The recordings, most recently used first. */
+  /** The recordings, starting with the most recently used. */
   const traces: Trace<T>[] = [];
   let evicted = 0;
   /** The trace that the current call has made. */
@@ -146,7 +146,7 @@ export function compile<A extends unknown[], T>(f: (...args: A) => T, options: C
     trace.program.run();
     return trace.finish();
   };
-  // A rest parameter would allocate an array on every call. Up to four arguments use these lists instead.
+  // A rest parameter would allocate an array on every call, so calls with up to four arguments use these lists instead.
   const lists: unknown[][] = [[], [0], [0, 0], [0, 0, 0], [0, 0, 0, 0]];
   function run(a?: unknown, b?: unknown, c?: unknown, d?: unknown): T {
     // Inside another recording, f becomes a part of that recording.
@@ -184,13 +184,13 @@ export function compile<A extends unknown[], T>(f: (...args: A) => T, options: C
 /** Whether an argument is or contains a tensor that requires a gradient. */
 function requiresGradient(value: unknown, depth = 0): boolean {
   if (value instanceof Tensor) return value.requiresGrad;
-  // The limit on the depth ends the recursion in cyclic objects, which the signature rejects.
+  // The depth limit ends the recursion for cyclic objects, which the signature rejects.
   if (typeof value !== "object" || value === null || ArrayBuffer.isView(value) || depth > 100) return false;
   for (const key in value) if (requiresGradient((value as Record<string, unknown>)[key], depth + 1)) return true;
   return false;
 }
 
-/** Calls f with tensors in place of typed arrays. Inside a recording, these tensors are constants. */
+/** Calls f with tensors in place of typed arrays. While another function is recorded, these tensors are constants. */
 function inline<T>(name: string, f: (...args: unknown[]) => T, args: readonly unknown[]): T {
   const flat: (Tensor | TypedArray)[] = [];
   const { parts } = signatureOf(name, args, flat);

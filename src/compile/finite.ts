@@ -1,4 +1,4 @@
-/** Finds the op of a recorded function that made the first NaN or ±∞, by running the recording again op by op. */
+/** Finds the op in a recorded function that made the first NaN or ±∞, by running the recording again op by op. */
 import { externalFlaw, type Flaw, flawOf, nonFiniteIn } from "../core/anomaly.ts";
 import { Storage } from "../core/memory.ts";
 import { encodeShared } from "../ops/definition/work.ts";
@@ -7,8 +7,8 @@ import { mutated, type Operand, type Step, usesOf, written } from "./step.ts";
 
 /**
  * The earliest flaw in any of the `wanted` storages; undefined if there is none.
- * @param real maps the symbolic storages of arguments, results and gradients to real ones @param nameOf the name of an
- * argument in messages
+ * @param real maps the symbolic storages of arguments, results and gradients to real ones
+ * @param nameOf the name of an argument in messages
  */
 export function firstFlaw(
   steps: readonly Step[],

@@ -25,8 +25,8 @@ export interface GuardOptions {
   /** State to copy before it is written. */
   readonly saved: readonly Storage[];
   /**
-   * Symbolic storages that outlive the call: their elements and the elements of the state must be finite. Undefined if finite
-   * values are not required.
+   * Symbolic storages that outlive the call. Their elements and those of the state must be finite; undefined if values
+   * need not be finite.
    */
   readonly finite: ReadonlySet<Storage> | undefined;
   readonly allocate: (bytes: number) => Storage;
@@ -42,7 +42,7 @@ export class Guard {
   private readonly copies: readonly (readonly [state: Storage, copy: Storage])[];
   private readonly checks: readonly RangeCheck[];
   private readonly draws: boolean;
-  /** The lowest id of the checks among the steps. */
+  /** The lowest id of any check among the steps. */
   private readonly earliest: number;
   private readonly counter = new Uint32Array(2);
 
@@ -69,12 +69,12 @@ export class Guard {
     });
   }
 
-  /** Must be called before a run. */
+  /** Clears the result of the checks. Must be called before a run. */
   clear(): void {
     engine().heap.u32[(STATUS + Status.id) / 4] = 0;
   }
 
-  /** Must be called before the first step that may be undone. */
+  /** Saves the random counter. Must be called before the first step that may be undone. */
   begin(): void {
     if (!this.draws) return;
     const { u32 } = engine().heap;
@@ -87,12 +87,12 @@ export class Guard {
     return engine().heap.u32[(STATUS + Status.id) / 4] !== 0;
   }
 
-  /** Whether eager mode would run one of the steps' checks before the one that failed. */
+  /** Whether eager mode would run one of these steps' checks before the check that failed. */
   get mayFailBefore(): boolean {
     return this.earliest < engine().heap.u32[(STATUS + Status.id) / 4]!;
   }
 
-  /** @throws the error of a failed index check. Returns if there is none, even if NaN or ±∞ was found */
+  /** @throws the error of the failed index check. Returns if no index check failed, even if NaN or ±∞ was found */
   require(): void {
     const { u32, i32, f32 } = engine().heap;
     const id = u32[(STATUS + Status.id) / 4]!;
@@ -110,7 +110,7 @@ export class Guard {
   }
 }
 
-/** An operand for copying a whole storage: it covers all bytes, as words if possible. */
+/** An operand for copying a whole storage: all of its bytes, as 32-bit words if possible. */
 function wholeOf(storage: Storage, bytes: number): Operand {
   const size = bytes % 4 ? bytes : bytes / 4;
   return { storage, shape: [size], dtype: bytes % 4 ? "uint8" : "int32", size };

@@ -21,7 +21,7 @@ export interface ProfiledStep {
   readonly shapes: string;
   /** The median time of a call in microseconds. */
   readonly microseconds: number;
-  /** Its fraction of the total time of all instructions, 0 … 1. */
+  /** The instruction's fraction of the total time of all instructions, 0 … 1. */
   readonly share: number;
   /** Floating-point operations per nanosecond. */
   readonly gflops: number;
@@ -34,12 +34,13 @@ function median(values: readonly number[]): number {
   return sorted.length ? sorted[sorted.length >> 1]! : 0;
 }
 
-/** The length of the chain of multiply-adds that measures the ceiling, and the number of operations in it. */
+/** The length of the multiply-add chain that measures the ceiling, and the number of operations in it. */
 const CHAIN = 4000;
 const FLOPS = 96 * CHAIN;
 
 /**
- * Measures the ceiling: the GFLOP/s that a kernel of independent multiply-adds reaches in the best of several rounds.
+ * Measures the ceiling: the speed, in GFLOP/s, that a kernel of independent multiply-adds reaches in the best of
+ * several rounds.
  */
 export function measureCeiling(): number {
   const { fmaCeiling } = kernels();

@@ -45,7 +45,7 @@ interface Place {
   readonly count: number;
 }
 
-/** Reported if the NaN or ±∞ does not reappear when the recording is replayed. */
+/** The flaw to report if the NaN or ±∞ does not reappear when the recording is replayed. */
 const UNKNOWN: Flaw = {
   order: 0,
   isNaN: true,
@@ -63,7 +63,7 @@ export interface ProgramOptions {
   readonly real: ReadonlyMap<Storage, Storage>;
   /** The symbolic storages of gradients. */
   readonly gradients: ReadonlySet<Storage>;
-  /** The name of an argument in messages; undefined for other storages. */
+  /** The name of an argument's storage in messages; undefined for other storages. */
   readonly nameOf: (storage: Storage) => string | undefined;
   /** Whether a run fails if NaN or ±∞ reaches results, gradients or state. */
   readonly finite: boolean;
@@ -80,7 +80,10 @@ export class Program {
   private readonly memory: Storage[];
   private readonly address: number;
   private readonly addresses: readonly [first: number, uncertain: number, rest: number];
-  /** Instructions that belong to no step: the number that copy state, and the location of those that check for NaN and ±∞. */
+  /**
+   * Instructions that belong to no step: the number of instructions that copy state, and the location of those that
+   * check for NaN and ±∞.
+   */
   private readonly extra: { readonly saving: number; readonly finite: Place };
   /** Whether other threads take part in a run. */
   private readonly isShared: boolean;
@@ -230,7 +233,7 @@ export class Program {
   }
 
   /**
-   * Runs the program. If it throws, state is the same as before.
+   * Runs the program. On an error, state is the same as before.
    * @throws TraceError if a captured tensor was disposed, the error of a failed check (the same as in eager mode), or NonFiniteError
    */
   run(): void {

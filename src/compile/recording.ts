@@ -13,7 +13,7 @@ import { show } from "../ops/definition/value.ts";
 import { TraceError } from "../runtime/errors.ts";
 import { mutated, type Operand, type Step } from "./step.ts";
 
-/** A tensor from outside that a function used: what the recording assumes about it, and where it was used. */
+/** A tensor from outside that the function used, with what the recording assumes about it and where it was used. */
 export interface Captured {
   readonly tensor: Tensor;
   readonly requiresGrad: boolean;
@@ -37,13 +37,13 @@ export interface Recording<T> {
   readonly gradEnabled: boolean;
   /** Whether the function itself made a storage. */
   readonly isOwn: (storage: Storage) => boolean;
-  /** Constants of the function that were checked as indices. */
+  /** The function's constants that were checked as indices. */
   readonly checkedConstants: ReadonlySet<Storage>;
   /** Whether the function requires finite values, because of `minimize(…, { finite: true })` or detectAnomaly. */
   readonly finite: boolean;
   /**
-   * Whether the function used tensors from outside that may be replaced unnoticed, because no module, optimizer or EMA that it used holds
-   * them.
+   * Whether the function used tensors from outside that can be replaced without compile noticing, because they belong
+   * to no module, optimizer or EMA that it used.
    */
   readonly usesReplaceable: boolean;
   /** Tensors from outside that the function used. They must not be disposed before the recording is. */
@@ -56,7 +56,7 @@ export interface Recording<T> {
   readonly retained: readonly Storage[];
 }
 
-/** The reason why a tensor made during a recording is disposed, for the error that later uses throw. */
+/** The reason why a tensor made during a recording is disposed, for the error that a later use throws. */
 export const DISPOSED_BY_COMPILE =
   "compile, which gave it no value. Keep state in a tensor made outside, and write it with copyFrom(…)";
 
@@ -85,7 +85,7 @@ class FunctionRecorder implements Recorder<Tensor> {
   private readonly outputs: Tensor[] = [];
   private readonly argumentStorages: ReadonlySet<Storage>;
   private readonly sites = new Map<Storage, string>();
-  /** The gradients from before the recording, which must not change them. */
+  /** The leaves' gradients from before the recording, which are restored afterwards. */
   private readonly gradientsBefore = new Map<Tensor, Tensor | null>();
   private readonly firstId = nextStorageId();
 
@@ -252,7 +252,7 @@ class FunctionRecorder implements Recorder<Tensor> {
     return Array.from(this.outside.values()).filter(({ tensor }) => !tensor.isDisposed && !this.own.has(tensor));
   }
 
-  /** Leaves from outside whose gradient was cleared and not assigned again. */
+  /** Leaves from outside whose gradient the function cleared and did not assign again. */
   clearedOnly(gradients: ReadonlyMap<Tensor, Tensor>): Tensor[] {
     return Array.from(this.cleared).filter((leaf) => !gradients.has(leaf) && !this.own.has(leaf));
   }

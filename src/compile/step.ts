@@ -63,7 +63,7 @@ export function addAccesses({ reads, writes }: Accesses, step: Step): void {
   for (const storage of written(step)) writes.add(storage);
 }
 
-/** Whether the order of a step and these accesses matters, apart from random numbers. */
+/** Whether the order of a step relative to these accesses matters, apart from random numbers. */
 export const collides = (step: Step, { reads, writes }: Accesses): boolean =>
   read(step).some((storage) => writes.has(storage)) ||
   written(step).some((storage) => reads.has(storage) || writes.has(storage));

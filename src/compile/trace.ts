@@ -166,7 +166,8 @@ export class Trace<T> {
   }
 
   /**
-   * Records f again and compares. Needed if the recording depends on tensors that f may replace itself, such as state in a variable.
+   * Records f again and compares the two recordings. Needed if the recording depends on tensors that f itself may
+   * replace, such as state in a variable.
    * @throws TraceError if f uses a tensor that the first recording left in a variable; later calls compare again
    */
   verify(f: (...args: unknown[]) => T, name: string): boolean {
@@ -229,8 +230,8 @@ export class Trace<T> {
   }
 
   /**
-   * Frees the program and its memory. Results and gradients that are still in use keep their memory. @param results whether to dispose the
-   * results too
+   * Frees the program and its memory. Results and gradients that are still in use keep their memory.
+   * @param results whether to dispose the results too
    */
   dispose({ results = false } = {}): void {
     this.program.dispose();
@@ -240,7 +241,7 @@ export class Trace<T> {
   }
 }
 
-/** @throws TypeError if a result is of a type in which tensors cannot be replaced */
+/** @throws TypeError if a result has a type in which tensors cannot be replaced */
 function requireMappable(name: string, result: unknown): void {
   const found = new Set<Tensor>();
   mapTensors(result, (x) => void found.add(x));

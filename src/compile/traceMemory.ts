@@ -16,7 +16,7 @@ const ignoreAll = { record() {}, guard() {}, gradient() {}, siteOf: () => "" };
 export const symbolFor = (x: Spec): Tensor =>
   withRecorder(ignoreAll, () => Tensor.allocate(x, "compile's argument").keep());
 
-/** Another tensor on the same memory, for the user. It is never disposed automatically. */
+/** Another tensor with the same memory, for the user. It is never disposed automatically. */
 export const handleOf = (x: Tensor, shape = x.shape): Tensor =>
   Tensor.wrap(x.storage("compile").retain(), { shape, dtype: x.dtype }, null, "compile").keep();
 
@@ -64,7 +64,7 @@ export class TraceMemory {
     return tensor;
   }
 
-  /** Whether the function made a value. If not, it returns a tensor from outside unchanged. */
+  /** Whether the function made this result; otherwise the result is a tensor from outside. */
   isMade(x: Tensor): boolean {
     const storage = this.recording.storageOf.get(x)!;
     return storage.symbolic || this.isConstant(storage, x);

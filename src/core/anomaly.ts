@@ -37,7 +37,8 @@ interface NonFiniteElement {
 }
 
 /**
- * Finds the first NaN in x, or else the first ±∞; undefined if all elements are finite. @param address the address of x
+ * Finds the first NaN in x, or else the first ±∞; undefined if all elements are finite.
+ * @param address the address of x
  */
 export function nonFiniteIn(x: Value, address: number): NonFiniteElement | undefined {
   if (x.dtype !== "float32") return undefined;
@@ -62,7 +63,7 @@ export const externalFlaw = (what: string, x: Value, found: NonFiniteElement): F
   remedy: "Clean the values before the call.",
 });
 
-/** An executed op, as error messages describe it. */
+/** An op that ran, as error messages describe it. */
 export interface ExecutedOp {
   readonly op: AnyOp;
   readonly order: number;
@@ -73,7 +74,7 @@ export interface ExecutedOp {
 
 /**
  * The flaw in an op's result. If an input has a flaw, the result inherits it. The exception is an op that turns an
- * infinity that no op made, such as −∞ in a mask, into NaN: then the flaw is the op's own.
+ * infinity that no op made, such as −∞ in a mask, into NaN: then the flaw comes from this op.
  */
 export function flawOf(
   { op, order, site, gradientOf }: ExecutedOp,
@@ -163,7 +164,7 @@ export class Watch {
     if (flaw) throw nonFinite(this.caller, flaw, reached);
   }
 
-  /** Whether x, and so a write to it, outlives the watched function. */
+  /** Whether x outlives the watched function, and so a write to it does too. */
   private isState(x: Tensor): boolean {
     return x.isKept || !this.made.has(x.storage("detectAnomaly"));
   }
@@ -199,7 +200,7 @@ export function detectAnomaly<T>(f: () => T): T {
   return runFinite("detectAnomaly", f);
 }
 
-/** Implements detectAnomaly; errors begin with the caller's name. @internal */
+/** Implements detectAnomaly. Errors begin with the caller's name. @internal */
 export function runFinite<T>(caller: string, f: () => T): T {
   const recorder = currentRecorder();
   recorder?.requireFinite?.();

@@ -23,13 +23,13 @@ export interface Recorder<T extends Stored = Stored> {
   /** Registers tensors that belong to an object which never replaces them, such as an optimizer. */
   addFixed?(tensors: Iterable<T>): void;
   /**
-   * Called after a leaf's gradient was cleared (the recorder then owns the old one), and before backward adds to a
+   * Called after a leaf's gradient was cleared (the recorder then owns the old gradient), and before backward adds to a
    * leaf's gradient.
    */
   gradient(leaf: T, event: "cleared" | "added"): void;
 }
 
-/** All modes are in one object, so that everything an op depends on is in one place. */
+/** All modes, in one object, so that everything that an op depends on is in one place. */
 export const context: {
   recorder: Recorder | null;
   /** Whether autograd records ops. */
@@ -41,7 +41,7 @@ export const context: {
 /** The active recorder; null if ops run instead of being recorded. */
 export const currentRecorder = (): Recorder | null => context.recorder;
 
-/** Runs f with a recorder. If it is null, ops run even while compile records. */
+/** Runs f with a recorder. If `recorder` is null, ops run even while compile records. */
 export function withRecorder<T>(recorder: Recorder | null, f: () => T): T {
   const outer = context.recorder;
   context.recorder = recorder;

@@ -1,6 +1,7 @@
 /**
- * Several copies of nabla in one process, such as two installed versions. Each has its own memory, so they cannot
- * exchange tensors. Tensors and modules carry a mark, so that each copy can recognize and reject those of other copies.
+ * Handles several copies of nabla in one process, such as two installed versions. Each has its own memory, so they
+ * cannot exchange tensors. Tensors and modules carry a mark, so that each copy can recognize and reject those of other
+ * copies.
  */
 import { TypeError } from "../runtime/errors.ts";
 

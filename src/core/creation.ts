@@ -98,7 +98,8 @@ export const dtypeOf = (values: ArrayBufferView): DType | undefined =>
 /**
  * Makes a tensor from a copy of values: a number, nested arrays of numbers or booleans, or a typed array. Numbers
  * become float32, and booleans become bool. A Float32Array becomes float32, an Int32Array int32, and a Uint8Array
- * uint8. Numbers beyond float32, such as 1e300, become ±Infinity, as in PyTorch (functions that read files reject such numbers instead).
+ * uint8. Numbers that are too large for float32, such as 1e300, become ±Infinity, as in PyTorch (functions that read
+ * files reject such numbers instead).
  *
  * ```ts
  * tensor([[1, 2], [3, 4]]);
@@ -192,16 +193,16 @@ export function onesLike(x: Tensor, options?: TensorOptions): Tensor {
 }
 
 /**
- * Checks only the first and the last value of a range, because it is monotonic. @throws RangeError if the dtype cannot
- * represent one of them
+ * Checks only the first and the last value of a range, because it is monotonic.
+ * @throws RangeError if the dtype cannot represent one of them
  */
 function requireEnds(op: string, values: Float64Array, dtype: DType): void {
   if (values.length) for (const v of [values[0]!, values.at(-1)!]) requireInDType(op, v, dtype);
 }
 
 /**
- * Makes a tensor of the numbers start, start + step, … that are less than end (or greater, for a negative step).
- * `arange(n)` is 0 … n − 1. `end` is excluded despite rounding errors: `arange(1, 1.3, 0.1)` is 1, 1.1, 1.2.
+ * Makes a tensor of the numbers start, start + step, … that are less than end (or greater than end, for a negative
+ * step). `arange(n)` is 0 … n − 1. `end` is excluded despite rounding errors: `arange(1, 1.3, 0.1)` is 1, 1.1, 1.2.
  * @throws RangeError if step does not lead to end, or if the dtype cannot represent a number
  */
 export function arange(end: number, options?: TensorOptions): Tensor;
@@ -275,8 +276,9 @@ export function normal(shape: Shape, mean: number, std: number, options: TensorO
   return finish(random.randn(shape, mean, std, "normal") as Tensor, requireFloat("normal", options));
 }
 /**
- * Draws integers uniformly from low … high − 1, as int32 by default. @throws RangeError unless low and high are
- * integers, low < high, and all results are in the range of int32 and of the dtype
+ * Draws integers uniformly from low … high − 1, as int32 by default.
+ * @throws RangeError unless low and high are integers, low < high, and all results are in the range of int32 and of the
+ * dtype
  */
 export function randint(low: number, high: number, shape: Shape, options: TensorOptions = {}): Tensor {
   check("randint", arguments, `low:number high:number shape:any ${OPTIONS}`);

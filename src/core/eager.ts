@@ -68,7 +68,7 @@ function execute(op: AnyOp, inputs: readonly Value[], attributes: unknown): Tens
   return outputs;
 }
 
-/** A cache of tensors for numbers that are used as operands, by dtype. The least recently used tensor is evicted. */
+/** Cached tensors for numbers that are used as operands, by dtype. The least recently used tensor is evicted. */
 const constants: Partial<Record<DType, Map<number | string, Tensor>>> = {};
 const MAX_CONSTANTS = 256;
 const allConstants = new WeakSet<Tensor>();
@@ -84,7 +84,7 @@ export function constant(value: number, dtype: DType): Tensor {
   const key = Object.is(value, -0) ? "-0" : value;
   let made = known.get(key);
   if (made && !made.isDisposed) {
-    // Move the tensor to the end, so that getting an op's second operand does not evict the first one.
+    // Move the tensor to the end, so that looking up an op's second operand does not evict the first one.
     known.delete(key);
     known.set(key, made);
     return made;

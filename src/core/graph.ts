@@ -48,17 +48,17 @@ export function withNode<T>(node: Node<Stored>, f: () => T): T {
 }
 
 /**
- * The rule for the nodes of an op's second and later outputs. backward passes their gradients to the rule of the first
- * output's node.
+ * The rule for the nodes of an op's second and later outputs. backward passes these outputs' gradients to the rule of
+ * the first output's node.
  */
 const outputRule: GradientRule = { name: "output" };
 
-/** One op in the autograd graph. It is reference-counted: its outputs and the nodes after it hold it. */
+/** One op in the autograd graph. A node is reference-counted; its outputs and the nodes after it hold references. */
 export class Node<Leaf extends Stored> {
   /** The order of creation. A node has a higher id than the nodes that it depends on. */
   readonly id = nodes++;
   readonly inputShapes: readonly Shape[];
-  /** One node per output: this node for the first, then the nodes of the others. */
+  /** One node per output: this node for the first output, then the other outputs' nodes. */
   readonly outputs: (Node<Leaf> | undefined)[] = [this];
   readonly outputShape: Shape;
   /** The location where its op was called. Known only while compile records or detectAnomaly runs. */
@@ -119,7 +119,7 @@ export class Node<Leaf extends Stored> {
         `${rule.name}: an earlier backward freed this part of the graph. minimize calls backward itself, so do not call it too; otherwise recompute the loss, or call the first backward with { retainGraph: true }.`,
       );
     }
-    /** Nodes that were recreated for outputs with freed tensors. They are held until the outputs are wrapped. */
+    /** Nodes that were recreated for outputs whose tensors were freed. They are held until the outputs are wrapped. */
     const fresh: Node<Leaf>[] = [];
     const edgeOf = (s: Saved<Leaf>): Edge<Leaf> | null => {
       if (s.output < 0) return s.edge;
@@ -174,7 +174,7 @@ export class Node<Leaf extends Stored> {
     for (let node = pending.pop(); node; node = pending.pop()) {
       if (--node.references > 0) continue;
       node.free();
-      // Remove the node of a second or later output from its owner.
+      // For a second or later output, remove the node from the first output's node.
       if (node.rule === outputRule) {
         const owner = node.edges[0] as Node<Leaf>;
         owner.outputs[owner.outputs.indexOf(node)] = undefined;

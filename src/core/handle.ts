@@ -8,13 +8,13 @@ export interface Handle<N> {
   node: N | null;
   /** The op that made the tensor. */
   readonly op: string;
-  /** A description of what freed it, for DisposedError. */
+  /** What freed the tensor, for DisposedError's message. */
   freedBy: string;
   /** Whether keep() exempted it from scopes. */
   kept: boolean;
-  /** Whether it is registered with the finalizer. */
+  /** Whether the handle is registered with the finalizer. */
   registered: boolean;
-  /** Whether its reference to the storage is weak (see Storage.weaken). */
+  /** Whether the tensor's reference to the storage is weak (see Storage.weaken). */
   weak: boolean;
   /** The return value of Storage.count. */
   readonly counted: number;

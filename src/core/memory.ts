@@ -22,7 +22,7 @@ export const currentOp = (): number => clock;
 
 /**
  * Changes when a tensor with pinned memory is disposed, and when requiresGrad is set. Compiled programs recheck their
- * tensors only after it has changed.
+ * tensors only after this number has changed.
  */
 export const epoch = { value: 0 };
 
@@ -41,8 +41,8 @@ export class Storage {
   /** The number of tensors that hold it, as memory() counts them. */
   private tensors = 0;
   /**
-   * The number of tensors with a weak reference, which may be unreachable. When the last strong reference is released,
-   * the bytes move to JavaScript's memory in case one of these tensors is still in use.
+   * The number of tensors that hold a weak reference and may be unreachable. When the last strong reference is
+   * released, the bytes move to JavaScript's memory in case one of these tensors is still in use.
    */
   private weak = 0;
   /** The number of kept tensors and programs that need its address to stay fixed. */
@@ -88,7 +88,7 @@ export class Storage {
     this.#abandon();
     return true;
   }
-  /** Its bytes if they are in JavaScript's memory, for reads that do not have to move them back. */
+  /** Its bytes if they are in JavaScript's memory, so that they can be read without moving them back. */
   get moved(): Uint8Array | null {
     return this.isGone ? null : this.#moved;
   }
@@ -135,7 +135,10 @@ export class Storage {
     this.#heap.tensors++;
     return this.moves;
   }
-  /** Unregisters a tensor. If the bytes moved out after the tensor was registered, that move already uncounted it. */
+  /**
+   * Unregisters a tensor. If the bytes moved out after the tensor was registered, the move already removed it from the
+   * count.
+   */
   uncount(counted: number): void {
     if (counted === this.moves) {
       this.tensors--;
@@ -233,8 +236,8 @@ export class Journal {
 }
 
 /**
- * The open journals, by the error that makes nabla restore them: OutOfMemoryError (undo.ts) and NonFiniteError
- * (anomaly.ts).
+ * The open journals, by the error after which nabla restores their contents: OutOfMemoryError (undo.ts) or
+ * NonFiniteError (anomaly.ts).
  */
 const journals: { shortage: Journal | null; nonFinite: Journal | null } = { shortage: null, nonFinite: null };
 type Cause = keyof typeof journals;

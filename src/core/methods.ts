@@ -22,7 +22,7 @@ export function attachMethods(prototype: Receiver): void {
       } finally {
         endInternal(start, result);
       }
-      // An op that has nothing to do returns its operand. The method must return a new tensor, so that the caller may
+      // An op that has nothing to do returns its operand. A method must return a new tensor, so that the caller may
       // dispose it.
       return result === this ? this.alias(this.shape) : result;
     };

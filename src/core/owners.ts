@@ -41,7 +41,7 @@ export function freeHandle(handle: AnyHandle, freedBy: string): void {
   else storage.uncount(handle.counted);
 }
 
-/** The bytes of linear memory that unscoped tensors may hold before a sweep. */
+/** The number of bytes of linear memory that unscoped tensors may hold before a sweep. */
 const MAX_BYTES = 64 * 2 ** 20;
 /**
  * The number of tensors that a job may make before a sweep, and the number that earlier jobs may leave behind. The
@@ -57,8 +57,8 @@ let pruneAtKept = MAX_TENSORS;
 /** The op that ran at the last sweep. */
 let lastSweep = 0;
 /**
- * The number of library functions that are running outside scopes. Positions in `unowned` must not change until they
- * end.
+ * The number of library functions that are running outside scopes. Until they end, positions in `unowned` must not
+ * change.
  */
 let depth = 0;
 let scheduled = false;
@@ -166,7 +166,7 @@ function sweepIfDue(): void {
   setKeptAside();
   const all = liveStorages(true);
   const isFull = bytesOf(all) >= sweepAtBytes;
-  // If there are too many tensors rather than too many bytes, move only tensors from this job.
+  // If there are too many tensors, but not too many bytes, move only tensors from this job.
   const live = isFull ? all : liveStorages(isCrowded);
   // A storage that moved back and was used since the last sweep will probably be used again.
   const isIdle = (storage: Storage): boolean => !storage.isReachable || storage.lastUse < lastSweep;
@@ -204,8 +204,8 @@ const bytesOf = (storages: Iterable<Storage>): number => {
 };
 
 /**
- * The movable storages of unscoped tensors from this job. @param all whether to include those from earlier jobs and
- * those that only graphs hold
+ * The movable storages of unscoped tensors from this job.
+ * @param all whether to include those from earlier jobs and those that only graphs hold
  */
 function liveStorages(all: boolean): Set<Storage> {
   const live = new Set<Storage>();
@@ -221,7 +221,7 @@ function liveStorages(all: boolean): Set<Storage> {
 
 /**
  * Moves out the least recently used storages until at most `max` storages with at most `maxBytes` bytes are left.
- * @returns the op that last used the most recently used of the moved storages; 0 if none was moved
+ * @returns the last op that used any of the moved storages; 0 if none was moved
  */
 function moveOldest(storages: Storage[], maxBytes: number, max: number): number {
   let [bytes, count, newest] = [bytesOf(storages), storages.length, 0];

@@ -5,7 +5,7 @@ import { type DType, type Shape, type Spec, show, sizeOf } from "../ops/definiti
 export type NestedArray = number | boolean | NestedArray[];
 
 /**
- * Tensors with more elements than BRIEF are abbreviated: long dims then show only EDGE elements at each end.
+ * Tensors with more than BRIEF elements are abbreviated: long dims then show only EDGE elements at each end.
  */
 const BRIEF = 1000;
 const EDGE = 3;

@@ -82,7 +82,7 @@ export function tidy<T>(f: () => T): T {
       if (tensor.isKept || returned.has(tensor)) tensor.escape();
       else {
         tensor.disposeBecause(SCOPE_END);
-        // backward keeps each gradient until its leaf is freed.
+        // backward exempted the leaf's gradient from scopes, so free it with the leaf.
         if (tensor.grad && !returned.has(tensor.grad)) tensor.grad.disposeBecause(SCOPE_END);
       }
     }

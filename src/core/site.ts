@@ -12,8 +12,8 @@ function own(): string {
 }
 
 /**
- * The stack depths to try. There are rarely more frames of nabla above the caller than the first number, and never more
- * than the last.
+ * The stack depths to try. The stack rarely has more of nabla's frames above the caller than the first number, and
+ * never more than the last.
  */
 const DEPTHS = [16, 64];
 

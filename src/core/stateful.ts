@@ -6,7 +6,7 @@
 import { kindOf } from "../runtime/kinds.ts";
 import { Tensor } from "./tensor.ts";
 
-/** The prototypes of classes that have instances, and of their superclasses except nn.Module. */
+/** The prototypes of classes that have instances, and of their superclasses, except nn.Module. */
 const prototypes = new Set<object>();
 /** The instances made by the function that compile is recording. Their state does not outlive the call. */
 let created: WeakSet<object> | null = null;
@@ -169,8 +169,8 @@ export class ModuleState {
     const [owners, keys] = [named.map(({ owner }) => owner), named.map(({ key }) => key)];
     const [items, values] = [elements.map(({ value }) => value), named.map(({ value }) => value)];
     const all = Array.from(this.owners.keys()) as Owner[];
-    // Counting properties is slow. Classes with a kind of their own, such as nabla's layers, never read added fields,
-    // so skip them.
+    // Counting properties is slow, so skip classes with a kind of their own, such as nabla's layers: they never read
+    // fields that users add.
     const counted = all.filter(
       (owner) => !Array.isArray(owner) && !(isStateful(owner) && Object.hasOwn(owner.constructor as object, "kind")),
     );

@@ -92,7 +92,7 @@ export class Tensor implements Value {
   readonly handle: Handle<Node>;
   private leaf = false;
   private gradient: Tensor | null = null;
-  /** The fingerprint of its shape, which must not change. */
+  /** A fingerprint of the shape, which callers must not change. */
   private readonly shapeFingerprint: number;
   /**
    * structuredClone and postMessage reject objects that hold a function, and show its source in the error. @internal
@@ -119,7 +119,7 @@ export class Tensor implements Value {
 
   /** Makes a tensor from a storage that is already retained for it, at an edge of the graph. @internal */
   static wrap(storage: Storage, spec: Spec, edge: Edge | null, op = "alias"): Tensor {
-    // A leaf must stay the same object, so that its gradient reaches the .grad that users read.
+    // A leaf must stay the same object, so that its gradient is assigned to the object whose .grad users read.
     if (edge instanceof Tensor && edge.handle.storage === storage && edge.shape === spec.shape) {
       storage.release();
       return edge;

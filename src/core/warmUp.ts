@@ -5,7 +5,7 @@ import { TypeError } from "../runtime/errors.ts";
 import { tidy } from "./scope.ts";
 
 /**
- * The number of calls in a group. Warm-up compares the fastest times of groups. The first group runs in the baseline
+ * The number of calls in a group. Warm-up compares groups by their fastest call. The first group runs in the baseline
  * tier.
  */
 const GROUP = 8;
@@ -22,7 +22,7 @@ const GAIN = 0.1;
  * ```
  * @param f the function to warm up; tensors that it makes are freed
  * @param options milliseconds: the time after which no more calls start (default 500)
- * @throws TypeError if f is asynchronous; rethrows errors of f
+ * @throws TypeError if f is asynchronous; rethrows f's errors
  * @returns the number of calls, and the times of the first and the fastest call in milliseconds
  */
 export async function warmUp(

@@ -1,7 +1,8 @@
 /**
- * The checksum of a safetensors file: XXH32 (https://github.com/Cyan4973/xxHash) of the whole file, with the checksum's own digits set to
- * zero. XXH32 is a bijection of each 32-bit word of its input, so it detects all damage within a single word; it misses other damage with
- * probability 2⁻³². It needs no table and is faster than CRC-32 in JavaScript.
+ * The checksum of a safetensors file: XXH32 (https://github.com/Cyan4973/xxHash) of the whole file, with the checksum's
+ * own digits set to zero. As a function of any single 32-bit word of its input, XXH32 is a bijection, so it detects all
+ * damage within one word; it misses other damage with probability 2⁻³². It needs no table and is faster than CRC-32 in
+ * JavaScript.
  */
 import { FormatError } from "./errors.ts";
 import { LENGTH_BYTES } from "./header.ts";
@@ -19,7 +20,7 @@ const [P1, P2, P3, P4, P5] = [0x9e3779b1, 0x85ebca77, 0xc2b2ae3d, 0x27d4eb2f, 0x
 const rotate = (x: number, by: number): number => (x << by) | (x >>> (32 - by));
 const round = (lane: number, word: number): number => Math.imul(rotate((lane + Math.imul(word, P2)) | 0, 13), P1);
 
-/** The number of bytes per stripe: one word for each of the four lanes. */
+/** The number of bytes in a stripe: one word for each of the four lanes. */
 const STRIPE = 16;
 
 /** Streaming XXH32 with seed 0. */
@@ -100,7 +101,7 @@ export function seal(head: Uint8Array, parts: Iterable<Uint8Array>): void {
 
 /** Verifies a file against its checksum as its bytes arrive. */
 export interface Verification {
-  /** Adds the next bytes after the header. */
+  /** Adds the bytes that follow the header, as they arrive. */
   update(bytes: Uint8Array): void;
   /** @throws FormatError if the checksum does not match */
   end(): void;
@@ -114,9 +115,11 @@ const checksumError = (): FormatError =>
 
 /**
  * Starts verifying a file, and removes the checksum from its metadata. Either the key or the value is enough to detect
- * a checksum, because one flipped bit cannot damage both. @param head the length field and the header @param verify if
- * false, only removes the entry
- * @returns undefined if there is nothing to verify @throws FormatError if the entry is damaged or not the first one
+ * a checksum, because one flipped bit cannot damage both.
+ * @param head the length field and the header
+ * @param verify if false, only removes the entry
+ * @returns undefined if there is nothing to verify
+ * @throws FormatError if the entry is damaged or not the first one
  */
 export function startVerification(
   head: Uint8Array,

@@ -48,7 +48,7 @@ const STALE_MS = 24 * 60 * 60 * 1000;
 /** The maximum number of bytes per read: Node refuses reads of 2 GiB or more. */
 const MAX_READ = 2 ** 30;
 
-/** The file-type bits of a mode, and the value of these bits for folders. */
+/** The bits of a mode that hold the file type, and their value for folders. */
 const FILE_TYPE = 0o170000;
 const FOLDER = 0o040000;
 
@@ -184,7 +184,7 @@ export class Disk {
   private mayRun(host: string, pid: number, modified: number): boolean {
     if (modified < Date.now() - STALE_MS) return false;
     if (host !== this.host) return true;
-    // After a container restarts, another process can have the same id.
+    // After a container restarts, a new process can have the same id as the old one.
     if (pid === this.process.pid) return modified > Date.now() - 1000 * (this.process.uptime() + 1);
     try {
       this.process.kill(pid, 0);
@@ -239,7 +239,7 @@ export class Disk {
         await this.files.link(from, to);
         return true;
       } catch (error) {
-        // Linux also reports ENOENT while another process replaces the file.
+        // Linux can also report ENOENT while another process is replacing the file.
         if (codeOf(error) === "ENOENT") continue;
         await this.files.copyFile(from, to);
         await this.sync(to, "r+");

@@ -56,8 +56,8 @@ export function headerLength(first: Uint8Array): number {
 }
 
 /**
- * Scans valid JSON for duplicate keys, because JSON.parse silently drops the first of two equal keys. @throws FormatError
- * for a duplicate
+ * Scans valid JSON for duplicate keys, because JSON.parse silently drops the first of two equal keys.
+ * @throws FormatError for a duplicate
  */
 function requireUniqueNames(text: string): void {
   const open: (Set<string> | null)[] = [];

@@ -19,14 +19,15 @@ import { ShapeError } from "../runtime/errors.ts";
 /** Options for fromPyTorch and toPyTorch. */
 export interface PyTorchOptions {
   /**
-   * The number of image channels for each Linear layer that reads a flattened image, by the layer's path; 1 changes nothing. PyTorch
-   * flattens channels first, so the weights are reordered. The number is inferred if the layer is in one Sequential with the convolutions
-   * and the Flatten layer; set it for a layer that follows a custom forward() that flattens. Default: {}.
+   * For each Linear layer that reads a flattened image, by the layer's path: the image's number of channels. 1 changes
+   * nothing. PyTorch flattens channels first, so the weights are reordered. The number is inferred if the layer is in
+   * one Sequential with the convolutions and the Flatten layer; set it for a layer that follows a custom forward() that
+   * flattens. Default: {}.
    */
   readonly flattened?: Readonly<Record<string, number>>;
 }
 
-/** nabla's own layers. A custom layer may change the number of channels. */
+/** nabla's own layers. Any other layer may change the number of channels. */
 const library = new Set<unknown>(Object.values(nn));
 
 const snake = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);

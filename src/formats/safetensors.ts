@@ -30,7 +30,8 @@ export interface Entry {
   readonly bytes: number;
   /**
    * The elements as a tensor would store them (float32, int32, uint8, bool): a view of the file if they are aligned and
-   * need no conversion, otherwise a copy. @throws FormatError if a number does not fit, or nabla does not read the type
+   * need no conversion, otherwise a copy.
+   * @throws FormatError if a number does not fit, or nabla does not read the type
    */
   elements(options?: Pick<ReadOptions, "overflow">): TypedArray;
 }
@@ -51,7 +52,7 @@ export interface ReadOptions extends VerifyOptions {
 
 const READ = "names:strings overflow:string verify:boolean";
 
-/** Converts the file to a plain Uint8Array, because Node's Buffer is a subclass whose slice() shares memory. */
+/** The file as a plain Uint8Array, because Node's Buffer is a subclass whose slice() shares memory. */
 function bytesOf(file: Uint8Array | ArrayBuffer): Uint8Array {
   if (ArrayBuffer.isView(file)) return new Uint8Array(file.buffer, file.byteOffset, file.byteLength);
   return new Uint8Array(file);
@@ -123,7 +124,7 @@ class TensorCollector {
   }
 }
 
-/** The names to read. @throws FormatError if the file lacks one, or nabla does not read its type */
+/** The names of the tensors to read. @throws FormatError if the file lacks one, or nabla does not read its type */
 function selectNames(op: string, entries: ReadonlyMap<string, { readonly dtype: string }>, names?: readonly string[]) {
   if (names !== undefined && !Array.isArray(names))
     throw new TypeError(`${op}: names must be an array of strings, got ${quote(String(names))}.`);
@@ -198,7 +199,10 @@ class ByteReader {
     await this.skip(count, (bytes) => chunks.push(bytes));
     return chunks;
   }
-  /** Skips `count` bytes, after passing each chunk to `visit`. @throws FormatError if the stream ends early */
+  /**
+   * Passes the next `count` bytes to `visit`, chunk by chunk, and skips them. @throws FormatError if the stream ends
+   * early
+   */
   async skip(count: number, visit: (bytes: Uint8Array) => void = () => {}): Promise<void> {
     for (let remaining = count; remaining > 0; ) {
       if (!this.chunk.length && !(await this.fill()))

@@ -10,7 +10,7 @@ import { FormatError, quote } from "./errors.ts";
 export type Stored = "F32" | "I32" | "U8" | "BOOL" | "F64" | "F16" | "BF16" | "I64" | "U32" | "I16" | "U16" | "I8";
 
 /**
- * The treatment of numbers outside the range of float32 or int32: "error" throws, "saturate" reads ±Infinity or the
+ * What to do with numbers outside the range of float32 or int32: "error" throws, "saturate" reads ±Infinity or the
  * nearest int32.
  */
 export type Overflow = "error" | "saturate";

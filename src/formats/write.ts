@@ -30,7 +30,7 @@ export function bytesIn(tensor: Tensor): Uint8Array {
   return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
-/** A view of each tensor's bytes in turn. A view is valid until the next one is created. */
+/** Yields a view of each tensor's bytes in turn. A view is valid until the next one is created. */
 function* bytesOf(tensors: readonly Tensor[]): Generator<Uint8Array> {
   for (const tensor of tensors) yield bytesIn(tensor);
 }
@@ -67,7 +67,7 @@ function requireWritable(op: string, tensors: Tensors, metadata: Metadata): void
   }
 }
 
-/** A JSON object, built from values that already are JSON. Keeps the order of all keys, even "1" and "__proto__". */
+/** A JSON object, built from values that are already JSON. Keeps the order of all keys, even "1" and "__proto__". */
 const objectOf = (entries: readonly (readonly [string, string])[]): string =>
   `{${entries.map(([key, json]) => `${JSON.stringify(key)}:${json}`).join()}}`;
 

@@ -77,7 +77,7 @@ export interface MultiheadAttentionOptions {
   readonly bias?: boolean;
   /** Whether tensors are [batch, steps, embedDim] instead of [steps, batch, embedDim]. Default false. */
   readonly batchFirst?: boolean;
-  /** The rotary embedding of queries and keys; its dim must be the width of a head. Default: none. */
+  /** The rotary embedding for queries and keys; its dim must be the width of a head. Default: none. */
   readonly rotary?: RotaryEmbedding;
 }
 
@@ -90,7 +90,10 @@ export interface MultiheadOptions {
   readonly keyPaddingMask?: Tensor;
   /** The attention mask, [queries, keys] or [batch·heads, queries, keys]. Default: none. */
   readonly attnMask?: Tensor;
-  /** A query attends only to its own and earlier positions. With a cache, positions count from the first cached step. Default false. */
+  /**
+   * A query attends only to its own and earlier positions. With a cache, positions are counted from the first cached
+   * step. Default false.
+   */
   readonly isCausal?: boolean;
   /**
    * Whether to also return the weights, averaged over heads. This stores all of them in memory. Default false (PyTorch:
@@ -129,7 +132,7 @@ export class MultiheadAttention extends Module {
   readonly inProjBias: Tensor | null;
   /** The layer that combines the heads' outputs. */
   readonly outProj: Linear;
-  /** The rotation of queries and keys by their position; null for none. */
+  /** Rotates queries and keys by their positions; null for no rotation. */
   readonly rotary: RotaryEmbedding | null;
   private readonly dropout: number;
   private readonly batchFirst: boolean;

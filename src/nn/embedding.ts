@@ -20,7 +20,7 @@ export interface EmbeddingOptions {
  * ```ts
  * new nn.Embedding(100, 8).forward(tensor([3, 7], { dtype: "int32" })).shape; // [2, 8]
  * ```
- * @throws RangeError if a size is not a whole number above 0, or paddingIdx is not a row
+ * @throws RangeError if a size is not a whole number above 0, or paddingIdx is out of range
  */
 export class Embedding extends Module {
   static override readonly kind: string = "Embedding";
@@ -51,7 +51,7 @@ export class Embedding extends Module {
   }
   /**
    * index: int32 of any shape [...] → [..., embeddingDim].
-   * @throws DTypeError if the index is not int32; RangeError if an index is not a row
+   * @throws DTypeError if the index is not int32; RangeError if an index is out of range
    */
   forward(index: Tensor): Tensor {
     const y = ops.embedding(inputOf(this, index, arguments, "index"), this.weight);

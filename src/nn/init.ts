@@ -158,7 +158,8 @@ export interface TruncNormalOptions {
 /**
  * Draws from N(mean, std²) truncated to [a, b]: mean + std·Φ⁻¹(u), where u is uniform between Φ((a − mean)/std) and
  * Φ((b − mean)/std).
- * @returns x @throws RangeError if a ≥ b, or std is not a finite number above 0
+ * @returns x
+ * @throws RangeError if a ≥ b, or std is not a finite number above 0
  */
 export function truncNormal(x: Tensor, options: TruncNormalOptions = {}): Tensor {
   check("truncNormal", arguments, "x:tensor {mean:number std:number a:number b:number}");
@@ -224,7 +225,8 @@ function inverseNormalCdf(p: number): number {
 /**
  * Fills x, seen as a matrix [out, fanIn], with a random (semi-)orthogonal matrix times gain (Saxe et al. 2013): the Q
  * of the QR decomposition of a Gaussian matrix. R has a positive diagonal, which makes Q uniformly distributed.
- * @returns x @throws ShapeError if x has fewer than two dimensions
+ * @returns x
+ * @throws ShapeError if x has fewer than two dimensions
  */
 export function orthogonal(x: Tensor, options: GainOptions = {}): Tensor {
   check("orthogonal", arguments, "x:tensor {gain:number}");

@@ -110,70 +110,70 @@ export class Dropout extends Module {
   }
 }
 
-/** max(0, x), for any shape. */
+/** max(0, x), for x of any shape. */
 export class ReLU extends Module {
   static override readonly kind: string = "ReLU";
   forward(x: Tensor): Tensor {
     return inputOf(this, x, arguments).relu();
   }
 }
-/** min(max(0, x), 6), for any shape. */
+/** min(max(0, x), 6), for x of any shape. */
 export class ReLU6 extends Module {
   static override readonly kind: string = "ReLU6";
   forward(x: Tensor): Tensor {
     return inputOf(this, x, arguments).hardTanh(0, 6);
   }
 }
-/** Scaled ELU: λx where x > 0, else λα(eˣ − 1), for any shape (Klambauer et al. 2017). */
+/** Scaled ELU: λx where x > 0, else λα(eˣ − 1), for x of any shape (Klambauer et al. 2017). */
 export class SELU extends Module {
   static override readonly kind: string = "SELU";
   forward(x: Tensor): Tensor {
     return inputOf(this, x, arguments).selu();
   }
 }
-/** x·σ(x), also called swish, for any shape. */
+/** x·σ(x), also called swish, for x of any shape. */
 export class SiLU extends Module {
   static override readonly kind: string = "SiLU";
   forward(x: Tensor): Tensor {
     return inputOf(this, x, arguments).silu();
   }
 }
-/** x·tanh(log(1 + eˣ)), for any shape (Misra 2019). */
+/** x·tanh(log(1 + eˣ)), for x of any shape (Misra 2019). */
 export class Mish extends Module {
   static override readonly kind: string = "Mish";
   forward(x: Tensor): Tensor {
     return inputOf(this, x, arguments).mish();
   }
 }
-/** tanh x, for any shape. */
+/** tanh x, for x of any shape. */
 export class Tanh extends Module {
   static override readonly kind: string = "Tanh";
   forward(x: Tensor): Tensor {
     return inputOf(this, x, arguments).tanh();
   }
 }
-/** σ(x) = 1/(1 + e⁻ˣ), for any shape. */
+/** σ(x) = 1/(1 + e⁻ˣ), for x of any shape. */
 export class Sigmoid extends Module {
   static override readonly kind: string = "Sigmoid";
   forward(x: Tensor): Tensor {
     return inputOf(this, x, arguments).sigmoid();
   }
 }
-/** log σ(x), for any shape. */
+/** log σ(x), for x of any shape. */
 export class LogSigmoid extends Module {
   static override readonly kind: string = "LogSigmoid";
   forward(x: Tensor): Tensor {
     return inputOf(this, x, arguments).logSigmoid();
   }
 }
-/** min(max(0, x/6 + ½), 1), for any shape. */
+/** min(max(0, x/6 + ½), 1), for x of any shape. */
 export class Hardsigmoid extends Module {
   static override readonly kind: string = "Hardsigmoid";
   forward(x: Tensor): Tensor {
     return inputOf(this, x, arguments).hardSigmoid();
   }
 }
-/** x·hardsigmoid(x), for any shape (Howard et al. 2019). */
+/** x·hardsigmoid(x), for x of any shape (Howard et al. 2019). */
 export class Hardswish extends Module {
   static override readonly kind: string = "Hardswish";
   forward(x: Tensor): Tensor {
@@ -181,7 +181,7 @@ export class Hardswish extends Module {
   }
 }
 
-/** x where x > 0, else negativeSlope·x, for any shape. */
+/** x where x > 0, else negativeSlope·x, for x of any shape. */
 export class LeakyReLU extends Module {
   static override readonly kind: string = "LeakyReLU";
   /** @param negativeSlope the slope where x is negative, default 0.01 */
@@ -193,7 +193,7 @@ export class LeakyReLU extends Module {
     return inputOf(this, x, arguments).leakyRelu(this.negativeSlope);
   }
 }
-/** x where x > 0, else alpha·(eˣ − 1), for any shape (Clevert et al. 2016). */
+/** x where x > 0, else alpha·(eˣ − 1), for x of any shape (Clevert et al. 2016). */
 export class ELU extends Module {
   static override readonly kind: string = "ELU";
   /** @param alpha the negative of the limit at −∞, default 1 */
@@ -214,7 +214,7 @@ export interface GELUOptions {
   approximate?: "none" | "tanh";
 }
 
-/** x·Φ(x), where Φ is the standard normal distribution function, for any shape (Hendrycks and Gimpel 2016). */
+/** x·Φ(x), where Φ is the standard normal distribution function, for x of any shape (Hendrycks and Gimpel 2016). */
 export class GELU extends Module {
   static override readonly kind: string = "GELU";
   constructor(
@@ -229,7 +229,7 @@ export class GELU extends Module {
     return inputOf(this, x, arguments).gelu(this.options);
   }
 }
-/** log(1 + e^(beta·x))/beta, for any shape. */
+/** log(1 + e^(beta·x))/beta, for x of any shape. */
 export class Softplus extends Module {
   static override readonly kind: string = "Softplus";
   /** @param beta sharpness, default 1 */
@@ -241,7 +241,7 @@ export class Softplus extends Module {
     return inputOf(this, x, arguments).softplus(this.beta);
   }
 }
-/** min(max(minVal, x), maxVal), for any shape. */
+/** min(max(minVal, x), maxVal), for x of any shape. */
 export class Hardtanh extends Module {
   static override readonly kind: string = "Hardtanh";
   /** @param minVal lower bound, default -1 @param maxVal upper bound, default 1 */
@@ -258,7 +258,7 @@ export class Hardtanh extends Module {
     return inputOf(this, x, arguments).hardTanh(this.minVal, this.maxVal);
   }
 }
-/** eˣ/Σeˣ along `dim`, for any shape. */
+/** eˣ/Σeˣ along `dim`, for x of any shape. */
 export class Softmax extends Module {
   static override readonly kind: string = "Softmax";
   /** @param dim the dimension along which the results sum to 1, default -1 */
@@ -270,7 +270,7 @@ export class Softmax extends Module {
     return inputOf(this, x, arguments).softmax(this.dim);
   }
 }
-/** x − log Σeˣ along `dim`, for any shape. */
+/** x − log Σeˣ along `dim`, for x of any shape. */
 export class LogSoftmax extends Module {
   static override readonly kind: string = "LogSoftmax";
   /** @param dim the dimension of the classes, default -1 */

@@ -289,8 +289,9 @@ export abstract class Module {
 const printing = new Set<Module>();
 
 /**
- * Checks the input of a forward pass that takes one argument. @returns x @throws TypeError if x is not a tensor or not
- * the only argument
+ * Checks the input of a forward pass that takes one argument.
+ * @returns x
+ * @throws TypeError if x is not a tensor or not the only argument
  */
 export function inputOf(module: Module, x: Tensor, args: ArrayLike<unknown>, name = "x"): Tensor {
   if (!(x instanceof Tensor)) requireKind(kindOf(module), name, "tensor", x);
@@ -352,8 +353,8 @@ export class Sequential extends Module {
   }
 
   /**
-   * Passes x through all layers. @throws TypeError if the last layer returns nothing, or an earlier layer does not return
-   * one tensor
+   * Passes x through all layers.
+   * @throws TypeError if the last layer returns nothing, or an earlier layer does not return one tensor
    */
   forward(x: Tensor): Tensor {
     inputOf(this, x, arguments);

@@ -9,9 +9,9 @@ import { kindOf } from "../runtime/kinds.ts";
 import { Module } from "./module.ts";
 
 /**
- * baseᵖ for p in [0, 1), with an error below 1e-14. It multiplies those of the roots √base, √√base, … that p's binary
- * digits select. Math.pow would change the angles of distant positions, because it differs between engines; square
- * roots and products do not.
+ * baseᵖ for p in [0, 1), with an error below 1e-14: the product of the roots √base, √√base, … that p's binary digits
+ * select. Math.pow would change the angles of distant positions, because it differs between engines; square roots and
+ * products do not.
  */
 function rootPower(base: number, p: number): number {
   let [product, root, rest] = [1, base, p];

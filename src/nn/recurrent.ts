@@ -64,7 +64,10 @@ function requireNonlinearity(name: string, nonlinearity: string): void {
   requireChoice(name, "nonlinearity", nonlinearity, ["tanh", "relu"]);
 }
 
-/** Creates the parameters of one direction of a layer, uniform in ±1/√hidden, under PyTorch's names plus `suffix`. */
+/**
+ * Creates the parameters for one direction of a layer, uniform in ±1/√hidden, under PyTorch's names followed by
+ * `suffix`.
+ */
 function defineWeights(
   module: Module,
   cell: CellName,
@@ -130,8 +133,8 @@ abstract class Recurrent extends Module {
   }
 
   /**
-   * Splits a state [layers·directions, batch, hidden] by layer and direction; nulls if the state is null. @throws
-   * ShapeError
+   * Splits a state [layers·directions, batch, hidden] by layer and direction. Without a state, returns nulls.
+   * @throws ShapeError
    */
   private splitState(name: string, state: Tensor | undefined, batch: number): (Tensor | null)[] {
     const count = this.numLayers * this.directions;

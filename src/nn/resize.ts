@@ -50,8 +50,7 @@ function nearestAlong(x: Tensor, dim: number, size: number, scale: number): Tens
 }
 
 /**
- * For each of `size` positions: the two slices on either side of it, and the weight of the second one, by PyTorch's
- * rules.
+ * For each of `size` positions, the slices before and after it, and the weight of the second slice, by PyTorch's rules.
  */
 function neighbors(n: number, size: number, scale: number, alignCorners: boolean): Taps {
   const position = (i: number): number =>

@@ -30,7 +30,7 @@ export interface TransformerLayerOptions {
   readonly normFirst?: boolean;
   /** Whether linear layers, attention and norms have biases. Default true. */
   readonly bias?: boolean;
-  /** The rotary embedding of self-attention; its dim must be the width of a head. Default: none. */
+  /** The rotary embedding for self-attention; its dim must be the width of a head. Default: none. */
   readonly rotary?: RotaryEmbedding;
 }
 
@@ -70,7 +70,7 @@ const DECODER =
   "tgt:tensor memory:tensor {tgtMask:tensor memoryMask:tensor tgtKeyPaddingMask:tensor memoryKeyPaddingMask:tensor " +
   "tgtIsCausal:boolean cache:any}";
 
-/** Base class of the encoder and decoder layers, which consist of residual blocks with a norm and dropout each. */
+/** Base class of the encoder and decoder layers, which consist of residual blocks, each with a norm and dropout. */
 abstract class TransformerLayer extends Module {
   /** Self-attention: the sequence attends to itself. */
   readonly selfAttn: MultiheadAttention;
@@ -216,8 +216,8 @@ export class TransformerDecoderLayer extends TransformerLayer {
 }
 
 /**
- * @throws TypeError if layers is not a list of modules. PyTorch copies one layer instead, so all of them start with
- * equal weights.
+ * @throws TypeError if layers is not a list of modules. PyTorch takes one layer instead and copies it, so all layers
+ * start with equal weights.
  */
 function requireLayers(name: string, layers: unknown): void {
   if (!Array.isArray(layers) || !layers.length)

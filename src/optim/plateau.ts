@@ -106,7 +106,7 @@ export class ReduceLROnPlateau {
     return { best: this.best, bad: this.bad, cooling: this.cooling };
   }
   /**
-   * Loads a state. It does not set the rates, because loading the optimizer's state does.
+   * Loads a state. Does not set the rates, because loading the optimizer's state sets them.
    * @throws Error if it is not the state of such a schedule
    */
   loadStateDict(state: PlateauState): void {

@@ -18,7 +18,9 @@ import { nearest } from "./names.ts";
 
 interface Parameter {
   readonly name: string;
-  /** Whether tensors and numbers match. Stored, so that the most frequent arguments do not need a call to `test`. */
+  /**
+   * Whether tensors match, and whether numbers do: stored, so that the most frequent arguments need no call to `test`.
+   */
   readonly takesTensor: boolean;
   readonly takesNumber: boolean;
   readonly test: (v: unknown) => boolean;
@@ -87,7 +89,8 @@ export function signature(text: string): Signature {
 
 /**
  * Put this among a signature's options if the object may also hold functions under other names, such as the `loss` of a
- * training task. They are ignored, unless the name looks like a misspelled option or the object sets no option.
+ * training task. Such functions are ignored, unless a name looks like a misspelled option or the object sets no
+ * options.
  */
 const OTHERS = "...";
 

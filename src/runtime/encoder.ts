@@ -5,7 +5,7 @@ import { RangeError } from "./errors.ts";
 import { type Heap, SCRATCH, SCRATCH_WORDS } from "./heap.ts";
 
 /**
- * Writes instructions. `begin` opens an instruction, the `set…` methods, which instructions.ts calls, write its words,
+ * Writes instructions. `begin` opens an instruction, the `set…` methods (called by instructions.ts) write its words,
  * and `end` closes it. Request workspace before `begin`, because it may grow the memory.
  */
 export interface Encoder {
@@ -121,7 +121,7 @@ class Draft extends Immediate {
 
 export const draft: Encoder = new Draft();
 
-/** Writes instructions that are too small to be divided, whatever `encoder.shares` is. */
+/** Writes instructions undivided, whatever `encoder.shares` is, because they are too small to share. */
 export function encodeAlone(encoder: Encoder, write: () => void): void {
   const { shares } = encoder;
   encoder.shares = 1;

@@ -221,7 +221,8 @@ export function execute(program: number, count: number, shared: boolean): void {
 
 /**
  * Seeds all random ops. The same seed gives the same numbers on every machine, in both builds, with any number of threads.
- * @param seed an integer in 0 … 2⁵³ − 1 @throws RangeError
+ * @param seed an integer in 0 … 2⁵³ − 1
+ * @throws RangeError
  */
 export function manualSeed(seed: number): void {
   check("manualSeed", arguments, "seed:number");

@@ -95,7 +95,10 @@ export function applyEdits(base: Uint8Array, edits: Uint8Array): Uint8Array<Arra
   }
 }
 
-/** Decodes bytes from text; tools/wasm.mjs documents the encoding. In Node's bundle, functions return the bytes. */
+/**
+ * Decodes bytes from text; tools/wasm.mjs documents the encoding. In Node's bundle, `text` is a function that returns
+ * the bytes.
+ */
 function decode(text: string | (() => Uint8Array<ArrayBuffer>)): Uint8Array<ArrayBuffer> {
   if (typeof text !== "string") return text();
   const bytes = new Uint8Array(text.length);
@@ -106,7 +109,7 @@ function decode(text: string | (() => Uint8Array<ArrayBuffer>)): Uint8Array<Arra
   let size = 0;
   for (let i = 64; i < text.length; i++) {
     let code = text.charCodeAt(i);
-    // "}" (125) and "~" (126) select a page; the next character is the digit.
+    // "}" (125) and "~" (126) select a page; the next character is the digit on that page.
     const page = code < 125 ? 0 : code - 124;
     if (page) code = text.charCodeAt(++i);
     bytes[size++] = order[86 * page + code - (code < 92 ? 35 : 36)]!;

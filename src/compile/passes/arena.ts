@@ -1,6 +1,6 @@
 /**
- * The memory plan: places every value that lives only during a call in one arena, so that no two values that live at the same time overlap.
- * If an operand is last used by an op that can work in place, the result reuses its place.
+ * The memory plan: places all values that live only during a call in one arena, so that values that live at the same
+ * time do not overlap. If the last op that uses an operand can work in place, the result reuses the operand's place.
  */
 import type { Storage } from "../../core/memory.ts";
 import { sameShape } from "../../ops/definition/value.ts";
@@ -25,7 +25,7 @@ export interface Plan {
   readonly naive: number;
   /** Values that reuse the place of an operand. */
   readonly inPlace: ReadonlySet<Storage>;
-  /** The number of places that planning compared: a measure of planning's cost that does not depend on the machine. */
+  /** The number of places that were compared, which measures the cost of planning independently of the machine. */
   readonly looks: number;
 }
 
@@ -43,7 +43,9 @@ function reusable(step: Step, i: number, lives: ReadonlyMap<Storage, Life>): Lif
   return undefined;
 }
 
-/** Up to this many places are compared with each other, in quadratic time. The rest use a faster method. */
+/**
+ * Up to this many places are each compared with all others, in quadratic time. The rest are placed by a faster method.
+ */
 const EXACT = 1024;
 
 /** The offset of each lifetime, the size of the memory that all of them need, and the number of comparisons. */
@@ -53,7 +55,7 @@ interface Places {
   readonly looks: number;
 }
 
-/** Places each lifetime, the largest first, at the lowest offset that is free during it. */
+/** Places the lifetimes, the largest first, each at the lowest offset that is free for its duration. */
 function placeLargest(lives: readonly Life[]): Places {
   const offsets: number[] = [];
   /** The indices of the lifetimes that are already placed, sorted by offset. */

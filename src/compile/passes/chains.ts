@@ -1,6 +1,6 @@
 /**
- * Fuses pointwise steps on the same elements: each block of elements goes through all of them while it is in the L1 cache.
- * Values that only these steps read stay in a block of scratch memory.
+ * Fuses pointwise steps on the same elements: each block of elements goes through all steps while it is in the L1
+ * cache. Values that only these steps read stay in a block of scratch memory.
  */
 import type { Storage } from "../../core/memory.ts";
 import { bytesPerElement, type Value } from "../../ops/definition/value.ts";
@@ -52,9 +52,9 @@ function group(steps: readonly Step[]): (Step | Group)[] {
 }
 
 /**
- * Whether a step reads elements that a chain reads or writes; otherwise fusing gains nothing. The step must not read a
- * one-element operand that the chain writes, because the chain has not finished when the step runs (if n is 1, the
- * operand is an ordinary element).
+ * Whether a step can join a chain: it reads elements that the chain reads or writes (otherwise fusing gains nothing),
+ * and reads no one-element operand that the chain writes, because the chain has not finished when the step runs. If n
+ * is 1, a one-element operand is an ordinary element.
  */
 function sharesElements(step: Step, { n, reads, writes }: Group): boolean {
   const whole = step.inputs.filter(({ size }) => size === n);

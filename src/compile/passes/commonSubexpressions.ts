@@ -9,7 +9,7 @@ const textOf = (attributes: unknown): string =>
   "";
 
 export const withoutCommonSubexpressions: Pass = (steps, placed) => {
-  /** For each storage, an identifying number and the number of writes so far. */
+  /** For each storage, a number that identifies it and the number of writes to it so far. */
   const numbers = new Map<Storage, number>();
   const writes = new Map<Storage, number>();
   const replaced = new Map<Storage, Storage>();
@@ -28,8 +28,8 @@ export const withoutCommonSubexpressions: Pass = (steps, placed) => {
     const step = { ...original, inputs: original.inputs.map(current) };
     for (const storage of mutated(step)) writes.set(storage, (writes.get(storage) ?? 0) + 1);
     kept.push(step);
-    // Users may write to results, so results are never shared. Of several equal checks, only the first is needed, whatever
-    // their ids.
+    // Users may write to results, so results are never shared. If several checks are equal, only the first is needed,
+    // whatever their ids are.
     const check = isCheck(step);
     if (!check && (hasEffect(step) || !step.outputs.length || !fixed(step))) continue;
     const key = [

@@ -1,4 +1,4 @@
-/** Dead code elimination: removes steps without effects whose outputs are never read. */
+/** Dead code elimination: removes steps that have no effects and whose outputs are never read. */
 import { hasEffect, type Pass, read, type Step, written } from "../step.ts";
 
 export const withoutDeadCode: Pass = (steps, placed) => {

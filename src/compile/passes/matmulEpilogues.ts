@@ -1,6 +1,7 @@
 /**
- * Fuses a pointwise step into the matrix product or convolution before it, which applies it while the result is in
- * registers: an activation, or, in the backward pass, the multiplication of dY·W by an activation's derivative.
+ * Fuses a pointwise step into the matrix product or convolution before it, whose kernel applies the step while the
+ * result is in registers. The step is an activation or, in the backward pass, the multiplication of dY·W by an
+ * activation's derivative.
  */
 import { Activation, Op } from "../../../assembly/opcodes.ts";
 import type { MatmulAttributes } from "../../ops/matrix/matmul.ts";

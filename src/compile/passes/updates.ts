@@ -2,7 +2,7 @@
 import type { Storage } from "../../core/memory.ts";
 import { type Pass, read, type Step, written } from "../step.ts";
 
-/** Updates to join. */
+/** Updates that can be joined. */
 interface Group {
   /** The group's index in the list, which is built from the last step to the first. */
   readonly at: number;
@@ -30,9 +30,11 @@ class EarliestUses {
   }
 }
 
-/** Moves each update down to the group of its kind, unless a step in between depends on the order. */
+/**
+ * Moves each update down to the group of its kind, unless it must keep its order relative to a step in between.
+ */
 export const joinUpdates: Pass = (steps) => {
-  /** The steps so far, in reverse order. */
+  /** The steps processed so far, in reverse order. */
   const later: Step[] = [];
   const uses = new EarliestUses();
   const groups = new Map<string, Group>();

@@ -18,7 +18,9 @@ export interface LogisticPulls {
 /**
  * The gradient of the mean binary cross-entropy of ŷ = σ(x·w) in closed form: (1/n)·Σ (ŷᵢ − yᵢ)·xᵢ. Each sample pulls the weights along its
  * input, in proportion to its error.
- * @param w [d] @param x [n, d] @param y [n], 0 … 1
+ * @param w [d]
+ * @param x [n, d]
+ * @param y [n], 0 … 1
  * @throws ShapeError
  */
 export function logisticPulls(w: Tensor, x: Tensor, y: Tensor): LogisticPulls {
@@ -35,7 +37,8 @@ export function logisticPulls(w: Tensor, x: Tensor, y: Tensor): LogisticPulls {
 
 /**
  * The gradients of a linear layer y = W·x + b, in closed form: ∂L/∂b = Σₖ g⁽ᵏ⁾, ∂L/∂W = Σₖ g⁽ᵏ⁾·x⁽ᵏ⁾ᵀ.
- * @param g ∂L/∂y: [n, out] @param x [n, in]
+ * @param g ∂L/∂y: [n, out]
+ * @param x [n, in]
  * @throws ShapeError
  */
 export function linearGradients(

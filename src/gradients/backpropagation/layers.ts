@@ -26,7 +26,7 @@ export interface Pass {
 }
 
 /**
- * Runs f and records every forward pass of a selected layer, if the pass takes and returns a tensor. `outputGradients`
+ * Runs f and records the forward passes of selected layers that take and return a tensor. `outputGradients` then
  * computes the gradients.
  */
 export function recordPasses<T>(
@@ -53,7 +53,10 @@ export function recordPasses<T>(
   return { result, passes };
 }
 
-/** ∂root/∂y for the output y of each pass; zeros if root does not depend on it. @param retain keeps the graph for another call */
+/**
+ * ∂root/∂y for the output y of each pass; zeros if root does not depend on it. @param retain whether to keep the graph
+ * for another call
+ */
 export function outputGradients(root: Tensor, seed: Tensor, passes: readonly Pass[], retain = false): Tensor[] {
   const targets = new Set<Edge>(passes.map(({ probe }) => probe));
   const { gradients } = backpropagate([[root, seed]], { targets, retain, create: false });

@@ -74,8 +74,8 @@ export function perSampleGradients(
     requireSeparate(model);
     if (!checked) {
       const count = inputs[0]?.shape[0] ?? 0;
-      // Also check with one fewer sample, because a tensor without a batch dimension may happen to have as many rows as
-      // the batch.
+      // Repeat the check with one fewer sample, because a tensor without a batch dimension may happen to have as many
+      // rows as the batch.
       const fewer = count > 1 ? inputs.map((x) => x.narrow(0, 0, count - 1)) : inputs;
       const obstacle = tidy(() => findMismatch(model, losses, inputs) ?? findMismatch(model, losses, fewer));
       if (obstacle) refuse(obstacle);
@@ -136,8 +136,8 @@ function requireLosses(y: unknown, count: number): Tensor {
 }
 
 /**
- * Computes the per-sample gradients in one backward pass; `problem` says which layer's input makes that impossible.
- * With `check`, `whole` is the gradient of the summed loss.
+ * Computes the per-sample gradients in one backward pass. If a layer's input makes that impossible, `problem` says
+ * which. With `check`, `whole` is the gradient of the summed loss.
  */
 function batch(
   model: Module,
@@ -185,7 +185,7 @@ function batch(
   return { samples, whole };
 }
 
-/** Per-sample gradients from one backward pass per sample. */
+/** Computes per-sample gradients with one backward pass per sample. */
 function loop(model: Module, losses: (...inputs: Tensor[]) => Tensor, inputs: readonly Tensor[]): PerSample {
   const count = inputs[0]?.shape[0] ?? 0;
   return tidy(() => {

@@ -122,7 +122,7 @@ export type Curriculum =
   | {
       /** Which rule orders the mini-batches. */
       readonly by: "signs";
-      /** The gradient of each mini-batch, whose signs are compared. */
+      /** The gradient of each mini-batch. Their signs are compared. */
       readonly gradients: readonly Vector[];
     }
   /** Orders by increasing difficulty, such as the loss. */

@@ -11,7 +11,7 @@ import { check } from "../../runtime/arguments.ts";
 import { asPositions, outputGradients, recordPasses } from "../backpropagation/layers.ts";
 import { norm } from "../math/vector.ts";
 
-/** The norms of the gradients for a Linear layer's weight W and bias b. */
+/** The norms of the gradients with respect to a Linear layer's weight W and bias b. */
 export interface WeightBias {
   /** The layer's path in the model. */
   readonly name: string;
@@ -19,15 +19,15 @@ export interface WeightBias {
   readonly weight: number;
   /** ‖∂L/∂b‖. */
   readonly bias: number;
-  /** weight/bias. For one sample it is the length of the input, because ∂L/∂W = g·xᵀ and ∂L/∂b = g. */
+  /** weight/bias. For a single sample, this is the length of the input, because ∂L/∂W = g·xᵀ and ∂L/∂b = g. */
   readonly ratio: number;
-  /** The root mean square length of the layer's inputs. */
+  /** The root mean square of the lengths of the layer's inputs. */
   readonly inputLength: number;
 }
 
 /**
- * Compares the gradients of weight and bias for each Linear layer with a bias. A step of gradient descent changes
- * whichever has the larger gradient more.
+ * Compares the gradients of weight and bias for each Linear layer with a bias. A step of gradient descent makes the
+ * larger change to the one with the larger gradient.
  * @param loss runs a forward pass of the model and returns a single number
  */
 export function weightsAgainstBiases(model: Module, loss: () => Tensor): WeightBias[] {

@@ -29,7 +29,8 @@ function startOf(name: string, { theta }: Potential, { start = theta }: Start): 
 }
 
 /**
- * Gradient flow θ̇ = −∇L(θ). Gradient descent with learning rate η is Euler's method for it, with steps of size η.
+ * Gradient flow θ̇ = −∇L(θ). Gradient descent with learning rate η is Euler's method for this equation, with step size
+ * η.
  *
  * ```ts
  * const { times, states } = gradientFlow(objective(model, loss), { duration: 5 });
@@ -101,8 +102,8 @@ export function heavyBall(potential: Potential, options: HeavyBallOptions): Heav
  *
  *     θₖ₊₁ − 2θₖ + θₖ₋₁ = −(1 − μ)(θₖ − θₖ₋₁) − lr·∇L(θₖ).
  *
- * Divided by h² = lr, this is θ̈ = −γ·θ̇ − ∇L(θ) in finite differences with step h and γ = (1 − μ)/h. Step k is therefore at time k·√lr.
- * The two paths differ by O(h) as h → 0 with γ fixed (Polyak 1964; Qian 1999).
+ * Divided by h² = lr, this is a finite-difference form of θ̈ = −γ·θ̇ − ∇L(θ) with step h and γ = (1 − μ)/h. Step k is
+ * therefore at time k·√lr. The two paths differ by O(h) as h → 0 with γ fixed (Polyak 1964; Qian 1999).
  *
  * ```ts
  * heavyBallOf({ lr: 0.01, momentum: 0.9 });   // { step: 0.1, friction: 1 }
@@ -115,9 +116,9 @@ export function heavyBallOf(options: {
   /** SGD's momentum μ, in 0 … 1. */
   momentum: number;
 }): {
-  /** The time that passes in one step of SGD, √lr. */
+  /** The time √lr that one step of SGD covers. */
   step: number;
-  /** The friction γ of the ball. */
+  /** The ball's friction γ. */
   friction: number;
 } {
   check("heavyBallOf", arguments, "{lr!:number momentum!:number}");
@@ -128,8 +129,8 @@ export function heavyBallOf(options: {
 }
 
 /**
- * The arguments for SGD to approximate a heavy ball of mass 1 with time step h: lr = h², μ = 1 − γh. The inverse of
- * heavyBallOf.
+ * The arguments with which SGD approximates a heavy ball of mass 1 with time step h: lr = h², μ = 1 − γh. This is the
+ * inverse of heavyBallOf.
  * @throws RangeError if γh is above 1, because the momentum would be negative
  */
 export function momentumOf(options: {
@@ -138,9 +139,9 @@ export function momentumOf(options: {
   /** The ball's friction γ. */
   friction: number;
 }): {
-  /** The learning rate h² of SGD. */
+  /** SGD's learning rate h². */
   lr: number;
-  /** The momentum 1 − γh of SGD. */
+  /** SGD's momentum 1 − γh. */
   momentum: number;
 } {
   check("momentumOf", arguments, "{step!:number friction!:number}");

@@ -75,10 +75,10 @@ export interface StabilityOptions {
  * pass lr, the discrete optimizers.
  *
  * Along a direction of curvature h < 0, gradient flow escapes at the rate |h|, and the heavy ball at the positive root
- * of λ² + γλ − |h| = 0. Per unit of time of the differential equations, the ball is faster only if |h| + γ < 1. But one
- * SGD step covers a time of lr without momentum (gradient flow), and a time of √lr with momentum (the ball). At the
- * same lr, any momentum μ > 0 therefore escapes in fewer steps for every h < 0. Along h > 0, gradient descent is stable
- * for lr < 2/h, and momentum for lr < 2(1 + μ)/h.
+ * of λ² + γλ − |h| = 0. Measured in the time of the differential equations, the ball is faster only if |h| + γ < 1. But
+ * one step of SGD covers a time of lr without momentum (gradient flow) and of √lr with momentum (the ball). At the same
+ * lr, any momentum μ > 0 therefore escapes in fewer steps for every h < 0. Along h > 0, gradient descent is stable for
+ * lr < 2/h, and momentum for lr < 2(1 + μ)/h.
  *
  * ```ts
  * stability([2, -2], { lr: 0.01, momentum: 0.9 }).flow;        // unstable, at rate 2

@@ -57,8 +57,9 @@ function requireSquare(name: string, m: Matrix, d: number): void {
 }
 
 /**
- * How much selection changes the mean traits from one generation to the next: Δz̄ = G·β (Lande 1979).
- * @param G the additive genetic covariance of the traits: [d][d] @param beta the selection gradient: [d]
+ * The change that selection makes to the mean traits from one generation to the next: Δz̄ = G·β (Lande 1979).
+ * @param G the additive genetic covariance of the traits: [d][d]
+ * @param beta the selection gradient: [d]
  *
  * ```ts
  * landeResponse([[0.5, 0.2], [0.2, 0.5]], [1, 0]);   // [0.5, 0.2]: the second trait changes although it is not selected
@@ -104,9 +105,10 @@ function secondMoment(rows: readonly Vector[]): Vector[] {
 }
 
 /**
- * The selection differential S = Cov(w/w̄, z): the mean of the traits weighted by fitness, minus their plain mean (Robertson 1966;
- * Price 1970).
- * @param traits [n][d] @param fitness [n], 0 or more
+ * The selection differential S = Cov(w/w̄, z): the fitness-weighted mean of the traits minus their plain mean
+ * (Robertson 1966; Price 1970).
+ * @param traits [n][d]
+ * @param fitness [n], 0 or more
  *
  * ```ts
  * selectionDifferential([[0], [1]], [1, 3]);   // [0.25]: the mean moves from 0.5 to 0.75
@@ -121,7 +123,8 @@ export function selectionDifferential(traits: Matrix, fitness: Point): Vector {
 /**
  * The selection gradient β = P⁻¹·Cov(w/w̄, z), where P is the covariance of the traits. These are the coefficients of the regression of
  * relative fitness on the traits, which separate selection on a trait from selection on correlated traits (Lande and Arnold 1983).
- * @param traits [n][d] @param fitness [n], 0 or more
+ * @param traits [n][d]
+ * @param fitness [n], 0 or more
  *
  * ```ts
  * selectionGradient(traits, traits.map(([z]) => Math.exp(0.3 * z)));   // [0.3, 0.0]
@@ -173,7 +176,7 @@ function requirePopulation(name: string, { mean: { length: d }, G, E }: Populati
 export interface DrawOptions {
   /** The number of individuals to draw. Default 10,000. */
   readonly size?: number;
-  /** The seed of the random numbers. Default: use the generator that `manualSeed` seeds. */
+  /** The seed for the random numbers. Default: use the generator that `manualSeed` seeds. */
   readonly seed?: number;
 }
 

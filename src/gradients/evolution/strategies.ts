@@ -40,7 +40,7 @@ export interface EsOptions {
    * about the length of the gradient. Default false.
    */
   readonly ranks?: boolean;
-  /** The seed of the random numbers. Default: use the generator that `manualSeed` seeds. */
+  /** The seed for the random numbers. Default: use the generator that `manualSeed` seeds. */
   readonly seed?: number;
 }
 

@@ -74,7 +74,7 @@ export interface IntegratedGradientsOptions extends TargetOptions, BatchOptions 
   readonly rule?: Rule;
 }
 
-/** How closely one sample's attributions add up to the difference between its scores. */
+/** How closely a sample's attributions add up to the difference between its scores at x and at the baseline. */
 export interface Completeness {
   /** Σ attributions. */
   readonly sum: number;

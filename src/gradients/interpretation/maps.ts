@@ -1,6 +1,7 @@
 /**
- * Explains which parts of an image or a sequence a network's answer comes from: Grad-CAM uses the gradient at a layer's output; occlusion
- * needs no gradient, so it serves as a control for the methods that do. Parameters and their gradients do not change.
+ * Explains which parts of an image or a sequence a network's answer comes from: Grad-CAM uses the gradient at a layer's
+ * output; occlusion needs no gradient, so it serves as a control for methods that need one. Parameters and their
+ * gradients do not change.
  */
 
 import { backpropagate, onesLike } from "../../autograd/backward.ts";
@@ -37,9 +38,9 @@ export interface GradCamOptions extends TargetOptions {
 }
 
 /**
- * Shows where in an image the evidence for a class lies: max(0, Σ_c α_c·A_c), where A: [batch, h, w, channels] is the output of a layer and
- * α_c the mean of ∂score/∂A_c over pixels (Selvaraju et al. 2017, eq. 1 and 2). The usual choice is the last layer whose output is an image.
- * x: the model's input, batch first → [batch, h, w], ≥ 0.
+ * Shows where in an image the evidence for a class lies: max(0, Σ_c α_c·A_c), where A: [batch, h, w, channels] is the
+ * output of a layer and α_c is the mean of ∂score/∂A_c over pixels (Selvaraju et al. 2017, eq. 1 and 2). The usual
+ * choice is the last layer whose output is an image. x: the model's input, batch first → [batch, h, w], ≥ 0.
  *
  * ```ts
  * gradCam(model.eval(), model.layers[4], images);                             // [batch, 14, 14]
@@ -122,9 +123,9 @@ export interface OcclusionOptions extends TargetOptions, BatchOptions {
 }
 
 /**
- * How much the score falls, f(x) − f(x covered), when a window covers a part of x (Zeiler and Fergus 2014, §4.2). Each position gets the
- * mean over the windows that cover it. x: [batch, …positions, channels] → [batch, …positions]; x: [batch, features] → the same shape.
- * Windows begin at multiples of the stride; the last window ends at the end of x.
+ * How much the score falls when a window covers a part of x: f(x) − f(x covered) (Zeiler and Fergus 2014, §4.2). Each
+ * position gets the mean over the windows that cover it. x: [batch, …positions, channels] → [batch, …positions]; x:
+ * [batch, features] → the same shape. Windows begin at multiples of the stride; the last window ends at the end of x.
  *
  * ```ts
  * occlusion(model.eval(), images, { window: 4, stride: 2 });    // [batch, 28, 28]

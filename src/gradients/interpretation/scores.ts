@@ -34,7 +34,7 @@ export interface TargetOptions {
 
 /** Limits how many inputs the network processes at a time. */
 export interface BatchOptions {
-  /** The maximum number of rows per forward pass. Memory grows with it. Default 256. */
+  /** The maximum number of rows per forward pass. Memory use grows with this number. Default 256. */
   readonly batchSize?: number;
 }
 

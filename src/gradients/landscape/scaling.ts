@@ -65,7 +65,7 @@ function moments(name: string, x: Tensor): { d: number; mean: Vector; covariance
 export function conditioning(x: Tensor): Conditioning {
   check("conditioning", arguments, "x:tensor");
   const { d, mean, covariance } = moments("conditioning", x);
-  // E[x̄·x̄ᵀ] with x̄ = (x, 1): the covariance plus the products of the means.
+  // E[x̄·x̄ᵀ] with x̄ = (x, 1), computed as the covariance plus the products of the means.
   const size = d + 1;
   const m = new Float64Array(size * size);
   const bar = [...mean, 1];
@@ -167,7 +167,8 @@ export function whiten(x: Tensor, options: WhitenOptions = {}): Scaling {
 /**
  * ∂L/∂θ before and after multiplying the features by factors. If a linear model keeps its predictions (because θ is
  * divided by the factors), each partial derivative is multiplied by its factor.
- * @param objectiveOf creates the objective for inputs [n, d] @param factors [d]
+ * @param objectiveOf creates the objective for inputs [n, d]
+ * @param factors [d]
  * @throws ShapeError
  */
 export function partialsUnderScaling(

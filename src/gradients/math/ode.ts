@@ -108,7 +108,7 @@ const allFinite = (v: Vector): boolean => v.every(Number.isFinite);
 
 type Slope = (t: number, theta: Vector) => Vector;
 
-/** One step from `from` at t to `to` at `end`. Evaluates the slope at its end on first use. */
+/** One step, from `from` at time t to `to` at time `end`. Evaluates the slope at the end of the step on first use. */
 class Step {
   readonly to: Vector;
   private readonly k: Vector[];

@@ -3,7 +3,7 @@ import { randn } from "../../core/creation.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import type { Shape } from "../../ops/definition/value.ts";
 
-/** Draws each sample uniformly from the unit sphere, with the generator that `manualSeed` seeds. */
+/** Draws each sample uniformly from the unit sphere, using the generator that `manualSeed` seeds. */
 export const onSphere = (shape: Shape): Tensor => unitRows(randn(shape));
 
 /** Divides each sample by its length; a zero sample stays zero. Divides by the largest element first, so that no square underflows. */

@@ -44,7 +44,10 @@ export interface Linearized {
   form(directions: readonly Point[]): number[][];
 }
 
-/** Calls f with a model's outputs, linearized at the current parameters. Frees all tensors that this creates. */
+/**
+ * Linearizes a model's outputs at the current parameters, calls f with the result, and frees all tensors created on the
+ * way.
+ */
 export function linearize<T>(
   layout: Objective,
   outputs: () => Tensor,
@@ -93,14 +96,14 @@ export function linearize<T>(
   });
 }
 
-/** An objective that only maps parameters to a vector. The loss comes from a likelihood. */
+/** An objective that serves only to map parameters to a vector. It has no loss; a likelihood defines the loss. */
 export const layoutOf = (source: Parametric): Objective =>
   objective(source as Module, () => {
     throw new Error("fisher: this objective has no loss.");
   });
 
 /**
- * F·v, without forming F. θ contains all parameters in order, as in `objective`.
+ * F·v, computed without forming F. θ contains all parameters in order, as in `objective`.
  * @param outputs the model's outputs on a batch: [batch, outputs]
  */
 export function fisherProduct(source: Parametric, outputs: () => Tensor, v: Point, options: FisherOptions): Vector {

@@ -60,7 +60,7 @@ export function kroneckerFactors(
 
 /**
  * The factors, computed from the layers' inputs and the gradients at their outputs. If the model uses a layer several
- * times, the uses count like the positions of a convolution: A is summed over them, and G is averaged.
+ * times, its uses are treated like a convolution's positions: A is summed over them, and G is averaged.
  */
 export function factorsOf(passes: readonly Pass[], dys: readonly Tensor[]): Record<string, KroneckerFactors> {
   const found: Record<string, { a: Tensor; g: Tensor }> = {};

@@ -43,7 +43,9 @@ export interface KFACOptions {
   readonly every?: number;
 }
 
-/** λ can change every ADAPT_EVERY steps: it is multiplied or divided by ADAPT_FACTOR, which amounts to 19/20 per step. */
+/**
+ * Every ADAPT_EVERY steps, λ may be multiplied or divided by ADAPT_FACTOR, which amounts to a factor of 19/20 per step.
+ */
 const ADAPT_EVERY = 5;
 const ADAPT_FACTOR = (19 / 20) ** ADAPT_EVERY;
 
@@ -148,7 +150,7 @@ export class KFAC {
     const y = requireOutputs(result);
     if (!y.size) throw new RangeError("KFAC: the batch must have at least one sample, got none.");
     requireFinite("outputs' sum", y.sum().item());
-    // As in Martens and Grosse, §5: the mean of all batches at first, a running mean later.
+    // As in Martens and Grosse, §5, use the mean of all batches at first and a running mean later.
     const kept = Math.min(1 - 1 / (this.steps + 1), decay);
     withGrad(false, () => {
       const fresh = factorsOf(passes, outputGradients(y, score(y, likelihood), passes));

@@ -147,7 +147,7 @@ const balls: Readonly<Record<"linf" | "l2", Ball>> = {
   },
 };
 
-/** ∂loss/∂x. If there is one loss per sample, differentiates their sum. */
+/** ∂loss/∂x. If there is one loss per sample, differentiates the sum of the losses. */
 function inputGradient(name: string, lossOf: InputLoss, x: Tensor): Tensor {
   return grad((z: Tensor) => {
     const loss: unknown = lossOf(z);

@@ -50,7 +50,7 @@ function overlap(pool: MaxPool2d): number {
   const { stride = pool.kernelSize, dilation = 1 } = pool.options;
   const along = (v: number | readonly [number, number], i: 0 | 1): number => (typeof v === "number" ? v : v[i]);
   const windows = ([0, 1] as const).map((i) => {
-    // A window has taps at 0, d, 2d, … A pixel can only be at taps that are equal modulo the stride.
+    // A window has taps at 0, d, 2d, … The taps that can read a given pixel are all equal modulo the stride.
     const step = along(stride, i);
     return Math.ceil(along(pool.kernelSize, i) / (step / greatestDivisor(step, along(dilation, i))));
   });
@@ -67,7 +67,8 @@ const greatestDivisor = (a: number, b: number): number => (b ? greatestDivisor(b
  * - SpectralNorm around either; activations, with their largest slope as the bound; MaxPool2d, GlobalAvgPool2d,
  *   Flatten, Identity, Dropout; Sequential.
  *
- * The smallest such L is often far smaller, because the worst directions of the layers rarely coincide. Holds up to float32 rounding.
+ * The smallest such L is often far smaller than this product, because the layers' worst directions rarely coincide.
+ * Holds up to float32 rounding.
  *
  * ```ts
  * lipschitzBound(new nn.Sequential(new nn.Linear(2, 8), new nn.Tanh(), new nn.Linear(8, 1)));

@@ -124,7 +124,7 @@ export interface JacobianPenaltyOptions {
 
 /**
  * The mean over samples of ‖∂f/∂x‖²_F, the sum of the Jacobian's squared elements (Hoffman et al. 2019; their loss adds
- * λ/2 times this). If there are fewer projections than the C outputs, this is an unbiased estimate, C·‖vᵀ∂f/∂x‖² with v
+ * λ/2 times this). With fewer projections than outputs, this is an unbiased estimate, C·‖vᵀ∂f/∂x‖² for C outputs and v
  * uniform on the unit sphere (their eq. 10), drawn with the generator that `manualSeed` seeds. Otherwise it is exact.
  * Each projection costs one backward pass. f is a network or a function of x: [batch, …] → [batch, C] or [batch], and
  * its values for a sample must depend on that sample alone. The result is differentiable with respect to f's
@@ -156,7 +156,7 @@ export function jacobianPenalty(f: Scorer, x: Tensor, options: JacobianPenaltyOp
   });
 }
 
-/** Basis vector k in each row. */
+/** A matrix with basis vector k in each row. */
 function basisRows(batch: number, n: number, k: number): Tensor {
   const elements = new Float32Array(batch * n);
   for (let i = 0; i < batch; i++) elements[i * n + k] = 1;

@@ -130,7 +130,7 @@ export function errorCurve(
   });
   const best = points.reduce((a, b) => (b[1] < a[1] || Number.isNaN(a[1]) ? b : a))[0];
   const order = method === "forward" ? 2 : 3;
-  // Fit each branch away from the step where the two meet, and above float64's resolution.
+  // Fit each branch away from the step at which the two branches meet, and only to errors above float64's resolution.
   const meeting = EPSILON64 ** (1 / order);
   const floor = EPSILON64 * Math.abs(derivative);
   const truncated = points.filter(([h, e]) => h > 30 * meeting && h < 0.1 && e > 4 * floor);

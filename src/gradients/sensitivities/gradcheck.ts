@@ -66,7 +66,7 @@ export class GradcheckError extends Error {
   override name = "GradcheckError";
 }
 
-/** Collects comparisons and finds the worst, by error/allowed. */
+/** Collects comparisons and finds the one with the largest error/allowed. */
 class Comparison {
   private readonly all: { where: string; analytic: number; numeric: number; noise: number }[] = [];
   constructor(private readonly options: GradcheckOptions) {}
@@ -231,12 +231,12 @@ function checkObjective(f: Objective, options: GradcheckOptions): GradcheckResul
     const { derivative, noise } = richardson((t) => vector([f.value(plus(theta, u, t))]), h);
     comparison.add(where, dot(gradient, u), derivative[0]!, noise[0]!);
   };
-  // Along a unit vector, each of n parameters moves by about h/√n, so a longer step is accurate enough.
+  // Along a unit vector, each of the n parameters moves by only about h/√n, so a longer step is still accurate.
   const reach = step * Math.sqrt(Math.min(f.size, 100));
   for (let k = 0; k < directions; k++) {
     compare(`the loss along direction ${k}`, unit(vector(tidy(() => randn([f.size]).data))), reach);
   }
-  // Compare the components with the largest gradients, where errors show most.
+  // Compare the components with the largest gradients, where errors are easiest to see.
   const order = Array.from(gradient.keys()).sort((a, b) => Math.abs(gradient[b]!) - Math.abs(gradient[a]!));
   for (const i of order.slice(0, components)) {
     const k = f.offsets.findLastIndex((offset) => offset <= i);

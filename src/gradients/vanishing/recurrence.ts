@@ -16,7 +16,7 @@ export type RecurrentState = Tensor | readonly Tensor[];
 
 /**
  * ‖∂L/∂hₜ‖ for t = 0 … T: how much a loss computed from the last state depends on each earlier state. If a state
- * consists of several tensors, they share one norm.
+ * consists of several tensors, the norm is that of all their elements together.
  *
  * ```ts
  * const cell = new nn.RNNCell(3, 16);

@@ -77,7 +77,7 @@ export const LIMITS = {
   vanishing: 1e-3,
   /** Gradients explode if that ratio is above this. */
   exploding: 1e3,
-  /** Gradients also explode if they exceed the weight's norm by this factor. */
+  /** Gradients also explode if a weight's gradient exceeds the weight's norm by this factor. */
   overWeights: 1e3,
   /** An activation is saturated if more than this fraction of its outputs is in the flat part. */
   saturated: 0.5,
@@ -128,7 +128,9 @@ export function verdictsOf({ depth, parameters, activations }: WatchedStep): Ver
   return found;
 }
 
-/** Only weights with two or more dimensions are compared across layers, not biases and scales. */
+/**
+ * Whether a parameter is compared across layers: weights with two or more dimensions are, biases and scales are not.
+ */
 const isWeight = ({ shape }: ParameterRow): boolean => shape.length > 1;
 const perElement = (value: number, { shape }: ParameterRow): number =>
   value / Math.sqrt(shape.reduce((a, b) => a * b, 1));

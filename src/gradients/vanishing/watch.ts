@@ -30,7 +30,7 @@ const flatWhere: readonly [type: new () => Module, flat: (y: Tensor) => Tensor, 
 /** A diagnosis of the last step. When printed, it shows tables. */
 export class WatchReport {
   constructor(
-    /** The measurements of the last step, not an average over steps, which would hide spikes. */
+    /** The measurements of the last step. An average over steps would hide spikes. */
     readonly last: WatchedStep,
     /** The findings, with remedies. */
     readonly verdicts: readonly Verdict[],

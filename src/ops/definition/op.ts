@@ -9,7 +9,10 @@ import type { DType, Shape, Spec, Value } from "./value.ts";
 /** An operand, as callers pass it: a tensor or a number. */
 export type Operand = Value | number;
 
-/** The forward call as its gradient rule sees it. Values that `saves` does not name have only a shape and a type. */
+/**
+ * The forward call as its gradient rule sees it. Values that `saves` does not name have a shape and a type, but no
+ * elements.
+ */
 export interface Context<A> {
   readonly inputs: readonly Value[];
   readonly outputs: readonly Value[];
@@ -25,7 +28,7 @@ export interface EncodeIO<A> {
   readonly inputs: readonly Value[];
   readonly outputs: readonly Value[];
   readonly attributes: A;
-  /** Where a value lives. */
+  /** The address of a value. */
   readonly address: (value: Value) => number;
 }
 
@@ -50,8 +53,8 @@ export interface OpDefinition<A = unknown> {
   readonly infer: (inputs: readonly Value[], attributes: A) => Spec[];
   /**
    * The cost in nanoseconds per operation on one thread. `npm run bench -- costs` measures it; the entries hold the
-   * costs on an Intel Sapphire Rapids at 2.6 GHz. Costs decide which calls threads share, and being off by a factor of
-   * two does no harm. Calls with cost 0 are never shared.
+   * costs on an Intel Sapphire Rapids at 2.6 GHz. Costs decide which calls threads share; an error of a factor of two
+   * does no harm. Calls with cost 0 are never shared.
    */
   readonly cost: number;
   /** Writes the instructions. */
@@ -123,7 +126,7 @@ export interface Executor {
 
 let executor: Executor;
 
-/** Called once, by core. */
+/** Installs the executor. Called once, by core. */
 export function installExecutor(e: Executor): void {
   executor = e;
 }

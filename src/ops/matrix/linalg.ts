@@ -23,7 +23,7 @@ function requireSquare(name: string, x: Value): void {
   if (!isSquare(x)) throw new ShapeError(`${name}: the matrix must be [..., n, n], got ${show(x.shape)}.`);
 }
 
-/** The number of matrices, each of which a single thread computes. */
+/** The number of matrices. A single thread computes each matrix. */
 const matrices = ([a]: readonly Value[]): number => a!.size / Math.max(1, a!.shape.at(-1)! ** 2);
 
 /** @param workspaceOf returns the number of scratch bytes that matrices or rows of size n need */

@@ -21,8 +21,8 @@ export interface SquaresAttributes extends Middle {
 const [FEW, PIECE] = [64, 8192];
 
 /**
- * If threads can share pieces of n, runs `code` on each piece, which also divides by the divisor, and then runs
- * `finish` on the results of the pieces. Otherwise runs `code` once.
+ * If threads can share pieces of n, runs `code`, which also divides by the divisor, on each piece, and then `finish` on
+ * the pieces' results. Otherwise runs `code` once, on all of n.
  */
 const encodeFold: (code: ReduceCode, finish: ReduceCode) => OpDefinition<SquaresAttributes>["encode"] =
   (code, finish) =>

@@ -30,7 +30,7 @@ const PIECE = 4096;
 const FEW = 64;
 
 /**
- * The length of the pieces that n is reduced in, so that threads can share even a sum with a single result; 0 for a
+ * The length of the pieces in which n is reduced, so that threads can share even a sum with a single result; 0 for a
  * single pass. It depends only on the shape, so results have the same bits for any number of threads.
  */
 function pieceOf({ outer, n, inner }: Middle): number {
@@ -42,7 +42,7 @@ function fold(
   code: ReduceCode,
   name: string,
   rest: Pick<OpDefinition<FoldAttributes>, "cost" | "vjp" | "saves" | "below" | "units"> & {
-    /** Whether n may be reduced in pieces and the results of the pieces reduced again. */
+    /** Whether n may be reduced in pieces, whose results are then reduced again. */
     pieces?: boolean;
     dtype?: "int32";
   },

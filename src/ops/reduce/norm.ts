@@ -150,11 +150,11 @@ function normalized(
 }
 
 export interface NormOptions {
-  /** ε, added to the variance before the root. Default 1e-5. */
+  /** ε, added to the variance before the square root. Default 1e-5. */
   readonly eps?: number;
 }
 export interface RmsNormOptions {
-  /** ε, added to the mean of squares before the root. Default 2 ** -23, the precision of float32. */
+  /** ε, added to the mean square before the square root. Default 2 ** -23, the precision of float32. */
   readonly eps?: number;
 }
 

@@ -288,7 +288,8 @@ const soft = crossEntropyOp(
 
 /**
  * The cross-entropy of each row: logits [batch, classes] with int32 labels [batch], or with probabilities [batch,
- * classes]. Returns [batch]. @throws ShapeError, DTypeError, RangeError if a label is not one of the classes
+ * classes]. Returns [batch].
+ * @throws ShapeError, DTypeError, RangeError if a label is not one of the classes
  */
 export function crossEntropyRows(logits: Value, target: Value, ignoreIndex = -100): Value {
   if (target.dtype !== "int32" && target.dtype !== "float32") {

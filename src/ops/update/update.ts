@@ -8,7 +8,7 @@ import { requireType, sameShape, show, type Value } from "../definition/value.ts
 export interface UpdateAttributes {
   /** UpdateFlag bits (opcodes.ts). */
   readonly flags: number;
-  /** The kernel's constants, in the order that it reads them. */
+  /** The kernel's constants, in the order in which it reads them. */
   readonly constants: readonly number[];
   /** The state slots (s0, s1, s2) that the inputs after `step` fill. */
   readonly slots: readonly number[];

@@ -17,7 +17,7 @@ const QUEUED = 16;
 interface Work {
   /** Returns the last event, or undefined if it stopped because the client has disconnected. */
   readonly run: (send: Send, isDisconnected: () => boolean) => Promise<Event | undefined>;
-  /** Converts an error that `run` throws into the data of the last event, `error`. */
+  /** Converts an error that `run` throws to the data of the final event, `error`. */
   readonly problemOf: (error: unknown) => Problem;
   /** Called when the work has ended or the client has disconnected. May be called twice. */
   readonly end: () => void;
@@ -26,7 +26,7 @@ interface Work {
 export function eventStream(request: HandlerRequest, { run, problemOf, end }: Work): Response {
   const { signal } = request;
   let disconnected = signal.aborted;
-  // Call `end` immediately: some runtimes stop the work when the client disconnects, so it may never finish.
+  // Call `end` immediately: some runtimes stop the work when the client disconnects, so `run` may never finish.
   const disconnect = (): void => {
     disconnected = true;
     end();

@@ -3,8 +3,8 @@
 /** The time between a failed load and the next attempt, in milliseconds. */
 const RETRY_AFTER = 1000;
 /**
- * The time in milliseconds after which a pending load is abandoned. It doubles with each attempt. Workers stop a load when the request that
- * started it ends.
+ * The time in milliseconds after which a pending load is abandoned, because Workers stop a load when the request that
+ * started it ends. The time doubles with each attempt.
  */
 const GIVE_UP_AFTER = 60_000;
 

@@ -64,8 +64,8 @@ const json = (value: object): Reply =>
   new Reply(JSON.stringify(value), { "content-type": "application/json", "cache-control": "no-store" });
 
 /**
- * The number of requests that may wait for authorization or loading at the same time. They do not take slots from
- * requests that compute.
+ * The number of requests that may wait for authorization or loading at the same time. They take no slots from requests
+ * that are computing.
  */
 const WAITING = 64;
 

@@ -19,8 +19,8 @@ export function readUrl(text: () => string): URL {
 const HOST = /^[\w.:[\]-]+$/;
 
 /**
- * The URL of a request. Runtimes build it from the Host header, even an invalid one, and some only do so when the URL
- * is read.
+ * The URL of a request. Runtimes build it from the Host header, even if that is invalid, and some do so only when the
+ * URL is read.
  * @throws Problem 400
  */
 export function urlOf(request: HandlerRequest): URL {
