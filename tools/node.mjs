@@ -57,17 +57,50 @@ const parseable = {
   },
 };
 
+/** Restores the comment of the imports of Node's built-in modules, which the minifier drops. Without it, webpack prints a warning. */
+const ignoredImports = {
+  name: "ignored-imports",
+  generateBundle(_, output) {
+    for (const chunk of Object.values(output))
+      if (chunk.type === "chunk")
+        chunk.code = chunk.code.replace(/\bimport\((?=\w+\))/g, "import(/* webpackIgnore: true */");
+  },
+};
+
+/** An import of an optional peer: the names, each with its local name if that differs, and the package. */
+const PEER = /import(?:\{([^}]*)\}from)?"(@tensorflow\/[\w-]+)";/g;
+
+/**
+ * Adds a copy of tfjs.js that loads the peers with require(). Node reads a CommonJS module again, and scans it for its exports, when an ES
+ * module imports it, which takes 6 ms for these two. Bundlers cannot follow createRequire(), so tfjs.js keeps the imports for them.
+ */
+const requiredPeers = {
+  name: "required-peers",
+  generateBundle(_, output) {
+    let peers = 0;
+    const code = output["tfjs.js"].code.replace(PEER, (_, names, peer) => {
+      peers++;
+      return `${names ? `const{${names.replace(/ as /g, ":")}}=` : ""}require("${peer}");`;
+    });
+    if (peers !== 2) throw new Error(`tools/node.mjs: expected imports of two peers in tfjs.js, got ${peers}.`);
+    const source = `import{createRequire}from"node:module";const require=createRequire(import.meta.url);\n${code}`;
+    this.emitFile({ type: "asset", fileName: "tfjs-require.js", source });
+  },
+};
+
 const bundle = await rolldown({
-  input: Object.fromEntries(
-    [["index", "."], ...["gradients", "formats", "tfjs"].map((name) => [name, name])].map(([name, folder]) => [
-      name,
-      `dist/src/${folder}/index.js`,
-    ]),
-  ),
+  input: {
+    index: "dist/src/index.js",
+    gradients: "dist/src/gradients/index.js",
+    formats: "dist/src/formats/index.js",
+    tfjs: "dist/src/tfjs/index.js",
+    // Node starts its threads from text; bundlers look for this file.
+    "nabla-worker": "dist/src/runtime/threads/nabla-worker.js",
+  },
   // Optional peers.
   external: /^@tensorflow\//,
   platform: "neutral",
-  plugins: [kernels, findBase, parseable, lines],
+  plugins: [kernels, findBase, parseable, ignoredImports, lines, requiredPeers],
   // Keep modules with side effects even if none of their exports is used.
   treeshake: { moduleSideEffects: true },
 });

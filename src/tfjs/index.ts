@@ -1,11 +1,12 @@
 /** A TensorFlow.js backend: `import "nabla/tfjs"` registers nabla's kernels and makes them the default. */
-import "@tensorflow/tfjs-backend-cpu";
+import { version_cpu } from "@tensorflow/tfjs-backend-cpu";
 import {
   findBackendFactory,
   getKernelsForBackend,
   registerBackend,
   registerKernel,
   setBackend,
+  version_core,
 } from "@tensorflow/tfjs-core";
 import { Error } from "../runtime/errors.ts";
 import { BACKEND, NablaBackend } from "./backend.ts";
@@ -21,7 +22,13 @@ if (findBackendFactory(BACKEND))
   throw new Error(
     "nabla/tfjs: another copy of nabla is already a backend of TensorFlow.js. Install one version of nabla, and bundle it once.",
   );
-for (const config of getKernelsForBackend("cpu")) {
+const cpuKernels = getKernelsForBackend("cpu");
+// The use of version_cpu also keeps the import: tfjs-backend-cpu's package.json tells bundlers that its Node build has no side effects.
+if (!cpuKernels.length)
+  throw new Error(
+    `nabla/tfjs: @tensorflow/tfjs-backend-cpu ${version_cpu} has registered its kernels in another copy of @tensorflow/tfjs-core than this one, ${version_core}. Install both in one version, and bundle each once.`,
+  );
+for (const config of cpuKernels) {
   const { kernelName, kernelFunc: cpu } = config;
   const native = kernels[kernelName];
   const own = kernelName === "Draw" ? draw(cpu) : native ? kernelFunc(native, cpu) : cpu;

@@ -1,10 +1,13 @@
-/** `nabla/tfjs` from the tarball: with its peers alone and with all of TensorFlow.js, in every version of Node and on a page built by Vite. */
+/**
+ * `nabla/tfjs` from the tarball: with its peers alone and with all of TensorFlow.js, in every version of Node, in Deno and Bun, bundled for
+ * Node, and on a page built by Vite.
+ */
 import { cpSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { serve } from "../support/pages.ts";
 import { openPuppeteer } from "./engines.ts";
-import { canRequire, commandOf, lastJson, MAJORS } from "./project.ts";
+import { binaryOf, canRequire, commandOf, lastJson, MAJORS, TOOLS } from "./project.ts";
 import { run } from "./run.ts";
 
 const { tarball, nodes } = inject("matrix");
@@ -52,6 +55,41 @@ describe.each(MAJORS)("Node %i", (major) => {
     expect(result).toEqual({ ...CHECKED, learned: true, backends: ["cpu", "nabla"] });
   });
 });
+
+test.each([
+  ["Deno", binaryOf("@deno", "deno"), ["run", "--no-prompt"]],
+  ["Bun", binaryOf("@oven", "bin/bun"), ["run"]],
+])(
+  "%s, without permissions or flags: nabla is the backend without waiting, and shares its heap",
+  async (_, path, args) => {
+    expect(await lastJson(path, [...args, "core.mjs"], { cwd: project("peers") })).toEqual(CHECKED);
+  },
+);
+
+/** Each bundler's command that bundles core.mjs for Node. It must bundle the copy of tfjs-core that the program imports, and no other. */
+test.each<[string, string, string[]]>([
+  ["esbuild", commandOf("esbuild"), ["core.mjs", "--bundle", "--platform=node", "--outfile=esbuild.cjs"]],
+  [
+    "webpack",
+    process.execPath,
+    [`${TOOLS}/hosts/webpack.mjs`, project("peers"), "core.mjs", join(project("peers"), "webpack"), "node"],
+  ],
+  ["vite", commandOf("vite"), ["build", "--ssr", "core.mjs", "--config", "noexternal.config.js"]],
+  ["bun build", binaryOf("@oven", "bin/bun"), ["build", "core.mjs", "--target=node", "--outfile=bun.mjs"]],
+])(
+  "bundled for Node by %s: nabla is the backend of the program's copy of TensorFlow.js",
+  async (name, command, args) => {
+    const cwd = project("peers");
+    writeFileSync(
+      join(cwd, "noexternal.config.js"),
+      `export default { ssr: { noExternal: true }, build: { outDir: "vite" } };`,
+    );
+    await run(command, args, { cwd });
+    const output =
+      { webpack: "webpack/core.cjs", vite: "vite/core.js" }[name] ?? (name === "esbuild" ? "esbuild.cjs" : "bun.mjs");
+    expect(await lastJson(process.execPath, [output], { cwd })).toEqual(CHECKED);
+  },
+);
 
 test("a page built by Vite: nabla is the backend before anything is awaited, and model.fit learns", async () => {
   const cwd = project("all");

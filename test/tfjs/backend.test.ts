@@ -22,6 +22,16 @@ describe("registration", () => {
     await expect(import("nabla/tfjs")).rejects.toThrow("another copy of nabla is already a backend of TensorFlow.js");
     expect([...tf.relu(tf.tensor1d([1, -2])).dataSync()]).toEqual([1, 0]);
   });
+  test("a CPU backend that belongs to another copy of TensorFlow.js is an error, because nabla would have no kernels", async () => {
+    vi.resetModules();
+    // This copy has no backends and no kernels.
+    const empty = { findBackendFactory: () => undefined, getKernelsForBackend: () => [] };
+    vi.doMock("@tensorflow/tfjs-core", async (original) => ({ ...(await original<typeof tf>()), ...empty }));
+    await expect(import("nabla/tfjs")).rejects.toThrow(
+      "nabla/tfjs: @tensorflow/tfjs-backend-cpu 4.22.0 has registered its kernels in another copy of @tensorflow/tfjs-core",
+    );
+    vi.doUnmock("@tensorflow/tfjs-core");
+  });
   test("every kernel of the CPU backend is registered", () => {
     const names = (backend: string) => tf.getKernelsForBackend(backend).map(({ kernelName }) => kernelName);
     expect(names("nabla")).toEqual(expect.arrayContaining(names("cpu")));

@@ -1,15 +1,17 @@
 /**
- * `node webpack.mjs PROJECT ENTRY FOLDER` bundles ENTRY for the browser into FOLDER, using webpack's default production
- * configuration.
+ * `node webpack.mjs PROJECT ENTRY FOLDER [TARGET]` bundles ENTRY into FOLDER for the target, `web` or `node`, using webpack's default
+ * production configuration.
  */
 import webpack from "webpack";
 
-const [context, entry, path] = process.argv.slice(2);
+const [context, entry, path, target = "web"] = process.argv.slice(2);
 const compiler = webpack({
   context,
   mode: "production",
+  target,
   entry: `./${entry}`,
-  output: { path, filename: entry },
+  // For Node, webpack writes CommonJS.
+  output: { path, filename: target === "node" ? entry.replace(".mjs", ".cjs") : entry },
   performance: false,
 });
 compiler.run((error, stats) => {
