@@ -99,7 +99,7 @@ describe("captions", () => {
     for (const name of ["momentum", "Adam"]) expect(cell(0, name, 1), name).toBeLessThan(0.1 * start);
   });
 
-  test("feature-scaling: the partial derivatives cross at a scale of about 0.3, and only the original features feel it", async () => {
+  test("feature-scaling: the partial derivatives cross at a scale of about 0.3, and the scale affects only the original features", async () => {
     const [five, one] = [await show("feature-scaling"), await show("feature-scaling", { scale: 1 })];
     const cross = crossing(five.points(0, "predicted: proportional"), five.points(0, "predicted: constant"));
     expect(cross).toBeGreaterThan(0.25);
@@ -109,7 +109,7 @@ describe("captions", () => {
     expect(last(one.points(2, "original"))).toBeLessThan(last(five.points(2, "original")) / 2);
   });
 
-  test("gradient-confusion: half of the signs flip for single samples, and with much noise for 64 almost as many", async () => {
+  test("gradient-confusion: half of the signs flip with single samples, and almost as many with much noise and batches of 64", async () => {
     expect(first((await show("gradient-confusion")).points(0, "signs that flip"))).toBeCloseTo(0.5, 1);
     const noisy = await show("gradient-confusion", { noise: 5 });
     expect(last(noisy.points(0, "mean cosine"))).toBeLessThan(0.25);
@@ -129,7 +129,7 @@ describe("captions", () => {
     expect(await at(5)).toBeLessThan(await at(1));
   });
 
-  test("gradient-flow: half the step halves the error of Euler, and divides that of Runge–Kutta by about 16", async () => {
+  test("gradient-flow: halving the step halves Euler's error, and divides that of Runge–Kutta by about 16", async () => {
     const { points } = await show("gradient-flow");
     const order = (name: string): number => {
       const [[h, small], [k, large]] = points(1, name).slice(-2) as [Point, Point];
@@ -139,7 +139,7 @@ describe("captions", () => {
     expect(Math.abs(order("Runge–Kutta 4") - 4)).toBeLessThan(0.4);
   });
 
-  test("coasting: momentum crosses a plateau of 3 but stops after about 3 of 8, and gradient descent crosses neither", async () => {
+  test("coasting: momentum crosses a plateau of width 3, but stops after about 3 if the width is 8; gradient descent crosses neither", async () => {
     const [short, long] = [await show("coasting"), await show("coasting", { width: 8 })];
     expect(last(short.points(1, "momentum"))).toBeGreaterThan(3);
     expect(last(long.points(1, "momentum"))).toBeCloseTo(3, 0);
@@ -153,7 +153,7 @@ describe("captions", () => {
     expect(fast.cell(0, "with momentum", 1)).toBeLessThan(fast.cell(0, "without momentum", 1));
   });
 
-  test("natural-gradient: above its limit, every plain leap is longer than the last; stretching leaves the natural step", async () => {
+  test("natural-gradient: above the largest stable rate, each plain step is longer than the last; stretching does not change the natural step", async () => {
     const path = (await show("natural-gradient", { lr: 1.05 })).points(0, "plain gradient").map(([x]) => Math.abs(x));
     expect(path.length).toBeGreaterThan(5);
     expect([...path].sort((p, q) => p - q)).toEqual(path);
@@ -172,7 +172,7 @@ describe("captions", () => {
     }
   });
 
-  test("saliency: two groups of curves, and maps near the ink", async () => {
+  test("saliency: the maps fall into two groups, and Grad-CAM's is about as good as a random one", async () => {
     const { cell } = await show("saliency");
     for (const name of ["gradient × input", "integrated gradients"]) {
       expect(cell(0, name, 2)).toBeLessThan(0);
@@ -211,7 +211,7 @@ describe("captions", () => {
     expect(await end({ correlation: 0 })).toBeLessThan((await end({})) - 0.2);
   });
 
-  test("evolution-strategies: four times as many samples halve the error, as many parameters double it, and a step needs 40 evaluations", async () => {
+  test("evolution-strategies: four times as many samples halve the error, four times as many parameters double it, and a step needs 40 evaluations", async () => {
     const { points } = await show("evolution-strategies");
     for (const [plot, factor] of [
       [0, 1 / 2],

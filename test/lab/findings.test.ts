@@ -1,4 +1,4 @@
-/** Most of the experiments: every finding matches theory, at the defaults and at other parameters. */
+/** Most of the experiments: every finding matches theory, with the default parameters and with others. */
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { type AnyExperiment, holds, type Result, showExpectation, valuesOf } from "../../lab/experiment.ts";

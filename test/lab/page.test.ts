@@ -247,7 +247,7 @@ describeInBrowsers(visiting, (name) => {
     await page.setViewport(WIDE);
   });
 
-  test("symbols explain themselves, and a symbol means something else in another section", async () => {
+  test("hovering over a symbol explains it, and the same symbol can have different meanings in different sections", async () => {
     const meaning = async (selector: string, symbol: string): Promise<string> => {
       const handle = await page.evaluateHandle(
         (place, wanted) =>

@@ -134,7 +134,7 @@ describeInBrowsers(visiting, (name) => {
     await until(page, () => document.querySelector(".pg-answer h3")!.textContent === "It reads 3");
   });
 
-  test("saliency is signed, and every method shows another picture", async () => {
+  test("saliency is signed, and every method shows a different picture", async () => {
     const seen = new Set<string>();
     for (const method of ["gradient × input", "integrated gradients", "SmoothGrad"]) {
       await page.select("#playground-method", method);
@@ -184,7 +184,7 @@ describeInBrowsers(visiting, (name) => {
     await until(page, () => document.querySelector(".pg-words")!.textContent!.startsWith("step 0"));
   });
 
-  test("the diagnosis tells 6 layers of sigmoid from 2 layers of ReLU with He, and a remedy helps", async () => {
+  test("the diagnosis distinguishes 6 layers of sigmoid from 2 layers of ReLU with He, and a remedy helps", async () => {
     await press(page, "vanishing");
     await until(page, () => document.querySelectorAll(".pg-histograms [data-layer]").length === 7);
     for (let i = 0; i < 3; i++) await press(page, "Step");

@@ -71,7 +71,7 @@ test("are-the-types-wrong finds no problem in the types of ES modules", async ()
 
 test("a strict program compiles against the tarball, without skipLibCheck", () => {
   const every = join(project, "every.ts");
-  // The peers of nabla/tfjs are not installed here. test/package/types.test.ts checks its types.
+  // The peers of nabla/tfjs are not installed here, so test/package/types.test.ts checks the types of nabla/tfjs instead.
   const own = modules.filter((name) => name !== "nabla/tfjs");
   writeFileSync(every, own.map((name, i) => `export * as module${i} from "${name}";\n`).join(""));
   const program = ts.createProgram([join(project, "consumer.ts"), every], {

@@ -157,7 +157,7 @@ export const optimizers: Record<Concrete<typeof optim, Learner>, readonly ((para
   ],
 };
 
-/** Schedules of 30 steps. */
+/** Schedules for 30 steps. */
 export const schedules: Record<
   Concrete<typeof optim, optim.LRScheduler>,
   (optimizer: optim.Adam) => optim.LRScheduler

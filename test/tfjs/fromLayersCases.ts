@@ -10,11 +10,9 @@ type Layer = tfl.layers.Layer;
 export interface LayerCase {
   readonly name: string;
   readonly model: () => tfl.LayersModel;
-  /**
-   * The shape of each input, with the batch. Inputs of embeddings are random classes below `classes` instead of random
-   * values.
-   */
+  /** The shape of each input, with the batch. */
   readonly inputs: readonly (readonly number[])[];
+  /** For embeddings: the inputs are random classes below this number instead of random values. */
   readonly classes?: number;
   /** Whether TensorFlow.js cannot compute the gradient, or computes a wrong one. */
   readonly noGradient?: boolean;

@@ -105,7 +105,7 @@ function suppressions(): Case[] {
   );
 }
 
-/** A dilation of five channels. Some sums differ by less than float32 can resolve, and some are below the smallest possible result. */
+/** A dilation with five channels. Some sums differ by less than float32 can resolve, and some are below the smallest possible result. */
 const closeSums = (): Case => {
   const x = Array.from({ length: 4 * 4 * 5 }, () =>
     random() < 0.2 ? -1e17 : Math.fround(1e8 * (1 + random() / 2 ** 24)),

@@ -9,7 +9,7 @@ export interface LayerCase {
   readonly make: () => Layer;
   /** The shape of each input. */
   readonly shapes: readonly (readonly number[])[];
-  /** The first input's elements, if they are not real numbers. */
+  /** Creates the first input, if arbitrary real numbers do not suit the layer. */
   readonly input?: (shape: readonly number[]) => tf.Tensor;
   /** A layer that precedes this one in the model. */
   readonly before?: () => Layer;

@@ -113,7 +113,7 @@ for (const [ours, theirs] of [
 ]) {
   const ratio = (key) => (of(ours, key) / of(theirs, key)).toFixed(2);
   console.log(
-    `${ours} takes ${ratio("whole")}× the time of ${theirs} for the whole process, ${ratio("total")}× in process; importing nabla/tfjs takes ${cell(of(ours, "added"))} ms of it`,
+    `${ours} takes ${ratio("whole")}× the time of ${theirs} for the whole process, ${ratio("total")}× in process; importing nabla/tfjs takes ${cell(of(ours, "added"))} ms of that time`,
   );
 }
 console.log(

@@ -142,7 +142,7 @@ for (const [network, { title, sample }] of Object.entries(networks)) {
     const ratio = (of) => median(seen[second].map((result, i) => of(result, seen[first][i]))).toFixed(2);
     console.log(
       `--batch serves ${ratio((joined, alone) => joined.rate / alone.rate)}× as many requests, ` +
-        `${ratio((joined, alone) => alone.cpu / joined.cpu)}× by CPU time`,
+        `${ratio((joined, alone) => alone.cpu / joined.cpu)}× as many per second of CPU time`,
     );
   } else if (!only) console.log(`nabla serves ${(rate(first) / rate(second)).toFixed(2)}× as many requests`);
   console.log();
