@@ -44,7 +44,7 @@ export type Drawing = SVGSVGElement & Pick<marks.Plot, "scale">;
 const MARGIN = { top: 28, right: 20, bottom: 44, left: 58 };
 /** The distance between the horizontal axis and its title. It keeps the title's descenders inside the picture. */
 const TITLE = MARGIN.bottom - 7;
-/** The smallest distance between the numbers of an axis, in pixels. */
+/** The smallest distance between the numbers on an axis, in pixels. */
 const TICK = { x: 66, y: 30 };
 
 /** The plot's height, its side margins, and the domains of its axes if they are fixed. */

@@ -3,8 +3,8 @@ import { type Axis, type Plot, type Series, showNumber } from "./experiment.ts";
 
 /**
  * The colours of series, in order: blue, vermilion, green, violet, magenta, mauve, rose, brick. Each has a contrast
- * ratio of at least 3.2 against the background of either theme. Any two are at least 0.12 apart in OKLab, and 0.06 as
- * protanopes, deuteranopes and tritanopes see them (Machado et al. 2009, severity 1).
+ * ratio of at least 3.2 against the background of either theme. Any two are at least 0.12 apart in OKLab, and 0.06
+ * apart as protanopes, deuteranopes and tritanopes see them (Machado et al. 2009, severity 1).
  */
 export const COLOURS = [
   "#1f7fc4",
@@ -55,7 +55,9 @@ export function barPlace(series: readonly Series[], i: number): BarPlace {
 
 const LAYERS = { bars: 0, reference: 1, line: 2, path: 2, theory: 3, dots: 4, arrow: 5 } as const;
 
-/** The order in which series are drawn: theory over the curves and bars that it predicts, below dots and arrows. */
+/**
+ * The order in which series are drawn: theory above the curves and bars that it predicts, and below dots and arrows.
+ */
 export const drawingOrder = (series: readonly Series[]): number[] =>
   [...series.keys()].sort((a, b) => LAYERS[series[a]!.style ?? "line"] - LAYERS[series[b]!.style ?? "line"]);
 

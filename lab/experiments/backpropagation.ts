@@ -94,7 +94,7 @@ export default experiment({
       options: ["none", "dp/dw", "dz/dp", "da/dz", "dŷ/da", "de/dŷ", "dL/de"],
       default: "none",
     },
-    by: { kind: "number", label: "by the wrong value", min: -2, max: 2, default: 0.5, step: 0.1 },
+    by: { kind: "number", label: "with the wrong value", min: -2, max: 2, default: 0.5, step: 0.1 },
   },
   run: ({ x, w1, b, w2, y, weights, replace, by }) =>
     tidy(() => {

@@ -127,10 +127,10 @@ export default stream({
           theory: "∂L/∂W = Σₜ δₜ·hₜ₋₁ᵀ with δₜ = diag(1 − hₜ²)·(Wᵀδₜ₊₁), without autograd",
         },
         {
-          text: "largest difference of a clipped step's length from η·min(c, ‖∇L‖)",
+          text: "largest difference between a clipped step's length and η·min(c, ‖∇L‖)",
           measured: Math.max(...clipped.map((run) => run.error)),
-          // The 321 parameters are at most about 2, so rounding them gives an error of about √321·2⁻²⁴. Rounding the step adds a few 2⁻²⁴ of its
-          // length.
+          // The 321 parameters are at most about 2, so rounding them gives an error of about √321·2⁻²⁴. Rounding the
+          // step adds an error of a few times 2⁻²⁴, relative to its length.
           expected: { equals: 0, within: 2 ** -19 + 2 ** -21 * lr * clip },
           theory:
             "a gradient whose norm is above c is scaled to norm c; other gradients do not change (Pascanu et al. 2013)",

@@ -225,7 +225,7 @@ const curvatureAt = (c: number, x: number): number =>
     return sum + (Math.exp(-z / 2) * (1 - z)) / S ** 2;
   }, 0);
 
-/** The solution of x = c·tanh(xc/s²) above 0, if c > s. */
+/** The positive solution of x = c·tanh(xc/s²), which exists if c > s. */
 function wellOf(c: number): number {
   if (c <= S) return 0;
   let x = c;

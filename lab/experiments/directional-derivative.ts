@@ -48,8 +48,8 @@ export default experiment({
     const fitted = [0, 1].map((i) =>
       slopes.slice(1).reduce((sum, [a, slope]) => sum + (2 / DIRECTIONS) * slope * unit(a)[i]!, 0),
     );
-    // Each value of L has a few rounding errors of 2⁻²⁴ of its largest term, and the central difference divides them by
-    // 2h.
+    // Each value of L has a few rounding errors of 2⁻²⁴ times its largest term, and the central difference divides them
+    // by 2h.
     const size = 1 + 0.5 * (Math.abs(x) + H) ** 2 + 2 * (Math.abs(y) + H) ** 2 + Math.abs(x * y);
     const rounding = (4 * 2 ** -24 * size) / H;
     const u32 = 2 ** -22 * (Math.abs(x) + 4 * Math.abs(y));

@@ -108,7 +108,7 @@ export default experiment({
             text: "order of Euler's method with nabla's gradients, in float32",
             measured: nabla.order,
             expected: { equals: 1, within: 0.1 },
-            theory: "the same, at coarser steps",
+            theory: "the same, with larger steps",
           },
           {
             text: "order of the classical Runge–Kutta method",

@@ -87,7 +87,7 @@ export default stream({
           measured: measured[i]!.firstOrder,
           expected: { equals: 1, within: 0.02 },
           theory:
-            "of all steps in a box, ε·sign of the gradient raises a linear function most (Goodfellow et al. 2015)",
+            "of all steps in a box, ε times the sign of the gradient raises a linear function the most (Goodfellow et al. 2015)",
         })),
         ...networks.map(({ name }, i) => ({
           text: `${name}: smallest distance to a cell of the window with a different answer, divided by |f|/Π σ₁(Wₖ)`,
@@ -145,7 +145,7 @@ interface Points {
   readonly y: Tensor;
 }
 
-/** Two moons, each with half of the points, and Gaussian noise. */
+/** Two moons, each with half of the points, plus Gaussian noise. */
 function moons(n: number, noise: number): Points {
   const jitter = tidy(() => randn([n, 2]).data);
   const angle = (i: number): number => (Math.PI * (Math.floor(i / 2) + 0.5)) / (n / 2);

@@ -217,7 +217,8 @@ async function explore(
 }
 
 /**
- * ∫₀¹ f(t) dt by Simpson's rule with 16 intervals, and its difference from the result with 8 intervals, which is about 15 times its error.
+ * ∫₀¹ f(t) dt by Simpson's rule with 16 intervals, and how far it is from the result with 8 intervals, which is about
+ * 15 times the error.
  */
 function integral(f: (t: number) => number): { readonly value: number; readonly difference: number } {
   const values = Array.from({ length: 17 }, (_, i) => f(i / 16));

@@ -50,7 +50,7 @@ export default experiment({
       cell: width > 8 ? 10 : 28,
     });
     const exact = inFloat64(layer, head, x, target);
-    /** The largest difference of either gradient from the one in float64, relative to the sums of absolute terms. */
+    /** The largest difference between either gradient and the float64 one, relative to the sums of absolute terms. */
     const apart = (name: "weight" | "bias") =>
       Math.max(
         ...exact[name].map(

@@ -29,7 +29,8 @@ export default experiment({
     // The same loss in plain JavaScript, as a function of one parameter.
     const byDifferences = (i: 0 | 1) =>
       finiteDifference((t) => 0.5 * ((i ? theta1 : t) * x1 + (i ? t : theta2) * x2 - y) ** 2, i ? theta2 : theta1);
-    // In float32, the residual has an error of a few 2⁻²⁴ of its terms. The finite differences in float64 add an error of 10⁻⁹ of the loss.
+    // In float32, the residual has an error of a few times 2⁻²⁴, relative to its terms. The finite differences in
+    // float64 add an error of 10⁻⁹ times the loss.
     const terms = Math.abs(theta1 * x1) + Math.abs(theta2 * x2) + Math.abs(y);
     const within = 2 ** -21 * terms * Math.max(Math.abs(x1), Math.abs(x2));
     const withinDifferences = within + 1e-9 * (1 + terms ** 2);
@@ -37,7 +38,8 @@ export default experiment({
     const lr = curvature && 1 / curvature;
     const fitted = [theta1 - lr * g1, theta2 - lr * g2] as const;
     const after = at.value(fitted);
-    // The residual after the step is about eight roundings to float32 of the terms before and after it. The loss is half of its square.
+    // After the step, only rounding errors are left in the residual: about eight roundings to float32 of the terms
+    // before and after the step. The loss is half of its square.
     const rest = 2 ** -21 * (terms + Math.abs(fitted[0] * x1) + Math.abs(fitted[1] * x2) + Math.abs(y));
     const along = (i: 0 | 1) =>
       Array.from({ length: 33 }, (_, k): [number, number] => {

@@ -1,4 +1,7 @@
-/** Each sample pulls the weights of logistic regression along its input, in proportion to its error: arrows in the plane of the inputs. */
+/**
+ * Each sample pulls the weights of logistic regression along its input, in proportion to its error. The pulls are drawn
+ * as arrows in the plane of the inputs.
+ */
 import { losses, manualSeed, randn, type Tensor, tensor, tidy } from "nabla";
 import { logisticPulls, objective } from "nabla/gradients";
 import { dot, norm } from "../algebra.ts";
@@ -76,13 +79,13 @@ export default experiment({
           theory: "(1/n)·Σ (ŷ − y)·x; the tolerance is the rounding of float32",
         },
         {
-          text: "largest difference of backward from the mean of (σ(wᵀx) − y)·x in float64",
+          text: "largest difference between the result of backward and the mean of (σ(wᵀx) − y)·x in float64",
           measured: distance(Array.from(automatic), exact.gradient),
           expected: { equals: 0, within: exact.rounding },
           theory: "the chain rule: the slope of the cross-entropy is σ(z) − y",
         },
         {
-          text: "largest difference of a pull from (σ(wᵀx) − y)·x in float64",
+          text: "largest difference between a pull and (σ(wᵀx) − y)·x in float64",
           measured: Math.max(...pulls.map((pull, i) => distance(pull, exact.pulls[i]!))),
           expected: { equals: 0, within: exact.rounding },
           theory: "a pull is the input times the error",

@@ -101,7 +101,8 @@ export default experiment({
           {
             text: "rate of the stable direction θ₁ under gradient flow, per unit of time",
             measured: rateAlong(flow),
-            // θ₁ shrinks to about 3·10⁻⁸, by e^−3.45. An absolute error of 10⁻¹² changes the logarithm by 3·10⁻⁵.
+            // θ₁ shrinks by a factor of e^3.45, to about 3·10⁻⁸. An absolute error of 10⁻¹² changes the logarithm by
+            // 3·10⁻⁵.
             expected: { equals: predicted.modes[0]!.flow, within: 1e-5 * curvature },
             theory: "−h, so θ₁ shrinks like exp(−|h|t)",
           },

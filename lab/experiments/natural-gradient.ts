@@ -109,8 +109,8 @@ export default experiment({
     const norm = (x: number, y: number): number => Math.hypot(x, y);
     const grid = (from: number, to: number) => Array.from({ length: 45 }, (_, i) => from + ((to - from) * i) / 44);
     const value = (p: number, q: number): number => 0.5 * (f1 * p * p + q * q);
-    // √F₁₁, θ, the outputs and the products with F are rounded to float32. Conjugate gradients stop at a relative residual of 10⁻¹⁰, which
-    // leaves an error of up to F₁₁·10⁻¹⁰ of ‖θ‖.
+    // √F₁₁, θ, the outputs and the products with F are rounded to float32. Conjugate gradients stop at a relative
+    // residual of 10⁻¹⁰, which leaves an error of up to F₁₁·10⁻¹⁰·‖θ‖.
     const withinOf = (value: number): number => 2 ** -21 * Math.abs(value) + 1e-10 * f1 * norm(theta1, theta2);
     // The condition number of Fφ = BᵀFB, from its determinant and trace. It amplifies the rounding of Fφ and of the gradient.
     const kappa = (f1 * (stretch ** 2 + 0.25) + 1) ** 2 / (f1 * stretch ** 2);

@@ -197,7 +197,11 @@ const newGradient = () =>
     grad((v: Tensor) => reconstruction(v.reshape([1, 2]), samples.reshape([1, samples.size / 2, 2])))(w),
   );
 
-/** Mean over samples x of ½‖x − w(w·x)‖², summed over independent networks. @param w [runs, 2] @param x [runs, batch, 2] */
+/**
+ * The mean over samples x of ½‖x − w(w·x)‖², summed over independent networks.
+ * @param w [runs, 2]
+ * @param x [runs, batch, 2]
+ */
 function reconstruction(w: Tensor, x: Tensor): Tensor {
   const column = w.unsqueeze(2); // [runs, 2, 1]
   const hidden = x.matmul(column); // [runs, batch, 1]
@@ -214,7 +218,7 @@ function value(a: number, b: number): number {
   return 0.5 * (LOW + HIGH - 2 * moment + moment * (a * a + b * b));
 }
 
-/** Points whose second moments are exactly LOW and HIGH, without correlation. */
+/** Uncorrelated points whose second moments are exactly LOW and HIGH. */
 function sample(): Points {
   const raw = tidy(() => randn([SAMPLES, 2]).toArray()) as Points;
   // Cholesky: with M = LLᵀ, the points L⁻¹x have the second moment I.
@@ -231,7 +235,7 @@ function draw(data: Points, count: number): Float32Array {
   return Float32Array.from({ length: 2 * count }, (_, i) => data[picks[i >> 1]!]![i % 2]!);
 }
 
-/** The standard deviation of the curvature x₁² − x₂² of single samples along θ₂ at the saddle. */
+/** The standard deviation over samples of x₁² − x₂², a single sample's curvature along θ₂ at the saddle. */
 const spread = (data: Points): number => Math.sqrt(average(data.map(([a, b]) => (a * a - b * b - LOW + HIGH) ** 2)));
 
 /** The paths of stochastic gradient descent from several starts, each with its own mini-batches. */

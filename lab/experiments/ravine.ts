@@ -52,7 +52,8 @@ export default experiment({
     const gradient = at.gradient();
     const grid = Array.from({ length: 53 }, (_, i) => -2.6 + i / 10);
     const value = (a: number, b: number): number => 0.5 * (kappa * across([a, b]) ** 2 + along([a, b]) ** 2);
-    // In float32, rotating θ and multiplying by κ rounds the gradient by a few 2⁻²⁴·κ‖θ‖; the rate divides by about κ/2.
+    // In float32, rotating θ and multiplying by κ rounds the gradient by a few times 2⁻²⁴·κ‖θ‖; the rate divides by
+    // about κ/2.
     const u32 = 2 ** -21;
     // The angle by which these errors turn the gradient, whose length is `steep`. A cosine changes by at most this angle.
     const turned = (u32 * kappa * first) / steep;

@@ -189,7 +189,7 @@ function chainRule(model: nn.Sequential, inputs: Matrix, targets: Vector): numbe
 
 interface Step {
   readonly y: Vector;
-  /** The gradient at the block's input, from that at its output. */
+  /** Computes the gradient at the block's input from the gradient at its output. */
   readonly back: (g: Vector) => Vector;
 }
 

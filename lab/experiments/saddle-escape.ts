@@ -7,7 +7,7 @@ const DISTANCE = 1;
 const REPEATS = 161;
 /** The number of noise-free steps from a point on the line that leads to the saddle. */
 const ATTRACTED = 20;
-/** The half width of the view of the paths, in standard deviations along θ₁. */
+/** Half the width of the view that shows the paths, in standard deviations along θ₁. */
 const WINDOW = 8;
 
 export default experiment({

@@ -20,7 +20,7 @@ export default stream({
   title: "What a network looks at",
   section: "Applications and Interdisciplinary Connections",
   claim:
-    "The gradient of a score with respect to the inputs shows which pixels an answer depends on. Integrated along a path, it distributes the whole score over the pixels, and removing the pixels with the largest shares lowers the score much faster than removing random ones. With the default settings, removing pixels by gradient × input or SmoothGrad × input works too; plain saliency works less well, and Grad-CAM, which shows only a region, hardly works at all. In maps of two colours, orange pixels raise the score and blue ones lower it.",
+    "The gradient of a score with respect to the inputs shows which pixels an answer depends on. Integrated along a path, it distributes the whole score over the pixels, and removing the pixels with the largest shares lowers the score much faster than removing random ones. With the default settings, removing pixels by gradient × input or SmoothGrad × input works too; plain saliency works less well, and Grad-CAM, which shows only a region, hardly works at all. In maps with two colours, orange pixels raise the score and blue ones lower it.",
   formula:
     "\\mathrm{IG}_i(\\boldsymbol x) = x_i\\int_0^1 \\frac{\\partial f}{\\partial x_i}(\\alpha\\boldsymbol x)\\,d\\alpha, \\qquad \\sum_i \\mathrm{IG}_i(\\boldsymbol x) = f(\\boldsymbol x) - f(\\boldsymbol 0)",
   functions: ["saliency", "gradientTimesInput", "integratedGradients", "smoothGrad", "gradCam", "occlusion"],

@@ -51,7 +51,7 @@ export default stream({
         {
           text: "σ′(z) from autograd",
           measured: slope,
-          // 1 − σ(z) has the rounding error of σ(z) ≤ 1, half a unit of 2⁻²⁴, and the products round again.
+          // 1 − σ(z) inherits the rounding error of σ(z) ≤ 1, at most half of 2⁻²⁴, and the products round again.
           expected: { equals: derivative(z), within: 2 ** -22 },
           theory: "σ(z)(1 − σ(z))",
         },
@@ -134,7 +134,10 @@ export default stream({
   },
 });
 
-/** E[f(b + x)] for x from N(0, 1), by the trapezoidal rule, which is accurate to rounding for smooth functions that decay. */
+/**
+ * E[f(b + x)] for x from N(0, 1), by the trapezoidal rule, which is accurate up to rounding for smooth functions that
+ * decay.
+ */
 function expectation(f: (z: number) => number, b: number): number {
   const h = 1 / 8;
   let sum = 0;

@@ -68,8 +68,8 @@ export default experiment({
     ]
       .filter((setup) => nameOf(setup) !== chosen.name)
       .map(measure);
-    // The largest slope of the activation. Times the weight's norm, it bounds the factor by which each block scales the
-    // gradient.
+    // The largest slope of the activation. Multiplied by the weight's norm, it bounds the factor by which each block
+    // scales the gradient.
     const limit = { sigmoid: 0.25, tanh: 1, relu: 1, gelu: 1.13 }[activation];
     const norms = [...chosen.model.namedParameters()]
       .filter(([name]) => name.endsWith("weight") && !/norm/.test(name))

@@ -1,4 +1,4 @@
-/** Imports that Vite resolves: style sheets, URLs of files, and modules by pattern. */
+/** Imports that Vite resolves: style sheets, file URLs, and modules by pattern. */
 /// <reference types="vite/client" />
 
 declare module "virtual:practices" {

@@ -1,6 +1,6 @@
 /**
- * The page: the article's text is part of the document. This program adds figures as the reader reaches them, explains symbols,
- * saves progress and follows links. Everything heavy loads on first use.
+ * The page: the article's text is part of the document. This program adds figures as the reader reaches them, explains
+ * symbols, saves progress and follows links. Everything large is loaded on first use.
  */
 import "../view/view.css";
 import "./page.css";

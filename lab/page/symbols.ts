@@ -57,7 +57,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   "vanishing σ": "the sigmoid function, 1/(1 + e⁻ᶻ)",
   "vanishing z": "the input of the activation function",
   "vanishing n": "the width of a layer",
-  "vanishing F": "the Frobenius norm: the root of the sum of all squared weights",
+  "vanishing F": "the Frobenius norm: the square root of the sum of all squared weights",
   "exploding-rnn W": "the recurrent weights",
   "exploding-rnn T": "the last time step",
   "exploding-rnn t": "a time step",

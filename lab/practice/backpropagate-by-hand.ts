@@ -40,7 +40,10 @@ function slips(name: Name, p: Parameters, x: Tensor, t: Tensor): [string, number
   const want = name[1] === "2" ? of(dy, h) : first(h.square().neg().add(1));
   const shared: [string, number[]][] = [
     ["The sign is wrong: ∂L/∂y = y − t.", want.map((value) => -value)],
-    ["It is twice the right value: the factor ½ cancels the 2 from the square.", want.map((value) => 2 * value)],
+    [
+      "The gradient is twice the right value: the factor ½ cancels the 2 from the square.",
+      want.map((value) => 2 * value),
+    ],
     [
       "You averaged over the samples. This loss is a sum, so its gradient is a sum too.",
       want.map((value) => value / SAMPLES),

@@ -21,7 +21,10 @@ function clip(code: Code, gradients: readonly (readonly number[])[], maxNorm: nu
 const scaled = (gradients: readonly (readonly number[])[], factor: number): number[] =>
   gradients.flat().map((value) => factor * value);
 
-/** Trains the recurrent weights of a linear RNN whose gradient grows by 1.5 in each of 20 steps. Returns all losses. */
+/**
+ * Trains the recurrent weights of a linear RNN whose gradient grows by a factor of 1.5 in each of 20 steps. Returns all
+ * losses.
+ */
 function train(clipped: (gradients: Tensor[]) => readonly Tensor[]): number[] {
   const steps = 20;
   const target = ones([4]);

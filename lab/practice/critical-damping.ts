@@ -108,7 +108,7 @@ export default {
       },
     },
     {
-      title: "It is as fast as theory allows: θₜ = (1 + (1 − r)t) rᵗ with r = 1 − √(ηh).",
+      title: "The ball is as fast as theory allows: θₜ = (1 + (1 − r)t) rᵗ with r = 1 − √(ηh).",
       run(code) {
         for (let i = 0; i < 10; i++) {
           const [lr, curvature] = random();

@@ -18,7 +18,10 @@ function slips(theta: Pair, x: Pair, y: number): [string, number[]][] {
       "You differentiated the square, but not what is inside. The chain rule multiplies the error by the derivative of θᵢxᵢ, which is xᵢ.",
       [error, error],
     ],
-    ["It is twice the right value: the factor ½ cancels the 2 from the square.", x.map((value) => 2 * error * value)],
+    [
+      "Your gradient is twice the right value: the factor ½ cancels the 2 from the square.",
+      x.map((value) => 2 * error * value),
+    ],
     ["The two partial derivatives are swapped.", [error * x[1], error * x[0]]],
     [
       "You multiplied the error by θᵢ. The derivative of θᵢxᵢ with respect to θᵢ is xᵢ.",
@@ -72,7 +75,7 @@ export default {
       },
     },
     {
-      title: "At random points, it agrees with difference quotients.",
+      title: "At random points, the gradient agrees with difference quotients.",
       run(code) {
         for (let i = 0; i < 20; i++) {
           const [theta, x] = [draw(2) as unknown as Pair, drawAwayFromZero(2) as unknown as Pair];

@@ -104,7 +104,7 @@ export default {
       },
     },
     {
-      title: "At a minimum, it returns null.",
+      title: "At a minimum, `escapeDirection` returns null.",
       run(code) {
         for (let i = 0; i < 10; i++) {
           const [first, second, angle] = [draw(1, 0.2, 3)[0]!, draw(1, 0.2, 3)[0]!, draw(1, -1.4, 1.4)[0]!];

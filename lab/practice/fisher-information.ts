@@ -87,7 +87,7 @@ export function fisherOfLogit(z) {
       },
     },
     {
-      title: "It measures how much the distribution changes: KL(p, p + δ) ≈ ½ F(p) δ².",
+      title: "`fisher(p)` measures how much the distribution changes: KL(p, p + δ) ≈ ½ F(p) δ².",
       run(code) {
         for (const p of draw(10, 0.2, 0.8)) {
           const what = `\`fisher(${showNumber(p)})\``;

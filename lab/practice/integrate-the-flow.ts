@@ -130,7 +130,7 @@ export function flow(gradient, theta, time, steps) {
       },
     },
     {
-      title: "It steps all parameters together, even if they depend on each other.",
+      title: "`rk4` steps all parameters together, even if they depend on each other.",
       run(code) {
         for (let i = 0; i < 5; i++)
           checkStep(code, ([x, y]) => [y! - x! ** 3, -x!], drawAwayFromZero(2), 0.3, "θ′ = (θ₂ − θ₁³, −θ₁)");
@@ -174,7 +174,7 @@ export function flow(gradient, theta, time, steps) {
         const ratio = error(10) / error(20);
         if (!(ratio > 15 && ratio < 18))
           fail(
-            `The error shrinks by the factor ${format(ratio)}, but a method of order 4 has 2⁴ = 16. A factor of 2 means order 1, and 4 means order 2.`,
+            `The error shrinks by a factor of ${format(ratio)}, but with a method of order 4 it shrinks by 2⁴ = 16. A factor of 2 means order 1, and 4 means order 2.`,
           );
       },
     },

@@ -129,7 +129,7 @@ export function integratedGradients(f, x, baseline, steps) {
       },
     },
     {
-      title: "A saturated feature gets its share: for 1 − ReLU(1 − x) at x = 2 it is 1.",
+      title: "A saturated feature gets its share, which is 1 for 1 − ReLU(1 − x) at x = 2.",
       run(code) {
         const f: Model = (x) => x.neg().add(1).relu().neg().add(1).sum();
         const what = "The attribution of the saturated feature";
@@ -149,7 +149,7 @@ export function integratedGradients(f, x, baseline, steps) {
       },
     },
     {
-      title: "For random networks, it follows the midpoint rule.",
+      title: "For random networks, the attributions follow the midpoint rule.",
       run(code) {
         for (let i = 0; i < 3; i++) {
           const { f, x, baseline } = random(4);

@@ -97,7 +97,7 @@ export function gradient(w, x, y) {
       },
     },
     {
-      title: "For a batch, it agrees with autograd.",
+      title: "For a batch, the gradient agrees with autograd.",
       run(code) {
         for (let i = 0; i < 5; i++) {
           const data = random(8);
@@ -110,7 +110,7 @@ export function gradient(w, x, y) {
       },
     },
     {
-      title: "Using every sample twice does not change it.",
+      title: "Using every sample twice does not change the gradient.",
       run(code) {
         const data = random(4);
         const what = "`gradient` for 4 samples";

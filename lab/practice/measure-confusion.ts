@@ -108,7 +108,7 @@ export default {
       },
     },
     {
-      title: "For random gradients, it agrees with nabla's gradientConfusion.",
+      title: "For random gradients, the result agrees with nabla's gradientConfusion.",
       run(code) {
         for (let i = 0; i < 5; i++) {
           const gradients = Array.from({ length: 9 }, () => drawAwayFromZero(7));

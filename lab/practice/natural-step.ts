@@ -148,7 +148,7 @@ export default {
       },
     },
     {
-      title: "It does not depend on the coordinates: with θ = Bφ, the step in φ leads to the same model.",
+      title: "The step does not depend on the coordinates: with θ = Bφ, the step in φ leads to the same model.",
       run(code) {
         for (let i = 0; i < 10; i++) {
           const [theta, gradient, fisher] = [pair(), pair(), fisherMatrix()];

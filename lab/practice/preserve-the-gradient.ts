@@ -55,7 +55,7 @@ export default {
     "The gradient $g$ passes backward through a layer $h=\\mathrm{ReLU}(Wx)$ and becomes $W^\\top(m\\odot g)$. The mask $m$ is 1 for the active neurons, about half of them, and 0 for the others.",
     "Write `initialize(fanIn, fanOut)`, which returns random weights with mean 0: a tensor $W$ of shape [fanOut, fanIn]. Choose their variance so that the components of the gradient keep their size:",
     "$$\\frac{1}{n_{in}}\\|W^\\top(m\\odot g)\\|^2\\approx\\frac{1}{n_{out}}\\|g\\|^2$$",
-    "Useful: `randn(shape)` has variance 1, and `a.mul(2)`.",
+    "Useful: `randn(shape)`, which has variance 1, and `a.mul(2)`.",
   ],
   exports: ["initialize"],
   starter: `import { randn } from "nabla";

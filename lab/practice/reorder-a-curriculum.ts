@@ -32,7 +32,7 @@ function hintFor(gradients: Gradients, order: readonly number[]): string {
   return "Compare the last chosen batch with every remaining one.";
 }
 
-/** Calls order, and checks that it is a permutation that starts with 0. */
+/** Calls `order`, and checks that the result is a permutation that starts with 0. */
 function orderOf(code: Code, gradients: Gradients): number[] {
   const returned = code.order!(gradients.map((g) => [...g]));
   const length = Array.isArray(returned) ? returned.length : gradients.length;

@@ -1,5 +1,6 @@
 /**
- * Code that checks share: draws random inputs, reads what the reader's functions return, and compares it with theory.
+ * Functions that the checks share: they draw random inputs, read what the reader's functions return, and compare it
+ * with theory.
  */
 import { Tensor, uniform } from "nabla";
 import { showNumber } from "../experiment.ts";
@@ -15,7 +16,7 @@ export function fail(message: string): never {
 /** n random numbers from low to high, which float32 represents exactly. */
 export const draw = (n: number, low = -2, high = 2): number[] => [...uniform([n], low, high).data];
 
-/** n random numbers with random signs whose sizes are from low to high. */
+/** n random numbers with random signs, whose magnitudes are between low and high. */
 export const drawAwayFromZero = (n: number, low = 0.5, high = 2): number[] =>
   draw(n, low, high).map((value, i) => (draw(1)[0]! < 0 !== (i % 2 === 0) ? -value : value));
 
@@ -92,8 +93,8 @@ export interface Expected {
   /** The allowed difference, relative to the largest expected number. */
   readonly within: number;
   /**
-   * Likely mistakes: the hint for each, and the values that it gives. The reader gets the hint of the first one whose
-   * values match.
+   * Likely mistakes: the hint for each, and the values that it gives. The reader gets the hint for the first mistake
+   * whose values match.
    */
   readonly slips?: readonly (readonly [hint: string, values: readonly number[]])[];
 }

@@ -108,7 +108,7 @@ export function gradcheck(f, gradient, theta) {
       },
     },
     {
-      title: "It varies one parameter at a time, and leaves theta unchanged.",
+      title: "numericalGradient varies one parameter at a time, and leaves theta unchanged.",
       run(code) {
         const theta = drawAwayFromZero(3);
         const f: Field = ([a, b, c]) => a! * b! * c!;

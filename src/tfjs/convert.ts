@@ -31,7 +31,7 @@ const backend = (): NablaBackend => tfEngine().findBackend(BACKEND) as NablaBack
  */
 export function fromTfjs(x: TfTensor): Tensor {
   if (typeof x !== "object" || x === null || !("dataId" in x))
-    throw new TypeError("fromTfjs: x is not a tensor of TensorFlow.js. Pass a tf.Tensor.");
+    throw new TypeError("fromTfjs: x is not a TensorFlow.js tensor. Pass a tf.Tensor.");
   if (!isNumeric(x.dtype))
     throw new DTypeError(
       `fromTfjs: nabla has no ${x.dtype} tensors. Pass float32, int32 or bool; for complex numbers, tf.real(x) and tf.imag(x).`,

@@ -5,7 +5,7 @@
 import { type Tensor, engine as tfEngine } from "@tensorflow/tfjs-core";
 import { BACKEND } from "./backend.ts";
 
-/** Replaces the engine's method that clones tensors to save, while nabla's backend is active. */
+/** While nabla's backend is active, replaces the engine's method that clones the tensors to be saved. */
 export function installSaving(): void {
   const tf = tfEngine();
   const methods = tf as unknown as { clone(x: Tensor): Tensor };

@@ -110,14 +110,14 @@ const executor: Executor = {
   },
 };
 
-/** A view of new memory for a kernel that computes in JavaScript. Runs only inside runOps. */
+/** A view of new memory for a kernel that computes in JavaScript. Works only inside runOps. */
 export function newView(shape: Shape, dtype: DType): View {
   const view = View.allocate(shape, dtype);
   made.push(view);
   return view;
 }
 
-/** A vector of numbers from JavaScript. Runs only inside runOps. */
+/** A vector of numbers from JavaScript. Works only inside runOps. */
 export function vector(values: readonly number[], dtype: DType): View {
   const view = newView([values.length], dtype);
   view.live().set(values);

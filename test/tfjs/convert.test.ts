@@ -27,7 +27,7 @@ describe("fromTfjs", () => {
     expect(fromTfjs(tf.tensor1d([true, false], "bool")).toArray()).toEqual([true, false]);
     expect(() => fromTfjs(tf.complex([1], [2]))).toThrow(/no complex64 tensors.*tf\.real/);
     expect(() => fromTfjs(tf.tensor1d(["a"]))).toThrow(/no string tensors/);
-    expect(() => fromTfjs([1] as never)).toThrow("fromTfjs: x is not a tensor of TensorFlow.js");
+    expect(() => fromTfjs([1] as never)).toThrow("fromTfjs: x is not a TensorFlow.js tensor");
   });
   test("the error for a disposed tensor names the tensor", () => {
     const x = tf.tensor2d([1, 2, 3, 4], [2, 2], "int32");

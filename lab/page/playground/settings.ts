@@ -51,7 +51,7 @@ export interface Question {
 
 export const QUESTION: Question = { method: "gradient × input", target: undefined, attack: "FGSM", epsilon: 0.1 };
 
-/** A usual learning rate of each optimizer for these networks. */
+/** A usual learning rate for each optimizer on these networks. */
 export const USUAL_RATES: Readonly<Record<OptimizerName, number>> = {
   SGD: 0.1,
   momentum: 0.03,

@@ -11,7 +11,7 @@ import { BATCH, type LayerGradient, Learner } from "./network.ts";
 import type { OptimizerName, Question, Settings } from "./settings.ts";
 
 export type Request =
-  /** Makes a network. `run` identifies the network in states. */
+  /** Makes a network. `run` identifies the network in the states that the worker reports. */
   | { readonly kind: "start"; readonly run: number; readonly settings: Settings }
   | { readonly kind: "tune"; readonly optimizer: OptimizerName; readonly lr: number }
   | { readonly kind: "train" | "pause" | "step" }

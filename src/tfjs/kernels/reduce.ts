@@ -24,7 +24,7 @@ type OfRow = (x: NumericArray, at: number, n: number) => number;
 
 /**
  * A reduction that loops over rows in JavaScript if the reduced dims are the last ones. In all other cases, `otherwise`
- * computes it.
+ * computes the reduction.
  */
 const byRows = (ofRow: OfRow, dtype: DType, otherwise: Reduction): NativeKernel => ({
   types: [dtype],

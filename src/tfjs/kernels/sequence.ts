@@ -12,7 +12,10 @@ const BLOCK = 64;
 /** The largest k for which the k largest elements are kept in order by insertion. */
 const FEW = 64;
 
-/** For each value, the next larger number that its type can represent. Null if a value is not finite or the largest integer. */
+/**
+ * For each value, the next larger number that its type can represent. Null if a value is not finite or is the largest
+ * integer.
+ */
 function following(values: View): NumericArray | null {
   const next = values.live().slice();
   const bits = new Int32Array(next.buffer);

@@ -37,7 +37,7 @@ function assign({ variable, axes }: Weight, value: Tensor): void {
   x.dispose();
 }
 
-/** A plan's weights, each once, in an order that depends only on the architecture. */
+/** A plan's weights, each listed once, in an order that depends only on the architecture. */
 function weightsIn(plan: Plan, seen = new Set<Plan>()): Weight[] {
   if (seen.has(plan)) return [];
   seen.add(plan);
@@ -139,7 +139,7 @@ export class LayersModule<Y extends Outputs = Tensor> extends LayerModule {
   /**
    * Computes the model's outputs. inputs: one tensor per input of the model, in the model's order, each [batch, …] → one tensor, or a list
    * if the model has several outputs.
-   * @throws TypeError if the number of inputs is wrong; ShapeError if a shape is
+   * @throws TypeError if the number of inputs is wrong; ShapeError if a shape is wrong
    */
   override forward(...inputs: Tensor[]): Y {
     check("LayersModule", inputs, "...input:tensor");
