@@ -38,7 +38,9 @@ import { Block, Family, Head, Op, Type } from "./opcodes";
  */
 const CHUNK: u32 = Block.elements;
 
-/** The smallest number of rows of n 4-byte elements that fills whole cache lines. Shares are multiples of it. */
+/**
+ * The smallest number of rows of n 4-byte elements that fills whole cache lines. Shares are multiples of this number.
+ */
 @inline
 function rowGrain(n: u32): u32 { return 16 >> ctz<u32>(n | 16); }
 

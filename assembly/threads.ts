@@ -18,7 +18,7 @@ const NAP: i64 = 100_000_000;
 const BLINK: i64 = 1_000_000;
 /** The result of a wait that timed out. */
 const TIMED_OUT: i32 = 2;
-/** The number of times that a thread that must not sleep polls before it calls `stalled`. */
+/** The number of polls before a thread that must not sleep calls `stalled`. */
 const ROUNDS: u32 = 1 << 24;
 
 @inline
@@ -45,7 +45,7 @@ function reached(control: usize, target: u32, sleeps: bool): bool {
 }
 
 /**
- * Runs shares of the `count` instructions at `program` until none are left. Returns the number of shares of the whole
+ * Runs shares of the `count` instructions at `program` until none are left. Returns the number of shares in the whole
  * program, or 0 if the pool stops.
  */
 function share(program: usize, count: u32, control: usize, sleeps: bool): u32 {

@@ -17,7 +17,7 @@ export function offsetAt(index: u32, dims: usize, end: usize, operand: usize): i
   return offset;
 }
 
-/** The product of the sizes of the dimensions whose words are in [dims, end). */
+/** Multiplies the sizes of the dimensions whose words are in [dims, end). */
 export function stepsOf(dims: usize, end: usize): u32 {
   let steps: u32 = 1;
   for (let dim = dims; dim < end; dim += Dim.words << 2) steps *= load<u32>(dim, Dim.size << 2);

@@ -1,4 +1,4 @@
-/** Compiled modules, as runtimes that forbid compiling bytes import them. */
+/** Imports of compiled modules, for runtimes that forbid compiling bytes. */
 declare module "*.wasm" {
   const module: WebAssembly.Module;
   export default module;

@@ -222,7 +222,7 @@ function scatter(phase: usize, out: usize, results: usize, ld: usize, m: u32, be
   }
 }
 
-/** dW = Σ over blocks of pixels of dYᵀ·patches. A thread's share is a range of output channels or of column panels. */
+/** dW = Σ dYᵀ·patches over blocks of pixels. A thread's share is a range of output channels or of column panels. */
 function convWeight(at: usize, phase: usize, thread: u32, threads: u32): void {
   const groups = word(at, Conv.groups), out = word(at, Conv.out), x = word(at, Conv.a), dy = word(at, Conv.b);
   const inC = word(phase, Phase.channels), outC = word(phase, Phase.outChannels);

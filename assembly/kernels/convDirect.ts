@@ -30,13 +30,13 @@ function paddedWidth(phase: usize): u32 {
   return isInside ? 0 : padded;
 }
 
-/** The number of source rows that `count` rows of results read. */
+/** The number of source rows that `count` result rows read. */
 @inline
 function rowsRead(phase: usize, count: u32): u32 {
   return (count - 1) * word(phase, Phase.stepH) + (word(phase, Phase.countH) - 1) * word(phase, Phase.gapH) + 1;
 }
 
-/** The largest number of rows of results that read at most BAND floats, from source rows of `width` pixels. */
+/** The largest number of result rows that read at most BAND floats, from source rows of `width` pixels. */
 function rowsOfBand(phase: usize, width: u32): u32 {
   const room = <i32>(BAND / (width * word(phase, Phase.channels))) - <i32>rowsRead(phase, 1);
   return room < 0 ? 1 : <u32>room / word(phase, Phase.stepH) + 1;
@@ -153,8 +153,8 @@ export function panelsOf(countH: u32, run: u32): u32 {
 }
 
 /**
- * dW: [outC, countH·countW·c], summed over blocks of rows of pixels. A row has at most 512 pixels. The share [begin, end) is
- * a range of the `panelsOf` column panels. Each panel is copied once, by the thread that uses it.
+ * dW: [outC, countH·countW·c], summed over blocks of pixel rows. A row has at most 512 pixels. The share [begin, end)
+ * is a range of the `panelsOf` column panels. Each panel is copied once, by the thread that uses it.
  */
 export function directWeight(at: usize, phase: usize, begin: u32, end: u32): void {
   if (begin >= end) return;

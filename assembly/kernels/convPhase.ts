@@ -95,8 +95,8 @@ export function patchesFrom(at: usize): usize {
 }
 
 /**
- * Writes the record of one phase of a convolution to a share's workspace and returns its address. The phase begins at result
- * [firstH, firstW]; the forward pass has only the phase [0, 0].
+ * Writes the record for one phase of a convolution to a share's workspace and returns the record's address. The phase
+ * begins at result [firstH, firstW]; the forward pass has only the phase [0, 0].
  */
 export function writePhase(at: usize, workspace: usize, forward: bool, firstH: u32, firstW: u32): usize {
   const phase = workspace + phaseFrom(), tapsH = workspace + tapsFrom();

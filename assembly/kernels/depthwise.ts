@@ -201,8 +201,8 @@ function put(to: usize, v: v128, bias: usize, at: usize, activation: u32, count:
 }
 
 /**
- * dW[c, tap] = Σ x·dy over pixels, for channels [begin, end). Adds blocks of a row of pixels in float32, then adds their sums
- * in float64.
+ * dW[c, tap] = Σ x·dy over pixels, for channels [begin, end). Adds each block of pixels in a row in float32, then adds
+ * the blocks' sums in float64.
  */
 export function depthwiseWeight(at: usize, phase: usize, begin: u32, end: u32): void {
   const out = word(at, Conv.out), x = word(at, Conv.a), dy = word(at, Conv.b), batch = word(at, Conv.batch);

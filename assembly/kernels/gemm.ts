@@ -14,11 +14,11 @@ import { copyPanel, MR, micro4, micro6, narrowRow, NR, rowDots, rowNarrow, rowWi
 @inline
 export const KC: usize = 512;
 
-/** The number of rows of a block: MC × KC elements of A stay in the L2 cache. A multiple of every MR. */
+/** The number of rows in a block: MC × KC elements of A stay in the L2 cache. A multiple of every MR. */
 @inline
 export const MC: usize = 192;
 
-/** The number of columns of B that are packed at once. A multiple of NR. */
+/** The number of B's columns that are packed at once. A multiple of NR. */
 @inline
 const NC: usize = 32;
 
@@ -358,8 +358,8 @@ export function tile(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, co
 }
 
 /**
- * c = act(α·(tile + c if partial) + bias) (+ c if accumulate), for rows × cols elements. Writes no other elements. y is at c
- * + toY.
+ * c = act(α·(tile + c if partial) + bias) (+ c if accumulate), for rows × cols elements. Writes no other elements. y is
+ * `toY` bytes after c.
  */
 function finish(c: usize, ldc: usize, tile: usize, ldt: usize, rows: usize, cols: usize, partial: u32, alpha: f32,
   bias: usize, activation: u32, toY: usize, accumulate: u32): void

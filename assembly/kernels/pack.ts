@@ -1,7 +1,7 @@
 /**
- * The inner loops of gemm: packing, which brings every transposition into one layout, and micro-kernels, which hold a tile
- * of C in registers. Sizes are in elements, leading dimensions (ld…) in bytes. The loops read up to 12 bytes past the end of
- * an operand; those bytes only affect lanes, rows or columns that are never stored in C.
+ * The inner loops of gemm: packing, which brings every transposition into one layout, and micro-kernels, which hold a
+ * tile of C in registers. Sizes are in elements, leading dimensions (ld…) in bytes. The loops read up to 12 bytes past
+ * the end of an operand; those bytes affect only lanes, rows or columns that are never stored in C.
  */
 import { fma } from "../simd";
 
@@ -327,7 +327,7 @@ export function rowWide(c: usize, a: usize, stepA: usize, b: usize, ldb: usize, 
   wideRow(c, a, stepA, b, ldb, k);
 }
 
-/** The same, inlined, for short k. */
+/** Like `rowWide`, but inlined, for a short k. */
 @inline
 export function wideRow(c: usize, a: usize, stepA: usize, b: usize, ldb: usize, k: usize): void {
   let c0 = f32x4.splat(0);
@@ -364,7 +364,7 @@ export function rowNarrow(c: usize, a: usize, stepA: usize, b: usize, ldb: usize
   narrowRow(c, a, stepA, b, ldb, cols, k);
 }
 
-/** The same, inlined, for short k. */
+/** Like `rowNarrow`, but inlined, for a short k. */
 @inline
 export function narrowRow(c: usize, a: usize, stepA: usize, b: usize, ldb: usize, cols: usize, k: usize): void {
   const second: usize = cols > 4 ? 16 : 0;

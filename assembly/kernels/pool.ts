@@ -142,7 +142,7 @@ export function avgPool(instruction: usize, begin: u32, end: u32): void {
       }
     }
     if (across == 2 && down == 2 && kernelH == 2 && kernelW == 2) {
-      // Sums of pairs of equal values are exact, as in float64. Sums that are too large for float32 are left to
+      // Pairwise sums of equal values are exact, as in float64. Sums that are too large for float32 are left to
       // float64.
       const by = f32x4.splat(<f32>f64x2.extract_lane(rate, 0));
       let large = f32x4.splat(0);

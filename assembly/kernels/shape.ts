@@ -8,7 +8,7 @@ import { word } from "../operands";
 import { Type } from "../opcodes";
 import { offsetAt, stepsOf } from "../walk";
 
-/** The number of rows of a transposition that are copied together, so that reads use whole cache lines. */
+/** The number of rows in a transposition that are copied together, so that reads use whole cache lines. */
 const BAND: u32 = 16;
 
 /**

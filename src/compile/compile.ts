@@ -31,7 +31,7 @@ export interface CompileOptions {
   readonly finite?: boolean;
 }
 
-/** The type of an argument of a compiled function: a typed array can replace a one-dimensional tensor. */
+/** The type of a compiled function's argument: a typed array can replace a one-dimensional tensor. */
 export type Argument<T> = T extends Tensor
   ? Tensor | TypedArray
   : T extends readonly unknown[] | Record<string, unknown>
@@ -77,7 +77,7 @@ export interface Compiled<A extends unknown[], T> {
  * - numbers from closures, Math.random() and Date.now();
  * - tensors in variables that are replaced after the second call;
  * - larger or deeper collections, and elements of typed arrays;
- * - fields of instances of other classes, #private, static and symbol-keyed fields, and accessors;
+ * - fields in instances of other classes, #private, static and symbol-keyed fields, and accessors;
  * - fields of a module if f calls none of its class methods (f only reads `m.k`, or `forward` is an arrow function);
  * - fields added to an instance of a class with its own `static kind`, such as nabla's layers.
  *

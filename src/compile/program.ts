@@ -72,7 +72,7 @@ export interface ProgramOptions {
 export class Program {
   readonly steps: readonly Step[];
   readonly plan: Plan;
-  /** The number of recorded ops, before passes. */
+  /** The number of recorded ops, before the passes. */
   readonly recordedSteps: number;
   /** The instructions of each step. */
   readonly places: readonly Place[];
@@ -90,7 +90,7 @@ export class Program {
   /** Storages that a run overwrites: results, and state. */
   private readonly results: readonly Storage[];
   private readonly state: readonly Storage[];
-  /** Detects that a call must fail, and undoes it; undefined if nothing is checked. */
+  /** Detects calls that must fail, and undoes them; undefined if nothing is checked. */
   private readonly guard: Guard | undefined;
   /**
    * The numbers of instructions in the three parts of a run: checks on arguments, steps up to the last check, and the

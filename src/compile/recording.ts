@@ -74,7 +74,7 @@ class FunctionRecorder implements Recorder<Tensor> {
   readonly retained = new Set<Storage>();
   readonly cleared = new Set<Tensor>();
   readonly checkedConstants = new Set<Storage>();
-  /** Tensors that belong to objects which never replace them, such as optimizers. */
+  /** Tensors whose owners, such as optimizers, never replace them. */
   readonly fixed = new Set<Tensor>();
   finite = false;
   private readonly outside = new Map<Tensor, Captured>();

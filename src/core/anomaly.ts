@@ -164,7 +164,7 @@ export class Watch {
     if (flaw) throw nonFinite(this.caller, flaw, reached);
   }
 
-  /** Whether x outlives the watched function, and so a write to it does too. */
+  /** Whether x, and therefore any write to it, outlives the watched function. */
   private isState(x: Tensor): boolean {
     return x.isKept || !this.made.has(x.storage("detectAnomaly"));
   }

@@ -20,7 +20,7 @@ export interface Recorder<T extends Stored = Stored> {
   guard(check: () => boolean): void;
   /** From now on, NaN and ±∞ must not reach results, gradients or state. */
   requireFinite?(): void;
-  /** Registers tensors that belong to an object which never replaces them, such as an optimizer. */
+  /** Registers tensors whose owner, such as an optimizer, never replaces them. */
   addFixed?(tensors: Iterable<T>): void;
   /**
    * Called after a leaf's gradient was cleared (the recorder then owns the old gradient), and before backward adds to a

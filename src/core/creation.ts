@@ -149,7 +149,7 @@ export type Scalar = Tensor & {
 };
 
 /**
- * Makes a float32 tensor without dimensions whose `value` you can set. It lives until dispose().
+ * Makes a float32 tensor with shape [] and a `value` that you can set. It lives until dispose().
  *
  * ```ts
  * const temperature = scalar(1);
@@ -203,7 +203,7 @@ function requireEnds(op: string, values: Float64Array, dtype: DType): void {
 /**
  * Makes a tensor of the numbers start, start + step, … that are less than end (or greater than end, for a negative
  * step). `arange(n)` is 0 … n − 1. `end` is excluded despite rounding errors: `arange(1, 1.3, 0.1)` is 1, 1.1, 1.2.
- * @throws RangeError if step does not lead to end, or if the dtype cannot represent a number
+ * @throws RangeError if step is 0, or if the dtype cannot represent a number
  */
 export function arange(end: number, options?: TensorOptions): Tensor;
 export function arange(start: number, end?: number, options?: TensorOptions): Tensor;

@@ -104,8 +104,8 @@ export class Node<Leaf extends Stored> {
   }
 
   /**
-   * The gradient rule's arguments after dy. `wrap` makes a tensor for each saved input and output, on a retained
-   * storage and at its place in the graph. For the other values, only the shape and dtype are known.
+   * The gradient rule's arguments after dy. `wrap` makes a tensor for each saved input and output, from a retained
+   * storage and the value's place in the graph. For other values, only the shape and dtype are known.
    * @throws Error if the graph was freed, or a saved tensor was changed in place
    */
   context(

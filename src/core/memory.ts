@@ -262,7 +262,7 @@ export function journalWrite(storage: Storage): void {
 
 /** What memory() reports. */
 export interface MemoryInfo {
-  /** The number of bytes of linear memory that tensors hold, rounded up to the allocator's blocks. */
+  /** How many bytes of linear memory tensors hold, rounded up to the allocator's blocks. */
   readonly bytes: number;
   /** The number of tensors in linear memory that are not disposed. */
   readonly tensors: number;

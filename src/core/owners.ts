@@ -41,7 +41,7 @@ export function freeHandle(handle: AnyHandle, freedBy: string): void {
   else storage.uncount(handle.counted);
 }
 
-/** The number of bytes of linear memory that unscoped tensors may hold before a sweep. */
+/** How many bytes of linear memory unscoped tensors may hold before a sweep. */
 const MAX_BYTES = 64 * 2 ** 20;
 /**
  * The number of tensors that a job may make before a sweep, and the number that earlier jobs may leave behind. The

@@ -202,7 +202,10 @@ export class Tensor implements Value {
     return this.handle.storage?.isGone ?? true;
   }
 
-  /** Frees its memory and its gradient's. Using the tensor afterwards throws a DisposedError; disposing twice is fine. */
+  /**
+   * Frees the memory of the tensor and of its gradient. Using the tensor afterwards throws a DisposedError; disposing
+   * twice is fine.
+   */
   dispose(): void {
     checkNone("dispose", arguments);
     this.disposeBecause("dispose()");

@@ -24,9 +24,9 @@ export interface TensorInfo {
   /** The type name in the file, whether or not nabla can read that type. */
   readonly dtype: string;
   readonly shape: readonly number[];
-  /** The offset of the first byte from the end of the header. */
+  /** The offset of the first byte, counted from the end of the header. */
   readonly begin: number;
-  /** The offset after the last byte. */
+  /** The offset just after the last byte. */
   readonly end: number;
 }
 

@@ -5,7 +5,7 @@
 
 /** Limits for a JSON text. */
 export interface JsonLimits {
-  /** The number of levels of nested arrays and objects. */
+  /** The number of nesting levels of arrays and objects. */
   readonly depth: number;
   /** The number of arrays and objects. Default: unlimited. */
   readonly containers?: number;

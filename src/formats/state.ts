@@ -169,7 +169,7 @@ function decodeRecord(metadata: Readonly<Record<string, string>>): TrainingRecor
   return record;
 }
 
-/** The inverse of addPrefix: the tensors with this prefix, without it. */
+/** The inverse of addPrefix: selects the tensors whose names have this prefix, and removes the prefix. */
 const removePrefix = (prefix: string, tensors: StateDict): StateDict =>
   Object.fromEntries(
     Object.entries(tensors).flatMap(([name, tensor]) =>

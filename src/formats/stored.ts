@@ -79,7 +79,7 @@ function fromDouble(bytes: Uint8Array, onOverflow: OnOverflow): Float32Array {
   return values;
 }
 
-/** Reads int64 as pairs of int32. A value fits if the high word only extends the low word's sign. */
+/** Reads int64 as pairs of int32. A value fits if the high word is just the sign extension of the low word. */
 function fromLong(bytes: Uint8Array, onOverflow: OnOverflow): Int32Array {
   const words = elementsOf(Int32Array, bytes);
   const values = new Int32Array(words.length / 2);

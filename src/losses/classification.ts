@@ -62,7 +62,7 @@ function rowWeights(
   ignoreIndex: number,
 ): { included: Tensor; weights: Tensor; safe: Tensor } {
   const included = labels.ne(ignoreIndex);
-  // Ignored labels may lie outside the classes, so replace them with 0.
+  // Ignored labels may be out of range, so replace them with 0.
   const safe = labels.where(included, 0);
   return { included, weights: weight ? weight.indexSelect(0, safe).where(included, 0) : included.to("float32"), safe };
 }
@@ -70,7 +70,7 @@ function rowWeights(
 /**
  * Negative log-likelihood −w·x[label]. x: log-probabilities [..., classes]; labels: int32 [...] → [], or [...] with
  * reduction "none".
- * @throws ShapeError if the labels or the weight do not match x; RangeError if a label is not a class, or for an
+ * @throws ShapeError if the labels or the weight do not match x; RangeError if a label is out of range, or for an
  * unknown reduction
  */
 export function nll(x: Tensor, labels: Tensor, options: ClassLossOptions = {}): Tensor {
@@ -102,7 +102,7 @@ export interface CrossEntropyOptions extends ClassLossOptions {
  * ```ts
  * losses.crossEntropy(model.forward(x), labels, { labelSmoothing: 0.1 });
  * ```
- * @throws ShapeError, DTypeError if the target does not match the logits; RangeError if a label is not a class, or for
+ * @throws ShapeError, DTypeError if the target does not match the logits; RangeError if a label is out of range, or for
  * an invalid option
  */
 export function crossEntropy(logits: Tensor, target: Tensor, options: CrossEntropyOptions = {}): Tensor {

@@ -223,8 +223,9 @@ function inverseNormalCdf(p: number): number {
 }
 
 /**
- * Fills x, seen as a matrix [out, fanIn], with a random (semi-)orthogonal matrix times gain (Saxe et al. 2013): the Q
- * of the QR decomposition of a Gaussian matrix. R has a positive diagonal, which makes Q uniformly distributed.
+ * Fills x, seen as a matrix [out, fanIn], with a random (semi-)orthogonal matrix times gain (Saxe et al. 2013): the
+ * factor Q in the QR decomposition of a Gaussian matrix. R has a positive diagonal, which makes Q uniformly
+ * distributed.
  * @returns x
  * @throws ShapeError if x has fewer than two dimensions
  */
@@ -234,7 +235,7 @@ export function orthogonal(x: Tensor, options: GainOptions = {}): Tensor {
   const { fanIn } = fans(x);
   const rows = x.shape[0]!;
   const [n, k] = rows >= fanIn ? [rows, fanIn] : [fanIn, rows];
-  // Returns k orthonormal columns of length n, computed by Gram–Schmidt; a second pass removes rounding errors.
+  // Compute k orthonormal columns of length n by Gram–Schmidt; a second pass removes rounding errors.
   const q = Float64Array.from(tidy(() => randomNormal([k, n], 0, 1).data));
   const dot = (i: number, j: number): number => {
     let sum = 0;

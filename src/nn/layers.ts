@@ -58,7 +58,7 @@ export class Linear extends Module {
 /** Returns its input unchanged. */
 export class Identity extends Module {
   static override readonly kind: string = "Identity";
-  /** Returns x, of any shape. */
+  /** Returns x, which may have any shape. */
   forward(x: Tensor): Tensor {
     return inputOf(this, x, arguments);
   }

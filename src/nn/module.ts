@@ -200,7 +200,10 @@ export abstract class Module {
     return Array.from(this.namedBuffers(), ([, value]) => value);
   }
 
-  /** Switches this module and its descendants to training mode, or with false to evaluation mode. @returns this module */
+  /**
+   * Switches this module and its descendants to training mode or, if `mode` is false, to evaluation mode. @returns this
+   * module
+   */
   train(mode = true): this {
     check("train", arguments, "mode?:boolean");
     for (const [, module] of this.namedModules()) module.training = mode;
@@ -291,7 +294,7 @@ const printing = new Set<Module>();
 /**
  * Checks the input of a forward pass that takes one argument.
  * @returns x
- * @throws TypeError if x is not a tensor or not the only argument
+ * @throws TypeError if x is not a tensor or is not the only argument
  */
 export function inputOf(module: Module, x: Tensor, args: ArrayLike<unknown>, name = "x"): Tensor {
   if (!(x instanceof Tensor)) requireKind(kindOf(module), name, "tensor", x);
@@ -347,7 +350,7 @@ export class Sequential extends Module {
     super();
     check("Sequential", layers, "...layer:module");
     this.layers = layers;
-    // PyTorch's names (0, 1, …), so that its state dicts load.
+    // Use PyTorch's names (0, 1, …), so that its state dicts load.
     for (const [i, layer] of layers.entries()) Object.defineProperty(this, i, { value: layer, enumerable: true });
     Object.defineProperty(this, "layers", { enumerable: false });
   }
@@ -365,7 +368,7 @@ export class Sequential extends Module {
         result = layer.forward(value);
       } catch (error) {
         if (!(error instanceof ShapeError)) throw error;
-        // Nested modules share one path, such as 2.0.
+        // In the message, nested modules share one path, such as 2.0.
         const inner = /^Sequential: layer (.*)$/s.exec(error.message)?.[1];
         const path = inner ? `${i}.${inner}` : `${i} (${kindOf(layer)}) failed. ${error.message}`;
         throw new ShapeError(`Sequential: layer ${path}`, { cause: error });

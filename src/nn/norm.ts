@@ -53,9 +53,9 @@ export class LayerNorm extends Module {
   static override readonly kind: string = "LayerNorm";
   /** The sizes of the last dims, which are normalized together. */
   readonly normalizedShape: Shape;
-  /** The scale of the normalized values, of shape normalizedShape; null without one. */
+  /** The scale of the normalized values, of shape normalizedShape; null if there is none. */
   readonly weight: Tensor | null;
-  /** The shift of the scaled values, of shape normalizedShape; null without one. */
+  /** The shift of the scaled values, of shape normalizedShape; null if there is none. */
   readonly bias: Tensor | null;
   /** Added to the variance. */
   readonly options: NormOptions;
@@ -88,7 +88,7 @@ export class RMSNorm extends Module {
   static override readonly kind: string = "RMSNorm";
   /** The sizes of the last dims, which share one root mean square. */
   readonly normalizedShape: Shape;
-  /** The scale of x/rms(x), of shape normalizedShape; null without one. */
+  /** The scale of x/rms(x), of shape normalizedShape; null if there is none. */
   readonly weight: Tensor | null;
   /** Added to the mean square. */
   readonly options: NormOptions;

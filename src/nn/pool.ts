@@ -7,7 +7,7 @@ import type { AvgPool2dOptions, MaxPool2dOptions } from "../ops/image/pool.ts";
 import { check } from "../runtime/arguments.ts";
 import { inputOf, Module } from "./module.ts";
 
-/** The maximum of each window of an image. */
+/** The maximum of each window in an image. */
 export class MaxPool2d extends Module {
   static override readonly kind: string = "MaxPool2d";
   /** @param kernelSize height and width of the window in pixels; a single number for a square */
@@ -30,7 +30,7 @@ export class MaxPool2d extends Module {
   }
 }
 
-/** The mean of each window of an image. */
+/** The mean of each window in an image. */
 export class AvgPool2d extends Module {
   static override readonly kind: string = "AvgPool2d";
   /** @param kernelSize height and width of the window in pixels; a single number for a square */
@@ -65,7 +65,7 @@ function to2d(options: object): object {
   return Object.fromEntries(widths);
 }
 
-/** The maximum of each window of a sequence. */
+/** The maximum of each window in a sequence. */
 export class MaxPool1d extends Module {
   static override readonly kind: string = "MaxPool1d";
   /** @param kernelSize length of the window in steps */
@@ -85,7 +85,7 @@ export class MaxPool1d extends Module {
   }
 }
 
-/** The mean of each window of a sequence. */
+/** The mean of each window in a sequence. */
 export class AvgPool1d extends Module {
   static override readonly kind: string = "AvgPool1d";
   /** @param kernelSize length of the window in steps */
@@ -109,7 +109,7 @@ export class AvgPool1d extends Module {
 export class GlobalAvgPool2d extends Module {
   static override readonly kind: string = "GlobalAvgPool2d";
   /**
-   * The mean of all pixels of each channel. x: [batch, height, width, channels] → [batch, channels].
+   * The mean of all pixels in each channel. x: [batch, height, width, channels] → [batch, channels].
    * @throws ShapeError
    */
   forward(x: Tensor): Tensor {

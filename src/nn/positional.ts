@@ -48,7 +48,7 @@ export interface RotaryOptions {
 
 /**
  * Rotary position embedding (Su et al. 2021, eq. 34): rotates each pair of elements of x: [..., steps, dim] by an angle proportional
- * to the position, so that attention scores depend on the distance between query and key. Returns x's shape.
+ * to the position, so that attention scores depend on the distance between query and key. The result has x's shape.
  *
  * ```ts
  * new nn.RotaryEmbedding(4).forward(randn([2, 5, 4])).shape; // [2, 5, 4]
@@ -78,7 +78,7 @@ export class RotaryEmbedding extends Module {
     return this.dim / 2;
   }
   /**
-   * The cosine and sine of the angle of each step and pair. They are cached, because queries and keys use the same
+   * The cosine and sine of the angle for each step and pair. They are cached, because queries and keys use the same
    * tables.
    */
   private tables(steps: number, offset: number): [Float32Array, Float32Array] {
@@ -123,7 +123,7 @@ export class RotaryEmbedding extends Module {
 
 /**
  * Sinusoidal positional encoding (Vaswani et al. 2017, §3.5): adds sin(t/10000^(2i/dim)) to element 2i and cos(t/10000^(2i/dim)) to
- * element 2i + 1 of step t of x: [..., steps, dim]. Returns x's shape.
+ * element 2i + 1 of step t of x: [..., steps, dim]. The result has x's shape.
  * @throws RangeError if dim is not a whole number above 0; ShapeError if x's last size is not dim
  */
 export class SinusoidalEncoding extends Module {

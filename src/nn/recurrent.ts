@@ -46,7 +46,10 @@ export interface RNNCellOptions extends CellOptions {
 
 /** Options for `forward` of the recurrent layers. */
 export interface ForwardOptions {
-  /** The number of steps of each sequence, int32 [batch] or a list; outputs after a sequence's last step are 0. Default: all steps. */
+  /**
+   * The number of steps in each sequence, int32 [batch] or a list; outputs after a sequence's last step are 0. Default:
+   * all steps.
+   */
   readonly lengths?: Tensor | readonly number[];
 }
 
@@ -106,7 +109,7 @@ abstract class Recurrent extends Module {
   readonly batchFirst: boolean;
   private readonly dropout: Dropout;
 
-  /** @param inputSize the number of elements of each step's input @param hiddenSize the number of elements of the state */
+  /** @param inputSize the number of elements in each step's input @param hiddenSize the number of elements in the state */
   constructor(
     private readonly cell: CellName,
     readonly inputSize: number,
@@ -292,7 +295,7 @@ export class GRU extends Recurrent {
 
 /** Base class of the cells, which compute one step of a recurrence. */
 abstract class RecurrentCell extends Module {
-  /** @param inputSize the number of elements of the input @param hiddenSize the number of elements of the state */
+  /** @param inputSize the number of elements in the input @param hiddenSize the number of elements in the state */
   constructor(
     cell: CellName,
     readonly inputSize: number,

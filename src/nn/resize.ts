@@ -41,7 +41,7 @@ function requireSize(name: string, size: readonly number[]): void {
     throw new RangeError(`${name}: size must be [height, width], whole numbers above 0, got [${size.join(", ")}].`);
 }
 
-/** Selects the nearest of n slices of x for each of `size` positions along a dimension. */
+/** For each of `size` positions along a dimension, selects the nearest slice of x. */
 function nearestAlong(x: Tensor, dim: number, size: number, scale: number): Tensor {
   const n = x.shape[dim]!;
   if (n === size && scale === 1) return x;

@@ -17,15 +17,16 @@ const toUnit = (x: Tensor, eps: number): Tensor => x.div(x.norm().add(eps));
 export interface SpectralNormOptions {
   /** The number of power iterations per forward pass in training. Default 1. */
   readonly nPowerIterations?: number;
-  /** Added to norms before dividing by them. Default 1e-12. */
+  /** A number to add to norms before dividing by them. Default 1e-12. */
   readonly eps?: number;
   /** The weight's output dimension. Default 0; -1 for transposed convolutions. */
   readonly dim?: number;
 }
 
 /**
- * Runs a layer with W/σ, where σ is the largest singular value of its weight W as a matrix [out, rest] (Miyato et al. 2018). Each
- * forward pass in training refines σ by power iteration. Gradients flow through σ, but not through the singular vectors.
+ * Runs a layer with W/σ, where σ is the largest singular value of its weight W, viewed as a matrix [out, rest] (Miyato
+ * et al. 2018). Each forward pass in training refines σ by power iteration. Gradients flow through σ, but not through
+ * the singular vectors.
  *
  * ```ts
  * const layer = new nn.SpectralNorm(new nn.Linear(8, 8));

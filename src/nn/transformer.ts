@@ -13,7 +13,7 @@ import type { RotaryEmbedding } from "./positional.ts";
 
 /** Options for the Transformer's encoder and decoder layers. */
 export interface TransformerLayerOptions {
-  /** The width between the two linear layers. Default 2048. */
+  /** The number of features between the two linear layers. Default 2048. */
   readonly dimFeedforward?: number;
   /**
    * The probability, in 0 … 1, of dropping attention weights, block outputs and feed-forward activations in training.

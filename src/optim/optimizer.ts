@@ -114,7 +114,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
   protected validateParameter(_p: Tensor): void {}
 
   /**
-   * Adds a group of parameters. Options that it omits are taken from the optimizer.
+   * Adds a group of parameters. Options that the group omits are taken from the optimizer.
    * @throws Error if a parameter is already in a group; TypeError if `params` are not tensors
    */
   addParamGroup(group: GroupOptions<O>): void {
@@ -304,7 +304,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
     );
   }
 
-  /** Accumulates the gradients of the mean of several losses. @returns the mean */
+  /** Accumulates gradients for the mean of several losses. @returns the mean */
   private accumulate(losses: readonly (() => Tensor)[]): Tensor {
     return losses
       .map((loss) =>

@@ -69,7 +69,7 @@ export class SGD extends Optimizer<SGDOptions> {
 export interface AdamOptions extends CommonOptions {
   /** The learning rate, ≥ 0. Default 1e-3; NAdam: 2e-3. */
   lr: number;
-  /** The decay rates of the running means of g and g², from 0 to below 1. Default [0.9, 0.999]. */
+  /** The decay rates for the running means of g and g², from 0 to below 1. Default [0.9, 0.999]. */
   betas: readonly [number, number];
   /** Added to the denominator, ≥ 0. Default 1e-8. */
   eps: number;
@@ -209,7 +209,7 @@ export class Lion extends Optimizer<LionOptions> {
 export interface RMSPropOptions extends CommonOptions {
   /** The learning rate, ≥ 0. Default 1e-2. */
   lr: number;
-  /** The decay of the running mean of g², ≥ 0. Default 0.99. */
+  /** The decay rate for the running mean of g², ≥ 0. Default 0.99. */
   alpha: number;
   /** Added to the denominator, ≥ 0. Default 1e-8. */
   eps: number;

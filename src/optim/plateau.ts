@@ -19,7 +19,7 @@ export interface PlateauOptions {
   readonly thresholdMode?: "rel" | "abs";
   /** The number of steps after a reduction during which metrics do not count against `patience`. Default 0. */
   readonly cooldown?: number;
-  /** The smallest rate. Default 0. */
+  /** The lower bound for the rates. Default 0. */
   readonly minLr?: number;
   /** Reductions of a rate by at most this amount are skipped. Default 1e-8. */
   readonly eps?: number;

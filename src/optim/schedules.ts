@@ -160,15 +160,15 @@ export interface OneCycleOptions {
   readonly pctStart?: number;
   /** The shape of the curve in both phases. Default "cos". */
   readonly annealStrategy?: "cos" | "linear";
-  /** The rate starts at maxLr/divFactor; above 0. Default 25. */
+  /** The rate starts at maxLr/divFactor; must be above 0. Default 25. */
   readonly divFactor?: number;
-  /** The rate ends at maxLr/divFactor/finalDivFactor; above 0. Default 1e4. */
+  /** The rate ends at maxLr/divFactor/finalDivFactor; must be above 0. Default 1e4. */
   readonly finalDivFactor?: number;
 }
 
 /**
  * One cycle (Smith and Topin 2018): raises the rate to maxLr, then lowers it until the last of totalSteps steps, where
- * it is far below the initial rate. One more `step()` keeps that rate; a further one throws. Unlike PyTorch's default
+ * it is far below the initial rate. One more `step()` keeps that rate; a further one throws. Unlike PyTorch's default,
  * it leaves the momentum alone, because a new momentum would make compiled functions record again.
  * @throws RangeError for an invalid option, and if `step()` is called more than totalSteps times
  */

@@ -54,7 +54,7 @@ interface Settings {
 let current: Engine | undefined;
 let onFull: (() => void) | undefined;
 
-/** Registers the function that frees memory if linear memory cannot grow: it frees blocks whose contents can move elsewhere. */
+/** Registers the function to call if linear memory cannot grow: it frees blocks whose contents can move elsewhere. */
 export function onShortage(f: () => void): void {
   onFull = f;
 }

@@ -101,14 +101,14 @@ export const alternatives: Readonly<Record<string, string>> = {
   pad: "Only constant padding is supported: pad(padding, value).",
 };
 
-/** What to do instead of calling a function or passing an argument that only nabla itself may use. */
+/** What to do instead of calling a function, or passing an argument, that only nabla itself may use. */
 const internal: Readonly<Record<string, string>> = {
   ParamGroup: "Pass an array of groups [{ params, lr }] to an optimizer instead.",
   "KeyValueCache.append": "Layers call it: pass the cache to their forward(x, { cache }).",
   "parameter owner": "Omit it: a parameter always requires a gradient.",
 };
 
-/** Maps reductions that other libraries also apply to two arguments to nabla's op for two arguments. */
+/** For reductions that other libraries also apply to two arguments: nabla's op for two arguments. */
 export const pairwise: Readonly<Record<string, string>> = { max: "maximum", min: "minimum" };
 
 /** Explains how to turn a value into one of the expected kinds; undefined if there is nothing special to say. */
@@ -194,7 +194,7 @@ export function throwWrongKind(
   );
 }
 
-/** @throws TypeError unless `v` is of one of these kinds, such as "tensor|number" @internal */
+/** @throws TypeError unless `v` has one of these kinds, such as "tensor|number" @internal */
 export function requireKind(op: string, name: string, kind: string, v: unknown): void {
   const wanted = kind.split("|");
   if (!wanted.some((one) => kinds[one]![0](v))) throwWrongKind(op, name, wanted, v);

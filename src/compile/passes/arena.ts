@@ -35,7 +35,7 @@ function reusable(step: Step, i: number, lives: ReadonlyMap<Storage, Life>): Lif
   for (const k of (out && step.op.inPlace) ?? []) {
     const x = step.inputs[k];
     const life = x && lives.get(x.storage);
-    // If the step also reads the operand with a different shape, it would overwrite elements that it has yet to read.
+    // If the step also reads the operand with a different shape, it would overwrite elements that it has not read yet.
     const same = step.inputs.every((other) => other.storage !== x?.storage || sameShape(other.shape, out!.shape));
     if (life?.to === i && life.storages.at(-1) === x!.storage && x!.storage.bytes === out!.storage.bytes && same)
       return life;

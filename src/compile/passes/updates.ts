@@ -10,7 +10,7 @@ interface Group {
   readonly members: Step[];
 }
 
-/** For each storage, the positions of the earliest step that reads it and of the earliest that writes it. */
+/** For each storage, the positions of the earliest steps that read it and write it. */
 class EarliestUses {
   private readonly reads = new Map<Storage, number>();
   private readonly writes = new Map<Storage, number>();

@@ -54,8 +54,8 @@ export function recordPasses<T>(
 }
 
 /**
- * ∂root/∂y for the output y of each pass; zeros if root does not depend on it. @param retain whether to keep the graph
- * for another call
+ * ∂root/∂y for the output y of each pass; zeros if root does not depend on it.
+ * @param retain whether to keep the graph for another call
  */
 export function outputGradients(root: Tensor, seed: Tensor, passes: readonly Pass[], retain = false): Tensor[] {
   const targets = new Set<Edge>(passes.map(({ probe }) => probe));

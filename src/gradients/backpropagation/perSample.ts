@@ -43,9 +43,9 @@ export interface PerSampleFunction {
  *   losses.crossEntropy(model.forward(x), labels, { reduction: "none" }));
  * gradients(x, labels)["0.weight"].shape;   // [batch, out, in]
  * ```
- * With "batch", the next call overwrites the results; clone() them to keep them. The first call compares their sum with the gradient of the
- * summed loss, and falls back to "loop" if the model uses a parameter outside its layer. An Embedding's gradients are dense:
- * [batch, rows, width], which is large for large vocabularies.
+ * With "batch", the next call overwrites the results; clone() them to keep them. The first call compares the sum of the
+ * per-sample gradients with the gradient of the summed loss, and falls back to "loop" if the model uses a parameter
+ * outside its layer. An Embedding's gradients are dense: [batch, rows, width], which is large for large vocabularies.
  * @throws Error if the method is "batch" and a layer does not support it, or if a BatchNorm is in training mode;
  * ShapeError if `losses` does not return [batch]
  */
@@ -136,8 +136,8 @@ function requireLosses(y: unknown, count: number): Tensor {
 }
 
 /**
- * Computes the per-sample gradients in one backward pass. If a layer's input makes that impossible, `problem` says
- * which. With `check`, `whole` is the gradient of the summed loss.
+ * Computes the per-sample gradients in one backward pass. If a layer's input makes that impossible, `problem` says why.
+ * With `check`, `whole` is the gradient of the summed loss.
  */
 function batch(
   model: Module,

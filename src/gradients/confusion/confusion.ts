@@ -120,20 +120,20 @@ export type Curriculum =
    * signs.
    */
   | {
-      /** Which rule orders the mini-batches. */
+      /** The rule that orders the mini-batches. */
       readonly by: "signs";
       /** The gradient of each mini-batch. Their signs are compared. */
       readonly gradients: readonly Vector[];
     }
   /** Orders by increasing difficulty, such as the loss. */
   | {
-      /** Which rule orders the mini-batches. */
+      /** The rule that orders the mini-batches. */
       readonly by: "difficulty";
       /** The difficulty of each mini-batch; easy ones come first. */
       readonly difficulty: ArrayLike<number>;
     }
   | {
-      /** Which rule orders the mini-batches. */
+      /** The rule that orders the mini-batches. */
       readonly by: "random";
       /** The number of mini-batches to shuffle. */
       readonly count: number;

@@ -21,7 +21,7 @@ export interface WeightBias {
   readonly bias: number;
   /** weight/bias. For a single sample, this is the length of the input, because ∂L/∂W = g·xᵀ and ∂L/∂b = g. */
   readonly ratio: number;
-  /** The root mean square of the lengths of the layer's inputs. */
+  /** The root mean square of the input vectors' lengths. */
   readonly inputLength: number;
 }
 

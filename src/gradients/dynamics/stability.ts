@@ -60,7 +60,7 @@ export interface Stability {
 
 /** Options for stability. */
 export interface StabilityOptions {
-  /** The friction γ of the heavy ball of mass 1. Default: computed from lr and momentum with heavyBallOf. */
+  /** The friction γ of the heavy ball, whose mass is 1. Default: computed from lr and momentum with heavyBallOf. */
   readonly friction?: number;
   /** The learning rate of the discrete optimizers. If you omit it, only the flow and the ball are analysed. */
   readonly lr?: number;

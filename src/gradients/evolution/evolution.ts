@@ -121,8 +121,9 @@ export function selectionDifferential(traits: Matrix, fitness: Point): Vector {
 }
 
 /**
- * The selection gradient β = P⁻¹·Cov(w/w̄, z), where P is the covariance of the traits. These are the coefficients of the regression of
- * relative fitness on the traits, which separate selection on a trait from selection on correlated traits (Lande and Arnold 1983).
+ * The selection gradient β = P⁻¹·Cov(w/w̄, z), where P is the covariance of the traits. These are the coefficients in
+ * the regression of relative fitness on the traits; they separate selection on a trait from selection on correlated
+ * traits (Lande and Arnold 1983).
  * @param traits [n][d]
  * @param fitness [n], 0 or more
  *

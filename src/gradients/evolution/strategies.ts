@@ -13,7 +13,10 @@ import { mean, meanOf, minus, norm, plus, scale, type Vector, variance, vector }
 import { Objective, type Point } from "../objective.ts";
 import { logSlope } from "../sensitivities/differences.ts";
 
-/** The function that an evolution strategy minimizes: an objective, or any function of a vector. It needs no derivative. */
+/**
+ * The function that an evolution strategy minimizes: an objective, or any function of a vector. It does not have to be
+ * differentiable.
+ */
 export type Evaluable = Objective | ((theta: Vector) => number);
 
 const evaluate = (f: Evaluable, theta: Vector): number => (f instanceof Objective ? f.value(theta) : f(theta));
@@ -36,8 +39,8 @@ export interface EsOptions {
   readonly baseline?: boolean;
   /**
    * Whether to replace values by their centred ranks, −½ … ½ (Salimans et al. 2017, §2.1). This limits the influence of
-   * outliers, and gives the same result for any increasing function of f. The length of the estimate then says nothing
-   * about the length of the gradient. Default false.
+   * outliers, and replacing f with an increasing function of f does not change the result. The length of the estimate
+   * then says nothing about the length of the gradient. Default false.
    */
   readonly ranks?: boolean;
   /** The seed for the random numbers. Default: use the generator that `manualSeed` seeds. */

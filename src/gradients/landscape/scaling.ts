@@ -31,7 +31,7 @@ export interface Scaling {
   readonly mean: Vector;
   /** The standard deviation of each feature: [d]; 0 for a constant feature. */
   readonly std: Vector;
-  /** The conditioning of the original inputs, computed on first use in O(n·d² + d³). */
+  /** The conditioning of the original inputs, computed on first use in O(n·d² + d³) time. */
   readonly before: Conditioning;
   /** The conditioning of the transformed inputs, computed on first use. */
   readonly after: Conditioning;
@@ -151,7 +151,7 @@ export function whiten(x: Tensor, options: WhitenOptions = {}): Scaling {
       "whiten: some features are constant or linearly dependent. Remove them, or pass a larger epsilon.",
     );
   const scales = values.map((v) => 1 / Math.sqrt(v + added));
-  // The transpose of W, which multiplies rows: Σᵢ sᵢ·vᵢ·vᵢᵀ (ZCA), or columns sᵢ·vᵢ (PCA).
+  // Wᵀ, by which rows are multiplied: Σᵢ sᵢ·vᵢ·vᵢᵀ for ZCA, or the matrix with columns sᵢ·vᵢ for PCA.
   const w = new Float64Array(d * d);
   vectors.forEach((v, i) => {
     const column = d - 1 - i;

@@ -49,7 +49,8 @@ export const rademacher = (n: number): Vector => randomVector(n).map((v) => (v <
  */
 export function symmetricEigen(matrix: ArrayLike<number>, n: number): Eigen {
   check("symmetricEigen", arguments, "matrix:numbers n:number");
-  // tridiagonalize turns rows[j] into column j of Q, the product of all reflections, contiguous in memory.
+  // tridiagonalize replaces rows[j] with column j of Q, the product of all reflections, so each column is contiguous in
+  // memory.
   const rows = Array.from({ length: n }, (_, i) => Float64Array.from({ length: n }, (_, j) => matrix[i * n + j]!));
   if (rows.some((row) => !row.every(Number.isFinite)))
     throw new RangeError("symmetricEigen: the matrix has elements that are not finite. Replace NaN and infinities.");
@@ -224,7 +225,7 @@ export function lanczos(product: (v: Vector) => Vector, n: number, options: Lanc
 
 /**
  * Orthogonalizes w in place against the unit vectors q. Two passes are enough (Kahan and Parlett).
- * @returns the length of what remains of w
+ * @returns the remaining length of w
  */
 function orthogonalize(w: Vector, q: readonly Vector[]): number {
   for (let pass = 0; pass < 2; pass++) for (const v of q) addScaled(w, v, -dot(w, v));

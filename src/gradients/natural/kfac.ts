@@ -30,9 +30,14 @@ export const isKronecker = (module: Module): module is KroneckerLayer =>
 
 /** The two factors of a layer's block of F. */
 export interface KroneckerFactors {
-  /** E[ā·āᵀ] of the layer's inputs, with a 1 for the bias, summed over positions in convolutions: [in (+ 1), in (+ 1)]. */
+  /**
+   * E[ā·āᵀ] for the layer's inputs ā, with a 1 for the bias, summed over positions in convolutions: [in (+ 1), in (+
+   * 1)].
+   */
   readonly a: Tensor;
-  /** E[g·gᵀ] of the gradients of −log p at the layer's outputs, averaged over positions in convolutions: [out, out]. */
+  /**
+   * E[g·gᵀ] for the gradients g of −log p at the layer's outputs, averaged over positions in convolutions: [out, out].
+   */
   readonly g: Tensor;
 }
 

@@ -59,7 +59,8 @@ function overlap(pool: MaxPool2d): number {
 const greatestDivisor = (a: number, b: number): number => (b ? greatestDivisor(b, a % b) : a);
 
 /**
- * A number L with ‖f(x) − f(y)‖₂ ≤ L·‖x − y‖₂ for all inputs x and y: the product of the bounds of a Sequential's layers. Layers may be
+ * A number L with ‖f(x) − f(y)‖₂ ≤ L·‖x − y‖₂ for all inputs x and y: the product of the bounds for a Sequential's
+ * layers. Layers may be
  * - Linear: its largest singular value, exact;
  * - Conv2d: the minimum of √taps·σ([out, taps·in]), √taps·σ([taps·out, in]) and Σ over taps of σ([out, in]), where σ is the largest singular
  *   value of the weight in that shape, and taps = kernel height × width. Valid for any stride, padding, dilation and image size
@@ -67,8 +68,8 @@ const greatestDivisor = (a: number, b: number): number => (b ? greatestDivisor(b
  * - SpectralNorm around either; activations, with their largest slope as the bound; MaxPool2d, GlobalAvgPool2d,
  *   Flatten, Identity, Dropout; Sequential.
  *
- * The smallest such L is often far smaller than this product, because the layers' worst directions rarely coincide.
- * Holds up to float32 rounding.
+ * The smallest such L is often far smaller than this product, because the layers' worst directions rarely coincide. The
+ * bound holds up to float32 rounding.
  *
  * ```ts
  * lipschitzBound(new nn.Sequential(new nn.Linear(2, 8), new nn.Tanh(), new nn.Linear(8, 1)));

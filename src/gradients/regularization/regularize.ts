@@ -14,7 +14,7 @@ import { describe } from "../../runtime/kinds.ts";
 import { requireCount, requireInputs, requireNumber, type Scorer, scoresOf } from "../interpretation/scores.ts";
 import { onSphere } from "../math/sphere.ts";
 
-/** A constant that is added under the root, so that the norm is differentiable at a gradient of 0. */
+/** A constant that is added under the square root, so that the norm is differentiable even at a gradient of 0. */
 const TINY = 1e-12;
 
 /** f's output, with one number per sample. @throws ShapeError */

@@ -101,8 +101,8 @@ export interface ErrorCurveOptions {
 }
 
 /**
- * Measures the error of a finite difference for many steps h: for large h truncation dominates (h·|f″|/2 or h²·|f‴|/6), for small h
- * rounding does (ε·|f|/h). The complex step has only truncation errors.
+ * Measures the error of a finite difference for many steps h: for large h, truncation dominates (h·|f″|/2 or
+ * h²·|f‴|/6); for small h, rounding does (ε·|f|/h). The complex step has only truncation errors.
  * @param derivative the exact f′(x)
  * @throws RangeError for an unknown method; TypeError if `complex` is missing
  */

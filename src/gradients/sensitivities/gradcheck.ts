@@ -134,8 +134,8 @@ function richardson(at: (t: number) => Vector, h: number): { derivative: Vector;
 }
 
 /**
- * Compares the derivative of every output of f with respect to every element of every input with central differences.
- * For an objective, compares ∇L along random directions and for individual parameters. Float32 limits the differences'
+ * For every output of f and every element of every input, compares the derivative with central differences. For an
+ * objective, compares ∇L along random directions and for individual parameters. Float32 limits the differences'
  * accuracy to about 10⁻⁴; set the tolerance with `atol` and `rtol`.
  *
  * ```ts

@@ -16,7 +16,7 @@ export type RecurrentState = Tensor | readonly Tensor[];
 
 /**
  * ‖∂L/∂hₜ‖ for t = 0 … T: how much a loss computed from the last state depends on each earlier state. If a state
- * consists of several tensors, the norm is that of all their elements together.
+ * consists of several tensors, the norm is taken over all of them.
  *
  * ```ts
  * const cell = new nn.RNNCell(3, 16);

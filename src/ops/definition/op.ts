@@ -53,8 +53,8 @@ export interface OpDefinition<A = unknown> {
   readonly infer: (inputs: readonly Value[], attributes: A) => Spec[];
   /**
    * The cost in nanoseconds per operation on one thread. `npm run bench -- costs` measures it; the entries hold the
-   * costs on an Intel Sapphire Rapids at 2.6 GHz. Costs decide which calls threads share; an error of a factor of two
-   * does no harm. Calls with cost 0 are never shared.
+   * costs on an Intel Sapphire Rapids at 2.6 GHz. Costs decide which calls threads share; a factor-of-two error does no
+   * harm. Calls with cost 0 are never shared.
    */
   readonly cost: number;
   /** Writes the instructions. */

@@ -11,7 +11,7 @@ export interface Call {
   readonly attributes: unknown;
 }
 
-/** The number of elements of the largest operand. */
+/** The number of elements in the largest operand. */
 function largest({ inputs, outputs }: Call): number {
   let most = 0;
   for (const { size } of inputs) most = Math.max(most, size);
@@ -31,7 +31,9 @@ export const operationsOf = (op: AnyOp, call: Call): number => Math.max(flopsOf(
 
 /** The thresholds for sharing work, in nanoseconds. Tests lower them so that everything is shared. */
 export const sharing = {
-  /** The minimum work of a share. Taking a share costs a few tenths of a microsecond and moves memory between cores. */
+  /**
+   * The minimum work for a share. Taking a share costs a few tenths of a microsecond and moves memory between cores.
+   */
   least: 3000,
   /**
    * The minimum time that sharing a program must save, even if the program is a single op. Waking the other threads and

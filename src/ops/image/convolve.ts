@@ -13,7 +13,7 @@ import { convDefinition, convInputDefinition, type Pair, span } from "./conv.ts"
 export type Size2d = number | readonly [height: number, width: number];
 
 /**
- * The width of the border of zeros around the image, in pixels: one number for all sides, [height, width], [[top,
+ * The width of the zero border around the image, in pixels: one number for all sides, [height, width], [[top,
  * bottom], [left, right]], "valid" for no border, or "same" for an output of size ⌈input/stride⌉ (an odd pixel goes to
  * the end, as in TensorFlow).
  */
@@ -22,7 +22,7 @@ export type Padding2d = Size2d | "same" | "valid" | readonly [readonly [number, 
 export interface Conv2dOptions {
   /** The distance between neighbouring windows, in pixels. Default 1. */
   readonly stride?: Size2d;
-  /** The width of the border of zeros around the image, in pixels, or "same" or "valid". Default 0. */
+  /** The width of the zero border around the image, in pixels, or "same" or "valid". Default 0. */
   readonly padding?: Padding2d;
   /** The distance between neighbouring taps of the kernel, in pixels. Default 1. */
   readonly dilation?: Size2d;

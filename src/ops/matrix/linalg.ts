@@ -208,7 +208,7 @@ export interface TriangularSolveOptions {
   readonly upper?: boolean;
   /** Solve Aᵀ·X = B. Default false. */
   readonly transpose?: boolean;
-  /** Use ones in place of the diagonal of A. Default false. */
+  /** Use ones in place of A's diagonal. Default false. */
   readonly unitriangular?: boolean;
 }
 

@@ -1,4 +1,4 @@
-/** Runs several pointwise ops over the same elements as one instruction. Only compile's passes create it. */
+/** An op that runs several pointwise ops over the same elements as one instruction. Only compile's passes create it. */
 import { Block, Op } from "../../../assembly/opcodes.ts";
 import { WordList } from "../../runtime/encoder.ts";
 import { encodeChain } from "../../runtime/instructions.ts";
@@ -22,7 +22,7 @@ export interface ChainAttributes {
   readonly parts: readonly ChainPart[];
   /** The index of the scratch block for a value that only the chain reads; undefined for other values. */
   readonly blockOf: (value: Value) => number | undefined;
-  /** The number of blocks of scratch memory in use. */
+  /** The number of scratch blocks in use. */
   readonly blocks: number;
 }
 

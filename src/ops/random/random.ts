@@ -29,8 +29,8 @@ const distribution =
     encodeDistribution(encoder, code, { out: places.out, n: places.n, state: places.state, p, q });
 
 /**
- * Passes p·2⁶⁴ − 1 in two words: the kernel draws the value if 64 random bits do not exceed this number. For p = 0, the
- * value itself is 0.
+ * Passes p·2⁶⁴ − 1 in two words: the kernel draws the value if 64 random bits do not exceed this number. For p = 0, it
+ * passes the value 0 instead.
  */
 const drawBernoulli: Draw = (encoder, places, p, value) => {
   const scaled = p * 2 ** 32;

@@ -11,7 +11,7 @@ export type Layout = "bhtd" | "bthd" | "tbhd";
 export interface AttentionAttributes {
   readonly layout: Layout;
   readonly scale: number;
-  /** Query i attends to keys 0 … i + causal. If null, it attends to all keys. */
+  /** Query i attends to keys 0 … i + causal; if `causal` is null, to all keys. */
   readonly causal: number | null;
   /** Whether there is a mask to add, [batch or 1, heads or 1, queries or 1, keys]. */
   readonly masked: boolean;
@@ -33,7 +33,7 @@ export function sizes(q: { shape: Shape }, v: { shape: Shape }, { layout }: Atte
   };
 }
 
-/** The shape of t rows of d numbers for every batch and head. */
+/** The shape for t rows of d numbers per batch and head. */
 export function shaped(
   { batch, heads }: { batch: number; heads: number },
   layout: Layout,

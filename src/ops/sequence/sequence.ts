@@ -74,8 +74,8 @@ function run(
   if (lengths) requireType(kind, lengths, "int32", "list of lengths");
   const dim = batchFirst ? 1 : 0;
   const steps = v.shape[dim]!;
-  // Both biases are simply added, except in a GRU, which multiplies by the reset gate in between. Add them up first, so that one product
-  // applies both.
+  // Except in a GRU, which multiplies by the reset gate in between, both biases are simply added. Add them to each
+  // other first, so that one product applies both.
   const joined = kind !== "gru" && biasIh && biasHh;
   const active = lengths && activeSteps(lengths, steps, batchFirst);
   // Elements after the end of a sequence, even NaN, must not affect results or gradients.

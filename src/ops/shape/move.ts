@@ -149,7 +149,7 @@ const assignDefinition: OpDefinition<null> = {
   },
 };
 
-/** The entries of this file. */
+/** The entries in this file. */
 export const moves = {
   fill: fillDefinition,
   permute: permuteDefinition,

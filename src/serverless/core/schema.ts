@@ -142,7 +142,9 @@ function readCounts<K extends string>(what: string, given: object, defaults: Rec
 
 /** The maximum number of characters per element in JSON, including a comma and some space. */
 const DIGITS: Record<DType, number> = { float32: 32, int32: 20, uint8: 12, bool: 14 };
-/** The number of bytes of a body in addition to its elements: names, brackets, options, and a file's header. */
+/**
+ * The number of bytes that a body may take in addition to its elements: names, brackets, options, and a file's header.
+ */
 const FRAME_BYTES = 2 ** 12;
 const MIN_BYTES = 2 ** 16;
 /** The limit if a size is open. In JSON, small arrays take many times the memory of their text. */

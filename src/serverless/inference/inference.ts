@@ -72,8 +72,8 @@ const DEFAULTS = { bytes: 4 * 2 ** 20, batch: 1024, milliseconds: 10_000, concur
  * - `POST /` with `{ "inputs": [[…], …] }` returns `{ "outputs": [[…], …], "shape": […] }`. If the inputs are one sample without the batch
  *   dimension, the response is one output without it. If Content-Type is `application/vnd.safetensors` or `application/octet-stream`,
  *   the body is a safetensors file with a tensor "inputs", and so is the response, with a tensor "outputs"; the Accept
- *   header can ask for the other format. JSON can only represent finite numbers: if an output is NaN or infinite, the
- *   response is 422.
+ * header can ask for the other format. JSON can represent only finite numbers: if an output is NaN or infinite, the
+ * response is 422.
  * - `GET /health` returns `{ "status": "ok", "ready": … }`; `GET /health?ready` loads the model first.
  * - `GET /metadata` returns the name, input, output, limits, and nabla's version and build.
  *
