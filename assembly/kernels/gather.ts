@@ -11,13 +11,17 @@ import { copyRows, fill } from "./shape";
 export function indexSelect(out: usize, x: usize, index: usize, n: u32, count: u32, inner: u32, elementBytes: u32,
   begin: u32, end: u32): void
 {
-  const rowBytes = inner * elementBytes;
-  for (let r = begin; r < end; r++) {
-    const o = r / count;
-    const i = load<u32>(index + (<usize>(r - o * count) << 2));
-    const to = out + r * rowBytes;
-    if (i < n) copyRows(to, x + (<usize>o * n + i) * rowBytes, 1, rowBytes, 0, 0);
-    else fill(to, rowBytes, 0);
+  if (begin >= end) return;
+  const rowBytes: usize = inner * elementBytes, blockBytes = n * rowBytes, o = begin / count;
+  let block = x + o * blockBytes, to = out + begin * rowBytes, j = begin - o * count;
+  for (let r = begin; r < end; r++, to += rowBytes) {
+    const i = load<u32>(index + (<usize>j << 2));
+    if (i < n) copyRows(to, block + i * rowBytes, 1, <u32>rowBytes, 0, 0);
+    else fill(to, <u32>rowBytes, 0);
+    if (++j == count) {
+      j = 0;
+      block += blockBytes;
+    }
   }
 }
 

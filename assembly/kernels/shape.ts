@@ -38,7 +38,14 @@ export function copyRows(out: usize, x: usize, rows: u32, bytes: u32, outStep: i
     // The last vector may overlap the one before it.
     const last: usize = bytes - 16;
     for (; rows > 0; rows--, out += outStep, x += step) {
-      for (let i: usize = 0; i < last; i += 16) v128.store(out + i, v128.load(x + i));
+      let i: usize = 0;
+      for (; i + 48 < last; i += 64) {
+        v128.store(out + i, v128.load(x + i));
+        v128.store(out + i, v128.load(x + i, 16), 16);
+        v128.store(out + i, v128.load(x + i, 32), 32);
+        v128.store(out + i, v128.load(x + i, 48), 48);
+      }
+      for (; i < last; i += 16) v128.store(out + i, v128.load(x + i));
       v128.store(out + last, v128.load(x + last));
     }
   } else {

@@ -14,7 +14,8 @@ const LONG = 32;
 export function outside(indices: View, n: number): number | undefined {
   const values = indices.live();
   const count = values.length;
-  for (let i = 0; i < count; i++) if (values[i]! < 0 || values[i]! >= n) return values[i];
+  // As unsigned integers, negative indices are larger than n.
+  for (let i = 0; i < count; i++) if (values[i]! >>> 0 >= n) return values[i];
   return undefined;
 }
 
