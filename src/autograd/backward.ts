@@ -119,8 +119,8 @@ export function backpropagate(
 type Context = Parameters<NonNullable<GradientRule["vjp"]>>[1];
 
 /**
- * Computes gradients with an op's gradient kernel and records them for autograd as one node. Only if that node itself
- * is differentiated does it use the ops that the op is composed of.
+ * Computes gradients with an op's gradient kernel and records them for autograd as one node. Differentiating that node
+ * uses the ops that the op is composed of.
  */
 function recordGradient({ rule }: Node<Tensor>, dy: Tensor, context: Context): (Tensor | null)[] {
   const { inputs, attributes, needs, more } = context;
@@ -172,11 +172,14 @@ function composedGradients(
   return gradientsOf(proxies, needs, roots, true);
 }
 
-/** Makes aliases of an op's inputs. They have new graph nodes, so the op's gradients end at them. */
+/**
+ * Replaces those of an op's inputs that need a gradient with aliases. The aliases have new graph nodes, at which the
+ * op's gradients end.
+ */
 const proxiesOf = ({ inputs, needs }: Pick<Context, "inputs" | "needs">): Tensor[] =>
   inputs.map((x, i) => (needs[i] ? (x as Tensor).alias(x.shape) : (x as Tensor)));
 
-/** The gradients of the roots with respect to the proxies that need a gradient; null for the others. */
+/** The gradients of the roots with respect to the proxies that need a gradient; null for the other proxies. */
 function gradientsOf(
   proxies: readonly Tensor[],
   needs: readonly boolean[],
@@ -205,7 +208,7 @@ function reduceTo(g: Tensor, shape: readonly number[], op: string): Tensor {
 
 let leafCheck: ((leaves: Iterable<Edge>) => void) | null = null;
 
-/** Registers a check to run on the leaves that backward reaches. nn/ calls this once. @internal */
+/** Registers a check to run on the leaves that backward reaches. nn/ calls installLeafCheck once. @internal */
 export function installLeafCheck(check: (leaves: Iterable<Edge>) => void): void {
   leafCheck = check;
 }
@@ -228,7 +231,7 @@ export function backward(loss: Tensor, options: BackwardOptions = {}): void {
   }
   if (gradient && !sameShape(gradient.shape, loss.shape)) {
     throw new ShapeError(
-      `backward: the gradient is ${show(gradient.shape)}, but the tensor is ${show(loss.shape)}. Reshape it.`,
+      `backward: the gradient is ${show(gradient.shape)}, but the tensor is ${show(loss.shape)}. Reshape the gradient.`,
     );
   }
   currentWatch()?.require(loss, "a loss");
@@ -275,9 +278,9 @@ export function noGrad<T>(f: () => T): T {
 }
 
 /**
- * Makes a function with a custom gradient. f returns its value and a rule that maps dy to one gradient per argument, or
- * null for arguments without a gradient. The rule receives dy and the arguments and computes with ops, so it can be
- * differentiated too. Other tensors that f computes are freed; the rule must recompute them if it needs them.
+ * Makes a function with a custom gradient. f returns the function's value and a rule that maps dy to one gradient per
+ * argument, or null for arguments without a gradient. The rule receives dy and the arguments and computes with ops, so
+ * it can be differentiated too. Other tensors that f computes are freed; the rule must recompute them if it needs them.
  *
  * ```ts
  * const clipped = customGradient((x: Tensor) => [x, (dy: Tensor) => [dy.clamp(-1, 1)]]);

@@ -19,8 +19,8 @@ const zerosLike = (x: Tensor): Tensor => full(x.shape, 0) as Tensor;
 const identityRule: GradientRule = { name: "identity", vjp: (dy) => [dy] };
 
 /**
- * A copy of x at which a transform's gradients stop: a leaf, or the result of an identity op if a caller is
- * differentiating x itself.
+ * A tensor with x's elements at which a transform's gradients stop: a leaf, or the result of an identity op if a caller
+ * is differentiating x itself.
  */
 function variable(x: Tensor): Tensor {
   const copy = x.detach();
@@ -31,7 +31,8 @@ function variable(x: Tensor): Tensor {
 }
 
 /**
- * Turns variables back into constants, because autograd must not propagate gradients to leaves that nobody can reach.
+ * Turns variables back into constants, because autograd must not propagate gradients to leaves that no caller can
+ * reach.
  */
 function retire(variables: readonly Tensor[]): void {
   for (const x of variables) if (x.edge === x) x.requiresGrad = false;
@@ -78,7 +79,9 @@ function makeVariables<A extends unknown[]>(
     rejectOtherCopyIn(name, `argument ${i}`, args[i]);
     const inside = tensorsIn(args[i]);
     if (!inside.size)
-      throw new TypeError(`${name}: argument ${i} contains no tensor. Pass one to differentiate with respect to.`);
+      throw new TypeError(
+        `${name}: argument ${i} contains no tensor. Pass the tensor to differentiate with respect to.`,
+      );
     const own: Tensor[] = [];
     variables.set(i, own);
     inputs[i] = mapTensors(args[i], (x) => {
@@ -93,7 +96,7 @@ function makeVariables<A extends unknown[]>(
     });
     if (inside.size) {
       throw new TypeError(
-        `${name}: arguments must be tensors, or arrays and plain objects of them. For a module's parameters use ` +
+        `${name}: arguments must be tensors, or arrays and plain objects of them. For a module's parameters, use ` +
           "backward(), or pass Object.fromEntries(model.namedParameters()).",
       );
     }
@@ -132,7 +135,7 @@ function requireScalar(name: string, y: unknown): Tensor {
   return tensor;
 }
 
-/** The variables' gradients; zeros for a variable that has none. */
+/** The variables' gradients; zeros for a variable without a gradient. */
 function collect(variables: readonly Tensor[], gradients: ReadonlyMap<Edge, Tensor>): Tensor[] {
   return variables.map((x) => gradients.get(x.edge!) ?? zerosLike(x));
 }
@@ -161,7 +164,7 @@ type Gradients<A extends unknown[], N> = N extends number ? Argument<A, N> : { [
  * const [y, g] = valueAndGrad((x: Tensor) => x.square().sum())(tensor([1, 2]));   // 5, [2, 4]
  * ```
  * @throws ShapeError if f does not return a single number
- * @throws TypeError, RangeError, DTypeError if an argument cannot be differentiated
+ * @throws TypeError, RangeError, DTypeError if f cannot be differentiated with respect to one of these arguments
  */
 export function valueAndGrad<A extends unknown[]>(f: (...args: A) => Tensor): (...args: A) => [Tensor, A[0]];
 export function valueAndGrad<A extends unknown[], const N extends ArgNums>(
@@ -223,7 +226,7 @@ export function grad<A extends unknown[]>(f: (...args: A) => Tensor, argnums: Ar
 
 /**
  * Computes f's value and its pullback. The pullback maps dy, which has the shape of the value, to (∂f/∂x)ᵀ·dy for each
- * argument x. You can call it any number of times.
+ * argument x. You can call the pullback any number of times.
  * @throws TypeError if f does not return a tensor
  */
 export function vjp<A extends Tensor[]>(f: (...xs: A) => Tensor, ...xs: A): [Tensor, (dy: Tensor) => Tensor[]] {
@@ -239,7 +242,9 @@ export function vjp<A extends Tensor[]>(f: (...xs: A) => Tensor, ...xs: A): [Ten
       rejectOtherCopy("vjp", "the gradient", dy);
       requireKind("vjp", "the gradient", "tensor", dy);
       if (!sameShape(dy.shape, y.shape))
-        throw new ShapeError(`vjp: the gradient is ${show(dy.shape)}, but the value is ${show(y.shape)}. Reshape it.`);
+        throw new ShapeError(
+          `vjp: the gradient is ${show(dy.shape)}, but the value is ${show(y.shape)}. Reshape the gradient.`,
+        );
       // The pullback can be differentiated with respect to dy too.
       const { gradients } = backpropagate([[y, dy]], {
         targets: targetsOf(variables),
@@ -318,8 +323,8 @@ export function hvp(f: (x: Tensor) => Tensor, x: Tensor, v: Tensor): Tensor {
 }
 
 /**
- * Returns a function that computes all first derivatives of f, with shape [...f(x).shape, ...x.shape]. It takes one
- * backward pass per element of f(x).
+ * Returns a function that computes all first derivatives of f, with shape [...f(x).shape, ...x.shape]. The function
+ * runs one backward pass per element of f(x).
  */
 export function jacobian(f: (x: Tensor) => Tensor): (x: Tensor) => Tensor {
   check("jacobian", arguments, "f:function");

@@ -1,6 +1,6 @@
 /**
- * Finds the op that made a NaN or ±∞. detectAnomaly checks the result of every eager op; compile shares the code that
- * describes what was found.
+ * Finds the op that made a NaN or ±∞. detectAnomaly checks the result of every eager op; compile uses the same error
+ * descriptions.
  */
 import { Op } from "../../assembly/opcodes.ts";
 import { LARGEST } from "../ops/definition/check.ts";
@@ -21,7 +21,7 @@ export interface Flaw {
   /** The position in execution order: a lower number is earlier. */
   readonly order: number;
   readonly isNaN: boolean;
-  /** Whether an op made it. If not, it was in an argument, a constant or a tensor from outside. */
+  /** Whether an op made the NaN or ±∞. If not, it was in an argument, a constant or a tensor from outside. */
   readonly isFromOp: boolean;
   /** A clause such as `log produced -Infinity at train.ts:3:10`. */
   readonly origin: string;
@@ -37,7 +37,7 @@ interface NonFiniteElement {
 }
 
 /**
- * Finds the first NaN in x, or else the first ±∞; undefined if all elements are finite.
+ * Finds the first NaN in x or, if there is none, the first ±∞. Returns undefined if all elements are finite.
  * @param address the address of x
  */
 export function nonFiniteIn(x: Value, address: number): NonFiniteElement | undefined {
@@ -60,7 +60,7 @@ export const externalFlaw = (what: string, x: Value, found: NonFiniteElement): F
   isFromOp: false,
   origin: `${what} contains ${found.value}`,
   details: ` (${elementText(found, x)})`,
-  remedy: "Clean the values before the call.",
+  remedy: "Remove NaN and ±Infinity from the values before the call.",
 });
 
 /** An op that ran, as error messages describe it. */
@@ -68,7 +68,7 @@ export interface ExecutedOp {
   readonly op: AnyOp;
   readonly order: number;
   readonly site: string;
-  /** The op whose gradient it helps to compute, if any. */
+  /** The op whose gradient this op helps to compute, if any. */
   readonly gradientOf?: string | undefined;
 }
 
@@ -93,7 +93,7 @@ export function flawOf(
     isFromOp: op.code !== Op.Fill,
     origin: `${subject} produced ${found.value}${site && ` at ${site}`}`,
     details: `${from} (${elementText(found, x)})`,
-    remedy: "Keep its inputs in range (clamp, an eps, a lower lr).",
+    remedy: "Keep the op's inputs in range, for example with clamp, an eps or a lower lr.",
   };
 }
 
@@ -184,10 +184,11 @@ export const currentWatch = (): Watch | null => watch;
 /**
  * Runs f and checks the result of every op, forward and backward. Throws if a NaN or ±∞ reaches a result of f, a loss
  * that backward is called on, a gradient, or a write (an update, a running statistic, copyFrom). The error names the
- * first op that made one and the line that called the op; for a gradient, it also names the op that the gradient
- * belongs to. Before it throws, it restores parameters, optimizer state, running statistics and the random generator.
- * Values that are masked out later, such as −∞ in attention scores, are allowed. Compiled functions that f calls run as
- * if compiled with `{ finite: true }`. detectAnomaly is slow, so use it only for debugging.
+ * first op that made a NaN or ±∞ and the line that called the op; for a gradient, it also names the op that the
+ * gradient belongs to. Before throwing, detectAnomaly restores parameters, optimizer state, running statistics and the
+ * random generator. Values that are masked out later, such as −∞ in attention scores, are allowed. Compiled functions
+ * that f calls run as if they were compiled with `{ finite: true }`. detectAnomaly is slow, so use it only for
+ * debugging.
  *
  * ```ts
  * detectAnomaly(() => optimizer.minimize(() => losses.mse(model.forward(x), y)));

@@ -18,7 +18,7 @@ export interface Recorder<T extends Stored = Stored> {
    * while `check` returns true.
    */
   guard(check: () => boolean): void;
-  /** From now on, NaN and ±∞ must not reach results, gradients or state. */
+  /** From now on, treats NaN and ±∞ in results, gradients and state as errors. */
   requireFinite?(): void;
   /** Registers tensors whose owner, such as an optimizer, never replaces them. */
   addFixed?(tensors: Iterable<T>): void;
@@ -29,7 +29,7 @@ export interface Recorder<T extends Stored = Stored> {
   gradient(leaf: T, event: "cleared" | "added"): void;
 }
 
-/** All modes, in one object, so that everything that an op depends on is in one place. */
+/** All modes, in a single object, so that everything that affects how ops run is in one place. */
 export const context: {
   recorder: Recorder | null;
   /** Whether autograd records ops. */

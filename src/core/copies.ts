@@ -23,7 +23,7 @@ export function registerCopy(prototype: object): void {
   Reflect.defineProperty(shared, COPIES, { value: copies, configurable: true, writable: true });
   if (copies === 2) {
     console.warn(
-      "nabla: a second copy was loaded. Copies cannot exchange tensors. Check for two installed versions: npm ls nabla.",
+      "nabla: a second copy was loaded. Copies cannot exchange tensors. Run `npm ls nabla` to find duplicate installations, and keep one.",
     );
   }
 }
@@ -41,6 +41,6 @@ export function rejectOtherCopy(name: string, what: string, value: unknown): voi
   const isModule = typeof (value as { forward?: unknown }).forward === "function";
   throw new TypeError(
     `${name}: ${what} is a ${isModule ? "module" : "tensor"} from another copy of nabla, which has its own memory. ` +
-      `Use one copy: check for two installed versions with npm ls nabla${isModule ? "" : ", or pass x.data"}.`,
+      `Run \`npm ls nabla\` to find duplicate installations, and keep one${isModule ? "" : ", or pass x.data instead"}.`,
   );
 }

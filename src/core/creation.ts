@@ -16,7 +16,10 @@ const OPTIONS = "{dtype:string requiresGrad:boolean}";
 
 /** Options for the functions that create tensors. */
 export interface TensorOptions {
-  /** The element type. Default: depends on the values for `tensor`, int32 for `randint`, otherwise float32. */
+  /**
+   * The element type. By default, `tensor` derives it from the values, `zerosLike` and `onesLike` use x's type,
+   * `randint` uses int32, and all other functions use float32.
+   */
   readonly dtype?: DType;
   /** Whether autograd computes gradients for the tensor. Default false. */
   readonly requiresGrad?: boolean;
@@ -78,7 +81,8 @@ function unnest(values: TensorValues): {
 }
 
 /**
- * The dtype for each kind of typed array, by toStringTag, which also identifies Buffers and arrays from other realms.
+ * The dtype for each kind of typed array, keyed by toStringTag, which is also correct for Buffers and for arrays from
+ * other realms.
  */
 const dtypesByTag: Record<string, DType> = {
   Float32Array: "float32",
@@ -96,7 +100,7 @@ export const dtypeOf = (values: ArrayBufferView): DType | undefined =>
   dtypesByTag[(values as TypedArray)[Symbol.toStringTag]];
 
 /**
- * Makes a tensor from a copy of values: a number, nested arrays of numbers or booleans, or a typed array. Numbers
+ * Makes a tensor from a copy of `values`: a number, nested arrays of numbers or booleans, or a typed array. Numbers
  * become float32, and booleans become bool. A Float32Array becomes float32, an Int32Array int32, and a Uint8Array
  * uint8. Numbers that are too large for float32, such as 1e300, become ±Infinity, as in PyTorch (functions that read
  * files reject such numbers instead).
@@ -107,7 +111,7 @@ export const dtypeOf = (values: ArrayBufferView): DType | undefined =>
  * ```
  * @param shape the shape of the tensor. Default: the shape of the nested arrays, or one dimension for a typed array
  * @throws ShapeError if rows differ in length or the number of elements does not match the shape
- * @throws TypeError if a value is not a number, DTypeError if a typed array is not supported
+ * @throws TypeError if a value is neither a number nor a boolean, DTypeError if a typed array is not supported
  */
 export function tensor(values: TensorValues, shape?: Shape | TensorOptions, options?: TensorOptions): Tensor {
   check("tensor", arguments, `values:any shape?:numbers ${OPTIONS}`);
@@ -194,7 +198,7 @@ export function onesLike(x: Tensor, options?: TensorOptions): Tensor {
 
 /**
  * Checks only the first and the last value of a range, because it is monotonic.
- * @throws RangeError if the dtype cannot represent one of them
+ * @throws RangeError if the dtype cannot represent the first or the last value
  */
 function requireEnds(op: string, values: Float64Array, dtype: DType): void {
   if (values.length) for (const v of [values[0]!, values.at(-1)!]) requireInDType(op, v, dtype);
@@ -203,7 +207,7 @@ function requireEnds(op: string, values: Float64Array, dtype: DType): void {
 /**
  * Makes a tensor of the numbers start, start + step, … that are less than end (or greater than end, for a negative
  * step). `arange(n)` is 0 … n − 1. `end` is excluded despite rounding errors: `arange(1, 1.3, 0.1)` is 1, 1.1, 1.2.
- * @throws RangeError if step is 0, or if the dtype cannot represent a number
+ * @throws RangeError if step is 0, or if the dtype cannot represent one of the numbers
  */
 export function arange(end: number, options?: TensorOptions): Tensor;
 export function arange(start: number, end?: number, options?: TensorOptions): Tensor;
@@ -223,7 +227,7 @@ export function arange(...args: unknown[]): Tensor {
 
 /**
  * Makes a tensor of n evenly spaced numbers from start to end, both of which are included and exact. For n = 1, the
- * number is start.
+ * only number is start.
  * @throws RangeError
  */
 export function linspace(start: number, end: number, n: number, options: TensorOptions = {}): Tensor {
@@ -251,7 +255,9 @@ export function eye(...args: unknown[]): Tensor {
 /** @throws DTypeError unless the dtype is float32, the type of random numbers */
 function requireFloat(op: string, options: TensorOptions): TensorOptions {
   if (options.dtype !== undefined && options.dtype !== "float32")
-    throw new DTypeError(`${op}: dtype must be "float32", got ${describe(options.dtype)}. Use randint(…), or .to(…).`);
+    throw new DTypeError(
+      `${op}: dtype must be "float32", got ${describe(options.dtype)}. Use randint(…) for integers, or convert the result with .to(…).`,
+    );
   return options;
 }
 

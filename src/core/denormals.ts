@@ -4,5 +4,5 @@ import type { Tensor } from "./tensor.ts";
 /** A number far below any value that matters in a model's state. */
 const LEAST = 2 ** -100;
 
-/** Moves x towards 0 by at most 2⁻¹⁰⁰: smaller values become 0, and values above 2⁻⁷⁵ do not change. */
+/** Moves x towards 0 by at most 2⁻¹⁰⁰: smaller magnitudes become 0, and magnitudes above 2⁻⁷⁵ do not change. */
 export const flushDenormals = (x: Tensor): Tensor => x.sub(x.clamp(-LEAST, LEAST));

@@ -1,4 +1,7 @@
-/** Eager mode, installed on import: checks each op, allocates its outputs, runs it, and records it for autograd. */
+/**
+ * Eager mode, which importing this module installs: it checks each op, allocates the op's outputs, runs the op, and
+ * records it for autograd.
+ */
 
 import { verify } from "../ops/definition/check.ts";
 import { type AnyOp, installExecutor } from "../ops/definition/op.ts";
@@ -68,23 +71,26 @@ function execute(op: AnyOp, inputs: readonly Value[], attributes: unknown): Tens
   return outputs;
 }
 
-/** Cached tensors for numbers that are used as operands, by dtype. The least recently used tensor is evicted. */
+/**
+ * Caches of tensors for numbers that are used as operands, keyed by dtype. A full cache evicts its least recently used
+ * tensor.
+ */
 const constants: Partial<Record<DType, Map<number | string, Tensor>>> = {};
 const MAX_CONSTANTS = 256;
 const allConstants = new WeakSet<Tensor>();
 
-/** Whether a tensor is in this cache. Users cannot reach or replace such tensors. */
+/** Whether a tensor was made for these caches. User code can neither reach nor replace such tensors. */
 export const isConstant = (x: Tensor): boolean => allConstants.has(x);
 
 /** The cached tensor with shape [] that holds a number. */
 export function constant(value: number, dtype: DType): Tensor {
   constants[dtype] ??= new Map();
   const known = constants[dtype];
-  // Map treats −0 and 0 as equal.
+  // A Map treats −0 and 0 as the same key.
   const key = Object.is(value, -0) ? "-0" : value;
   let made = known.get(key);
   if (made && !made.isDisposed) {
-    // Move the tensor to the end, so that looking up an op's second operand does not evict the first one.
+    // Move the tensor to the end, so that adding an op's second operand does not evict the first one.
     known.delete(key);
     known.set(key, made);
     return made;

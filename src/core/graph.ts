@@ -1,4 +1,7 @@
-/** The autograd graph: nodes, and the tensors that their gradient rules save. autograd/backward.ts traverses it. */
+/**
+ * The autograd graph: nodes, and the tensors that are saved for their gradient rules. autograd/backward.ts traverses
+ * the graph.
+ */
 
 import type { AnyOp } from "../ops/definition/op.ts";
 import { type Shape, type Spec, show, sizeOf, type Value } from "../ops/definition/value.ts";
@@ -33,7 +36,7 @@ interface Saved<Leaf extends Stored> {
 let nodes = 0;
 
 let current: Node<Stored> | null = null;
-/** The node with the gradient rule that is running. Ops that run now belong to that gradient. */
+/** The node whose gradient rule is running. Ops that run now help to compute that gradient. */
 export const currentNode = (): Node<Stored> | null => current;
 
 /** Runs f as part of a node's gradient rule. */
@@ -61,7 +64,7 @@ export class Node<Leaf extends Stored> {
   /** One node per output: this node for the first output, then the other outputs' nodes. */
   readonly outputs: (Node<Leaf> | undefined)[] = [this];
   readonly outputShape: Shape;
-  /** The location where its op was called. Known only while compile records or detectAnomaly runs. */
+  /** The location where the node's op was called. Known only while compile records or detectAnomaly runs. */
   site: (() => string) | undefined;
   private references = 1;
   private saved: (Saved<Leaf> | Spec)[] | null;
@@ -104,8 +107,8 @@ export class Node<Leaf extends Stored> {
   }
 
   /**
-   * The gradient rule's arguments after dy. `wrap` makes a tensor for each saved input and output, from a retained
-   * storage and the value's place in the graph. For other values, only the shape and dtype are known.
+   * The second argument for the gradient rule, after dy. `wrap` makes a tensor for each saved input and output, from a
+   * retained storage and the value's place in the graph. For other values, only the shape and dtype are known.
    * @throws Error if the graph was freed, or a saved tensor was changed in place
    */
   context(
@@ -119,7 +122,10 @@ export class Node<Leaf extends Stored> {
         `${rule.name}: an earlier backward freed this part of the graph. minimize calls backward itself, so do not call it too; otherwise recompute the loss, or call the first backward with { retainGraph: true }.`,
       );
     }
-    /** Nodes that were recreated for outputs whose tensors were freed. They are held until the outputs are wrapped. */
+    /**
+     * Nodes that were recreated for outputs whose tensors were freed. This list holds them until the outputs are
+     * wrapped.
+     */
     const fresh: Node<Leaf>[] = [];
     const edgeOf = (s: Saved<Leaf>): Edge<Leaf> | null => {
       if (s.output < 0) return s.edge;
@@ -149,13 +155,13 @@ export class Node<Leaf extends Stored> {
     };
   }
 
-  /** Frees the saved tensors. The node can no longer propagate gradients. */
+  /** Frees the saved tensors. Afterwards, the node can no longer propagate gradients. */
   free(): void {
     for (const s of this.saved ?? []) if ("storage" in s) s.storage.release();
     this.saved = null;
   }
 
-  /** Whether it can still propagate gradients. */
+  /** Whether the node can still propagate gradients. */
   get isLive(): boolean {
     return this.saved !== null;
   }
@@ -166,15 +172,15 @@ export class Node<Leaf extends Stored> {
   }
 
   /**
-   * Removes a holder. After the last holder is gone, frees the node and releases the nodes before it, iteratively
-   * because chains can be long.
+   * Drops a reference. If it was the last one, frees the node and releases the nodes before it. Uses a loop instead of
+   * recursion, because chains of nodes can be long.
    */
   release(): void {
     const pending: Node<Leaf>[] = [this];
     for (let node = pending.pop(); node; node = pending.pop()) {
       if (--node.references > 0) continue;
       node.free();
-      // For a second or later output, remove the node from the first output's node.
+      // If this node belongs to a second or later output, remove it from the node of the first output.
       if (node.rule === outputRule) {
         const owner = node.edges[0] as Node<Leaf>;
         owner.outputs[owner.outputs.indexOf(node)] = undefined;

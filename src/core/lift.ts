@@ -1,6 +1,6 @@
 /**
  * Turns an op's function, which takes Values, into a function that takes tensors and checks its arguments. functions.ts
- * exports one per op.
+ * exports such a function for each op.
  */
 import "./eager.ts";
 import { signatures } from "../ops/signatures.ts";

@@ -22,7 +22,7 @@ export const currentOp = (): number => clock;
 
 /**
  * Changes when a tensor with pinned memory is disposed, and when requiresGrad is set. Compiled programs recheck their
- * tensors only after this number has changed.
+ * tensors only if this number has changed.
  */
 export const epoch = { value: 0 };
 
@@ -88,7 +88,9 @@ export class Storage {
     this.#abandon();
     return true;
   }
-  /** Its bytes if they are in JavaScript's memory, so that they can be read without moving them back. */
+  /**
+   * Its bytes if they are in JavaScript's memory, otherwise null. Callers can read them there without moving them back.
+   */
   get moved(): Uint8Array | null {
     return this.isGone ? null : this.#moved;
   }
@@ -158,7 +160,7 @@ export class Storage {
     this.ownerless = false;
     ownerless.delete(this);
   }
-  /** Makes a tensor's reference weak. Another tensor must hold the storage too. */
+  /** Makes a tensor's reference weak. Another tensor must also hold the storage. */
   weaken(counted: number): void {
     this.weak++;
     this.uncount(counted);
@@ -214,8 +216,8 @@ export const ownerless = new Set<Storage>();
 export const unscoped = { bytes: 0 };
 
 /**
- * The undo log of a function: the contents that it overwrites in place, and the state of the random generator before it
- * ran.
+ * The undo log of a function: the contents that its in-place writes overwrite, and the state of the random generator
+ * before the function ran.
  */
 export class Journal {
   private readonly before = new Map<Storage, { readonly bytes: Uint8Array; readonly version: number }>();
@@ -236,8 +238,8 @@ export class Journal {
 }
 
 /**
- * The open journals, by the error after which nabla restores their contents: OutOfMemoryError (undo.ts) or
- * NonFiniteError (anomaly.ts).
+ * The open journals. nabla restores the contents of `shortage` after an OutOfMemoryError (undo.ts) and those of
+ * `nonFinite` after a NonFiniteError (anomaly.ts).
  */
 const journals: { shortage: Journal | null; nonFinite: Journal | null } = { shortage: null, nonFinite: null };
 type Cause = keyof typeof journals;
@@ -262,7 +264,7 @@ export function journalWrite(storage: Storage): void {
 
 /** What memory() reports. */
 export interface MemoryInfo {
-  /** How many bytes of linear memory tensors hold, rounded up to the allocator's blocks. */
+  /** The number of bytes that tensors hold in linear memory, rounded up to the allocator's blocks. */
   readonly bytes: number;
   /** The number of tensors in linear memory that are not disposed. */
   readonly tensors: number;

@@ -5,8 +5,8 @@
  * A FinalizationRegistry never calls back during a synchronous loop, and does not free its cells during one either.
  * Therefore a tensor made outside scopes waits in `unowned` until its job (a turn of the event loop) ends, and is
  * registered only then. If a job makes too many tensors, the least recently used storages move to JavaScript's memory
- * (memory.ts), and `unowned` drops their tensors. Unreachable ones are then collected even during the loop, and
- * reachable ones move back when they are used.
+ * (memory.ts), and `unowned` drops their tensors. Unreachable tensors are then collected even during the loop, and the
+ * storages of reachable tensors move back when they are used.
  */
 
 import { onShortage } from "../runtime/engine.ts";
@@ -26,7 +26,7 @@ const finalizer = new FinalizationRegistry<AnyHandle>((handle) => {
   freeHandle(handle, "the garbage collector");
 });
 
-/** Frees what a handle holds. Calling it twice is fine. @param freedBy what freed it, for DisposedError */
+/** Frees what a handle holds, unless it was freed before. @param freedBy what freed it, for DisposedError */
 export function freeHandle(handle: AnyHandle, freedBy: string): void {
   const { storage, node } = handle;
   if (!storage) return;
@@ -52,7 +52,7 @@ const MAX_REGISTERED = 16384;
 /** The numbers of bytes and tensors at which the next sweep runs. */
 let sweepAtBytes = MAX_BYTES;
 let sweepAtTensors = MAX_TENSORS;
-/** The number of kept tensors at which a sweep drops the disposed ones. */
+/** If there are at least this many kept tensors, a sweep drops the disposed ones. */
 let pruneAtKept = MAX_TENSORS;
 /** The op that ran at the last sweep. */
 let lastSweep = 0;
@@ -118,8 +118,8 @@ function contains(value: unknown, tensor: Owned): boolean {
 }
 
 /**
- * Makes a library function free the tensors that it makes outside scopes and does not return. The function must not
- * call user code.
+ * Wraps a library function so that it frees the tensors that it makes outside scopes and does not return. The function
+ * must not call user code.
  */
 export function asInternal<A extends unknown[], T>(f: (...args: A) => T): (...args: A) => T {
   return (...args) => {
@@ -142,7 +142,7 @@ function schedule(): void {
   void Promise.resolve().then(endJob);
 }
 
-/** Registers the tensors that remain after the job. */
+/** Registers the tensors that remain after the job with the finalizer. */
 function endJob(): void {
   scheduled = false;
   for (const tensor of kept) register(tensor);
@@ -166,7 +166,7 @@ function sweepIfDue(): void {
   setKeptAside();
   const all = liveStorages(true);
   const isFull = bytesOf(all) >= sweepAtBytes;
-  // If there are too many tensors, but not too many bytes, move only tensors from this job.
+  // If neither bytes nor tensors from earlier jobs exceed their limits, move only tensors from this job.
   const live = isFull ? all : liveStorages(isCrowded);
   // A storage that moved back and was used since the last sweep will probably be used again.
   const isIdle = (storage: Storage): boolean => !storage.isReachable || storage.lastUse < lastSweep;
@@ -265,7 +265,7 @@ function setKeptAside(): void {
   pruneAtKept = Math.max(MAX_TENSORS, 2 * kept.length);
 }
 
-/** Drops old tensors if another tensor holds their storage. */
+/** Drops old tensors whose storage another tensor also holds, and makes their references to it weak. */
 function weakenAliases(): void {
   const held = new Set<Storage>();
   const stays = (handle: AnyHandle, isOld: boolean): boolean => {

@@ -4,9 +4,7 @@ import { type DType, type Shape, type Spec, show, sizeOf } from "../ops/definiti
 /** The result of toArray: numbers or booleans, nested once per dim. */
 export type NestedArray = number | boolean | NestedArray[];
 
-/**
- * Tensors with more than BRIEF elements are abbreviated: long dims then show only EDGE elements at each end.
- */
+/** Tensors with more than BRIEF elements are abbreviated: their long dims show only EDGE elements at each end. */
 const BRIEF = 1000;
 const EDGE = 3;
 
@@ -80,7 +78,7 @@ export function table(rows: readonly (readonly string[])[], right: readonly numb
 export function amount(value: number, unit = ""): string {
   if (!Number.isFinite(value)) return `${value} ${unit}`.trimEnd();
   const prefixes = ["n", "µ", "m", "", "k", "M", "G", "T"];
-  // Round first: 999.7 is 1 k, not 1.00e+3.
+  // Round first, so that 999.7 becomes 1 k, not 1.00e+3.
   const size = Math.abs(Number(value.toPrecision(3)));
   const step = size === 0 ? 0 : Math.max(-3, Math.min(4, Math.floor(Math.log10(size) / 3 + 1e-9)));
   const scaled = value / 1000 ** step;

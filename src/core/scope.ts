@@ -7,8 +7,8 @@ import { isFromOtherCopy, rejectOtherCopy } from "./copies.ts";
 import { Tensor } from "./tensor.ts";
 
 /**
- * All tensors in a value: the value itself, or those in arrays, objects, Maps and Sets. Adds tensors and modules from
- * other copies to `foreign`.
+ * Collects the tensors in a value: the value itself, or the tensors in arrays, objects, Maps and Sets. Adds tensors and
+ * modules from other copies to `foreign`.
  */
 export function tensorsIn(
   value: unknown,
@@ -55,7 +55,7 @@ export function requireSynchronous(name: string, result: unknown): void {
   if (typeof (result as PromiseLike<unknown> | null | undefined)?.then !== "function") return;
   (result as PromiseLike<unknown>).then(undefined, () => {});
   throw new Error(
-    `${name}: f returned a promise, but ${name} ends when f returns. Use it inside the async function instead.`,
+    `${name}: f returned a promise, but ${name} ends when f returns. Call ${name} inside the async function instead.`,
   );
 }
 

@@ -58,7 +58,10 @@ interface PropertyState {
   readonly path: string;
 }
 
-/** Larger arrays, Maps and Sets are not tracked, and neither are objects that are nested more deeply. */
+/**
+ * Arrays, Maps and Sets with more than MAX_ELEMENTS elements are not tracked, and neither are objects nested more than
+ * MAX_DEPTH levels deep.
+ */
 const MAX_ELEMENTS = 64;
 const MAX_DEPTH = 4;
 
@@ -169,8 +172,8 @@ export class ModuleState {
     const [owners, keys] = [named.map(({ owner }) => owner), named.map(({ key }) => key)];
     const [items, values] = [elements.map(({ value }) => value), named.map(({ value }) => value)];
     const all = Array.from(this.owners.keys()) as Owner[];
-    // Counting properties is slow, so skip classes with a kind of their own, such as nabla's layers: they never read
-    // fields that users add.
+    // Counting properties is slow, so skip classes with a kind of their own, such as nabla's layers, whose methods
+    // never read properties that users add.
     const counted = all.filter(
       (owner) => !Array.isArray(owner) && !(isStateful(owner) && Object.hasOwn(owner.constructor as object, "kind")),
     );
@@ -179,7 +182,7 @@ export class ModuleState {
     const forwards = modules.map(({ forward }) => forward);
     const { collections } = this;
     // Compare array elements and named properties in separate loops: engines run a loop faster if it accesses only one
-    // kind.
+    // kind of property.
     return () => {
       for (let i = 0; i < owners.length; i++) {
         const value = owners[i]![keys[i]!];
@@ -201,7 +204,10 @@ export class ModuleState {
 
 type Method = (this: object, ...args: unknown[]) => unknown;
 
-/** Runs f and records every module in `state` when one of its methods is first called, except modules that f makes. */
+/**
+ * Runs f. When f calls a method of a module for the first time, records the module in `state`, unless f made the
+ * module.
+ */
 export function observe<T>(state: ModuleState, f: () => T): T {
   const inside = new WeakSet<object>();
   const undo: (() => void)[] = [];

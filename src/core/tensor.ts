@@ -58,22 +58,22 @@ export interface BackwardOptions {
 // These are the types of the methods that are attached to the prototype below.
 export interface Tensor extends Methods<Tensor> {
   /**
-   * Computes gradients: adds dthis/dp to `p.grad` of every leaf p that this tensor depends on.
+   * For every leaf p that this tensor depends on, adds the gradient with respect to p to `p.grad`.
    *
    * ```ts
    * x.requiresGrad = true;
    * x.square().sum().backward();
    * x.grad;                    // 2x
    * ```
-   * @throws ShapeError if the tensor does not have one element and no gradient is given
+   * @throws ShapeError if no gradient is given and the tensor does not have exactly one element
    * @throws Error if no input requires a gradient
    */
   backward(options?: BackwardOptions): void;
 }
 
 /**
- * An array of numbers in linear memory: contiguous and row-major. It changes only through methods that say so, such as
- * `copyFrom` and an optimizer's step.
+ * An array of numbers in linear memory: contiguous and row-major. Its elements change only through methods that are
+ * documented to write in place, such as `copyFrom` and an optimizer's step.
  *
  * ```ts
  * const x = tensor([[1, 2], [3, 4]]);
@@ -92,7 +92,7 @@ export class Tensor implements Value {
   readonly handle: Handle<Node>;
   private leaf = false;
   private gradient: Tensor | null = null;
-  /** A fingerprint of the shape, which callers must not change. */
+  /** A fingerprint of the shape, to detect that a caller changed the shape. */
   private readonly shapeFingerprint: number;
   /**
    * structuredClone and postMessage reject objects that hold a function, and show its source in the error. @internal
@@ -186,13 +186,13 @@ export class Tensor implements Value {
       if (!(value instanceof Tensor)) requireKind("grad", "value", "tensor|null", value);
       if (!sameShape(value.shape, this.shape))
         throw new ShapeError(
-          `grad: the gradient is ${show(value.shape)}, but the tensor is ${show(this.shape)}. Reshape it.`,
+          `grad: the gradient is ${show(value.shape)}, but the tensor is ${show(this.shape)}. Reshape the gradient.`,
         );
     }
     this.gradient = value;
   }
 
-  /** Whether backward can still pass through the op that made it. @internal */
+  /** Whether backward can still pass through the op that made the tensor. @internal */
   get hasLiveGraph(): boolean {
     return this.handle.node?.isLive ?? false;
   }
@@ -268,7 +268,7 @@ export class Tensor implements Value {
     return Tensor.wrap(this.storage("detach").retain(), this, null, "detach");
   }
 
-  /** Returns a copy with its own memory. Gradients flow through it. */
+  /** Returns a copy with its own memory. Gradients flow through the copy. */
   clone(): Tensor {
     checkNone("clone", arguments);
     this.storage("clone");
@@ -280,14 +280,14 @@ export class Tensor implements Value {
   }
 
   /**
-   * Overwrites the elements in place and returns the tensor. Autograd does not record it.
+   * Overwrites the elements in place and returns the tensor. Autograd does not record the write.
    * @param source a tensor with the same shape and type, or as many numbers as the tensor has elements
    * @throws ShapeError if the shapes, types or sizes differ, Error if autograd would have to record the write
    */
   copyFrom(source: Tensor | ArrayLike<number>): this {
     if (context.gradEnabled && (this.handle.node || (source instanceof Tensor && source.requiresGrad))) {
       throw new Error(
-        "copyFrom: autograd does not record writes in place. Wrap it in noGrad(() => …), or detach() the source.",
+        "copyFrom: autograd does not record writes in place. Wrap the call in noGrad(() => …), or detach() the source.",
       );
     }
     if (source instanceof Tensor) {
@@ -299,7 +299,7 @@ export class Tensor implements Value {
       throw new ShapeError(`copyFrom: ${show(this.shape)} needs ${this.size} values, got ${source.length}.`);
     if (context.recorder)
       throw new TraceError(
-        "copyFrom: values from JavaScript would be written once, not on every call. Pass them as an argument.",
+        "copyFrom: values from JavaScript would be written once, not on every call. Pass them as an argument of the compiled function.",
       );
     if (isJournaling("nonFinite")) {
       // Write with an op, so that detectAnomaly checks the values.
@@ -353,8 +353,8 @@ export class Tensor implements Value {
   }
 
   /**
-   * Returns the elements as nested arrays, or as a number if the tensor has no dimensions. bool becomes booleans. A
-   * tensor's type does not include its rank, so the result is not type-checked unless you name its type:
+   * Returns the elements as nested arrays, or as a number if the tensor has no dimensions. bool elements become
+   * booleans. A tensor's type does not include its rank, so the result is not type-checked unless you name its type:
    * `x.toArray<number[][]>()`.
    */
   // biome-ignore lint/suspicious/noExplicitAny: with any other type, x.toArray()[0][0] needs a cast

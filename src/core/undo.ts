@@ -1,5 +1,6 @@
 /**
- * Undoes steps that ran out of memory: restores what they overwrote in place, and the state of the random generator.
+ * Undoes a step that ran out of memory: restores the memory that the step overwrote in place, and the state of the
+ * random generator.
  */
 
 import { OutOfMemoryError } from "../runtime/errors.ts";

@@ -51,7 +51,7 @@ export async function warmUp(
       tidy(() => requireSettled(f()));
       times.push(performance.now() - start);
     } while (times.length < before + GROUP && performance.now() < end);
-    // Let the event loop turn once, so that the engine installs code that it compiled in the background.
+    // Let the event loop turn once, so that the engine can install code that it compiled in the background.
     await new Promise((resolve) => setTimeout(resolve));
     const least = Math.min(...times.slice(before));
     if (times.length > 4 * GROUP && least > best * (1 - GAIN)) break;

@@ -1,7 +1,7 @@
 /**
- * The op table: one entry per code. Its type lists every code, so a missing entry does not compile. Autograd, the
- * encoder, the tests and the op reference read it. test/ops/oracles/index.ts has each code's float64 oracle, or names
- * the test that checks the op instead.
+ * The op table, with one entry per op code. Its type requires every code, so a missing entry is a compile-time error.
+ * Autograd, the encoder, the tests and the op reference read the table. For each code, test/ops/oracles/index.ts has a
+ * float64 oracle or names the test that checks the op instead.
  */
 import { Op } from "../../assembly/opcodes.ts";
 import { checkDefinition } from "./definition/check.ts";

@@ -268,7 +268,7 @@ describe("errors say how to fix the call", () => {
       "grad: the function must return a tensor, got 3. Return the result of the last op, without item() or toArray().",
     );
     expect(() => grad((_a: number, z: Tensor) => z.sum())(1, tensor([1]))).toThrow(
-      "grad: argument 0 contains no tensor. Pass one to differentiate with respect to.",
+      "grad: argument 0 contains no tensor. Pass the tensor to differentiate with respect to.",
     );
   });
   test("requiresGrad on an int32 tensor", () => {

@@ -112,7 +112,7 @@ describe("the error names non-finite inputs", () => {
   test("the error names an argument by its path, and a tensor from outside by its first use", () => {
     const f = compile(({ data }: { data: Tensor[] }) => data[1]!.mul(2).sum(), { finite: true, name: "f" });
     expect(failure(() => f({ data: [x, tensor([1, Number.NaN])] }))).toBe(
-      "compile(f): arguments[0].data[1] contains NaN (element 1 of float32 [2]). Clean the values before the call.",
+      "compile(f): arguments[0].data[1] contains NaN (element 1 of float32 [2]). Remove NaN and ±Infinity from the values before the call.",
     );
     expect(failure(() => f({ data: [x, Float32Array.of(Number.POSITIVE_INFINITY)] }))).toMatch(
       "arguments[0].data[1] contains Infinity (element 0 of float32 [1])",

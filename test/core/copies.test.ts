@@ -21,11 +21,12 @@ beforeAll(async () => {
 const own = (): OwnTensor => tensor([1, 2, 3]);
 const indices = (): OwnTensor => tensor([0, 1, 2], { dtype: "int32" });
 const parameter = (): OwnTensor => tensor([1, 2, 3], { requiresGrad: true });
-const REFUSED = /^\w.*: .+ is a tensor from another copy of nabla, which has its own memory\. Use one copy: /;
+const REFUSED =
+  /^\w.*: .+ is a tensor from another copy of nabla, which has its own memory\. Run `npm ls nabla` to find/;
 
 test("the second copy warns when it loads, and the third does not", () => {
   expect(warnings).toEqual([
-    ["nabla: a second copy was loaded. Copies cannot exchange tensors. Check for two installed versions: npm ls nabla."],
+    ["nabla: a second copy was loaded. Copies cannot exchange tensors. Run `npm ls nabla` to find duplicate installations, and keep one."],
   ]); // biome-ignore format: one line
 });
 
@@ -70,7 +71,8 @@ test("losses, layers, optimizers, gradients, compiled functions and files reject
   for (const [name, call] of calls) expect(() => tidy(() => void call()), name).toThrow(REFUSED);
 });
 
-const MODULE_REFUSED = /^\w.*: .+ is a module from another copy of nabla, which has its own memory\. Use one copy: /;
+const MODULE_REFUSED =
+  /^\w.*: .+ is a module from another copy of nabla, which has its own memory\. Run `npm ls nabla` to find/;
 /** A module that holds `value` in a property. */
 function holding(value: unknown): nn.Module {
   class Net extends nn.Module {

@@ -160,7 +160,7 @@ describe("gradients", () => {
     const x = tensor([3], { requiresGrad: true });
     const y = x.mul(2);
     expect(() => y.copyFrom([100])).toThrow(
-      "copyFrom: autograd does not record writes in place. Wrap it in noGrad(() => …), or detach() the source.",
+      "copyFrom: autograd does not record writes in place. Wrap the call in noGrad(() => …), or detach() the source.",
     );
     expect(() => zeros([1]).copyFrom(y)).toThrow("copyFrom:");
     noGrad(() => x.copyFrom([4]));

@@ -303,7 +303,7 @@ describe("errors say what is wrong and how to fix it", () => {
     const p = tensor([1, 2], { requiresGrad: true });
     expect(() => {
       p.grad = zeros([3]);
-    }).toThrow("grad: the gradient is [3], but the tensor is [2]. Reshape it.");
+    }).toThrow("grad: the gradient is [3], but the tensor is [2]. Reshape the gradient.");
     expect([p.grad, p.toArray()]).toEqual([null, [1, 2]]);
   });
   test("init after the first tensor accepts the current options, and lists those that differ in its error", async () => {

@@ -193,14 +193,18 @@ describe("invalid arguments are rejected", () => {
     [
       "a vector as the right-hand side",
       () => triangularSolve(tensor([[1]]), tensor([1])),
-      /triangularSolve: B must have columns, got \[1\]\. Use b\.unsqueeze\(-1\)/,
+      /triangularSolve: B must be \[\.\.\., n, columns\], got \[1\]\. For a single column, use b\.unsqueeze\(-1\)/,
     ],
     [
       "an equation with two arrows",
       () => einsum("ij->ji->j", x()),
-      /einsum: "ij->ji->j" must be letters, commas and "\.\.\.", with at most one "->"/,
+      /einsum: "ij->ji->j" must consist of letters, commas and "\.\.\.", with at most one "->"/,
     ],
-    ["topK of more elements than there are", () => topK(x(), 4), /topK: k is 4, but dim -1 of \[2, 3\] has 3 elements/],
+    [
+      "topK of more elements than there are",
+      () => topK(x(), 4),
+      /topK: k must be a whole number from 0 to 3, the size of dim -1 of \[2, 3\], got 4/,
+    ],
     ["a wrong number of operands", () => einsum("ij,jk->ik", x()), /einsum: "ij,jk->ik" needs 2 operands, got 1/],
     [
       "a wrong number of letters",

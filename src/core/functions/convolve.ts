@@ -13,7 +13,7 @@ import type { Tensor } from "../tensor.ts";
 
 /**
  * 2-d convolution (cross-correlation, as in other frameworks): each output is Σ x·w, summed over the kernel's taps and
- * a group's channels, plus bias. dx: convTranspose2d of dy.
+ * the channels of a group, plus bias. dx: convTranspose2d of dy.
  *
  * x: [batch, height, width, in] or [height, width, in], w: [out, kernelHeight, kernelWidth, in/groups], bias: [out] →
  * [batch, outHeight, outWidth, out], float32, where outHeight = ⌊(height + 2·padding − dilation·(kernelHeight − 1) −
@@ -33,7 +33,7 @@ import type { Tensor } from "../tensor.ts";
 export const conv2d: {
   /**
    * 2-d convolution (cross-correlation, as in other frameworks): each output is Σ x·w, summed over the kernel's taps and
-   * a group's channels, plus bias. dx: convTranspose2d of dy.
+   * the channels of a group, plus bias. dx: convTranspose2d of dy.
    *
    * x: [batch, height, width, in] or [height, width, in], w: [out, kernelHeight, kernelWidth, in/groups], bias: [out] →
    * [batch, outHeight, outWidth, out], float32, where outHeight = ⌊(height + 2·padding − dilation·(kernelHeight − 1) −
@@ -53,7 +53,7 @@ export const conv2d: {
   (x: Tensor | number, w: Tensor, bias?: Tensor | null, options?: Conv2dOptions): Tensor;
   /**
    * 2-d convolution (cross-correlation, as in other frameworks): each output is Σ x·w, summed over the kernel's taps and
-   * a group's channels, plus bias. dx: convTranspose2d of dy.
+   * the channels of a group, plus bias. dx: convTranspose2d of dy.
    *
    * x: [batch, height, width, in] or [height, width, in], w: [out, kernelHeight, kernelWidth, in/groups], bias: [out] →
    * [batch, outHeight, outWidth, out], float32, where outHeight = ⌊(height + 2·padding − dilation·(kernelHeight − 1) −
@@ -115,8 +115,8 @@ export const convTranspose2d: {
   (x: Tensor | number, w: Tensor, options: ConvTranspose2dOptions): Tensor;
 } = /* @__PURE__ */ lift("convTranspose2d", ops.convTranspose2d);
 /**
- * 1-d convolution: conv2d along one dim. Each output is Σ x·w, summed over the kernel's taps and a group's channels,
- * plus bias.
+ * 1-d convolution: conv2d along one dim. Each output is Σ x·w, summed over the kernel's taps and the channels of a
+ * group, plus bias.
  *
  * x: [batch, length, in] or [length, in], w: [out, kernel, in/groups], bias: [out] → [batch, outLength, out],
  * float32.
@@ -133,8 +133,8 @@ export const convTranspose2d: {
  */
 export const conv1d: {
   /**
-   * 1-d convolution: conv2d along one dim. Each output is Σ x·w, summed over the kernel's taps and a group's channels,
-   * plus bias.
+   * 1-d convolution: conv2d along one dim. Each output is Σ x·w, summed over the kernel's taps and the channels of a
+   * group, plus bias.
    *
    * x: [batch, length, in] or [length, in], w: [out, kernel, in/groups], bias: [out] → [batch, outLength, out],
    * float32.
@@ -151,8 +151,8 @@ export const conv1d: {
    */
   (x: Tensor | number, w: Tensor, bias?: Tensor | null, options?: Conv1dOptions): Tensor;
   /**
-   * 1-d convolution: conv2d along one dim. Each output is Σ x·w, summed over the kernel's taps and a group's channels,
-   * plus bias.
+   * 1-d convolution: conv2d along one dim. Each output is Σ x·w, summed over the kernel's taps and the channels of a
+   * group, plus bias.
    *
    * x: [batch, length, in] or [length, in], w: [out, kernel, in/groups], bias: [out] → [batch, outLength, out],
    * float32.

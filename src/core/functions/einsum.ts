@@ -8,8 +8,8 @@ import type { Tensor } from "../tensor.ts";
 /**
  * Einstein summation (Einstein 1916): multiplies tensors and sums over named dims. Each letter names a dim; letters
  * that are not in the result are summed over. Without "->", the result has the letters that occur once, in alphabetical
- * order. "..." stands for dims that broadcast. Operands are multiplied from left to right, with one matrix product
- * each.
+ * order. "..." stands for dims that broadcast. Operands are multiplied from left to right, one matrix product at a
+ * time.
  *
  * operands: any shapes that match their letters → the sizes of the letters after "->", float32.
  *

@@ -30,7 +30,8 @@ export const abs: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("abs", o
  */
 export const sign: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("sign", ops.sign);
 /**
- * min(max(x, low), high). int32 stays int32 if the bounds are whole numbers. Derivative 1 where low ≤ x ≤ high, else 0.
+ * min(max(x, low), high). An int32 tensor gives int32 if the bounds are whole numbers. Derivative 1 where low ≤ x ≤
+ * high, else 0.
  *
  * x: any shape → the same shape, int32 if x is an integer or bool tensor, else float32.
  *
@@ -49,8 +50,8 @@ export const clamp: (x: Tensor | number, low?: number | null, high?: number | nu
   ops.clamp,
 );
 /**
- * The larger of a and b, or NaN if either is NaN. int32 stays int32 even if the other operand is a number below its
- * range. Ties share the gradient.
+ * The larger of a and b, or NaN if either is NaN. An int32 tensor gives int32 even if the other operand is a number
+ * below int32's range. In a tie, both operands get half the gradient.
  *
  * a, b: any shapes that broadcast → the broadcast shape, int32 if no operand is float32, else float32.
  *
@@ -63,8 +64,8 @@ export const clamp: (x: Tensor | number, low?: number | null, high?: number | nu
  */
 export const maximum: (a: Tensor | number, b: Tensor | number) => Tensor = /* @__PURE__ */ lift("maximum", ops.maximum);
 /**
- * The smaller of a and b, or NaN if either is NaN. int32 stays int32 even if the other operand is a number above its
- * range. Ties share the gradient.
+ * The smaller of a and b, or NaN if either is NaN. An int32 tensor gives int32 even if the other operand is a number
+ * above int32's range. In a tie, both operands get half the gradient.
  *
  * a, b: any shapes that broadcast → the broadcast shape, int32 if no operand is float32, else float32.
  *

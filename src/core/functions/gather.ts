@@ -25,7 +25,7 @@ export const indexSelect: (x: Tensor, dim: number, index: Tensor) => Tensor = /*
   ops.indexSelect,
 );
 /**
- * Selects one element for each index along `dim`: out[i][j] = x[index[i][j]][j] for dim 0, out[i][j] =
+ * Selects one element for each index along `dim`: out[i][j] = x[index[i][j]][j] for dim 0, and out[i][j] =
  * x[i][index[i][j]] for dim 1. The gradient is added back at the same positions.
  *
  * x: any shape, index: x's shape except at `dim` → the index's shape, x's type.
@@ -109,7 +109,7 @@ export const indexAdd: (x: Tensor, dim: number, index: Tensor, source: Tensor) =
  * index: any shape, weight: [entries, size] → [...index.shape, size], the weight's type.
  *
  * @param index The indices of the rows, int32.
- * @param weight The table.
+ * @param weight The table, one row per entry.
  * @throws RangeError if an index is outside the table
  * @example
  * ```ts

@@ -7,9 +7,9 @@ import { lift } from "../lift.ts";
 import type { Tensor } from "../tensor.ts";
 
 /**
- * The Cholesky factor of symmetric positive definite matrices: the lower triangular L such that L·Lᵀ = (a + aᵀ)/2. NaN
- * for other matrices. dA = sym(L⁻ᵀ·Φ(Lᵀ·dL)·L⁻¹), where Φ takes the lower triangle and halves its diagonal (Murray
- * 2016, eq. 10).
+ * The Cholesky factor of symmetric positive definite matrices: the lower triangular L such that L·Lᵀ = (a + aᵀ)/2. If a
+ * matrix is not positive definite, its factor contains NaN. dA = sym(L⁻ᵀ·Φ(Lᵀ·dL)·L⁻¹), where Φ takes the lower
+ * triangle and halves its diagonal (Murray 2016, eq. 10).
  *
  * a: [..., n, n] → [..., n, n], float32.
  *
@@ -23,7 +23,7 @@ import type { Tensor } from "../tensor.ts";
 export const cholesky: (a: Tensor) => Tensor = /* @__PURE__ */ lift("cholesky", ops.cholesky);
 /**
  * Eigenvalues and eigenvectors of symmetric matrices: (a + aᵀ)/2 = V·diag(w)·Vᵀ. The gradient follows Giles (2008,
- * §3.1); it is infinite where eigenvalues are equal.
+ * §3.1); it is infinite if eigenvalues are equal.
  *
  * a: [..., n, n] → [w, V]: w is [..., n], ascending; V is [..., n, n], with the eigenvectors as columns; float32.
  *
@@ -36,7 +36,7 @@ export const cholesky: (a: Tensor) => Tensor = /* @__PURE__ */ lift("cholesky", 
  */
 export const eigh: (a: Tensor) => Tensor[] = /* @__PURE__ */ lift("eigh", ops.eigh);
 /**
- * Solves a·X = b for X, where a is triangular. dB = a⁻ᵀ·dX; dA is the triangle of −dB·Xᵀ.
+ * Solves a·X = b for X, where a is triangular. db = a⁻ᵀ·dX; da is the triangle of −db·Xᵀ.
  *
  * a: [..., n, n], b: [..., n, columns] → [..., n, columns], float32. Leading dims broadcast.
  *

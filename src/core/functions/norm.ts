@@ -121,8 +121,8 @@ export const rmsNorm: {
  * Batch normalization with the batch's own statistics, as in training: (x − μ)/√(σ² + ε)·weight + bias (Ioffe and
  * Szegedy 2015).
  *
- * x: [batch, ..., channels]; weight, bias: [channels] → [y, statistics]: y has x's shape; statistics is [2, channels],
- * μ and the biased σ², and passes no gradient. float32.
+ * x: [batch, ..., channels]; weight, bias: [channels] → [y, statistics]: y has x's shape; statistics, [2, channels],
+ * holds μ and the biased σ², and passes no gradient. Both are float32.
  *
  * @param weight The scale to apply after normalizing. Omit it or pass null for no scaling.
  * @param bias The shift to add after scaling. Omit it or pass null for no shift.
@@ -140,8 +140,8 @@ export const batchNormTrain: {
    * Batch normalization with the batch's own statistics, as in training: (x − μ)/√(σ² + ε)·weight + bias (Ioffe and
    * Szegedy 2015).
    *
-   * x: [batch, ..., channels]; weight, bias: [channels] → [y, statistics]: y has x's shape; statistics is [2, channels],
-   * μ and the biased σ², and passes no gradient. float32.
+   * x: [batch, ..., channels]; weight, bias: [channels] → [y, statistics]: y has x's shape; statistics, [2, channels],
+   * holds μ and the biased σ², and passes no gradient. Both are float32.
    *
    * @param weight The scale to apply after normalizing. Omit it or pass null for no scaling.
    * @param bias The shift to add after scaling. Omit it or pass null for no shift.
@@ -159,8 +159,8 @@ export const batchNormTrain: {
    * Batch normalization with the batch's own statistics, as in training: (x − μ)/√(σ² + ε)·weight + bias (Ioffe and
    * Szegedy 2015).
    *
-   * x: [batch, ..., channels]; weight, bias: [channels] → [y, statistics]: y has x's shape; statistics is [2, channels],
-   * μ and the biased σ², and passes no gradient. float32.
+   * x: [batch, ..., channels]; weight, bias: [channels] → [y, statistics]: y has x's shape; statistics, [2, channels],
+   * holds μ and the biased σ², and passes no gradient. Both are float32.
    *
    * @throws ShapeError if the sizes do not match
    * @throws RangeError if eps is negative
@@ -170,8 +170,8 @@ export const batchNormTrain: {
    * Batch normalization with the batch's own statistics, as in training: (x − μ)/√(σ² + ε)·weight + bias (Ioffe and
    * Szegedy 2015).
    *
-   * x: [batch, ..., channels]; weight, bias: [channels] → [y, statistics]: y has x's shape; statistics is [2, channels],
-   * μ and the biased σ², and passes no gradient. float32.
+   * x: [batch, ..., channels]; weight, bias: [channels] → [y, statistics]: y has x's shape; statistics, [2, channels],
+   * holds μ and the biased σ², and passes no gradient. Both are float32.
    *
    * @param weight The scale to apply after normalizing. Omit it or pass null for no scaling.
    * @throws ShapeError if the sizes do not match

@@ -26,10 +26,10 @@ import type { Tensor } from "../tensor.ts";
 export const maxPool2dWithIndices: (x: Tensor | number, kernelSize: Size2d, options?: MaxPool2dOptions) => Tensor[] =
   /* @__PURE__ */ lift("maxPool2dWithIndices", ops.maxPool2dWithIndices);
 /**
- * The largest value in each window, channels last. The gradient goes to the position of that value.
+ * The largest value in each window, with channels last. The gradient goes to the position of that value.
  *
  * x: [batch, height, width, channels] or [height, width, channels] → [batch, outHeight, outWidth, channels], float32.
- * Other types are converted first, so int32 beyond 2²⁴ is rounded.
+ * Other types are converted first, so int32 values beyond ±2²⁴ may be rounded.
  *
  * @param kernelSize The window's size: one number, or [height, width].
  * @throws ShapeError if the window does not fit the image
@@ -43,7 +43,7 @@ export const maxPool2dWithIndices: (x: Tensor | number, kernelSize: Size2d, opti
 export const maxPool2d: (x: Tensor | number, kernelSize: Size2d, options?: MaxPool2dOptions) => Tensor =
   /* @__PURE__ */ lift("maxPool2d", ops.maxPool2d);
 /**
- * The mean of each window, channels last, summed in float64. The gradient is spread evenly over the window.
+ * The mean of each window, with channels last and sums in float64. The gradient is spread evenly over the window.
  *
  * x: [batch, height, width, channels] or [height, width, channels] → [batch, outHeight, outWidth, channels], float32.
  *

@@ -52,7 +52,7 @@ export const sum: {
  * The arithmetic mean Σ x / n along `dims`. Derivative 1/n.
  *
  * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32. Other types are
- * converted first, so int32 beyond 2²⁴ is rounded.
+ * converted first, so int32 values beyond ±2²⁴ may be rounded.
  *
  * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
  * @throws ShapeError if a dim does not exist or is listed twice
@@ -68,7 +68,7 @@ export const mean: {
    * The arithmetic mean Σ x / n along `dims`. Derivative 1/n.
    *
    * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32. Other types are
-   * converted first, so int32 beyond 2²⁴ is rounded.
+   * converted first, so int32 values beyond ±2²⁴ may be rounded.
    *
    * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
    * @throws ShapeError if a dim does not exist or is listed twice
@@ -84,17 +84,17 @@ export const mean: {
    * The arithmetic mean Σ x / n along `dims`. Derivative 1/n.
    *
    * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32. Other types are
-   * converted first, so int32 beyond 2²⁴ is rounded.
+   * converted first, so int32 values beyond ±2²⁴ may be rounded.
    *
    * @throws ShapeError if a dim does not exist or is listed twice
    */
   (x: Tensor | number, options: ReduceOptions): Tensor;
 } = /* @__PURE__ */ lift("mean", ops.mean);
 /**
- * The largest element along `dims`, or NaN if any of them is NaN. Tied elements share the gradient.
+ * The largest element along `dims`, or NaN if any element is NaN. Tied elements share the gradient.
  *
- * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; x's type. argMax returns
- * its index.
+ * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; x's type. For the
+ * element's index, use argMax.
  *
  * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
  * @throws ShapeError if a dim does not exist, is listed twice, or has no elements
@@ -107,10 +107,10 @@ export const mean: {
  */
 export const max: {
   /**
-   * The largest element along `dims`, or NaN if any of them is NaN. Tied elements share the gradient.
+   * The largest element along `dims`, or NaN if any element is NaN. Tied elements share the gradient.
    *
-   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; x's type. argMax returns
-   * its index.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; x's type. For the
+   * element's index, use argMax.
    *
    * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
    * @throws ShapeError if a dim does not exist, is listed twice, or has no elements
@@ -123,20 +123,20 @@ export const max: {
    */
   (x: Tensor | number, dims?: Dims, options?: ReduceOptions): Tensor;
   /**
-   * The largest element along `dims`, or NaN if any of them is NaN. Tied elements share the gradient.
+   * The largest element along `dims`, or NaN if any element is NaN. Tied elements share the gradient.
    *
-   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; x's type. argMax returns
-   * its index.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; x's type. For the
+   * element's index, use argMax.
    *
    * @throws ShapeError if a dim does not exist, is listed twice, or has no elements
    */
   (x: Tensor | number, options: ReduceOptions): Tensor;
 } = /* @__PURE__ */ lift("max", ops.max);
 /**
- * The smallest element along `dims`, or NaN if any of them is NaN. Tied elements share the gradient.
+ * The smallest element along `dims`, or NaN if any element is NaN. Tied elements share the gradient.
  *
- * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; x's type. argMin returns
- * its index.
+ * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; x's type. For the
+ * element's index, use argMin.
  *
  * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
  * @throws ShapeError if a dim does not exist, is listed twice, or has no elements
@@ -149,10 +149,10 @@ export const max: {
  */
 export const min: {
   /**
-   * The smallest element along `dims`, or NaN if any of them is NaN. Tied elements share the gradient.
+   * The smallest element along `dims`, or NaN if any element is NaN. Tied elements share the gradient.
    *
-   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; x's type. argMin returns
-   * its index.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; x's type. For the
+   * element's index, use argMin.
    *
    * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
    * @throws ShapeError if a dim does not exist, is listed twice, or has no elements
@@ -165,21 +165,21 @@ export const min: {
    */
   (x: Tensor | number, dims?: Dims, options?: ReduceOptions): Tensor;
   /**
-   * The smallest element along `dims`, or NaN if any of them is NaN. Tied elements share the gradient.
+   * The smallest element along `dims`, or NaN if any element is NaN. Tied elements share the gradient.
    *
-   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; x's type. argMin returns
-   * its index.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; x's type. For the
+   * element's index, use argMin.
    *
    * @throws ShapeError if a dim does not exist, is listed twice, or has no elements
    */
   (x: Tensor | number, options: ReduceOptions): Tensor;
 } = /* @__PURE__ */ lift("min", ops.min);
 /**
- * The index of the first largest element along `dim`; NaN counts as the largest. No gradient.
+ * The index of the largest element along `dim`, or of the first one in a tie. NaN counts as the largest. No gradient.
  *
  * x: any shape → x's shape without `dim`, or with size 1 in its place if `keepdim` is true; int32.
  *
- * @param dim The dim to search. Default: the flattened tensor.
+ * @param dim The dim to search. Default: all dims, as if x were flattened.
  * @throws ShapeError if the dim does not exist or has no elements
  * @example
  * ```ts
@@ -190,11 +190,11 @@ export const min: {
  */
 export const argMax: {
   /**
-   * The index of the first largest element along `dim`; NaN counts as the largest. No gradient.
+   * The index of the largest element along `dim`, or of the first one in a tie. NaN counts as the largest. No gradient.
    *
    * x: any shape → x's shape without `dim`, or with size 1 in its place if `keepdim` is true; int32.
    *
-   * @param dim The dim to search. Default: the flattened tensor.
+   * @param dim The dim to search. Default: all dims, as if x were flattened.
    * @throws ShapeError if the dim does not exist or has no elements
    * @example
    * ```ts
@@ -205,7 +205,7 @@ export const argMax: {
    */
   (x: Tensor | number, dim?: number, options?: ReduceOptions): Tensor;
   /**
-   * The index of the first largest element along `dim`; NaN counts as the largest. No gradient.
+   * The index of the largest element along `dim`, or of the first one in a tie. NaN counts as the largest. No gradient.
    *
    * x: any shape → x's shape without `dim`, or with size 1 in its place if `keepdim` is true; int32.
    *
@@ -214,11 +214,11 @@ export const argMax: {
   (x: Tensor | number, options: ReduceOptions): Tensor;
 } = /* @__PURE__ */ lift("argMax", ops.argMax);
 /**
- * The index of the first smallest element along `dim`; NaN counts as the smallest. No gradient.
+ * The index of the smallest element along `dim`, or of the first one in a tie. NaN counts as the smallest. No gradient.
  *
  * x: any shape → x's shape without `dim`, or with size 1 in its place if `keepdim` is true; int32.
  *
- * @param dim The dim to search. Default: the flattened tensor.
+ * @param dim The dim to search. Default: all dims, as if x were flattened.
  * @throws ShapeError if the dim does not exist or has no elements
  * @example
  * ```ts
@@ -229,11 +229,11 @@ export const argMax: {
  */
 export const argMin: {
   /**
-   * The index of the first smallest element along `dim`; NaN counts as the smallest. No gradient.
+   * The index of the smallest element along `dim`, or of the first one in a tie. NaN counts as the smallest. No gradient.
    *
    * x: any shape → x's shape without `dim`, or with size 1 in its place if `keepdim` is true; int32.
    *
-   * @param dim The dim to search. Default: the flattened tensor.
+   * @param dim The dim to search. Default: all dims, as if x were flattened.
    * @throws ShapeError if the dim does not exist or has no elements
    * @example
    * ```ts
@@ -244,7 +244,7 @@ export const argMin: {
    */
   (x: Tensor | number, dim?: number, options?: ReduceOptions): Tensor;
   /**
-   * The index of the first smallest element along `dim`; NaN counts as the smallest. No gradient.
+   * The index of the smallest element along `dim`, or of the first one in a tie. NaN counts as the smallest. No gradient.
    *
    * x: any shape → x's shape without `dim`, or with size 1 in its place if `keepdim` is true; int32.
    *
@@ -253,8 +253,8 @@ export const argMin: {
   (x: Tensor | number, options: ReduceOptions): Tensor;
 } = /* @__PURE__ */ lift("argMin", ops.argMin);
 /**
- * The product Π x along `dims`. It multiplies pairs until one element is left, so gradients of any order are exact even
- * where elements are 0.
+ * The product Π x along `dims`. prod multiplies pairs of elements until one is left, so that gradients of any order are
+ * correct even where elements are 0.
  *
  * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32, or int32
  * (modulo 2³²) for int32, bool and uint8.
@@ -270,8 +270,8 @@ export const argMin: {
  */
 export const prod: {
   /**
-   * The product Π x along `dims`. It multiplies pairs until one element is left, so gradients of any order are exact even
-   * where elements are 0.
+   * The product Π x along `dims`. prod multiplies pairs of elements until one is left, so that gradients of any order are
+   * correct even where elements are 0.
    *
    * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32, or int32
    * (modulo 2³²) for int32, bool and uint8.
@@ -287,8 +287,8 @@ export const prod: {
    */
   (x: Tensor | number, dims?: Dims, options?: ReduceOptions): Tensor;
   /**
-   * The product Π x along `dims`. It multiplies pairs until one element is left, so gradients of any order are exact even
-   * where elements are 0.
+   * The product Π x along `dims`. prod multiplies pairs of elements until one is left, so that gradients of any order are
+   * correct even where elements are 0.
    *
    * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32, or int32
    * (modulo 2³²) for int32, bool and uint8.
@@ -372,7 +372,7 @@ export const all: {
   (x: Tensor | number, options: ReduceOptions): Tensor;
 } = /* @__PURE__ */ lift("all", ops.all);
 /**
- * Running sums along `dim`: yᵢ = Σ_{j ≤ i} xⱼ. The gradient is the running sum from the other end.
+ * Running sums along `dim`: yᵢ = Σ_{j ≤ i} xⱼ. The gradient is the running sum of dy from the other end.
  *
  * x: any shape with at least one dim → the same shape; float32, or int32 (modulo 2³²) for int32, bool and uint8.
  *

@@ -42,8 +42,8 @@ export const ceil: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("ceil",
  */
 export const round: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("round", ops.round);
 /**
- * The remainder a − b·⌊a/b⌋, exact for any a and b, with the sign of b. int32 stays int32 (modulo 2³²), with 0 where b
- * = 0. Derivatives 1, −⌊a/b⌋.
+ * The remainder a − b·⌊a/b⌋, exact for any a and b, with the sign of b. If both operands are int32, so is the result
+ * (modulo 2³²); it is 0 where b = 0. Derivatives 1, −⌊a/b⌋.
  *
  * a, b: any shapes that broadcast → the broadcast shape, int32 if no operand is float32, else float32.
  *

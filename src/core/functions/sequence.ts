@@ -7,7 +7,7 @@ import { lift } from "../lift.ts";
 import type { Tensor } from "../tensor.ts";
 
 /**
- * A recurrent layer over a sequence: h = tanh(W·x + U·h + b) at each step, or relu (Elman 1990).
+ * A recurrent layer over a sequence: h = tanh(W·x + U·h + b) at each step, or relu(…) instead (Elman 1990).
  *
  * x: [steps, batch, in], h0: [batch, hidden] → [output, h]: output holds the states of all steps, [steps, batch,
  * hidden]; h is the last state, [batch, hidden]. float32.

@@ -87,7 +87,7 @@ export const slice: (x: Tensor, ...ranges: SliceRange[]) => Tensor = /* @__PURE_
  */
 export const flip: (x: Tensor, dims: number | readonly number[]) => Tensor = /* @__PURE__ */ lift("flip", ops.flip);
 /**
- * Adds a border that is filled with one value. The gradient is the part of dy inside the border.
+ * Adds a border around x, filled with a single value. The gradient is the part of dy inside the border.
  *
  * x: any shape → each size plus its border, with x's type.
  *
@@ -128,7 +128,7 @@ export const broadcastTo: (x: Tensor, shape: Shape) => Tensor = /* @__PURE__ */ 
  *
  * @param tensors The tensors to join, at least one.
  * @param dim The dim to join along. Default 0.
- * @throws ShapeError if the list is empty or other sizes differ
+ * @throws ShapeError if the list is empty or the sizes of another dim differ
  * @example
  * ```ts
  * const x = tensor([[1, 2]]);

@@ -8,8 +8,8 @@ import { lift } from "../lift.ts";
 import type { Tensor } from "../tensor.ts";
 
 /**
- * The log of the sum of exponentials along `dims`, log Σ eˣ, computed without overflow. The result for no elements is
- * −∞. The gradient is the softmax; it is 0 where all elements are −∞.
+ * The log of the sum of exponentials along `dims`, log Σ eˣ, computed without overflow. If there are no elements, the
+ * result is −∞. The gradient is the softmax, or 0 where all elements are −∞.
  *
  * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
  *
@@ -23,8 +23,8 @@ import type { Tensor } from "../tensor.ts";
  */
 export const logSumExp: {
   /**
-   * The log of the sum of exponentials along `dims`, log Σ eˣ, computed without overflow. The result for no elements is
-   * −∞. The gradient is the softmax; it is 0 where all elements are −∞.
+   * The log of the sum of exponentials along `dims`, log Σ eˣ, computed without overflow. If there are no elements, the
+   * result is −∞. The gradient is the softmax, or 0 where all elements are −∞.
    *
    * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
    *
@@ -38,8 +38,8 @@ export const logSumExp: {
    */
   (x: Tensor | number, dims?: Dims, options?: ReduceOptions): Tensor;
   /**
-   * The log of the sum of exponentials along `dims`, log Σ eˣ, computed without overflow. The result for no elements is
-   * −∞. The gradient is the softmax; it is 0 where all elements are −∞.
+   * The log of the sum of exponentials along `dims`, log Σ eˣ, computed without overflow. If there are no elements, the
+   * result is −∞. The gradient is the softmax, or 0 where all elements are −∞.
    *
    * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
    *
@@ -132,7 +132,7 @@ export const std: {
   (x: Tensor | number, options: VarianceOptions): Tensor;
 } = /* @__PURE__ */ lift("std", ops.std);
 /**
- * The p-norm (Σ |x|ᵖ)^(1/p) along `dims`. It overflows or underflows only if the exact result does. Its gradient is 0
+ * The p-norm (Σ |x|ᵖ)^(1/p) along `dims`. It overflows or underflows only if the exact result does. The gradient is 0
  * where the norm is 0.
  *
  * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
@@ -149,7 +149,7 @@ export const std: {
  */
 export const norm: {
   /**
-   * The p-norm (Σ |x|ᵖ)^(1/p) along `dims`. It overflows or underflows only if the exact result does. Its gradient is 0
+   * The p-norm (Σ |x|ᵖ)^(1/p) along `dims`. It overflows or underflows only if the exact result does. The gradient is 0
    * where the norm is 0.
    *
    * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
@@ -166,7 +166,7 @@ export const norm: {
    */
   (x: Tensor | number, p?: number, dims?: Dims, options?: ReduceOptions): Tensor;
   /**
-   * The p-norm (Σ |x|ᵖ)^(1/p) along `dims`. It overflows or underflows only if the exact result does. Its gradient is 0
+   * The p-norm (Σ |x|ᵖ)^(1/p) along `dims`. It overflows or underflows only if the exact result does. The gradient is 0
    * where the norm is 0.
    *
    * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
@@ -175,7 +175,7 @@ export const norm: {
    */
   (x: Tensor | number, options: ReduceOptions): Tensor;
   /**
-   * The p-norm (Σ |x|ᵖ)^(1/p) along `dims`. It overflows or underflows only if the exact result does. Its gradient is 0
+   * The p-norm (Σ |x|ᵖ)^(1/p) along `dims`. It overflows or underflows only if the exact result does. The gradient is 0
    * where the norm is 0.
    *
    * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.

@@ -1,6 +1,6 @@
 /**
- * Checks on element values, for example that indices are in range or numbers are finite. Eager mode checks before an op
- * runs; compiled programs contain check instructions.
+ * Checks element values: for example, that indices are in range or that numbers are finite. Eager mode runs the checks
+ * before an op; compiled programs contain check instructions.
  */
 import { Op, Type } from "../../../assembly/opcodes.ts";
 import { STATUS } from "../../runtime/heap.ts";
@@ -29,16 +29,19 @@ export function verifyOne({ low, high, skip, error }: RangeCheck, values: ArrayL
   }
 }
 
-/** The operands of a check instruction, which records `id` if an element is out of range. */
+/** The operands of a check instruction. If an element is out of range, the instruction records `id`. */
 export interface CheckAttributes extends Pick<RangeCheck, "low" | "high" | "skip"> {
   readonly id: number;
 }
 
-/** Records the position of the first element that is out of range. Used only in compiled functions. */
+/**
+ * Records the check's id and the position and value of the first element that is out of range. Used only in compiled
+ * functions.
+ */
 export const checkDefinition: OpDefinition<CheckAttributes> = {
   code: Op.Check,
   name: "check",
-  // A single thread runs the check.
+  // A cost of 0 keeps the check on a single thread.
   cost: 0,
   infer: () => [],
   encode(encoder, { inputs: [x], attributes: { low, high, skip = low, id }, address }) {

@@ -1,6 +1,6 @@
 /**
- * The definition of an op: its shape rule, its instruction and its gradient. There is one entry per op code; table.ts
- * collects them. core installs the function that runs ops, so this layer imports nothing above it.
+ * The definition of an op: its shape rule, its instruction and its gradient. Each op code has one definition, its entry
+ * in table.ts. core installs the functions that run ops, so this layer imports nothing from the layers above it.
  */
 import { type Family, Head, type Op } from "../../../assembly/opcodes.ts";
 import type { Encoder } from "../../runtime/encoder.ts";
@@ -10,29 +10,29 @@ import type { DType, Shape, Spec, Value } from "./value.ts";
 export type Operand = Value | number;
 
 /**
- * The forward call as its gradient rule sees it. Values that `saves` does not name have a shape and a type, but no
+ * The forward call, as the gradient rule sees it. Values that `saves` does not name have a shape and a type, but no
  * elements.
  */
 export interface Context<A> {
   readonly inputs: readonly Value[];
   readonly outputs: readonly Value[];
   readonly attributes: A;
-  /** For each input, whether it needs a gradient. The rule may return null for the others. */
+  /** For each input, whether it needs a gradient. The rule may return null for inputs that do not. */
   readonly needs: readonly boolean[];
   /** The gradients of the outputs after the first, in order; undefined for an output without a gradient. */
   readonly more: readonly (Value | undefined)[];
 }
 
-/** The operands of an op's instructions. */
+/** What `encode` needs to write an op's instructions: the operands, their attributes and their addresses. */
 export interface EncodeIO<A> {
   readonly inputs: readonly Value[];
   readonly outputs: readonly Value[];
   readonly attributes: A;
-  /** The address of a value. */
+  /** Returns the address of a value in linear memory. */
   readonly address: (value: Value) => number;
 }
 
-/** The range from `low` to `high`, inclusive, that all elements of an int32 or float32 input must be in. */
+/** A check that all elements of an int32 or float32 input are in the range from `low` to `high`, inclusive. */
 export interface RangeCheck {
   /** The index of the input. */
   readonly input: number;
@@ -42,7 +42,7 @@ export interface RangeCheck {
   readonly isFloat?: boolean;
   /** A value outside the range that is also allowed. */
   readonly skip?: number;
-  /** Creates the error for a value that is out of range, given its index in the flat array. */
+  /** Creates the error for a value that is out of range, where `at` is its index in the flat array. */
   readonly error: (value: number, at: number) => Error;
 }
 
@@ -53,52 +53,59 @@ export interface OpDefinition<A = unknown> {
   readonly infer: (inputs: readonly Value[], attributes: A) => Spec[];
   /**
    * The cost in nanoseconds per operation on one thread. `npm run bench -- costs` measures it; the entries hold the
-   * costs on an Intel Sapphire Rapids at 2.6 GHz. Costs decide which calls threads share; a factor-of-two error does no
-   * harm. Calls with cost 0 are never shared.
+   * costs on an Intel Sapphire Rapids at 2.6 GHz. The cost determines whether threads share a call; an error by a
+   * factor of two does no harm. Calls with cost 0 are never shared.
    */
   readonly cost: number;
-  /** Writes the instructions. */
+  /** Writes the op's instructions to the encoder. */
   readonly encode: (encoder: Encoder, io: EncodeIO<A>) => void;
   /**
-   * The values that are kept for the gradient rule: none (the default), the inputs (all, or those with these indices),
-   * the outputs, or both. The rule sees only the shape and type of the others.
+   * The values to keep for the gradient rule: none (the default), all inputs, all outputs, both, or those at the given
+   * indices, which count the inputs first and then the outputs. The rule sees only the shape and type of the other
+   * values.
    */
   readonly saves?: "none" | "input" | "output" | "both" | readonly number[];
   /**
-   * The gradient with respect to each input, in terms of ops; null stands for zero. Absent if the op is not differentiable.
+   * Computes the gradient with respect to each input, using ops; null stands for zero. Absent if the op is not
+   * differentiable.
    */
   readonly vjp?: (dy: Value, context: Context<A>) => (Value | null)[];
   /**
-   * The number of outputs that have gradients, counted from the first (default 1). The others are for the gradient rule
-   * only.
+   * The number of outputs that have gradients, counted from the first (default 1). The other outputs are only for the
+   * gradient rule.
    */
   readonly differentiable?: number;
   /**
-   * Computes the differentiable outputs with other ops. Higher-order gradients use it if the gradient rule is itself a
-   * kernel without a gradient. It requires all inputs to be saved.
+   * Computes the differentiable outputs with other ops. Higher-order gradients need it if the gradient rule runs a
+   * kernel that has no gradient itself. An op that defines it must save all inputs.
    */
   readonly composed?: (inputs: readonly Value[], attributes: A) => Value[];
-  /** The indices of inputs whose memory the first output may reuse. */
+  /** The indices of the inputs whose memory the first output may reuse. */
   readonly inPlace?: readonly number[];
   /** The indices of the inputs that an op without outputs writes to. */
   readonly mutates?: (inputs: readonly Value[], attributes: A) => readonly number[];
   /**
-   * Whether its instruction can be part of a chain (pointwise/chain.ts): "same" if all operands must have the result's
-   * shape, "scalar" if one-element operands may also be broadcast. Absent if it cannot.
+   * Present if the op's instruction can be part of a chain (pointwise/chain.ts): "same" if all operands must have the
+   * result's shape, "scalar" if one-element operands may also be broadcast.
    */
   readonly chainable?: "same" | "scalar";
-  /** Whether it draws random numbers, which advances the generator. */
+  /** Whether the op draws random numbers, which advances the generator. */
   readonly random?: boolean;
-  /** Whether it is an optimizer's update. Updates that differ only in the parameter can be merged into one instruction. */
+  /**
+   * Whether the op is an optimizer update. compile can merge updates with the same learning rate and attributes into
+   * one instruction.
+   */
   readonly update?: boolean;
-  /** The floating-point operations in a call. Default: one per element of the largest operand. */
+  /** The number of floating-point operations in a call. Default: one per element of the largest operand. */
   readonly flops?: (inputs: readonly Value[], outputs: readonly Value[], attributes: A) => number;
   /**
-   * The number of independent parts that a call can be divided into, if that number may be small. Default: no limit.
+   * The number of independent parts into which a call can be divided. Only ops for which this number can be small need
+   * it; the default is no limit.
    */
   readonly units?: (inputs: readonly Value[], outputs: readonly Value[], attributes: A) => number;
   /**
-   * The ranges that inputs such as indices must be in. Checked on every call, before anything outside the call changes.
+   * The ranges that the elements of inputs such as indices must be in. Every call checks them before it changes any
+   * state.
    */
   readonly checks?: (inputs: readonly Value[], attributes: A) => readonly RangeCheck[];
   /**
@@ -112,15 +119,15 @@ export interface OpDefinition<A = unknown> {
 // biome-ignore lint/suspicious/noExplicitAny: attributes are both read and written by entries, so nothing narrower fits all
 export type AnyOp = OpDefinition<any>;
 
-/** An op's family: the ops that share a layout and a dispatch case. */
+/** An op's family. All ops in a family share an instruction layout and a dispatch case. */
 export const familyOf = ({ code }: AnyOp): Family => code >> Head.family;
 
 /** The functions that run ops, or record them for compile. */
 export interface Executor {
   execute(op: AnyOp, inputs: readonly Value[], attributes: unknown): Value[];
-  /** A tensor with shape [] that holds a single number. */
+  /** Returns a tensor with shape [] that holds a single number. */
   constant(value: number, dtype: DType): Value;
-  /** The same elements with a different shape, without a copy. */
+  /** Returns the same elements with a different shape, without copying them. */
   reshape(x: Value, shape: Shape): Value;
 }
 
@@ -131,7 +138,7 @@ export function installExecutor(e: Executor): void {
   executor = e;
 }
 
-/** Runs f with another executor. */
+/** Runs f with a different executor. */
 export function withExecutor<T>(e: Executor, f: () => T): T {
   const outer = executor;
   executor = e;
@@ -156,7 +163,7 @@ export function constant(value: number, dtype: DType = "float32"): Value {
   return executor.constant(value, dtype);
 }
 
-/** The same elements with a different shape, which must have the same number of elements. */
+/** Returns the same elements with a different shape. Both shapes must have the same number of elements. */
 export function reshaped(x: Value, shape: Shape): Value {
   return executor.reshape(x, shape);
 }

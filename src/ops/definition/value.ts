@@ -1,4 +1,7 @@
-/** Values that ops take, and shape arithmetic: broadcasting, dimensions, strides. Pure functions that never touch memory. */
+/**
+ * The values that ops take, and shape arithmetic: broadcasting, dimensions, strides. All functions are pure and do not
+ * access linear memory.
+ */
 import { Type } from "../../../assembly/opcodes.ts";
 import { DTypeError, listed, RangeError, ShapeError } from "../../runtime/errors.ts";
 import { describe, pairwise } from "../../runtime/kinds.ts";
@@ -39,15 +42,15 @@ export const typeCode: Record<DType, Type> = {
   uint8: Type.Uint8,
 };
 
-/** The bounds of int32. */
+/** The smallest and the largest int32. */
 export const [INT32_MIN, INT32_MAX] = [-(2 ** 31), 2 ** 31 - 1];
 
 /** Whether int32 can represent a number exactly. */
 export const isInt32 = (value: number): boolean => value === (value | 0);
 
 /**
- * A number converted to an element type, by the rules of the Cast kernel: int32 truncates and saturates, and NaN
- * becomes 0; uint8 keeps the low eight bits of the int32 result; bool is false only for 0, so it is true for NaN.
+ * Converts a number to an element type by the rules of the Cast kernel: int32 truncates and saturates, and NaN becomes
+ * 0; uint8 keeps the low eight bits of the int32 result; bool is false only for 0, so it is true for NaN.
  */
 export function toDType(value: number, dtype: DType): number {
   if (dtype === "float32") return value;
@@ -67,7 +70,7 @@ export function requireInDType(op: string, value: number, dtype: DType): void {
     );
 }
 
-/** The elements, converted to what their dtype can store. */
+/** Converts each element with toDType. Returns `values` itself if no element needs to be converted. */
 export function allToDType(values: ArrayLike<number>, dtype: DType): ArrayLike<number> {
   const fits =
     dtype === "float32" ||
@@ -91,8 +94,8 @@ export function sameShape(a: Shape, b: Shape): boolean {
 }
 
 /**
- * A hash of a shape, which shows whether a caller changed a tensor's shape array. Freezing the arrays would double the
- * cost of a small op.
+ * A hash of a shape, to detect that a caller changed a tensor's shape array. Freezing the arrays instead would double
+ * the cost of a small op.
  */
 export function fingerprint(shape: Shape): number {
   let hash = shape.length;
@@ -141,7 +144,8 @@ export function normalizeDims(op: string, dims: number | readonly number[] | und
   if (dims === undefined) return Array.from({ length: rank }, (_, i) => i);
   const list = (typeof dims === "number" ? [dims] : dims).map((dim) => normalizeDim(op, dim, rank));
   const distinct = [...new Set(list)].sort((a, b) => a - b);
-  if (distinct.length !== list.length) throw new ShapeError(`${op}: dims ${show(list)} repeat a dimension.`);
+  if (distinct.length !== list.length)
+    throw new ShapeError(`${op}: dims ${show(list)} repeat a dimension. List each dimension once.`);
   return distinct;
 }
 
@@ -156,7 +160,7 @@ export function contiguousStrides(shape: Shape): number[] {
   return strides;
 }
 
-/** The strides that read an operand of shape `from` as if it had shape `to`: 0 along broadcast dims. */
+/** The strides for reading an operand of shape `from` as if it had shape `to`. They are 0 along broadcast dims. */
 export function broadcastStrides(from: Shape, to: Shape): number[] {
   const own = contiguousStrides(from);
   const offset = to.length - from.length;
@@ -171,8 +175,8 @@ export interface Dimension {
 }
 
 /**
- * A loop nest over `sizes` with as few dimensions as possible: dims of size 1 are dropped, and neighbours with matching
- * strides are merged.
+ * A loop nest over `sizes` with as few dimensions as possible: dims of size 1 are dropped, and neighbouring dims with
+ * matching strides are merged.
  */
 export function collapse(sizes: Shape, first: readonly number[], second: readonly number[]): Dimension[] {
   const dims: Dimension[] = [];
@@ -187,13 +191,13 @@ export function collapse(sizes: Shape, first: readonly number[], second: readonl
   return dims;
 }
 
-/** @throws DTypeError unless it is an element type */
+/** @throws DTypeError unless `dtype` is an element type */
 export function requireDType(op: string, dtype: DType): void {
   if (!Object.hasOwn(bytesPerElement, dtype))
     throw new DTypeError(`${op}: "${dtype}" is not a dtype. Use float32, int32, bool or uint8.`);
 }
 
-/** @throws DTypeError that names the op and the type it needs */
+/** @throws DTypeError unless x has the element type `dtype` */
 export function requireType(op: string, x: Value, dtype: DType, role = "input"): void {
   if (x.dtype !== dtype) {
     throw new DTypeError(`${op}: the ${role} must be ${dtype}, got ${x.dtype}. Convert it with .to("${dtype}").`);
@@ -213,7 +217,7 @@ export function requireShape(op: string, shape: Shape): void {
   }
 }
 
-/** Numbers passed as separate arguments or as one array: reshape(2, 3) or reshape([2, 3]). */
+/** The list of numbers that a caller passed as separate arguments or as one array: reshape(2, 3) or reshape([2, 3]). */
 export function listOf(op: string, numbers: readonly unknown[]): readonly number[] {
   const list: readonly unknown[] = Array.isArray(numbers[0]) ? numbers[0] : numbers;
   if (list !== numbers && numbers.length > 1)
@@ -221,5 +225,7 @@ export function listOf(op: string, numbers: readonly unknown[]): readonly number
       `${op}: got an array and ${numbers.length - 1} more arguments. Pass either one array or separate numbers.`,
     );
   if (list.every((n) => typeof n === "number")) return list as readonly number[];
-  throw new ShapeError(`${op}: ${describe(list)} is not a list of numbers. Pass either numbers or one array.`);
+  throw new ShapeError(
+    `${op}: ${describe(list)} is not a list of numbers. Pass either separate numbers or one array of numbers.`,
+  );
 }

@@ -19,20 +19,21 @@ function largest({ inputs, outputs }: Call): number {
   return most;
 }
 
-/** The floating-point operations in a call. */
+/** The number of floating-point operations in a call. */
 export const flopsOf = (op: AnyOp, call: Call): number =>
   op.flops ? op.flops(call.inputs, call.outputs, call.attributes) : largest(call);
 
 /**
- * The number of operations in a call: its floating-point operations or the elements of its largest operand, whichever
- * is larger.
+ * The number of operations in a call: the number of its floating-point operations or of the elements in its largest
+ * operand, whichever is larger.
  */
 export const operationsOf = (op: AnyOp, call: Call): number => Math.max(flopsOf(op, call), largest(call));
 
 /** The thresholds for sharing work, in nanoseconds. Tests lower them so that everything is shared. */
 export const sharing = {
   /**
-   * The minimum work for a share. Taking a share costs a few tenths of a microsecond and moves memory between cores.
+   * The minimum work in a share. A thread needs a few tenths of a microsecond to take a share, and data must move
+   * between cores.
    */
   least: 3000,
   /**
@@ -42,12 +43,12 @@ export const sharing = {
   program: 20_000,
 };
 
-/** Whether a program should be shared, given the nanoseconds that sharing saves. */
+/** Whether to wake other threads for a program, given the nanoseconds that sharing would save. */
 export const isWorthWaking = (saved: number): boolean => saved > 0 && saved >= sharing.program;
 
 /**
  * Writes an op's instructions, divided into as many shares as are worthwhile. Returns the nanoseconds that sharing
- * saves. `isProgram`: whether these instructions are the whole program.
+ * saves. Set `isProgram` if these instructions are the whole program.
  */
 export function encodeShared<A>(op: AnyOp, encoder: Encoder, io: EncodeIO<A>, isProgram = false): number {
   const threads = threadCount();

@@ -1,5 +1,5 @@
 /**
- * Convolutions of images with channels last. Three ops compute each other's gradients: conv, its gradient with respect
+ * Convolutions of images, with channels last. Three ops compute each other's gradients: conv, its gradient with respect
  * to the input (the transposed convolution), and its gradient with respect to the weight. A 1-d convolution treats
  * sequences as images of height 1.
  */
@@ -18,7 +18,10 @@ export type Pair = readonly [height: number, width: number];
 /** The geometry of the forward convolution, which the three ops share. */
 export interface ConvAttributes {
   readonly stride: Pair;
-  /** The padding above and to the left of the image. The sizes determine the padding below and to the right. */
+  /**
+   * The padding above and to the left of the image. `inputSize` and `outputSize` determine the padding below and to the
+   * right.
+   */
   readonly pad: Pair;
   readonly dilation: Pair;
   readonly groups: number;
@@ -30,7 +33,7 @@ export interface ConvAttributes {
   readonly kernelSize: Pair;
 }
 
-/** The number of pixels that a kernel spans. */
+/** The number of pixels that a dilated kernel spans along one dim. */
 export const span = (kernel: number, dilation: number): number => dilation * (kernel - 1) + 1;
 
 const encodeAs: (code: ConvCode) => OpDefinition<ConvAttributes>["encode"] =
@@ -66,7 +69,7 @@ const encodeAs: (code: ConvCode) => OpDefinition<ConvAttributes>["encode"] =
       activation,
       workspace: 0,
     };
-    // The kernel computes the size of the workspace from the other operands.
+    // Write a draft of the instruction first, from which convWorkspace computes the size of the workspace.
     encodeConv(draft, code, operands);
     operands.workspace = encoder.workspace(kernels().convWorkspace!(SCRATCH));
     encodeConv(encoder, code, operands);
@@ -76,7 +79,7 @@ const flopsOf = (pixels: number, w: Value): number => 2 * pixels * w.size;
 const channelSums = (dy: Value): Value => sum(dy, [0, 1, 2]);
 
 /**
- * act(Σ x·w + bias), channels last, where Σ sums over the kernel's taps and a group's channels. dx: convInput, dw:
+ * act(Σ x·w + bias), channels last, where Σ sums over the kernel's taps and the channels of a group. dx: convInput, dw:
  * convWeight, dbias: Σ dy.
  */
 export const convDefinition: OpDefinition<ConvAttributes> = {

@@ -13,9 +13,9 @@ import { convDefinition, convInputDefinition, type Pair, span } from "./conv.ts"
 export type Size2d = number | readonly [height: number, width: number];
 
 /**
- * The width of the zero border around the image, in pixels: one number for all sides, [height, width], [[top,
- * bottom], [left, right]], "valid" for no border, or "same" for an output of size ⌈input/stride⌉ (an odd pixel goes to
- * the end, as in TensorFlow).
+ * The width of the zero border around the image, in pixels: one number for all sides, [height, width], [[top, bottom],
+ * [left, right]], "valid" for no border, or "same" for an output of size ⌈input/stride⌉. If "same" needs an odd number
+ * of pixels, the extra one goes to the bottom or right, as in TensorFlow.
  */
 export type Padding2d = Size2d | "same" | "valid" | readonly [readonly [number, number], readonly [number, number]];
 
@@ -37,13 +37,14 @@ export interface ConvTranspose2dOptions extends Omit<Conv2dOptions, "padding"> {
   /** The number of pixels to remove on each side of the result. Default 0. */
   readonly padding?: Size2d;
   /**
-   * The number of pixels to add at the bottom and right of the result, less than the stride or the dilation. conv2d
-   * with a stride maps several sizes to the same one; this number selects which of them to restore. Default 0.
+   * The number of pixels to add at the bottom and right of the result. Must be less than the stride or the dilation. A
+   * strided conv2d maps several input sizes to the same output size; outputPadding selects which input size to restore.
+   * Default 0.
    */
   readonly outputPadding?: Size2d;
 }
 
-/** Sizes must be below this, because kernels count pixels in 32 bits. */
+/** The upper bound on sizes and numbers of pixels: kernels count pixels in 32-bit integers. */
 const MOST_PIXELS = 2 ** 31;
 
 /** @throws ShapeError if an image has more pixels than kernels can count */
@@ -62,7 +63,7 @@ export function pair(name: string, option: string, value: Size2d, least: number)
   return list as unknown as Pair; // two numbers, as checked above
 }
 
-/** The pixels before and after the image along dim i. @throws RangeError */
+/** The number of padding pixels before and after the image along dim i. @throws RangeError */
 export function paddingAlong(
   name: string,
   padding: Padding2d,
@@ -140,7 +141,7 @@ export function batched(x: Value, f: (x: Value) => Value): Value {
 
 /**
  * 2-d convolution (cross-correlation, as in other frameworks): each output is Σ x·w, summed over the kernel's taps and
- * a group's channels, plus bias. dx: convTranspose2d of dy.
+ * the channels of a group, plus bias. dx: convTranspose2d of dy.
  *
  * x: [batch, height, width, in] or [height, width, in], w: [out, kernelHeight, kernelWidth, in/groups], bias: [out] →
  * [batch, outHeight, outWidth, out], float32, where outHeight = ⌊(height + 2·padding − dilation·(kernelHeight − 1) −
@@ -249,7 +250,7 @@ export function convTranspose2d(
   });
 }
 
-/** Runs a 2-d convolution on sequences, as images of height 1. */
+/** Runs a 2-d convolution on sequences by treating them as images of height 1. */
 function asImages<O>(
   name: string,
   f: (x: Operand, w: Value, bias: Value | null | undefined, options: O) => Value,
@@ -265,7 +266,7 @@ function asImages<O>(
   const { groups = 1 } = options as { readonly groups?: number };
   const inputs = name === "conv1d" ? w.shape[2]! * groups : w.shape[0]!;
   if (groups >= 1 && x.shape.at(-1) !== inputs) throwChannels(name, "sequences", x.shape, w.shape, inputs, groups);
-  // The height is 1: it gets no padding, and a stride and dilation of 1.
+  // Along the height, which is 1, use no padding, and a stride and dilation of 1.
   const alone: Record<string, unknown> = { stride: 1, padding: 0, outputPadding: 0, dilation: 1 };
   const wide = Object.fromEntries(
     Object.entries(options).map(([key, v]) => {
@@ -302,7 +303,7 @@ export interface ConvTranspose1dOptions {
   readonly stride?: number;
   /** The number of steps to remove at each end of the result. Default 0. */
   readonly padding?: number;
-  /** The number of steps to add at the end of the result, less than the stride or the dilation. Default 0. */
+  /** The number of steps to add at the end of the result. Must be less than the stride or the dilation. Default 0. */
   readonly outputPadding?: number;
   /** The distance between neighbouring taps of the transposed kernel, in steps. Default 1. */
   readonly dilation?: number;
@@ -311,8 +312,8 @@ export interface ConvTranspose1dOptions {
 }
 
 /**
- * 1-d convolution: conv2d along one dim. Each output is Σ x·w, summed over the kernel's taps and a group's channels,
- * plus bias.
+ * 1-d convolution: conv2d along one dim. Each output is Σ x·w, summed over the kernel's taps and the channels of a
+ * group, plus bias.
  *
  * x: [batch, length, in] or [length, in], w: [out, kernel, in/groups], bias: [out] → [batch, outLength, out],
  * float32.

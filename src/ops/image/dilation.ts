@@ -1,4 +1,4 @@
-/** Grayscale dilation of images with channels last, for nabla/tfjs. */
+/** Grayscale dilation of images, with channels last, for nabla/tfjs. */
 import { Op } from "../../../assembly/opcodes.ts";
 import { encodeMaxPool } from "../../runtime/instructions.ts";
 import { apply, type OpDefinition } from "../definition/op.ts";
@@ -7,7 +7,10 @@ import { gatherDefinitions } from "../index/gather.ts";
 import { reshape } from "../shape/reshape.ts";
 import { type MaxPoolAttributes, maxPoolOperands, toPlaces } from "./pool.ts";
 
-/** The gradient with respect to the filter: each element of dy is added at the tap that its window chose. */
+/**
+ * The gradient with respect to the filter: each element of dy is added at the tap that gave the largest sum in the
+ * element's window.
+ */
 export function toTaps(dy: Value, taps: Value, shape: Shape): Value {
   const [n, channels] = [shape[0]! * shape[1]!, shape[2]!];
   const rows = (x: Value): Value => reshape(x, [x.size / channels, channels]);
@@ -15,8 +18,8 @@ export function toTaps(dy: Value, taps: Value, shape: Shape): Value {
 }
 
 /**
- * The largest sum of a pixel and its tap in each window, with the positions of that pixel in the image and of that tap in the filter. dx,
- * dfilter: dy, added at these positions.
+ * The largest sum of a pixel and its tap in each window, and where the two are: the pixel's position in the image, and
+ * the tap's position in the filter. dx, dfilter: dy, added at these positions.
  *
  * x: [batch, height, width, channels], filter: [kernelHeight, kernelWidth, channels] → [batch, outHeight, outWidth, channels].
  */
@@ -52,7 +55,7 @@ export const dilationDefinition: OpDefinition<MaxPoolAttributes> = {
   ],
 };
 
-/** The largest sums, without positions and derivatives. */
+/** Only the largest sums, without positions and without a gradient. */
 export const dilationValuesDefinition: OpDefinition<MaxPoolAttributes> = {
   code: dilationDefinition.code,
   cost: dilationDefinition.cost,

@@ -1,5 +1,5 @@
 /**
- * Pooling of images with channels last. The gradient of max pooling is scattered to the saved positions of the maxima.
+ * Pooling of images, with channels last. The gradient of max pooling is scattered to the saved positions of the maxima.
  * Average pooling and its gradient are adjoint, so each is the other's gradient.
  */
 import { Op } from "../../../assembly/opcodes.ts";
@@ -25,7 +25,10 @@ export interface MaxPoolAttributes {
 
 const planes = (x: Value): Value => reshape(x, [x.shape[0]!, x.shape[1]! * x.shape[2]!, x.shape[3]!]);
 
-/** The operands that both layouts share: the sizes of the image and the result, and the geometry of the windows. */
+/**
+ * The operands that max and average pooling share: the sizes of the image and the result, and the geometry of the
+ * windows.
+ */
 function windows(
   x: Value,
   [height, width]: Pair,
@@ -47,7 +50,10 @@ export function maxPoolOperands(x: Value, attributes: MaxPoolAttributes, address
   return { x: address(x), ...geometry, dilationH, dilationW, taps: 0, filter: 0 };
 }
 
-/** The gradient with respect to an image: each element of dy is added at the place in the image that its window chose. */
+/**
+ * The gradient with respect to an image: each element of dy is added at the position in the image that the element's
+ * window selected.
+ */
 export function toPlaces(
   dy: Value,
   places: Value,
@@ -62,7 +68,8 @@ export function toPlaces(
 }
 
 /**
- * The largest value in each window, channels last, and its position in the image. dx: dy scattered to these positions.
+ * The largest value in each window, and its position in the image, with channels last. dx: dy scattered to these
+ * positions.
  */
 export const maxPoolDefinition: OpDefinition<MaxPoolAttributes> = {
   code: Op.MaxPool,
@@ -86,7 +93,10 @@ export const maxPoolDefinition: OpDefinition<MaxPoolAttributes> = {
   vjp: (dy, { inputs: [x], outputs: [, places], attributes }) => [toPlaces(dy, places!, x!.shape, attributes)],
 };
 
-/** The largest value in each window, without positions and derivatives. NaNs are ignored. Windows have no dilation. */
+/**
+ * Only the largest value in each window, without positions and without a gradient. NaNs are ignored. Windows must not
+ * be dilated.
+ */
 export const maxPoolValuesDefinition: OpDefinition<MaxPoolAttributes> = {
   code: maxPoolDefinition.code,
   cost: 0.1,
@@ -115,7 +125,7 @@ const encodeAs: (code: AvgPoolCode) => OpDefinition<AvgPoolAttributes>["encode"]
       countPad: Number(attributes.countIncludePad),
     });
 
-/** The mean of each window, channels last, summed in float64. dx: avgPoolGrad. */
+/** The mean of each window, with channels last and sums in float64. dx: avgPoolGrad. */
 export const avgPoolDefinition: OpDefinition<AvgPoolAttributes> = {
   code: Op.AvgPool,
   cost: 0.2,
@@ -146,7 +156,10 @@ export const avgPoolGradDefinition: OpDefinition<AvgPoolAttributes> = {
 export interface MaxPool2dOptions {
   /** The distance between neighbouring windows, in pixels. Default: the window's size. */
   readonly stride?: Size2d;
-  /** The width of the border of −∞ around the image, in pixels, at most half the window's size. Default 0. */
+  /**
+   * The width of the border around the image, in pixels, at most half the window's size. The border counts as −∞ in max
+   * pooling and as 0 in average pooling. Default 0.
+   */
   readonly padding?: Size2d;
   /** The distance between neighbouring elements of a window, in pixels. Default 1. */
   readonly dilation?: Size2d;
@@ -154,7 +167,7 @@ export interface MaxPool2dOptions {
   readonly ceilMode?: boolean;
 }
 
-/** The window, stride and padding of a pool. @throws RangeError, ShapeError */
+/** Checks a pool's options and computes the size of its result. @throws RangeError, ShapeError */
 function poolSizes(
   name: string,
   x: Value,
@@ -176,7 +189,7 @@ function poolSizes(
       throw new ShapeError(
         `${name}: the window ${kernel.join("×")} does not fit ${show(x.shape)} along ${i ? "its width" : "its height"}. Pad it, or use a smaller window.`,
       );
-    // With dilation, a window may read only padding.
+    // Whether window `at` reads any pixel. If windows are dilated, all elements of a window can be in the padding.
     const reads = (at: number): boolean =>
       Array.from({ length: kernel[i] }, (_, q) => at * steps[i] - pad[i] + q * spread[i]).some(
         (p) => p >= 0 && p < size,
@@ -217,10 +230,10 @@ export function maxPool2dWithIndices(x: Operand, kernelSize: Size2d, options: Ma
 }
 
 /**
- * The largest value in each window, channels last. The gradient goes to the position of that value.
+ * The largest value in each window, with channels last. The gradient goes to the position of that value.
  *
  * x: [batch, height, width, channels] or [height, width, channels] → [batch, outHeight, outWidth, channels], float32.
- * Other types are converted first, so int32 beyond 2²⁴ is rounded.
+ * Other types are converted first, so int32 values beyond ±2²⁴ may be rounded.
  *
  * @param kernelSize The window's size: one number, or [height, width].
  * @throws ShapeError if the window does not fit the image
@@ -242,7 +255,7 @@ export interface AvgPool2dOptions extends Omit<MaxPool2dOptions, "dilation" | "c
 }
 
 /**
- * The mean of each window, channels last, summed in float64. The gradient is spread evenly over the window.
+ * The mean of each window, with channels last and sums in float64. The gradient is spread evenly over the window.
  *
  * x: [batch, height, width, channels] or [height, width, channels] → [batch, outHeight, outWidth, channels], float32.
  *

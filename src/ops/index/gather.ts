@@ -31,10 +31,13 @@ export interface IndexAttributes {
   readonly skips?: boolean;
 }
 
-/** Sums of up to this many terms do not need float64. */
+/** Sums of more float32 terms than this are computed in float64. */
 const SHORT = 16;
 
-/** The sizes [outer, middle, inner] of a shape that is split around `dim`. */
+/**
+ * Splits a shape around `dim`: `middle` is the size of `dim`, and `outer` and `inner` are the numbers of elements in
+ * the dims before and after it.
+ */
 export function around(shape: Shape, dim: number): { outer: number; middle: number; inner: number } {
   return {
     outer: sizeOf(shape.slice(0, dim)),
@@ -46,7 +49,7 @@ export function around(shape: Shape, dim: number): { outer: number; middle: numb
 export const resized = (shape: Shape, dim: number, n: number): number[] =>
   shape.map((size, i) => (i === dim ? n : size));
 
-/** Checks indices into a dim of size n. */
+/** The check that indices into a dim of size n are in range. */
 export const indexCheck = (name: string, input: number, n: number): RangeCheck => ({
   input,
   low: 0,
@@ -54,7 +57,7 @@ export const indexCheck = (name: string, input: number, n: number): RangeCheck =
   error: (value, at) => new RangeError(`${name}: index ${value} at position ${at} is outside 0 … ${n - 1}.`),
 });
 
-/** Checks the labels of a cross-entropy with logits [rows, classes]. */
+/** The check that labels for cross-entropy with logits [rows, classes] are in range. */
 export const labelCheck = (input: number, logits: Shape, ignoreIndex?: number): RangeCheck => ({
   input,
   low: 0,
@@ -66,7 +69,7 @@ export const labelCheck = (input: number, logits: Shape, ignoreIndex?: number): 
     ),
 });
 
-/** The number of bytes that the lists of terms need for n sums, rounded up to whole cache lines. */
+/** The number of bytes for lists that assign `count` terms to n sums, rounded up to whole cache lines. */
 const listBytesOf = (n: number, count: number): number => (4 * (n + count) + 63) & ~63;
 
 function indexOp(
@@ -74,7 +77,7 @@ function indexOp(
   name: string,
   /** Whether the index has the operand's rank and selects single elements, not slices. */
   elementwise: boolean,
-  /** Whether the op adds x into the result at the indices, rather than reading x at them. */
+  /** Whether the op adds x to the result at the indices, instead of reading x at the indices. */
   adds: boolean,
   vjp: (dy: Value, index: Value, attributes: IndexAttributes, xShape: Shape) => Value,
 ): OpDefinition<IndexAttributes> {
@@ -133,8 +136,8 @@ const indexAddDefinition = indexOp(Op.IndexAdd, "indexAdd", false, true, (dy, in
   apply(indexSelectDefinition, [dy, index], attributes),
 );
 /**
- * The sum of the rows of x in each segment: out[i] = Σ x[rows[j]] over the j with segments[j] = i, in order. Gathers and adds without a
- * copy of the rows. The gradient is the same sum of dy, with rows and segments swapped.
+ * The sum of the rows of x in each segment: out[i] = Σ x[rows[j]] over all j with segments[j] = i, in order. Adds the
+ * rows without copying them first. The gradient is the same sum of dy, with rows and segments swapped.
  *
  * x: [height, …], rows and segments: int32 [count] → [n, …].
  */
@@ -210,7 +213,7 @@ function requireSameOuter(name: string, x: Value, index: Value, dim: number): vo
 }
 
 /**
- * Selects one element for each index along `dim`: out[i][j] = x[index[i][j]][j] for dim 0, out[i][j] =
+ * Selects one element for each index along `dim`: out[i][j] = x[index[i][j]][j] for dim 0, and out[i][j] =
  * x[i][index[i][j]] for dim 1. The gradient is added back at the same positions.
  *
  * x: any shape, index: x's shape except at `dim` → the index's shape, x's type.
@@ -304,7 +307,8 @@ export function indexAdd(x: Value, dim: number, index: Value, source: Value): Va
   const at = normalizeDim("indexAdd", dim, x.shape.length);
   if (index.shape.length !== 1 || source.shape[at] !== index.size) {
     throw new ShapeError(
-      `indexAdd: the index ${show(index.shape)} must have one dimension, with the size of dim ${dim} of the source ${show(source.shape)}.`,
+      `indexAdd: the index ${show(index.shape)} must be a vector with one entry for each slice of the source ` +
+        `${show(source.shape)} along dim ${dim}.`,
     );
   }
   return add(x, apply(indexAddDefinition, [source, index], { dim: at, n: x.shape[at]! }));
@@ -316,7 +320,7 @@ export function indexAdd(x: Value, dim: number, index: Value, source: Value): Va
  * index: any shape, weight: [entries, size] → [...index.shape, size], the weight's type.
  *
  * @param index The indices of the rows, int32.
- * @param weight The table.
+ * @param weight The table, one row per entry.
  * @throws RangeError if an index is outside the table
  * @example
  * ```ts
@@ -331,7 +335,10 @@ export function embedding(index: Value, weight: Value): Value {
   return reshape(rows, [...index.shape, ...weight.shape.slice(1)]);
 }
 
-/** 1 at each index, 0 elsewhere. An index that is out of range throws, except in losses, which ignore such rows. */
+/**
+ * 1 at each index, 0 elsewhere. `of` says what the indices are, for the error about an index that is out of range.
+ * Without `of`, such an index gives a row of zeros.
+ */
 const oneHotDefinition: OpDefinition<{ classes: number; of?: "index" | "labels"; dtype?: DType }> = {
   code: Op.OneHot,
   cost: 0.3,
@@ -349,12 +356,12 @@ const oneHotDefinition: OpDefinition<{ classes: number; of?: "index" | "labels";
   },
 };
 
-/** The labels of a cross-entropy as one-hot rows. @throws RangeError if a label is not one of the classes */
+/** Converts labels for cross-entropy to one-hot rows. @throws RangeError if a label is not one of the classes */
 export function oneHotLabels(labels: Value, classes: number): Value {
   return apply(oneHotDefinition, [labels], { classes, of: "labels" });
 }
 
-/** Labels as one-hot rows, with zeros for labels that are not one of the classes. */
+/** Converts labels to one-hot rows. A label that is not one of the classes gives a row of zeros. */
 export function oneHotOrZeros(labels: Value, classes: number, dtype: "float32" | "int32" = "float32"): Value {
   return apply(oneHotDefinition, [labels], { classes, dtype });
 }

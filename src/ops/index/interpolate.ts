@@ -1,4 +1,4 @@
-/** Interpolation between slices along a dim, which resizes images. */
+/** Interpolation between slices along a dim, for resizing images. */
 import { Op } from "../../../assembly/opcodes.ts";
 import { ShapeError } from "../../runtime/errors.ts";
 import { encodeInterpolate } from "../../runtime/instructions.ts";
@@ -10,14 +10,18 @@ import { reshape } from "../shape/reshape.ts";
 import { concat } from "../shape/shape.ts";
 import { around, gatherDefinitions, indexCheck, resized } from "./gather.ts";
 
-/** Computes the weight of the first tap, so that all weights add up to 1: [count, taps − 1] → [count, taps]. */
+/**
+ * Prepends the weight of the first tap, so that the weights of each result add up to 1: [count, taps − 1] → [count,
+ * taps].
+ */
 const allWeights = (weight: Value): Value => concat([sub(1, sum(weight, 1, { keepdim: true })), weight], 1);
 
 /**
  * out[j] = x[k₀] + Σ weight[j, t − 1]·(x[kₜ] − x[k₀]) over t > 0, where kₜ = index[j, t]. Each result is a sum of
  * slices along a dim, with weights that add up to 1; if all of these slices are equal, the result equals them. The
- * gradient is added back to the slices with the same weights; the weights have no gradient. With five operands, the
- * last two interpolate along the next dim in the same way, before the slices are combined.
+ * gradient is added back to the slices with the same weights; the weights have no gradient. If there are five operands,
+ * the last two are the index and the weights of an interpolation along the next dim, which is done in the same way
+ * before the slices are combined.
  */
 export const interpolateDefinition: OpDefinition<{ dim: number }> = {
   code: Op.Interpolate,
@@ -75,7 +79,7 @@ export const interpolateDefinition: OpDefinition<{ dim: number }> = {
 };
 
 /**
- * The slices to interpolate between along a dim, int32 [count, taps], and the weights of all taps but the first,
+ * The indices of the slices to interpolate between, int32 [count, taps], and the weights of all taps but the first,
  * float32 [count, taps − 1].
  */
 export type Taps = readonly [index: Value, weight: Value];
@@ -89,14 +93,14 @@ export function interpolate(x: Value, dim: number, taps: Taps): Value {
 }
 
 /**
- * With at least this many elements, one pass is faster than two, because the intermediate result of two passes does not
- * stay in the cache.
+ * If a result has at least this many elements, one pass over both dims is faster than two passes, whose intermediate
+ * result does not fit in the cache.
  */
 const LARGE = 2 ** 21;
 /** The smallest number of inner elements for which a single pass is efficient. */
 const WIDE = 16;
 
-/** Interpolates along `dim` and the next dim. Both need two taps. */
+/** Interpolates along `dim` and the next dim. `rows` and `columns` must have two taps. */
 export function interpolatePlane(x: Value, dim: number, rows: Taps, columns: Taps): Value {
   const [height, width, ...rest] = x.shape.slice(dim) as [number, number, ...number[]];
   const count = rows[0].shape[0]!;
@@ -110,7 +114,9 @@ export function interpolatePlane(x: Value, dim: number, rows: Taps, columns: Tap
     : interpolate(interpolate(x, dim + 1, columns), dim, rows);
 }
 
-/** The gradient with respect to x, which has size n at `dim`. `weights` has the weights of all taps: [count, taps]. */
+/**
+ * The gradient with respect to x, which has size n at `dim`. `weights` holds the weights of all taps: [count, taps].
+ */
 export function interpolateGrad(dy: Value, dim: number, index: Value, weights: Value, n: number): Value {
   const { outer, middle: count, inner } = around(dy.shape, dim);
   const [taps, many] = [index.shape[1]!, index.size];

@@ -16,14 +16,16 @@ interface Labelled {
 /** The letters that stand for the dims in "...", beginning with the last dim. */
 const REST = "αβγδεζηθ";
 
-/** Takes the diagonal over the two dims of a letter that occurs twice. */
+/** For every letter that occurs more than once, replaces the letter's dims with their diagonal. */
 function diagonals({ x, labels }: Labelled): Labelled {
   const twice = [...labels].find((label, i) => labels.indexOf(label) < i);
   if (!twice) return { x, labels };
   const [i, j] = [labels.indexOf(twice), labels.lastIndexOf(twice)];
   const n = x.shape[i]!;
   if (x.shape[j] !== n)
-    throw new ShapeError(`einsum: "${twice}" has sizes ${n} and ${x.shape[j]} in ${show(x.shape)}.`);
+    throw new ShapeError(
+      `einsum: "${twice}" has sizes ${n} and ${x.shape[j]} in ${show(x.shape)}. Its dims must have the same size.`,
+    );
   const others = [...labels].map((_, at) => at).filter((at) => at !== i && at !== j);
   const kept = others.map((at) => x.shape[at]!);
   const flat = reshape(permute(x, [...others, i, j]), [...kept, n * n]);
@@ -31,14 +33,16 @@ function diagonals({ x, labels }: Labelled): Labelled {
   return diagonals({ x: diagonal, labels: others.map((at) => labels[at]).join("") + twice });
 }
 
-/** Sums over the dims with letters that are not in `kept`. */
+/** Sums over the dims whose letters are not in `kept`. */
 function summed({ x, labels }: Labelled, kept: ReadonlySet<string>): Labelled {
   const gone = [...labels].flatMap((label, i) => (kept.has(label) ? [] : [i]));
   if (!gone.length) return { x, labels };
   return { x: sum(x, gone), labels: [...labels].filter((label) => kept.has(label)).join("") };
 }
 
-/** The value with its dims permuted, broadcast to `sizes`, and merged to one dim per group. */
+/**
+ * Permutes a value's dims into the order of `groups`, broadcasts them to `sizes`, and merges each group into one dim.
+ */
 function arranged({ x, labels }: Labelled, groups: readonly string[], sizes: ReadonlyMap<string, number>): Value {
   const order = groups.join("");
   const sorted = permute(
@@ -55,14 +59,14 @@ function arranged({ x, labels }: Labelled, groups: readonly string[], sizes: Rea
   );
 }
 
-/** The product of two operands, summed over the letters that only these two have, as one batched matrix product. */
+/** Multiplies two operands and sums over the letters that only these two have, with one batched matrix product. */
 function contracted(a: Labelled, b: Labelled, kept: ReadonlySet<string>, sizes: ReadonlyMap<string, number>): Labelled {
   const [left, right] = [summed(a, new Set([...kept, ...b.labels])), summed(b, new Set([...kept, ...a.labels]))];
   const shared = [...left.labels].filter((label) => right.labels.includes(label));
   const pick = (labels: Iterable<string>, test: (label: string) => boolean): string =>
     [...labels].filter(test).join("");
   if (shared.every((label) => kept.has(label))) {
-    // If there is no letter to sum over, this is an elementwise product.
+    // With no letter to sum over, this is an elementwise product.
     const labels = left.labels + pick(right.labels, (label) => !left.labels.includes(label));
     const aligned = ({ x, labels: own }: Labelled): Value => {
       const order = pick(labels, (label) => own.includes(label));
@@ -95,8 +99,8 @@ function contracted(a: Labelled, b: Labelled, kept: ReadonlySet<string>, sizes: 
 /**
  * Einstein summation (Einstein 1916): multiplies tensors and sums over named dims. Each letter names a dim; letters
  * that are not in the result are summed over. Without "->", the result has the letters that occur once, in alphabetical
- * order. "..." stands for dims that broadcast. Operands are multiplied from left to right, with one matrix product
- * each.
+ * order. "..." stands for dims that broadcast. Operands are multiplied from left to right, one matrix product at a
+ * time.
  *
  * operands: any shapes that match their letters → the sizes of the letters after "->", float32.
  *
@@ -115,7 +119,7 @@ function contracted(a: Labelled, b: Labelled, kept: ReadonlySet<string>, sizes: 
 export function einsum(equation: string, ...operands: Value[]): Value {
   const [left = "", right, more] = equation.replaceAll(" ", "").split("->");
   if (more !== undefined || !/^[a-zA-Z.,]*$/.test(left + (right ?? "")))
-    throw new ShapeError(`einsum: "${equation}" must be letters, commas and "...", with at most one "->".`);
+    throw new ShapeError(`einsum: "${equation}" must consist of letters, commas and "...", with at most one "->".`);
   const terms = left.split(",");
   if (terms.length !== operands.length)
     throw new ShapeError(`einsum: "${equation}" needs ${terms.length} operands, got ${operands.length}.`);
@@ -136,7 +140,9 @@ export function einsum(equation: string, ...operands: Value[]): Value {
     [...labels].forEach((label, i) => {
       const [size, before = 1] = [x.shape[i]!, sizes.get(label)];
       if (size !== before && size !== 1 && before !== 1)
-        throw new ShapeError(`einsum: "${label}" has sizes ${before} and ${size} in "${equation}".`);
+        throw new ShapeError(
+          `einsum: "${label}" has sizes ${before} and ${size} in "${equation}". Its dims must have the same size, or size 1.`,
+        );
       sizes.set(label, size === 1 ? before : size);
     });
   const rest = [...REST.slice(0, most)].reverse().join("");

@@ -26,7 +26,7 @@ function requireSquare(name: string, x: Value): void {
 /** The number of matrices. A single thread computes each matrix. */
 const matrices = ([a]: readonly Value[]): number => a!.size / Math.max(1, a!.shape.at(-1)! ** 2);
 
-/** @param workspaceOf returns the number of scratch bytes that matrices or rows of size n need */
+/** @param workspaceOf returns the number of scratch bytes for matrices or rows of size n */
 function encodeAs(
   code: FactorCode,
   workspaceOf: (n: number) => number,
@@ -79,7 +79,8 @@ export interface SolveAttributes {
 }
 
 /**
- * Solves op(A)·X = B for X, where A is triangular. dB = op(A)⁻ᵀ·dX; dA is the triangle of −dB·Xᵀ, transposed if A is.
+ * Solves op(A)·X = B for X, where A is triangular. dB = op(A)⁻ᵀ·dX; dA is the triangle of −dB·Xᵀ, transposed if A is
+ * transposed.
  */
 const triangularSolveDefinition: OpDefinition<SolveAttributes> = {
   code: Op.TriangularSolve,
@@ -171,9 +172,9 @@ const argSortDefinition: OpDefinition<{ descending: boolean }> = {
 };
 
 /**
- * The Cholesky factor of symmetric positive definite matrices: the lower triangular L such that L·Lᵀ = (a + aᵀ)/2. NaN
- * for other matrices. dA = sym(L⁻ᵀ·Φ(Lᵀ·dL)·L⁻¹), where Φ takes the lower triangle and halves its diagonal (Murray
- * 2016, eq. 10).
+ * The Cholesky factor of symmetric positive definite matrices: the lower triangular L such that L·Lᵀ = (a + aᵀ)/2. If a
+ * matrix is not positive definite, its factor contains NaN. dA = sym(L⁻ᵀ·Φ(Lᵀ·dL)·L⁻¹), where Φ takes the lower
+ * triangle and halves its diagonal (Murray 2016, eq. 10).
  *
  * a: [..., n, n] → [..., n, n], float32.
  *
@@ -189,7 +190,7 @@ export const cholesky = (a: Value): Value => apply(choleskyDefinition, [float(a,
 
 /**
  * Eigenvalues and eigenvectors of symmetric matrices: (a + aᵀ)/2 = V·diag(w)·Vᵀ. The gradient follows Giles (2008,
- * §3.1); it is infinite where eigenvalues are equal.
+ * §3.1); it is infinite if eigenvalues are equal.
  *
  * a: [..., n, n] → [w, V]: w is [..., n], ascending; V is [..., n, n], with the eigenvectors as columns; float32.
  *
@@ -213,7 +214,7 @@ export interface TriangularSolveOptions {
 }
 
 /**
- * Solves a·X = b for X, where a is triangular. dB = a⁻ᵀ·dX; dA is the triangle of −dB·Xᵀ.
+ * Solves a·X = b for X, where a is triangular. db = a⁻ᵀ·dX; da is the triangle of −db·Xᵀ.
  *
  * a: [..., n, n], b: [..., n, columns] → [..., n, columns], float32. Leading dims broadcast.
  *
@@ -234,7 +235,9 @@ export function triangularSolve(
 ): Value {
   const [left, right] = [float(a, "triangularSolve"), float(b, "triangularSolve")];
   if (right.shape.length < 2)
-    throw new ShapeError(`triangularSolve: B must have columns, got ${show(right.shape)}. Use b.unsqueeze(-1).`);
+    throw new ShapeError(
+      `triangularSolve: B must be [..., n, columns], got ${show(right.shape)}. For a single column, use b.unsqueeze(-1).`,
+    );
   const batch = broadcastShapes("triangularSolve", left.shape.slice(0, -2), right.shape.slice(0, -2));
   const whole = [left, right].map((x) => broadcastTo(x, [...batch, ...x.shape.slice(-2)]));
   return apply(triangularSolveDefinition, whole, { upper, transposed, unit });
@@ -294,7 +297,7 @@ export const argSort = (x: Operand, dim = -1, { descending = false }: SortOption
   sort(x, dim, { descending })[1]!;
 
 export interface TopKOptions {
-  /** Return the largest elements; false returns the smallest. Default true. */
+  /** Whether to return the largest elements instead of the smallest. Default true. */
   readonly largest?: boolean;
 }
 
@@ -319,7 +322,9 @@ export function topK(x: Value, k: number, dim = -1, { largest = true }: TopKOpti
   if (!x.shape.length) return topK(reshape(x, [1]), k, 0, { largest }).map((y) => (k === 1 ? reshape(y, []) : y));
   const at = normalizeDim("topK", dim, x.shape.length);
   if (!(Number.isInteger(k) && k >= 0 && k <= x.shape[at]!))
-    throw new ShapeError(`topK: k is ${k}, but dim ${dim} of ${show(x.shape)} has ${x.shape[at]} elements.`);
+    throw new ShapeError(
+      `topK: k must be a whole number from 0 to ${x.shape[at]}, the size of dim ${dim} of ${show(x.shape)}, got ${k}.`,
+    );
   const indices = narrow(argSort(x, at, { descending: largest }), at, 0, k);
   return [cast(gather(exact(x, "topK"), at, indices), x.dtype), indices];
 }

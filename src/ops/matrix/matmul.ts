@@ -1,4 +1,4 @@
-/** Matrix products. One op covers all transpositions, batches that broadcast, a bias and an activation. */
+/** Matrix products. One op covers transposed operands, broadcast batches, a bias and an activation. */
 import { Activation, Op } from "../../../assembly/opcodes.ts";
 import { kernels } from "../../runtime/engine.ts";
 import { Error, ShapeError } from "../../runtime/errors.ts";
@@ -36,7 +36,7 @@ export const PLAIN_PRODUCT: MatmulAttributes = {
   activation: Activation.None,
 };
 
-/** The rows, columns and inner size of op(A)·op(B). */
+/** The sizes of op(A)·op(B): [m, k] × [kb, n]. The caller must check that k and kb are equal. */
 export function sizes(
   a: { shape: Shape },
   b: { shape: Shape },
@@ -52,7 +52,10 @@ export function sizes(
   };
 }
 
-/** Only compile's passes create products that are fused with a derivative, after all gradients have been recorded. */
+/**
+ * Throws, because products that are fused with a derivative have no gradient. Only compile's passes create such
+ * products, after all gradients have been recorded.
+ */
 function fusedOnly(): never {
   throw new Error("matmul: a product that was fused with a derivative has no gradient.");
 }
@@ -68,12 +71,12 @@ export const activationGrad: Record<Activation, (dy: Value, y: Value) => Value> 
   [Activation.SigmoidGrad]: fusedOnly,
 };
 
-/** Whether the third operand is the y at which a derivative is evaluated, instead of a bias. */
+/** Whether the third operand is the output y at which a derivative is evaluated, instead of a bias. */
 export const readsOutput = ({ activation }: MatmulAttributes): boolean => activation >= Activation.ReluGrad;
 
 /**
- * act(α·op(A)·op(B) + bias), or α·op(A)·op(B)·act′ at y in compiled functions. dA = dC·Bᵀ, dB = Aᵀ·dC (both use
- * transposition flags), dbias = Σ rows of dC.
+ * act(α·op(A)·op(B) + bias) or, in compiled functions, α·op(A)·op(B)·act′, with act′ evaluated at the output y. dA =
+ * dC·Bᵀ, dB = Aᵀ·dC (both use transposition flags), dbias = Σ rows of dC.
  */
 export const matmulDefinition: OpDefinition<MatmulAttributes> = {
   code: Op.Matmul,
@@ -156,7 +159,8 @@ function tall(a: Value, b: Value, bias: Value | undefined, attributes: MatmulAtt
 }
 
 function operand(x: Operand): Value {
-  if (typeof x === "number" || !x.shape.length) throw new ShapeError("matmul: a number has no rows. Use mul.");
+  if (typeof x === "number" || !x.shape.length)
+    throw new ShapeError("matmul: operands must have at least one dimension, got a number or a tensor []. Use mul.");
   return float(x);
 }
 

@@ -37,7 +37,8 @@ export interface Methods<Tensor> {
    */
   sign(): Tensor;
   /**
-   * min(max(x, low), high). int32 stays int32 if the bounds are whole numbers. Derivative 1 where low ≤ x ≤ high, else 0.
+   * min(max(x, low), high). An int32 tensor gives int32 if the bounds are whole numbers. Derivative 1 where low ≤ x ≤
+   * high, else 0.
    *
    * x: any shape → the same shape, int32 if x is an integer or bool tensor, else float32.
    *
@@ -53,8 +54,8 @@ export interface Methods<Tensor> {
    */
   clamp(low?: number | null, high?: number | null): Tensor;
   /**
-   * The larger of a and b, or NaN if either is NaN. int32 stays int32 even if the other operand is a number below its
-   * range. Ties share the gradient.
+   * The larger of a and b, or NaN if either is NaN. An int32 tensor gives int32 even if the other operand is a number
+   * below int32's range. In a tie, both operands get half the gradient.
    *
    * a, b: any shapes that broadcast → the broadcast shape, int32 if no operand is float32, else float32.
    *
@@ -67,8 +68,8 @@ export interface Methods<Tensor> {
    */
   maximum(b: Tensor | number): Tensor;
   /**
-   * The smaller of a and b, or NaN if either is NaN. int32 stays int32 even if the other operand is a number above its
-   * range. Ties share the gradient.
+   * The smaller of a and b, or NaN if either is NaN. An int32 tensor gives int32 even if the other operand is a number
+   * above int32's range. In a tie, both operands get half the gradient.
    *
    * a, b: any shapes that broadcast → the broadcast shape, int32 if no operand is float32, else float32.
    *

@@ -29,7 +29,7 @@ export interface Methods<Tensor> {
    */
   indexSelect(dim: number, index: Tensor): Tensor;
   /**
-   * Selects one element for each index along `dim`: out[i][j] = x[index[i][j]][j] for dim 0, out[i][j] =
+   * Selects one element for each index along `dim`: out[i][j] = x[index[i][j]][j] for dim 0, and out[i][j] =
    * x[i][index[i][j]] for dim 1. The gradient is added back at the same positions.
    *
    * x: any shape, index: x's shape except at `dim` → the index's shape, x's type.

@@ -47,7 +47,7 @@ export interface Methods<Tensor> {
    * The arithmetic mean Σ x / n along `dims`. Derivative 1/n.
    *
    * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32. Other types are
-   * converted first, so int32 beyond 2²⁴ is rounded.
+   * converted first, so int32 values beyond ±2²⁴ may be rounded.
    *
    * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
    * @throws ShapeError if a dim does not exist or is listed twice
@@ -63,16 +63,16 @@ export interface Methods<Tensor> {
    * The arithmetic mean Σ x / n along `dims`. Derivative 1/n.
    *
    * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32. Other types are
-   * converted first, so int32 beyond 2²⁴ is rounded.
+   * converted first, so int32 values beyond ±2²⁴ may be rounded.
    *
    * @throws ShapeError if a dim does not exist or is listed twice
    */
   mean(options: ReduceOptions): Tensor;
   /**
-   * The largest element along `dims`, or NaN if any of them is NaN. Tied elements share the gradient.
+   * The largest element along `dims`, or NaN if any element is NaN. Tied elements share the gradient.
    *
-   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; x's type. argMax returns
-   * its index.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; x's type. For the
+   * element's index, use argMax.
    *
    * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
    * @throws ShapeError if a dim does not exist, is listed twice, or has no elements
@@ -85,19 +85,19 @@ export interface Methods<Tensor> {
    */
   max(dims?: Dims, options?: ReduceOptions): Tensor;
   /**
-   * The largest element along `dims`, or NaN if any of them is NaN. Tied elements share the gradient.
+   * The largest element along `dims`, or NaN if any element is NaN. Tied elements share the gradient.
    *
-   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; x's type. argMax returns
-   * its index.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; x's type. For the
+   * element's index, use argMax.
    *
    * @throws ShapeError if a dim does not exist, is listed twice, or has no elements
    */
   max(options: ReduceOptions): Tensor;
   /**
-   * The smallest element along `dims`, or NaN if any of them is NaN. Tied elements share the gradient.
+   * The smallest element along `dims`, or NaN if any element is NaN. Tied elements share the gradient.
    *
-   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; x's type. argMin returns
-   * its index.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; x's type. For the
+   * element's index, use argMin.
    *
    * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
    * @throws ShapeError if a dim does not exist, is listed twice, or has no elements
@@ -110,20 +110,20 @@ export interface Methods<Tensor> {
    */
   min(dims?: Dims, options?: ReduceOptions): Tensor;
   /**
-   * The smallest element along `dims`, or NaN if any of them is NaN. Tied elements share the gradient.
+   * The smallest element along `dims`, or NaN if any element is NaN. Tied elements share the gradient.
    *
-   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; x's type. argMin returns
-   * its index.
+   * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; x's type. For the
+   * element's index, use argMin.
    *
    * @throws ShapeError if a dim does not exist, is listed twice, or has no elements
    */
   min(options: ReduceOptions): Tensor;
   /**
-   * The index of the first largest element along `dim`; NaN counts as the largest. No gradient.
+   * The index of the largest element along `dim`, or of the first one in a tie. NaN counts as the largest. No gradient.
    *
    * x: any shape → x's shape without `dim`, or with size 1 in its place if `keepdim` is true; int32.
    *
-   * @param dim The dim to search. Default: the flattened tensor.
+   * @param dim The dim to search. Default: all dims, as if x were flattened.
    * @throws ShapeError if the dim does not exist or has no elements
    * @example
    * ```ts
@@ -134,7 +134,7 @@ export interface Methods<Tensor> {
    */
   argMax(dim?: number, options?: ReduceOptions): Tensor;
   /**
-   * The index of the first largest element along `dim`; NaN counts as the largest. No gradient.
+   * The index of the largest element along `dim`, or of the first one in a tie. NaN counts as the largest. No gradient.
    *
    * x: any shape → x's shape without `dim`, or with size 1 in its place if `keepdim` is true; int32.
    *
@@ -142,11 +142,11 @@ export interface Methods<Tensor> {
    */
   argMax(options: ReduceOptions): Tensor;
   /**
-   * The index of the first smallest element along `dim`; NaN counts as the smallest. No gradient.
+   * The index of the smallest element along `dim`, or of the first one in a tie. NaN counts as the smallest. No gradient.
    *
    * x: any shape → x's shape without `dim`, or with size 1 in its place if `keepdim` is true; int32.
    *
-   * @param dim The dim to search. Default: the flattened tensor.
+   * @param dim The dim to search. Default: all dims, as if x were flattened.
    * @throws ShapeError if the dim does not exist or has no elements
    * @example
    * ```ts
@@ -157,7 +157,7 @@ export interface Methods<Tensor> {
    */
   argMin(dim?: number, options?: ReduceOptions): Tensor;
   /**
-   * The index of the first smallest element along `dim`; NaN counts as the smallest. No gradient.
+   * The index of the smallest element along `dim`, or of the first one in a tie. NaN counts as the smallest. No gradient.
    *
    * x: any shape → x's shape without `dim`, or with size 1 in its place if `keepdim` is true; int32.
    *
@@ -165,8 +165,8 @@ export interface Methods<Tensor> {
    */
   argMin(options: ReduceOptions): Tensor;
   /**
-   * The product Π x along `dims`. It multiplies pairs until one element is left, so gradients of any order are exact even
-   * where elements are 0.
+   * The product Π x along `dims`. prod multiplies pairs of elements until one is left, so that gradients of any order are
+   * correct even where elements are 0.
    *
    * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32, or int32
    * (modulo 2³²) for int32, bool and uint8.
@@ -182,8 +182,8 @@ export interface Methods<Tensor> {
    */
   prod(dims?: Dims, options?: ReduceOptions): Tensor;
   /**
-   * The product Π x along `dims`. It multiplies pairs until one element is left, so gradients of any order are exact even
-   * where elements are 0.
+   * The product Π x along `dims`. prod multiplies pairs of elements until one is left, so that gradients of any order are
+   * correct even where elements are 0.
    *
    * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32, or int32
    * (modulo 2³²) for int32, bool and uint8.
@@ -236,7 +236,7 @@ export interface Methods<Tensor> {
    */
   all(options: ReduceOptions): Tensor;
   /**
-   * Running sums along `dim`: yᵢ = Σ_{j ≤ i} xⱼ. The gradient is the running sum from the other end.
+   * Running sums along `dim`: yᵢ = Σ_{j ≤ i} xⱼ. The gradient is the running sum of dy from the other end.
    *
    * x: any shape with at least one dim → the same shape; float32, or int32 (modulo 2³²) for int32, bool and uint8.
    *

@@ -18,7 +18,8 @@ export interface Methods<Tensor> {
    *
    * x: any shape → `shape`, with x's type.
    *
-   * @param shape The new sizes, as separate numbers or as one array. One of them may be -1: it is inferred.
+   * @param shape The new sizes, as separate numbers or as one array. One of them may be -1 and is then computed from the
+   * others.
    * @throws ShapeError if the sizes do not match the number of elements
    * @example
    * ```ts
@@ -33,7 +34,8 @@ export interface Methods<Tensor> {
    *
    * x: any shape → `shape`, with x's type.
    *
-   * @param shape The new sizes, as separate numbers or as one array. One of them may be -1: it is inferred.
+   * @param shape The new sizes, as separate numbers or as one array. One of them may be -1 and is then computed from the
+   * others.
    * @throws ShapeError if the sizes do not match the number of elements
    * @example
    * ```ts
@@ -45,7 +47,7 @@ export interface Methods<Tensor> {
   /**
    * Merges the dims from startDim to endDim into one.
    *
-   * x: any shape → x's shape, but with the product of these sizes in their place, x's type.
+   * x: any shape → x's shape, with the merged dims replaced by a single dim with the product of their sizes; x's type.
    *
    * @param startDim The first dim to merge. Default 0.
    * @param endDim The last dim to merge. Default -1.

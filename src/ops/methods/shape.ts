@@ -93,7 +93,7 @@ export interface Methods<Tensor> {
    */
   flip(dims: number | readonly number[]): Tensor;
   /**
-   * Adds a border that is filled with one value. The gradient is the part of dy inside the border.
+   * Adds a border around x, filled with a single value. The gradient is the part of dy inside the border.
    *
    * x: any shape → each size plus its border, with x's type.
    *
@@ -158,8 +158,8 @@ export interface Methods<Tensor> {
   split(sizes: number | readonly number[], dim?: number): Tensor[];
   /**
    * Converts the elements to another type. int32 truncates and saturates (NaN becomes 0); uint8 keeps the low 8 bits of
-   * the int32 result; bool is false only for 0, so it is true for NaN. Only a conversion from float32 to float32 has a
-   * gradient.
+   * the int32 result; bool is false only for 0, so it is true for NaN. Only a conversion from float32 to float32, which
+   * changes nothing, passes a gradient.
    *
    * x: any shape → the same shape, `dtype`.
    *

@@ -14,8 +14,8 @@ export const methods = {
 
 export interface Methods<Tensor> {
   /**
-   * The log of the sum of exponentials along `dims`, log Σ eˣ, computed without overflow. The result for no elements is
-   * −∞. The gradient is the softmax; it is 0 where all elements are −∞.
+   * The log of the sum of exponentials along `dims`, log Σ eˣ, computed without overflow. If there are no elements, the
+   * result is −∞. The gradient is the softmax, or 0 where all elements are −∞.
    *
    * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
    *
@@ -29,8 +29,8 @@ export interface Methods<Tensor> {
    */
   logSumExp(dims?: Dims, options?: ReduceOptions): Tensor;
   /**
-   * The log of the sum of exponentials along `dims`, log Σ eˣ, computed without overflow. The result for no elements is
-   * −∞. The gradient is the softmax; it is 0 where all elements are −∞.
+   * The log of the sum of exponentials along `dims`, log Σ eˣ, computed without overflow. If there are no elements, the
+   * result is −∞. The gradient is the softmax, or 0 where all elements are −∞.
    *
    * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
    *
@@ -88,7 +88,7 @@ export interface Methods<Tensor> {
    */
   std(options: VarianceOptions): Tensor;
   /**
-   * The p-norm (Σ |x|ᵖ)^(1/p) along `dims`. It overflows or underflows only if the exact result does. Its gradient is 0
+   * The p-norm (Σ |x|ᵖ)^(1/p) along `dims`. It overflows or underflows only if the exact result does. The gradient is 0
    * where the norm is 0.
    *
    * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
@@ -105,7 +105,7 @@ export interface Methods<Tensor> {
    */
   norm(p?: number, dims?: Dims, options?: ReduceOptions): Tensor;
   /**
-   * The p-norm (Σ |x|ᵖ)^(1/p) along `dims`. It overflows or underflows only if the exact result does. Its gradient is 0
+   * The p-norm (Σ |x|ᵖ)^(1/p) along `dims`. It overflows or underflows only if the exact result does. The gradient is 0
    * where the norm is 0.
    *
    * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
@@ -114,7 +114,7 @@ export interface Methods<Tensor> {
    */
   norm(options: ReduceOptions): Tensor;
   /**
-   * The p-norm (Σ |x|ᵖ)^(1/p) along `dims`. It overflows or underflows only if the exact result does. Its gradient is 0
+   * The p-norm (Σ |x|ᵖ)^(1/p) along `dims`. It overflows or underflows only if the exact result does. The gradient is 0
    * where the norm is 0.
    *
    * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.

@@ -1,4 +1,4 @@
-/** The activations of neural networks, and those derivatives that are faster as separate kernels. */
+/** Activation functions, and those of their derivatives that are faster as separate kernels. */
 
 import { Op } from "../../../assembly/opcodes.ts";
 import { RangeError } from "../../runtime/errors.ts";
@@ -89,7 +89,7 @@ export const softplusOp = unary({
  *
  * x: any shape → the same shape, float32.
  *
- * @param beta β, which sharpens the bend at 0. Default 1.
+ * @param beta β. The larger it is, the sharper is the bend at 0. Default 1.
  * @example
  * ```ts
  * const x = tensor([-1, 0, 100]);
@@ -184,7 +184,7 @@ export const elu = unary({
   name: "elu",
   saves: "output",
   parameters: (alpha: number = 1) => {
-    // The derivative depends on the sign of x, which is read from y. This works only if α ≥ 0.
+    // The derivative infers the sign of x from the sign of y, which is correct only if α ≥ 0.
     if (!(alpha >= 0)) throw new RangeError(`elu: alpha must be ≥ 0, got ${alpha}.`);
     return [alpha, 0];
   },

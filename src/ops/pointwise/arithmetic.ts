@@ -132,7 +132,7 @@ export const div = binary({
   code: Op.Div,
   name: "div",
   saves: "both",
-  // y/b is safer than (1/b)·y, because 1/b overflows earlier.
+  // Use y/b instead of (1/b)·y, because 1/b can overflow where y/b does not.
   vjp: (dy, { b, y, needs }) => [needs[0] ? div(dy, b) : null, needs[1] ? neg(mul(dy, div(y, b))) : null],
 });
 

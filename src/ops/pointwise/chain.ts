@@ -26,7 +26,10 @@ export interface ChainAttributes {
   readonly blocks: number;
 }
 
-/** Several pointwise ops in sequence, block by block. Used only in compiled functions. */
+/**
+ * Runs several pointwise ops in sequence on one block of elements, then on the next block. Used only in compiled
+ * functions.
+ */
 export const chainDefinition: OpDefinition<ChainAttributes> = {
   code: Op.Chain,
   name: "chain",
@@ -43,7 +46,8 @@ export const chainDefinition: OpDefinition<ChainAttributes> = {
         return block === undefined ? address(value) : scratch + block * BLOCK_BYTES;
       };
       op.encode(list, { inputs, outputs, attributes, address: place });
-      // Pointwise layouts begin with the output, followed by the inputs in order.
+      // Pointwise layouts begin with the output, followed by the inputs in order. Bit j of a mask says whether operand
+      // j is in scratch memory.
       return [outputs[0]!, ...inputs].reduce((mask, x, j) => mask | (blockOf(x) === undefined ? 0 : 1 << j), 0);
     });
     encodeChain(encoder, { n, masks, scratch: bytes, instructions: list.words });

@@ -109,7 +109,7 @@ export const log1p = unary({
   vjp: (dy, { x }) => [div(dy, add(x, 1))],
 });
 /**
- * aᵇ (≤ 0.6 ulp), float32. If a is an int32 tensor and b a whole number ≥ 0, the result is int32, modulo 2³².
+ * aᵇ (≤ 0.6 ulp), float32. If a is an int32 tensor and b is a whole number ≥ 0, the result is int32, modulo 2³².
  * Derivatives b·aᵇ⁻¹ (0 where b = 0) and aᵇ·log a (0 where a = 0 ≤ b).
  *
  * @example

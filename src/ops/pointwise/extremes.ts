@@ -43,7 +43,8 @@ export const sign = unary({
   vjp: () => [null],
 });
 /**
- * min(max(x, low), high). int32 stays int32 if the bounds are whole numbers. Derivative 1 where low ≤ x ≤ high, else 0.
+ * min(max(x, low), high). An int32 tensor gives int32 if the bounds are whole numbers. Derivative 1 where low ≤ x ≤
+ * high, else 0.
  *
  * @param low The lower bound. Omit it or pass null for no lower bound.
  * @param high The upper bound. Omit it or pass null for no upper bound.
@@ -68,7 +69,7 @@ export const clamp = unary({
   },
   integer(x, low, high) {
     // A lower bound below int32's range or an upper bound above it has no effect. A lower bound above the range, or an
-    // upper bound below it, would become a result that int32 cannot represent.
+    // upper bound below it, would be the result, which int32 cannot represent, so the op then runs in float32.
     const isLow = low === -Infinity || (Number.isInteger(low) && low <= MAX);
     const isHigh = high === Infinity || (Number.isInteger(high) && high >= MIN);
     if (!isLow || !isHigh) return null;
@@ -91,8 +92,8 @@ function share(loses: Value, ties: Value): Value {
   return sub(sub(1, cast(loses, "float32")), mul(cast(ties, "float32"), 0.5));
 }
 /**
- * The larger of a and b, or NaN if either is NaN. int32 stays int32 even if the other operand is a number below its
- * range. Ties share the gradient.
+ * The larger of a and b, or NaN if either is NaN. An int32 tensor gives int32 even if the other operand is a number
+ * below int32's range. In a tie, both operands get half the gradient.
  *
  * @example
  * ```ts
@@ -114,8 +115,8 @@ export const maximum = binary({
   ],
 });
 /**
- * The smaller of a and b, or NaN if either is NaN. int32 stays int32 even if the other operand is a number above its
- * range. Ties share the gradient.
+ * The smaller of a and b, or NaN if either is NaN. An int32 tensor gives int32 even if the other operand is a number
+ * above int32's range. In a tie, both operands get half the gradient.
  *
  * @example
  * ```ts

@@ -11,10 +11,10 @@ const definition = {
   ...(clamp.definition as unknown as OpDefinition<FractionAttributes>),
   saves: "none",
   checks: (_, { error }) => [{ input: 0, low: 0, high: 1, isFloat: true, error }],
-  // Values in the range stay as they are.
+  // The gradient passes through unchanged, because clamping does not change values that are in the range.
   vjp: (dy) => [dy],
 } satisfies OpDefinition<FractionAttributes>;
 
-/** x, after checking that all values are in 0 … 1. @throws the error for the first value that is not */
+/** Returns x after checking that all values are in 0 … 1. @throws the error for the first value that is not */
 export const checkedFraction = (x: Value, error: RangeCheck["error"]): Value =>
   apply<FractionAttributes>(definition, [x], Object.assign([0, 1], { error }));

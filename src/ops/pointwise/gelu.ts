@@ -74,12 +74,13 @@ export interface GeluOptions {
 }
 
 /**
- * Gaussian error linear unit: x·Φ(x) (Hendrycks and Gimpel 2016), where Φ is the normal distribution function. With
- * approximate "tanh", computes ½x(1 + tanh(√(2/π)(x + 0.044715x³))) instead. Derivative Φ(x) + x·φ(x).
+ * Gaussian error linear unit: x·Φ(x) (Hendrycks and Gimpel 2016), where Φ is the distribution function of the standard
+ * normal distribution. With `approximate: "tanh"`, gelu computes ½x(1 + tanh(√(2/π)(x + 0.044715x³))) instead.
+ * Derivative Φ(x) + x·φ(x).
  *
  * x: any shape → the same shape, float32.
  *
- * @throws RangeError if approximate is neither "none" nor "tanh"
+ * @throws RangeError if `approximate` is neither "none" nor "tanh"
  * @example
  * ```ts
  * const x = tensor([-1, 0, 1]);

@@ -29,12 +29,15 @@ import { cast } from "../shape/shape.ts";
 /** The two parameters of a pointwise kernel. */
 export type Parameters = readonly [p: number, q: number];
 
-/** A function together with its entry. */
+/** A function with its op-table entry attached, as `definition`. */
 export type Defined<F, A = unknown> = F & {
   readonly definition: OpDefinition<A>;
 };
 
-/** A pointwise op with one operand and no other arguments. Entries that refer to each other need this type. */
+/**
+ * A pointwise op with one operand and no other arguments. Entries that refer to each other must declare this type,
+ * because TypeScript cannot infer it.
+ */
 export type UnaryOp = Defined<(x: Operand) => Value, Parameters>;
 
 const NONE: Parameters = [0, 0];
@@ -62,16 +65,16 @@ interface UnaryEntry<Arguments extends unknown[]> {
   code: UnaryCode;
   name: string;
   /**
-   * Nanoseconds per element, as a literal. Default 0.2. Kernels with a cost of 1 or more get a loop that is not
-   * unrolled.
+   * Nanoseconds per element. Must be a literal, because tools/pointwise.mjs reads it from the source: it unrolls a
+   * kernel's loop only if the cost is below 1. Default 0.2.
    */
   cost?: number;
   saves: "none" | "input" | "output";
   /** Converts the public arguments to the kernel's parameters. */
   parameters?: (...args: Arguments) => Parameters;
   /**
-   * Computes the op for int32 without leaving int32; null if the parameters require float32. Absent if results are not
-   * integers.
+   * Computes the op for int32 with int32 arithmetic. Returns null if the parameters require float32. Absent if the op's
+   * results are not integers.
    */
   integer?: (x: Value, p: number, q: number) => Value | null;
   /** The gradient, in terms of ops; null if it is zero everywhere. */
@@ -109,8 +112,8 @@ interface DerivativeEntry {
   code: DerivativeCode;
   name: string;
   /**
-   * Nanoseconds per element, as a literal. Default 0.15. Kernels with a cost of 1 or more get a loop that is not
-   * unrolled.
+   * Nanoseconds per element. Must be a literal, because tools/pointwise.mjs reads it from the source: it unrolls a
+   * kernel's loop only if the cost is below 1. Default 0.15.
    */
   cost?: number;
   /** The gradient with respect to the second operand, x or y, given the gradient d of the result; null if it is zero. */
@@ -118,8 +121,8 @@ interface DerivativeEntry {
 }
 
 /**
- * Defines a derivative kernel: (dy, x or y) → dx. It is linear in dy, so its gradient with respect to dy is the op
- * itself.
+ * Defines a derivative kernel: (dy, x or y) → dx. It is linear in dy, so its gradient with respect to dy is the same
+ * op, applied to the incoming gradient.
  */
 export function derivative(
   entry: DerivativeEntry,
@@ -149,7 +152,7 @@ export function derivative(
   return Object.assign(call, { definition });
 }
 
-/** How to round a number as the first or as the second operand. */
+/** How to round a number that is the first or the second operand. */
 interface Rounding {
   readonly first: (x: number) => number;
   readonly second: (x: number) => number;
@@ -159,15 +162,16 @@ interface BinaryEntry {
   code: BinaryCode | CompareCode;
   name: string;
   /**
-   * Nanoseconds per element, as a literal. Default 0.2. Kernels with a cost of 1 or more get a loop that is not
-   * unrolled.
+   * Nanoseconds per element. Must be a literal, because tools/pointwise.mjs reads it from the source: it unrolls a
+   * kernel's loop only if the cost is below 1. Default 0.2.
    */
   cost?: number;
   /** `int`: int32 operands give int32. `bool`: the result is a mask; operands are float32 or int32. */
   type?: "float" | "int" | "bool";
   saves: "none" | "input" | "output" | "both";
   /**
-   * Computes the exact int32 result for an int32 tensor and a number that promotion would round; null if there is none.
+   * Computes the exact int32 result for an int32 tensor and a whole number that promotion would round. Returns null if
+   * the operands should be promoted after all.
    */
   integer?: (x: Value, c: number) => Value | null;
   /** Whether `integer` also applies when the number is the first operand. */
@@ -180,7 +184,7 @@ interface BinaryEntry {
 
 /**
  * Converts both operands to one element type: int32 if `keepInt` and neither is float32, otherwise float32. Two numbers
- * become float32. With `keepInt`, they become int32 if int32 can represent both and float32 cannot represent at least one of them.
+ * become float32. With `keepInt`, they become int32 if int32 can represent both, but float32 cannot.
  */
 export function promote(op: string, a: Operand, b: Operand, keepInt: boolean): [Value, Value] {
   requireOperand(op, a);
@@ -239,7 +243,7 @@ export function binary(entry: BinaryEntry): Defined<(a: Operand, b: Operand) => 
       const dims = sameShape(a!.shape, b!.shape)
         ? []
         : collapse(out!.shape, broadcastStrides(a!.shape, out!.shape), broadcastStrides(b!.shape, out!.shape));
-      // Operands with the same layout are one row. A tensor with shape [] still has one element.
+      // Operands with the same shape, or with one element each, form a single row.
       if (!dims.length) dims.push({ size: out!.size, first: 1, second: 1 });
       const mixed = a!.dtype === "int32" ? Type.IntFloat : Type.FloatInt;
       const type = a!.dtype === b!.dtype ? typeCode[a!.dtype] : mixed;

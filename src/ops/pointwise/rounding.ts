@@ -59,8 +59,8 @@ export const round = unary({
   vjp: () => [null],
 });
 /**
- * The remainder a − b·⌊a/b⌋, exact for any a and b, with the sign of b. int32 stays int32 (modulo 2³²), with 0 where b
- * = 0. Derivatives 1, −⌊a/b⌋.
+ * The remainder a − b·⌊a/b⌋, exact for any a and b, with the sign of b. If both operands are int32, so is the result
+ * (modulo 2³²); it is 0 where b = 0. Derivatives 1, −⌊a/b⌋.
  *
  * @example
  * ```ts
@@ -77,8 +77,8 @@ export const mod = binary({
   saves: "both",
   // For |b| > |a|, the result is a, or a + b if the signs differ.
   integer: (x, b) => (b > MAX ? where(lt(x, 0), add(x, b | 0), x) : b < MIN ? where(gt(x, 0), add(x, b | 0), x) : null),
-  // Computes ⌊a/b⌋ from the remainder, because a/b may round up to the next integer. It is −1 where the remainder is an
-  // infinite b.
+  // Computes ⌊a/b⌋ from the remainder, because a/b may round up to the next integer. Where the remainder is infinite,
+  // it equals b, and ⌊a/b⌋ is −1.
   vjp: (dy, { a, b, y, needs }) => [
     dy,
     needs[1] ? neg(mul(dy, where(eq(abs(y), Infinity), -1, round(div(sub(a, y), b))))) : null,

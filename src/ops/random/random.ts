@@ -1,4 +1,4 @@
-/** Random numbers from the global generator, which manualSeed seeds, and counters in memory. */
+/** Draws random numbers from the global generator, which manualSeed seeds, and advances counters in linear memory. */
 import { Op } from "../../../assembly/opcodes.ts";
 import { type Encoder, encodeAlone } from "../../runtime/encoder.ts";
 import { RangeError, requireRange } from "../../runtime/errors.ts";
@@ -29,8 +29,8 @@ const distribution =
     encodeDistribution(encoder, code, { out: places.out, n: places.n, state: places.state, p, q });
 
 /**
- * Passes p·2⁶⁴ − 1 in two words: the kernel draws the value if 64 random bits do not exceed this number. For p = 0, it
- * passes the value 0 instead.
+ * Passes p·2⁶⁴ − 1 in two words: the kernel draws the value if 64 random bits do not exceed this number. No number
+ * expresses p = 0, so the value to draw is then 0.
  */
 const drawBernoulli: Draw = (encoder, places, p, value) => {
   const scaled = p * 2 ** 32;
@@ -71,13 +71,13 @@ function random(
     infer: (_, { shape }) => [{ shape, dtype }],
     encode(encoder, { outputs: [out], attributes: { p, q }, address }) {
       draw(encoder, { out: address(out!), n: out!.size, state: RANDOM_STATE }, p, q);
-      // The counter counts blocks of four words.
+      // The generator's counter counts blocks of four random words.
       advanceBy(encoder, RANDOM_STATE + 8, Math.ceil((out!.size * words) / 4), true);
     },
   };
 }
 
-/** Advances a counter of 32 bits, or of 64 bits if `wide`. */
+/** Adds `by` to a 32-bit counter, or to a 64-bit counter if `wide` is true. */
 const advanceBy = (encoder: Encoder, address: number, by: number, wide: boolean): void =>
   encodeAlone(encoder, () => encodeAdvance(encoder, { address, by, wide: Number(wide) }));
 
@@ -104,7 +104,7 @@ export function rand(shape: Shape, low = 0, high = 1, name = "rand"): Value {
   return apply(randomDefinitions.uniform, [], { shape, p: low, q: high });
 }
 
-/** Normal with the given mean and standard deviation. @throws RangeError for a negative deviation */
+/** Normal with the given mean and standard deviation. @throws RangeError unless both are finite and std ≥ 0 */
 export function randn(shape: Shape, mean = 0, std = 1, name = "randn"): Value {
   requireShape(name, shape);
   requireRange(name, { mean }, Number.isFinite, "finite");
@@ -112,7 +112,10 @@ export function randn(shape: Shape, mean = 0, std = 1, name = "randn"): Value {
   return apply(randomDefinitions.normal, [], { shape, p: mean, q: std });
 }
 
-/** Whole numbers low … high − 1, each equally likely, int32. @throws RangeError unless both are whole and in int32's range */
+/**
+ * Whole numbers low … high − 1, each equally likely, int32. @throws RangeError unless low and high are whole, low <
+ * high, and int32 can represent all results
+ */
 export function randint(low: number, high: number, shape: Shape): Value {
   requireRange("randint", { low, high }, Number.isInteger, "a whole number");
   requireShape("randint", shape);
@@ -165,7 +168,7 @@ export function randperm(n: number): Value {
   return apply(randomDefinitions.permutation, [], { shape: [n], p: 0, q: 0 });
 }
 
-/** Adds to an int32 counter in place. */
+/** Adds `by` to an int32 counter, in place. */
 export const advanceDefinition: OpDefinition<{ by: number }> = {
   code: Op.Advance,
   cost: 0,

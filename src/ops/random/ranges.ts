@@ -28,8 +28,8 @@ export function rangeValues(op: string, from: number, to: number, step: number):
 }
 
 /**
- * n evenly spaced numbers from start to end. Each half is computed from its own end, so both ends are exact and no
- * digits cancel. The formula multiplies before it divides, so integers stay integers.
+ * n evenly spaced numbers from start to end. The first half is computed from start and the second half from end, so
+ * both ends are exact. The formula multiplies before it divides, so that whole numbers are exact.
  * @throws RangeError
  */
 export function evenValues(op: string, start: number, end: number, n: number): Float64Array {

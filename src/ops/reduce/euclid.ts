@@ -21,8 +21,8 @@ export interface SquaresAttributes extends Middle {
 const [FEW, PIECE] = [64, 8192];
 
 /**
- * If threads can share pieces of n, runs `code`, which also divides by the divisor, on each piece, and then `finish` on
- * the pieces' results. Otherwise runs `code` once, on all of n.
+ * Reduces n with `code`, which also divides by the divisor. If there are few results and n is long, reduces pieces of
+ * n, which threads can share, and then reduces the results of the pieces with `finish`.
  */
 const encodeFold: (code: ReduceCode, finish: ReduceCode) => OpDefinition<SquaresAttributes>["encode"] =
   (code, finish) =>
@@ -53,7 +53,7 @@ export const normDefinition: OpDefinition<SquaresAttributes> = {
   vjp(dy, { inputs: [x], outputs: [y], attributes }) {
     const size = seenResult(y!, attributes);
     const isZero = eq(size, 0);
-    // |x/y| is at most √d, however large or small x and y are.
+    // Divide x by y first: |x/y| is at most √d, even if x or y is very large or very small.
     const direction = div(seen(x!, attributes), where(isZero, 1, size));
     const d = seenResult(attributes.divisor === 1 ? dy : div(dy, attributes.divisor), attributes);
     return [reshape(mul(direction, where(isZero, 0, d)), x!.shape)];

@@ -9,7 +9,7 @@ import { eq } from "../pointwise/comparison.ts";
 import { reshape } from "../shape/reshape.ts";
 import { broadcastTo, cast } from "../shape/shape.ts";
 
-/** Kernels view their operand as [outer, n, inner] and reduce the middle dim. */
+/** The dims of a reduction: kernels view their operand as [outer, n, inner] and reduce the middle dim. */
 export interface Middle {
   readonly outer: number;
   readonly n: number;
@@ -31,7 +31,7 @@ const FEW = 64;
 
 /**
  * The length of the pieces in which n is reduced, so that threads can share even a sum with a single result; 0 for a
- * single pass. It depends only on the shape, so results have the same bits for any number of threads.
+ * single pass. The length depends only on the shape, so results are bit-identical for any number of threads.
  */
 function pieceOf({ outer, n, inner }: Middle): number {
   const piece = Math.max(32, 2 ** Math.floor(Math.log2(PIECE / inner)));
@@ -89,7 +89,7 @@ export const sumDefinition = fold(Op.Sum, "sum", {
   ],
 });
 
-/** A maximum or minimum. All elements that equal it share the gradient evenly. */
+/** A maximum or minimum. All elements that equal the result share its gradient evenly. */
 function extreme(code: ReduceCode, name: string): OpDefinition<FoldAttributes> {
   return fold(code, name, {
     cost: 0.5,
@@ -116,8 +116,8 @@ const withoutGradient = ({ vjp: _, ...rest }: OpDefinition<FoldAttributes>): OpD
   saves: "none",
 });
 /**
- * The largest and the smallest element, without a gradient. Functions shift or scale their operands by them to prevent
- * overflow.
+ * The largest and the smallest element, without a gradient. logSumExp and norm shift or scale their operands by these
+ * elements to prevent overflow.
  */
 export const shiftDefinition = withoutGradient(maxDefinition);
 export const smallestDefinition = withoutGradient(minDefinition);

@@ -14,8 +14,8 @@ import { mean, sum } from "./reduce.ts";
 import { centre } from "./statistics.ts";
 
 /**
- * x is viewed as [outer, n, inner] and normalized along n. `center`: whether to subtract the mean, as every kind except RMS normalization
- * does.
+ * x is viewed as [outer, n, inner] and normalized along n. `center` says whether to subtract the mean; only RMS
+ * normalization does not.
  */
 export interface NormAttributes {
   readonly outer: number;
@@ -29,9 +29,9 @@ export interface NormAttributes {
 const groupMean = (x: Value): Value => mean(x, 1, { keepdim: true });
 
 /**
- * x̂ and r in terms of ops, for higher-order gradients. 1/r = √(σ² + ε) is computed as the norm of x − μ, extended with
- * one element √(nε), divided by √n. That way, no square overflows or underflows, and gradients of any order exist where
- * σ = 0.
+ * x̂ and r in terms of ops, for higher-order gradients. To compute 1/r = √(σ² + ε), appends an element √(nε) to x − μ
+ * and divides the norm of the result by √n: then no square overflows or underflows, and gradients of any order exist
+ * where σ = 0.
  */
 function parts(x: Value, { outer, n, inner, eps, center }: NormAttributes): { hat: Value; rate: Value } {
   const centred = center ? centre(x, 1) : x;
@@ -75,7 +75,7 @@ export const normalizeDefinition: OpDefinition<NormAttributes> = {
   vjp(dy, { inputs: [x, weight, bias], attributes, needs }) {
     const { outer, n, inner } = attributes;
     const seen = (v: Value): Value => reshape(v, [outer, n, inner]);
-    // The weight broadcasts as [n, 1] if rows are normalized, as [inner] if columns are.
+    // The weight broadcasts as [n, 1] if rows are normalized, and as [inner] if columns are.
     const affine = (v: Value): Value => (inner === 1 ? reshape(v, [n, 1]) : v);
     const rowwise = (v: Value): Value => (inner === 1 ? reshape(sum(v, 0), [n]) : sum(v, [0, 1]));
     const d = seen(dy);
@@ -111,8 +111,9 @@ export const normalizeGradDefinition: OpDefinition<NormAttributes> = {
       eps,
     });
   },
-  // The op is linear in dy and self-adjoint. With respect to x, let a = mean(dy·x̂), b = mean(g·x̂) and s = mean(g·dy)
-  // − mean(g)·mean(dy) − a·b. x̂ contributes the same op applied to −r·(g·a + dy·b), and r contributes −s·r²·x̂.
+  // The op is linear in dy and self-adjoint. For the gradient with respect to x, let a = mean(dy·x̂), b = mean(g·x̂)
+  // and s = mean(g·dy) − mean(g)·mean(dy) − a·b. x̂ contributes the same op applied to −r·(g·a + dy·b), and r
+  // contributes −s·r²·x̂.
   vjp(g, { inputs: [dy, x], attributes, needs }) {
     const byX = (): Value => {
       const { hat, rate } = parts(x!, attributes);
@@ -134,7 +135,7 @@ function requireAffine(name: string, shape: Shape, ...affine: (Value | null | un
       throw new ShapeError(`${name}: weight and bias must be ${show(shape)}, but one is ${show(v.shape)}.`);
 }
 
-/** Runs the op on x, with weight and bias if there are any. A bias without a weight is added afterwards. */
+/** Runs the op on x, with weight and bias if they are given. A bias without a weight is added afterwards. */
 function normalized(
   x: Value,
   weight: Value | null | undefined,
@@ -154,7 +155,7 @@ export interface NormOptions {
   readonly eps?: number;
 }
 export interface RmsNormOptions {
-  /** ε, added to the mean square before the square root. Default 2 ** -23, the precision of float32. */
+  /** ε, added to the mean square before the square root. Default 2 ** -23, the machine epsilon of float32. */
   readonly eps?: number;
 }
 
@@ -232,7 +233,7 @@ export function rmsNorm(
   return normalized(v, flat(weight), undefined, attributes)[0]!;
 }
 
-/** The number of channels (the last dim), and the number of pixels in each. */
+/** The number of channels, which is the size of the last dim, and the number of pixels in each channel. */
 function channelDims(name: string, x: Value, least: number): { channels: number; pixels: number } {
   if (x.shape.length < least)
     throw new ShapeError(`${name}: ${show(x.shape)} must have at least ${least} dimensions, with channels last.`);
@@ -244,8 +245,8 @@ function channelDims(name: string, x: Value, least: number): { channels: number;
  * Batch normalization with the batch's own statistics, as in training: (x − μ)/√(σ² + ε)·weight + bias (Ioffe and
  * Szegedy 2015).
  *
- * x: [batch, ..., channels]; weight, bias: [channels] → [y, statistics]: y has x's shape; statistics is [2, channels],
- * μ and the biased σ², and passes no gradient. float32.
+ * x: [batch, ..., channels]; weight, bias: [channels] → [y, statistics]: y has x's shape; statistics, [2, channels],
+ * holds μ and the biased σ², and passes no gradient. Both are float32.
  *
  * @param weight The scale to apply after normalizing. Omit it or pass null for no scaling.
  * @param bias The shift to add after scaling. Omit it or pass null for no shift.
@@ -269,7 +270,8 @@ export function batchNormTrain(
   requireEps("batchNorm", eps);
   const { channels, pixels } = channelDims("batchNorm", v, 2);
   requireAffine("batchNorm", [channels], weight, bias);
-  // A single channel is normalized as one row.
+  // A single channel is normalized as one row, for which the op would expect a weight per pixel, so apply the weight
+  // separately.
   const attributes = { outer: 1, n: pixels, inner: channels, eps, center: true };
   if (channels !== 1) {
     const [y, stats] = normalized(v, weight, bias, attributes);
@@ -312,7 +314,7 @@ export function batchNorm(
   const { channels } = channelDims("batchNorm", v, 2);
   requireAffine("batchNorm", [channels], average, variance, weight, bias);
   const rate = rsqrt(add(variance, eps));
-  // Computing x·scale + shift would lose digits in channels with a mean far from 0.
+  // Computing x·scale + shift would lose digits in channels whose mean is far from 0.
   const y = mul(sub(v, average), weight ? mul(rate, weight) : rate);
   return bias ? add(y, bias) : y;
 }

@@ -19,7 +19,7 @@ import {
   sumDefinition,
 } from "./fold.ts";
 
-/** The dimensions to reduce: one, several, or all. */
+/** The dimension or dimensions to reduce. */
 export type Dims = number | readonly number[];
 export interface ReduceOptions {
   /** Keep the reduced dimensions with size 1. Default false. */
@@ -108,7 +108,7 @@ export function sum(x: Operand, dims?: Dims, { keepdim = false }: ReduceOptions 
  * The arithmetic mean Σ x / n along `dims`. Derivative 1/n.
  *
  * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32. Other types are
- * converted first, so int32 beyond 2²⁴ is rounded.
+ * converted first, so int32 values beyond ±2²⁴ may be rounded.
  *
  * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
  * @throws ShapeError if a dim does not exist or is listed twice
@@ -135,10 +135,10 @@ function extreme(
 }
 
 /**
- * The largest element along `dims`, or NaN if any of them is NaN. Tied elements share the gradient.
+ * The largest element along `dims`, or NaN if any element is NaN. Tied elements share the gradient.
  *
- * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; x's type. argMax returns
- * its index.
+ * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; x's type. For the
+ * element's index, use argMax.
  *
  * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
  * @throws ShapeError if a dim does not exist, is listed twice, or has no elements
@@ -155,10 +155,10 @@ export function max(x: Operand, dims?: Dims, { keepdim = false }: ReduceOptions 
 }
 
 /**
- * The smallest element along `dims`, or NaN if any of them is NaN. Tied elements share the gradient.
+ * The smallest element along `dims`, or NaN if any element is NaN. Tied elements share the gradient.
  *
- * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; x's type. argMin returns
- * its index.
+ * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; x's type. For the
+ * element's index, use argMin.
  *
  * @param dims The dim or dims to reduce; all by default. Negative dims count from the end.
  * @throws ShapeError if a dim does not exist, is listed twice, or has no elements
@@ -175,11 +175,11 @@ export function min(x: Operand, dims?: Dims, { keepdim = false }: ReduceOptions 
 }
 
 /**
- * The index of the first largest element along `dim`; NaN counts as the largest. No gradient.
+ * The index of the largest element along `dim`, or of the first one in a tie. NaN counts as the largest. No gradient.
  *
  * x: any shape → x's shape without `dim`, or with size 1 in its place if `keepdim` is true; int32.
  *
- * @param dim The dim to search. Default: the flattened tensor.
+ * @param dim The dim to search. Default: all dims, as if x were flattened.
  * @throws ShapeError if the dim does not exist or has no elements
  * @example
  * ```ts
@@ -194,11 +194,11 @@ export function argMax(x: Operand, dim?: number, { keepdim = false }: ReduceOpti
 }
 
 /**
- * The index of the first smallest element along `dim`; NaN counts as the smallest. No gradient.
+ * The index of the smallest element along `dim`, or of the first one in a tie. NaN counts as the smallest. No gradient.
  *
  * x: any shape → x's shape without `dim`, or with size 1 in its place if `keepdim` is true; int32.
  *
- * @param dim The dim to search. Default: the flattened tensor.
+ * @param dim The dim to search. Default: all dims, as if x were flattened.
  * @throws ShapeError if the dim does not exist or has no elements
  * @example
  * ```ts
@@ -213,8 +213,8 @@ export function argMin(x: Operand, dim?: number, { keepdim = false }: ReduceOpti
 }
 
 /**
- * The product Π x along `dims`. It multiplies pairs until one element is left, so gradients of any order are exact even
- * where elements are 0.
+ * The product Π x along `dims`. prod multiplies pairs of elements until one is left, so that gradients of any order are
+ * correct even where elements are 0.
  *
  * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32, or int32
  * (modulo 2³²) for int32, bool and uint8.
@@ -282,7 +282,7 @@ export function all(x: Operand, dims?: Dims, { keepdim = false }: ReduceOptions 
 }
 
 /**
- * Running sums along `dim`: yᵢ = Σ_{j ≤ i} xⱼ. The gradient is the running sum from the other end.
+ * Running sums along `dim`: yᵢ = Σ_{j ≤ i} xⱼ. The gradient is the running sum of dy from the other end.
  *
  * x: any shape with at least one dim → the same shape; float32, or int32 (modulo 2³²) for int32, bool and uint8.
  *
@@ -310,7 +310,7 @@ export function cumsum(x: Operand, dim: number): Value {
   });
 }
 
-/** Sums x over broadcast dims, back to `shape`. */
+/** Undoes a broadcast from `shape` to x's shape: sums x over the dims that were broadcast. */
 export function sumTo(x: Value, shape: Shape): Value {
   const offset = x.shape.length - shape.length;
   const dims = x.shape.map((_, i) => i).filter((i) => i < offset || (shape[i - offset] === 1 && x.shape[i] !== 1));

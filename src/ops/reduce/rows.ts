@@ -71,7 +71,7 @@ function rowGrad({
 }
 
 const rowSum = (x: Value): Value => sum(x, -1, { keepdim: true });
-/** x, with 0 in every row that has only zero weights: such rows are ignored, whatever they contain. */
+/** x, but with 0 in every row whose weights are all 0. Such rows are ignored, even if they contain NaN or ±∞. */
 const counted = (weights: Value, x: Value): Value => where(eq(rowSum(abs(weights)), 0), 0, x);
 
 /** eˣ/Σeˣ along the last dim, without overflow. dx = y(dy − Σ dy·y). */
@@ -84,7 +84,8 @@ const softmaxDefinition = rowOp({
 const softmaxGradDefinition = rowGrad({
   code: Op.SoftmaxGrad,
   name: "softmaxGrad",
-  // The gradient with respect to dy is the op itself. With respect to y, it is d·(dy − s) − dy·Σ d·y, where s = Σ dy·y.
+  // The gradient with respect to dy is the same op, applied to d. With respect to y, it is d·(dy − s) − dy·Σ d·y, where
+  // s = Σ dy·y.
   vjp(d, dy, y) {
     const seen = counted(dy, y);
     return [
@@ -158,7 +159,7 @@ export interface CrossEntropyAttributes {
   readonly ignoreIndex: number;
 }
 
-/** −log softmax(logits), but 0 where that is not finite and the target is 0, as in the loss. */
+/** −log softmax(logits), but 0 where it is not finite and the target is 0, as in the loss. */
 function costs(logits: Value, target: Value): Value {
   const logP = logSoftmax(logits);
   return neg(where(logicalAnd(eq(target, 0), ne(mul(logP, 0), 0)), 0, logP));
@@ -228,8 +229,8 @@ function crossEntropyOp(
       });
     },
     vjp(d, { inputs: [dy, logits, target], attributes, needs }) {
-      // out = dy·(s·m − t), where s = softmax(logits) and m = Σ t. Rows without a target are ignored, whatever their
-      // logits are.
+      // out = dy·(s·m − t), where s = softmax(logits) and m = Σ t. Rows without a target are ignored, even if their
+      // logits are NaN or ±∞.
       const t = probabilities(logits!, target!, attributes);
       const m = rowSum(t);
       const s = softmax(counted(t, logits!));
@@ -245,17 +246,17 @@ function crossEntropyOp(
   return { forward, grad };
 }
 
-/** log Σ exp(logits) − logits[label] for each row, 0 where label = ignoreIndex. dx = dy·(softmax − onehot). */
+/** log Σ exp(logits) − logits[label] for each row, and 0 where label = ignoreIndex. dx = dy·(softmax − onehot). */
 const hard = crossEntropyOp(
   Op.CrossEntropy,
-  /** dy·(softmax(logits)·Σ target − target) for each row. `lse` is the result of the forward op. */
+  /** dy·(softmax(logits)·Σ target − target) for each row. `lse` is the second output of the forward op. */
   Op.CrossEntropyGrad,
   "crossEntropy",
   (logits, labels) => {
     requireType("crossEntropy", labels, "int32", "target");
     if (logits.shape.length !== 2 || labels.shape.length !== 1 || labels.shape[0] !== logits.shape[0]) {
       throw new ShapeError(
-        `crossEntropy: labels ${show(labels.shape)} must be one per row of logits ${show(logits.shape)}: [batch] and [batch, classes].`,
+        `crossEntropy: labels must be [batch] and logits [batch, classes], got ${show(labels.shape)} and ${show(logits.shape)}.`,
       );
     }
   },
@@ -271,7 +272,7 @@ const hard = crossEntropyOp(
  */
 const soft = crossEntropyOp(
   Op.SoftCrossEntropy,
-  /** dy·(softmax(logits)·Σ target − target) for each row. `lse` is the result of the forward op. */
+  /** dy·(softmax(logits)·Σ target − target) for each row. `lse` is the second output of the forward op. */
   Op.SoftCrossEntropyGrad,
   "crossEntropy",
   (logits, target) => {
@@ -287,7 +288,7 @@ const soft = crossEntropyOp(
 );
 
 /**
- * The cross-entropy of each row: logits [batch, classes] with int32 labels [batch], or with probabilities [batch,
+ * The cross-entropy of each row of logits [batch, classes], given int32 labels [batch] or float32 probabilities [batch,
  * classes]. Returns [batch].
  * @throws ShapeError, DTypeError, RangeError if a label is not one of the classes
  */

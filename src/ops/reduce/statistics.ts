@@ -17,8 +17,8 @@ import { shiftDefinition, smallestDefinition } from "./fold.ts";
 import { counted, type Dims, max, mean, min, type ReduceOptions, reduce, reducedShape, sum } from "./reduce.ts";
 
 /**
- * The log of the sum of exponentials along `dims`, log Σ eˣ, computed without overflow. The result for no elements is
- * −∞. The gradient is the softmax; it is 0 where all elements are −∞.
+ * The log of the sum of exponentials along `dims`, log Σ eˣ, computed without overflow. If there are no elements, the
+ * result is −∞. The gradient is the softmax, or 0 where all elements are −∞.
  *
  * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
  *
@@ -60,7 +60,8 @@ export function centre(x: Value, dims: Dims | undefined): Value {
 }
 
 /**
- * x − mean for int32. This function centres the upper 16 bits first, so that the rest of each element fits in float32.
+ * x − mean for int32. Subtracts the rounded mean of the upper 16 bits first, which is exact, so that elements far from
+ * 0 but close to each other lose no digits in float32.
  */
 function centreWhole(x: Value, dims: Dims | undefined): Value {
   const low = mod(x, 2 ** 16);
@@ -125,7 +126,7 @@ export function std(x: Operand, dims?: Dims, { keepdim = false, correction = 1 }
 }
 
 /**
- * The p-norm (Σ |x|ᵖ)^(1/p) along `dims`. It overflows or underflows only if the exact result does. Its gradient is 0
+ * The p-norm (Σ |x|ᵖ)^(1/p) along `dims`. It overflows or underflows only if the exact result does. The gradient is 0
  * where the norm is 0.
  *
  * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
@@ -154,7 +155,7 @@ export function norm(x: Operand, p = 2, dims?: Dims, { keepdim = false }: Reduce
   if (p === 0) return sum(cast(ne(v, 0), "float32"), dims, { keepdim });
   if (!counted("norm", v, dims)) return sum(v, dims, { keepdim });
   if (p === 2) return reduce(normDefinition, v, dims, keepdim);
-  // ‖x‖ = s·‖x/s‖, where s is the largest element, or the smallest for p < 0: powers of x/s are at most 1.
+  // ‖x‖ = s·‖x/s‖, where s is the largest |x|, or the smallest for p < 0, so that no power of |x|/s is above 1.
   const most = reduce(p > 0 ? shiftDefinition : smallestDefinition, abs(v), dims, true);
   const scale = where(logicalAnd(gt(most, 0), lt(most, Infinity)), most, 1);
   // For p < 1, |x|ᵖ has no derivative at 0, and neither does the root of a sum that is 0. Elements that are 0 get a

@@ -33,7 +33,7 @@ export function attentionWeights(
   let masked = mask ? add(scores, mask) : scores;
   if (causal !== null) masked = add(masked, causalMask(queries, keys, causal));
   if (!mask && (causal === null || causal >= 0)) return softmax(masked);
-  // A query that may not attend to any key gets weights of 0, not 0/0.
+  // A query that may not attend to any key gets weights of 0, instead of 0/0.
   const nothing = eq(max(masked, -1, { keepdim: true }), Number.NEGATIVE_INFINITY);
   return where(nothing, 0, softmax(where(nothing, 0, masked)));
 }
@@ -43,7 +43,7 @@ const toHeads = (x: Value, layout: Layout): Value => permute(x, places(layout));
 const fromHeads = (x: Value, layout: Layout): Value => permute(x, inverse(places(layout)));
 
 /**
- * softmax(scale·Q·Kᵀ + mask)·V, in blocks of queries (Vaswani et al. 2017, eq. 1). dQ, dK, dV: attentionGrad;
+ * softmax(scale·Q·Kᵀ + mask)·V, computed in blocks of queries (Vaswani et al. 2017, eq. 1). dQ, dK, dV: attentionGrad;
  * dmask: P∘(dP − Σ dP∘P).
  */
 export const attentionDefinition: OpDefinition<AttentionAttributes> = {
@@ -123,7 +123,7 @@ export interface AttentionOptions {
   readonly scale?: number;
 }
 
-/** Converts a bool mask to numbers to add: 0 where it is true, −∞ elsewhere. */
+/** Converts a bool mask to numbers to add to the scores: 0 where the mask is true, −∞ elsewhere. */
 export function additiveMask(mask: Value): Value {
   if (mask.dtype === "bool") return where(mask, full([], 0), Number.NEGATIVE_INFINITY);
   if (mask.dtype === "float32") return mask;
@@ -151,8 +151,8 @@ export function attend(
 }
 
 /**
- * Attention: softmax(scale·q·kᵀ + mask)·v (Vaswani et al. 2017, eq. 1). It computes the weights of one block of queries
- * at a time and never stores all of them. A query that may not attend to any key gets 0.
+ * Attention: softmax(scale·q·kᵀ + mask)·v (Vaswani et al. 2017, eq. 1). The op computes the weights of one block of
+ * queries at a time and never stores all weights. A query that may not attend to any key gets 0.
  *
  * q: [..., queries, width], k: [..., keys, width], v: [..., keys, valueWidth] → [..., queries, valueWidth], float32.
  *

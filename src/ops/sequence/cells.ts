@@ -1,4 +1,4 @@
-/** The formulas of recurrent cells in terms of ops, and the values that their kernels save for the gradient. */
+/** The formulas of recurrent cells in terms of ops, and the properties of their kernels. */
 import { Op } from "../../../assembly/opcodes.ts";
 import type { RecurrentCode, RecurrentGradCode } from "../../runtime/instructions.ts";
 import type { Value } from "../definition/value.ts";
@@ -6,18 +6,21 @@ import { relu, sigmoid, tanh } from "../pointwise/activation.ts";
 import { add, mul, sub } from "../pointwise/arithmetic.ts";
 import { split } from "../shape/shape.ts";
 
-/** A kind of cell. x is the input's contribution to each gate, and g is the state's contribution. */
+/** A kind of cell. */
 export interface Cell {
   readonly code: RecurrentCode;
   readonly gradCode: RecurrentGradCode;
   readonly name: string;
   readonly gates: number;
-  /** The number of rows, of `hidden` numbers each, that the gradient needs for each step. */
+  /** The number of rows, of `hidden` numbers each, that the kernel saves at each step for the gradient. */
   readonly saved: number;
   readonly hasCellState: boolean;
   /** Whether the gradients of g and x differ. */
   readonly splitsGradient: boolean;
-  /** x, g: [batch, gates·hidden]; h, c: [batch, hidden]. */
+  /**
+   * Computes one step. x is the input's contribution to each gate, and g is the state's: [batch, gates·hidden]. h and c
+   * are the state: [batch, hidden].
+   */
   readonly compose: (x: Value, g: Value, h: Value, c: Value | undefined, rectify: boolean) => { h: Value; c?: Value };
 }
 
@@ -25,8 +28,8 @@ const gatesOf = (z: Value, count: number): Value[] => split(z, z.shape[1]! / cou
 
 export const cells: Readonly<Record<"rnn" | "lstm" | "gru", Cell>> = {
   /**
-   * h = tanh(x + W·h + b), or relu (Elman 1990). Returns the h of every step. dx, dh₀: rnnGrad; dW: Σ dzᵀ·h, with h
-   * from the previous step.
+   * h = tanh(x + W·h + b), or relu(…) instead (Elman 1990). Returns the h of every step. dx, dh₀: rnnGrad; dW: Σ dzᵀ·h,
+   * with h from the previous step.
    */
   rnn: {
     code: Op.Rnn,

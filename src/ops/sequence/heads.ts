@@ -5,7 +5,10 @@ import { DTypeError, ShapeError } from "../../runtime/errors.ts";
 import { type AttentionCode, encodeAttention } from "../../runtime/instructions.ts";
 import { contiguousStrides, type Shape, sameShape, show, type Value } from "../definition/value.ts";
 
-/** The order of dims in q, k, v and the result: b is the batch, h the heads, t the steps, and d the width of a head. */
+/**
+ * The order of dims in q, k, v and the result: b stands for the batch, h for the heads, t for the steps, and d for the
+ * width of a head.
+ */
 export type Layout = "bhtd" | "bthd" | "tbhd";
 
 export interface AttentionAttributes {
@@ -19,7 +22,7 @@ export interface AttentionAttributes {
 
 export const places = (layout: Layout): number[] => [..."bhtd"].map((dim) => layout.indexOf(dim));
 
-/** The sizes, by name. */
+/** Reads the sizes of the dims from the shapes of q and v. */
 export function sizes(q: { shape: Shape }, v: { shape: Shape }, { layout }: AttentionAttributes) {
   const [b, h, t, d] = places(layout) as [number, number, number, number];
   const size = (x: { shape: Shape }, i: number): number => x.shape[i]!;
@@ -33,7 +36,7 @@ export function sizes(q: { shape: Shape }, v: { shape: Shape }, { layout }: Atte
   };
 }
 
-/** The shape for t rows of d numbers per batch and head. */
+/** The shape, in the given layout, of a tensor with t rows of d numbers for each batch entry and head. */
 export function shaped(
   { batch, heads }: { batch: number; heads: number },
   layout: Layout,
@@ -68,14 +71,14 @@ export function infer(name: string, [q, k, v, mask]: readonly Value[], attribute
   return lie(queries, valueWidth);
 }
 
-/** The strides of batches, heads and rows. */
+/** The strides, in elements, between batch entries, heads and rows. */
 function strides(x: Value, layout: Layout): [number, number, number] {
   const own = contiguousStrides(x.shape);
   const [b, h, t] = places(layout) as [number, number, number];
   return [own[b]!, own[h]!, own[t]!];
 }
 
-/** Writes the instruction for attention or its gradient. */
+/** Writes the instruction for attention or its gradient. `out` is the result of attention, or dy for the gradient. */
 export function encodeDirection(
   encoder: Encoder,
   code: AttentionCode,

@@ -20,11 +20,11 @@ export interface RecurrentAttributes {
   readonly batchFirst: boolean;
   /** Whether to run from the last step to the first. */
   readonly reverse: boolean;
-  /** Whether there is an initial state as an input; otherwise it is 0. */
+  /** Whether the initial state is an input; otherwise it is 0. */
   readonly initial: boolean;
   /** Whether a bias is added to the state's product. */
   readonly bias: boolean;
-  /** Whether the sequences have different lengths. */
+  /** Whether the lengths of the sequences are an input. */
   readonly masked: boolean;
   /** Whether an RNN uses relu instead of tanh. */
   readonly rectify: boolean;
@@ -39,7 +39,7 @@ export interface GradAttributes extends RecurrentAttributes {
 export const stepsOf = (count: number, reverse: boolean): number[] =>
   Array.from({ length: count }, (_, s) => (reverse ? count - 1 - s : s));
 
-/** The inputs of the forward op, by name. The list has no entries for inputs that are absent. */
+/** Names the inputs of the forward op. Inputs that are absent have no entry in `inputs`. */
 export function namedInputs<V>(cell: Cell, inputs: readonly V[], { initial, bias, masked }: RecurrentAttributes) {
   const rest = [...inputs];
   const take = (there = true): V | undefined => (there ? rest.shift() : undefined);
@@ -53,7 +53,7 @@ export function namedInputs<V>(cell: Cell, inputs: readonly V[], { initial, bias
   };
 }
 
-/** The inputs of the gradient op, by name. */
+/** Names the inputs of the gradient op. */
 export function namedGradInputs<V>(
   cell: Cell,
   inputs: readonly V[],
@@ -74,7 +74,10 @@ export function namedGradInputs<V>(
   };
 }
 
-/** The sizes, and the distances in rows from one step to the next and from one sequence to the next. */
+/**
+ * The sizes of a batch of sequences, and the distances in rows from one step to the next and from one sequence to the
+ * next.
+ */
 export function geometry(y: { shape: Shape }, hidden: number, batchFirst: boolean) {
   const [outer, inner] = y.shape as [number, number];
   return batchFirst
@@ -89,7 +92,7 @@ const walkOf = (sizes: ReturnType<typeof geometry>, { reverse, rectify }: Recurr
   rectify: Number(rectify),
 });
 
-/** The state before each step: y shifted by one, with h0 at the start. */
+/** The state before each step: y shifted by one step, with h0 at the start. */
 function statesBefore(y: Value, h0: Value | undefined, { batchFirst, reverse }: RecurrentAttributes): Value {
   const dim = batchFirst ? 1 : 0;
   const n = y.shape[dim]!;

@@ -1,4 +1,4 @@
-/** Recurrent layers as functions of a sequence, each one layer in one direction. The layers in nn stack them. */
+/** Functions that run one recurrent layer over a sequence, in one direction. The layers in nn stack them. */
 import { ShapeError, TypeError } from "../../runtime/errors.ts";
 import { applyAll } from "../definition/op.ts";
 import { requireType, show, type Value } from "../definition/value.ts";
@@ -11,7 +11,7 @@ import { cast, narrow } from "../shape/shape.ts";
 import { counting } from "../shape/triangle.ts";
 import { recurrences } from "./recurrent.ts";
 
-/** How to run over a sequence. */
+/** Options for running over a sequence. */
 export interface SequenceOptions {
   /** Use [batch, steps, …] instead of [steps, batch, …] for x and the result. Default false. */
   readonly batchFirst?: boolean;
@@ -74,8 +74,8 @@ function run(
   if (lengths) requireType(kind, lengths, "int32", "list of lengths");
   const dim = batchFirst ? 1 : 0;
   const steps = v.shape[dim]!;
-  // Except in a GRU, which multiplies by the reset gate in between, both biases are simply added. Add them to each
-  // other first, so that one product applies both.
+  // Both biases are added to the same sum, except in a GRU, which first multiplies the state's part by the reset gate.
+  // Add the biases to each other here, so that the input's product applies both.
   const joined = kind !== "gru" && biasIh && biasHh;
   const active = lengths && activeSteps(lengths, steps, batchFirst);
   // Elements after the end of a sequence, even NaN, must not affect results or gradients.
@@ -96,7 +96,7 @@ function run(
 }
 
 /**
- * A recurrent layer over a sequence: h = tanh(W·x + U·h + b) at each step, or relu (Elman 1990).
+ * A recurrent layer over a sequence: h = tanh(W·x + U·h + b) at each step, or relu(…) instead (Elman 1990).
  *
  * x: [steps, batch, in], h0: [batch, hidden] → [output, h]: output holds the states of all steps, [steps, batch,
  * hidden]; h is the last state, [batch, hidden]. float32.

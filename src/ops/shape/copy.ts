@@ -12,7 +12,7 @@ import {
   type Value,
 } from "../definition/value.ts";
 
-/** Writes a strided copy of `shape` elements. Offsets and strides are in elements. */
+/** Writes the instruction for a strided copy of an array of shape `shape`. Offsets and strides are in elements. */
 export function copyElements(
   encoder: Encoder,
   code: StridedCopyCode,

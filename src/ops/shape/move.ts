@@ -113,8 +113,8 @@ const concatDefinition: OpDefinition<{ dim: number }> = {
 };
 
 /**
- * Converts the element type: int32 truncates and saturates (NaN: 0), uint8 keeps the low 8 bits of the int32 result,
- * and bool is x ≠ 0 (NaN: true). Only a conversion from float32 to float32 has a gradient.
+ * Converts the element type: int32 truncates and saturates (NaN becomes 0), uint8 keeps the low 8 bits of the int32
+ * result, and bool is x ≠ 0 (true for NaN). A conversion has no gradient.
  */
 const castDefinition: OpDefinition<{ dtype: DType }> = {
   code: Op.Cast,

@@ -4,11 +4,13 @@ import { ShapeError } from "../../runtime/errors.ts";
 import { reshaped } from "../definition/op.ts";
 import { listOf, normalizeDim, type Shape, sameShape, show, sizeOf, type Value } from "../definition/value.ts";
 
-/** The same elements with a different shape, without a copy. The gradient is reshaped back to x's shape.
+/**
+ * The same elements with a different shape, without a copy. The gradient is reshaped back to x's shape.
  *
  * x: any shape → `shape`, with x's type.
  *
- * @param shape The new sizes, as separate numbers or as one array. One of them may be -1: it is inferred.
+ * @param shape The new sizes, as separate numbers or as one array. One of them may be -1 and is then computed from the
+ * others.
  * @throws ShapeError if the sizes do not match the number of elements
  * @example
  * ```ts
@@ -26,7 +28,8 @@ export function reshape(x: Value, ...shape: [shape: Shape] | number[]): Value {
  *
  * x: any shape → `shape`, with x's type.
  *
- * @param shape The new sizes, as separate numbers or as one array. One of them may be -1: it is inferred.
+ * @param shape The new sizes, as separate numbers or as one array. One of them may be -1 and is then computed from the
+ * others.
  * @throws ShapeError if the sizes do not match the number of elements
  * @example
  * ```ts
@@ -52,7 +55,7 @@ function reshapeAs(op: string, x: Value, sizes: [shape: Shape] | number[]): Valu
 /**
  * Merges the dims from startDim to endDim into one.
  *
- * x: any shape → x's shape, but with the product of these sizes in their place, x's type.
+ * x: any shape → x's shape, with the merged dims replaced by a single dim with the product of their sizes; x's type.
  *
  * @param startDim The first dim to merge. Default 0.
  * @param endDim The last dim to merge. Default -1.

@@ -1,4 +1,4 @@
-/** Public functions that change shapes: permute, slice, pad, broadcast, join, split, convert. */
+/** Public functions that move or convert elements: permute, slice, pad, broadcast, join, split, convert. */
 
 import { RangeError, ShapeError } from "../../runtime/errors.ts";
 import { describe } from "../../runtime/kinds.ts";
@@ -182,7 +182,7 @@ export function flip(x: Value, dims: number | readonly number[]): Value {
 }
 
 /**
- * Adds a border that is filled with one value. The gradient is the part of dy inside the border.
+ * Adds a border around x, filled with a single value. The gradient is the part of dy inside the border.
  *
  * x: any shape → each size plus its border, with x's type.
  *
@@ -215,7 +215,7 @@ export function pad(x: Value, padding: readonly number[], value = 0): Value {
   const shape = x.shape.map((n, i) => n + before[i]! + after[i]!);
   if (shape.some((n) => n < 0))
     throw new ShapeError(`pad: ${show(padding)} removes more elements than ${show(x.shape)} has.`);
-  // Cut first, so that what is left fits into the result.
+  // Remove elements first, so that the remaining ones fit into the result.
   const kept = slice(x, ...x.shape.map((n, i): SliceRange => [Math.max(0, -before[i]!), n + Math.min(0, after[i]!)]));
   if (sameShape(kept.shape, shape)) return kept;
   const starts = before.map((b) => Math.max(0, b));
@@ -241,7 +241,7 @@ export function broadcastTo(x: Value, shape: Shape): Value {
   const offset = shape.length - x.shape.length;
   if (offset < 0 || x.shape.some((n, i) => n !== 1 && n !== shape[i + offset])) {
     throw new ShapeError(
-      `broadcastTo: ${show(x.shape)} does not broadcast to ${show(shape)}: aligned at the last dim, each size must be 1 or equal.`,
+      `broadcastTo: ${show(x.shape)} does not broadcast to ${show(shape)}: with the last dims aligned, each size must be 1 or equal.`,
     );
   }
   return sameShape(x.shape, shape) ? x : apply(moves.broadcastTo, [x], { shape });
@@ -254,7 +254,7 @@ export function broadcastTo(x: Value, shape: Shape): Value {
  *
  * @param tensors The tensors to join, at least one.
  * @param dim The dim to join along. Default 0.
- * @throws ShapeError if the list is empty or other sizes differ
+ * @throws ShapeError if the list is empty or the sizes of another dim differ
  * @example
  * ```ts
  * const x = tensor([[1, 2]]);
@@ -264,7 +264,7 @@ export function broadcastTo(x: Value, shape: Shape): Value {
  * @op function
  */
 export function concat(tensors: readonly Value[], dim = 0): Value {
-  if (!tensors.length) throw new ShapeError("concat: no tensors given.");
+  if (!tensors.length) throw new ShapeError("concat: the list of tensors is empty. Pass at least one tensor.");
   return apply(moves.concat, tensors, {
     dim: normalizeDim("concat", dim, tensors[0]!.shape.length),
   });
@@ -287,7 +287,7 @@ export function concat(tensors: readonly Value[], dim = 0): Value {
  * @op function
  */
 export function stack(tensors: readonly Value[], dim = 0): Value {
-  if (!tensors.length) throw new ShapeError("stack: no tensors given.");
+  if (!tensors.length) throw new ShapeError("stack: the list of tensors is empty. Pass at least one tensor.");
   const first = tensors[0]!;
   for (const x of tensors) {
     if (!sameShape(x.shape, first.shape))
@@ -369,8 +369,8 @@ export function split(x: Value, sizes: number | readonly number[], dim = 0): Val
 
 /**
  * Converts the elements to another type. int32 truncates and saturates (NaN becomes 0); uint8 keeps the low 8 bits of
- * the int32 result; bool is false only for 0, so it is true for NaN. Only a conversion from float32 to float32 has a
- * gradient.
+ * the int32 result; bool is false only for 0, so it is true for NaN. Only a conversion from float32 to float32, which
+ * changes nothing, passes a gradient.
  *
  * x: any shape → the same shape, `dtype`.
  *

@@ -1,4 +1,6 @@
-/** Optimizer updates: one pass over a parameter, its gradient and the optimizer's state, all in place. */
+/**
+ * Optimizer updates. Each makes one pass over a parameter, its gradient and the optimizer's state, and writes in place.
+ */
 import { Op } from "../../../assembly/opcodes.ts";
 import { ShapeError } from "../../runtime/errors.ts";
 import { encodeUpdate, type UpdateCode } from "../../runtime/instructions.ts";
@@ -15,8 +17,9 @@ export interface UpdateAttributes {
 }
 
 /**
- * Inputs: lr (float32 []), followed by these for each parameter: parameter, gradient, step (int32 [], starting at 1),
- * state…. Eager mode updates one parameter at a time; compile's passes join updates that differ only in these inputs.
+ * Inputs: lr (float32 []), and then, for each parameter: the parameter, its gradient, the step (int32 [], starting at
+ * 1) and the optimizer's state. Eager mode updates one parameter at a time; compile's passes join updates with the same
+ * lr and attributes.
  */
 function update(code: UpdateCode, name: string): OpDefinition<UpdateAttributes> {
   const partsOf = (inputs: readonly Value[], { slots }: UpdateAttributes): Value[][] => {
@@ -73,8 +76,8 @@ function update(code: UpdateCode, name: string): OpDefinition<UpdateAttributes> 
 }
 
 /**
- * Adam's operations: two running means, their bias corrections, a root and a quotient. The other optimizers need
- * slightly fewer operations.
+ * The number of operations in Adam: two running means, their bias corrections, a root and a quotient. The other
+ * optimizers need slightly fewer.
  */
 const FLOPS_PER_ELEMENT = 12;
 
