@@ -1,4 +1,4 @@
-// The layers of imports: a file imports only from its own layer or from a lower one, and never in a cycle.
+// The layers of the import graph, lowest first: a file imports only from its own layer or from a lower one, and never in a cycle.
 const layers = [
   ["assembly", "^assembly/opcodes"],
   ["runtime", "^src/runtime/"],
@@ -46,7 +46,7 @@ module.exports = {
     })),
     {
       name: "core-has-no-dependencies",
-      comment: "What serverless uses is bundled with it. What tfjs uses are optional peers.",
+      comment: "The packages that serverless uses are bundled with it. The packages that tfjs uses are optional peers.",
       severity: "error",
       from: { path: "^src/", pathNot: "^src/(serverless/|tfjs/|runtime/load\\.ts$)" },
       to: { dependencyTypes: ["npm", "npm-dev", "core"] },
@@ -62,7 +62,7 @@ module.exports = {
     },
     {
       name: "load-depends-on-the-loader-alone",
-      comment: "tools/dist.mjs copies the loader into dist, so nothing that is shipped imports it by its name.",
+      comment: "tools/dist.mjs copies the loader into dist, so no shipped file imports the loader by name.",
       severity: "error",
       from: { path: "^src/runtime/load\\.ts$" },
       to: { dependencyTypes: ["npm", "npm-dev", "core"], pathNot: "^node_modules/@assemblyscript/loader/" },

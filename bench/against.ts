@@ -22,7 +22,7 @@ export interface AgainstOptions {
   readonly passed: readonly string[];
 }
 
-/** How many rounds a suite runs in one turn. With several rounds, V8 has optimized the code by the median round. */
+/** How many rounds a suite runs in one turn. Several rounds give V8 time to optimize the code before the median round. */
 const SAMPLES = 5;
 /** The number of process starts in one turn. */
 const STARTS = 5;
@@ -30,7 +30,9 @@ const STARTS = 5;
 const git = (...args: string[]): string => execFileSync("git", args, { encoding: "utf8" }).trim();
 const note = (text: string): void => void process.stderr.write(`${text}\n`);
 
-/** Runs a command and returns its output. @throws Error with the last lines of its stderr, if it fails or is aborted */
+/**
+ * Runs a command and returns its output. @throws Error with the last lines of the command's stderr, if the command fails or is aborted
+ */
 function output(command: string, args: readonly string[], cwd: string, signal: AbortSignal): Promise<string> {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { cwd, signal, stdio: ["ignore", "pipe", "pipe"] });
@@ -49,7 +51,9 @@ function output(command: string, args: readonly string[], cwd: string, signal: A
 /** The hash of a commit. @throws Error if this folder is not a built checkout, or if the commit does not exist */
 function commitOf(revision: string): string {
   if (!existsSync("package-lock.json") || !existsSync("dist/bench/index.js"))
-    throw new Error("this folder is not a built checkout of nabla. Run the command in one.");
+    throw new Error(
+      "this folder is not a built checkout of nabla. Run the command in the root of a checkout, after `npm run build`.",
+    );
   try {
     return git("rev-parse", "--verify", "--quiet", `${revision}^{commit}`);
   } catch {
@@ -73,7 +77,7 @@ function remove(path: string): void {
     // Remove only the link: its target belongs to this tree.
     unlinkSync(join(path, "node_modules"));
   } catch {
-    // The path is a folder, or does not exist.
+    // There is no link: the path is a folder, or does not exist.
   }
   rmSync(path, { recursive: true, force: true });
   git("worktree", "prune");
@@ -83,11 +87,11 @@ function remove(path: string): void {
 async function suiteRows(tree: string, suite: string, passed: readonly string[], signal: AbortSignal): Promise<Rows> {
   const args = [...process.execArgv, "dist/bench/index.js", suite, "--json", "--rounds", String(SAMPLES), ...passed];
   const rows = JSON.parse(await output(process.execPath, args, tree, signal)) as Row[];
-  // An older commit's benchmark may not support --own.
+  // Filter here, because an older commit's benchmark may not support --own.
   return rows.filter(({ impl }) => impl !== PURE && impl !== CEILING);
 }
 
-/** Measures whole processes that compute one result and exit. */
+/** Times whole processes, each of which computes one result and exits. */
 async function startRows(tree: string, signal: AbortSignal): Promise<Rows> {
   if (!existsSync(join(tree, "bench/start.mjs"))) return [];
   const times: number[] = [];
@@ -146,7 +150,7 @@ export async function against(options: AgainstOptions): Promise<void> {
     const trees = { a: path, b: process.cwd() };
     const passed = [...options.passed, ...(await sharedOptions([trees.a, trees.b], stop.signal))];
     console.log(
-      `A: ${revision} (${commit.slice(0, 10)}). B: this tree. ${rounds} rounds, medians; noise is A against itself, at 95 %.`,
+      `A: ${revision} (${commit.slice(0, 10)}). B: this tree. Medians of ${rounds} rounds; noise: A against itself, 95 % confidence.`,
     );
     const all: Comparison[] = [];
     for (const suite of suites) {

@@ -18,9 +18,9 @@ export interface Comparison {
   readonly a: number;
   /** B's median over all turns, in the row's unit. */
   readonly b: number;
-  /** The median over turns of B's time divided by the geometric mean of the A turns before and after it. */
+  /** The median over turns of B's time divided by the geometric mean of A's times in the turns before and after. */
   readonly ratio: number;
-  /** The median over turns of A's time divided by its time in the previous A turn: 1, apart from noise. */
+  /** The median over A's turns of A's time divided by A's time in the previous turn: 1, apart from noise. */
   readonly self: number;
   /** The largest deviation of `self` from 1, at 95 % confidence. */
   readonly noise: number;
@@ -31,7 +31,7 @@ export interface Comparison {
 
 /** The fraction by which B may be slower. */
 const ALLOWED = 0.03;
-/** The additional time that a process start may take, in microseconds. */
+/** The time by which a process start may be slower, in microseconds. */
 const ALLOWED_START = 1000;
 /** The suite whose rows time whole processes. */
 export const START = "start";
@@ -43,7 +43,7 @@ export const START = "start";
 export function medianInterval(values: readonly number[]): [low: number, high: number] {
   const sorted = [...values].sort((x, y) => x - y);
   const n = sorted.length;
-  // P(fewer than k of n values lie below the median) ≤ 2.5 %: Σ C(n, i)/2ⁿ for i < k.
+  // Find the largest k for which P(fewer than k of n values lie below the median) = Σ C(n, i)/2ⁿ, over i < k, is at most 2.5 %.
   let k = 0;
   let term = 0.5 ** n;
   for (let sum = term; sum <= 0.025; sum += term) {
@@ -56,7 +56,7 @@ export function medianInterval(values: readonly number[]): [low: number, high: n
 
 const keyOf = ({ suite, case: name, impl }: Row): string => JSON.stringify([suite, name, impl]);
 
-/** A row's time per call, up to a constant factor. If the row's value is a rate, this is its inverse. */
+/** A row's time per call, up to a constant factor. For a rate, returns the inverse. */
 const timeOf = ({ unit, median: value }: Row): number => (unit === "GFLOP/s" ? 1 / value : value);
 
 /** The rows of all turns, grouped by case and contender. Leaves out rows that are missing in any turn. */

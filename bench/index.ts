@@ -49,7 +49,7 @@ const program = new Command("bench")
   )
   .option("--rounds <count>", "the number of turns for each contender (default: 9; with --against: 15)", Number)
   .option("--against <revision>", "compare this tree (B) with another commit (A), in alternating processes")
-  .option("--own", "leave out pure JavaScript and the ceiling")
+  .option("--own", "measure only nabla: skip the pure JavaScript and FMA ceiling contenders")
   .option("--cpu-time", "measure CPU time instead of wall-clock time, for a machine that other programs use too")
   .parse();
 const options = program.opts<{
@@ -72,7 +72,10 @@ if (options.against) {
   );
   process.exit();
 }
-if (named.includes(START)) program.error(`the suite ${START} needs --against. Without it, use npm run bench:cold.`);
+if (named.includes(START))
+  program.error(
+    `the suite "${START}" needs --against <revision>. To measure only this tree, run \`npm run bench:cold\`.`,
+  );
 const chosen = suites.filter(({ name }) => !named.length || named.includes(name));
 
 const effort: Effort = { rounds, time: 40, warmUp: 300, now: options.cpuTime ? cpuClock : wallClock };
@@ -110,6 +113,6 @@ for (const { name, cases } of chosen) {
     ].join("\n"),
   );
 }
-print("\n* from the shortest time per call");
+print("\n* computed from the shortest time per call");
 if (options.save) save("npm run bench", options.cpuTime ? `${where}, CPU time` : where, rows);
 if (options.json) console.log(JSON.stringify(rows, null, 2));

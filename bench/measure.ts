@@ -1,6 +1,6 @@
 /**
- * The measurement method: the contenders of a case alternate over several rounds, each round gives a median, and the reported
- * result is the median of the rounds. Noise that lasts longer than a round therefore affects all contenders equally.
+ * The measurement method: the contenders of a case alternate over several rounds, each round gives a median, and the reported result is
+ * the median of these medians. Noise that lasts longer than a round therefore affects all contenders equally.
  */
 import { Bench } from "tinybench";
 
@@ -15,7 +15,7 @@ export interface Contender {
   readonly flops?: number;
 }
 
-/** A task, and the contenders that do it. */
+/** A task, and the contenders that perform it. */
 export interface Case {
   readonly name: string;
   readonly contenders: readonly Contender[];
@@ -38,7 +38,7 @@ export const PURE = "pure JS";
 /** The highest rate that multiply-adds can reach on this machine. Other rates are compared with it. */
 export const CEILING = "FMA ceiling";
 
-/** A row that `--json` prints, one for each contender of each case. */
+/** A row that `--json` prints. Each contender of each case has one. */
 export interface Row {
   readonly suite: string;
   readonly case: string;
@@ -80,7 +80,10 @@ export function cpuClock(): number {
   return (user + system) / 1e3;
 }
 
-/** The minimum number of warm-up calls. V8 optimizes WASM functions one by one, depending on how often and how long each runs. */
+/**
+ * The minimum number of warm-up calls. V8 optimizes WASM functions one by one, depending on how often each is called and how long it
+ * runs.
+ */
 const WARM_UP_CALLS = 3;
 /** The minimum length of a sample in milliseconds: well above the timer's resolution, and well below a scheduler's time slice. */
 const SAMPLE = 0.2;
@@ -100,7 +103,7 @@ function warmUp({ run, reset }: Contender, { now, warmUp: length }: Effort): num
   for (let before = begin; before - begin < length || calls < WARM_UP_CALLS; calls++) {
     run();
     const after = now();
-    // If the clock did not advance during the call, it is too coarse to measure one call.
+    // Ignore the call if the clock did not advance: the clock is then too coarse to measure one call.
     if (after > before) least = Math.min(least, after - before);
     before = after;
   }

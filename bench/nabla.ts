@@ -1,4 +1,4 @@
-/** The training steps of the benchmarks in nabla, as users write them: eager or compiled. */
+/** The benchmarks' training steps in nabla, eager and compiled, written as users write them. */
 import { type Compiled, compile, losses, nn, optim, type Tensor, type TypedArray, tensor } from "../src/index.ts";
 import { type Cnn, type Network, networkStart, type RecurrentNetwork, type Transformer } from "./networks.ts";
 import { type EPOCH, LR, startOf, type TrainingTask } from "./training.ts";
@@ -30,7 +30,7 @@ class Trainer {
     if (mode === "compiled") this.compiled = compile((x, target) => optimizer.minimize(() => loss(x, target)));
   }
 
-  /** Takes one step. Accepts typed arrays only if compiled. @returns the loss before the step */
+  /** Takes one step. Accepts typed arrays only if the step is compiled. @returns the loss before the step */
   run(x: Tensor | TypedArray, target: Tensor | TypedArray): number {
     if (this.compiled) return this.compiled(x, target).item();
     const loss = this.optimizer.minimize(() => this.loss(x as Tensor, target as Tensor));

@@ -1,7 +1,7 @@
 /** The networks whose training steps are compared with PyTorch's: their shapes and initial values. */
 import { uniform } from "./values.ts";
 
-/** Two 3×3 convolutions with padding 1 and relu, 2×2 max pooling, a linear layer; mean cross-entropy; Adam. */
+/** A CNN: two 3×3 convolutions with padding 1 and relu, 2×2 max pooling, and a linear layer. Adam minimizes the mean cross-entropy. */
 export interface Cnn {
   readonly name: string;
   readonly kind: "cnn";
@@ -12,7 +12,7 @@ export interface Cnn {
   readonly outputs: number;
 }
 
-/** One recurrent layer over [steps, batch, inputs], a linear layer on its last state; mean cross-entropy; Adam. */
+/** One recurrent layer over [steps, batch, inputs], and a linear layer on its last state. Adam minimizes the mean cross-entropy. */
 export interface RecurrentNetwork {
   readonly name: string;
   readonly kind: "lstm" | "gru";
@@ -24,8 +24,8 @@ export interface RecurrentNetwork {
 }
 
 /**
- * Predicts the next character: embedding, encoder layers with causal attention (post-norm, relu, no dropout), a linear layer;
- * mean cross-entropy over all positions of [batch, steps]; Adam.
+ * Predicts the next character with an embedding, encoder layers with causal attention (post-norm, relu, no dropout), and a linear layer.
+ * Adam minimizes the mean cross-entropy over all positions of [batch, steps].
  */
 export interface Transformer {
   readonly name: string;
@@ -105,7 +105,7 @@ function parametersOf(network: Network): [shape: number[], fanIn: number][] {
   return [...shapes.map((shape): [number[], number] => [shape, hidden]), ...layer(outputs, hidden)];
 }
 
-/** The data, and initial parameters that are uniform in ±1/√fanIn. */
+/** The data, and initial parameters drawn uniformly from ±1/√fanIn. */
 export function networkStart(network: Network): NetworkStart {
   const { batch, outputs, kind } = network;
   const positions = kind === "transformer" ? batch * network.steps : batch;

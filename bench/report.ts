@@ -1,4 +1,4 @@
-/** Prints results: one line about the machine, then aligned tables. */
+/** Formats results: a line about the machine, numbers, and aligned tables. */
 import { cpus } from "node:os";
 import type { Result } from "./measure.ts";
 

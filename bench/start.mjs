@@ -1,7 +1,4 @@
-/**
- * Measures the cold start of nabla. This file is outside bench/peers so that "nabla" resolves to the package, as it
- * does for users.
- */
+/** Times a cold start of nabla. This file is outside bench/peers so that "nabla" resolves to the package, as it does for users. */
 import { network, report } from "./peers/cold/timed.mjs";
 
 await report(async () => {

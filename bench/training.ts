@@ -68,7 +68,7 @@ export const EPOCH: TrainingTask & { readonly mean: number; readonly deviation: 
   deviation: 0.3081,
 };
 
-/** @throws Error if the mean loss of an epoch differs from the expected one. Rounding changes it by less than one part in 200 */
+/** @throws Error if the mean loss of an epoch differs from the expected one by more than 0.5 %. Rounding changes the loss by less */
 export function requireEpoch(what: string, got: number, expected: number): void {
   if (!(Math.abs(got - expected) <= 0.005 * expected))
     throw new Error(
@@ -87,7 +87,7 @@ export interface Start {
   readonly b2: Float32Array;
 }
 
-/** The data, and initial parameters that are uniform in ±1/√fanIn, as in PyTorch. */
+/** The data, and initial parameters drawn uniformly from ±1/√fanIn, as in PyTorch. */
 export function startOf({ kind, batch, inputs, hidden, outputs }: TrainingTask): Start {
   const [r1, r2] = [1 / Math.sqrt(inputs), 1 / Math.sqrt(hidden)];
   const xor = kind === "values";

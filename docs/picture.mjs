@@ -23,7 +23,7 @@ const CELL = SIZE / CELLS;
 const center = (i) => ((i + 0.5) / CELLS) * 2 * LIMIT - LIMIT;
 const round = (v) => Number(v.toFixed(1));
 
-// Each cell's probability, rounded to one of a few shades. Adjacent cells in a row with the same shade become one rectangle.
+// Round each cell's probability to one of a few shades, and draw adjacent cells of the same shade in a row as one rectangle.
 const grid = Array.from({ length: CELLS ** 2 }, (_, i) => [center(i % CELLS), -center(Math.floor(i / CELLS))]);
 const shades = noGrad(() => model.forward(tensor(grid)).sigmoid()).data.map((p) => Math.round(p * LEVELS));
 const paths = Array.from({ length: LEVELS + 1 }, () => "");

@@ -1,4 +1,5 @@
-// Runs a whole training step as one call into WebAssembly. The step allocates nothing, and its results have the same bits as without `compile`.
+// Runs a whole training step as one call into WebAssembly. The step allocates nothing, and its results are bit-identical to those without
+// `compile`.
 import { compile, losses, manualSeed, nn, optim, randn, type Tensor } from "nabla";
 
 manualSeed(7);

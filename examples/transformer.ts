@@ -1,6 +1,6 @@
 /**
- * `npm run transformer`: trains a small character-level language model on the Book of Genesis, then generates text. Training computes all
- * positions of a window at once, with causal attention. Generation computes each character once, with a cache of keys and values.
+ * `npm run transformer`: trains a small character-level language model on the Book of Genesis, then generates text. Training processes
+ * all positions of a window at once, with causal attention. Generation processes each character once, with a cache of keys and values.
  */
 import { readFileSync } from "node:fs";
 import cliProgress from "cli-progress";
@@ -122,8 +122,7 @@ function* generate(): Generator<string> {
   const written = [...start];
   let fresh = written.slice(-context);
   for (let i = 0; i < characters; i++) {
-    // The network has not been trained on distances longer than a window. At the end of a window, clear the cache and
-    // process the window's second half again.
+    // Training covers only distances within a window. At the end of a window, clear the cache and process the window's second half again.
     if (cache.length + fresh.length > context) {
       cache.clear();
       fresh = written.slice(-Math.ceil(context / 2));
@@ -152,7 +151,7 @@ const started = performance.now();
 bar.start(steps, 0, { loss: "", rate: "" });
 let mean = 0;
 for (let done = 0; done < steps; done++) {
-  // Linear warm-up over the first twentieth, then cosine decay to a tenth.
+  // Warm up linearly over the first twentieth of the steps, then decay to a tenth of the peak rate, along a cosine.
   const warm = Math.min(1, (done + 1) / (0.05 * steps));
   optimizer.lr = settings.lr * warm * (0.1 + 0.45 * (1 + Math.cos((Math.PI * done) / steps)));
   const loss = step(...windows(trainText, randomStarts())).item();

@@ -30,7 +30,7 @@ export function assemble(wat) {
   return { bytes, names: functions.filter((one) => !one.module).map(({ name }) => name) };
 }
 
-/** Reads a part of a module: numbers in LEB128, and bytes. */
+/** Returns a reader for a part of a module, which reads LEB128 numbers and bytes. */
 export function readerOf(part) {
   let at = 0;
   return {

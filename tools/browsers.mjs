@@ -1,4 +1,5 @@
-// Finds the browsers that the tests drive, or installs Debian's packages. Fails with instructions if a browser cannot be installed.
+// Finds the browsers that the tests drive, or installs them from Debian's packages. Fails with instructions if a browser cannot be
+// installed.
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 

@@ -33,7 +33,7 @@ const KINDS = {
 };
 const kindOf = (type) => KINDS[type.replace(/ \| undefined$/, "")] ?? (/^"/.test(type) ? "string" : "any");
 
-/** A comment's text without its stars, split at its tags: { text, tags: [{ tag, text }] }. */
+/** Removes a comment's stars and splits its text at the tags: { text, tags: [{ tag, text }] }. */
 export function parseComment(comment) {
   const lines = comment
     .replace(/^\/\*\*|\*\/$/g, "")
@@ -81,7 +81,7 @@ const bindingDefaults = (pattern, source) =>
   );
 const operand = (name) => ({ name, type: "Operand", optional: false, rest: false });
 
-/** The parameters, shapes and types of an op made by `unary({…})` or `binary({…})`. */
+/** The parameters, shapes and types of an op that `unary({…})` or `binary({…})` creates. */
 function pointwise(call, source) {
   const form = call.expression.getText(source);
   const [entry] = call.arguments;
@@ -115,7 +115,7 @@ export function declarationFiles(root) {
   });
 }
 
-/** The function that a statement declares, if any: its name, parameters and result. */
+/** The name, parameters and result of the function that a statement declares; undefined if it declares none. */
 function functionOf(statement, source) {
   if (ts.isFunctionDeclaration(statement))
     return {

@@ -21,8 +21,8 @@ const withoutEmptyFields = (context) => (file) => {
 };
 
 /**
- * Writes a file that imports the copied loader. Removes the helper that tsc wraps around `import(id)`, because it hides the
- * comments in that call from bundlers, and bundlers warn about its top-level `this`.
+ * Writes a compiled file, with imports of the loader redirected to the copy. Removes the helper that tsc wraps around `import(id)`: the
+ * helper hides the call's comments from bundlers, and its top-level `this` makes bundlers warn.
  */
 function write(path, text, ...rest) {
   const plain = text
@@ -43,12 +43,12 @@ report(config.errors);
 const compiler = ts.createCompilerHost(config.options);
 const program = ts.createProgram(config.fileNames, config.options, compiler);
 report(ts.getPreEmitDiagnostics(program));
-// Otherwise, the package would include output from deleted sources.
+// Remove earlier output first, because the package would otherwise include output from deleted sources.
 for (const folder of ["src", "assembly", "bench", "cli", "examples"])
   rmSync(`dist/${folder}`, { recursive: true, force: true });
 program.emit(undefined, write, undefined, false, { after: [withoutEmptyFields] });
 
-/** Copies the loader next to load.js, with a comment that bundlers keep, and its licence. */
+/** Copies the loader next to load.js, below a comment that bundlers keep, and writes its licence beside it. */
 function copyLoader() {
   const source = fileURLToPath(import.meta.resolve(LOADER));
   const { name, version, license, author } = JSON.parse(readFileSync(join(dirname(source), "package.json"), "utf8"));

@@ -23,7 +23,7 @@ formatter.setConfig(
   },
 );
 
-/** A class, function or method on one line (`@final class Neg { … }`), or a case (`case Op.Sum: sum(x); break;`). */
+/** Match code on one line: a class, function or method (`@final class Neg { … }`), or a case (`case Op.Sum: sum(x); break;`). */
 const ONE_LINE = /^( *)((?:@\w+ |export )*(?:class \w+|function \w+|(?!if|for|while|switch)\w+\().* \{ .* \})$/gm;
 const CASE = /^( *)(case .*: .*; break;)$/gm;
 /** Decorators before a top-level declaration. */

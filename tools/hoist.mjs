@@ -3,13 +3,13 @@
 // This halves the time of the polynomial kernels. asc has no such pass.
 const ZERO = /^v128\.const i32x4( 0x0{8}){4}$/; // already takes one instruction
 
-/** A constant as text. Four equal lanes are written as a splat, which takes 6 bytes instead of 18. */
+/** Returns the text of a constant. Four equal lanes become a splat, which takes 6 bytes instead of 18. */
 function shorten(constant) {
   const [, lane] = /^v128\.const i32x4 (0x[0-9a-f]{8}) \1 \1 \1$/.exec(constant) ?? [];
   return lane ? [`  i32.const ${lane}`, "  i32x4.splat"] : [`  ${constant}`];
 }
 
-/** Rewrites one function: its header and locals, then its body, as lines of text. */
+/** Rewrites one function, given as lines of text: the header and locals, then the body. */
 function hoistFunction(lines) {
   const body = lines.findIndex((line, i) => i > 0 && !/^ {2}\(local /.test(line));
   const names = new Map();

@@ -1,17 +1,17 @@
 // Generates src/runtime/instructions.ts and the files in src/runtime/instructions: for each layout in assembly/layouts.ts and
-// layerLayouts.ts, a function that writes an instruction from operands by name; for each family of ops, the type of its codes.
+// layerLayouts.ts, a function that writes an instruction from named operands; for each family of ops, the type of its codes.
 import { basename, join } from "node:path";
 import ts from "typescript";
 
 const FILES = ["assembly/opcodes.ts", "assembly/layouts.ts", "assembly/layerLayouts.ts"];
 const CODE_BITS = 8;
 
-/** The enums of these files by name: the members with their values and the comment after them on the same line. */
+/** The enums in these files, keyed by name: each member's name, value, and comment after it on the same line. */
 function enumsOf(files) {
   const program = ts.createProgram(files, { allowImportingTsExtensions: true, noEmit: true, types: [] });
   const checker = program.getTypeChecker();
   const enums = new Map();
-  /** Enum → the file that declares it, relative to the root. */
+  /** Maps each enum to the file that declares it, relative to the root. */
   const declared = new Map();
   for (const [i, file] of files.entries()) {
     const source = program.getSourceFile(file);
@@ -37,8 +37,8 @@ const SIZES = { "": 1, f32: 1, f64: 2 };
 const SETTERS = { "": "set", f32: "setFloat", f64: "setDouble" };
 
 /**
- * `[dims: Dim]` and `[masks]`: lists that follow a layout's words. Each item is an instance of another layout, or one
- * word.
+ * Parses the mark of a list that follows a layout's words. The items of `[dims: Dim]` are instances of the layout Dim; those of `[masks]`
+ * are single words.
  */
 function tailOf(mark) {
   const found = /^\[(\w+)(?:: (\w+))?\]$/.exec(mark);
@@ -158,7 +158,7 @@ export function instructionsFiles(root) {
       ],
       [
         basename(source),
-        `/** Writes the instructions whose layouts are in ${source}, with their operands by name. */`,
+        `/** Writes the instructions whose layouts are in ${source}. Each function takes its operands by name. */`,
         [
           ...(own.some(({ only }) => only) ? ['import { Op } from "../../../assembly/opcodes.ts";'] : []),
           'import type { Encoder } from "../encoder.ts";',
@@ -190,7 +190,7 @@ export function instructionsFiles(root) {
       "src/runtime/instructions.ts",
       [
         HEADER,
-        "/** Writes instructions, with their operands by name. */",
+        "/** Writes instructions. Each function takes its operands by name. */",
         ...names.map((name) => `export * from "./instructions/${name}";`),
         "",
       ].join("\n"),

@@ -2,9 +2,9 @@
 // lines that bundlers produce (import lists, long strings, the kernels) are broken.
 import ts from "typescript";
 
-/** Break longer lines where possible. */
+/** Lines longer than this are broken where possible. */
 const LONGEST = 240;
-/** The width of the pieces into which a longer line is broken. */
+/** The width of the pieces into which such a line is broken. */
 const COLUMNS = 116;
 
 /** Rolldown's output options. */

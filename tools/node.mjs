@@ -1,5 +1,5 @@
-// Bundles dist/src into a few files in dist/node for Node, Deno and Bun: each file they load costs about a millisecond
-// at startup. Browser bundlers use dist/src directly and drop unused code.
+// Bundles dist/src into a few files in dist/node for Node, Deno and Bun: each file that they load costs about a millisecond at startup.
+// Browser bundlers use dist/src directly and drop unused code.
 import { rmSync } from "node:fs";
 import { rolldown } from "rolldown";
 import { storedBytes } from "./edits.mjs";
@@ -10,7 +10,7 @@ rmSync(OUT, { recursive: true, force: true });
 /** The modules that `import "nabla"` loads: all except the other entry points and the modules that only threads need. */
 const CORE = /[\\/]dist[\\/](?:assembly|src)[\\/](?!gradients|formats|tfjs|runtime[\\/]threads[\\/])/;
 
-/** The modules that nabla/tfjs imports. It needs neither layers nor optimizers, and they take milliseconds to parse. */
+/** The modules that nabla/tfjs imports. They form a separate chunk without layers and optimizers, which take milliseconds to parse. */
 const base = new Set();
 const findBase = {
   name: "base",
@@ -24,7 +24,10 @@ const findBase = {
   },
 };
 
-/** Stores the kernels as base64, which these runtimes decode natively. An import of node:buffer would cost a millisecond. */
+/**
+ * Stores the kernels as base64, which these runtimes decode natively. Uses the global Buffer, because importing node:buffer would cost a
+ * millisecond.
+ */
 const kernels = {
   name: "kernels",
   load(id) {
@@ -36,8 +39,8 @@ const kernels = {
 };
 
 /**
- * Rewrites what V8 parses slowly. The kernels become strings, which the minifier prints as templates. This saves a twentieth of the import time.
- * Non-ASCII characters are escaped; they occur only in strings and names, where escapes are valid.
+ * Rewrites code that V8 parses slowly: turns the kernels, which the minifier prints as templates, back into strings, and escapes
+ * non-ASCII characters, which occur only in strings and names, where escapes are valid. This saves a twentieth of the import time.
  */
 const parseable = {
   name: "parseable",
@@ -57,7 +60,10 @@ const parseable = {
   },
 };
 
-/** Restores the comment of the imports of Node's built-in modules, which the minifier drops. Without it, webpack prints a warning. */
+/**
+ * Restores the comment in dynamic imports of Node's built-in modules, which the minifier drops. Without the comment, webpack prints a
+ * warning.
+ */
 const ignoredImports = {
   name: "ignored-imports",
   generateBundle(_, output) {
@@ -67,12 +73,13 @@ const ignoredImports = {
   },
 };
 
-/** An import of an optional peer: the names, each with its local name if that differs, and the package. */
+/** Matches an import of an optional peer: the names, each with its local name if that differs, and the package. */
 const PEER = /import(?:\{([^}]*)\}from)?"(@tensorflow\/[\w-]+)";/g;
 
 /**
- * Adds a copy of tfjs.js that loads the peers with require(). Node reads a CommonJS module again, and scans it for its exports, when an ES
- * module imports it, which takes 6 ms for these two. Bundlers cannot follow createRequire(), so tfjs.js keeps the imports for them.
+ * Adds a copy of tfjs.js that loads the peers with require(). When an ES module imports a CommonJS module, Node reads the file twice and
+ * scans it for exports, which takes 6 ms for the two peers. Bundlers cannot follow createRequire(), so tfjs.js keeps the imports for
+ * them.
  */
 const requiredPeers = {
   name: "required-peers",
@@ -94,7 +101,7 @@ const bundle = await rolldown({
     gradients: "dist/src/gradients/index.js",
     formats: "dist/src/formats/index.js",
     tfjs: "dist/src/tfjs/index.js",
-    // Node starts its threads from text; bundlers look for this file.
+    // Bundlers look for this file. Node starts threads from inlined source instead.
     "nabla-worker": "dist/src/runtime/threads/nabla-worker.js",
   },
   // Optional peers.

@@ -1,4 +1,5 @@
-// Orders the functions of a module so that gzip finds more repetitions: similar kernels follow each other. This makes the gzipped module 3 % smaller.
+// Orders the functions of a module so that gzip finds more repetitions: similar kernels follow each other. This makes the gzipped module
+// 3 % smaller.
 // `node tools/order.mjs` (after `npm run wasm`) finds a new order; run it when many kernels have changed.
 import { readFileSync, writeFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
@@ -44,10 +45,13 @@ function compactOrder(bytes, names) {
   return order;
 }
 
-/** The file that holds the order. The build reads it, because deflate's output, and so the order, depends on the version of zlib. */
+/**
+ * The build reads the order from this file instead of computing it, because deflate's output, and so the order, depends on the version of
+ * zlib.
+ */
 const FILE = new URL("./functionOrder.json", import.meta.url);
 
-/** Sorts the functions of a module, given as text. Functions that the file lacks keep their order and come last. */
+/** Sorts the functions of a module, given as text. Functions that functionOrder.json lacks keep their order and come last. */
 export function sortFunctions(wat) {
   const places = new Map(JSON.parse(readFileSync(FILE, "utf8")).map((name, i) => [name, i]));
   const lines = wat.split("\n");

@@ -86,17 +86,17 @@ function codesOf(text) {
   return ops.members.map(({ name }) => name.text);
 }
 
-/** Formula → { module, count }, the module that exports it and the number of its parameters. */
+/** Maps each formula to { module, count }: the module that exports it, and the number of its parameters. */
 function readFormulas(root) {
   const formulas = new Map();
   for (const module of FORMULAS) {
-    // TypeScript does not allow decorators on functions.
+    // Remove decorators, because TypeScript does not allow them on functions.
     const text = readFileSync(join(root, `assembly/${module}.ts`), "utf8").replace(/^@\w+/gm, "");
     for (const node of ts.createSourceFile("", text, ts.ScriptTarget.Latest, true).statements)
       if (ts.isFunctionDeclaration(node) && /^export/.test(node.getText())) {
         if (formulas.has(node.name.text))
           throw new Error(
-            `assembly: ${formulas.get(node.name.text).module}.ts and ${module}.ts export ${node.name.text}.`,
+            `assembly: ${formulas.get(node.name.text).module}.ts and ${module}.ts both export ${node.name.text}. Rename one of them.`,
           );
         formulas.set(node.name.text, { module, count: node.parameters.length });
       }
@@ -115,10 +115,12 @@ function kernel(formulas, { code, family, cost }, isInt) {
     throw new Error(
       `Op.${code} has no formula. Export ${name}(${operands.map((one) => `${one}: v128`).join(", ")}): v128 from assembly/formulas.ts.`,
     );
-  if (formula.count < operands.length || formula.count > accepted.length)
+  if (formula.count < operands.length || formula.count > accepted.length) {
+    const wanted = operands.join(", ") + (isPaired ? "" : ", optionally followed by p, q");
     throw new Error(
-      `${formula.module}.ts: ${name} must have the parameters ${accepted.join(", ")}, got ${formula.count}.`,
+      `${formula.module}.ts: ${name} must have the parameters ${wanted}, got ${formula.count} parameters.`,
     );
+  }
   const isUnrolled = loop !== "compare" && cost < COSTLY && !isInt;
   const type = name[0].toUpperCase() + name.slice(1);
   const body = `return ${formula.module}.${name}(${accepted.slice(0, formula.count).join(", ")});`;
@@ -130,7 +132,7 @@ export function ${name}(${parameters}): void { ${call} }`;
 
 const namesOf = (parameters) => parameters.replace(/: \w+/g, "");
 
-/** A function that calls the kernel for a code. */
+/** The text of a function that calls the kernel for an op code. */
 function dispatcher(comment, name, parameters, cases) {
   const lines = cases.map(([code, called]) => `    case Op.${code}: ${called}(${namesOf(parameters)}); break;`);
   return `/** ${comment} */
@@ -174,15 +176,20 @@ function kernelsFiles(entries, formulas) {
  * (test/package/emitted.test.ts checks this).`,
       entries.map((entry) => kernel(formulas, entry, false)),
       [
-        dispatcher("Family.Unary on elements [begin, end).", "unary", Unary.parameters, cases(of("Unary"))),
         dispatcher(
-          "Family.Derivative on elements [begin, end).",
+          "Runs an op of Family.Unary on elements [begin, end).",
+          "unary",
+          Unary.parameters,
+          cases(of("Unary")),
+        ),
+        dispatcher(
+          "Runs an op of Family.Derivative on elements [begin, end).",
           "derivative",
           Derivative.parameters,
           cases(of("Derivative")),
         ),
         dispatcher(
-          "Family.Binary and Family.Compare on one row of float32 operands.",
+          "Runs an op of Family.Binary or Family.Compare on one row of float32 operands.",
           "row",
           Binary.parameters,
           cases(pairs),
@@ -190,11 +197,11 @@ function kernelsFiles(entries, formulas) {
       ],
     ),
     ints: kernelsFile(
-      " * The pointwise kernels of int32 operands, exported as those in pointwise.ts are. asc inlines some of them.",
+      " * The pointwise kernels for int32 operands, exported like those in pointwise.ts. asc inlines some of them.",
       whole.map((entry) => kernel(formulas, entry, true)),
       [
         dispatcher(
-          "Family.Binary and Family.Compare on one row of int32 operands.",
+          "Runs an op of Family.Binary or Family.Compare on one row of int32 operands.",
           "rowInt",
           Binary.parameters,
           cases(whole, "Int"),

@@ -6,8 +6,8 @@ import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 
 /**
- * The version after `current`. `wanted` is the part to increase, or the version itself. @throws Error if it is not a valid
- * version above the current one
+ * The version after `current`. `wanted` is the part to increase, or the version itself. @throws Error if `wanted` is neither a part nor a
+ * version above `current`
  */
 export function nextVersion(current, wanted) {
   const parts = current.split(".").map(Number);
@@ -21,7 +21,9 @@ export function nextVersion(current, wanted) {
   return wanted;
 }
 
-/** The changelog with its "Unreleased" section released, and an empty one before it. @throws Error if there is nothing to release */
+/**
+ * The changelog with its "Unreleased" section dated as `version`, below a new, empty one. @throws Error if there is nothing to release
+ */
 export function released(changelog, version, date) {
   const heading = "## [Unreleased]\n";
   const start = changelog.indexOf(heading);

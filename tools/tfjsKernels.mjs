@@ -50,7 +50,7 @@ export async function kernelsFile(root) {
 # TensorFlow.js's kernels
 
 TensorFlow.js's CPU backend has ${names.length} kernels. ${own} of them run on nabla, for the element types in the second column. The third column lists
-the calls that go to the CPU backend's kernel, because nabla is not proven to give the same results there.
+the calls that go to the CPU backend's kernel, because nabla is not proven to give the same results for these calls.
 
 | kernel | on nabla | on the CPU backend's kernel |
 |---|---|---|

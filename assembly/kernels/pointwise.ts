@@ -305,7 +305,7 @@ export function lessEqual(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u
   loops.compare<LessEqual>(out, a, b, n, sa, sb);
 }
 
-/** Family.Unary on elements [begin, end). */
+/** Runs an op of Family.Unary on elements [begin, end). */
 export function unary(op: Op, out: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
   switch (op) {
     case Op.Neg: neg(out, x, begin, end, p, q); break;
@@ -348,7 +348,7 @@ export function unary(op: Op, out: usize, x: usize, begin: u32, end: u32, p: f32
   }
 }
 
-/** Family.Derivative on elements [begin, end). */
+/** Runs an op of Family.Derivative on elements [begin, end). */
 export function derivative(op: Op, out: usize, dy: usize, x: usize, begin: u32, end: u32, p: f32, q: f32): void {
   switch (op) {
     case Op.TanhGrad: tanhGrad(out, dy, x, begin, end, p, q); break;
@@ -370,7 +370,7 @@ export function derivative(op: Op, out: usize, dy: usize, x: usize, begin: u32, 
   }
 }
 
-/** Family.Binary and Family.Compare on one row of float32 operands. */
+/** Runs an op of Family.Binary or Family.Compare on one row of float32 operands. */
 export function row(op: Op, out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
   switch (op) {
     case Op.Add: add(out, a, b, n, sa, sb); break;

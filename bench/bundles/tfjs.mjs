@@ -1,3 +1,3 @@
-// The main entry point and nabla/tfjs, without TensorFlow.js.
+// Exports the main entry point and nabla/tfjs, without TensorFlow.js.
 export * from "../../dist/src/index.js";
 export * as tfjs from "../../dist/src/tfjs/index.js";

@@ -1,5 +1,6 @@
-// `npm run bench:lab` drags every handle of the lab's page for three seconds in headless Chromium and Firefox, and prints how often its
-// figure is drawn per second, next to the time that one run takes. `npm run bench:lab race ravine` drags only the handles of these figures.
+// `npm run bench:lab` drags every handle on the lab's page for three seconds, in headless Chromium and Firefox. For each handle, it
+// prints how many times per second the figure is drawn, and how long one run of the figure's experiment takes.
+// `npm run bench:lab race ravine` drags only the handles of these two figures.
 
 import puppeteer from "puppeteer-core";
 import { build, preview } from "vite";
@@ -13,7 +14,7 @@ const only = process.argv.slice(2);
 
 const idOf = (name) => `#figure-${name}`;
 
-/** Drags a handle in a circle, and prints how often its figure is drawn. */
+/** Drags a handle in a circle, and prints how many times per second its figure is drawn. */
 async function drag(page, name, handle) {
   const id = idOf(name);
   const title = await handle.evaluate((button) => button.title);

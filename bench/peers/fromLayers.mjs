@@ -1,4 +1,4 @@
-/** Compiled training steps of models that tfjs-layers defines and fromLayersModel converts. */
+/** Compiled training steps of tfjs-layers models that fromLayersModel has converted. */
 import * as tf from "@tensorflow/tfjs-core";
 import * as layers from "@tensorflow/tfjs-layers";
 import { compile, init, losses, optim, tensor } from "nabla";
@@ -16,7 +16,9 @@ export async function open(build) {
   return `fromLayersModel ${build}, compiled`;
 }
 
-/** Weights in TensorFlow.js's layout: [in, out] for dense layers, [height, width, in, out] for convolutions. */
+/**
+ * Moves a weight's first dim to the end, as TensorFlow.js expects: [in, out] for dense layers, [height, width, in, out] for convolutions.
+ */
 const moved = (values, shape) => {
   const x = tf.tensor(values, shape);
   return shape.length === 1 ? x : tf.transpose(x, [...shape.keys()].slice(1).concat(0));
@@ -44,10 +46,10 @@ function cnn({ size, channels: [first, second], outputs, params }) {
   return model;
 }
 
-/** PyTorch adds two biases where TensorFlow.js has one: their sum. */
+/** Builds an LSTM and a dense layer. TensorFlow.js's LSTM has one bias, which is set to the sum of PyTorch's two. */
 function recurrent({ steps, inputs, hidden, outputs, params }) {
   const model = layers.sequential();
-  // The default initializer of the recurrent weight needs all of tfjs.
+  // The recurrent weight's default initializer needs tensor methods that only "@tensorflow/tfjs" registers.
   const options = { recurrentActivation: "sigmoid", recurrentInitializer: "zeros", inputShape: [steps, inputs] };
   model.add(lstm({ units: hidden, ...options }));
   model.add(dense({ units: outputs }));
@@ -56,7 +58,10 @@ function recurrent({ steps, inputs, hidden, outputs, params }) {
   return model;
 }
 
-/** This bias stands for the sum of two biases that are trained alike, so its steps are twice as long. */
+/**
+ * The parameter groups. The LSTM's bias is the sum of PyTorch's two biases, which both take the same step, so its learning rate is
+ * doubled.
+ */
 const groups = (module, kind) => {
   if (kind !== "lstm") return module.parameters();
   const [weightIh, weightHh, bias, ...rest] = module.parameters();

@@ -1,7 +1,7 @@
 /**
- * `npm run bench:peers -- [suite…] [--json] [--cpu-time]`: compares nabla with other libraries; "kernels" compares
- * TensorFlow.js's backends. Each contender has its own process (serve.mjs, torch_step.py). They take turns over several
- * rounds; only one runs at a time, with one thread. If a contender cannot start or fails, the table says so.
+ * `npm run bench:peers -- [suite…] [--json] [--cpu-time]`: compares nabla with other libraries. The suite "kernels" compares
+ * TensorFlow.js's backends. Each contender has its own process (serve.mjs, torch_step.py). They take turns over several rounds; only one
+ * runs at a time, with one thread. If a contender cannot start or fails, the table says so.
  */
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
@@ -25,10 +25,12 @@ const ROUNDS = 9;
 const ROUND = 60;
 const NETWORK_ROUND = 500;
 const names = ["matmul", "step", "epoch", "tfjs"];
-/** This suite compares only the backends of TensorFlow.js, and takes minutes. */
+/** This suite compares TensorFlow.js's backends kernel by kernel. It takes minutes, so it runs only if it is named. */
 const KERNELS = "kernels";
 const program = new Command("bench:peers")
-  .description("Compares nabla with tfjs-wasm, jax-js, ml-matrix and PyTorch, and an epoch of MNIST with PyTorch only.")
+  .description(
+    "Compares nabla with tfjs-wasm, jax-js, ml-matrix and PyTorch. Compares an epoch of MNIST with PyTorch only.",
+  )
   .addArgument(
     new Argument("[suite...]", "what to measure").choices([...names, KERNELS]).default(names, names.join(", ")),
   )
@@ -45,7 +47,7 @@ const { json, save: isSaved, cpuTime, only = "" } = program.opts();
 
 const encode = (values) => Buffer.from(values.buffer, values.byteOffset, values.byteLength).toString("base64");
 
-/** A process that answers each line with one line. */
+/** A process that answers each line of input with one line. */
 class Peer {
   constructor(name, command, ...args) {
     this.name = name;
@@ -197,7 +199,7 @@ for (const network of networks) {
     },
   });
 }
-/** Programs in TensorFlow.js's API (programs.mjs). Every backend runs the same programs. Only the first losses are compared. */
+/** Programs in TensorFlow.js's API (programs.mjs). Every backend runs the same programs. The losses of the first two runs must agree. */
 const programNames = [
   "fit: dense 784-512-10 B=128",
   "fit: dense 784-128-10 B=32",
@@ -220,8 +222,8 @@ const BASES = { matmul: "tfjs-wasm", step: "PyTorch", epoch: "PyTorch", tfjs: "t
 /** The contender to which ratios are relative if the base cannot run the case. */
 const OTHER_BASE = "tfjs-cpu";
 /**
- * The contenders that take part. ml-matrix has no gradients, and therefore no training steps. Only compiled nabla and PyTorch run an epoch.
- * tfjs-cpu runs only a small CNN, because tfjs-wasm cannot train CNNs; larger ones would take tfjs-cpu too long.
+ * The contenders that run each suite. ml-matrix has no gradients, and therefore no training steps. Only compiled nabla and PyTorch run an
+ * epoch. tfjs-wasm cannot train CNNs, so tfjs-cpu trains the small one in its place; larger CNNs would take tfjs-cpu too long.
  */
 const TAKES_PART = {
   matmul: (name) => !/^(tfjs-cpu|fromLayersModel)/.test(name),
@@ -296,7 +298,7 @@ for (const suite of chosenSuites) {
   );
   if (json) for (const reason of missing) console.error(reason);
 }
-if (peers.length) print("\n* from the shortest time per call");
+if (peers.length) print("\n* computed from the shortest time per call");
 for (const peer of peers) peer.close();
 if (program.processedArgs[0].includes(KERNELS)) rows.push(...(await compareKernels(only, print)));
 if (isSaved) {

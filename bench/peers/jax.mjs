@@ -27,7 +27,10 @@ export function matmul({ m, k, n, a, b }) {
   };
 }
 
-/** The whole step (forward, backward, and Adam as in optax) is one jitted function. Bias corrections are arguments. */
+/**
+ * The whole step (forward, backward, and Adam as in optax) is one jitted function. Adam's bias corrections are arguments, because they
+ * change in every step.
+ */
 export function step({ kind, batch, inputs, hidden, outputs, lr, start }) {
   const classes = kind === "classes";
   const x = array(start.x, [batch, inputs]);

@@ -1,7 +1,7 @@
 /**
- * `npm run bench:peers -- kernels`: the time of every kernel of TensorFlow.js's WASM backend, on that backend and on nabla's. Both run in
- * this process, with one thread, and take turns. Each kernel runs at two sizes: the smallest (doubling from 64 elements) at which the
- * WASM backend needs at least 50 µs, and one with 16 times as many elements.
+ * `npm run bench:peers -- kernels`: measures the time of every kernel in TensorFlow.js's WASM backend, on that backend and on nabla's.
+ * Both run in this process, with one thread, and take turns. Each kernel runs at two sizes: the smallest (doubling from 64 elements) at
+ * which the WASM backend needs at least 50 µs, and one with 16 times as many elements.
  */
 import * as tf from "@tensorflow/tfjs-core";
 import "@tensorflow/tfjs-layers";
@@ -60,8 +60,8 @@ async function smallest(name) {
 }
 
 /**
- * Whether at most one result in a thousand differs by more than 10⁻³ of the largest magnitude. Rounding can change which position a kernel
- * returns.
+ * Whether at most one result in a thousand differs by more than 10⁻³ of the largest magnitude. A few may differ, because rounding can
+ * change which position a kernel returns.
  */
 function agree(got, expected) {
   if (got.length !== expected.length) return false;
@@ -135,10 +135,10 @@ export async function compareKernels(only, print) {
   }
   if (!only)
     print(
-      `\nno case, because they copy nothing or never take 50 µs: ${names.filter((name) => !kernelCases[name]).join(", ")}`,
+      `\nnot measured, because they copy nothing or never take 50 µs: ${names.filter((name) => !kernelCases[name]).join(", ")}`,
     );
   print(
-    `!: the WASM backend's result differs from the CPU backend's\nslower than 0.9 of the WASM backend: ${slower.join("; ") || "none"}`,
+    `!: the WASM backend's result differs from the CPU backend's\nbelow 0.9 of the WASM backend's speed: ${slower.join("; ") || "none"}`,
   );
   if (failed.length) print(`!! FAILED ${failed.join("\n!! FAILED ")}`);
   return rows;

@@ -1,11 +1,11 @@
-/** Programs in TensorFlow.js's API. They are the same on each backend: data and initial weights come from seeds. */
+/** Programs in TensorFlow.js's API. They are the same on each backend, because seeds determine the data and the initial weights. */
 import * as tf from "@tensorflow/tfjs-core";
 import * as layers from "@tensorflow/tfjs-layers";
 import { uniform } from "../../dist/bench/values.js";
 
 const { dense, conv2d, depthwiseConv2d, batchNormalization, reLU, add, globalAveragePooling2d } = layers.layers;
 
-/** An initializer for each weight, from consecutive seeds. */
+/** Returns a function that creates an initializer for the next weight. The seeds are consecutive. */
 function seeded() {
   let seed = 1;
   return () => layers.initializers.glorotUniform({ seed: seed++ });
@@ -105,7 +105,7 @@ function xorMinimize() {
   };
 }
 
-/** Predicts one image of 224 × 224 × 3. */
+/** Predicts the class of one image of 224 × 224 × 3. */
 function predict(model) {
   const x = tf.tensor4d(uniform(224 * 224 * 3, -1, 1, 1), [1, 224, 224, 3]);
   const answer = () => {
@@ -152,7 +152,7 @@ function mobileNet() {
   return predict(layers.model({ inputs: input, outputs }));
 }
 
-/** He et al. 2016: two basic blocks for each of four widths. */
+/** ResNet-18 (He et al. 2016): two basic blocks for each of four widths. */
 function resNet() {
   const options = init();
   const conv = (x, filters, kernelSize, strides) => {
@@ -175,7 +175,7 @@ function resNet() {
   return predict(layers.model({ inputs: input, outputs }));
 }
 
-/** The programs by name. */
+/** The programs, keyed by name. */
 export const programs = {
   "fit: dense 784-512-10 B=128": () => denseFit({ batch: 128, hidden: 512 }),
   "fit: dense 784-128-10 B=32": () => denseFit({ batch: 32, hidden: 128 }),

@@ -12,7 +12,7 @@ import { STEPS } from "../../dist/bench/training.js";
 const [peerName, build] = process.argv.slice(2);
 const now = process.env.CPU_TIME ? cpuClock : wallClock;
 const send = (message) => process.stdout.write(`${JSON.stringify(message)}\n`);
-// Some libraries print messages to the console. Send them to stderr.
+// Send messages that libraries print to stderr, because stdout carries the replies.
 console.log = console.info = console.warn = console.error;
 
 const WARM_UP = 300;
@@ -23,7 +23,7 @@ let repeat = 1;
 const decode = (text, Type) => new Type(Uint8Array.from(Buffer.from(text, "base64")).buffer);
 
 async function open(peer, { open: suite, ...task }) {
-  if (!peer[suite]) throw new Error(`has no ${suite}`);
+  if (!peer[suite]) throw new Error(`does not implement ${suite}`);
   for (const key of ["a", "b"]) if (task[key]) task[key] = decode(task[key], Float32Array);
   if (task.order) task.order = decode(task.order, Int32Array);
   if (task.params && !peer.networks?.includes(task.kind)) throw new Error(`does not train ${task.name}`);
@@ -43,7 +43,7 @@ async function open(peer, { open: suite, ...task }) {
   } else {
     job.reset();
     results.losses = [];
-    // An epoch is long enough to be its own warm-up. Its loss is the mean over all its steps.
+    // An epoch is long enough to be its own warm-up. Its loss is the mean over all of its steps.
     const runs = suite === "epoch" ? 1 : (task.runs ?? STEPS);
     for (let i = 0; i < runs; i++) results.losses.push(await job.run());
     repeat = 1;

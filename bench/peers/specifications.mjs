@@ -21,7 +21,7 @@ export function valuesOf({ shape, dtype, low, high, values }, seed) {
 }
 
 export const square = (n) => Math.max(2, Math.round(Math.sqrt(n)));
-/** Images, NHWC: one image with 16 channels. */
+/** The shape of one NHWC image with about n elements. */
 export const image = (n, channels = 16, side = Math.max(8, square(n / channels))) => [1, side, side, channels];
 export const volume = (n, side = Math.max(6, Math.round(Math.cbrt(n / 8)))) => [1, side, side, side, 8];
 export const rows = (n) => [Math.max(1, Math.round(n / 256)), 256];

@@ -10,8 +10,8 @@ import { setThreadsCount } from "@tensorflow/tfjs-backend-wasm";
 import { programs } from "./programs.mjs";
 
 /**
- * The kinds of networks that this contender can train, in addition to MLPs. The wasm backend has no gradient of a convolution; the cpu backend takes
- * seconds to compute one.
+ * The kinds of networks that this contender can train, in addition to MLPs. The wasm backend cannot compute a convolution's gradient; the
+ * cpu backend takes seconds to do so.
  */
 export let networks = ["lstm", "gru"];
 
@@ -39,7 +39,7 @@ export function matmul({ m, k, n, a, b }) {
   };
 }
 
-/** Uses PyTorch's order of gates, and both of its biases. One product projects the inputs of all steps. */
+/** Uses PyTorch's gate order and its two biases. One product projects the inputs of all steps. */
 function recurrentLoss({ kind, steps, batch, inputs, hidden, outputs, start }) {
   const x = tf.tensor2d(start.x, [steps * batch, inputs]);
   const target = tf.tidy(() => tf.cast(tf.oneHot(tf.tensor1d(start.labels, "int32"), outputs), "float32"));
@@ -68,7 +68,7 @@ function recurrentLoss({ kind, steps, batch, inputs, hidden, outputs, start }) {
   return { loss, data: [x, target] };
 }
 
-/** In tfjs, kernels are [height, width, in, out]. */
+/** Transposes convolution kernels to tfjs's layout, [height, width, in, out]. */
 function convolutionLoss({ batch, size, channels, outputs, start, params }) {
   const x = tf.tensor4d(start.x, [batch, size, size, 1]);
   const target = tf.tidy(() => tf.cast(tf.oneHot(tf.tensor1d(start.labels, "int32"), outputs), "float32"));

@@ -42,7 +42,7 @@ export function conv(y: Float32Array, x: Float32Array, w: Float32Array, sizes: C
   });
 }
 
-/** dx from dy and w. */
+/** Computes dx from dy and w. */
 export function convInput(dx: Float32Array, dy: Float32Array, w: Float32Array, sizes: ConvSizes): void {
   const { channels } = sizes;
   dx.fill(0);
@@ -52,7 +52,7 @@ export function convInput(dx: Float32Array, dy: Float32Array, w: Float32Array, s
   });
 }
 
-/** dw from x and dy. */
+/** Computes dw from x and dy. */
 export function convWeight(dw: Float32Array, x: Float32Array, dy: Float32Array, sizes: ConvSizes): void {
   const { channels } = sizes;
   dw.fill(0);

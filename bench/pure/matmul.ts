@@ -3,7 +3,7 @@
  * steps of the loop around it are fused, so that each row of C is read and written a quarter as often.
  */
 
-/** C = op(A)·B for C [m, n], op(A) [m, k], B [k, n]: i-k-j order. A is [k, m] if transA. Overwrites C. */
+/** C = op(A)·B for C [m, n], op(A) [m, k], B [k, n], with the loops in i-k-j order. A is [k, m] if transA. Overwrites C. */
 export function product(
   c: Float32Array,
   a: Float32Array,

@@ -1,6 +1,6 @@
 /**
- * A training step in pure JavaScript, as a careful programmer would write it for this particular model: buffers are allocated once, loops are fused
- * where possible, and no step allocates memory.
+ * A training step in pure JavaScript, as a careful programmer would write it for this particular model: buffers are allocated once, loops
+ * are fused where possible, and steps allocate no memory.
  */
 import { LR, startOf, type TrainingTask } from "../training.ts";
 import { product, productTransB } from "./matmul.ts";
@@ -102,7 +102,7 @@ export class PureTraining {
     return loss;
   }
 
-  /** Mean of −log softmax(z)[label]; dz = (softmax(z) − onehot(label))/batch. */
+  /** Returns the mean of −log softmax(z)[label], and sets dz = (softmax(z) − onehot(label))/batch. */
   private crossEntropy(): number {
     const { z, dz, start } = this;
     const { batch, outputs } = this.training;
@@ -126,7 +126,7 @@ export class PureTraining {
     return loss / batch;
   }
 
-  /** Mean of (σ(z) − target)²; dz = 2(σ(z) − target)·σ'(z)/count. */
+  /** Returns the mean of (σ(z) − target)², and sets dz = 2(σ(z) − target)·σ'(z)/count. */
   private squaredError(): number {
     const { z, dz, start } = this;
     let loss = 0;

@@ -21,7 +21,7 @@ const middle = (outer: number, n: number, inner: number, shape: number[]) => ({
   shape,
 });
 
-/** A call with about N elements; undefined for ops that the suite does not measure. */
+/** The inputs and attributes of a call with about N elements; undefined for ops that the suite does not measure. */
 function callOf(op: AnyOp): { inputs: Tensor[]; attributes: unknown } | undefined {
   const rows = (): Tensor => rand([ROWS, COLUMNS]);
   const labels = (): Tensor => randint(0, COLUMNS, [ROWS]);

@@ -1,6 +1,6 @@
 /**
- * Pointwise functions, softmax and sum on 2¹⁶ elements: the raw kernel and the public API against pure JS. Results are
- * times per call.
+ * Compares the raw kernels and the public API with pure JS: pointwise functions, softmax and sum on 2¹⁶ elements. Results are times per
+ * call.
  */
 import { type Tensor, tensor, tidy } from "../../src/index.ts";
 import { engine, kernels } from "../../src/runtime/engine.ts";
@@ -27,7 +27,7 @@ interface Row {
   readonly kernel: (at: Addresses) => void;
   readonly api: (a: Tensor, b: Tensor) => Tensor;
   readonly pure: (out: Float32Array, a: Float32Array, b: Float32Array) => void;
-  /** The number of elements of the result. Default N. */
+  /** The number of elements in the result. Default N. */
   readonly results?: number;
 }
 

@@ -1,4 +1,7 @@
-/** Per-sample gradients: compares one compiled backward pass over a whole batch with loops over its samples. Times are for the whole batch. */
+/**
+ * Compares two ways to compute per-sample gradients: one compiled backward pass over a whole batch, and loops over its samples. Times are
+ * for the whole batch.
+ */
 import { type PerSample, perSampleGradients } from "../../src/gradients/index.ts";
 import { compile, losses, manualSeed, nn, randint, randn, stack, type Tensor, tidy } from "../../src/index.ts";
 import { type Case, median, type Suite } from "../measure.ts";

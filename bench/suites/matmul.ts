@@ -1,6 +1,6 @@
 /**
- * Matrix products: cubes, and the three products in training a linear layer. Results are rates in GFLOP/s, also given as fractions of the
- * ceiling.
+ * Compares matrix products with pure JS: square ones, and the three that train a linear layer. Results are rates in GFLOP/s, also given
+ * as fractions of the ceiling.
  */
 import { linear, type Tensor, tensor, tidy } from "../../src/index.ts";
 import { engine, kernels } from "../../src/runtime/engine.ts";
@@ -19,7 +19,7 @@ interface Shape {
   readonly api?: boolean;
 }
 
-/** x·Wᵀ, dY·W and dYᵀ·x of a linear layer. */
+/** The products x·Wᵀ, dY·W and dYᵀ·x of a linear layer. */
 const layer = (batch: number, inputs: number, outputs: number): Shape[] => [
   { m: batch, k: inputs, n: outputs, trans: "B", label: "x·Wᵀ", api: true },
   { m: batch, k: outputs, n: inputs, label: "dY·W" },
@@ -46,7 +46,7 @@ export const ceiling = (): Contender => {
   return { impl: CEILING, run: () => void fmaCeiling!(CHAIN, 0.5, 1), flops: 96 * CHAIN };
 };
 
-/** The exported kernel, called without tensors. */
+/** A contender that calls the exported kernel, without tensors. */
 function kernelContender(
   { m, k, n, trans }: Shape,
   a: Float32Array,

@@ -1,7 +1,6 @@
 /**
- * Whole training steps (forward, backward, Adam): nabla eager and compiled against pure JS. All must reach the same
- * loss. The suite also measures optimizer updates alone, with normal gradients and long after the gradients have
- * vanished.
+ * Compares whole training steps (forward, backward, Adam): nabla, eager and compiled, with pure JS. All must reach the same loss. The
+ * suite also measures optimizer updates alone, with normal gradients and long after the gradients have vanished.
  */
 import { optim, randn, type Tensor, zeros } from "../../src/index.ts";
 import { type Case, PURE, type Suite } from "../measure.ts";
@@ -49,7 +48,8 @@ function* updates(): Generator<Case> {
       const p = randn([PARAMETERS]).keep();
       p.requiresGrad = true;
       const optimizer = make(p);
-      // Squares decay by 0.999 or 0.99 per step: starting at 10⁻³⁴, they would become denormal during the warm-up.
+      // The mean of squared gradients decays by a factor of 0.999 or 0.99 per step. From 10⁻³⁴, it would become denormal during the
+      // warm-up.
       p.grad = randn([PARAMETERS])
         .mul(gradient ? 1e-2 : 1e-17)
         .keep();

@@ -60,7 +60,10 @@ const time = (f: () => void): number => {
   return 1000 * (performance.now() - before);
 };
 
-/** The time of a barrier in microseconds: compares a compiled chain of products that are too small to share, with and without sharing. */
+/**
+ * Measures the time of a barrier in microseconds: times a compiled chain of products that are too small to share, with and without
+ * sharing.
+ */
 function measureBarrier(): number {
   const COUNT = 200;
   const x = rand([8, 8]);
@@ -83,10 +86,7 @@ function measureBarrier(): number {
   return (times[1]! - times[0]!) / COUNT;
 }
 
-/**
- * The time of a 256 × 256 × 256 product in microseconds: in back-to-back calls, and after pauses in which the workers
- * fall asleep.
- */
+/** Describes the time of a 256 × 256 × 256 product: in back-to-back calls, and after pauses in which the workers fall asleep. */
 async function measureWaking(): Promise<string> {
   const [a, b] = [randn([256, 256]), randn([256, 256])];
   const call = (): void => tidy(() => void a.matmul(b));

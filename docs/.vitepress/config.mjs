@@ -67,12 +67,12 @@ export default defineConfig({
   title: "nabla",
   description: "Train and run neural networks in JavaScript.",
   lang: "en",
-  // Write the sidebars to one separate file instead of every page.
+  // Write the sidebars to one separate file instead of to every page.
   metaChunk: true,
   base: process.env.DOCS_BASE ?? "/",
   outDir: "../dist/docs",
   cacheDir: "../node_modules/.vite/docs",
-  // docs/build.mjs writes the lab's page there.
+  // docs/build.mjs adds the lab's page after VitePress has checked the links.
   ignoreDeadLinks: [/^\/lab\/$/],
   head: [["link", { rel: "icon", href: `${process.env.DOCS_BASE ?? "/"}logo.svg`, type: "image/svg+xml" }]],
   markdown: { theme: { light: "github-light", dark: "github-dark" } },

@@ -5,7 +5,7 @@ const ENTRIES = ["nabla", "gradients", "formats", "tfjs", "serverless"];
 const nameOf = (entry) => (entry === "nabla" ? entry : `nabla/${entry}`);
 
 /**
- * One sidebar per entry point and namespace. A single sidebar with every name in the library would be larger than most pages.
+ * Returns one sidebar per entry point and namespace. A single sidebar with every name in the library would be larger than most pages.
  * @param tree the contents of typedoc-sidebar.json
  */
 export function referenceSidebars(tree) {
@@ -14,7 +14,7 @@ export function referenceSidebars(tree) {
   const visit = ({ link, items }, title, path) => {
     const own = [];
     for (const group of items) {
-      // The pages of functions and classes link to their options and types.
+      // Leave out options and types: the pages of functions and classes link to them.
       if (group.text === "Interfaces" || group.text === "Type Aliases") continue;
       if (group.text !== "Namespaces") {
         const links = group.items.map(({ text, link }) => ({ text, link: link.replace(/\.md$/, "") }));

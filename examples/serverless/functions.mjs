@@ -7,7 +7,7 @@ const network = () => new nn.Sequential(new nn.Linear(2, 8), new nn.Tanh(), new 
 const input = { shape: [null, 2] };
 const output = { shape: [null, 1] };
 
-/** The model for inference. It is created on the first request, because Workers must not compute before that. */
+/** The model for inference. It is created by the first request, because Workers must not compute earlier. */
 let model;
 const servedModel = () => (model ??= network());
 

@@ -2,7 +2,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import type { Command } from "commander";
 
-// This package is not a dependency of the checkout.
+// `npm ci` does not install this package.
 const WASM = "@tensorflow/tfjs-backend-wasm";
 
 /** Each import registers a backend. */
@@ -27,11 +27,11 @@ export async function useBackend(program: Command, name: string): Promise<void> 
     if ((error as NodeJS.ErrnoException).code !== "ERR_MODULE_NOT_FOUND") throw error;
     program.error(`error: ${WASM} is not installed. Run \`npm install --no-save ${WASM}@${tf.version_core}\`.`);
   }
-  // nabla selects itself when it is imported.
+  // Importing nabla/tfjs has already selected nabla.
   if (name !== "nabla") await tf.setBackend(name);
 }
 
-/** Ends the program if one of the options is not a number above 0, or not an integer. `lr` may have decimals. */
+/** Ends the program unless all numeric options are above 0, and all except `lr` are integers. */
 export function checkPositive(program: Command, settings: Readonly<Record<string, unknown>>): void {
   for (const [name, value] of Object.entries(settings)) {
     if (typeof value !== "number" || (value > 0 && (name === "lr" || Number.isInteger(value)))) continue;

@@ -68,12 +68,12 @@ for (let i = 1; i <= settings.steps; i++) {
   }
 }
 
-// The last tenth of the text, which training does not use.
+// Evaluate the model on the last tenth of the text, which training does not use.
 const starts = Array.from({ length: Math.floor((all.length - split - 1) / context) }, (_, i) => split + i * context);
 const loss = model.evaluate(...windows(starts), { batchSize: 64 }) as tf.Scalar;
 console.log(`${loss.dataSync()[0]!.toFixed(3)} nats per character on held-out text, on ${tf.getBackend()}.\n`);
 
-/** Characters that follow a prompt, drawn from the model's probabilities. */
+/** Generates the characters that follow a prompt, drawn from the model's probabilities. */
 function* generate(prompt: string): Generator<string> {
   const written = encode(prompt);
   for (let i = 0; i < settings.characters; i++) {

@@ -1,4 +1,4 @@
-/** The program that the contenders run, without a library. */
+/** Times a process that loads no library and computes nothing. */
 import { report } from "./timed.mjs";
 
 await report(() => () => []);

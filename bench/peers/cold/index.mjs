@@ -1,6 +1,6 @@
 /**
- * `npm run bench:cold`: measures the time until the first result of a 784 → 128 → 10 network for one image, in nabla, jax-js and tfjs on
- * WebAssembly. Each start is a new process, and the contenders take turns. `npx -y -p node@24 node bench/peers/cold/index.mjs` measures
+ * `npm run bench:cold`: measures the time until a 784 → 128 → 10 network returns its first result for one image, in nabla, jax-js and tfjs
+ * on WebAssembly. Each start is a new process, and the contenders take turns. `npx -y -p node@24 node bench/peers/cold/index.mjs` measures
  * another version of Node.
  */
 import { execFileSync } from "node:child_process";
@@ -17,7 +17,7 @@ import { whole } from "../../../dist/cli/mnist/numbers.js";
 import { installNabla } from "../install.mjs";
 
 const { rounds, save: isSaved } = new Command("bench:cold")
-  .description("Compares cold starts with those of jax-js and tfjs on WebAssembly.")
+  .description("Compares nabla's cold starts with those of jax-js and tfjs on WebAssembly.")
   .option("--rounds <count>", "the number of starts for each contender", whole(1), 21)
   .option("--save", "save the results in docs/data, for the benchmarks page (node docs/tables.mjs)")
   .parse()
@@ -45,7 +45,7 @@ const CALLS = [1, 2, 5, 20, 200];
 const cache = mkdtempSync(join(tmpdir(), "nabla-cold-"));
 process.once("exit", () => rmSync(cache, { recursive: true }));
 
-/** Runs a process until it exits. @returns the time of the whole process, and the times that it prints */
+/** Runs a process until it exits. @returns the time of the whole process, and the times that the process prints */
 function start({ script, cached }, calls) {
   const args = [fileURLToPath(new URL(`${script}.mjs`, import.meta.url)), String(calls)];
   const { NODE_COMPILE_CACHE: _, ...inherited } = process.env;
@@ -56,7 +56,7 @@ function start({ script, cached }, calls) {
   return { whole, ...JSON.parse(output.trim().split("\n").at(-1) || "{}") };
 }
 
-// The first start fills the cache.
+// Start each cached contender once to fill the cache.
 for (const one of contenders) if (one.cached) start(one, 0);
 const seen = Object.fromEntries(contenders.map(({ name }) => [name, { starts: [], calls: [] }]));
 for (let round = 0; round < rounds; round++)
@@ -103,7 +103,8 @@ const empty = of("no library", "whole");
 for (const peer of ["jax-js wasm", "tfjs-wasm", "tfjs-core wasm"]) {
   const ratio = (key, less = 0) => ((of(peer, key) - less) / (of("nabla", key) - less)).toFixed(2);
   console.log(
-    `${peer} takes ${ratio("whole")}× as long for the whole process, ${ratio("whole", empty)}× if the time of the program without a library is subtracted, ${ratio("total")}× in process`,
+    `${peer} takes ${ratio("whole")}× as long as nabla for the whole process, ${ratio("whole", empty)}× after the time of a process ` +
+      `without a library is subtracted, and ${ratio("total")}× in process`,
   );
 }
 for (const [ours, theirs] of [
@@ -113,13 +114,14 @@ for (const [ours, theirs] of [
 ]) {
   const ratio = (key) => (of(ours, key) / of(theirs, key)).toFixed(2);
   console.log(
-    `${ours} takes ${ratio("whole")}× the time of ${theirs} for the whole process, ${ratio("total")}× in process; importing nabla/tfjs takes ${cell(of(ours, "added"))} ms of that time`,
+    `${ours} takes ${ratio("whole")}× the time of ${theirs} for the whole process, and ${ratio("total")}× in process; ` +
+      `importing nabla/tfjs takes ${cell(of(ours, "added"))} ms of that time`,
   );
 }
 console.log(
   "\nimport ends when the library is ready; compile and instantiate are parts of import or of the first call, depending on the library.",
 );
-console.log("\nMicroseconds of the n-th call; the first calls run in the baseline tier\n");
+console.log("\nTime of the n-th call in microseconds; the first calls run in V8's baseline tier\n");
 row(["", ...CALLS.map(String)]);
 for (const [name, { calls }] of Object.entries(seen))
   if (calls.length) row([name, ...CALLS.map((n) => cell(1000 * median(calls.map((series) => series[n - 1]))))]);

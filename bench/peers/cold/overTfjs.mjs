@@ -1,11 +1,11 @@
-/** Starts tfjs on its WASM backend or on nabla's, and runs the network with its API. */
+/** Starts tfjs on its WASM backend or on nabla's backend, and runs the network with tfjs's API. */
 import { createRequire } from "node:module";
 import { dirname } from "node:path";
 import { network, report } from "./timed.mjs";
 
 /** @param load imports all of tfjs, or only its core */
 export function overTfjs(load) {
-  // tfjs prints a greeting.
+  // Suppress the greeting that tfjs prints.
   console.warn = console.info = () => {};
   return report(async () => {
     const tf = await load();

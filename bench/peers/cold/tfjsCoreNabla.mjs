@@ -1,4 +1,4 @@
-/** The core of tfjs on nabla's backend, without layers or gradients: only the two packages that nabla/tfjs needs. */
+/** Times the core of tfjs on nabla's backend, without layers or gradients: only the two packages that nabla/tfjs needs. */
 import { overNabla } from "./overTfjs.mjs";
 
 await overNabla(async () => {

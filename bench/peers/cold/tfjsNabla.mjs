@@ -1,4 +1,4 @@
-/** All of tfjs on nabla's backend. */
+/** Times all of tfjs on nabla's backend. */
 import { overNabla } from "./overTfjs.mjs";
 
 await overNabla(async () => (await import("@tensorflow/tfjs")).default);

@@ -1,6 +1,6 @@
 /**
- * Preloaded into servers: on SIGUSR2, a server collects garbage, then prints to stderr how many bytes and how much CPU
- * time it uses.
+ * Servers preload this file. On SIGUSR2, it collects garbage, then prints to stderr how many bytes the server holds, and how much CPU
+ * time it has used outside these collections.
  */
 const microseconds = () => {
   const { user, system } = process.cpuUsage();

@@ -22,14 +22,14 @@ const {
   batch,
   save: isSaved,
 } = new Command("bench:load")
-  .description("Compares served inference with tfjs-wasm.")
+  .description("Compares nabla's served inference with tfjs-wasm's.")
   .option("--requests <count>", "requests per round", whole(1), 10_000)
   .option("--clients <count>", "concurrent clients", whole(1), 200)
-  .option("--rounds <count>", "rounds of each server", whole(1), 3)
+  .option("--rounds <count>", "rounds for each server", whole(1), 3)
   .addOption(
     new Option("--only <server>", "measure only this server").choices(["nabla", "tfjs-wasm"]).conflicts("batch"),
   )
-  .option("--batch [milliseconds]", "compare nabla with and without joined requests", whole(0))
+  .option("--batch [milliseconds]", "compare nabla with and without combining requests into batches", whole(0))
   .addOption(
     new Option("--save", "save the results in docs/data, for the benchmarks page (node docs/tables.mjs)").conflicts([
       "only",
@@ -138,7 +138,8 @@ for (const [network, { title, sample }] of Object.entries(networks)) {
   const rate = (name) => median(seen[name].map((result) => result.rate));
   const [first, second] = Object.keys(servers);
   if (batch !== undefined) {
-    // Compare round by round, so that a slow moment of the machine affects both. CPU time hardly depends on other load.
+    // Compare round by round, so that a period in which the machine is slow affects both servers. CPU time hardly depends on what else
+    // the machine runs.
     const ratio = (of) => median(seen[second].map((result, i) => of(result, seen[first][i]))).toFixed(2);
     console.log(
       `--batch serves ${ratio((joined, alone) => joined.rate / alone.rate)}× as many requests, ` +

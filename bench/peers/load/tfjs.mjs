@@ -21,7 +21,7 @@ for (const key of ["b", "b1", "b2"]) if (weights[key]) tensors[key] = tf.tensor1
 const dense = (x, w, b) => tf.add(tf.matMul(x, w, false, true), b);
 const forwards = {
   mlp: (x) => dense(tf.relu(dense(x, tensors.w1, tensors.b1)), tensors.w2, tensors.b2),
-  /** Computes the inputs' part of all steps in one product, like nabla. */
+  /** Multiplies the inputs of all steps by the input weights in one product, like nabla. */
   lstm(x) {
     const [batch, steps] = x.shape;
     const all = tf.reshape(dense(tf.reshape(x, [batch * steps, 28]), tensors.wx, tensors.b), [batch, steps, 512]);
