@@ -67,10 +67,11 @@ test.each(Object.keys(kinds) as (keyof typeof kinds)[])(
   (kind) => {
     const whole = begin(kind, 3);
     whole.run(20);
+    const expected = saveState({ ...whole, step: 20 });
     const interrupted = begin(kind, 3);
     interrupted.run(9);
     const file = saveState({ ...interrupted, step: 9, extra: { shuffled: [3, 1, 2], best: Number.POSITIVE_INFINITY } });
-    // Training continues after the save, which must not affect the saved file.
+    // Training after the save must not change the saved file.
     interrupted.run(5);
     const resumed = begin(kind, 99);
     resumed.run(3);
@@ -79,14 +80,7 @@ test.each(Object.keys(kinds) as (keyof typeof kinds)[])(
       extra: { shuffled: [3, 1, 2], best: Number.POSITIVE_INFINITY },
     });
     resumed.run(11);
-    const expected = saveState({ ...whole, step: 20 });
-    // Only tensors are compared: the generators' states differ, because `whole` ended before the other runs drew
-    // numbers.
-    const found = saveState({ ...resumed, step: 20 });
-    const [a, b] = [readSafetensors(found).tensors, readSafetensors(expected).tensors];
-    expect(Object.keys(a)).toEqual(Object.keys(b));
-    for (const [name, { data }] of Object.entries(b)) expect(a[name]!.data, name).toEqual(data);
-    for (const x of [...Object.values(a), ...Object.values(b)]) x.dispose();
+    expect(saveState({ ...resumed, step: 20 })).toEqual(expected);
   },
 );
 
@@ -310,9 +304,9 @@ describe("loadState rejects a state that does not fit and changes nothing", () =
     training.run(3);
     const before = saveState(training);
     const mutated = make();
-    const { tensors } = memory();
-    // Parts may create tensors, so create them before the comparison.
+    // Call `parts` before counting tensors, because it may create some.
     const parted = parts(training);
+    const { tensors } = memory();
     expect(() => loadState(mutated, parted)).toThrow(why);
     expect(memory().tensors).toBe(tensors);
     const [a, b] = [before, saveState(training)].map((saved) => readSafetensors(saved).tensors);

@@ -26,7 +26,7 @@ const files = (name: string): tf.io.IOHandler => ({
   },
 });
 
-/** Elements in [-1, 1) + `mean` from a linear congruential generator (Numerical Recipes). */
+/** A tensor with elements in [mean − 1, mean + 1) from a linear congruential generator (Numerical Recipes). */
 function uniform(sizes: number[], seed: number, mean = 0): tf.Tensor {
   let state = seed;
   const next = (): number => {
@@ -36,7 +36,10 @@ function uniform(sizes: number[], seed: number, mean = 0): tf.Tensor {
   return tf.tensor(Array.from({ length: sizes.reduce((a, b) => a * b) }, next), sizes);
 }
 
-/** Seeds for inputs. Odd seeds give sequences with a positive sum, and even seeds give a negative sum, so both branches run. */
+/**
+ * Seeds for inputs. Odd seeds give sequences with a positive sum, and even seeds give a negative sum, so both branches of the model's If
+ * run.
+ */
 const SEEDS = [11, 12, 13];
 const inputs: Readonly<Record<string, (seed: number) => tf.NamedTensorMap>> = {
   cnn: (seed) => ({ image: uniform([3, 28, 28, 1], seed) }),
@@ -106,11 +109,11 @@ async function outputsOf(name: string, backend: string): Promise<Record<string, 
  */
 const CLOSE = 2 ** -20;
 
-/** Kernels that copy nothing, wrappers of fused kernels, and Einsum, which composes the CPU backend's kernels. */
-const VIEWS = /^(Reshape|Identity|Einsum|\w+__op)$/;
+/** The kernels that are not in src/tfjs/kernels: those that share their input's data, and wrappers of fused kernels. */
+const VIEWS = /^(Reshape|Identity|\w+__op)$/;
 
 describe.each(Object.keys(models))("%s", (name) => {
-  test("the files are those that make.mjs writes, and have less than 100 KB", () => {
+  test("the files are those that make.mjs writes, and take less than 100 KB", () => {
     const written = models[name]!().files();
     for (const [file, bytes] of Object.entries(written)) {
       const isFresh = readFileSync(`${folder(name)}/${file}`).equals(Buffer.from(bytes));
@@ -137,7 +140,7 @@ describe.each(Object.keys(models))("%s", (name) => {
         ).toEqual([]);
       }
     });
-    // Outputs depend on the inputs.
+    // The outputs must depend on the inputs.
     const float = Object.keys(own[0]!)[0]!;
     expect(own[0]![float]!.values).not.toEqual(own[1]![float]!.values);
   });
