@@ -21,7 +21,7 @@ const LIBRARY = ["runtime", "ops", "core", "autograd", "compile", "nn", "losses"
 /** The tests of kernels and the library run in both builds. The others do not depend on the arithmetic and run in the fastest build. */
 export default defineConfig({
   test: {
-    // By default, Vitest leaves one core idle, which is half of a machine with two.
+    // By default, Vitest leaves one core idle, which is half of a two-core machine.
     maxWorkers: Math.max(2, availableParallelism() - 1),
     reporters: ["default", `${root}test/support/counts.ts`],
     projects: [

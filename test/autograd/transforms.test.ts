@@ -124,7 +124,7 @@ describe("a tensor that is passed as two arguments has one derivative per argume
     expect(jvp(f as (...xs: Tensor[]) => Tensor, [x, x], [v, v])[1].item()).toBe(8 + 18 + 4 + 9);
     expect(jvp(f as (...xs: Tensor[]) => Tensor, [x, x], [x, x])[1].item()).toBe(3 * 35);
   });
-  test("and an outer gradient adds the two", () => {
+  test("but an outer gradient flows through both arguments", () => {
     const outer = (v: Tensor) => {
       const [a, b] = grad(f, [0, 1])(v, v) as [Tensor, Tensor];
       return a.add(b).sum();
@@ -132,7 +132,7 @@ describe("a tensor that is passed as two arguments has one derivative per argume
     // d/dv Σ 2v² + v².
     expect(grad(outer)(x).toArray()).toEqual([12, 18]);
   });
-  test("in hvp along the point itself, jacobian and hessian", () => {
+  test("in jacobian, in hessian, and in hvp if the direction is the point itself", () => {
     const cube = (v: Tensor) => f(v, v);
     expect(hvp(cube, x, x).toArray()).toEqual([24, 54]);
     expect(hessian(cube)(x).toArray()).toEqual([

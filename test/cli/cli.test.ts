@@ -15,7 +15,7 @@ interface Ended {
   readonly errors: string;
 }
 
-/** Runs a command until it exits, without a terminal. */
+/** Runs a command until it exits. Its output is not a terminal. */
 function ended(command: string, args: readonly string[], cwd?: string): Promise<Ended> {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], ...(cwd && { cwd }) });
@@ -189,7 +189,7 @@ test("lab: wraps tables to the width of the terminal", async () => {
 
 // Only Linux has /dev/full.
 test.skipIf(process.platform !== "linux")(
-  "lab: lost output is an error, but a reader that stops early is not",
+  "lab: exits with 1 if its output cannot be written, and with 0 if the reader stops early",
   async () => {
     const shell = (command: string) => ended("bash", ["-c", command]);
     const full = await shell(`${process.execPath} dist/bin/nabla.js lab ${NAME} > /dev/full`);

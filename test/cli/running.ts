@@ -8,7 +8,7 @@ export interface Ended {
   readonly errors: string;
 }
 
-/** A running command, without a terminal. */
+/** A running `npx nabla` command, whose output is not a terminal. */
 export class Running {
   readonly child: ChildProcess;
   output = "";
@@ -24,7 +24,7 @@ export class Running {
         .on("close", (code, signal) => done({ code, signal, output: this.output, errors: this.errors }));
     });
   }
-  /** Waits until the output matches. */
+  /** Waits until the output matches `pattern`. */
   async prints(pattern: RegExp): Promise<RegExpExecArray> {
     for (let i = 0; i < 1000; i++) {
       const found = pattern.exec(this.output);

@@ -32,7 +32,7 @@ describe("functions that compile cannot record", () => {
   });
   test("reading a value is rejected", () => {
     const f = compile((x: Tensor) => (x.sum().item() > 0 ? x : x.neg()));
-    // The error names an alternative and the line that made the value.
+    // The error says what to do instead, and names the line that made the value.
     expect(() => f(tensor([1]))).toThrow(TraceError);
     expect(() => f(tensor([1]))).toThrow(
       new RegExp(

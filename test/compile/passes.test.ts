@@ -164,7 +164,7 @@ describe("updates", () => {
 });
 
 describe("the arena", () => {
-  /** Checks that values that are alive at the same step do not overlap. Returns the sizes of the arena with and without sharing. */
+  /** Asserts that values whose lifetimes overlap do not share memory. Returns the sizes of the arena with and without sharing. */
   function expectDisjoint(f: (...args: Tensor[]) => unknown, ...args: Tensor[]): { bytes: number; naive: number } {
     const { steps, placed } = recorded(f, ...args);
     const { offsets, bytes, naive, inPlace } = planArena(steps, placed);
@@ -177,7 +177,7 @@ describe("the arena", () => {
       expect(offsets.get(a)! + a.bytes).toBeLessThanOrEqual(bytes);
       for (const [j, b] of storages.entries()) {
         if (i >= j) continue;
-        // A value that reuses an operand's memory becomes live in the step in which the operand dies.
+        // The lifetime of a value that reuses an operand's memory starts in the step in which the operand's lifetime ends.
         const touching = inPlace.has(a) || inPlace.has(b) ? 1 : 0;
         const together = uses[i]![0]! + touching <= uses[j]!.at(-1)! && uses[j]![0]! + touching <= uses[i]!.at(-1)!;
         const apart = offsets.get(a)! + a.bytes <= offsets.get(b)! || offsets.get(b)! + b.bytes <= offsets.get(a)!;
@@ -268,7 +268,7 @@ test("random programs are bit-identical in eager and compiled mode", () => {
         try {
           expected = run(false);
         } catch {
-          return; // The shapes do not fit.
+          return; // The random program is invalid, because its shapes do not match.
         }
         ran++;
         expect(run(true)).toEqual(expected);

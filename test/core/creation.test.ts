@@ -32,14 +32,14 @@ describe("linspace", () => {
     for (let i = 1; i < values.length; i++)
       expect((values[i]! - values[i - 1]!) * direction, `element ${i}`).toBeGreaterThanOrEqual(0);
     const reversed = list(linspace(end, start, 101)).reverse();
-    // The element in the middle may be computed from either end.
+    // linspace may compute the middle element from either end, so allow a rounding error.
     values.forEach((v, i) => expect(Math.abs(v - reversed[i]!)).toBeLessThanOrEqual(2 ** -23 * Math.abs(v)));
   });
   test("every element is its exact value, rounded once", () => {
     expect(list(linspace(0, 1, 1001))).toEqual(Array.from({ length: 1001 }, (_, i) => Math.fround(i / 1000)));
     expect(list(linspace(-3, 0, 7))).toEqual([-3, -2.5, -2, -1.5, -1, -0.5, 0]);
   });
-  test("n may be 0, or 1, which gives start, but not negative or a fraction", () => {
+  test("n = 0 gives an empty tensor, n = 1 gives start, and a negative or fractional n is rejected", () => {
     expect(list(linspace(3, 9, 1))).toEqual([3]);
     expect(linspace(3, 9, 0).shape).toEqual([0]);
     expect(() => linspace(0, 1, 2.5)).toThrow("linspace: n must be a whole number, at least 0, got 2.5.");
@@ -51,7 +51,7 @@ describe("linspace", () => {
     expect(list(linspace(-10, 10, 5, { dtype: "int32" }))).toEqual([-10, -5, 0, 5, 10]);
     const [most, n] = [2147483646, 7];
     expect(list(linspace(0, most, n, { dtype: "int32" }))).toEqual(Array.from({ length: n }, (_, i) => (most / 6) * i));
-    // 49·(1/49) in floating point is below 1.
+    // In floating point, 49·(1/49) is below 1, and elements computed from it could be truncated to the next lower integer.
     expect(list(linspace(0, 49, 50, { dtype: "int32" }))).toEqual(Array.from({ length: 50 }, (_, i) => i));
     expect(list(linspace(-2147483648, 2147483647, 2, { dtype: "int32" }))).toEqual([-2147483648, 2147483647]);
   });

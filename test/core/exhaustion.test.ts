@@ -35,7 +35,10 @@ interface Job {
 const held = () => ({ bytes: memory().bytes, tensors: memory().tensors });
 const values = (tensors: Iterable<Tensor>): number[][] => Array.from(tensors, (x) => Array.from(x.data));
 
-/** Runs a job once for each allocation in its first step, and makes that allocation fail. */
+/**
+ * Runs a job once for each allocation in its first step, and makes that allocation fail. Asserts that the failure changes no state, and
+ * that a retry gives the same final state as an uninterrupted run.
+ */
 function expectAtomic(begin: () => Job): void {
   /** Runs two steps. If allocation number `limit` fails in the first step, retries that step. */
   const run = (limit: number): { failed: boolean; end: unknown } => {

@@ -1,6 +1,5 @@
 /**
- * Synchronous loops, exceptions and forgotten tensors leak no memory: it is freed immediately, or can be garbage
- * collected.
+ * Synchronous loops, exceptions and forgotten tensors leak no memory: their tensors are freed immediately, or can be garbage collected.
  */
 import { compile, customGradient, grad, hessian, hvp, jacobian, jvp, losses, memory, nn, noGrad, optim, randn, type Tensor, tensor, tidy, valueAndGrad, vjp, zeros } from "nabla"; // biome-ignore format: one line
 import { describe, expect, test, vi } from "vitest";
@@ -10,7 +9,7 @@ const MB = 2 ** 20;
 const held = () => ({ bytes: memory().bytes, tensors: memory().tensors });
 
 describe("tensors made outside a scope", () => {
-  test("above 64 MB, the oldest move to JavaScript's memory and back when used, and a single warning recommends tidy", () => {
+  test("above 64 MB, the oldest tensors move to JavaScript's memory, move back when they are used, and cause one warning that recommends tidy", () => {
     const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
     const before = memory().bytes;
     const all = Array.from({ length: 300 }, (_, i) => zeros([MB / 4]).copyFrom(new Float32Array(MB / 4).fill(i)));
@@ -19,7 +18,7 @@ describe("tensors made outside a scope", () => {
       expect(x.live()[i]).toBe(i);
       expect(x.add(1).max().item()).toBe(i + 1);
     }
-    // A tensor that is used all the time stays in linear memory.
+    // A tensor that is used repeatedly stays in linear memory.
     const [first] = all;
     const { buffer } = first!.live();
     for (let i = 0; i < 200; i++) first!.add(1);
@@ -77,7 +76,7 @@ describe("tensors made outside a scope", () => {
     expect(all.every((x, i) => x.item() === i)).toBe(true);
   });
 
-  test("kept tensors do not delay the moment when small tensors move out", () => {
+  test("kept tensors do not delay the move of small tensors to JavaScript's memory", () => {
     const ways: ((i: number) => Tensor)[] = [
       (i) => tensor([i]).keep(),
       (i) => tidy(() => tensor([i]).keep()),

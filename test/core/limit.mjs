@@ -1,6 +1,6 @@
-// Trains with a small init({ memoryLimit }) while ballast fills the memory, so that allocations fail at every stage of
-// a step. Each step is retried with a little more free memory until it succeeds. Prints as JSON how many attempts
-// failed, how many of those changed any state, and the final losses and state.
+// Trains with a small init({ memoryLimit }) after ballast tensors have filled the memory, so that allocations fail at every stage of a
+// step. Retries each step with a little more free memory until it succeeds. Prints, as JSON, how many attempts failed, how many of those
+// changed any state, and the final losses and state.
 import { createHash } from "node:crypto";
 import { compile, init, losses, manualSeed, memory, nn, optim, randn, tensor, tidy, zeros } from "nabla";
 
@@ -17,7 +17,8 @@ const model = new nn.Sequential(
 const optimizer = new optim.Adam(model.parameters(), { lr: 0.01, amsgrad: true });
 const [x, labels] = [randn([32, 64]), tensor(new Int32Array(32).map((_, i) => i % 2))];
 const minimize = (a, b) => optimizer.minimize(() => losses.crossEntropy(model.forward(a), b));
-// Recording a step creates the optimizer's state; eager steps create it when they succeed.
+// Take an eager step first. It creates the optimizer's state only if it succeeds, but recording a compiled step creates the state
+// immediately.
 if (kind === "compiled") minimize(x, labels).dispose();
 const step = kind === "compiled" ? compile(minimize) : minimize;
 
@@ -43,7 +44,7 @@ const state = () =>
 
 let [failures, changes] = [0, 0];
 const seen = [];
-/** One step, retried until enough memory is free. */
+/** Takes one step. Each time memory runs out, frees one ballast tensor and retries the step. */
 function train() {
   for (;;) {
     const before = state();

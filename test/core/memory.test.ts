@@ -25,7 +25,7 @@ describe("the allocator", () => {
         const sound = address % 64 === 0 && address > 0 && address + bytes <= heap.capacity - 64;
         expect(sound, `${bytes} bytes at ${address} of ${heap.capacity}`).toBe(true);
         for (let line = address; line < address + bytes; line += 64) {
-          if (owner.has(line)) expect.fail(`line ${line} given out twice`);
+          if (owner.has(line)) expect.fail(`line ${line} is allocated twice`);
           owner.set(line, address);
         }
         live.push([address, bytes]);

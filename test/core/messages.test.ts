@@ -84,7 +84,7 @@ describe("error messages have at most 300 characters", () => {
       for (const args of given) {
         try {
           let result: unknown;
-          // tidy does not see the result, because it rejects promises.
+          // Assign the result instead of returning it, because tidy rejects promises.
           tidy(() => {
             result = isClass(f) ? new (f as unknown as Class)(...args) : f(...args);
           });

@@ -18,7 +18,7 @@ import { launch, type Served, serve, watchErrors } from "../support/pages.ts";
 import { blocksOf, pages } from "../support/programs.ts";
 
 const SITE = "dist/docs";
-/** Other hosts that pages may link to. Pages load nothing from them. */
+/** Other hosts that pages may link to, but must not load anything from. */
 const EXTERNAL = new Set(["github.com", "example.com"]);
 
 let html: string[];
@@ -32,7 +32,7 @@ beforeAll(() => {
 
 const unescaped = (text: string): string =>
   text.replaceAll("&amp;", "&").replaceAll("&quot;", '"').replaceAll("&#39;", "'").replaceAll("&lt;", "<");
-/** The text without scripts, which may contain text that looks like tags. */
+/** The text without its scripts, whose code may look like tags. */
 const withoutScripts = (text: string): string => text.replace(/<script\b[\s\S]*?<\/script>/g, "");
 
 describe("every link on the site", () => {
@@ -52,7 +52,7 @@ describe("every link on the site", () => {
     const dead: string[] = [];
     let links = 0;
     for (const page of html) {
-      // The lab creates its anchors at run time, and the lab's own tests check them.
+      // Skip the lab, which creates its anchors at run time. The lab's own tests check them.
       if (page.startsWith("lab/")) continue;
       const text = withoutScripts(readFileSync(join(SITE, page), "utf8"));
       for (const [, target] of new Set(
@@ -81,7 +81,7 @@ describe("every link on the site", () => {
     const dead: string[] = [];
     for (const page of [...pages, "CHANGELOG.md"])
       for (const [, target] of readFileSync(page, "utf8").matchAll(/(?:\]\(|src=")([^)"\s]+)/g)) {
-        // The reference is generated.
+        // Skip external links, links within the page, and the reference, which is generated.
         if (/^(https?:|#|\/reference\/)/.test(target!)) continue;
         const path = target!.replace(/#.*$/, "");
         if (path.startsWith("/") || !existsSync(posix.join(dirname(page), path))) dead.push(`${page}: ${target}`);

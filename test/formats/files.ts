@@ -2,7 +2,10 @@
 import { memory, ones, type Tensor } from "nabla";
 import { afterEach, beforeEach } from "vitest";
 
-/** A file with the given header, as text or as a value for JSON, followed by zeros. */
+/**
+ * A file with the given header and `bytes` zeros. The header is text, or a value that is written as JSON. `length` replaces the correct
+ * header length.
+ */
 export function fileOf(header: unknown, bytes = 0, length?: bigint): Uint8Array<ArrayBuffer> {
   const json = new TextEncoder().encode(typeof header === "string" ? header : JSON.stringify(header));
   const file = new Uint8Array(8 + json.length + bytes);
@@ -11,7 +14,7 @@ export function fileOf(header: unknown, bytes = 0, length?: bigint): Uint8Array<
   return file;
 }
 
-/** A stream of the bytes in chunks of the given sizes, repeated. */
+/** A stream of the bytes in chunks. The sizes of the chunks cycle through `sizes`. */
 export function inChunks(bytes: Uint8Array<ArrayBuffer>, ...sizes: number[]): ReadableStream<Uint8Array<ArrayBuffer>> {
   let [at, turn] = [0, 0];
   return new ReadableStream({
@@ -24,7 +27,10 @@ export function inChunks(bytes: Uint8Array<ArrayBuffer>, ...sizes: number[]): Re
   });
 }
 
-/** Registers hooks that dispose the tensors of each test. `own` adds tensors, and `leaked` counts tensors and bytes since the start of the test. */
+/**
+ * Registers hooks that dispose the tensors that a test passes to `own`. `leaked` returns the tensors and bytes in use beyond those at the
+ * start of the test.
+ */
 export function trackTensors() {
   const made: Tensor[] = [];
   let before: ReturnType<typeof memory>;

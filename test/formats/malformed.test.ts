@@ -225,7 +225,7 @@ describe("mutated files", () => {
         changed.set(data, changed.length - data.length);
         return changed;
       });
-    /** Replaces elements, so the file stays valid. */
+    /** Replaces only elements, so the file stays valid. */
     const elementwise = fc.uint8Array({ minLength: data.length, maxLength: data.length }).map((elements) => {
       const changed = file.slice();
       changed.set(elements, 8 + length);

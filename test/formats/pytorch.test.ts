@@ -105,7 +105,7 @@ test.each(Object.keys(models))("%s: converting back gives the same bytes and nam
   }
 });
 
-test("flattened names the Linear layer after an image that a custom module flattens", () => {
+test("the option flattened names a Linear layer whose input is an image that a custom module flattens", () => {
   class Net extends nn.Module {
     readonly conv = new nn.Conv2d(1, 3, 2);
     readonly fc = new nn.Linear(12, 2);

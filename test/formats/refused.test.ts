@@ -47,7 +47,7 @@ function start(kind: Kind, seed: number) {
 
 const options = (change: object) => (metadata: Metadata) => Object.assign(metadata.optimizer.groups[0], change);
 const none = (): void => {};
-/** A float64 vector, in the form in which a state stores it. */
+/** A float64 vector as a state stores it: its bytes in a uint8 tensor [1, 8·n]. */
 const bytes = (...values: number[]): Tensor =>
   tensor(new Uint8Array(Float64Array.of(...values).buffer), [1, 8 * values.length]);
 

@@ -4,7 +4,7 @@ import { loadState, saveState } from "nabla/formats";
 import { KFAC, NaturalGradient } from "nabla/gradients";
 import { describe, expect, test } from "vitest";
 
-/** Optimizers that keep float64 vectors in JavaScript or state for each layer. */
+/** Optimizers that keep their state in float64 vectors in JavaScript, or per layer. */
 const optimizers = {
   LBFGS: (model: nn.Module) => new optim.LBFGS(model.parameters(), { historySize: 4, maxIter: 3 }),
   "LBFGS by line search": (model: nn.Module) =>

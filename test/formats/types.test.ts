@@ -1,4 +1,4 @@
-/** Element types, numbers and names that nabla cannot represent: the rest of the file is readable, and nothing changes silently. */
+/** Element types, numbers and names that nabla cannot represent: the rest of the file stays readable, and no value changes silently. */
 import { memory, ones, tensor } from "nabla";
 import {
   FormatError,

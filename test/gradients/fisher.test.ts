@@ -299,7 +299,8 @@ describe("optimizers", () => {
         Array.from({ length: n }, (_, i) => m.data[i * (n + 1)]!).reduce((s, v) => s + v);
       total += (trace(a, 3) * trace(g, 2)) / 50;
     }
-    // K-FAC assumes that a layer's uses are independent. The two halves are independent, so only sampling errors remain.
+    // K-FAC assumes that the uses of a layer are independent. Here they are, because the halves of x are independent random numbers, so
+    // only sampling errors remain.
     expect(Math.abs(total / exact - 1)).toBeLessThan(0.1);
   });
   test("errors say how to fix the call", () => {

@@ -61,7 +61,7 @@ describe("lipschitzBound", () => {
       expect(bound, `${layer}`).toBeGreaterThanOrEqual(norm * (1 - 1e-5));
       expect(bound, `${layer}`).toBeLessThanOrEqual(norm * Math.sqrt(taps) * (1 + 1e-5));
     }
-    // With equal weights, the bound is the sum over the taps.
+    // If all weights are 1, the bound is the number of taps, 3 × 3.
     const sum = new nn.Conv2d(1, 1, 3, { bias: false });
     noGrad(() => sum.weight.copyFrom(ones([1, 3, 3, 1])));
     expect(lipschitzBound(sum)).toBeCloseTo(9, 4);
@@ -121,7 +121,7 @@ describe("lipschitzBound", () => {
     expect(lipschitzBound(new nn.MaxPool2d([3, 2], { stride: 2 }))).toBeCloseTo(Math.SQRT2, 12);
     expect(lipschitzBound(new nn.MaxPool2d(2, { dilation: 2 }))).toBe(2);
     manualSeed(4);
-    // A single spike reaches the bound, because all windows that contain it return it.
+    // An image with one nonzero pixel reaches the bound, because all 9 windows that contain this pixel return its value.
     const pool = new nn.MaxPool2d(3, { stride: 1 });
     const spike = zeros([1, 7, 7, 1]).data;
     spike[3 * 7 + 3] = 1;

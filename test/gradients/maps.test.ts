@@ -50,7 +50,7 @@ describe("Grad-CAM", () => {
           );
         }).flat(),
       );
-      // After the ReLU the rest of the model is linear. Before it, kinks make central differences less accurate.
+      // After the ReLU, the rest of the model is linear. For earlier layers, the ReLU's kinks make central differences less accurate.
       if (at >= 4) expectClose(got.data, expected, 1e-4, `layer ${at}`);
       else expect(Math.max(...expected.map((v, i) => Math.abs(v - got.data[i]!)))).toBeLessThan(0.02);
     }

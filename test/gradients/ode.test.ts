@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { type IntegrateOptions, integrate, type VectorField } from "../../src/gradients/math/ode.ts";
 
 const oscillator: VectorField = (_, [x, v]) => [v!, -x!];
-/** The largest distance from the solution (cos t, −sin t). */
+/** The largest distance between the integrated states and the exact solution (cos t, −sin t). */
 function oscillatorError(options: Omit<IntegrateOptions, "duration">, duration = 10): number {
   const { times, states } = integrate(oscillator, [1, 0], { duration, ...options });
   return Math.max(...times.map((t, i) => Math.hypot(states[i]![0]! - Math.cos(t), states[i]![1]! + Math.sin(t))));
@@ -29,7 +29,7 @@ describe("integrate", () => {
   });
 
   test("dopri5 has order 5", () => {
-    // The tolerance accepts any error, so the first step has the given size, and its error has order 6.
+    // The tolerance accepts any error, so the integrator takes one step of the given size. The error of one step has order 6.
     const points = [0.4, 0.2, 0.1].map((step): [number, number] => [
       step,
       oscillatorError({ step, tolerance: 1e6, times: [step] }, step),

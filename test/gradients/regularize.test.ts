@@ -118,7 +118,7 @@ describe("double backward", () => {
       const x = tensor(X);
       penalty(model, x).backward();
       const got = model.parameters().map((p) => p.grad?.data ?? new Float32Array(p.size));
-      // With h = 2⁻⁷, rounding to 1e-7 gives an error of about 1e-5, and truncation, O(h²), an error of about 1e-4.
+      // With h = 2⁻⁷, float32 rounding (1e-7) causes an error of about 1e-5, and truncation, which is O(h²), one of about 1e-4.
       const h = 2 ** -7;
       const value = (): number => tidy(() => penalty(model, x).item());
       const expected = model.parameters().map((p) => {

@@ -14,13 +14,13 @@ async function show(name: string, given: Record<string, string | number> = {}) {
   const result: Result = await experiment.run(valuesOf(experiment.parameters, given), context);
   return {
     result,
-    /** A series' points in the plot with this number. */
+    /** The points of a series in plot number `plot`, counted from 0. */
     points(plot: number, series: string): readonly Point[] {
       const found = result.plots[plot]!.series.find((one) => one.name === series);
       if (!found) throw new Error(`no series "${series}"`);
       return found.points;
     },
-    /** A table cell in the row that starts with the given text. */
+    /** The number in a column of the first row whose first cell starts with `row`. */
     cell(table: number, row: string, column: number): number {
       const found = result.tables![table]!.rows.find(([first]) => String(first).startsWith(row));
       return Number.parseFloat(String(found![column]));
@@ -30,11 +30,11 @@ async function show(name: string, given: Record<string, string | number> = {}) {
 const first = (points: readonly Point[]): number => points[0]![1];
 const last = (points: readonly Point[]): number => points.at(-1)![1];
 const heights = (points: readonly Point[]): number[] => points.map(([, y]) => y);
-/** The first x at which curve a is above curve b. Both curves have points at the same x. */
+/** The first x at which curve a is above curve b. Both curves must have the same x values. */
 const crossing = (a: readonly Point[], b: readonly Point[]): number => a.find(([, y], i) => y > b[i]![1])![0];
 
 describe("captions", () => {
-  test("vanishing: from 0.05 at layer 16 to 1e-11 at layer 1, and level with residuals", async () => {
+  test("vanishing: the gradient falls from 0.05 at layer 16 to 1e-11 at layer 1, and stays nearly constant with residuals", async () => {
     const sigmoid = (await show("vanishing")).result.plots[0]!.series[0]!.points;
     expect(last(sigmoid)).toBeCloseTo(0.05, 2);
     expect(Math.log10(first(sigmoid))).toBeCloseTo(-11, 0);
@@ -60,7 +60,7 @@ describe("captions", () => {
     expect(norms.filter(([, norm]) => norm > 1).length / norms.length).toBeGreaterThan(0.95);
   });
 
-  test("landscape: 19 of 38 curvatures are below 0 before training, and 4 small ones after it", async () => {
+  test("landscape: 19 of 38 curvatures are negative before training, and 4 small ones afterwards", async () => {
     const before = await show("landscape", { steps: 0 });
     expect([before.cell(0, "curvatures below 0", 1), before.cell(0, "curvatures", 1)]).toEqual([19, 38]);
     const after = await show("landscape");
@@ -109,7 +109,7 @@ describe("captions", () => {
     expect(last(one.points(2, "original"))).toBeLessThan(last(five.points(2, "original")) / 2);
   });
 
-  test("gradient-confusion: half of the signs flip with single samples, and almost as many with much noise and batches of 64", async () => {
+  test("gradient-confusion: half of the signs flip with single samples, and with much noise, even batches of 64 hardly agree", async () => {
     expect(first((await show("gradient-confusion")).points(0, "signs that flip"))).toBeCloseTo(0.5, 1);
     const noisy = await show("gradient-confusion", { noise: 5 });
     expect(last(noisy.points(0, "mean cosine"))).toBeLessThan(0.25);
@@ -139,14 +139,14 @@ describe("captions", () => {
     expect(Math.abs(order("Runge–Kutta 4") - 4)).toBeLessThan(0.4);
   });
 
-  test("coasting: momentum crosses a plateau of width 3, but stops after about 3 if the width is 8; gradient descent crosses neither", async () => {
+  test("coasting: momentum crosses a plateau of width 3, but stops after a distance of about 3 on one of width 8; gradient descent crosses neither", async () => {
     const [short, long] = [await show("coasting"), await show("coasting", { width: 8 })];
     expect(last(short.points(1, "momentum"))).toBeGreaterThan(3);
     expect(last(long.points(1, "momentum"))).toBeCloseTo(3, 0);
     for (const { points } of [short, long]) expect(last(points(1, "gradient descent"))).toBeLessThan(0.1);
   });
 
-  test("momentum-escape: with little curvature and friction, the ball is faster in time, too", async () => {
+  test("momentum-escape: with little curvature and friction, the heavy ball is faster even per unit of time", async () => {
     const slow = await show("momentum-escape");
     expect(slow.cell(0, "with momentum", 1)).toBeGreaterThan(slow.cell(0, "without momentum", 1));
     const fast = await show("momentum-escape", { curvature: 0.2, lr: 0.1, momentum: 0.98 });
@@ -172,7 +172,7 @@ describe("captions", () => {
     }
   });
 
-  test("saliency: the maps fall into two groups, and Grad-CAM's is about as good as a random one", async () => {
+  test("saliency: the maps fall into two groups, and Grad-CAM's map is about as good as a random map", async () => {
     const { cell } = await show("saliency");
     for (const name of ["gradient × input", "integrated gradients"]) {
       expect(cell(0, name, 2)).toBeLessThan(0);
@@ -211,7 +211,7 @@ describe("captions", () => {
     expect(await end({ correlation: 0 })).toBeLessThan((await end({})) - 0.2);
   });
 
-  test("evolution-strategies: four times as many samples halve the error, four times as many parameters double it, and a step needs 40 evaluations", async () => {
+  test("evolution-strategies: quadrupling the samples halves the error, quadrupling the parameters doubles it, and a step needs 40 evaluations", async () => {
     const { points } = await show("evolution-strategies");
     for (const [plot, factor] of [
       [0, 1 / 2],

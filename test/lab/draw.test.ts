@@ -41,7 +41,7 @@ test("a logarithmic axis has a number at every tick", () => {
   for (const number of ["1", "2", "5", "10", "20", "50", "0.01", "0.03", "100"]) expect(numbers).toContain(number);
 });
 
-test("an axis that counts shows only integers, whether it is linear or logarithmic", () => {
+test("an integer axis shows only integers, whether it is linear or logarithmic", () => {
   const points = [
     [1, 2],
     [2, 3],
@@ -73,7 +73,7 @@ test("theory is drawn over the curve that it predicts, and below dots and arrows
   expect(order.map((i) => styles[i] ?? "line")).toEqual(["bars", "reference", "line", "theory", "dots", "arrow"]);
 });
 
-test("a series has the colour of the series to which it belongs, and an entry in the legend only if it is dashed", () => {
+test("a series with sameAs has the colour of that series, and an entry in the legend only if it is dashed", () => {
   const series = [
     { name: "first", points: line },
     { name: "first, again", points: line, sameAs: 0 },
@@ -103,16 +103,16 @@ describe("the colours of series on the page", () => {
     return (light! + 0.05) / (dark! + 0.05);
   };
 
-  test("in the light theme they are those of every other drawing", () => {
+  test("in the light theme, they are the colours of drawings outside the page", () => {
     expect(COLOURS.map((_, i) => pairOf(`series-${i + 1}`)[0])).toEqual([...COLOURS]);
   });
 
-  test.each(["light", "dark"])("they stand out from the background of the %s theme", (theme) => {
+  test.each(["light", "dark"])("they stand out from the background in the %s theme", (theme) => {
     const of = (name: string): number[] => channels(pairOf(name)[theme === "dark" ? 1 : 0]!);
     for (const i of COLOURS.keys()) expect(contrast(of(`series-${i + 1}`), of("surface"))).toBeGreaterThanOrEqual(3);
   });
 
-  test("on a dark page they stand out from all shades of a field", () => {
+  test("on a dark page, they stand out from all shades of a field", () => {
     const [surface, shade] = [channels(pairOf("surface")[1]!), channels(pairOf("shade")[1]!)];
     const drawn = draw(plot({ field: { x: [0, 1], y: [0, 1], columns: 2, values: [0, 1, 2, 3] } }));
     const darkest = Math.max(
@@ -124,7 +124,7 @@ describe("the colours of series on the page", () => {
       expect(contrast(channels(pairOf(`series-${i + 1}`)[1]!), mixed)).toBeGreaterThanOrEqual(3);
   });
 
-  test("a drawing uses them for curves and the legend, with a fallback outside of the page", () => {
+  test("a drawing uses them for curves and the legend, with a fallback outside the page", () => {
     const two = [
       { name: "a", points: line },
       { name: "b", points: line },
@@ -185,7 +185,7 @@ describe("equal axes", () => {
     expect(Number(drawing.getAttribute("height"))).toBeLessThanOrEqual(height);
   });
 
-  test("without them, the plot and its legend together have the given size", () => {
+  test("without equal axes, the plot and its legend together have the given size", () => {
     const two = [
       { name: "a", points: line },
       { name: "b", points: line },

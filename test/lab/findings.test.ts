@@ -1,4 +1,4 @@
-/** Most of the experiments: every finding matches theory, with the default parameters and with others. */
+/** For most of the experiments, every finding matches theory, with the default parameters and with others. */
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { type AnyExperiment, holds, type Result, showExpectation, valuesOf } from "../../lab/experiment.ts";
@@ -248,7 +248,7 @@ describe("all experiments", () => {
     }
     expect(new Set(experiments.map(({ name }) => name)).size).toBe(experiments.length);
   });
-  test("mark axes that count as integers", async () => {
+  test("declare axes with only integers as integer axes", async () => {
     const unmarked: string[] = [];
     for (const { name, parameters, run } of experiments.filter(({ long }) => !long))
       for (const { title, field, x, series } of (await run(valuesOf(parameters), context)).plots) {

@@ -4,7 +4,7 @@ import { beforeAll, expect, test } from "vitest";
 import { formula, renderFont } from "../../lab/page/render.mjs";
 import { describeInBrowsers, PHONE, servePage, type Visit, WIDE } from "../support/labPage.ts";
 
-test("bold and double-struck letters are characters of their own, because not every browser knows mathvariant", () => {
+test("bold and double-struck letters are separate Unicode characters, because not every browser supports mathvariant", () => {
   const html = formula(
     "\\boldsymbol\\theta+\\boldsymbol x+\\mathbf{0}+\\mathbb E+\\mathbb R+\\boldsymbol\\Delta+L",
     false,
@@ -19,7 +19,7 @@ test("a thin space separates the name of a function from a number before it and 
   expect(html.match(/rspace="0.167em"/g)).toHaveLength(1);
 });
 
-test("the font has only the characters of the formulas", async () => {
+test("the font contains only the characters that the formulas use", async () => {
   const size = async (tex: string): Promise<number> => (await renderFont(formula(tex, false))).length;
   expect(await size("x")).toBeLessThan(0.5 * (await size("\\sum abcdefgklmnopqrst\\alpha\\beta\\gamma\\int\\prod")));
   expect(await renderFont(formula("x", false))).toMatch(/^@font-face\{font-family:"Noto Sans Math";src:url\(data:font/);
@@ -66,7 +66,7 @@ describeInBrowsers(visiting, (name) => {
     expect(wrong).toEqual([]);
   });
 
-  test("roots have room for their sign", async () => {
+  test("roots leave room for the root sign", async () => {
     const widths = await page.$$eval("math msqrt", (all) =>
       all.map((root) => {
         const [outer, inner] = [root, root.firstElementChild!].map((part) => part.getBoundingClientRect().left);
@@ -80,7 +80,7 @@ describeInBrowsers(visiting, (name) => {
 
   // Firefox stretches any character, so only Chromium needs this test.
   if (name === "chrome")
-    test("the lines of a norm are as high as the fraction between them", async () => {
+    test("the lines of a norm are about as high as the fraction between them", async () => {
       const heights = await page.$$eval("mo[minsize]", (all) =>
         all
           .filter(

@@ -49,7 +49,7 @@ describe.each(cases)("$name", (experiment, given, { pictures, plots }) => {
         expect(pixels.length).toBe(width * height);
         expect(pixels.every((v) => Math.abs(v) <= 1.00001)).toBe(true);
       }
-      // The library keeps a few scalar constants.
+      // The library caches a few scalar constants.
       expect(memory().tensors - before).toBeLessThan(40);
       const again = memory();
       await experiment.run(chosen, context);

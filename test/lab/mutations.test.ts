@@ -59,7 +59,7 @@ const cases = functions.flatMap((name) => {
 /** The number of mutations that findings noticed, by function and row. */
 const noticed = new Map<string, number>();
 
-describe("a finding of the function's row turns red", () => {
+describe("a finding in the function's row fails", () => {
   test.concurrent.each(cases)("%s: %s", { timeout: 300_000 }, async (name, _, mutation) => {
     const rows = rowsOf(name);
     const outcomes = await outcomesOf(mutation, { rows, count: SETTINGS, untilRed: !isDeep });

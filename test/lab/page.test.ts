@@ -34,7 +34,7 @@ const visiting = {
 };
 
 let found: Promise<string[]> | undefined;
-/** The experiments with plots that have handles. Experiments that train for seconds have none. */
+/** The experiments whose plots have handles. Skips experiments that train for seconds, because their plots have none. */
 const namesWithHandles = (): Promise<string[]> => {
   found ??= Promise.all(
     experiments
@@ -130,7 +130,7 @@ describeInBrowsers(visiting, (name) => {
     },
   );
 
-  test("all handles set their parameters when dragged and with the arrow keys, and end on their points", {
+  test("every handle sets its parameters when it is dragged or moved with the arrow keys, and ends on its point", {
     timeout: 300_000,
   }, async () => {
     const dragged = new Set<string>();
@@ -282,7 +282,7 @@ describeInBrowsers(visiting, (name) => {
   });
 
   if (name === "chrome")
-    test("with all figures loaded, axe finds nothing and nothing overflows", { timeout: 300_000 }, () =>
+    test("with all figures loaded, axe finds no violations and nothing overflows", { timeout: 300_000 }, () =>
       inspect(page, "page"),
     );
 
@@ -355,7 +355,7 @@ describeInBrowsers(visiting, (name) => {
       other = await browser.newPage();
       await other.setViewport(WIDE);
     });
-    afterAll(() => other.close()); // a page in the background does not draw
+    afterAll(() => other.close()); // the suite's page does not draw while it is in the background
     const failure = async (experiment: string, missing: RegExp): Promise<string> => {
       site.missing = missing;
       await other.goto("about:blank");

@@ -78,7 +78,7 @@ const attack = (page: Page): Promise<{ before: number; after: number; most: numb
   });
 
 describeInBrowsers(visiting, (name) => {
-  test("it starts with an untrained network, one histogram per layer, and a digit that the network reads", async () => {
+  test("the playground starts with an untrained network, one histogram per layer, and a digit that the network reads", async () => {
     expect(await stepOf(page)).toBe(0);
     expect((await layersOf(page)).map((layer) => layer.name)).toEqual(["layer 1", "layer 2", "layer 3", "output"]);
     const ticks = await page.$$eval(".pg-histograms > text", (all) => all.map(({ textContent }) => textContent));
@@ -96,7 +96,7 @@ describeInBrowsers(visiting, (name) => {
     expect((await diagnosisOf(page)).text).toMatch(/A step changes the weights of layer 1 by .+ %/);
   });
 
-  test("it learns to read 93 % of the test digits, and pausing stops it", async () => {
+  test("the network learns to read 93 % of the test digits, and pausing stops the training", async () => {
     await train(page, 93);
     const [step, before] = [await stepOf(page), await trained(page)];
     await pause(700);
@@ -114,7 +114,7 @@ describeInBrowsers(visiting, (name) => {
     expect(await stepOf(page)).toBe(step + 1);
   });
 
-  test("it reads a drawn 0, 1 and 7, and a stroke replaces an example", async () => {
+  test("the network reads a drawn 0, 1 and 7, and a stroke replaces an example", async () => {
     for (const [digit, strokes] of Object.entries(DRAWINGS)) {
       await draw(page, strokes);
       await page.waitForFunction(
@@ -167,7 +167,7 @@ describeInBrowsers(visiting, (name) => {
     expect(await textOf(page, ".pg-before")).toBe(await textOf(page, ".pg-after"));
   });
 
-  test("another optimizer or learning rate continues; another network restarts and keeps training", async () => {
+  test("another optimizer or learning rate continues the training run; another network restarts it and keeps training", async () => {
     const step = await stepOf(page);
     await page.select("#playground-optimizer", "Adam");
     expect(await page.$eval("#playground-lr", (menu) => (menu as HTMLSelectElement).value)).toBe("0.001");
@@ -184,7 +184,7 @@ describeInBrowsers(visiting, (name) => {
     await until(page, () => document.querySelector(".pg-words")!.textContent!.startsWith("step 0"));
   });
 
-  test("the diagnosis distinguishes 6 layers of sigmoid from 2 layers of ReLU with He, and a remedy helps", async () => {
+  test("the diagnosis distinguishes 6 layers of sigmoid from 2 layers of ReLU with He initialization, and a remedy helps", async () => {
     await press(page, "vanishing");
     await until(page, () => document.querySelectorAll(".pg-histograms [data-layer]").length === 7);
     for (let i = 0; i < 3; i++) await press(page, "Step");
@@ -192,7 +192,7 @@ describeInBrowsers(visiting, (name) => {
     const sigmoid = await diagnosisOf(page);
     expect(sigmoid.kind).toBe("vanishing");
     expect(sigmoid.text).toContain(`shrinks ${(1 / sigmoid.factor).toPrecision(2)}-fold per layer`);
-    // The inputs of layers 2 to 6 are sigmoids near ½, so ∂L/∂W shrinks like ∂L/∂z, up to the spread of the sigmoids.
+    // The inputs of layers 2 to 6 are sigmoids near ½, so ∂L/∂W shrinks at nearly the same rate as ∂L/∂z.
     const layers = await layersOf(page);
     const growth = (layers[1]!.rms / layers[5]!.rms) ** (1 / 4);
     expect(growth / sigmoid.factor).toBeGreaterThan(0.8);
@@ -207,20 +207,20 @@ describeInBrowsers(visiting, (name) => {
     expect(await page.$eval("#playground-activation", (menu) => (menu as HTMLSelectElement).value)).toBe("ReLU");
   });
 
-  test("a run that diverges pauses, says so, and offers a lower learning rate", async () => {
+  test("the playground pauses a run that diverges, says so, and offers a lower learning rate", async () => {
     await press(page, "too fast");
     await press(page, "Train");
     await until(page, () => document.querySelector<HTMLElement>(".pg-diagnosis")!.dataset.kind === "diverged");
     await settled(page);
     expect(await textOf(page, ".pg-train")).toBe("Train");
-    // An update with a non-finite gradient breaks the weights.
+    // Further steps have a non-finite gradient, which makes the weights non-finite.
     for (let i = 0; i < 2; i++) await press(page, "Step");
     await until(page, () => document.querySelector(".pg-answer h3")!.textContent === "It cannot tell");
     await press(page, "learning rate 0.1");
     await until(page, () => document.querySelector<HTMLElement>(".pg-diagnosis")!.dataset.kind === "healthy");
   });
 
-  test("it has no violations, fits every window, and each part fits on one screen with its controls", async () => {
+  test("the playground has no accessibility violations and fits every window, and each part fits on one screen with its controls", async () => {
     const heights = (selector: string): Promise<number> =>
       page.$eval(selector, (element) => element.getBoundingClientRect().height);
     for (const shown of ["healthy", "vanishing"]) {
@@ -252,7 +252,7 @@ describeInBrowsers(visiting, (name) => {
     await page.setViewport(WIDE);
   });
 
-  test("the network rests while the playground is outside of the window", async () => {
+  test("training stops while the playground is outside the window, and then continues", async () => {
     await page.setViewport(WIDE);
     await page.$eval(".playground", (element) => element.scrollIntoView());
     await press(page, "healthy");
@@ -275,9 +275,9 @@ describeInBrowsers(visiting, (name) => {
     expect(await stepOf(page)).toBeGreaterThan(step);
   });
 
-  test("close ends the worker and removes the playground", async () => {
+  test("close() ends the worker and removes the playground", async () => {
     const workers = page.workers().length;
-    // Passed as a string, because Vitest replaces import() in functions.
+    // Pass the code as a string, because Vitest replaces import() in functions.
     const opened = await page.evaluate(`(async () => {
       const files = performance.getEntriesByType("resource").map(({ name }) => name);
       const modules = await Promise.all(files.filter((file) => /assets.view-[^/]*.js$/.test(file)).map((file) => import(file)));

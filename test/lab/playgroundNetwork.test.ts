@@ -75,10 +75,7 @@ function byHand({ batch, linear, settings }: Learner) {
   return { loss, rms, norms: norms.map(Math.sqrt) };
 }
 
-/**
- * The factor by which the norm changes per layer on the way back: the exponential of the least-squares slope of
- * ln(norm).
- */
+/** The factor by which the norm changes per layer in the backward pass: the exponential of the least-squares slope of ln(norm). */
 function growth(norms: readonly number[]): number {
   const middle = (norms.length - 1) / 2;
   const logs = norms.map(Math.log);
@@ -150,7 +147,7 @@ describe("training", () => {
     const { layers, measured } = learner.gradients();
     learner.linear.forEach(({ weight }, i) => {
       const norm = Math.hypot(...Array.from(weight.data));
-      // The gradient after a step of lr differs from the one before by O(lr).
+      // The gradients before and after a step differ by O(lr).
       expect((measured.updates![i]! * norm) / (1e-4 * layers[i]!.rms * Math.sqrt(weight.size))).toBeCloseTo(1, 1);
     });
   });
@@ -171,7 +168,7 @@ describe("training", () => {
 });
 
 describe("the diagnosis", () => {
-  test("6 layers of sigmoid vanish, and 2 layers of ReLU with He do not", () => {
+  test("gradients vanish in 6 layers of sigmoid, but not in 2 layers of ReLU with He initialization", () => {
     const sigmoid = diagnosis({ ...healthy(), layers: 6, activation: "sigmoid", init: "Xavier" });
     expect(sigmoid.kind).toBe("vanishing");
     // σ′ ≤ ¼, and Xavier's weights keep the norm, so each layer shrinks the gradient at least about fourfold.
@@ -185,7 +182,7 @@ describe("the diagnosis", () => {
     expect(Math.abs(Math.log(relu.factor))).toBeLessThan(Math.log(2));
   });
 
-  test("2 layers of sigmoid shrink the gradient, which is described but is not a problem yet", () => {
+  test("2 layers of sigmoid shrink the gradient, which the diagnosis describes but does not call a problem", () => {
     const { kind, factor, text, remedies } = diagnosis({ ...preset("vanishing"), layers: 2 }, 150);
     expect(kind).toBe("healthy");
     expect(factor).toBeLessThan(1 / 3);
@@ -193,10 +190,10 @@ describe("the diagnosis", () => {
     expect(remedies).toEqual([]);
   });
 
-  test("weights of 5 times Xavier explode with ReLU by the factor 5/√2 per layer", () => {
+  test("with ReLU and 5 times Xavier's weights, gradients explode by a factor of 5/√2 per layer", () => {
     const { kind, factor, text } = diagnosis(preset("exploding"));
     expect(kind).toBe("exploding");
-    // The mean over 64 units and 64 digits of a factor that doubles or halves is off by a few percent in each layer.
+    // In each layer, the measured factor is a mean over 64 units and 64 digits, which is off by a few percent.
     expect(factor / (5 / Math.SQRT2)).toBeCloseTo(1, 0.7);
     expect(text).toContain(`grows ${factor.toPrecision(2)}-fold per layer`);
   });
@@ -214,10 +211,10 @@ describe("the diagnosis", () => {
     ["exploding", preset("exploding")],
     ["saturated", preset("saturated")],
     ["dead", { ...healthy(), width: 8 }],
-    // With limits other than the library's, these two would be diagnosed as vanishing and healthy.
+    // A diagnosis with limits other than the library's would call the first of these two vanishing and the second healthy.
     ["healthy", { ...healthy(), layers: 3, activation: "sigmoid", init: "Xavier" }],
     ["saturated", { ...healthy(), activation: "tanh", init: "Xavier", optimizer: "Adam", lr: 3e-3 }, 400],
-  ] as [string, Settings, number?][])("it is %s if the library says so", (kind, settings, steps = 1) => {
+  ] as [string, Settings, number?][])("it is %s, as in the library's report", (kind, settings, steps = 1) => {
     const learner = learn(settings, steps);
     const [pixels, labels] = [tensor(learner.batch.pixels), tensor(learner.batch.labels)];
     const report = diagnose(learner.model, () => losses.crossEntropy(learner.model.forward(pixels), labels));
@@ -228,7 +225,7 @@ describe("the diagnosis", () => {
   test.each([
     ["too fast", { ...healthy(), lr: 1 }, ["learning rate 0.1"]],
     ["too slow", { ...healthy(), optimizer: "Adam", lr: 1e-9 }, ["learning rate 0.001"]],
-  ] as const)("the steps are %s", (kind, settings, remedies) => {
+  ] as const)("it finds that the steps are %s, and offers a remedy", (kind, settings, remedies) => {
     const found = diagnosis(settings, 1);
     expect(found.kind).toBe(kind);
     expect(found.remedies.map(({ text }) => text)).toEqual(remedies);
@@ -247,7 +244,7 @@ describe("the diagnosis", () => {
       expect([text, diagnosis({ ...preset(name), ...settings }).kind]).toEqual([text, "healthy"]);
   });
 
-  test("a network whose loss stays at that of guessing is said to learn nothing, whatever its gradient", () => {
+  test("if the loss stays at that of guessing, it says that the network does not learn, whatever the gradient", () => {
     const settings = { ...healthy(), lr: 1e-4 };
     expect(diagnosis(settings, 40).kind).toBe("healthy"); // too early to tell
     const { kind, text, remedies } = diagnosis({ ...settings, optimizer: "RMSProp", lr: 1 }, 150);
@@ -332,7 +329,7 @@ describe("answers", () => {
     const { attribution } = explain(learner.model, drawing, { ...QUESTION, method: "integrated gradients" });
     const difference = logits(drawing)[7]! - logits(new Float32Array(PIXELS))[7]!;
     const sum = attribution.reduce((a, b) => a + b, 0);
-    // With ReLU's kinks, the error of n points is O(1/n).
+    // Because ReLU has kinks, the error with n points is O(1/n).
     expect(Math.abs(sum / difference - 1)).toBeLessThan(1 / 32);
     expect(Math.min(...attribution)).toBeLessThan(0);
   });

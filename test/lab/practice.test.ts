@@ -25,7 +25,7 @@ const failures = (outcomes: readonly Outcome[]): string[] =>
 const mistakesOf = async (name: string): Promise<readonly Mistake[]> =>
   ((await import(`../../lab/practice/${name}.ts`)) as { mistakes: readonly Mistake[] }).mistakes;
 
-/** Seeds for the random inputs. Readers get the first one. */
+/** Seeds for the random inputs. The lab uses the first one for readers. */
 const SEEDS = [1, 2, 3, 4, 5, 6, 7, 8];
 
 describe.each(exercises.map((exercise) => [exercise.name, exercise] as const))("%s", (name, exercise) => {
@@ -47,7 +47,7 @@ describe.each(exercises.map((exercise) => [exercise.name, exercise] as const))("
       expect(failures(rest).length, `seed ${seed}`).toBeGreaterThan(0);
     }
   });
-  test("typical mistakes fail, and the first failure says what was likely done", async () => {
+  test("typical mistakes fail, and the first failure names the likely mistake", async () => {
     const mistakes = await mistakesOf(name);
     expect(mistakes.length).toBeGreaterThanOrEqual(3);
     for (const { replace, by, hint } of mistakes) {
@@ -141,7 +141,7 @@ describe("code that does not load, or throws", () => {
       /^Your code does not export a function `gradient`\. Write `export function gradient\(theta, x, y\) \{ … \}`\.$/,
     ],
     [
-      "an export that is no function",
+      "an export that is not a function",
       "export const gradient = [1, 2];",
       /declares `gradient`|does not export a function `gradient`/,
     ],
@@ -166,7 +166,7 @@ describe("code that does not load, or throws", () => {
       /^"nabla" has no default export \(line 1\)\. Write `import \{ tensor \} from "nabla"`/,
     ],
     [
-      "autograd where the formula is asked for",
+      "autograd instead of the formula",
       'import { grad } from "nabla";',
       /^This exercise asks for the formula: derive it, and do not call `grad` \(line 1\)\.$/,
     ],

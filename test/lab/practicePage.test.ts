@@ -146,7 +146,7 @@ describeInBrowsers(visiting, (name) => {
     expect(await textOf(page, ".cm-line")).toContain("return 1 / (p * (1 - p));");
   });
 
-  test("a loop that never ends is ended after 5 seconds, with a hint, and the page stays usable", async () => {
+  test("an endless loop is stopped after 5 seconds, with a hint, and the page stays usable", async () => {
     await open(page, "write-gradcheck");
     await predict(page);
     const started = Date.now();
@@ -251,7 +251,7 @@ describeInBrowsers(visiting, (name) => {
     expect(await textOf(page, "h3")).toBe(find("integrated-gradients").title);
   });
 
-  test("axe finds nothing, nothing overflows, in both themes, on a wide screen and on a phone", async () => {
+  test("axe finds no violations and nothing overflows, in both themes, on a wide screen and on phones", async () => {
     await open(page, "integrate-the-flow");
     await predict(page);
     const { solution } = find("integrate-the-flow");

@@ -11,7 +11,7 @@ function rectangle(size: number, left: number, top: number, width: number, heigh
   return { width: size, height: size, values };
 }
 
-/** The first and last rows and columns with ink, and the ink's mass and centre. */
+/** The ink's bounding box ([left, top, right, bottom], in pixels), its mass and its centre of mass. */
 function measure(pixels: Float32Array) {
   const inked = [...pixels.entries()].filter(([, value]) => value > 1e-3);
   const [xs, ys] = [inked.map(([i]) => i % 28), inked.map(([i]) => Math.floor(i / 28))];
@@ -28,7 +28,7 @@ test("an empty drawing is not a digit", () => {
   expect(preprocess(rectangle(280, 0, 0, 0, 0))).toBeUndefined();
 });
 
-test("the longer side becomes 20 pixels, centred in 28, for any position and size of the drawing", () => {
+test("a drawing at any position is scaled to 20 pixels on its longer side, and centred in 28 × 28 pixels", () => {
   for (const [left, top, scale] of [
     [0, 0, 1],
     [130, 60, 5],
@@ -43,7 +43,7 @@ test("the longer side becomes 20 pixels, centred in 28, for any position and siz
 
 test("the centre of mass is within half a pixel of the middle", () => {
   const ink = rectangle(280, 40, 40, 200, 200);
-  // A triangle with more ink at the bottom.
+  // Keep only a triangle, which has more ink at the bottom.
   ink.values.forEach((value, i) => {
     if (value && (i % 280) - 40 > Math.floor(i / 280) - 40) ink.values[i] = 0;
   });
@@ -53,7 +53,7 @@ test("the centre of mass is within half a pixel of the middle", () => {
 });
 
 test("half-covered pixels are half grey", () => {
-  // 200 × 195: scaled by 0.1, its height is 19.5.
+  // A drawing of 200 × 195 pixels is scaled by 0.1 to a height of 19.5.
   const pixels = preprocess(rectangle(280, 10, 20, 200, 195))!;
   expect(measure(pixels).mass).toBeCloseTo(20 * 19.5, 2);
   expect(Math.min(...pixels.filter((v) => v > 1e-3))).toBeLessThan(0.9);

@@ -17,7 +17,7 @@ const visiting = {
   },
 };
 
-/** Ways in which all workers of the page fail, and what the page says. */
+/** The ways in which all workers of the page fail, and the page's message for each. */
 const FAILURES = [
   [
     "throws",
@@ -55,7 +55,7 @@ describeInBrowsers(visiting, () => {
   });
 
   test.each(FAILURES)(
-    "if the playground's worker %s, it says so, keeps the drawing and the settings, and goes on",
+    "if the playground's worker %s, the playground says so, keeps the drawing and the settings, and continues",
     async (_, code, says) => {
       await page.evaluateOnNewDocument(openWorkers);
       await openPlayground(page, site.address);
@@ -100,7 +100,7 @@ describeInBrowsers(visiting, () => {
     expect(await page.$$eval(`${idOf("ravine")} .canvas :is(svg, img)`, (all) => all.length)).toBeGreaterThan(0);
   });
 
-  test("if the playground's worker or the digits cannot be loaded, it says so, and the next action tries again", async () => {
+  test("if its worker or the digits cannot be loaded, the playground says so, and the next action retries", async () => {
     site.missing = /worker[^/]*\.js$/;
     await page.goto(`${site.address}#playground`);
     expect(await failure()).toMatch(/^The computation could not start\. Check your connection\./);

@@ -16,7 +16,7 @@ test.each([
   [0.15, 300],
   [1.01, 999],
   [1e-3, 1e20],
-])("logTicks: the axis from %d to %d has at least three numbers inside it, and few if it is short", (low, high) => {
+])("logTicks: the axis from %d to %d has three to eight ticks, or at most four if it is short", (low, high) => {
   const few = logTicks(low, high, 4);
   expect(few.length).toBeGreaterThanOrEqual(3);
   expect(few.length).toBeLessThanOrEqual(4);
@@ -38,7 +38,7 @@ test.each([
   ["K-FAC, 3-4, type2e", "K-FAC, 3-4, type2e"],
 ])("typeset: %j becomes %j", (text, printed) => expect(typeset(text)).toBe(printed));
 
-test("logTicks: powers times 1, 2 and 5, or 1 and 3, or only powers, as finely as the count allows", () => {
+test("logTicks: powers of 10 times 1, 2 and 5, or times 1 and 3, or only powers, as finely as the count allows", () => {
   expect(logTicks(1, 64, 9)).toEqual([1, 2, 5, 10, 20, 50]);
   expect(logTicks(1, 64, 4)).toEqual([1, 3, 10, 30]);
   expect(logTicks(0.15, 300, 8)).toEqual([0.3, 1, 3, 10, 30, 100, 300]);
@@ -51,7 +51,7 @@ test("linearTicks: round numbers from the first to the last", () => {
   expect(linearTicks(3, 3, 5)).toEqual([3]);
 });
 
-test("integerTicks: no halves, however short the axis", () => {
+test("integerTicks: only integers, however short the axis", () => {
   expect(integerTicks(1, 4, 12)).toEqual([1, 2, 3, 4]);
   expect(integerTicks(0, 130, 6)).toEqual([0, 50, 100]);
   expect(integerTicks(1, 1, 6)).toEqual([1]);

@@ -15,7 +15,7 @@ import { context } from "../support/digits.ts";
 
 const integer = { kind: "number", label: "", min: 0, max: 99, integer: true } as const;
 
-/** An experiment that counts its steps. A new `seed` starts another training run, and a new `shown` does not. */
+/** An experiment that counts its steps. Changing `seed` starts another training run; changing `shown` does not. */
 function counting(steps = 5) {
   const calls: string[] = [];
   const experiment = stream({
@@ -48,7 +48,7 @@ function counting(steps = 5) {
 }
 const STEPS = Array<string>(5).fill("step");
 
-/** A progress callback that ends the run after some steps, as a newer request does. */
+/** A progress callback that rejects after `steps` steps and so ends the run, as the page's worker does when a newer request arrives. */
 const endAfter = (steps: number): Context["progress"] => {
   let left = steps;
   return async () => {
@@ -71,7 +71,7 @@ describe("stream", () => {
     expect(result.findings).toHaveLength(1);
   });
 
-  test("without kept training runs, trains in every run and disposes the state", async () => {
+  test("if no training runs are kept, trains in every run and disposes the state", async () => {
     const { run, newCalls } = counting();
     await run({});
     expect(newCalls()).toEqual(["init 1", ...STEPS, "dispose 1"]);
@@ -127,11 +127,11 @@ describe("stream", () => {
   });
 });
 
-/** Tables with measured times differ between two runs. */
+/** The result without measured times, which differ between two runs. */
 const withoutTimes = ({ plots, tables, ...rest }: Result, { name }: AnyExperiment): object =>
   name === "fisher-training" ? { ...rest, plots: plots.slice(0, 1) } : { plots, tables, ...rest };
 
-/** The defaults, with as few steps as the parameters allow. */
+/** The default parameters, but with only 5 steps, or the smallest number that the experiment allows if that is larger. */
 const shortest = ({ parameters }: AnyExperiment): Record<string, string | number> =>
   valuesOf(
     parameters,
@@ -146,7 +146,7 @@ const shortest = ({ parameters }: AnyExperiment): Record<string, string | number
 
 const streams = experiments.filter(({ isStream }) => isStream);
 describe.each(streams.map((experiment) => [experiment.name, experiment] as const))("%s", (_, experiment) => {
-  test("a training run that is paused while other code draws random numbers ends like one that is not, and leaves no tensors behind", {
+  test("a training run that is paused while other code draws random numbers ends like an uninterrupted one, and leaves no tensors behind", {
     timeout: 120_000,
   }, async () => {
     const values = shortest(experiment);
@@ -161,7 +161,7 @@ describe.each(streams.map((experiment) => [experiment.name, experiment] as const
     const paused = await run({
       trainings,
       progress: async (fraction, _, draw) => {
-        // Drawing does not change the state.
+        // Drawing must not change the state.
         if (draw && (fraction === 0 || drawings.length < 3)) drawings.push(draw());
       },
     });

@@ -1,7 +1,4 @@
-/**
- * Training runs on the lab's page, in Chromium and Firefox: they are drawn while they run, can be paused and continued, and match the command's
- * result.
- */
+/** The lab's page draws training runs in progress, pauses and resumes them, and gets the command's result, in Chromium and Firefox. */
 import type { Page } from "puppeteer-core";
 import { expect, test } from "vitest";
 import { type Result, valuesOf } from "../../lab/experiment.ts";
@@ -11,7 +8,7 @@ import { context } from "../support/digits.ts";
 import { ended, idOf } from "../support/figures.ts";
 import { describeInBrowsers, servePage, textOf } from "../support/labPage.ts";
 
-/** A message between the page and its worker. */
+/** A message that the page sent to its worker or received from it. */
 type Message = { readonly sent?: Request; readonly got?: Answer };
 declare global {
   interface Window {
@@ -87,7 +84,7 @@ const paused = (name: string): Promise<unknown> =>
   page.waitForFunction((id) => document.querySelector(`${id} .note`)?.textContent.startsWith("Paused"), {}, idOf(name));
 
 describeInBrowsers(visiting, () => {
-  // With a small rate and a small norm, differences in rounding between machines stay small. Long sequences take time.
+  // A small learning rate and a small norm keep rounding differences between machines small. A short sequence saves time.
   const QUIET = { lr: 0.03, norm: 0.8, length: 40 };
   const hash = "lr=0.03&norm=0.8&length=40";
   let whole: Result;

@@ -15,8 +15,7 @@ vi.mock("../../lab/page/digits.ts", () => ({ loadDigits: () => Promise.reject(ne
 vi.mock("../../lab/experiments/index.ts", () => ({ experiments: [counting()] }));
 
 /**
- * An experiment that counts its steps, each of which takes 3 ms. A new `seed` starts another training run, and a new
- * `shown` does not.
+ * An experiment that counts its steps, each of which takes 3 ms. Changing `seed` starts another training run; changing `shown` does not.
  */
 function counting() {
   const parameter = { kind: "number", label: "", min: 0, max: 9, default: 1, integer: true } as const;

@@ -7,7 +7,8 @@ import { runs } from "../support/runs.ts";
 import { settings } from "../support/settings.ts";
 
 describe.each(experiments.map((experiment) => [experiment.name, experiment] as const))("%s", (_, experiment) => {
-  // The deep run tries 20,000 settings in all. Experiments that train take longer per setting.
+  // In `npm run test:deep`, the experiments try 20,000 settings in total. Experiments that train get fewer, because each setting takes
+  // longer.
   const deep = experiment.isStream ? 400 : 800;
   const count = experiment.long ? runs(1) : runs(1) > 1 ? deep : 12;
   test(`no finding contradicts theory at ${count} settings`, { timeout: 30_000 * count }, async () => {

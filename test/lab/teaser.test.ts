@@ -76,4 +76,4 @@ describe.each(["wide", "narrow"])("the %s drawing", (name) => {
   });
 });
 
-test("it takes at most 25 KB of the document", () => expect(gzipSync(html).length).toBeLessThan(25_000));
+test("the teaser takes at most 25 KB of the document", () => expect(gzipSync(html).length).toBeLessThan(25_000));

@@ -71,11 +71,11 @@ beforeAll(async () => {
 });
 afterAll(() => chromium?.close());
 
-/** Serves the bundle of a script on a page that may share memory, and evaluates an expression there. */
+/** Serves a bundled script on a cross-origin isolated page, and evaluates an expression there. */
 async function visit<T>(folder: string, entry: string, expression: string): Promise<{ value: T; errors: string[] }> {
   const page = join(cwd, folder, "index.html");
   if (!existsSync(page)) writeFileSync(page, pageOf(entry));
-  // A worker that belongs to the user, which nabla must not mistake for its own.
+  // The user's own worker, which nabla must not mistake for one of nabla's.
   writeFileSync(join(cwd, folder, "worker.js"), "addEventListener('message', () => postMessage('mine'));");
   const site = await serve(join(cwd, folder), { isolated: true });
   try {

@@ -1,6 +1,6 @@
 /**
- * Global setup of the matrix: packs the package and installs the tarball in an empty project outside the checkout, next to
- * the programs in program/. After all tests, it writes their results to build/matrix.json.
+ * Global setup of the matrix: packs the package and installs the tarball in an empty project outside the checkout, next to the programs
+ * in program/. After all tests, writes their results to build/matrix.json.
  */
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -29,7 +29,7 @@ async function installTarball(folder: string): Promise<{ tarball: string; projec
   return { tarball, project };
 }
 
-/** A Node executable with this major version: the one that runs the tests, or otherwise one from the registry. */
+/** A Node executable with this major version: the one that runs the tests if its version matches, or else one from the npm registry. */
 async function node(major: number): Promise<Node> {
   const own = Number.parseInt(process.versions.node, 10) === major;
   const program = "console.log(JSON.stringify({ path: process.execPath, version: process.versions.node }))";
@@ -60,7 +60,7 @@ export async function setup(project: TestProject): Promise<() => void> {
   };
 }
 
-/** One entry for each environment, which lists the results of all its tests. */
+/** Merges the results into one entry per environment, which lists the results of all its tests. */
 function merge(seen: readonly Seen[]): Seen[] {
   const merged = new Map<string, Seen>();
   for (const now of seen) {

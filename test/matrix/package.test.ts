@@ -17,7 +17,7 @@ const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as
 };
 const files = readdirSync(root, { recursive: true, encoding: "utf8" }).map((file) => file.replaceAll("\\", "/"));
 
-/** The names that users can import. A `*` is replaced by each file that it matches. */
+/** The names that users can import. A name with `*` stands for every file that it matches. */
 const specifiers = Object.entries(manifest.exports).flatMap(([name, target]) => {
   const subpath = name.replace(/^\./, "nabla");
   if (!name.includes("*")) return [subpath];
@@ -29,7 +29,7 @@ const specifiers = Object.entries(manifest.exports).flatMap(([name, target]) => 
   return matches.map((file) => subpath.replace("*", file.slice(before.length, file.length - after.length)));
 });
 
-/** The names of modules, which have types. */
+/** The names without a file extension: modules, which have types. */
 const modules = specifiers.filter((name) => !/\.\w+$/.test(name));
 
 const { create } = createRequire(join(TOOLS, "package.json"))("enhanced-resolve") as {

@@ -93,7 +93,7 @@ export function expectKnown(result: Result): void {
   expect({ build: result.build, loss: result.loss, hash: result.hash }).toEqual(KNOWN);
 }
 
-/** Expects that the network learned, in this build if one is given. Returns the build's name in Markdown. */
+/** Expects that the network learned and, if `build` is given, that it ran in this build. Returns the build's name in Markdown. */
 export function expectLearned(result: Result, build?: Result["build"]): string {
   expect(result.loss).toBeCloseTo(KNOWN.loss, 1);
   if (result.build === "simd") expectKnown(result);

@@ -49,7 +49,7 @@ function newerNode(): string {
   return node.path;
 }
 
-/** Expects the known bits and, although the second init() asked for two threads, one thread and a reason. */
+/** Expects the known bits in both runs, and that the second run, which asked for two threads, ran on one thread and gave a reason. */
 function expectOneThread(one: Result, two: Result): void {
   expectKnown(one);
   expectConsistent(one);

@@ -125,14 +125,14 @@ describe.each(Object.entries(PLATFORMS))("%s", (_, command) => {
     const inputs = Array.from({ length: 1000 }, () => xor.inputs).flat();
     const long = { inputs, targets: inputs.map(() => [1]), epochs: 1000, batchSize: 1 };
     const response = await post("/train", long, controller.signal);
-    // Not `for await`: leaving its loop would cancel the response.
+    // Do not use `for await`: leaving its loop would cancel the response.
     const stream = events(response);
     for (let i = 0; i < 10; i++) expect((await stream.next()).value).toMatchObject({ event: "progress" });
     expect((await post("/train", {})).status, "only one training runs at a time").toBe(503);
-    expect((await fetch(`${url}/health`)).status, "other requests are answered meanwhile").toBe(200);
+    expect((await fetch(`${url}/health`)).status, "other requests are answered during training").toBe(200);
     controller.abort();
     const aborted = performance.now();
-    // As soon as the training run has ended, the response is no longer a 503 but reports the error in the request.
+    // When the training run has ended, the server no longer responds with 503, but reports the error in the request.
     while ((await post("/train", {})).status === 503) expect(performance.now() - aborted).toBeLessThan(5000);
     console.log(
       `the next training can start ${(performance.now() - aborted).toFixed(0)} ms after the client disconnected`,

@@ -1,6 +1,6 @@
 /**
- * `node test/matrix/table.mjs`, after a complete run of the matrix: stores its results in seen.json, and writes them to the table in
- * docs/runtimes.md.
+ * `node test/matrix/table.mjs` stores the results of the last run of the matrix, which must be complete, in seen.json, and writes them
+ * to the table in docs/runtimes.md.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { withBlock } from "../../docs/tables.mjs";
@@ -19,7 +19,7 @@ export function table(seen) {
     .join("\n");
 }
 
-/** The page with this table in it. */
+/** The page's text with its table replaced by the table of these results. */
 export const withTable = (page, seen) => withBlock(page, "matrix", table(seen));
 
 if (process.argv[1] === import.meta.filename) {

@@ -13,7 +13,7 @@ import { run } from "./run.ts";
 const { tarball, nodes } = inject("matrix");
 const folder = join(dirname(tarball), "tfjs");
 const VERSION = "4.22.0";
-/** Each project's packages. */
+/** The packages that each project installs besides nabla. */
 const PROJECTS = {
   peers: ["@tensorflow/tfjs-core", "@tensorflow/tfjs-backend-cpu"],
   all: ["@tensorflow/tfjs"],
@@ -33,7 +33,7 @@ beforeAll(async () => {
 }, 300_000);
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/** The result of check.mjs: both libraries share one heap. */
+/** The result of check.mjs if both libraries share one heap. */
 const CHECKED = { backend: "nabla", product: [3, 7], allocated: 0, theirs: [3, 4], back: [3, 4] };
 
 describe.each(MAJORS)("Node %i", (major) => {
@@ -44,7 +44,7 @@ describe.each(MAJORS)("Node %i", (major) => {
   }
   const { path, version } = node;
 
-  test("import: nabla is the backend without waiting, and shares its heap", async () => {
+  test("import: nabla is the backend before anything is awaited, and shares one heap with TensorFlow.js", async () => {
     expect(await lastJson(path, ["core.mjs"], { cwd: project("peers") })).toEqual(CHECKED);
   });
   test.runIf(canRequire(version))("require returns the same modules", async () => {
@@ -60,13 +60,16 @@ test.each([
   ["Deno", binaryOf("@deno", "deno"), ["run", "--no-prompt"]],
   ["Bun", binaryOf("@oven", "bin/bun"), ["run"]],
 ])(
-  "%s, without permissions or flags: nabla is the backend without waiting, and shares its heap",
+  "%s, without permissions or flags: nabla is the backend before anything is awaited, and shares one heap with TensorFlow.js",
   async (_, path, args) => {
     expect(await lastJson(path, [...args, "core.mjs"], { cwd: project("peers") })).toEqual(CHECKED);
   },
 );
 
-/** Each bundler's command that bundles core.mjs for Node. It must bundle the copy of tfjs-core that the program imports, and no other. */
+/**
+ * For each bundler, the command that bundles core.mjs for Node. The bundle must contain the copy of tfjs-core that the program imports,
+ * and no other.
+ */
 test.each<[string, string, string[]]>([
   ["esbuild", commandOf("esbuild"), ["core.mjs", "--bundle", "--platform=node", "--outfile=esbuild.cjs"]],
   [

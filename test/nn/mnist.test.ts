@@ -147,7 +147,7 @@ describe("the data", () => {
     ["truncated data", idx([3], [1, 2]), 1, "f: truncated: 10 bytes, but 3 needs 11."],
     ["a truncated header", idx([3], []).subarray(0, 6), 1, "f: truncated: 6 bytes, but the header alone has 8."],
     ["trailing bytes", idx([1, 1], [1, 2]), 2, "f: too long: 14 bytes, but 1 × 1 needs 13."],
-  ])("idx: %s causes an error that says so", (_, bytes, dimensions, message) => {
+  ])("idx: %s is rejected with an error that says why", (_, bytes, dimensions, message) => {
     expect(() => readIdx(bytes, dimensions, "f")).toThrow(message);
   });
 
@@ -182,7 +182,7 @@ describe("the data", () => {
   });
 });
 
-/** A digit with ink wherever the rows contain #. The upper left corner of the rows is at (x, y). */
+/** A digit with ink where the rows contain #. (x, y) is the position of the first row's first pixel. */
 function digit(rows: readonly string[], x = 0, y = 0): Uint8Array {
   const pixels = new Uint8Array(PIXELS);
   for (const [i, row] of rows.entries()) {

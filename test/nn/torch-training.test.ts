@@ -88,7 +88,7 @@ describe(`gradients are clipped as in PyTorch ${values.torch}`, () => {
   }
 });
 
-/** Mean and standard deviation in float64. */
+/** Mean, standard deviation and extremes, in float64. */
 function moments(x: Tensor): { mean: number; std: number; low: number; high: number } {
   const data = Array.from(x.data);
   const mean = data.reduce((a, b) => a + b, 0) / data.length;
@@ -97,8 +97,8 @@ function moments(x: Tensor): { mean: number; std: number; low: number; high: num
 }
 
 /**
- * Statistics of n ≥ 120,000 draws, with a tolerance of five standard errors: σ/√n for the mean and at most σ/√(2n) for the
- * deviation (of a normal distribution; bounded ones have less).
+ * The tolerance, in standard errors, for statistics of n ≥ 120,000 draws. The standard error of the mean is σ/√n. That of the standard
+ * deviation is σ/√(2n) for a normal distribution, and less for a bounded one.
  */
 const SIGMAS = 5;
 

@@ -25,9 +25,7 @@ const patterns = Float32Array.from(
 /** The distance between adjacent float32 values at x. */
 const ulp = (x: number): number => 2 ** (Math.max(-126, Math.floor(Math.log2(Math.abs(x) || 1e-300))) - 23);
 
-/**
- * The error of `actual` in ulps of the exact value; infinite if only one of the two is NaN, or only one is infinite.
- */
+/** The error of `actual` in ulps of the exact value. Infinite if only one of the two values is NaN, or only one is infinite. */
 function error(actual: number, exact: number): number {
   const rounded = Math.fround(exact);
   if (Object.is(actual, rounded) || actual === rounded || (Number.isNaN(actual) && Number.isNaN(exact))) return 0;

@@ -65,7 +65,7 @@ describe.each([
   [2, 3, 0],
 ])("windows of %i, stride %i, padding %i", (kernel, stride, pad) => {
   test.each([true, false])(
-    "have means that agree with float64 and adjoint gradients, countIncludePad %s",
+    "have means that agree with float64, and gradients that are adjoint to pooling, countIncludePad %s",
     (countIncludePad) => {
       manualSeed(3);
       tidy(() => {

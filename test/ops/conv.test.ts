@@ -82,7 +82,7 @@ describe("sizes beyond the kernels' blocks agree with float64, and several threa
           const result = apply(op, tensors, attributes) as Tensor;
           const references = tensors.map((t): Reference => ({ shape: t.shape, data: Float64Array.from(t.data) }));
           const [expected] = referenceOf(op, references, attributes);
-          // The rounding error is proportional to Σ|terms|.
+          // The bound on the rounding error is proportional to Σ|terms|.
           const sizes = references.map(({ shape, data }) => ({ shape, data: Float64Array.from(data, Math.abs) }));
           const [terms] = referenceOf(op, sizes, attributes);
           const actual = result.data;

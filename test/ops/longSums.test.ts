@@ -139,7 +139,7 @@ describe("sums of a million numbers are accurate", () => {
           .mul(0.1)
           .sum(),
       )(w);
-      // Blocks of pixels are added in sequence, which is less accurate.
+      // The kernel adds blocks of pixels in sequence, so the error is larger.
       near(dw, tenth * n, 1e-4);
       const deep = grad((v: Tensor) =>
         f

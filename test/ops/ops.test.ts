@@ -24,9 +24,9 @@ import {
 import { oracleOf, oracles, referenceOf, samplesOf } from "./oracles/index.ts";
 import type { Reference, Sample } from "./oracles/oracle.ts";
 
-// For results: allows for float32 rounding of values from 1 to 100, in sums of up to a thousand terms.
+// The tolerance for results, which allows for float32 rounding of values from 1 to 100 in sums of up to a thousand terms.
 const FORWARD = 3e-6;
-// For gradients: allows for the rounding of several ops. The finite differences have an error of about 1e-8.
+// The tolerance for gradients, which allows for the rounding of several ops. The finite differences have an error of about 1e-8.
 const GRADIENT = 2e-5;
 const SECOND = 2e-4;
 

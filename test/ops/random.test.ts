@@ -156,7 +156,7 @@ describe("randint", () => {
     manualSeed(5);
     const { data } = randint(low, high, [N]);
     const range = high - low;
-    for (const v of data) if (v < low || v >= high) expect.fail(`${v} is outside of the range`);
+    for (const v of data) if (v < low || v >= high) expect.fail(`${v} is outside the range`);
     for (const classes of [3, 64, 1000])
       expect(chiDeviation(data, classes, (v) => Math.floor(((v - low) / range) * classes))).toBeLessThan(4);
     expect(chiDeviation(data, 128, (v) => v & 127)).toBeLessThan(4);
@@ -204,7 +204,7 @@ describe("probabilities", () => {
   test("bernoulli is correct for probabilities far below 2⁻²⁴ and close to 1", () => {
     manualSeed(6);
     const n = 1 << 22;
-    // With only 24 bits, each of these would go wrong about once in 2²⁴ draws.
+    // With only 24 random bits, each of these checks would fail about once in 2²⁴ draws.
     expect(bernoulli([n], 1e-12).sum().item()).toBe(0);
     expect(
       bernoulli([n], 2 ** -60)

@@ -9,14 +9,14 @@ const { segmentSum, indexSelect, indexAdd } = gatherDefinitions;
 const ints = (values: readonly number[]): Tensor => tensor([...values], { dtype: "int32" });
 const inSegments = (x: Tensor, rows: Tensor, segments: Tensor, n: number): Tensor =>
   apply(segmentSum, [x, rows, segments], { n }) as Tensor;
-/** The same sums, computed in two passes. */
+/** The sums of segmentSum, computed in two passes: indexSelect and indexAdd. */
 const copied = (x: Tensor, rows: Tensor, segments: Tensor, n: number): Tensor =>
   apply(indexAdd, [apply(indexSelect, [x, rows], { dim: 0, n: x.shape[0]! }), segments], { dim: 0, n }) as Tensor;
 
 const HEIGHT = 7;
 const SEGMENTS = 5;
 const WIDTHS = [1, 3, 16, 37];
-/** Few terms per sum, and more than one block of them. Segment 3 is empty. */
+/** The numbers of gathered rows: few terms per sum, and more than one block of terms. Segment 3 is always empty. */
 const COUNTS = [4, 300];
 const indices = (count: number): [rows: Tensor, segments: Tensor] => [
   ints(Array.from({ length: count }, (_, j) => (j * j + 3) % HEIGHT)),

@@ -20,7 +20,7 @@ interface OptimizerCase {
   start: Stored[];
   /** The gradients of each step; null for a parameter without a gradient. */
   steps: (Stored | null)[][];
-  /** The norms before clipping. */
+  /** The gradients' total norm before clipping, in each step. */
   totals: number[];
   end: Stored[];
 }

@@ -11,7 +11,7 @@ const make = (kind: string, params: Tensor[], options: object): Minimizer =>
     options,
   );
 
-/** PyTorch's problem, tanh(x·W1ᵀ + b1)·W2ᵀ against y. */
+/** The problem that make.py solves with PyTorch: fit tanh(x·W1ᵀ + b1)·W2ᵀ to y. */
 function problem() {
   const params = values.problem.start.map(load);
   for (const p of params) p.requiresGrad = true;
@@ -352,7 +352,7 @@ describe("gradient accumulation", () => {
   test.each([false, true])("the parts of a batch give the same step as the whole batch, compiled %s", (compiled) => {
     expectClose(run(4, compiled), run(1, compiled), 1e-6);
   });
-  test("backward runs for one part at a time, so memory holds only one", () => {
+  test("backward runs for each part before the next part's loss, so memory holds only one graph", () => {
     tidy(() => {
       const p = tensor([1], { requiresGrad: true });
       const order: string[] = [];

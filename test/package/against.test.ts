@@ -7,7 +7,10 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 const DRIVER = resolve("dist/bench/index.js");
 
-/** A bench that prints rows of the named suite. Each process appends its time to `log`, which shows their order. */
+/**
+ * The source of a bench that prints rows of the suite in its first argument. Each process appends its time to `log`, so `log` shows the
+ * order of the processes.
+ */
 const bench = (time: number, log: string, help: string): string => `
   import { appendFileSync } from "node:fs";
   if (process.argv.includes("--help")) console.log("${help}");

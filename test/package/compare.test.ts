@@ -30,7 +30,7 @@ describe("medianInterval", () => {
   test("returns the fourth and the twelfth of 15 values, which contain the median with a probability of 96.5 %", () => {
     expect(medianInterval([15, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 1])).toEqual([4, 12]);
   });
-  test("returns the sixth and the sixteenth of 21 values, and the extremes of at most six", () => {
+  test("returns the sixth and the sixteenth of 21 values, and the smallest and the largest of six values", () => {
     expect(medianInterval(Array.from({ length: 21 }, (_, i) => i + 1))).toEqual([6, 16]);
     expect(medianInterval([1, 2, 3, 4, 5, 6])).toEqual([1, 6]);
     expect(medianInterval([3, 1, 2])).toEqual([1, 3]);

@@ -20,7 +20,7 @@ function uncapped(name: string, text: string): string[] {
   const visit = (node: ts.Node): void => {
     if (ts.isImportDeclaration(node) && /\/errors\.ts$/.test((node.moduleSpecifier as ts.StringLiteral).text)) {
       const bindings = node.importClause?.namedBindings;
-      // A type import is erased: at run time the name is the global class.
+      // A type import does not exist at run time, so its name refers to the global class.
       if (bindings && ts.isNamedImports(bindings) && !node.importClause?.isTypeOnly)
         for (const one of bindings.elements) if (!one.isTypeOnly) imported.add(one.name.text);
     }

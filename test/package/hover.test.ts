@@ -42,7 +42,7 @@ describe("the language service's documentation", () => {
     const repeated: string[] = [];
     for (const one of all.filter(({ kind }) => kind === "export")) {
       const other = seen.get(plain(one));
-      // Two names of one declaration share its documentation.
+      // Two names of one declaration may share the declaration's documentation.
       if (other && (other.file !== one.file || other.at !== one.at)) repeated.push(`${one.path} = ${other.path}`);
       seen.set(plain(one), one);
     }
@@ -80,7 +80,7 @@ describe("the documentation of ops", () => {
     });
     expect(faults).toEqual([]);
   });
-  test("states the defaults in the code", () => {
+  test("states the same defaults as the code", () => {
     const faults = ops.flatMap((op) => {
       const statedIn = (text: string | undefined): string | undefined =>
         /Default (.+?)(?:\.$|, |\. [A-Z]|$)/.exec(text ?? "")?.[1];

@@ -33,7 +33,7 @@ async function kill(child: ChildProcess): Promise<void> {
   await once(child, "exit");
 }
 
-/** The step of the state in this file. Expects the bytes that were saved at that step. */
+/** The step of the state in this file. Expects the file to have the bytes that saving.mjs saves at that step. */
 async function stepAt(name: string): Promise<number> {
   const bytes = await loadFile(name);
   const { step } = loadState(bytes, {});

@@ -9,11 +9,12 @@ const [x, y] = [tensor([[0, 0], [0, 1], [1, 0], [1, 1]]), tensor([[0], [1], [1],
 const run = (steps) => {
   for (let i = 0; i < steps; i++) step(x, y);
 };
-// Let V8 compile everything.
+// Let V8 compile everything before the measurement.
 run(500_000);
 gc();
 const before = { heap: process.memoryUsage().heapUsed, ...memory() };
-// V8 may still compile during a round, which also allocates memory, so the minimum over the rounds is what the steps allocate.
+// V8 may still compile during a round, which allocates memory too. Use the minimum over the rounds, which counts only what the steps
+// allocate.
 let allocated = Number.POSITIVE_INFINITY;
 for (let round = 0; round < 3; round++) {
   const start = process.memoryUsage().heapUsed;

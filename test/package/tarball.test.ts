@@ -82,7 +82,7 @@ describe("imports", () => {
     expect(loader).toContain(read("node_modules/@assemblyscript/loader/index.js"));
     expect(read("dist/src/runtime/load.js")).toContain('from "./loader.js"');
   });
-  test("no file imports a package other than nabla, except tfjs its peers, and only files for Node import its modules", () => {
+  test("no file imports a package other than nabla, except that tfjs imports its peers, and only files for Node import Node's modules", () => {
     expect(code.length).toBeGreaterThan(200);
     const found = code.map((file) => [file, outside(file)] as const);
     expect(found.filter(([, names]) => names.length).length).toBeGreaterThan(3);

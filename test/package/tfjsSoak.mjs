@@ -26,7 +26,7 @@ const models = {
     layers.dropout({ rate: 0.2 }),
     layers.dense({ units: 3, activation: "softmax" }),
   ],
-  // The Node build of tfjs-core lacks a tensor method that the default initializer calls.
+  // Do not use the default recurrent initializer, which calls a tensor method that the Node build of tfjs-core lacks.
   lstm: () => [
     layers.reshape({ targetShape: [6, 2], inputShape: [12] }),
     layers.lstm({ units: 8, recurrentInitializer: "glorotUniform" }),
@@ -48,7 +48,7 @@ function memoryInUse() {
   return { exact: { numTensors, numDataBuffers, numBytes, tensors, bytes, capacity }, heapUsed, external };
 }
 
-/** Each call trains, evaluates and predicts, like an application that trains now and then. */
+/** Each call trains, evaluates and predicts, like an application that trains from time to time. */
 async function train(epochs) {
   const { history } = await model.fit(x, y, { epochs, batchSize: BATCH, verbose: 0 });
   tf.dispose(model.evaluate(x, y));

@@ -1,4 +1,4 @@
-/** Long training runs with TensorFlow.js's model.fit on nabla: memory stays flat. `npm run test:deep` runs 10,000 steps. */
+/** Long training runs with TensorFlow.js's model.fit on nabla: memory use stays constant. `npm run test:deep` runs 10,000 steps. */
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { expect, test } from "vitest";
@@ -23,7 +23,7 @@ test.each([
   ["cnn", Math.min(2_000, runs(400))],
   ["lstm", Math.min(2_000, runs(400))],
 ])(
-  "%s: after %i steps, as many tensors and bytes as after a tenth of them, and a heap within noise",
+  "%s: after %i steps, there are as many tensors and bytes as after a tenth of the steps, and the heap differs only by noise",
   async (kind, steps) => {
     const args = ["--expose-gc", "test/package/tfjsSoak.mjs", kind, String(steps)];
     const { stdout } = await promisify(execFile)(process.execPath, args);

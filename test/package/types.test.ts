@@ -91,7 +91,7 @@ describe.each(Object.entries(RESOLUTIONS))("resolved as %s", (_, options) => {
     expect(entries).toEqual(
       expect.arrayContaining(["nabla", "nabla/gradients", "nabla/formats", "nabla/serverless", "nabla/tfjs"]),
     );
-    // TensorFlow.js's own declarations of WebGPU conflict with those of TypeScript.
+    // TensorFlow.js's declarations of WebGPU types conflict with TypeScript's.
     const strict = entries.filter((name) => name !== "nabla/tfjs");
     const isAny = "type IsAny<T> = 0 extends 1 & T ? true : false;\n";
     const linesFor = (names: string[]) =>

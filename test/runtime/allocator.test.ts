@@ -19,7 +19,7 @@ test("a free block is merged with the unused memory after it", () => {
 
 test("a freed block is merged with free blocks below and above it", () => {
   const sizes = [3 * MB, 2 * MB, 4 * MB];
-  // In any order of release, the three become one block, even with a used block after them.
+  // After their release, in any order, the three blocks form one free block, although the block after them is in use.
   for (const order of [
     [0, 1, 2],
     [0, 2, 1],
@@ -54,7 +54,7 @@ test("small free blocks merge into a large one, and a large block is split into 
 });
 
 test("with the default limit, blocks of up to 3.99 GiB can be allocated in sequence", () => {
-  // Only addresses matter, so no real memory of 4 GiB is necessary.
+  // Only addresses matter, so simulate a memory that grows instead of allocating 4 GiB.
   const heap = new Heap();
   let bytes = heap.capacity;
   Object.defineProperty(heap, "capacity", { get: () => bytes });

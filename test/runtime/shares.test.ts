@@ -22,7 +22,7 @@ for (const [key, op] of Object.entries(table) as [string, AnyOp][]) {
         manualSeed(4);
         const whole = applyAll(op, inputs, attributes) as Tensor[];
         const bytes = whole.map((y) => y.size * bytesPerElement[y.dtype]);
-        /** The outputs that an encoder writes into memory filled with a marker. */
+        /** The outputs after `encoder` has run the op. A marker fills them beforehand. */
         const written = (encoder: SplitEncoder): Uint8Array[] => {
           manualSeed(4);
           const outputs = whole.map((y) => y.clone());

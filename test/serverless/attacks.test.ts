@@ -1,6 +1,6 @@
 /**
- * Clients that send slowly, never read, or send bodies that are expensive to parse. Other clients are still served, and
- * memory stays bounded.
+ * While clients send slowly, never read, or send bodies that are expensive to parse, other clients are still served, and memory use
+ * stays bounded.
  */
 import { execFile } from "node:child_process";
 import { once } from "node:events";
@@ -189,7 +189,7 @@ describe("clients that never read", () => {
     return process.memoryUsage().arrayBuffers;
   };
 
-  test("12 of them hold no more than the budget, and clients that read get complete responses", async () => {
+  test("12 such clients hold no more than the budget, and clients that read get complete responses", async () => {
     const { port, url } = await serve(large(), { unsent: 20e6, writeTimeout: 4000 });
     const first = new Uint8Array(await (await fetchLarge(url)).arrayBuffer());
     expect(first.length).toBeGreaterThan(8e6);
@@ -206,7 +206,7 @@ describe("clients that never read", () => {
     }
     // The timeout is below writeTimeout, but long enough for a busy machine to answer all requests.
     await vi.waitFor(() => expect(held() - before).toBeLessThan(30e6), { timeout: 3000, interval: 100 });
-    // Clients that read nothing are disconnected.
+    // Wait until the clients that read nothing are disconnected.
     await pause(5000);
     const again = await fetchLarge(url);
     expect(again.status).toBe(200);
@@ -315,7 +315,7 @@ describe("default limits are derived from the input's shape", () => {
     expect(await bytesOf([null, 100], {}, "uint8")).toBe(4096 + 12 * 1024 * 101);
     expect(await bytesOf([null, 4], { bytes: 77 })).toBe(77);
   });
-  test("the largest batch fits with all digits and spaces", async () => {
+  test("the default limit fits the largest batch, written with all digits and spaces", async () => {
     const handler = twice({ input: { shape: [null, 3] }, limits: { batch: 4000 } });
     const inputs = Array.from({ length: 4000 }, () => [
       -1.2345678901234567e-30, 1.2345678901234567e30, -0.1234567890123456,

@@ -37,7 +37,7 @@ const outputsOf = async (response: Promise<Response>): Promise<unknown> =>
 const many = <T>(count: number, ask: (i: number) => Promise<T>): Promise<T[]> =>
   Promise.all(Array.from({ length: count }, (_, i) => ask(i)));
 
-describe("waiting requests are joined", () => {
+describe("waiting requests are combined", () => {
   test("100 requests need few calls, and each gets its own rows", async () => {
     const { sizes, load } = counted();
     const own = handlerOf({ load });
@@ -112,7 +112,7 @@ describe("waiting requests are joined", () => {
     expect(await Promise.all([first, second])).toEqual([[[2, 2]], [[4, 4]]]);
     expect(sizes).toEqual([2]);
   });
-  test("samples of different shapes are not joined", async () => {
+  test("samples of different shapes are not combined", async () => {
     const { sizes, load } = counted((x) => x.sum(1));
     const own = handlerOf({ load, input: { shape: [null, null] } });
     await get(own, "/health?ready");
@@ -142,7 +142,7 @@ describe("waiting requests are joined", () => {
 });
 
 describe("a request that fails does not affect others", () => {
-  test("a malformed request is not joined", async () => {
+  test("a malformed request is not added to a batch", async () => {
     const { sizes, load } = counted();
     const own = handlerOf({ load });
     await get(own, "/health?ready");

@@ -40,7 +40,7 @@ const handler = combine({
     create: learner,
     input: { shape: [null, 2] },
     target: { shape: [null, 1] },
-    // A client that disconnects may still hold a slot when the next request arrives.
+    // A client that disconnects may still hold a slot when the next request arrives, so provide many slots.
     limits: { ...limits, epochs: 3, concurrency: 64 },
     onError,
   }),
@@ -274,7 +274,7 @@ async function check(sent: Sent): Promise<void> {
 }
 
 test(`${requests} mutated requests cause no exception, no 5xx, no hang and no leak`, async () => {
-  // The first requests allocate what is kept on purpose: workspace, and scalar operands such as batch sizes.
+  // The first requests allocate memory that nabla keeps: workspace, and scalar operands such as batch sizes.
   const settle = { numRuns: 300, seed: 1 };
   await fc.assert(fc.asyncProperty(request, check), settle);
   const before = memory();

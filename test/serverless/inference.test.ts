@@ -175,7 +175,7 @@ describe("rejects, and says how to fix the request", () => {
   ])("%s", async (_, body, status, detail) => {
     expect((await problem(await post(handler, body), status)).detail).toContain(detail);
   });
-  test("deep nesting is rejected by shape in a small body, and before parsing in a large one", async () => {
+  test("deep nesting is rejected by the shape check in a small body, and before parsing in a large one", async () => {
     const nested = (depth: number) => post(handler, `{"inputs":${"[".repeat(depth)}${"]".repeat(depth)}}`);
     expect((await problem(await nested(2 ** 14), 422)).detail).toBe(
       '"inputs" must have shape [batch, 4], or [4] for one sample, got [1, 1, 1].',

@@ -28,7 +28,7 @@ export function serveNetwork() {
       onError: (error) => unexpected.push(error),
       ...options,
     });
-  /** An onError that expects a message. */
+  /** An onError that accepts only errors that match `message`. */
   const expectError = (message: RegExp) => ({
     onError: vi.fn((error: unknown) => {
       if (!message.test(String(error))) unexpected.push(error);

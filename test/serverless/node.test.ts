@@ -189,7 +189,7 @@ describe("a training request that takes ten seconds", () => {
     const then = counted.steps;
     leaving.abort();
     await new Promise((resolve) => setTimeout(resolve, 400));
-    expect(5 * (counted.steps - then), "milliseconds of training after leaving").toBeLessThanOrEqual(100);
+    expect(5 * (counted.steps - then), "milliseconds of training after the disconnect").toBeLessThanOrEqual(100);
     expect(counted.saved).toBe(0);
     expect(memory()).toMatchObject({ tensors: before.tensors, bytes: before.bytes });
   });

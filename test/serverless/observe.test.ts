@@ -209,7 +209,7 @@ describe("metrics", () => {
     const text = await read(own);
     expect(text).toContain('nabla_requests_total{route="/",method="POST",status="200"} 3\n');
     expect(text).toContain('nabla_requests_total{route="/",method="POST",status="422"} 1\n');
-    expect(text, "paths that are guessed make no labels").toContain(
+    expect(text, "guessed paths add no labels").toContain(
       'nabla_requests_total{route="other",method="GET",status="404"} 50\n',
     );
     expect(text).toContain('nabla_requests_total{route="/health",method="other",status="405"} 1\n');
@@ -337,6 +337,6 @@ test.each([
   ["inferenceHandler", () => (inferenceHandler as (...all: unknown[]) => unknown)(), "load"],
   ["trainingHandler", () => (trainingHandler as (...all: unknown[]) => unknown)(), "create"],
   ["trainingHandler", () => trainingHandler({ input: { shape: [null] } } as never), "create"],
-])("%s names a missing option", (name, make, option) =>
+])("%s: the error names a missing option", (name, make, option) =>
   expect(make).toThrow(`${name}: option ${option} is required. Pass { ${option}: … }, a function.`),
 );

@@ -1,4 +1,4 @@
-/** Slots: a slot and the resources of its request are released once. */
+/** A slot and the resources of its request are released exactly once. */
 import { expect, test, vi } from "vitest";
 import { Slots } from "../../src/serverless/core/slots.ts";
 

@@ -22,7 +22,7 @@ const NAMES: Readonly<Record<string, unknown>> = {
   NaN: Number.NaN,
   Infinity: Number.POSITIVE_INFINITY,
 };
-/** Stands for a comment that is not a value. */
+/** Marks a comment that does not start with a value. */
 const PROSE = Symbol();
 
 /** The value of a literal: a number, string, boolean, null, undefined, or an array or object of these; otherwise PROSE. */
@@ -50,7 +50,7 @@ function literal(node: ts.Expression): unknown {
   return PROSE;
 }
 
-/** Whether a text is valid JavaScript. TypeScript's parser accepts and repairs anything. */
+/** Whether a text is valid JavaScript. TypeScript's parser cannot tell, because it repairs invalid text. */
 function isProgram(text: string): boolean {
   try {
     new Function(text);
@@ -61,8 +61,8 @@ function isProgram(text: string): boolean {
 }
 
 /**
- * The value that a comment starts with. Words may follow after a comma, a semicolon, a colon or in parentheses:
- * `[1, 2], the article's first example`. `≈ 0.69` is any number that rounds to it. PROSE if it starts with something else.
+ * The value that a comment starts with. Words may follow after a comma, a semicolon, a colon or in parentheses: `[1, 2], the article's
+ * first example`. `≈ 0.69` stands for any number that rounds to 0.69. Returns PROSE if the comment does not start with a value.
  */
 export function valueOf(comment: string): unknown {
   const rounded = /^≈ (-?\d+(?:\.(\d+))?)(?![\w.])/.exec(comment);

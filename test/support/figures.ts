@@ -44,7 +44,7 @@ export async function changeParameter(page: Page, name: string): Promise<void> {
   throw new Error("the first parameter does not change");
 }
 
-/** A figure's views that lack something: marks for a series with points, or two numbers on an axis. */
+/** Describes what the views of a figure lack: visible marks for a series with points, or two numbers on an axis. */
 export async function flaws(page: Page, name: string): Promise<string[]> {
   const found: string[] = [];
   const views = await page.$$eval(`${idOf(name)} .tabs button`, (all) => all.length);
@@ -52,7 +52,7 @@ export async function flaws(page: Page, name: string): Promise<string[]> {
     if (views) await page.$$eval(`${idOf(name)} .tabs button`, (all, index) => all[index]!.click(), i);
     found.push(
       ...(await page.evaluate(async (id) => {
-        // A view with another height, such as one that can be played, is drawn again when its size is known.
+        // Wait two frames: a view of a different height, such as one that can be played, is redrawn when its size is known.
         for (let frames = 0; frames < 2; frames++) await new Promise((resolve) => requestAnimationFrame(resolve));
         return [...document.querySelectorAll(`${id} .canvas svg[data-drawn]`)].flatMap((svg) => {
           const frame = svg.getBoundingClientRect();
@@ -95,7 +95,8 @@ export async function cutOff(page: Page, name: string): Promise<(string | null)[
     const wide = await page.$$eval(`${idOf(name)} .scroll`, (all) =>
       all.filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.getAttribute("aria-label")),
     );
-    // Wait and measure in one script, so that no label is replaced in between. The view is drawn again when its size is known.
+    // Wait until the view is redrawn, which happens when its size is known. Measure in the same script, so that no label is replaced in
+    // between.
     const labels = await page.evaluate(async (id) => {
       for (let frames = 0; frames < 2; frames++) await new Promise((resolve) => requestAnimationFrame(resolve));
       const { left, right } = document.querySelector(`${id} .frame`)!.getBoundingClientRect();

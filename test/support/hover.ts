@@ -106,7 +106,7 @@ export function hovers(): Hover[] {
     const type = checker.getDeclaredTypeOfSymbol(symbol);
     const statics = [...(symbol.exports?.values() ?? [])].filter(({ name }) => name !== "prototype");
     for (const member of [...type.getProperties(), ...statics]) {
-      // Callers do not write names such as __@dispose and #held, and JavaScript documents an error's `name`.
+      // Skip names that callers do not write, such as __@dispose and #held, and an error's `name`, which JavaScript documents.
       if (!isOwn(member) || isInternal(member) || /^(__|#)/.test(member.name)) continue;
       if (member.name === "name" && path.endsWith("Error")) continue;
       if (statics.includes(member) && member.name === "kind") continue;

@@ -12,20 +12,20 @@ export const WIDE = { width: 1280, height: 800 };
 export const PHONE = { width: 390, height: 844 };
 export const SMALL = { width: 320, height: 640 };
 
-/** A new browser page for one suite's tests. */
+/** What the tests of a suite use: the site, the browser, and a new page. */
 export interface Visit {
   readonly site: Served;
   readonly browser: Browser;
   readonly page: Page;
 }
 
-/** How to start a site, once, and how to open its page in each browser. */
+/** Starts a site, once, and opens its page in each browser. */
 export interface Visiting {
   start(): Promise<Served>;
   open(visit: Visit): Promise<void>;
 }
 
-/** Runs tests in Chromium and in Firefox, each with a wide page. A test fails if there are errors on this page during the test. */
+/** Runs tests in Chromium and in Firefox, each with a wide page. A test fails if errors occur on this page during the test. */
 export function describeInBrowsers({ start, open }: Visiting, tests: (name: BrowserName) => void): void {
   let site: Served;
   beforeAll(async () => {
@@ -57,7 +57,10 @@ export async function servePage(name: string): Promise<Served> {
   return serve(folder);
 }
 
-/** The bytes that the article's page needs before the reader does anything, with each file compressed separately. @param requested paths */
+/**
+ * The bytes that the article's page needs before the reader does anything, with each file compressed separately.
+ * @param requested the requested paths
+ */
 export function firstBytes(requested: readonly string[]): number {
   const files = new Map(readdirSync("build/lab-page/assets").map((file) => [file, `build/lab-page/assets/${file}`]));
   const paths = [...new Set(requested)].map(
@@ -70,8 +73,8 @@ export const textOf = (page: Page, selector: string): Promise<string> =>
   page.$$eval(selector, (all) => all.map((element) => element.textContent).join("\n"));
 
 /**
- * The violations that axe-core finds in a part of the page, one per line. Loads axe-core only once, because the page
- * stays when its hash changes.
+ * The violations that axe-core finds in a part of the page, one per line. Loads axe-core only once per page, because a change of the
+ * hash does not reload the page.
  */
 export async function violations(page: Page, part = "html"): Promise<string[]> {
   if (!(await page.evaluate("!!window.axe"))) await page.evaluate(axe);
@@ -87,7 +90,7 @@ export const overflows = (page: Page): Promise<boolean> =>
   page.evaluate(() => document.documentElement.scrollWidth > document.documentElement.clientWidth);
 
 /**
- * Checks that the page has no violations and fits the window, in both themes, on a wide screen and on a phone. Takes
+ * Checks that the page has no accessibility violations and fits the window, in both themes, on a wide screen and on a phone. Takes
  * screenshots.
  */
 export async function inspect(page: Page, file: string): Promise<void> {

@@ -26,7 +26,7 @@ export interface Task {
 export interface Outcome {
   /** The row's name. */
   readonly name: string;
-  /** A finding in the row that does not hold, although its numbers are finite. */
+  /** A finding in the row that fails with finite numbers. */
   readonly red?: Finding & { readonly values: object };
   /** If no finding of the row is red: a finding that is not finite or not in the row, or an error. */
   readonly other?: string;

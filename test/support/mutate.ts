@@ -18,7 +18,7 @@ const FOLDER = `${root}/build`;
 /** The time after which a worker counts as failed, for example because of an endless loop. */
 const LIMIT = 250_000;
 
-/** Runs the rows' experiments with the changed library. A row without an outcome took too long. */
+/** Runs the rows' experiments with the changed library. If a row takes too long, it has no outcome. */
 export async function outcomesOf(edit: Edit | undefined, task: Task): Promise<Outcome[]> {
   const dir = await mkdtemp(`${FOLDER}/mutant-`);
   try {

@@ -5,7 +5,7 @@ type Kind = "sign" | "factor ½" | "missing term" | "off by one" | "inverse" | "
 export interface Mutation extends Edit {
   readonly kind: Kind;
 }
-/** The text `from` becomes `to`. */
+/** Replaces the text `from` with `to`. */
 type Change = readonly [kind: Kind, from: string, to: string];
 
 /** Mistakes in a file of src. */

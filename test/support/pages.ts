@@ -22,7 +22,7 @@ export interface Served {
   readonly address: string;
   /** Paths that are answered with 404 even if their files exist. */
   missing: RegExp | undefined;
-  /** Paths that are answered when the promise resolves. */
+  /** Paths whose responses wait until the promise resolves. */
   slow: { readonly paths: RegExp; readonly until: Promise<unknown> } | undefined;
   /** Additional headers for every response. */
   headers: Readonly<Record<string, string>>;
@@ -68,7 +68,7 @@ export async function serve(folder: string, { isolated = false, path = "/lab/" }
 }
 
 /**
- * Firefox reports a formula as invalid if it lays out the page when only a part of the formula has arrived. The formula tests count the
+ * Firefox reports a formula as invalid if it lays out the page before the whole formula has arrived. The formula tests count the
  * children of every element in the complete page.
  */
 const PARTIAL_FORMULA = /Invalid markup: Incorrect number of children for <m\w+\/> tag/;
@@ -84,7 +84,7 @@ export async function launch(browser: BrowserName): Promise<Browser> {
   return puppeteer.launch({ browser, executablePath, args, headless: true, protocolTimeout: 120_000 });
 }
 
-/** Collects errors of a page and its workers: exceptions, console errors, failed requests, and requests to other servers. */
+/** Collects errors from a page and its workers: exceptions, console errors, failed requests, and requests to other servers. */
 export function watchErrors(page: Page, address: string): string[] {
   const errors: string[] = [];
   page.on("pageerror", (error) => PARTIAL_FORMULA.test(String(error)) || errors.push(String(error)));

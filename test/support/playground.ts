@@ -1,8 +1,8 @@
-/** Helpers for playground tests: draw, press its buttons, train, and wait. */
+/** Helpers for playground tests: draw, press buttons, train, and wait. */
 import type { Page } from "puppeteer-core";
 import { textOf } from "./labPage.ts";
 
-/** Draws lines on the pad with the mouse. Coordinates are fractions of its side. */
+/** Draws lines on the pad with the mouse. Coordinates are fractions of the pad's width and height. */
 export async function draw(page: Page, strokes: readonly (readonly (readonly [number, number])[])[]): Promise<void> {
   const box = (await (await page.$(".pg-pad"))!.boundingBox())!;
   const place = ([x, y]: readonly [number, number]): [number, number] => [
@@ -36,7 +36,7 @@ export const DRAWINGS = {
     ],
   ],
 } as const;
-/** Opens the page at the playground, and waits until it has read its first digit. */
+/** Opens the page at the playground, and waits until the network has read the first digit. */
 export async function openPlayground(page: Page, address: string): Promise<void> {
   await page.goto("about:blank");
   await page.goto(`${address}#playground`);
@@ -61,7 +61,7 @@ export const press = (page: Page, text: string): Promise<void> =>
 /** The number of the last mini-batch. */
 export const stepOf = async (page: Page): Promise<number> =>
   Number(/step ([\d,]+)/.exec(await textOf(page, ".pg-words"))![1]!.replaceAll(",", ""));
-/** Presses Step, and waits for the number of a mini-batch. */
+/** Presses Step, and waits until the page shows mini-batch number `step`. */
 export async function stepTo(page: Page, step: number): Promise<void> {
   await press(page, "Step");
   await page.waitForFunction(
@@ -70,7 +70,7 @@ export async function stepTo(page: Page, step: number): Promise<void> {
     `step ${step.toLocaleString("en")}`,
   );
 }
-/** Trains until the test accuracy reaches a value, and pauses. */
+/** Trains until the test accuracy reaches `accuracy` percent, and pauses. */
 export async function train(page: Page, accuracy: number): Promise<void> {
   await press(page, "Train");
   await page.waitForFunction(

@@ -7,7 +7,10 @@ export function uniform(seed: number): () => number {
   return () => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) / 2 ** 32;
 }
 
-/** A value of a parameter: in a fifth of the cases an end of its range, and in a tenth 0 if the range contains it. */
+/**
+ * A random value of a parameter: 0 with a probability of 1/10 if the range contains it, and otherwise an end of the range with a
+ * probability of 1/5.
+ */
 function draw(parameter: Parameter, random: () => number): string | number {
   if (parameter.kind === "choice") return parameter.options[Math.floor(random() * parameter.options.length)]!;
   const { min, max, integer, scale } = parameter;

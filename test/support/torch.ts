@@ -5,11 +5,11 @@ import { grad, hvp, type Tensor, tensor } from "nabla";
 import { expect } from "vitest";
 
 type Num = number | "NaN" | "Infinity" | "-Infinity";
-/** A tensor, or the index of a shared tensor. */
+/** A tensor, or `at`, the index of a tensor in `shared`. */
 export type Stored = { shape: number[]; data: Num[]; dtype?: "int32" | "bool" } | { at: number };
 type Argument = Stored | number | string | boolean | null | Argument[] | { [option: string]: Argument };
 
-/** A call and its results: see make.py. */
+/** A call and its results. test/torch/make.py describes the fields. */
 export interface Case {
   name: string;
   f: string;
@@ -60,7 +60,7 @@ export interface SeveralCase {
   dx: Stored;
 }
 
-/** 20 steps of an optimizer on one problem. */
+/** 20 steps of an optimizer on `values.problem`. */
 export interface OptimizerCase {
   name: string;
   optimizer: "SGD" | "Adam" | "AdamW" | "RMSProp" | "Adagrad";
@@ -73,7 +73,7 @@ export interface OptimizerCase {
   at: Stored[][];
 }
 
-/** 50 steps of an optimizer on the same problem. */
+/** 50 steps of an optimizer on `values.problem`. */
 export interface MarathonCase {
   name: string;
   optimizer: string;
@@ -92,7 +92,7 @@ export interface ScheduleCase {
   values?: number[];
 }
 
-/** The second training batch of a batch norm, and the same input in evaluation mode. */
+/** A batch norm's second training batch, and its results for that input in training and evaluation mode. */
 export interface BatchNormCase {
   name: string;
   layer: "BatchNorm1d" | "BatchNorm2d";
@@ -152,7 +152,7 @@ interface Values {
 
 export const values: Values = JSON.parse(readFileSync(new URL("../torch/values.json", import.meta.url), "utf8"));
 
-/** For non-arrays only, because arrays have a method `at`. */
+/** v must not be an array, because arrays have a method `at`. */
 const isStored = (v: Argument): v is Stored =>
   typeof v === "object" && v !== null && ("at" in v || ("shape" in v && "data" in v));
 const resolve = (s: Stored) => ("at" in s ? (values.shared[s.at] as Exclude<Stored, { at: number }>) : s);
@@ -162,7 +162,7 @@ export function load(stored: Stored): Tensor {
   return tensor(data.map(Number), shape, { dtype });
 }
 
-/** An argument of a call: a tensor, an infinity, or options with such values. */
+/** Converts an argument of a call: loads tensors and converts infinities, also inside arrays and options. */
 export function loadArgument(v: Argument): unknown {
   if (Array.isArray(v)) return v.map(loadArgument);
   if (isStored(v)) return load(v);

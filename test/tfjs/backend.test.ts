@@ -24,7 +24,7 @@ describe("registration", () => {
   });
   test("a CPU backend that belongs to another copy of TensorFlow.js is an error, because nabla would have no kernels", async () => {
     vi.resetModules();
-    // This copy has no backends and no kernels.
+    // A copy of TensorFlow.js without backends and kernels.
     const empty = { findBackendFactory: () => undefined, getKernelsForBackend: () => [] };
     vi.doMock("@tensorflow/tfjs-core", async (original) => ({ ...(await original<typeof tf>()), ...empty }));
     await expect(import("nabla/tfjs")).rejects.toThrow(
@@ -139,7 +139,7 @@ describe("arrays", () => {
     const x = tf.relu(tf.tensor1d([1, 2, 3]));
     x.dataSync().fill(9);
     expect([...x.dataSync()]).toEqual([1, 2, 3]);
-    // unique, and einsum with one operand, run on the CPU backend's kernels.
+    // unique runs on the CPU backend's kernel.
     tf.unique(x).values.dataSync().fill(9);
     expect([...x.dataSync()]).toEqual([1, 2, 3]);
   });

@@ -42,7 +42,7 @@ function inputsOf({ inputs, classes }: LayerCase): { theirs: tf.Variable[]; ours
 }
 const asList = <T>(value: T | readonly T[]): T[] => [value].flat() as T[];
 
-/** Σ y·cos(i), so that each element of the outputs has a different gradient. */
+/** Σ y·cos(i), which gives each element i of an output a different gradient. */
 const theirLoss = (outputs: Outputs): tf.Scalar =>
   tf.addN(
     asList<tf.Tensor>(outputs).map((y) => tf.sum(tf.mul(tf.reshape(y, [-1]), tf.cos(tf.range(0, y.size))))),
@@ -116,7 +116,7 @@ describe.each(layerCases.map((one) => [one.name, one] as const))("%s", (_, one) 
     for (const [i, x] of ours.entries())
       if (x.requiresGrad) expectClose(x.grad!.data, grads[theirs[i]!.name]!.dataSync(), `dx ${i}`);
 
-    // Gradients and statistics get TensorFlow.js's layout through copyTo.
+    // Convert gradients and statistics to TensorFlow.js's layout with copyTo.
     const statistics = Object.fromEntries(
       model.nonTrainableWeights.map((weight) => [weight.name, weight.read().dataSync().slice()]),
     );

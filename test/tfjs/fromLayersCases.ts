@@ -12,7 +12,7 @@ export interface LayerCase {
   readonly model: () => tfl.LayersModel;
   /** The shape of each input, with the batch. */
   readonly inputs: readonly (readonly number[])[];
-  /** For embeddings: the inputs are random classes below this number instead of random values. */
+  /** For embeddings: the inputs are random integers below this number instead of random real numbers. */
   readonly classes?: number;
   /** Whether TensorFlow.js cannot compute the gradient, or computes a wrong one. */
   readonly noGradient?: boolean;
@@ -120,7 +120,7 @@ const otherConvolutions = PADDINGS.flatMap((padding) => [
   ),
 ]);
 
-/** TensorFlow.js divides the gradient of averages by the window's size even where the window overlaps the padding. */
+/** TensorFlow.js divides the gradient of average pooling by the window's size even where the window overlaps the padding. */
 const averaging = (padding: string, one: LayerCase): LayerCase => (padding === "same" ? withoutGradient(one) : one);
 const pools = [
   ...FORMATS.flatMap(([note, dataFormat, shape]) => [
@@ -154,7 +154,7 @@ const pools = [
 ];
 
 const images = FORMATS.flatMap(([note, dataFormat, shape]) => [
-  // TensorFlow.js's gradients for resizing are wrong for several images, or for images that are not square.
+  // TensorFlow.js's gradients of resizing are wrong for batches of more than one image, and for images that are not square.
   withoutGradient(chain(`upSampling2d${note}`, shape, () => layers.upSampling2d({ size: [2, 3], dataFormat }))),
   withoutGradient(
     chain(`upSampling2d bilinear${note}`, shape, () =>

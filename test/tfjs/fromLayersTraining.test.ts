@@ -16,7 +16,7 @@ const { layers } = tfl;
 
 function convnet(): tfl.LayersModel {
   const make = [
-    // The gradient of a bias before batch normalization is pure rounding error, which Adam scales up to full steps.
+    // No bias: before batch normalization, its gradient would consist only of rounding errors, which Adam would scale up to full steps.
     layers.conv2d({ filters: 4, kernelSize: 3, padding: "same", useBias: false, inputShape: [8, 8, 2] }),
     layers.batchNormalization({ momentum: 0.9 }),
     layers.activation({ activation: "tanh" }),
@@ -120,7 +120,7 @@ describe("noise", () => {
     const { y, isSilentInEval } = run(layers.alphaDropout({ rate: 0.3 }), ones([1, N]));
     expect(isSilentInEval).toBe(true);
     expect(new Set(y).size).toBe(2);
-    // Inputs with mean 0 and variance 1 keep this mean and variance.
+    // If inputs have mean 0 and variance 1, alphaDropout preserves both.
     const input = tensor(Array.from({ length: N }, (_, i) => (i % 2 ? 1 : -1))).reshape(1, N);
     const kept = run(layers.alphaDropout({ rate: 0.3 }), input).y;
     expect(Math.abs(mean(kept))).toBeLessThan(0.05);
@@ -135,8 +135,8 @@ describe("noise", () => {
       input,
     );
     const first = Array.from({ length: 200 }, (_, i) => y[3 * i]!);
-    // Without recurrent weights, simpleRNN's outputs are equal in all steps of a sequence. In the other layers, a state that starts at 0 stays
-    // 0.
+    // Without recurrent weights, simpleRNN gives the same output in every step of a sequence. In the other layers, the state of a dropped
+    // element starts at 0 and stays 0.
     const dropped = first.filter((v) => v === 0).length;
     expect(dropped).toBeGreaterThan(70);
     expect(dropped).toBeLessThan(130);

@@ -25,7 +25,7 @@ describe("weights", () => {
     expect(valuesOf(model)).toEqual(before);
   });
   test.each(["cpu", "nabla"])(
-    "copyTo and copyFrom are each other's inverse, for every layout, with the %s backend",
+    "copyTo and copyFrom are inverses of each other, for every layout, with the %s backend",
     async (backend) => {
       await tf.setBackend(backend);
       const build = (): tfl.LayersModel => {
@@ -56,7 +56,7 @@ describe("weights", () => {
         if (!/layer.*\d/.test(name)) expect(value.data).toEqual(state[name]!.data);
     },
   );
-  test("a trained model that was saved gives its predictions when it is loaded", async () => {
+  test("a trained model gives the same predictions after it is saved and loaded", async () => {
     const model = chain(dense({ activation: "relu" }), dense({ units: 2 }));
     let saved: tf.io.ModelArtifacts | undefined;
     const module = fromLayersModel(model);
@@ -72,7 +72,7 @@ describe("weights", () => {
     const loaded = await tfl.loadLayersModel(tf.io.fromMemory(saved!));
     expect(fromLayersModel(loaded).forward(x()).toArray()).toEqual(module.forward(x()).toArray());
   });
-  test("that TensorFlow.js does not train are frozen, also in nested models and wrappers", () => {
+  test("that TensorFlow.js does not train are frozen, including those in nested models and wrappers", () => {
     const inner = chain(dense({ units: 4 }), layers.batchNormalization());
     inner.trainable = false;
     const cells = layers.bidirectional({ layer: layers.lstm({ units: 2 }) as tfl.RNN });

@@ -84,7 +84,7 @@ test("batch normalization has the CPU backend's gradients for all of its inputs"
     for (const [k, value] of values.entries()) expect(results[0]![i]![k]).toBeCloseTo(value, 5);
 });
 
-/** f(v) = v³ with a custom gradient, for which it saves v. */
+/** f(v) = v³ with a custom gradient function, which uses the saved v. */
 const cube = tf.customGrad((v, save) => {
   const input = v as tf.Tensor;
   (save as (tensors: tf.Tensor[]) => void)([input]);

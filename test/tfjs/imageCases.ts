@@ -105,7 +105,10 @@ function suppressions(): Case[] {
   );
 }
 
-/** A dilation with five channels. Some sums differ by less than float32 can resolve, and some are below the smallest possible result. */
+/**
+ * A dilation with five channels. Some sums differ by less than float32 can resolve, and some are below Number.MIN_SAFE_INTEGER, at which
+ * TensorFlow.js starts its search for the largest sum.
+ */
 const closeSums = (): Case => {
   const x = Array.from({ length: 4 * 4 * 5 }, () =>
     random() < 0.2 ? -1e17 : Math.fround(1e8 * (1 + random() / 2 ** 24)),
@@ -117,7 +120,7 @@ const closeSums = (): Case => {
   };
 };
 
-/** Dilations with the gradient of their result. */
+/** Dilations, each with a random gradient of its result. */
 const dilations = (): Case[] => [
   closeSums(),
   ...[
@@ -146,7 +149,7 @@ const dilations = (): Case[] => [
   ),
 ];
 
-/** Gradients of resized images: larger, smaller, and to one pixel. */
+/** Gradients of resized images: enlarged, shrunk, and reduced to one pixel. */
 const resizedGradients = (): Case[] =>
   [
     [5, 9],

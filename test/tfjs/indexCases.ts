@@ -29,7 +29,7 @@ const counts = (): Case[] =>
     ])
     .map((inputs) => ({ inputs, attrs: { size: 5, binaryOutput: true } }));
 
-/** Segments of rows: with gaps, out of order, with an index out of range, and no segments at all. */
+/** Segments of rows: with gaps, out of order, with an index out of range, and without any segments. */
 const segments = (): Case[] =>
   [[6], [6, 3], [6, 1, 2, 1, 2, 2]].flatMap((shape) => [
     ...[
@@ -91,7 +91,7 @@ export const indexCases: Readonly<Record<string, () => Case[]>> = {
           attrs: { side },
         })),
       ),
-      // Equal elements, the values themselves, and numbers that differ by one unit in the last place.
+      // Repeated elements, values that equal an element, and numbers that differ by one unit in the last place.
       {
         inputs: {
           sortedSequence: exact([-2, -1, -1, -(2 ** -149), 0, 0, 2 ** -149, 1, 1 + 2 ** -23, 2 ** 24], [1, 10]),

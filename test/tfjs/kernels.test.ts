@@ -51,7 +51,7 @@ const CLOSE = 2 ** -20;
 const LOOSE: Readonly<Record<string, number>> = { Pow: 2 ** -17 };
 /** The error of the CPU kernel's formula (Abramowitz and Stegun 7.1.26), which nabla's formula does not have. */
 const ABSOLUTE: Readonly<Record<string, number>> = { Erf: 1.5e-7 };
-/** Kernels that add terms of both signs: rounding is relative to the terms, not to their sum. */
+/** Kernels that add terms of both signs. Their rounding errors are relative to the terms, not to the sum. */
 const SUMS = /^(Sum|Mean|Cumsum|AddN)$/;
 
 function expectSame(own: Output[] | "an error", cpu: Output[] | "an error", kernel: string, one: Case): void {
@@ -96,7 +96,7 @@ describe("kernels", () => {
       expectSame(await resultsOf("nabla", kernel, one), cpu, kernel, one);
       if (cpu === "an error") failed++;
     }
-    // Cases that nabla leaves to the CPU kernel, or that both reject, compare nothing.
+    // A case compares nothing if nabla leaves it to the CPU kernel, or if both backends reject it.
     expect(run.mock.results.filter(({ type, value }) => type === "return" && value !== null).length).toBeGreaterThan(0);
     expect(failed).toBeLessThan(cases.length / 2);
   });
@@ -151,7 +151,7 @@ describe("direct calls of kernels with shapes that core's functions reject", () 
     const volume = { strides: [1, 1, 1], pad: "same", dilations: 1, dataFormat: "NDHWC" };
     expect(call("Conv3D", { x: [1, 4, 4, 4, 3], filter: [3, 3, 3, 2, 5] }, volume)).toThrow(message);
   });
-  test("a pool of an image without a batch writes nothing outside its result", async () => {
+  test("pooling an image without a batch dim writes nothing outside the result", async () => {
     await tf.setBackend("nabla");
     const pool = { filterSize: [2, 2], strides: [2, 2], pad: "valid", includeBatchInIndex: false };
     const before = tf.tensor1d([1, 2, 3]);
@@ -159,7 +159,7 @@ describe("direct calls of kernels with shapes that core's functions reject", () 
       try {
         call(kernel, { x: [4, 4, 3] }, pool)();
       } catch {
-        // The CPU kernel may reject the image, because it has no batch dim.
+        // The CPU kernel may reject an image without a batch dim.
       }
     expect([...before.dataSync()]).toEqual([1, 2, 3]);
     for (let size = 1; size < 2000; size += 97) expect(tf.tidy(() => tf.sum(tf.ones([size])).dataSync()[0])).toBe(size);

@@ -175,7 +175,7 @@ const recurrent: readonly LayerCase[] = [
   ),
   one("timeDistributed", () => layers.timeDistributed({ layer: layers.dense({ units: 3 }) }), SEQUENCE),
   one("convLstm2d", () => layers.convLstm2d({ filters: 2, kernelSize: 2 }), VIDEO),
-  // Zeros are padding.
+  // The layer skips steps that consist of zeros.
   one("masking", () => layers.lstm({ units: 3 }), SEQUENCE, {
     before: () => layers.masking({ maskValue: 0 }),
     input: (shape) => tf.mul(uniform(shape, 5), tf.greater(uniform([shape[0]!, shape[1]!, 1], 6), 0)),

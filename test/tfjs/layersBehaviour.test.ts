@@ -31,7 +31,7 @@ describe("every layer, before and after three steps", () => {
       );
       if (direct) return { output: make().apply(x[0]!) };
       const inputs = shapes.map((shape) => input({ shape: [...shape] }));
-      // A layer with weights before this one, so that the gradient of this layer's input affects the result.
+      // Put a layer with weights before the tested one, so that the gradient of the tested layer's input affects the result.
       const first = before?.() ?? (values ? undefined : layers.dense({ units: shapes[0]!.at(-1)!, useBias: false }));
       const given = [first ? (first.apply(inputs[0]!) as SymbolicTensor) : inputs[0]!, ...inputs.slice(1)];
       const outputs = make().apply(given.length > 1 ? given : given[0]!) as SymbolicTensor;

@@ -34,7 +34,7 @@ function classifier(): Sequential {
   return model;
 }
 const images = (): tf.Tensor => uniform([18, 6, 6, 2], 1);
-/** The class is the part of the image with the largest mean, so a model can learn it. */
+/** The class of an image is the third of its values with the largest mean, so a model can learn the classes. */
 const classes = (): tf.Tensor =>
   tf.tidy(() => {
     const parts = tf.mean(tf.reshape(images(), [18, 3, 24]), 2);
@@ -100,7 +100,7 @@ describe("fit", () => {
   });
 
   test("from a dataset, evaluated on another one", async () => {
-    /** The interface of tf.data.Dataset. */
+    /** A dataset with the interface of tf.data.Dataset. */
     const dataset = (seed: number) => ({
       size: 3,
       iterator: async () => {
@@ -210,7 +210,7 @@ describe("other ways to run a model", () => {
 });
 
 describe("saved models", () => {
-  /** A model after some training, and its files. */
+  /** A model after one epoch of training, and its saved artifacts. */
   async function saved(): Promise<{ model: LayersModel; artifacts: tf.io.ModelArtifacts }> {
     const model = classifier();
     await model.fit(images(), classes(), { epochs: 1, verbose: 0 });

@@ -16,7 +16,7 @@ methods.flatten = function (this: tf.Tensor) {
   return tf.reshape(this, [-1]);
 };
 
-// Starts nabla's engine, which draws a seed from Math.random.
+// Start nabla's engine before any program runs, because it draws a seed from Math.random.
 manualSeed(1);
 
 /** What a program returns: tensors, numbers and arrays of numbers are compared with a tolerance, other values exactly. */
@@ -41,7 +41,7 @@ export function uniform(shape: readonly number[], seed = 1, low = -1, high = 1):
   );
 }
 
-/** Results without tensors. */
+/** The results, with each tensor replaced by its shape, type and values. */
 function read(value: unknown): unknown {
   if (value instanceof tf.Tensor) return { shape: value.shape, dtype: value.dtype, values: [...value.dataSync()] };
   if (Array.isArray(value)) return value.map(read);
@@ -92,7 +92,7 @@ function differences(own: unknown, cpu: unknown, within: number, path: string): 
 }
 
 /**
- * Expects the same results on both backends, and that the program leaves equally many tensors on both.
+ * Expects the same results, and equally many undisposed tensors, on both backends.
  *
  * `within` is the largest difference, relative to the largest number of an array.
  */

@@ -19,7 +19,7 @@ const gradients = (step: number): Record<string, tf.Tensor> => ({
   b: tf.tensor1d([0.1 * step, -1e-6]),
 });
 
-/** The variables after steps on the given backends. */
+/** The values of the variables after one step on each of the given backends, in this order. */
 async function train(make: () => tf.Optimizer, backends: readonly string[]): Promise<number[][]> {
   tf.disposeVariables();
   await tf.setBackend(backends[0]!);
@@ -58,7 +58,7 @@ test.each(Object.entries(optimizers))(
     for (const [i, values] of cpu.entries())
       for (const [k, value] of values.entries())
         for (const { [i]: computed } of [own, mixed]) {
-          // TensorFlow.js's centered RMSProp takes the root of −ε if all gradients are 0.
+          // If all gradients are 0, TensorFlow.js's centered RMSProp can take the root of a negative number.
           if (Number.isNaN(value)) expect(computed![k]).toBeNaN();
           else expect(Math.abs(computed![k]! - value)).toBeLessThan(2e-6);
         }

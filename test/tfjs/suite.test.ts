@@ -18,14 +18,14 @@ describe.each([
   }, 600_000);
 
   test("the CPU backend passes its own tests", () => {
-    // These tests read files that are not in the package.
+    // These tests read files that the npm package does not contain.
     expect(cpu.failed.filter(({ name }) => !name.startsWith("http-load cpu {} JSON model"))).toEqual([]);
     expect(cpu.passed.length).toBeGreaterThan(4200);
   });
   test.each([
     ["build simd, which is the deterministic one", { build: "simd" }],
     ["build relaxed", { build: "relaxed" }],
-    // Pages need special headers for threads.
+    // Threads run only in Node here, because pages need special headers for them.
     ...(place === "Node" ? [["two threads that share all work", { build: "simd", threads: 2 }] as const] : []),
   ] as const)("%s", { timeout: 600_000 }, async (_, init) => {
     const own = await run("nabla", init);

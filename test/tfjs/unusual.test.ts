@@ -113,7 +113,7 @@ describe("integers", () => {
 });
 
 describe("parts and paddings", () => {
-  // The CPU kernel returns other elements, or fails.
+  // The CPU kernel returns wrong elements, or throws.
   test.each([
     ["x[1, ::-1]", [1, 4], [2, -6], [1, -1], 1, [14, 13, 12, 11, 10]],
     ["x[::-1, 2]", [1, 2], [-3, 3], [-1, 1], 2, [12, 2]],

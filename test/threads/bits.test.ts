@@ -52,7 +52,7 @@ const plans = (more: readonly number[]): Plan[] => [
   ...more.map((threads) => plan("simd", threads, threads % 2 === 1)),
   plan("relaxed", 1, false),
   ...[2, ...more].map((threads) => plan("relaxed", threads, threads % 2 === 0)),
-  // Training with the default sharing.
+  // Training with the library's default thresholds for sharing.
   ...(["simd", "relaxed"] as const).map((build) => plan(build, more.at(-1) ?? 2, true, false)),
 ];
 

@@ -51,7 +51,7 @@ describe("init and dispose", () => {
     expect(y.item()).toBe(1);
   });
 
-  test("concurrent inits share one start; if it fails, all of them fail, and a later init can succeed", async () => {
+  test("concurrent calls to init share one startup; if it fails, all of them fail, and a later call can succeed", async () => {
     await Promise.all([init({ threads: 3 }), init({ threads: 3 }), init({ threads: 3 })]);
     expect(info().threads).toBe(3);
     await dispose();

@@ -6,7 +6,7 @@ import { execFileSync, spawn } from "node:child_process";
 import { beforeAll, describe, expect, test } from "vitest";
 
 const MAJORS = [20, 24];
-/** A trained network's loss is below this value. */
+/** The loss of a trained network must be below this value. */
 const LEARNT = 0.1;
 const THREAD_ERROR = /^ThreadError: a worker died during this call, .*Reload parameters/;
 

@@ -116,7 +116,7 @@ def loss():
 
 
 def some_dims(rank):
-    """One dim, several, or all (None); some are negative."""
+    """Random dims to reduce: one, several or all (None). Some of them are negative."""
     if chance(0.25):
         return None
     chosen = pick.sample(range(rank), pick.randint(1, rank))

@@ -1,6 +1,6 @@
 /**
- * Multiplies matrices with TensorFlow.js, and converts a tensor from nabla to TensorFlow.js and back. With one heap for both libraries, a
- * conversion allocates nothing, and a write to the tensor changes all three.
+ * Multiplies matrices with TensorFlow.js, and converts a tensor from nabla to TensorFlow.js and back. If both libraries share one heap,
+ * a conversion allocates nothing, and a write to nabla's tensor also changes both converted tensors.
  */
 export function check(tf, { memory, noGrad, tensor }, { fromTfjs, toTfjs }) {
   const backend = tf.getBackend();

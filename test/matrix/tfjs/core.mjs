@@ -1,4 +1,4 @@
-/** The peers of nabla/tfjs alone. */
+/** Runs the checks with only the peers of nabla/tfjs. */
 import * as tf from "@tensorflow/tfjs-core";
 import * as nabla from "nabla";
 import * as bridge from "nabla/tfjs";

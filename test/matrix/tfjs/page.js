@@ -1,4 +1,7 @@
-/** A page with all of TensorFlow.js, whose own backends are registered too. */
+/**
+ * A page that runs the checks, and trains a layers model, with the complete @tensorflow/tfjs package, which registers its own backends
+ * too.
+ */
 import * as tf from "@tensorflow/tfjs";
 import * as nabla from "nabla";
 import * as bridge from "nabla/tfjs";

@@ -1,4 +1,7 @@
-/** All of TensorFlow.js. Its own backend is registered after nabla's, which stays the default. */
+/**
+ * Runs the checks, and trains a layers model, with the complete @tensorflow/tfjs package, imported after nabla/tfjs. nabla's backend
+ * stays the default, although the package registers its own backend later.
+ */
 import "nabla/tfjs";
 import * as tf from "@tensorflow/tfjs";
 import * as nabla from "nabla";

@@ -1,6 +1,6 @@
 /** The formulas from src/ops/sequence/cells.ts in float64. */
 
-/** One kind of cell. */
+/** The formulas of one kind of cell: RNN, LSTM or GRU. */
 export interface CellReference {
   /** One unit's step in float64. */
   readonly forward: (

@@ -45,7 +45,7 @@ function indexOp(
           }
       return [{ shape, data }];
     },
-    // All ops that read accept every element type. Of the ops that add, only the elementwise one accepts int32.
+    // The ops that read accept every element type. Of the ops that add, only the elementwise one accepts int32.
     samples: (adds && !elementwise ? FLOAT : [...FLOAT, "int32" as const]).flatMap((dtype) =>
       (elementwise ? ELEMENTS : SLICES).map(([x, index, dim, n]) => ({
         inputs: [

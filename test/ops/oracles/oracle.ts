@@ -16,9 +16,9 @@ export interface SampleInput {
   readonly kinks?: readonly number[];
   /** Whether the input has no gradient although it is float32. */
   readonly constant?: boolean;
-  /** Values to add to the diagonal of the last two dims. They are repeated as needed. */
+  /** Values that are added to the diagonal of the last two dims, repeated as needed. */
   readonly diagonal?: readonly number[];
-  /** A large value: edge tests compare the op at ±extreme. */
+  /** A large value. Edge-case tests compare the op at ±extreme. */
   readonly extreme?: number;
 }
 
@@ -38,7 +38,7 @@ export interface Oracle<A> {
 // biome-ignore lint/suspicious/noExplicitAny: a reference reads its attributes, so nothing narrower fits all
 export type AnyOracle = Oracle<any>;
 
-/** The test that checks an op instead of an oracle, for ops without a formula for their results. */
+/** Names the test that checks an op without an oracle. */
 export interface TestedBy {
   readonly testedBy: string;
 }

@@ -6,7 +6,7 @@ import type { Parameters } from "../../../src/ops/pointwise/pointwise.ts";
 import { pointwiseDefinitions } from "../../../src/ops/pointwiseDefinitions.ts";
 import type { Oracle, SampleInput } from "./oracle.ts";
 
-/** The test values of an operand: uniform in [low, high), away from kinks, and ±extreme. */
+/** The test values of an operand: uniform in [low, high) and away from kinks, plus ±extreme in edge-case tests. */
 interface Range extends Pick<SampleInput, "extreme" | "kinks"> {
   readonly low: number;
   readonly high: number;
@@ -19,7 +19,7 @@ interface ParameterRange extends Range {
 
 const LENGTHS: Shape[] = [[], [0], [1], [3], [4], [5], [31], [33], [2, 3, 5]];
 
-/** The definition of a pointwise op, with or without parameters, by its name. */
+/** Finds the definition of a pointwise op, with or without parameters, by its name. */
 export function definitionOf(name: string): OpDefinition<Parameters> {
   const found = Object.values(pointwiseDefinitions).find((definition) => definition.name === name);
   if (!found) throw new Error(`There is no pointwise op ${name}.`);

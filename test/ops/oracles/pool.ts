@@ -63,8 +63,8 @@ const dilation: Oracle<MaxPoolAttributes> = {
 };
 
 /**
- * Calls f for each pixel in each window, with its flat index into the image, the window's flat index into the result,
- * and the divisor.
+ * Calls f for each pixel in each window, with the pixel's flat index into the image, the window's flat index into the result, and the
+ * window's divisor.
  */
 function forEachPooled(
   [batch, , , channels]: Shape,

@@ -29,7 +29,7 @@ const CASES: Case[] = [
 ];
 const PLAIN = { batchFirst: false, reverse: false, initial: true, bias: false, masked: false, rectify: false };
 
-/** What the samples of both ops have in common. */
+/** The parts of a case that the samples of both ops share. */
 function caseOf({ gates }: Cell, [steps, batch, hidden, options]: Case) {
   const attributes = { ...PLAIN, ...options };
   const outer = attributes.batchFirst ? [batch, steps] : [steps, batch];

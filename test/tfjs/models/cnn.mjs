@@ -1,5 +1,6 @@
-// A small convolutional network: images of 28×28 pixels → probabilities of 10 classes. It has the layers of exported mobile networks: fused
-// and separate biases, activations and batch normalization, depthwise and dilated convolutions, pools, a residual and a resized branch.
+// A small convolutional network: images of 28×28 pixels → probabilities of 10 classes. It has the layers of exported mobile networks:
+// fused and separate biases, activations and batch normalization, depthwise and dilated convolutions, pools, a residual connection, and a
+// resized branch.
 import { float, Graph } from "./graph.mjs";
 
 const T = "DT_FLOAT";

@@ -4,7 +4,7 @@ import { cnn } from "./cnn.mjs";
 import { control } from "./control.mjs";
 import { transformer } from "./transformer.mjs";
 
-/** The models by the name of their folder. */
+/** The models, keyed by folder name. */
 export const models = { cnn, transformer, control };
 
 if (process.argv[1] === import.meta.filename)

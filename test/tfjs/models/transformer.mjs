@@ -16,7 +16,7 @@ export function transformer() {
     Index: "DT_INT32",
     shrink_axis_mask: 1,
   });
-  /** x as [batch, ...sizes]. */
+  /** Reshapes x to [batch, ...sizes]. */
   const reshape = (name, x, sizes) =>
     op("Reshape", name, [
       x,

@@ -8,7 +8,7 @@ const jasmine = `${root}test/tfjs/suite/jasmine.mjs`;
 
 const quote = JSON.stringify;
 
-/** The program. The order of imports matters: the tests read the list of backends when they are loaded. */
+/** The source of the suite. The order of imports matters: the tests read the list of backends when they are loaded. */
 const program = (backend) => `
 export { runSuite } from ${quote(jasmine)};
 import "@tensorflow/tfjs-core";

@@ -10,7 +10,7 @@ const FOLDER = fileURLToPath(new URL("../../../build/tfjs/", import.meta.url));
 const CHILD = fileURLToPath(new URL("child.mjs", import.meta.url));
 
 const bundles = new Map();
-/** The path of a bundle, which is written once. */
+/** Returns the path of a bundle. Writes each bundle only once. */
 function bundleOf(backend, platform) {
   const file = `${FOLDER}suite-${backend}-${platform}.mjs`;
   if (!bundles.has(file)) {
@@ -60,7 +60,7 @@ export async function runInChromium(backend, init = {}, { filter = "" } = {}) {
   try {
     const page = await browser.newPage();
     await page.setRequestInterception(true);
-    // A page with an origin, so that it has localStorage and IndexedDB.
+    // Give the page an origin, so that it has localStorage and IndexedDB.
     page.on("request", (request) => {
       const { pathname } = new URL(request.url());
       if (pathname === "/") return request.respond({ contentType: "text/html", body: "<!doctype html>" });
@@ -68,7 +68,7 @@ export async function runInChromium(backend, init = {}, { filter = "" } = {}) {
       return request.respond({ status: 404, body: "" });
     });
     await page.goto("http://localhost/");
-    // Passed as text, because Vitest transforms import() in functions. Jasmine looks for the global object under the name `global`.
+    // Pass the code as text, because Vitest transforms import() in functions. Jasmine looks for the global object under the name `global`.
     return await page.evaluate(`(async () => {
       Object.assign(globalThis, { global: globalThis, NABLA_OPTIONS: ${JSON.stringify(init)} });
       const { runSuite } = await import("/suite.mjs");

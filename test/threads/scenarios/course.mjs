@@ -74,7 +74,7 @@ await runScenario({
     return { ...seen, before, after: await held(), seconds };
   },
 
-  /** The longest duration of dispose() in milliseconds, after each pause since the last call. */
+  /** The longest duration of dispose() in milliseconds. `pauses` are the times between the last call and dispose(). */
   async dispose({ pauses }) {
     let longest = 0;
     for (const pause of pauses) {
@@ -94,7 +94,7 @@ await runScenario({
     await init({ threads: 4 });
     const product = new Product(nabla, 256);
     const right = product.isRight();
-    // The minimum over several seconds: on a busy machine the JavaScript engine's compilers run late.
+    // Take the minimum over several seconds, because the JavaScript engine may compile late on a busy machine.
     let share = 1;
     for (let i = 0; i < 5; i++) {
       const before = process.cpuUsage();
@@ -112,7 +112,7 @@ await runScenario({
     const right = Array.from({ length: 20 }, () => product.isRight());
     const loss = train(nabla);
     const { reason, threads: cut } = info();
-    // On a busy machine this may take several calls.
+    // On a busy machine, it may take several calls until a worker helps.
     const helped = await until(() => workers.some((worker) => helps(worker, () => product.run())));
     await dispose();
     return {
@@ -126,7 +126,7 @@ await runScenario({
     };
   },
 
-  /** Tensors from before dispose() are collected after it, while a new engine works. */
+  /** The garbage collector collects tensors from before dispose() while a new engine works. */
   async finalizers() {
     await init({ threads: 2 });
     let collected = 0;

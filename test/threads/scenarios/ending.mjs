@@ -52,7 +52,7 @@ await runScenario({
     report({ right, workers: workers.length });
     process.exit(7);
   },
-  /** Does not await init. */
+  /** Calls init without awaiting it. */
   async forgotten() {
     nabla.init({ threads: 4 });
     await until(() => workers.length === 3);

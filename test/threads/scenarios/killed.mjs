@@ -107,7 +107,7 @@ async function call({ threads }) {
   }
 }
 
-/** Starts nabla's thread. `outcome` is its report. */
+/** Starts nabla's thread. `outcome` resolves to the thread's report. */
 function begin(options) {
   const thread = new Thread(new URL(import.meta.url), { workerData: options });
   const outcome = new Promise((resolve, reject) => {

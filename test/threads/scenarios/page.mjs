@@ -23,7 +23,7 @@ async function lose(product) {
   const [{ worker, orders }] = workers;
   const { memory, control, mark } = orders;
   worker.terminate();
-  // Chromium gives a worker two seconds to end.
+  // Wait, because Chromium gives a worker two seconds to end.
   await new Promise((resolve) => setTimeout(resolve, 3000));
   const words = new Int32Array(memory.buffer);
   Atomics.store(words, mark / 4, 2);

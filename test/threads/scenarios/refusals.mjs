@@ -64,7 +64,7 @@ await runScenario({
     override.source = (source, made) => (made % 2 ? "throw new Error('the second worker is disabled')" : source);
     return start();
   },
-  /** Workers neither start nor fail. Timers run a hundred times as fast. */
+  /** Workers neither start nor fail. Timers run a hundred times faster. */
   silent() {
     const { setTimeout } = globalThis;
     globalThis.setTimeout = (f, milliseconds, ...rest) => setTimeout(f, milliseconds / 100, ...rest);

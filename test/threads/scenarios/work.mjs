@@ -1,7 +1,7 @@
 /** Work with known results, and a check of whether a worker helps with it. Scripts in Node and pages share it. */
 
 /**
- * Whether a worker helps with f. If it does, it clears its mark, the word that says whether it is running a job
+ * Whether a worker helps with f. A worker that helps clears its mark, the word that says whether it is running a job
  * (assembly/threads.ts: serve).
  */
 export function helps({ orders: { memory, mark } }, f) {
@@ -9,7 +9,7 @@ export function helps({ orders: { memory, mark } }, f) {
   const words = new Int32Array(memory.buffer);
   Atomics.store(words, mark / 4, UNTOUCHED);
   f();
-  // The last worker may still be leaving the job.
+  // The worker may still be leaving the job.
   for (let i = 0; i < 1e6 && Atomics.load(words, mark / 4) === 1; i++);
   return Atomics.compareExchange(words, mark / 4, UNTOUCHED, 0) === 0;
 }
@@ -27,7 +27,7 @@ export class Product {
     const random = generator(n);
     const [a, b] = [0, 1].map(() => Float32Array.from({ length: n * n }, () => (random() % 5) - 2));
     this.probe = Float64Array.from({ length: n }, () => random() % 1000);
-    // C·r = A·(B·r). A wrong C passes with a probability of 1/1000.
+    // For a random vector r, C·r = A·(B·r). A wrong C passes this check with a probability of 1/1000.
     this.expected = times(a, times(b, this.probe));
     this.factors = [tensor(a, [n, n]), tensor(b, [n, n])];
     this.tidy = tidy;

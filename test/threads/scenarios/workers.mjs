@@ -44,7 +44,7 @@ export function allHelp(count, call, dying) {
   });
 }
 
-/** Loads nabla. Changes to its environment must come first. */
+/** Loads nabla. Change nabla's environment before this call. */
 export const load = () => import("../../../dist/src/index.js");
 
 /** Blocks the event loop for the given time. */

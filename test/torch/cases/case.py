@@ -51,7 +51,7 @@ def encode(v, short=False):
 
 
 def show(v):
-    """Options as text in the name of a case."""
+    """Options as text, for the name of a case."""
     if isinstance(v, torch.Tensor):
         return "tensor"
     return "batchMean" if v == "batchmean" else json.dumps(number(v)).strip('"')

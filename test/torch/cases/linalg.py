@@ -5,7 +5,7 @@ from cases.case import case, encode, groups, randn
 
 
 def positive(*shape):
-    """Symmetric and positive definite."""
+    """Random symmetric positive definite matrices."""
     a = randn(*shape, scale=0.4)
     return exact(a @ a.mT + torch.eye(shape[-1]) * 1.5)
 

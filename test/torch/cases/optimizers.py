@@ -109,7 +109,7 @@ def make_more_optimizers():
     run("AdamW", lr=0.01, weight_decay=0.1)
     run("RMSprop", lr=0.005, momentum=0.5)
     run("Adagrad", lr=0.05)
-    # The other implementation in PyTorch 1.13 uses mu twice in mu_product_next, a defect that 2.0 fixed.
+    # Without foreach, PyTorch 1.13's NAdam uses mu twice in mu_product_next, a defect that 2.0 fixed.
     run("NAdam", foreach=True)
     run("NAdam", foreach=True, lr=0.02, betas=(0.8, 0.95), weight_decay=0.1, momentum_decay=0.01)
     run("LBFGS", lr=0.5, max_iter=1)
