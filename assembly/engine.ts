@@ -364,8 +364,8 @@ function stepUpdate(op: Op, at: usize, thread: u32, threads: u32): void {
     switch (op) {
       case Op.Sgd: sgd(at, part, begin, end); break;
       case Op.Adam: {
-        // Recompute the powers only if the step differs: all parameters have taken the same number of steps, unless
-        // some were frozen.
+        // Recompute the powers only if this parameter's step differs from the previous one's, which happens only if
+        // some parameters were frozen.
         const t = stepOf(part);
         if (t != known) {
           known = t;

@@ -1,7 +1,8 @@
 /**
  * The formulas of the pointwise kernels, each named after its op's code. A formula takes four elements of each operand,
  * (x), (dy, x) or (a, b), and then the op's parameters p and q, if it has any. Formulas for int32 operands have the
- * suffix Int. From the formulas here, in math.ts and in trig.ts, `npm run generate` writes kernels/pointwise.ts.
+ * suffix Int. `npm run generate` writes kernels/pointwise.ts and kernels/pointwiseInt.ts from the formulas in this
+ * file, math.ts and trig.ts.
  */
 import * as math from "./math";
 import { selectLanes } from "./simd";
@@ -17,8 +18,8 @@ function splat(x: f32): v128 { return f32x4.splat(x); }
 @inline
 function positiveOr(x: v128, otherwise: v128): v128 { return selectLanes(otherwise, x, f32x4.le(x, splat(0))); }
 
-// In loops, V8 keeps the constants of `neg` and `abs` in registers, but rebuilds those of f32x4.neg and f32x4.abs at
-// every use.
+// `neg` and `abs` do not use f32x4.neg and f32x4.abs, because V8 rebuilds the constants of these instructions at every
+// use. In loops, it keeps −0 in a register.
 @inline
 export function neg(x: v128): v128 { return v128.xor(x, splat(-0.0)); }
 
@@ -84,19 +85,19 @@ export function ceil(x: v128): v128 { return f32x4.ceil(x); }
 @inline
 export function round(x: v128): v128 { return f32x4.nearest(x); }
 
-/** dy, or p·dy where x ≤ 0. */
+/** dy where x > 0, else p·dy. */
 @inline
 export function leakyReluGrad(dy: v128, x: v128, p: v128): v128 {
   return selectLanes(dy, f32x4.mul(p, dy), f32x4.gt(x, splat(0)));
 }
 
-/** dy, or dy·(y + p) where y ≤ 0, since p·eˣ = y + p. */
+/** dy where y > 0, else dy·(y + p), because p·eˣ = y + p. */
 @inline
 export function eluGrad(dy: v128, y: v128, p: v128): v128 {
   return selectLanes(dy, f32x4.mul(dy, f32x4.add(y, p)), f32x4.gt(y, splat(0)));
 }
 
-/** dy·λ, or dy·(y + λα) where y ≤ 0. */
+/** dy·λ where y > 0, else dy·(y + λα). */
 @inline
 export function seluGrad(dy: v128, y: v128): v128 {
   return f32x4.mul(dy,

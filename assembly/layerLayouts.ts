@@ -1,4 +1,4 @@
-/** The operands of instructions for layers and small matrices. layouts.ts says how to read them. */
+/** The operands of instructions for layers and small matrices. The comment in layouts.ts explains the notation. */
 import { Head } from "./opcodes.ts";
 
 /**
@@ -117,10 +117,10 @@ export const enum NormalizeGrad {
 }
 
 /**
- * y, c (LSTM) and saved (LSTM and GRU: 4·hidden numbers per row) from x (gates·hidden numbers per row). In x and in the
- * outputs, consecutive steps are `stepRows` rows apart and consecutive sequences `batchRows` rows. w: [gates·hidden, hidden];
- * bias: [gates·hidden] or 0; h0, c0: [batch, hidden], or 0 for zeros; lengths: int32 [batch] or 0. `rectify`: relu instead of
- * tanh (Rnn).
+ * Computes y, c (LSTM) and saved (LSTM and GRU: 4·hidden numbers per row) from x (gates·hidden numbers per row). In x and in
+ * the outputs, consecutive steps are `stepRows` rows apart and consecutive sequences `batchRows` rows. w: [gates·hidden,
+ * hidden]; bias: [gates·hidden] or 0; h0, c0: [batch, hidden], or 0 for zeros; lengths: int32 [batch] or 0. `rectify`: whether
+ * Rnn uses relu instead of tanh.
  */
 export const enum Recurrent {
   y = Head.words,
@@ -143,7 +143,10 @@ export const enum Recurrent {
   words,
 }
 
-/** dx, dg (GRU), dh, dc (LSTM) from dy, dcs (or 0) and the inputs and outputs of the forward op, laid out as in Recurrent. */
+/**
+ * Computes dx, dg (GRU), dh and dc (LSTM) from dy, dcs (or 0) and the inputs and outputs of the forward op, which are laid out
+ * as in Recurrent.
+ */
 export const enum RecurrentGrad {
   dx = Head.words,
   dg,
@@ -170,10 +173,10 @@ export const enum RecurrentGrad {
 }
 
 /**
- * out from q, k, v; or dq, dk, dv from dy (in `out`), q, k, v. Each tensor has its own strides, in elements, between batches,
- * heads and rows; a gradient has the strides of its tensor. q and out have `queries` rows, k and v have `keys` rows. A row of
- * q or k has `width` numbers, a row of v or out has `valueWidth`. mask: the address of a tensor to add to the scores, or 0.
- * If `causal`, query i sees the keys up to i + offset.
+ * Attention computes out from q, k and v; AttentionGrad computes dq, dk and dv from dy (in `out`), q, k and v. Each tensor has
+ * its own strides, in elements, between batches, heads and rows; dq, dk and dv have the strides of q, k and v. q and out have
+ * `queries` rows, k and v have `keys` rows. A row of q or k has `width` numbers, a row of v or out has `valueWidth`. mask: the
+ * address of a tensor to add to the scores, or 0. If `causal`, query i sees the keys up to i + offset.
  */
 export const enum Attention {
   out = Head.words,

@@ -3,8 +3,9 @@
  * that holds the operand. layerLayouts.ts has the layouts for layers.
  *
  * Operands are addresses (in bytes), sizes (in elements unless noted) and flags, one word each. Comments mark the exceptions:
- * `f32` and `f64` (two words). Brackets name the records that follow the layout's `words`; the operand is their number. From
- * these layouts, `npm run generate` writes src/runtime/instructions.ts, the functions that encode instructions.
+ * `f32` and `f64` (two words). An operand with brackets is the number of records of the kind in brackets; the records follow
+ * the layout's `words`. From these layouts, `npm run generate` writes the functions that encode instructions
+ * (src/runtime/instructions.ts).
  */
 import { Head } from "./opcodes.ts";
 
@@ -129,9 +130,9 @@ export const enum CrossEntropyGrad {
 }
 
 /**
- * C = act(alpha·op(A)·op(B) + bias) for each matrix of a batch, followed by `rank` batch dimensions [size, stride of A,
- * stride of B], strides in matrices. The matrices of C are contiguous, and so are those of `y`, which only derivatives read
- * (otherwise 0).
+ * C = act(alpha·op(A)·op(B) + bias) for each matrix of a batch. There are `rank` batch dimensions [size, stride of A, stride of
+ * B], with strides in matrices. The matrices of C are contiguous, and so are those of `y`, which is 0 unless act is a
+ * derivative.
  */
 export const enum Matmul {
   out = Head.words,
@@ -151,7 +152,7 @@ export const enum Matmul {
   words,
 }
 
-/** `value` is the bit pattern of one element, repeated to fill 32 bits. The length is in bytes. */
+/** Fills `bytes` bytes of out. `value` is the bit pattern of one element, repeated to fill 32 bits. */
 export const enum Fill {
   out = Head.words,
   bytes,
@@ -172,8 +173,8 @@ export const enum StridedCopy {
 }
 
 /**
- * out: `rows` rows filled with `value`, except for a box that holds the elements of x, over `rank` ≥ 1 dimensions,
- * outermost first. `value` is the bit pattern of one element, repeated to fill 32 bits.
+ * out is an array of `rows` rows, filled with `value` except for a box that holds the elements of x. The `rank` ≥ 1 dimensions
+ * describe out and the box, outermost first. `value` is the bit pattern of one element, repeated to fill 32 bits.
  */
 export const enum Unslice {
   out = Head.words,
@@ -186,8 +187,8 @@ export const enum Unslice {
 }
 
 /**
- * One dimension in Unslice: out's size, and the `count` positions of x's elements. They begin at `start` and are `step`
- * apart; `step` may be negative.
+ * One dimension in Unslice: the size of out, and the `count` positions in out at which x's elements are. The positions begin at
+ * `start` and are `step` apart; `step` may be negative.
  */
 export const enum BoxDim {
   size,
@@ -210,9 +211,10 @@ export const enum Cast {
 /**
  * IndexSelect: out[o, j, i] = x[o, index[j], i];  IndexAdd: out[o, index[j], i] += x[o, rows[j], i], j < count;
  * Gather: out[o, j, i] = x[o, index[o, j, i], i];  ScatterAdd: out[o, index[o, j, i], i] += x[o, j, i].
- * n is the size of the indexed dimension. IndexAdd and ScatterAdd clear out first. An index outside 0…n−1 is skipped (reads
- * give 0). For IndexAdd, x has `height` rows, rows[j] is j if `rows` is 0, and the workspace holds the lists of each share,
- * `listBytes` apart. ScatterAdd's workspace holds as many float64 as out has elements; it is 0 for short sums and for int32.
+ * n is the size of the indexed dimension. IndexAdd and ScatterAdd first fill out with 0. For an index outside 0…n−1, reads
+ * give 0, and additions skip the element. For IndexAdd, x has `height` rows, rows[j] is j if `rows` is 0, and the workspace
+ * holds each share's lists, `listBytes` apart. ScatterAdd's workspace holds as many float64 numbers as out has elements; its
+ * address is 0 for short sums and for int32.
  */
 export const enum Index {
   out = Head.words,
@@ -231,10 +233,10 @@ export const enum Index {
 }
 
 /**
- * out[o, j, i] = x[o, k₀, i] + Σ weight[j, t − 1]·(x[o, kₜ, i] − x[o, k₀, i]) over 0 < t < taps, where kₜ = index[j, t], j < count and kₜ < n.
- * A larger index is read as n − 1. With `columns`, taps = 2 and each slice is a row of `width` columns of `inner` elements. A row of out has
- * `columnCount` columns: columns: int32 [columnCount, 2] and columnWeight: float32 [columnCount] choose them from each row of x in the
- * same way, before rows are combined.
+ * out[o, j, i] = x[o, k₀, i] + Σ weight[j, t − 1]·(x[o, kₜ, i] − x[o, k₀, i]) over 0 < t < taps, where kₜ = index[j, t], j <
+ * count and kₜ < n. A larger index is read as n − 1. If `columns` is not 0, taps is 2, and each slice of x is a row of `width`
+ * columns of `inner` elements. Each row of x is first interpolated to `columnCount` columns in the same way, with the indices
+ * in columns: int32 [columnCount, 2] and the weights in columnWeight: float32 [columnCount].
  */
 export const enum Interpolate {
   out = Head.words,
@@ -264,8 +266,8 @@ export const enum OneHot {
 }
 
 /**
- * Uniform in [p, q), or normal with mean p and standard deviation q. `state` is the address of [seed low, seed high, counter
- * low, counter high].
+ * Random numbers, uniform in [p, q), or normal with mean p and standard deviation q. `state` is the address of [seed low, seed
+ * high, counter low, counter high].
  */
 export const enum Distribution {
   out = Head.words,
@@ -314,7 +316,7 @@ export const enum Advance {
 }
 
 /**
- * One pass over `count` parameters, with one UpdatePart each. `lr` is the address of an f32, so a schedule can change the
+ * Updates `count` parameters, each described by an UpdatePart. `lr` is the address of an f32, so a schedule can change the
  * learning rate without recording the program again. c0 … c4 are the optimizer's constants, in the kernel's order.
  */
 export const enum Update {
@@ -346,9 +348,10 @@ export const enum UpdatePart {
 
 /**
  * `count` pointwise instructions (layouts Unary, Derivative, Binary with one dimension, Where, Cast) on the same n elements,
- * run block by block. The operands are followed by `count` masks, then by the instructions; `length` includes both. If bit j
- * of a mask is set, operand word Head.words + j is the address not of a whole array but of one block of 32-bit elements in
- * the first thread's scratch memory. Each thread has `scratch` bytes of it.
+ * run block by block. The operands are followed by one mask for each of the instructions, then by the instructions; the chain's
+ * Head.length includes both. If bit j of an instruction's mask is set, its word Head.words + j is not the address of a whole
+ * array, but that of one block of 32-bit elements in the first thread's scratch memory. Each thread has `scratch` bytes of
+ * scratch memory.
  */
 export const enum Chain {
   n = Head.words,

@@ -1,9 +1,8 @@
 /**
- * Elementary functions on four f32 lanes: exponentials, logarithms, the error function and the activations built from
- * them (angles, powers and remainders come from trig.ts). All are inlined and stateless, and branch only for rare
- * lanes; the result of a lane never depends on its neighbours. NaN gives NaN, and infinities give the limit. Error
- * bounds hold for all of f32, including denormals, and in both builds unless they name one; 1 ulp is the spacing of f32
- * at the exact result.
+ * Elementary functions on four f32 lanes: exponentials, logarithms, the error function and the activations built from them
+ * (angles, powers and remainders come from trig.ts). All are inlined and stateless, and branch only for rare lanes; the result
+ * of a lane never depends on its neighbours. NaN gives NaN, and ±∞ gives the function's limit. Error bounds hold for all of
+ * f32, including denormals, and for both builds, unless a comment names one; 1 ulp is the spacing of f32 at the exact result.
  */
 import { Fast, fma, madd, selectLanes } from "./simd";
 import { poly4, poly5, poly7, splat, withSign } from "./trig";
@@ -40,7 +39,7 @@ function expPoly(r: v128): v128 {
   return f32x4.add(fma(f32x4.mul(r, r), p, r), splat(1));
 }
 
-/** y·2ⁿ as y·2^⌊n/2⌋·2^⌈n/2⌉, so that it overflows and underflows with one rounding; −150 ≤ n ≤ 150. */
+/** y·2ⁿ as y·2^⌊n/2⌋·2^⌈n/2⌉, so that overflow and underflow round only once; −150 ≤ n ≤ 150. */
 @inline
 function scaleByPower(y: v128, t: v128): v128 {
   const half = i32x4.shr_u(t, 1);
@@ -107,7 +106,7 @@ function logSum<M = Fast>(k: v128, f: v128): v128 {
   return madd<M>(k, splat(LN2_HI), f32x4.add(f, madd<M>(k, splat(LN2_LO), tail)));
 }
 
-/** The lanes of x that are not positive, finite and normal. */
+/** A mask of the lanes where x is not positive, finite and normal. */
 @inline
 function outsideNormal(x: v128): v128 {
   return i32x4.ge_u(i32x4.sub(x, i32x4.splat(0x00800000)), i32x4.splat(0x7f000000));
@@ -191,7 +190,7 @@ export function tanh(x: v128): v128 {
 export function sigmoid(x: v128): v128 {
   const e = expNegAbs(x);
   const b = selectLanes(e, splat(1), f32x4.lt(x, splat(0)));
-  // Below 2⁻²⁶ the product has no effect: make it 0, because a denormal would be slow.
+  // If e ≤ 2⁻²⁶, the product has no effect: make q 0, because a denormal number would be slow.
   const q = v128.andnot(f32x4.div(e, f32x4.add(e, splat(1))), f32x4.le(e, splat(1.4901161193847656e-8)));
   return fma(f32x4.neg(b), q, b);
 }

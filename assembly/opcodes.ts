@@ -1,11 +1,11 @@
 /**
- * Op codes and the other numbers that both sides of the boundary share (compiled by asc and by tsc). An instruction is a
+ * Op codes and the other numbers that the kernels share with TypeScript (compiled by asc and by tsc). An instruction is a
  * sequence of 32-bit words, [code, length in words, operands …]; layouts.ts and layerLayouts.ts name the operands.
  */
 
 /** The first two words of every instruction. */
 export const enum Head {
-  /** The op's code and, in the bits above, the number of shares that the instruction is split into (0: not split). */
+  /** The op's code and, in the bits above it, the number of shares into which the instruction is split (0: not split). */
   code,
   /** The length of the instruction in words, including the head. */
   length,
@@ -28,16 +28,16 @@ export const enum Family {
   Derivative,
   /** Pointwise ops on two operands with broadcasting. */
   Binary,
-  /** Comparisons with broadcasting, to bool. */
+  /** Comparisons with broadcasting, whose results are bool. */
   Compare, // layout Binary
-  /** Selection between two operands with a mask. */
+  /** Selecting elements of two operands by a mask. */
   Where,
   /** Reductions along the middle dimension of [outer, n, inner], and running sums. */
   Reduce,
   /** Softmax of rows. */
   Softmax,
   SoftmaxGrad,
-  /** One loss per row; targets are labels or probabilities. */
+  /** Cross-entropy, with one loss per row; targets are labels or probabilities. */
   CrossEntropy,
   CrossEntropyGrad,
   /** Matrix products. */
@@ -89,9 +89,9 @@ export const enum Family {
 }
 
 /**
- * Every primitive. The high byte of a code is its family, the low byte its number within the family. Nothing depends on that
- * number or on the order of families, so a new op may go anywhere in its family. `npm run generate` adds the codes of
- * pointwise ops.
+ * All primitive ops. The high byte of a code is its family, the low byte its number within the family. Nothing depends on that
+ * number or on the order of families, so a new op may go anywhere in its family. `npm run generate` adds the codes of pointwise
+ * ops.
  */
 export const enum Op {
   Neg = Family.Unary << Head.family,
@@ -324,10 +324,10 @@ export const enum Status {
 
 /**
  * Byte offsets into the control block through which threads coordinate (threads.ts). Words that several threads write are two
- * cache lines apart, since processors fetch lines in pairs.
+ * cache lines apart, because processors fetch lines in pairs.
  */
 export const enum Control {
-  /** Counts jobs; workers wait for it to change. */
+  /** Changes with every job, and when the pool stops. Workers wait for a change. */
   epoch = 0,
   /** The number of workers asleep until `epoch` changes. */
   asleep = 4,

@@ -27,8 +27,8 @@ export function madd<M>(a: v128, b: v128, c: v128): v128 {
 }
 
 /**
- * The lanes of a where the mask is all ones, and those of b where it is 0. In other lanes, the relaxed build's result depends on the
- * machine. relaxed_laneselect takes one instruction on x64, where bitselect takes three.
+ * The lanes of a where the mask is all ones, and those of b where it is 0. For any other mask, the relaxed build's result
+ * depends on the machine. relaxed_laneselect takes one instruction on x64, where bitselect takes three.
  */
 @inline
 export function selectLanes(a: v128, b: v128, mask: v128): v128 {
@@ -93,14 +93,14 @@ export function shareBegin(n: u32, grain: u32, thread: u32, threads: u32): u32 {
   return min<u32>(n, <u32>(<u64>grains * thread / threads) * grain);
 }
 
-/** The number of elements that a sum adds in float32 before it continues in float64. A multiple of 16. */
+/** The number of elements that are summed in float32 before their sum is added to a float64 total. A multiple of 16. */
 export const SUM_BLOCK: u32 = 256;
 
 /** The last two lanes as float64. */
 @inline
 export function promoteHigh(v: v128): v128 { return f64x2.promote_low_f32x4(i64x2.shuffle(v, v, 1, 0)); }
 
-/** total + (v₀ + v₂, v₁ + v₃): how a long sum adds the lanes of a block. */
+/** total + (v₀ + v₂, v₁ + v₃). Long sums use it to add the lanes of a block's sum to a float64 total. */
 @inline
 export function addPairs(total: v128, v: v128): v128 {
   return f64x2.add(total, f64x2.promote_low_f32x4(f32x4.add(v, i64x2.shuffle(v, v, 1, 0))));
@@ -116,7 +116,7 @@ export function narrow(low: v128, high: v128): v128 {
   return i64x2.shuffle(f32x4.demote_f64x2_zero(low), f32x4.demote_f64x2_zero(high), 0, 2);
 }
 
-/** The number of vectors that a sum adds pairwise in float32. Such a sum of equal numbers is exact. */
+/** The number of vectors that are summed pairwise in float32. If they are equal, their sum is exact. */
 export const TREE: u32 = 8;
 
 /** Loads the n-th vector at an address. */

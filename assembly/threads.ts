@@ -1,8 +1,8 @@
 /**
- * Threads that run one program together. The program is cut into numbered shares: an instruction worth splitting has as many
- * shares as its head says, and a run of other instructions is one share. A free thread takes the next number and waits until
- * all earlier instructions are done. A thread that took no share is never waited for, so a thread that wakes late, or never,
- * does not delay the others. The result does not depend on which thread takes which share.
+ * Lets several threads run one program together. The program is divided into numbered shares: the head of an instruction that
+ * is worth splitting contains its number of shares, and consecutive other instructions form one share. A free thread takes the
+ * next share and waits until all earlier instructions are done. A thread that took no share is never waited for, so a thread
+ * that wakes late, or never, does not delay the others. The result does not depend on which thread takes which share.
  *
  * Threads share a control block in memory (opcodes.ts: Control); the module itself holds no state.
  */
@@ -93,8 +93,8 @@ export function lead(program: usize, count: u32, control: usize, sleeps: bool): 
   if (atomic.load<u32>(control, Control.asleep)) atomic.notify(control + Control.epoch, -1);
   reached(control, share(program, count, control, sleeps), sleeps);
   atomic.store<u32>(control, 0, Control.open);
-  // Wait until no thread is still inside this program, because the next one may be written over it. A thread that is
-  // inside finds no share left and leaves soon, so it does not wake this thread.
+  // Wait until no thread is still inside this program, because the next program may overwrite it. A thread that is still inside
+  // finds no share left and leaves soon, so it does not wake this thread.
   const rounds = sleeps ? load<u32>(control, Control.spins) : ROUNDS;
   for (let i: u32 = 0;; i++) {
     const inside = atomic.load<u32>(control, Control.inside);
@@ -107,8 +107,8 @@ export function lead(program: usize, count: u32, control: usize, sleeps: bool): 
 }
 
 /**
- * The main loop of a worker: runs jobs, sleeps between them, and returns when the pool stops. `mark` is a word that is set
- * during a job, so other threads can detect that the worker died during it.
+ * The main loop of a worker: runs jobs, sleeps between them, and returns when the pool stops. `mark` is the address of a word
+ * that is 1 during a job, so that other threads can detect a worker that died during a job.
  */
 export function serve(control: usize, mark: usize): void {
   let seen: u32 = 0;

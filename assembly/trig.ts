@@ -292,7 +292,7 @@ export function pow(x: v128, y: v128): v128 {
 
 // ---- remainders: a − ⌊a/b⌋·b, a and b from f32 or i32 ----------------------------------------------------------------
 
-/** 2²⁹: the 24 bits of b times a smaller quotient fit into f64. */
+/** 2²⁹. If the quotient is smaller, its product with the 24 bits of b fits into f64. */
 const EXACT_QUOTIENT: f64 = 536870912;
 
 const MANTISSA: u64 = 0x000fffffffffffff;
@@ -330,7 +330,9 @@ function quotient(a: v128, b: v128): v128 {
   return f64x2.trunc(f64x2.div(a, b));
 }
 
-/** a − q·b, the remainder of truncating division, which has the sign of a. If that is not the sign of b, adds b. */
+/**
+ * a − q·b, the remainder of truncating division, which has the sign of a. If the remainder and b have different signs, adds b.
+ */
 @inline
 function remainder(a: v128, b: v128, q: v128): v128 {
   const m = f64x2.sub(a, f64x2.mul(q, b));
@@ -347,7 +349,7 @@ export function mod(a: v128, b: v128): v128 {
   const a0 = low(a), b0 = low(b), a1 = high(a), b1 = high(b);
   const q0 = quotient(a0, b0), q1 = quotient(a1, b1);
   let m0 = remainder(a0, b0, q0), m1 = remainder(a1, b1, q1);
-  // The quotient has too many bits, or the result is NaN because b is infinite.
+  // In a lane, the quotient has too many bits, or the result is NaN because b is infinite.
   const size = f64x2.add(f64x2.abs(q0), f64x2.abs(q1)), sum = f64x2.add(m0, m1);
   if (v128.any_true(v128.or(f64x2.ge(size, splat64(EXACT_QUOTIENT)), f64x2.ne(sum, sum)))) {
     const c0 = rareMod(f64x2.extract_lane(a0, 0), f64x2.extract_lane(b0, 0)),

@@ -1,6 +1,6 @@
 /**
- * Scaled dot-product attention and its gradient, a block of query rows at a time: softmax(scale·Q·Kᵀ + mask)·V (Vaswani
- * et al. 2017, eq. 1). Stores the attention weights for only one block of queries at a time; the gradient recomputes
+ * Computes scaled dot-product attention, softmax(scale·Q·Kᵀ + mask)·V (Vaswani et al. 2017, eq. 1), and its gradient,
+ * one block of query rows at a time. Only one block's attention weights are stored at a time; the gradient recomputes
  * them. Each tensor has its own strides, so heads may have any layout. A share is a range of (batch, head) pairs, which
  * are independent.
  */
@@ -11,12 +11,15 @@ import { SUM_BLOCK, addPairs, fma, laneMask, pairSum, selectLanes, shareBegin } 
 import { blocks, gemmWorkspace } from "./gemm";
 import { word } from "../operands";
 
-/** The number of query rows in a block. Short causal attention uses half as many, which skips more masked keys. */
+/**
+ * The number of query rows in a block. Causal attention with at most SHORT queries uses half as many rows, to skip more
+ * masked keys.
+ */
 const ROWS: u32 = 64;
 const SHORT: u32 = 128;
 
 /**
- * The distance between rows of weights in bytes: an odd number of cache lines, so that rows spread over the cache's
+ * The distance in bytes between rows of weights: an odd number of cache lines, so that rows spread over the cache's
  * sets.
  */
 function rowBytes(keys: u32): usize {
@@ -30,7 +33,7 @@ export function attentionWorkspace(keys: u32): u32 {
 
 /**
  * Computes a row of weights in place: softmax(scale·s + mask) over the first `limit` of n scores, and 0 for the rest.
- * All are 0 if no key is visible.
+ * If no key is visible, all weights are 0.
  */
 function weighRow(s: usize, limit: u32, n: u32, scale: f32, mask: usize): void {
   if (mask || scale < 0) {

@@ -1,6 +1,7 @@
 /**
- * Ops on two operands with broadcasting, comparisons of int32 with float32, and `where`. One driver walks the
- * dimensions. A kernel sees one row: `out` is contiguous, and each operand either advances or repeats one element.
+ * Ops on two operands with broadcasting, comparisons of int32 with float32, and `where`. `binary` loops over the outer
+ * dimensions and calls a kernel for each row. In a row, `out` is contiguous, and each operand either advances or
+ * repeats one element.
  */
 import { loadMask, selectLanes, storeLanes, storeMask } from "../simd";
 import { Dim } from "../layouts";

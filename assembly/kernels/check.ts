@@ -1,4 +1,4 @@
-/** Finds elements outside a range: invalid indices before they are used, and values that are not finite. Reads only. */
+/** Finds elements outside a range: invalid indices before they are used, and values that are not finite. */
 import { Check } from "../layouts";
 import { Status, Type } from "../opcodes";
 import { double, word } from "../operands";
@@ -52,8 +52,8 @@ export function firstOutsideFloat(x: usize, n: u32, low: f32, high: f32): u32 {
 }
 
 /**
- * If an element is out of range, records the check's id and the element's position and value at `status` (layouts.ts: Check).
- * The lowest id wins, because eager mode would have failed there first.
+ * If an element is out of range, records the check's id and the element's position and value at `status` (layouts.ts:
+ * Check). If several checks fail, the lowest id is kept, because eager mode would have failed at that check first.
  */
 export function check(instruction: usize): void {
   const status = word(instruction, Check.status), id = word(instruction, Check.id), x = word(instruction, Check.x),

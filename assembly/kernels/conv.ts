@@ -1,8 +1,8 @@
 /**
  * Convolutions of images [batch, height, width, channels] with weights [outChannels, kernelHeight, kernelWidth,
  * channels per group], as gemm products: C = patches·Wᵀ, dX = patches of dY·W, dW = dYᵀ·patches. Patches are gathered
- * while A (or B) is packed, a block of pixels at a time, or read directly from the image (convDirect.ts), so the full
- * matrix of patches never exists. Results with the same taps are computed together (convPhase.ts).
+ * for one block of pixels at a time, or read directly from the image (convDirect.ts), so the full matrix of patches is
+ * never stored. Results with the same taps are computed together (convPhase.ts).
  */
 import { blocks, KC } from "./gemm";
 import { bandFloats, direct, directWeight, panelsOf } from "./convDirect";
@@ -17,8 +17,8 @@ import { word } from "../operands";
 /** The number of floats to gather at once: together with a panel of B, this many fit in the L2 cache. */
 const GATHERED: u32 = 98304;
 /**
- * The largest number of pixels per block fills one block of gemm; the smallest fills a few tiles. Both are multiples of
- * every tile's row count.
+ * The largest and the smallest number of pixels per block: MOST pixels fill a block of gemm, and LEAST pixels fill a
+ * few tiles. Both are multiples of every tile's number of rows.
  */
 const MOST: u32 = 192;
 const LEAST: u32 = 24;
@@ -38,8 +38,8 @@ export function convWorkspace(at: usize): u32 {
   const channels = word(at, Conv.channels), outChannels = word(at, Conv.outChannels), groups = word(at, Conv.groups);
   const most = (channels > outChannels ? channels : outChannels) / groups;
   const k = word(at, Conv.kernelHeight) * word(at, Conv.kernelWidth) * most;
-  // A block of patches has at most GATHERED floats, unless LEAST rows alone take more. This holds for every phase,
-  // because no phase has a larger k.
+  // A block of patches has at most GATHERED floats, or LEAST rows if these take more. No phase has a larger k, so this
+  // size is enough for every phase.
   const floats = GATHERED + MOST * 2 * SPARE, fewest = LEAST * (k + 2 * SPARE);
   const gathered = lines((floats > fewest ? floats : fewest) << 2) + lines((MOST * (most + SPARE)) << 2);
   // Room for bands of the image and, in the backward pass, of dY.
@@ -133,7 +133,7 @@ export function conv(op: Op, at: usize, thread: u32, threads: u32): void {
 }
 
 function convInput(at: usize, workspace: usize, thread: u32, threads: u32): void {
-  // There are at most as many phases as pixels.
+  // A dimension has at most as many phases as pixels.
   const phasesH = min<u32>(word(at, Conv.strideH), word(at, Conv.height)),
     phasesW = min<u32>(word(at, Conv.strideW), word(at, Conv.width));
   for (let h: u32 = 0; h < phasesH; h++) {

@@ -129,7 +129,7 @@ export function direct(at: usize, phase: usize, begin: u32, end: u32): void {
   }
 }
 
-/** Computes one of `direct`'s tiles for a longer k: one row of the kernel at a time, in steps of at most KC floats. */
+/** Computes one tile for `direct` if k > DEEP: one row of the kernel at a time, in steps of at most KC floats. */
 export function deepTile(at: usize, phase: usize, c: usize, a: usize, rows: usize, cols: usize, panel: usize,
   jump: usize, bias: usize): void
 {
@@ -147,14 +147,15 @@ export function deepTile(at: usize, phase: usize, c: usize, a: usize, rows: usiz
   }
 }
 
-/** The number of column panels in dW: the panels for one row of the kernel, times the number of rows. */
+/** The number of column panels in dW: the panels for one row of the kernel, times the number of rows of the kernel. */
 export function panelsOf(countH: u32, run: u32): u32 {
   return countH * ((run + <u32>NR - 1) / <u32>NR);
 }
 
 /**
- * dW: [outC, countH·countW·c], summed over blocks of pixel rows. A row has at most 512 pixels. The share [begin, end)
- * is a range of the `panelsOf` column panels. Each panel is copied once, by the thread that uses it.
+ * Computes dW: [outC, countH·countW·c] as a sum over blocks of pixel rows. A row of pixels must have at most KC pixels.
+ * The share [begin, end) is a range of the `panelsOf` column panels. Each panel is copied once, by the thread that uses
+ * it.
  */
 export function directWeight(at: usize, phase: usize, begin: u32, end: u32): void {
   if (begin >= end) return;

@@ -1,17 +1,17 @@
 /**
- * A phase is a grid of results with the same taps; convolution kernels compute them together. The forward pass has one phase.
- * The gradient with respect to the input has up to strideH·strideW phases, because the stride determines which taps reach a
- * pixel. Each share keeps the record of its phase in its own workspace, so shares that run at the same time do not overwrite
- * each other's records.
+ * A phase is a grid of results that use the same taps and are computed together. The forward pass has one phase. The
+ * gradient with respect to the input has up to strideH·strideW phases, because a pixel's position modulo the stride
+ * determines which taps reach it. Each share keeps the record of its phase in its own workspace, so shares that run at
+ * the same time do not overwrite each other's records.
  */
 import { gemmWorkspace } from "./gemm";
 import { Conv } from "../layerLayouts";
 import { setWord, word } from "../operands";
 
 /**
- * The results form a grid [batch, gridHeight, gridWidth] with outChannels floats each. For result (n, i, j), tap (a, b)
- * reads pixel [n, i·stepH + offset(a), j·stepW + offset(b)] of the source [batch, height, width, channels]. As in Conv,
- * each member for the width directly follows the one for the height.
+ * The members of a phase's record. The results form a grid [batch, gridHeight, gridWidth] of outChannels floats each.
+ * For result (n, i, j), tap (a, b) reads pixel [n, i·stepH + offset(a), j·stepW + offset(b)] of the source [batch,
+ * height, width, channels]. As in Conv, each member for width directly follows the corresponding member for height.
  */
 export const enum Phase {
   /** Whether this is the forward pass's phase. */
@@ -26,7 +26,9 @@ export const enum Phase {
   gridWidth,
   stepH,
   stepW,
-  /** The lists of taps (Tap) along each dimension in ascending order of offset, their lengths, and the gaps between offsets. */
+  /**
+   * For each dimension: the list of taps (Tap) in ascending order of offset, its length, and the gap between offsets.
+   */
   tapsH,
   tapsW,
   countH,
@@ -49,8 +51,8 @@ export const enum Phase {
 }
 
 /**
- * A tap's position in the kernel, counted in taps, and the offset of the pixel that it reads. The position of tap (a, b) is
- * the position of a plus the position of b.
+ * A tap's position in the kernel, counted in taps, and the offset of the pixel that it reads. The position of tap (a,
+ * b) is the position of a in tapsH plus the position of b in tapsW.
  */
 const enum Tap {
   position,
@@ -87,7 +89,10 @@ function weightsFrom(at: usize): usize {
   return tapsFrom() + lines((word(at, Conv.kernelHeight) + word(at, Conv.kernelWidth)) * (Tap.words << 2));
 }
 
-/** The offset of the patches in a workspace. The rearranged weights before them have room for whole vectors and panels. */
+/**
+ * The offset of the patches in a workspace. The rearranged weights, which precede the patches, have room for whole
+ * vectors and panels.
+ */
 export function patchesFrom(at: usize): usize {
   const taps = word(at, Conv.kernelHeight) * word(at, Conv.kernelWidth);
   const inputs = (word(at, Conv.channels) + 8) / word(at, Conv.groups) + 1;

@@ -10,7 +10,7 @@ import { word } from "../operands";
 
 /** The number of channels per step. */
 const WIDE: u32 = 16;
-/** The number of terms that a sum adds in float32 before it continues in float64. */
+/** The number of terms that are summed in float32 before their sum is added to a float64 total. */
 const BLOCK: u32 = 128;
 
 /** Computes results [begin, end) of a phase's grid. */
@@ -164,8 +164,8 @@ function activate(v: v128, activation: u32): v128 {
 }
 
 /**
- * Computes four channels of a result with many taps. The taps are offset from pixel (top, left). Adds at most BLOCK
- * taps of a row in float32, then adds these sums in float64.
+ * Computes four channels of a result with many taps. Tap offsets are relative to pixel (top, left). Sums up to BLOCK
+ * taps of a row in float32, then adds each of these sums to a float64 total.
  */
 function longPixel(phase: usize, image: usize, weights: usize, top: u32, left: u32): v128 {
   const height = word(phase, Phase.height), width = word(phase, Phase.width);
@@ -201,8 +201,8 @@ function put(to: usize, v: v128, bias: usize, at: usize, activation: u32, count:
 }
 
 /**
- * dW[c, tap] = Σ x·dy over pixels, for channels [begin, end). Adds each block of pixels in a row in float32, then adds
- * the blocks' sums in float64.
+ * dW[c, tap] = Σ x·dy over pixels, for channels [begin, end). Sums the products of at least BLOCK pixels in float32,
+ * then adds each of these sums to a float64 total.
  */
 export function depthwiseWeight(at: usize, phase: usize, begin: u32, end: u32): void {
   const out = word(at, Conv.out), x = word(at, Conv.a), dy = word(at, Conv.b), batch = word(at, Conv.batch);

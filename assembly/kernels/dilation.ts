@@ -6,14 +6,15 @@ import { MaxPool } from "../layerLayouts";
 import { word } from "../operands";
 import { narrow, promoteHigh, selectLanes, storeLanes } from "../simd";
 
-/** The result of a window that has no larger sum, as in TensorFlow.js. */
+/** Number.MIN_SAFE_INTEGER, at which TensorFlow.js starts its search for a window's largest sum. */
 const LEAST: f64 = -9007199254740991;
 
 /**
  * Computes pixels [begin, end) of [batch, outHeight, outWidth, channels]: the largest sum, the index row·width + column
  * of its pixel in the image (places), and the index of its tap in the filter (taps). Among equal sums, the first wins.
- * Sums are computed in float64, so that fewer of them are equal; NaNs are ignored. If no sum in a window is larger than
- * LEAST, the tap is the window's first, and the pixel is the window's first inside the image.
+ * Sums are computed in float64, so that rounding makes fewer of them equal; NaNs are ignored. If no sum in a window is
+ * larger than LEAST, the result is LEAST, the tap is the window's first, and the pixel is the one in the image that is
+ * nearest to the window's first.
  */
 export function dilation(instruction: usize, begin: u32, end: u32): void {
   const out = word(instruction, MaxPool.out), places = word(instruction, MaxPool.places),
@@ -61,6 +62,6 @@ export function dilation(instruction: usize, begin: u32, end: u32): void {
   }
 }
 
-/** The nearest index to v in 0 … n − 1. */
+/** The index in 0 … n − 1 that is nearest to v. */
 @inline
 function inside(v: i32, n: u32): u32 { return min<i32>(max<i32>(v, 0), n - 1); }

@@ -1,7 +1,7 @@
 /**
- * Sums of squares and Euclidean norms along the middle dimension of [outer, n, inner]. Squares are added in float64, which
- * holds the square of any float32, so nothing overflows or underflows before the result does. Shares and pieces work as in
- * reduce.ts.
+ * Sums of squares and Euclidean norms along the middle dimension of [outer, n, inner]. Squares are added in float64,
+ * which can represent the square of any float32, so only the conversion of the result to float32 can overflow or
+ * underflow. Shares and pieces are those of `fold` in reduce.ts.
  */
 import { laneMask, storeLanes } from "../simd";
 import { piecesOf } from "./reduce";

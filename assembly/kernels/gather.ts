@@ -1,6 +1,7 @@
 /**
- * Gather, scatter-add and interpolation. x is viewed as [outer, n, inner] with the indexed dimension in the middle. Callers check indices;
- * an index outside 0 … n−1 is still skipped (reads give 0; interpolation reads n−1), so no access leaves its buffer.
+ * Gather, scatter-add and interpolation. x is viewed as [outer, n, inner] with the indexed dimension in the middle.
+ * Callers check the indices. As a safeguard, no kernel accesses memory outside its buffers if an index is outside 0 …
+ * n−1: gathers write 0, scatter-adds skip the element, and interpolation uses n−1.
  */
 import { fma, narrow, promoteHigh, storeLanes, storeTail } from "../simd";
 import { Interpolate } from "../layouts";
@@ -43,15 +44,15 @@ export function interpolate(at: usize, begin: u32, end: u32): void {
 }
 
 /**
- * Writes `count` rows of `inner` elements. Each is a weighted sum of the block's rows, which its own indices and
- * weights select. The memory up to `limit` may be overwritten.
+ * Writes `count` rows of `inner` elements, each interpolated between the rows of `block` that its own indices select.
+ * May also overwrite the memory between these rows and `limit`.
  */
 function interpolateRows(to: usize, limit: usize, count: u32, block: usize, last: u32, inner: u32, index: usize,
   weight: usize, taps: u32): void
 {
   const rowBytes: usize = inner << 2;
-  // Use whole vectors for narrow rows, such as the pixels of an RGB image. The next row overwrites the lanes after the
-  // end of this one.
+  // Write whole vectors even for narrow rows, such as the pixels of an RGB image: the next row overwrites the extra
+  // lanes.
   if (inner <= 4 && taps == 2) {
     for (; count > 0 && to + 16 <= limit; count--, to += rowBytes, index += 8, weight += 4) {
       const a = block + min<u32>(load<u32>(index), last) * rowBytes,
@@ -70,8 +71,8 @@ function interpolateRows(to: usize, limit: usize, count: u32, block: usize, last
 }
 
 /**
- * Interpolates along two dims (layouts.ts: Interpolate): between the columns of two rows of x, then between the rows. The share is a range of
- * the outer·count rows of out.
+ * Interpolates along two dims (layouts.ts: Interpolate): between the columns of two rows of x, then between these rows.
+ * The share is a range of the outer·count rows of out.
  */
 export function interpolatePlane(at: usize, begin: u32, end: u32): void {
   const n = word(at, Interpolate.n), count = word(at, Interpolate.count), width = word(at, Interpolate.width),
@@ -94,7 +95,10 @@ export function interpolatePlane(at: usize, begin: u32, end: u32): void {
   }
 }
 
-/** Interpolates between two columns of two rows. The next column overwrites the lanes after the end of this one; `limit` ends the last one. */
+/**
+ * Interpolates between two columns of two rows. May write extra lanes after the column, because the next column
+ * overwrites them, but never writes past `limit`.
+ */
 @inline
 function lerpColumn(to: usize, limit: usize, a0: usize, a1: usize, b0: usize, b1: usize, column: v128, row: v128,
   bytes: i32): void
@@ -142,18 +146,18 @@ function addDifference(out: usize, a: usize, b: usize, w: v128, n: i32): void {
     storeLanes(out, fma(f32x4.sub(v128.load(b), v128.load(a)), w, v128.load(out)), n);
 }
 
-/** The number of rows that a sum adds in float32 before it continues in float64. */
+/** The number of rows that are summed in float32 before their sum is added to a float64 total. */
 const BLOCK: u32 = 16;
 
-/** The row of x for entry j: rows[j], or j without `rows`. */
+/** The row of x for entry j: rows[j], or j if `rows` is 0. */
 @inline
 function rowOf(rows: usize, j: u32): u32 { return rows ? load<u32>(rows + (<usize>j << 2)) : j; }
 
 /**
- * out[o, i, ·] = Σ x[o, rows[j], ·] over the j < count with index[j] = i, in ascending order, so the bits are always the same.
- * x has `height` rows; `rows` is 0 if rows[j] = j. The share is a range of the outer·n rows of out. Each row follows its own
- * list of j, 16 columns at a time. scratch holds, for each row of out, the first j that points to it and, for each j, the next
- * such j.
+ * out[o, i, ·] = Σ x[o, rows[j], ·] over the j < count with index[j] = i, in ascending order, so the result always has
+ * the same bits. x has `height` rows; `rows` is 0 if rows[j] = j. The share is a range of the outer·n rows of out. Each
+ * row of out has a linked list of the entries j that are added to it: scratch holds the first j of each row, then, for
+ * each j, the next j of the same row. A row is summed 16 columns at a time.
  */
 export function indexAdd(out: usize, x: usize, index: usize, rows: usize, height: u32, n: u32, count: u32, inner: u32,
   scratch: usize, begin: u32, end: u32): void
@@ -171,7 +175,7 @@ export function indexAdd(out: usize, x: usize, index: usize, rows: usize, height
     const o = r / n, to = out + r * rowBytes, block = x + <usize>o * height * rowBytes;
     const head = load<u32>(first + (<usize>(r - o * n) << 2));
     if (head == <u32>-1) {
-      // Skip a run of rows that receive nothing.
+      // Clear a run of rows to which nothing is added.
       const from = r, last = min<u32>(end, (o + 1) * n);
       while (++r < last && load<u32>(first + (<usize>(r - o * n) << 2)) == <u32>-1) {}
       memory.fill(to, 0, (r - from) * rowBytes);
@@ -253,9 +257,10 @@ export function gather(out: usize, x: usize, index: usize, n: u32, count: u32, i
 }
 
 /**
- * out = 0; out[o, index[o, j, i], i] += x[o, j, i] in the order of j, so the bits are always the same. The share is a
- * range of the outer·n rows of out: a thread reads all indices and adds only to its own rows. int32 sums wrap modulo 2³².
- * `totals`, a buffer of float64 with out's size or 0, holds long float32 sums; without it, errors grow with the number of terms.
+ * out = 0; out[o, index[o, j, i], i] += x[o, j, i] in the order of j, so the result always has the same bits. The share
+ * is a range of the outer·n rows of out: a thread reads all indices and adds only to its own rows. int32 sums wrap
+ * modulo 2³². `totals` is 0 or the address of a float64 buffer with as many elements as out, in which long float32 sums
+ * are computed. Without this buffer, rounding errors grow with the number of terms.
  */
 export function scatterAdd(out: usize, x: usize, index: usize, n: u32, count: u32, inner: u32, integer: bool,
   totals: usize, begin: u32, end: u32): void
@@ -306,10 +311,10 @@ function scatterRows<S, X>(sums: usize, x: usize, index: usize, n: u32, count: u
   }
 }
 
-/** The number of elements of a one-hot array to clear at once. They stay in the L1 cache. */
+/** The number of elements of a one-hot array to clear at once, few enough to stay in the L1 cache. */
 const CLEARED: u32 = 4096;
 
-/** out[r, c] = `one` where c = index[r], else 0, of 32-bit elements. */
+/** out[r, c] = `one` where c = index[r], else 0. Elements have 32 bits. */
 export function oneHot(out: usize, index: usize, classes: u32, one: u32, begin: u32, end: u32): void {
   const rowBytes = classes << 2, rows = max<u32>(1, CLEARED / max<u32>(1, classes));
   for (let r = begin; r < end;) {

@@ -1,8 +1,8 @@
 /**
- * C = act(α·op(A)·op(B) + bias) (+ C), after Goto and BLIS. Matrices are row-major and dense; op is the identity or
- * transposes; act may multiply by an activation's derivative at y, a matrix with C's shape. Writes only the requested share
- * of C. The path and the order of the sum over k depend only on the shape of the whole product, so an element has the same
- * bits in every share.
+ * C = act(α·op(A)·op(B) + bias) (+ C), in blocks as in GotoBLAS and BLIS. Matrices are row-major and dense; op is the identity
+ * or transposes; act is an activation, or multiplies by an activation's derivative at y, a matrix with C's shape. Writes only
+ * the requested share of C. The path and the order of the sum over k depend only on the shape of the whole product, so an
+ * element's bits do not depend on how C is split into shares.
  */
 import { relu, relu6, reluGrad, sigmoid, sigmoidGrad, tanh, tanhGrad } from "../math";
 import { Activation } from "../opcodes";
@@ -22,17 +22,17 @@ export const MC: usize = 192;
 @inline
 const NC: usize = 32;
 
-/** Packing does not pay off for up to FEW rows or, if a row of C fills a wide step, for a k of up to SHORT. */
+/** Packing does not pay off if C has at most FEW rows or if, in a C with at least WIDE columns, k is at most SHORT. */
 @inline
 const FEW: usize = 8;
 @inline
 const SHORT: usize = 16;
 
-/** On the paths that do not pack, the number of products that one lane sums before it adds them to C. */
+/** The number of products that a lane sums before it adds them to C, on the paths that do not pack. */
 @inline
 const DEPTH: usize = 256;
 
-/** A longer k is split and the parts are added in float64, so errors do not grow with the number of blocks. */
+/** A longer k is split into parts whose products are added in float64, so errors do not grow with the number of parts. */
 @inline
 const LONG: usize = 16384;
 
@@ -85,7 +85,7 @@ export function gemm(out: usize, a: usize, b: usize, bias: usize, y: usize, m: u
   // The distance from an element of C to the corresponding element of y.
   const toY = y - out;
 
-  // The distances between elements of op(A) and op(B) along k and along the other dimension.
+  // The distances in bytes between rows of A and of B, and between elements of op(A) and op(B) along k.
   const lda: usize = (transA ? m : k) << 2, ldb: usize = (transB ? k : n) << 2;
   const stepA: usize = transA ? lda : 4, stepB: usize = transB ? 4 : ldb;
   const path = pathOf(m, n, k, transA, transB);
@@ -95,7 +95,7 @@ export function gemm(out: usize, a: usize, b: usize, bias: usize, y: usize, m: u
       workspace);
     return;
   }
-  // Adds the old C last; until then, the partial sums are in the workspace, for one square of C at a time.
+  // The old C is added last, so compute the sums in the workspace, for one square of C at a time.
   const partial = workspace + PARTIAL, totals = workspace + TOTALS;
   const downA: usize = transA ? 4 : lda, acrossB: usize = transB ? ldb : 4;
   for (let i: usize = 0; i < rows; i += MC) {
@@ -164,7 +164,7 @@ function addTotals(totals: usize, part: usize, m: usize, n: usize, more: bool, l
 }
 
 /**
- * Used for k ≤ SHORT. B is not packed: a row of C is a weighted sum of B's k rows. All inner loops are inlined.
+ * Computes C for k ≤ SHORT. B is not packed: a row of C is a weighted sum of B's k rows. All inner loops are inlined.
  */
 export function thin(c: usize, ldc: usize, a: usize, lda: usize, stepA: usize, b: usize, ldb: usize, bias: usize,
   m: usize, n: usize, k: usize, alpha: f32, activation: u32, toY: usize, accumulate: u32, tile: usize): void
@@ -204,7 +204,7 @@ function thinOf(deep: bool, c: usize, ldc: usize, a: usize, lda: usize, stepA: u
   }
 }
 
-/** c[WIDE or NR] = a[k]·B[k, …], DEPTH products at a time; `more` is scratch for as many elements. */
+/** c[WIDE or NR] = a[k]·B[k, …], DEPTH products at a time; `more` is scratch for as many elements as c has. */
 export function deepRow(c: usize, a: usize, stepA: usize, b: usize, ldb: usize, wide: bool, cols: usize, k: usize,
   more: usize): void
 {
@@ -223,7 +223,7 @@ function addTile(c: usize, more: usize, count: usize): void {
     v128.store(c, f32x4.add(v128.load(c), v128.load(more)));
 }
 
-/** Computes C from dot products of rows of A and rows of B. Neither is packed; their rows are `ld` bytes apart. */
+/** Computes C from dot products of rows of A and of B, which are not packed. In both, rows are `ld` bytes apart. */
 function dots(c: usize, ldc: usize, a: usize, b: usize, bias: usize, m: usize, n: usize, k: usize, ld: usize,
   alpha: f32, activation: u32, toY: usize, accumulate: u32, tile: usize): void
 {

@@ -8,8 +8,8 @@ import { fma, storeLanes } from "../simd";
 function at(x: usize, n: u32, i: u32, j: u32): usize { return x + ((<usize>i * n + j) << 2); }
 
 /**
- * L with L·Lᵀ = (A + Aᵀ)/2, zeros above the diagonal (Cholesky–Banachiewicz). NaN from the first row at which A is not positive
- * definite.
+ * L with L·Lᵀ = (A + Aᵀ)/2, zeros above the diagonal (Cholesky–Banachiewicz). From the first row at which A is not
+ * positive definite, the elements are NaN.
  */
 export function cholesky(out: usize, x: usize, n: u32, begin: u32, end: u32): void {
   for (let m = begin; m < end; m++) {
@@ -56,12 +56,15 @@ export function triangularSolve(out: usize, a: usize, b: usize, n: u32, columns:
 /** The number of scratch bytes for one thread: a matrix and its eigenvectors in float64. */
 export function eighWorkspace(n: u32): u32 { return <u32>(2 * eighRow(n) * n + 63) & ~63; }
 
-/** The number of bytes per row: an odd number of cache lines, because columns are traversed too. */
+/**
+ * The number of bytes per row: an odd number of cache lines, so that a column's elements spread over the cache's sets.
+ */
 function eighRow(n: u32): usize { return (((<usize>n << 3) + 63) & ~63) | 64; }
 
 /**
- * Eigenvalues, ascending, and eigenvectors, as columns, of (A + Aᵀ)/2, by cyclic Jacobi rotations (Golub and Van Loan 2013,
- * algorithm 8.5.3). Each vector's largest component is positive.
+ * Computes the eigenvalues (ascending) and the eigenvectors (as columns) of (A + Aᵀ)/2 by cyclic Jacobi rotations
+ * (Golub and Van Loan 2013, algorithm 8.5.3). In each eigenvector, the component with the largest magnitude is
+ * positive.
  */
 export function eigh(values: usize, vectors: usize, x: usize, n: u32, workspace: usize, begin: u32, end: u32): void {
   const ld = eighRow(n), s = workspace, v = workspace + ld * n;
@@ -83,7 +86,7 @@ export function eigh(values: usize, vectors: usize, x: usize, n: u32, workspace:
         for (let q = p + 1; q < n; q++) {
           const apq = load<f64>(s + p * ld + (<usize>q << 3));
           off += apq * apq;
-          // Skip elements that are negligible compared with the diagonal.
+          // Skip elements that are negligible compared with the matrix's norm.
           if (apq * apq <= norm * 1e-34) continue;
           const theta = (load<f64>(s + q * ld + (<usize>q << 3)) - load<f64>(s + p * ld + (<usize>p << 3))) / (2 * apq);
           const t = (theta < 0 ? -1.0 : 1.0) / (Math.abs(theta) + Math.sqrt(theta * theta + 1));
@@ -105,7 +108,7 @@ export function eigh(values: usize, vectors: usize, x: usize, n: u32, workspace:
         const kept = load<f32>(w + (<usize>i << 2));
         store<f32>(w + (<usize>i << 2), load<f32>(w + (<usize>least << 2)));
         store<f32>(w + (<usize>least << 2), kept);
-        // A quarter turn swaps two columns up to sign.
+        // A rotation by a quarter turn swaps two columns, and changes the sign of one.
         rotate(v + (<usize>i << 3), v + (<usize>least << 3), ld, n, 0, 1);
       }
       let largest: f64 = 0;
@@ -142,7 +145,7 @@ function element(row: usize, i: u32, integer: u32): f64 {
   return integer ? <f64>load<i32>(p) : <f64>load<f32>(p);
 }
 
-/** The indices that sort each row, by a stable merge sort; scratch holds n 32-bit words. */
+/** Writes the indices that sort each row, found by a stable merge sort; scratch holds n 32-bit words. */
 export function argSort(out: usize, x: usize, n: u32, descending: u32, integer: u32, scratch: usize, begin: u32,
   end: u32): void
 {

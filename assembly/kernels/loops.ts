@@ -11,7 +11,8 @@ export function unary<F>(out: usize, x: usize, begin: u32, end: u32, p: f32, q: 
   const pp = f32x4.splat(p), qq = f32x4.splat(q);
   if (begin >= end) return;
   let i = begin;
-  // The condition is at the end because V8 11 keeps the constants of such a loop in registers, but not those of a `for`.
+  // The condition is at the end because V8 11 keeps the constants of such a loop in registers, but not those of a `for`
+  // loop.
   do {
     const at: usize = i << 2;
     storeLanes(out + at, f.of(v128.load(x + at), pp, qq), end - i);
@@ -78,7 +79,10 @@ export function binary<F>(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u
   }
 }
 
-/** Like `binary`, but unrolled, for a short f. It has a separate loop for each operand that can repeat. */
+/**
+ * Like `binary`, but unrolled, for a short f: one loop if both operands advance, and one for each operand that may
+ * repeat its element.
+ */
 @inline
 export function binaryUnrolled<F>(out: usize, a: usize, b: usize, n: u32, sa: u32, sb: u32): void {
   const f = changetype<F>(0);

@@ -1,6 +1,6 @@
 /**
- * The Matmul instruction: gemm for each matrix of a batch, with broadcast operands.
- * A share is a range of matrices if there are enough, otherwise the same rectangle of every product.
+ * The Matmul instruction: gemm for each matrix of a batch, with broadcast operands. If there are at least as many
+ * matrices as threads, a share is a range of matrices; otherwise it is the same rectangle of every product.
  */
 import { gemm, gemmWorkspace } from "./gemm";
 import { shareBegin } from "../simd";
@@ -24,8 +24,8 @@ function longest(n: u32, grain: u32, parts: u32): u64 {
 }
 
 /**
- * The number of row bands that C is split into; the threads that share a band split its columns. Every share packs its
- * own B, and A if transposed.
+ * The number of row bands into which C is split, chosen so that the largest share costs least. The threads that share a
+ * band split its columns. Every share packs the part of B that it needs, and that of A if A is transposed.
  */
 function bandsOf(m: u32, n: u32, transA: u32, threads: u32): u32 {
   let bands: u32 = 1, least: u64 = u64.MAX_VALUE;

@@ -4,10 +4,10 @@
  * They normalize along the middle dimension of [outer, n, inner]: x̂ = (x − μ)·r, r = 1/√(σ² + ε); without centring, μ
  * = 0 and σ² is the mean square. With inner = 1 a group is a row; otherwise the kernels vectorize over groups. Usually
  * μ is m, the rounded mean, which is exact if all elements are equal. For groups far from 0, μ is m + δ, where δ is the
- * mean of x − m, so that x − μ keeps its digits: Σ (x − μ)² = Σ (x − m)² − nδ², Σ y(x − μ) = Σ y(x − m) − δ·Σ y. Sums
- * continue in float64 after each block. The order of summation depends only on n, because a group is never split
- * between threads, so results are bit-identical for any number of threads. If float32 cannot hold the squares of a
- * group, it is normalized in float64 (wide).
+ * mean of x − m, so that x − μ keeps its precision: Σ (x − μ)² = Σ (x − m)² − nδ², Σ y(x − μ) = Σ y(x − m) − δ·Σ y. The
+ * sum of each block is added to a float64 total. The order of summation depends only on n, because a group is never
+ * split between threads, so results are bit-identical for any number of threads. A group whose squares float32 cannot
+ * represent is normalized in float64 (`wideNormalize`).
  *
  * The last loop of each kernel tests its condition at the end, so that V8 hoists loop invariants.
  */
@@ -15,15 +15,15 @@ import { addPairs, duo, fma, laneMask, narrow, pairSum, promoteHigh, storeLanes,
   tree } from "../simd";
 import { longTotal, rowTotal } from "./reduce";
 
-/** The number of rows that a sum adds in float32 before it continues in float64. */
+/** The number of rows that are summed in float32 before their sum is added to a float64 total. */
 const COLUMN_BLOCK: u32 = 32;
 
 /** A group is far from 0 if m² is more than FAR times the mean of (x − m)²; in that case the rounding of m matters. */
 const FAR: f32 = 1024;
 
 /**
- * If σ² + ε is in this range, float32 can represent the squares of a group and their products with gradients. With an ε of
- * 10⁻¹² or more, small squares do not matter.
+ * If σ² + ε is in this range, float32 can represent the squares of a group and their products with gradients. If ε is
+ * at least 10⁻¹², squares that are too small for float32 are negligible.
  */
 const LEAST: f32 = 1.4e-14;
 const MOST: f32 = 1.2e24;
@@ -96,7 +96,7 @@ function columnMeans(x: usize, n: u32, step: usize): v128 {
   return quotient(low, high, n);
 }
 
-/** The mean of terms down four columns. */
+/** The mean of one kind of term (see `term`) in each of four columns. */
 @inline
 function columnFold(kind: i32, x: usize, y: usize, m: v128, n: u32, step: usize): v128 {
   const toY = y - x, zero = f32x4.splat(0);
@@ -158,7 +158,10 @@ function isWide(variance: v128, eps: f32): v128 {
   return v128.not(v128.and(f32x4.ge(v, f32x4.splat(LEAST)), f32x4.le(v, f32x4.splat(MOST))));
 }
 
-/** A mask of the lanes whose product with a nonzero weight may leave float32's range. */
+/**
+ * A mask of the lanes in which scale, the product of the rate and the weight, is nonzero and near the limits of
+ * float32's range.
+ */
 @inline
 function isExtreme(scale: v128): v128 {
   const size = f32x4.abs(scale), zero = f32x4.eq(size, f32x4.splat(0));

@@ -1,8 +1,9 @@
 /**
- * Optimizer updates: one pass over a parameter p, its gradient g and the optimizer's state, in place, on elements
- * [begin, end). A kernel reads its constants from the instruction (layouts.ts: Update), and p, g and the state from one of the
- * instruction's parts (UpdatePart). The formulas and their order of operations are PyTorch's (torch.optim). Constants are
- * float64, so that 1 − β is exact before it is rounded.
+ * Optimizer updates. Each kernel makes one pass over elements [begin, end) of a parameter p, its gradient g and the
+ * optimizer's state, and changes p and the state in place. A kernel reads its constants from the instruction
+ * (layouts.ts: Update), and p, g and the state from one of the instruction's parts (UpdatePart). The formulas and their
+ * order of operations are PyTorch's (torch.optim). Constants are float64, so that 1 − β has no error before it is
+ * rounded to float32.
  *
  * Denormal numbers make processors several times slower, and a decaying state would stay denormal. So a gradient or a
  * momentum whose product with a rate would be denormal becomes 0 (see `least`). For a mean of squares, the limit depends on
@@ -24,7 +25,7 @@ import { double, word } from "../operands";
 @inline
 function rateOf(at: usize): f64 { return <f64>load<f32>(word(at, Update.lr)); }
 
-/** The number of this step, starting at 1. */
+/** The number of the parameter's current step, starting at 1. */
 @inline
 export function stepOf(part: usize): u32 { return load<u32>(word(part, UpdatePart.step)); }
 
@@ -40,8 +41,8 @@ function above(x: v128, bits: v128): v128 { return i32x4.gt_s(v128.and(x, i32x4.
 function flush(x: v128, bits: v128): v128 { return v128.and(x, above(x, bits)); }
 
 /**
- * The bits of 2⁻¹²⁶ / min(1, |a|, |b|): smaller numbers times a or b are denormal. The result is at most the bits of
- * 2⁻⁸⁰.
+ * The bits of 2⁻¹²⁶ / min(1, |a|, |b|): the products of smaller numbers with a or b are denormal. The result is at most
+ * the bits of 2⁻⁸⁰.
  */
 function least(a: f64, b: f64): v128 {
   const factor = Math.min(1, Math.min(Math.abs(a), Math.abs(b)));
@@ -49,7 +50,7 @@ function least(a: f64, b: f64): v128 {
 }
 
 /**
- * If ε is at least this, it does not change when the root of 2⁻¹²⁰ is added to it. 2⁻¹²⁰ is the largest mean of squares
+ * 2⁻³⁴. If ε is at least this large, adding the root of 2⁻¹²⁰ does not change it. 2⁻¹²⁰ is the largest mean of squares
  * that becomes 0.
  */
 const COARSE: f64 = 5.820766091346741e-11;
@@ -77,7 +78,7 @@ export function power(x: f64, t: u32): f64 {
   return result;
 }
 
-/** ∏ μᵢ for i ≤ t, μᵢ = β₁(1 − ½·qⁱ); 0 once it is below 10⁻¹⁸. */
+/** ∏ μᵢ for i ≤ t, μᵢ = β₁(1 − ½·qⁱ); 0 if the product is below 10⁻¹⁸. */
 function momentumProduct(beta1: f64, q: f64, t: u32): f64 {
   let product: f64 = 1, decay = q;
   for (let i: u32 = 0; i < t; i++, decay *= q) {
@@ -145,7 +146,7 @@ export function adam(at: usize, part: usize, beta1t: f64, beta2t: f64, begin: u3
   const low = least(1 - beta1, ofGradient != 0 ? lr * ofGradient : 1), lowMean = least(lr * ofMean, 1);
   const root = leastRoot(eps), lowSquare = leastSquare(eps), fine = eps < COARSE;
   const decoupled = flags & UpdateFlag.DecoupledDecay, decays = !decoupled && decay != 0;
-  // The factor of p: in the update if decay is decoupled, otherwise in the gradient.
+  // The factor that multiplies p: in the update if weight decay is decoupled, otherwise in the gradient.
   const shrink = splat(decoupled ? 1 - lr * decay : decay);
   if (begin >= end) return;
   let i = begin;
@@ -176,8 +177,8 @@ export function adam(at: usize, part: usize, beta1t: f64, beta2t: f64, begin: u3
 
 /**
  * v ← αv + (1 − α)g²;  centered: a ← αa + (1 − α)g, v̂ = max(v − a², δv);  d = g / (√v̂ + ε);
- * δ = 2⁻²⁴/(1 − α) bounds the rounding error of v and a²: a smaller difference is noise and may be negative.
- * with momentum μ: b ← μb + d, d = b;  p ← p − lr·d  (Tieleman and Hinton 2012, lecture 6.5).
+ * δ = 2⁻²⁴/(1 − α), where δv bounds the rounding error of v − a²: a smaller difference is noise and may be negative.
+ * With momentum μ: b ← μb + d, d = b;  p ← p − lr·d  (Tieleman and Hinton 2012, lecture 6.5).
  * s0: v, s1: b or 0, s2: a if centered.
  * TensorFlow.js's variant, which is not centered: d = lr·g / √(v + ε);  b ← μb + d;  p ← p − b.
  */
@@ -196,8 +197,8 @@ export function rmsProp(at: usize, part: usize, begin: u32, end: u32): void {
 }
 
 /**
- * One loop per variant, because V8 keeps too few values in registers in a single loop for all. The constants are
- * arguments, because the loops are 10% slower if each variant reads them from the instruction.
+ * Each variant has its own loop, because V8 keeps too few values in registers in a single loop for all variants. The
+ * constants are arguments, because the loops are 10% slower if each variant reads them from the instruction.
  */
 @inline
 function rmsPropOf(isCentered: bool, hasMomentum: bool, ofTensorFlow: bool, part: usize, lr: f64, flags: u32,
@@ -226,7 +227,7 @@ function rmsPropOf(isCentered: bool, hasMomentum: bool, ofTensorFlow: bool, part
     if (isCentered) {
       const mean = flush(fma(a, v128.load(s2 + k), f32x4.mul(c, large)), root);
       storeLanes(s2 + k, mean, count);
-      // If v is ∞, v − a² may be ∞ − ∞, and pmax returns ∞ instead of NaN.
+      // If v and a² are ∞, their difference is NaN, but pmax returns ∞.
       v = f32x4.pmax(f32x4.mul(noise, v), f32x4.sub(v, f32x4.mul(mean, mean)));
     }
     if (ofTensorFlow) d = f32x4.div(f32x4.mul(step, d), f32x4.sqrt(f32x4.add(v, e)));
@@ -247,7 +248,7 @@ export function adagrad(at: usize, part: usize, begin: u32, end: u32): void {
   const lr = rateOf(at), step = stepOf(part), flags = word(at, Update.flags);
   const eps = double(at, Update.c0), decay = double(at, Update.c1), lrDecay = double(at, Update.c2);
   const p = word(part, UpdatePart.p), g = word(part, UpdatePart.g), s0 = word(part, UpdatePart.s0);
-  // At least one of `inner` and `outer` is 0.
+  // TensorFlow.js adds ε inside the root (`inner`), PyTorch outside (`outer`).
   const inner = splat(flags & UpdateFlag.TensorFlow ? eps : 0), outer = splat(flags & UpdateFlag.TensorFlow ? 0 : eps);
   const rate = splat(-lr / (1 + <f64>(step - 1) * lrDecay)), root = leastRoot(eps), low = least(1, 1);
   const shrink = splat(decay), decays = decay != 0;
@@ -280,7 +281,7 @@ export function lion(at: usize, part: usize, begin: u32, end: u32): void {
       m = v128.load(s0 + k);
     const u = fma(b1, m, f32x4.mul(c1, d));
     const move = v128.andnot(v128.xor(rate, v128.and(u, bits)), f32x4.eq(u, zero));
-    // A NaN has no sign, so the parameter becomes NaN, as in the other optimizers.
+    // Where u is NaN, which has no sign, move the parameter by NaN, as the other optimizers do.
     storeLanes(p + k, fma(v128.load(p + k), keep, selectLanes(move, u, f32x4.eq(u, u))), count);
     storeLanes(s0 + k, flush(fma(b2, m, f32x4.mul(c2, flush(d, lowMean))), lowMean), count);
   } while ((i += 4) < end);

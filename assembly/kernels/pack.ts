@@ -6,8 +6,8 @@
 import { fma } from "../simd";
 
 /**
- * The number of rows in a tile. V8 has 15 vector registers. With a fused multiply-add, a tile takes 6·2 for sums, 2 for
- * B and 1 for A; without it, each product takes one more.
+ * The number of rows in a tile. V8 can use 15 vector registers. With fused multiply-adds, a tile of 6 rows takes 6·2
+ * for sums, 2 for B and 1 for A. Without them, a product takes a register of its own, so a tile has 4 rows.
  */
 @inline
 export const MR: usize = ASC_FEATURE_RELAXED_SIMD ? 6 : 4;
@@ -114,7 +114,8 @@ function micro(
   let c50 = c00;
   let c51 = c00;
   let x: v128, b0: v128, b1: v128;
-  // The distances to the next segment of A and of the panel, from the end of the last group of four.
+  // The distances from the end of a segment's last group of four to the next segment: `advance` in A, and `skip` in the
+  // panel.
   const advance = jump - ((k & ~3) << 2);
   const skip = (k & 3) << 5;
   for (;;) {

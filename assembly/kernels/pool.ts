@@ -1,6 +1,6 @@
 /**
- * Max and average pooling of images, channels last. The kernels vectorize over channels. Averages are float64 sums, divided
- * once.
+ * Max and average pooling of images, channels last. The kernels vectorize over channels. Averages are float64 sums
+ * multiplied by 1/n; only 2 × 2 windows are summed in float32.
  */
 import { AvgPool, MaxPool } from "../layerLayouts";
 import { word } from "../operands";
@@ -57,8 +57,8 @@ export function maxPool(instruction: usize, begin: u32, end: u32): void {
 }
 
 /**
- * Like maxPool, but without positions: computes pixels [begin, end) of the largest values. NaNs are ignored. A window
- * has no dilation and reads at least one pixel.
+ * Like maxPool, but without positions: computes pixels [begin, end) of the largest values. NaNs are ignored. Windows
+ * must have no dilation, and each must read at least one pixel.
  */
 function largest(instruction: usize, begin: u32, end: u32): void {
   const out = word(instruction, MaxPool.out), x = word(instruction, MaxPool.x);
@@ -142,8 +142,8 @@ export function avgPool(instruction: usize, begin: u32, end: u32): void {
       }
     }
     if (across == 2 && down == 2 && kernelH == 2 && kernelW == 2) {
-      // Pairwise sums of equal values are exact, as in float64. Sums that are too large for float32 are left to
-      // float64.
+      // Sum 2 × 2 windows in float32, in pairs: for equal values, the sum is then exact, as in float64. If a sum is not
+      // finite, fall through to the float64 loop.
       const by = f32x4.splat(<f32>f64x2.extract_lane(rate, 0));
       let large = f32x4.splat(0);
       for (let c: u32 = 0; c < channels; c += 4) {
@@ -190,7 +190,7 @@ export function avgPoolGrad(instruction: usize, begin: u32, end: u32): void {
     countPad = word(instruction, AvgPool.countPad);
   const pixelBytes = <usize>channels << 2, whole = f64x2.splat(1 / (<f64>kernelH * <f64>kernelW));
   for (let r = begin; r < end; r++) {
-    // The position in the padded image, and the windows [i0, i1) × [j0, j1) that contain it.
+    // The pixel's position in the padded image, and the windows [i0, i1) × [j0, j1) that contain the pixel.
     const w = r % width + padLeft, h = r / width % height + padTop, n = r / width / height;
     const i0: u32 = h < kernelH ? 0 : (h - kernelH) / strideH + 1, i1 = min<u32>(h / strideH + 1, outHeight);
     const j0: u32 = w < kernelW ? 0 : (w - kernelW) / strideW + 1, j1 = min<u32>(w / strideW + 1, outWidth);

@@ -1,6 +1,6 @@
 /**
- * Measures the peak rate of the machine, for benchmarks: multiply-adds only, in enough independent chains to hide the
- * latency, but few enough to fit into the registers. No op uses it.
+ * A loop with which benchmarks measure the machine's peak rate. It runs only multiply-adds, in enough independent
+ * chains to hide their latency, but few enough to fit into the registers. No op uses this kernel.
  */
 import { addPairs, fma, pairSum } from "../simd";
 

@@ -1,7 +1,10 @@
 /** Products of float32, computed in float64. */
 import { narrow, promoteHigh, storeLanes } from "../simd";
 
-/** Π of n contiguous elements in float64: in eight lanes, or in order if a lane overflows or vanishes. */
+/**
+ * Π of n contiguous elements in float64. They are multiplied in eight lanes; if this product is 0 or not finite, they
+ * are multiplied again in order.
+ */
 function rowProduct(x: usize, n: u32): f64 {
   let a = f64x2.splat(1), b = a, c = a, d = a, p = x, i = n;
   for (; i >= 8; i -= 8, p += 32) {

@@ -31,13 +31,15 @@ function philox(state: usize, block: u32, attempt: u32 = 0): v128 {
   return v;
 }
 
-/** Uniform in [0, 1) with 24 bits. */
+/** Converts random words to float32 numbers in [0, 1) with 24 random bits. */
 @inline
 function unit(words: v128): v128 {
   return f32x4.mul(f32x4.convert_i32x4_u(i32x4.shr_u(words, 8)), f32x4.splat(5.9604644775390625e-8));
 }
 
-/** Uniform in [low, high); the share [begin, end) of every random kernel starts at a multiple of 4. */
+/**
+ * Draws numbers uniformly from [low, high). In every random kernel, the share [begin, end) starts at a multiple of 4.
+ */
 export function uniform(out: usize, state: usize, low: f32, high: f32, begin: u32, end: u32): void {
   // If high − low overflows, draw from an interval of half the size.
   const size: f32 = high - low == Infinity ? 0.5 : 1;
@@ -51,7 +53,10 @@ export function uniform(out: usize, state: usize, low: f32, high: f32, begin: u3
   }
 }
 
-/** Normal by Box and Muller: √(−2 ln u₁)·(cos 2πu₂, sin 2πu₂), u₁ ∈ (0, 1]. Words 0, 1 of a block are u₁; 2, 3 are u₂. */
+/**
+ * Draws normal numbers with the Box–Muller transform: √(−2 ln u₁)·(cos 2πu₂, sin 2πu₂), u₁ ∈ (0, 1]. Words 0, 1 of a
+ * block are u₁; 2, 3 are u₂.
+ */
 export function normal(out: usize, state: usize, mean: f32, std: f32, begin: u32, end: u32): void {
   for (let i = begin; i < end; i += 4) {
     const words = philox(state, i >> 2);
@@ -72,15 +77,16 @@ export function bernoulli(out: usize, state: usize, low: u32, high: u32, value: 
     const words = philox(state, i >> 2);
     let drawn = i32x4.lt_u(words, most);
     const tied = i32x4.eq(words, most);
-    // One word in 2³² equals `most`, so a second word decides.
+    // A word equals `most` with probability 2⁻³²; a second word then decides.
     if (v128.any_true(tied)) drawn = v128.or(drawn, v128.and(tied, i32x4.le_u(philox(state, i >> 2, 1), rest)));
     storeLanes(out + (<usize>i << 2), v128.and(drawn, one), end - i);
   }
 }
 
 /**
- * Whole numbers low … low + range − 1, each equally likely; a range of 0 means 2³². ⌊word·range/2³²⌋ after Lemire (2019,
- * "Fast random integer generation in an interval"): words whose product has a low half below 2³² mod range are drawn again.
+ * Draws whole numbers from low … low + range − 1, each equally likely; a range of 0 means 2³². Computes
+ * ⌊word·range/2³²⌋ as Lemire does (2019, "Fast random integer generation in an interval"): if the low half of
+ * word·range is below 2³² mod range, the word is drawn again.
  */
 export function randomInteger(out: usize, state: usize, low: i32, range: u32, begin: u32, end: u32): void {
   const uneven: u32 = range ? (<u32>0 - range) % range : 0;
@@ -101,8 +107,8 @@ export function randomInteger(out: usize, state: usize, low: i32, range: u32, be
 }
 
 /**
- * A permutation of 0…n−1 as int32 by Fisher and Yates; each exchange uses two words. Serial: a single share computes
- * the whole permutation.
+ * Writes a permutation of 0…n−1 as int32, by the Fisher–Yates shuffle; each exchange uses two words. A single share
+ * computes the whole permutation.
  */
 export function randomPermutation(out: usize, state: usize, n: u32): void {
   for (let i: u32 = 0; i < n; i++) store<u32>(out + (<usize>i << 2), i);

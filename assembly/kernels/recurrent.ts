@@ -1,9 +1,9 @@
 /**
  * One layer of a recurrent network over a whole sequence, and its gradient back through time. The weights are packed
- * once; each step is one product with the packed weights and one fused cell. x: [steps, batch, gates·hidden] holds the
- * contribution of the inputs. In x, y, c and saved, consecutive steps are `stepRows` rows apart, and consecutive
- * sequences `batchRows` rows. A share is a range of sequences: sequences are independent, so threads need no barrier
- * before the end. A sequence that has ended keeps its state.
+ * once. Each step computes one product with the packed weights, and then one fused cell per sequence. x: [steps, batch,
+ * gates·hidden] holds the contribution of the inputs. In x, y, c and saved, consecutive steps are `stepRows` rows
+ * apart, and consecutive sequences `batchRows` rows. A share is a range of sequences: sequences are independent, so
+ * threads need no barrier before the end. A sequence that has ended keeps its state.
  */
 import { gateSigmoid, relu, reluGrad, sigmoidGrad, tanh, tanhGrad } from "../math";
 import { Recurrent, RecurrentGrad } from "../layerLayouts";
@@ -134,7 +134,7 @@ function gruCell(h: usize, saved: usize, x: usize, g: usize, bias: usize, h0: us
   }
 }
 
-/** Whether step t belongs to sequence b. */
+/** Whether sequence b has a step t. */
 @inline
 function isActive(lengths: usize, b: u32, t: u32): bool {
   return !lengths || <i32>t < load<i32>(lengths + (<usize>b << 2));
@@ -242,7 +242,10 @@ function addRow(to: usize, from: usize, n: u32): void {
   }
 }
 
-/** dh and dc: [batch, hidden] carry the gradient from step to step, and end as the gradients of h0 and c0, if any. */
+/**
+ * dh and dc: [batch, hidden] carry the gradient from step to step; after the last step, they hold the gradients of h0
+ * and c0, if any.
+ */
 export function recurrentGrad(op: Op, at: usize, thread: u32, threads: u32): void {
   const steps = <u32>word(at, RecurrentGrad.steps), batch = <u32>word(at, RecurrentGrad.batch),
     hidden = <u32>word(at, RecurrentGrad.hidden);

@@ -11,7 +11,8 @@ import { At1, At2, At3, TREE, addPairs, duo, laneMask, narrow, pairSum, promoteH
 import { Op } from "../opcodes";
 
 /**
- * The number of elements in a row, or of rows in a column, that are folded in order before the pairwise folding begins.
+ * Rows with more elements than ROW_BLOCK, and columns with more rows than COLUMN_BLOCK, are split in two, and the parts
+ * are folded separately.
  */
 const ROW_BLOCK: u32 = 512;
 const COLUMN_BLOCK: u32 = 32;
@@ -260,8 +261,8 @@ export function piecesOf(n: u32, piece: u32): u32 {
 function shorter(a: u32, b: u32): u32 { return a < b ? a : b; }
 
 /**
- * [outer, n, inner] → [outer, pieces of n, inner], each folded separately (one piece covers all of n). The share
- * [begin, end) is a range of pieces if inner = 1, otherwise a range of groups of four columns (quads) over all pieces.
+ * Folds each piece of n: [outer, n, inner] → [outer, pieces, inner]. A single piece covers all of n. The share [begin,
+ * end) is a range of pieces if inner = 1, otherwise a range of groups of four columns (quads) over all pieces.
  */
 @inline
 function fold<F>(out: usize, x: usize, n: u32, piece: u32, inner: u32, begin: u32, end: u32): void {

@@ -12,11 +12,12 @@ import { offsetAt, stepsOf } from "../walk";
 const BAND: u32 = 16;
 
 /**
- * The smallest length in bytes for which memory.copy and memory.fill are faster than a loop. They call out of WebAssembly.
+ * The smallest length in bytes for which memory.copy and memory.fill, which call out of WebAssembly, are faster than a
+ * loop.
  */
 const LONG: u32 = 2048;
 
-/** Fills `bytes` bytes from `out` with the 32-bit pattern `value`. */
+/** Fills `bytes` bytes, starting at `out`, with the 32-bit pattern `value`. */
 export function fill(out: usize, bytes: u32, value: u32): void {
   if (!value && bytes >= LONG) {
     memory.fill(out, 0, bytes);
@@ -67,7 +68,9 @@ export function copyRow(out: usize, x: usize, n: u32, elementBytes: u32, outStri
   }
 }
 
-/** out[j, i] = x[i, j] of 32-bit elements, 4×4 at a time: `rows` rows of out, each n long; strides in bytes. */
+/**
+ * out[j, i] = x[i, j] for 32-bit elements, in 4 × 4 blocks. out has `rows` rows of n elements; strides are in bytes.
+ */
 export function transpose(out: usize, x: usize, rows: u32, n: u32, outStride: usize, stride: usize): void {
   let r: u32 = 0;
   for (; r + 4 <= rows; r += 4) {
@@ -127,7 +130,10 @@ export function stridedCopy(out: usize, x: usize, elementBytes: u32, rank: u32, 
   }
 }
 
-/** The number of bytes in short rows to fill before x's elements are copied into them. They stay in the L1 cache. */
+/**
+ * Short rows are filled in groups of at most this many bytes, so that a group is still in the L1 cache when x's
+ * elements are copied into it.
+ */
 const FILLED: u32 = 8192;
 
 /** Computes rows [begin, end) of an array that is constant except for a box, which holds x (layouts.ts: Unslice). */
@@ -143,7 +149,7 @@ export function unslice(at: usize, begin: u32, end: u32): void {
   for (let r = begin; r < end;) {
     const last = min<u32>(end, r + rows), block = out + r * rowBytes;
     let filled = (last - r) * rowBytes;
-    // Around a long row, only the ends are filled.
+    // If one row is longer than FILLED, fill only the two ends around x's elements.
     if (filled > FILLED && step == elementBytes && rowInBox(r, dims, inner) >= 0) {
       fill(block + start + bytes, rowBytes - start - bytes, value);
       filled = start;
@@ -155,7 +161,7 @@ export function unslice(at: usize, begin: u32, end: u32): void {
         r++;
         continue;
       }
-      // Along the last outer dimension, the rows of x are adjacent in out.
+      // If the last outer dimension has step 1, consecutive rows of x are adjacent in out: copy them together.
       const run = step == elementBytes ? min<u32>(last - r, consecutive - row % consecutive) : 1;
       const to = out + r * rowBytes + start, from = x + row * bytes;
       if (step == elementBytes) copyRows(to, from, run, bytes, rowBytes, bytes);
@@ -165,7 +171,10 @@ export function unslice(at: usize, begin: u32, end: u32): void {
   }
 }
 
-/** The row of x at row `index` of the array around it, whose outer dimensions are in [dims, end); −1 outside the box. */
+/**
+ * The row of x that is row `index` of out; −1 if that row is outside the box. The words of the outer dimensions are in
+ * [dims, end).
+ */
 function rowInBox(index: u32, dims: usize, end: usize): i32 {
   let row: i32 = 0, stride: i32 = 1;
   for (let dim = end; dim > dims;) {
@@ -209,14 +218,14 @@ export function cast(out: usize, x: usize, from: Type, to: Type, begin: u32, end
   for (let i = begin; i < end; i += 4) {
     const p = x + i * fromBytes, q = out + i * toBytes;
     let v: v128;
-    // To int32 lanes first (a float that becomes bool is compared with 0) …
+    // Convert to int32 lanes first; for bool, compare floats with 0 instead.
     if (from == Type.Float32)
       v = to == Type.Bool
         ? f32x4.ne(v128.load(p), f32x4.splat(0))
         : i32x4.trunc_sat_f32x4_s(v128.load(p));
     else if (from == Type.Int32) v = v128.load(p);
     else v = i32x4.extend_low_i16x8_u(i16x8.extend_low_i8x16_u(v128.load32_zero(p)));
-    // … then to the target type.
+    // Then convert to the target type.
     if (to == Type.Float32) storeLanes(q, f32x4.convert_i32x4_s(v), end - i);
     else if (to == Type.Int32) storeLanes(q, v, end - i);
     else {

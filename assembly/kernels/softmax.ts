@@ -1,7 +1,7 @@
 /**
- * Softmax and cross-entropy of rows, and their derivatives. x: [rows, n], row-major; the share [begin, end) is a range of
- * rows. All kernels subtract the row's maximum first, so nothing overflows. Sums continue in float64 after SUM_BLOCK
- * elements. A kernel works in place only if its comment says so.
+ * Softmax and cross-entropy of rows, and their derivatives. x: [rows, n], row-major; the share [begin, end) is a range
+ * of rows. All kernels subtract the row's maximum first, so nothing overflows. The sum of every SUM_BLOCK elements is
+ * added to a float64 total. A kernel works in place only if its comment says so.
  */
 import { exp, expm1, expNonPositive, log1p } from "../math";
 import { SUM_BLOCK, addPairs, fma, laneMask, pairSum, promoteHigh, selectLanes, storeLanes } from "../simd";
@@ -12,8 +12,8 @@ import { maxRow, rowTotal, sumRow } from "./reduce";
 function blockEnd(i: u32, n: u32): u32 { return n - i > SUM_BLOCK ? i + SUM_BLOCK : n; }
 
 /**
- * log Σ exp(x[i] − top), where top is the row's largest element. One term is exp(0) = 1: take log1p of the others, so that small
- * terms are not lost when 1 is added.
+ * log Σ exp(x[i] − top), where top is the row's largest element. One term is exp(0) = 1: take log1p of the sum of the
+ * others, so that small terms are not lost when 1 is added.
  */
 function logSumExp(x: usize, n: u32, top: f32): f32 {
   const shift = f32x4.splat(top), zero = f32x4.splat(0);
@@ -100,7 +100,7 @@ function scaleRow(x: usize, n: u32, scale: f32): void {
   for (; <i32>n > 0; n -= 4, x += 16) storeLanes(x, f32x4.mul(v128.load(x), a), n);
 }
 
-/** y = exp(x − max) / Σ exp(x − max). In place if out = x. */
+/** y = exp(x − max) / Σ exp(x − max). Works in place if out = x. */
 export function softmax(out: usize, x: usize, n: u32, begin: u32, end: u32): void {
   for (let r = begin; r < end; r++) {
     const at: usize = (<usize>r * n) << 2;
@@ -109,11 +109,11 @@ export function softmax(out: usize, x: usize, n: u32, begin: u32, end: u32): voi
   }
 }
 
-/** y = x − log Σ exp(x). In place if out = x. */
+/** y = x − log Σ exp(x). Works in place if out = x. */
 export function logSoftmax(out: usize, x: usize, n: u32, begin: u32, end: u32): void {
   for (let r = begin; r < end; r++) {
     const at: usize = (<usize>r * n) << 2;
-    // Subtracting the maximum before log Σ keeps the digits of rows that lie far from zero.
+    // Subtract the maximum and log Σ one after the other, so that rows far from zero keep their precision.
     const m = maxRow(x + at, n);
     const logTotal = f32x4.splat(logSumExp(x + at, n, m));
     const shift = f32x4.splat(m);
@@ -140,7 +140,9 @@ function dotRow(a: usize, b: usize, n: u32): f32 {
   return <f32>pairSum(total);
 }
 
-/** dx = y·(dy − Σ dy·y), y = softmax(x); 0 if the whole row of dy is 0, whatever y is. In place if out is dy or y. */
+/**
+ * dx = y·(dy − Σ dy·y), y = softmax(x); 0 if the whole row of dy is 0, whatever y is. Works in place if out is dy or y.
+ */
 export function softmaxGrad(out: usize, dy: usize, y: usize, n: u32, begin: u32, end: u32): void {
   for (let r = begin; r < end; r++) {
     const at: usize = (<usize>r * n) << 2, dot = dotRow(dy + at, y + at, n), total = f32x4.splat(dot);
@@ -156,8 +158,8 @@ export function softmaxGrad(out: usize, dy: usize, y: usize, n: u32, begin: u32,
 }
 
 /**
- * dx = dy − exp(y)·Σ dy, y = logSoftmax(x): (1 − eʸ)·dy − eʸ·Σ (the other dy) where eʸ > ½, to avoid cancellation.
- * 0 if the whole row of dy is 0, whatever y is. In place if out is dy or y.
+ * dx = dy − exp(y)·Σ dy, y = logSoftmax(x): (1 − eʸ)·dy − eʸ·Σ (the other dy) where eʸ > ½, to avoid cancellation. 0 if the whole
+ * row of dy is 0, whatever y is. Works in place if out is dy or y.
  */
 export function logSoftmaxGrad(out: usize, dy: usize, y: usize, n: u32, begin: u32, end: u32): void {
   const half = f32x4.splat(0.5);
@@ -181,9 +183,9 @@ export function logSoftmaxGrad(out: usize, dy: usize, y: usize, n: u32, begin: u
 }
 
 /**
- * lse[r] = [m, l], the largest logit and log Σ exp(logits[r] − m), stored separately so that rows far from zero keep their
- * digits; loss[r] = l + (m − logits[r, label[r]]). Both are 0 where label = ignoreIndex, whatever the logits are.
- * A label outside 0…classes−1 gives NaN; nothing is read out of bounds.
+ * lse[r] = [m, l], the largest logit and log Σ exp(logits[r] − m), stored separately so that rows far from zero keep
+ * their precision; loss[r] = l + (m − logits[r, label[r]]). Both are 0 where label = ignoreIndex, whatever the logits
+ * are. A label outside 0…classes−1 gives NaN; nothing is read out of bounds.
  */
 export function crossEntropy(loss: usize, lse: usize, logits: usize, labels: usize, classes: u32, ignoreIndex: i32,
   begin: u32, end: u32): void
@@ -232,7 +234,7 @@ export function crossEntropyGrad(out: usize, dy: usize, logits: usize, labels: u
 
 /**
  * loss[r] = Σ_j target[r, j]·(l + (m − logits[r, j])) for probabilities as targets; a target of 0 contributes nothing,
- * whatever its logit is. lse[r] = [m, l] as above. Both are 0 if the row's whole target is 0.
+ * whatever its logit is. lse[r] = [m, l], as in `crossEntropy`. Both are 0 if the row's whole target is 0.
  */
 export function softCrossEntropy(loss: usize, lse: usize, logits: usize, target: usize, classes: u32, begin: u32,
   end: u32): void
@@ -265,9 +267,9 @@ export function softCrossEntropy(loss: usize, lse: usize, logits: usize, target:
 }
 
 /**
- * dx[r, j] = dy[r]·(softmax(logits[r])[j]·M − target[r, j]), M = Σ target[r]; p − 1 is computed as expm1(log p) where the
- * target is more than M/2. softmax·M = exp(x − m)·(M/Σ exp(x − m)) in float64, so that equal logits and equal targets give 0.
- * Exactly 0 if dy[r] or the row's whole target is 0, whatever the logits are.
+ * dx[r, j] = dy[r]·(softmax(logits[r])[j]·M − target[r, j]), M = Σ target[r]; where the target is more than M/2, the
+ * probability p minus 1 is computed as expm1(log p). softmax·M = exp(x − m)·(M/Σ exp(x − m)) in float64, so that equal
+ * logits and equal targets give 0. Exactly 0 if dy[r] or the row's whole target is 0, whatever the logits are.
  */
 export function softCrossEntropyGrad(out: usize, dy: usize, logits: usize, target: usize, lse: usize, classes: u32,
   begin: u32, end: u32): void
