@@ -22,7 +22,7 @@ const movers = new Map<Op, (inputs: readonly Operand[], attributes: unknown) => 
   [Op.Gather, ([x]) => [x!]],
 ]);
 
-/** Maps a storage to n if its elements are in 0 … n − 1 for any arguments. */
+/** Maps each storage whose elements are in 0 … n − 1 for any arguments to n. */
 function boundsOf(steps: readonly Step[]): Map<Storage, number> {
   const bounds = new Map<Storage, number>();
   for (const { op, inputs, outputs, attributes } of steps) {
@@ -68,7 +68,7 @@ export function withChecks(
 
 export const isCheck = ({ op }: Step): boolean => op.code === Op.Check;
 
-/** The steps, in an order in which a failed call changes nothing. */
+/** The steps of a program, in an order in which a call that fails a check changes no state. */
 export interface Schedule {
   /** Checks on arguments and on tensors from outside, which can run before all steps. */
   readonly first: readonly Step[];

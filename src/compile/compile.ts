@@ -15,7 +15,7 @@ import { Profile, type ProfileOptions } from "./profile.ts";
 import { signatureOf, substitute } from "./signature.ts";
 import { Trace } from "./trace.ts";
 
-/** The number of recordings kept per function. If there are more, the least recently used one is dropped. */
+/** The number of recordings kept per function. A new recording beyond this number replaces the least recently used one. */
 const MAX_TRACES = 8;
 
 /** Options for compile. */
@@ -39,7 +39,7 @@ export type Argument<T> = T extends Tensor
     : T;
 type Arguments<A extends unknown[]> = { [K in keyof A]: Argument<A[K]> };
 
-/** A compiled function. Call it like the original. */
+/** A compiled function. Call it like the original function. */
 export interface Compiled<A extends unknown[], T> {
   (...args: Arguments<A>): T;
   (...args: A): T;
@@ -94,7 +94,7 @@ export function compile<A extends unknown[], T>(f: (...args: A) => T, options: C
   /** The recordings, starting with the most recently used. */
   const traces: Trace<T>[] = [];
   let evicted = 0;
-  /** The trace that the current call has made. */
+  /** The trace that the current call has created. */
   let fresh: Trace<T> | undefined;
   const isFinite = (): boolean => finite || currentWatch() !== null;
 
@@ -146,7 +146,7 @@ export function compile<A extends unknown[], T>(f: (...args: A) => T, options: C
     trace.program.run();
     return trace.finish();
   };
-  // A rest parameter would allocate an array on every call, so calls with up to four arguments use these lists instead.
+  // A rest parameter would allocate an array on every call, so calls with up to four arguments store them in these lists instead.
   const lists: unknown[][] = [[], [0], [0, 0], [0, 0, 0], [0, 0, 0, 0]];
   function run(a?: unknown, b?: unknown, c?: unknown, d?: unknown): T {
     // Inside another recording, f becomes a part of that recording.

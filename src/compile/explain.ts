@@ -29,7 +29,7 @@ export const shapesOf = (step: Step): string =>
 
 /** One instruction of a compiled program. */
 export interface ExplainedStep {
-  /** Its op, or the ops fused into it. */
+  /** The instruction's op, or the ops fused into it. */
   readonly name: string;
   /** The ops fused into it; empty for a single op. */
   readonly fused: readonly string[];
@@ -37,7 +37,10 @@ export interface ExplainedStep {
   readonly shapes: string;
   /** The number of bytes that the instruction writes. */
   readonly bytes: number;
-  /** The memory of its outputs: `arena+1c0` (hexadecimal bytes), `own` for results, gradients and copies of arguments, or `outside`. */
+  /**
+   * The memory of the instruction's outputs: `arena+1c0` (hexadecimal bytes), `own` for results, gradients and copies of
+   * arguments, or `outside`.
+   */
   readonly places: readonly string[];
   /** Floating-point operations. */
   readonly flops: number;

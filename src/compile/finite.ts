@@ -1,4 +1,4 @@
-/** Finds the op in a recorded function that made the first NaN or ±∞, by running the recording again op by op. */
+/** Finds the op in a recorded function that produced the first NaN or ±∞, by running the recording again, one op at a time. */
 import { externalFlaw, type Flaw, flawOf, nonFiniteIn } from "../core/anomaly.ts";
 import { Storage } from "../core/memory.ts";
 import { encodeShared } from "../ops/definition/work.ts";

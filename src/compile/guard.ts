@@ -13,8 +13,8 @@ import { isCheck } from "./checks.ts";
 import { draws, mutated, type Operand, type Step } from "./step.ts";
 
 /**
- * The id of checks for NaN and ±∞. It is higher than the ids of index checks, so that a wrong index, which may be the cause,
- * is reported first.
+ * The id of checks for NaN and ±∞. It is higher than the ids of index checks, so that an invalid index, which may have caused the
+ * NaN, is reported first.
  */
 const FINITE_ID = 0x40000000;
 
@@ -22,10 +22,10 @@ export interface GuardOptions {
   /** The index checks. The check at index n has id n + 1. */
   readonly checks: readonly RangeCheck[];
   readonly steps: readonly Step[];
-  /** State to copy before it is written. */
+  /** The state to copy before a run overwrites it. */
   readonly saved: readonly Storage[];
   /**
-   * Symbolic storages that outlive the call. Their elements and those of the state must be finite; undefined if values
+   * The symbolic storages that outlive the call, if their elements and those of the state must be finite; undefined if values
    * need not be finite.
    */
   readonly finite: ReadonlySet<Storage> | undefined;

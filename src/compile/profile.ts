@@ -34,7 +34,7 @@ function median(values: readonly number[]): number {
   return sorted.length ? sorted[sorted.length >> 1]! : 0;
 }
 
-/** The length of the multiply-add chain that measures the ceiling, and the number of operations in it. */
+/** The length of the multiply-add chains that measure the ceiling, and the number of operations in all of them. */
 const CHAIN = 4000;
 const FLOPS = 96 * CHAIN;
 
@@ -59,7 +59,7 @@ export class Profile {
   readonly steps: readonly ProfiledStep[];
   /** The median time of a whole call in microseconds, including copying the arguments and calling into WebAssembly. */
   readonly microseconds: number;
-  /** The speed, in GFLOP/s, that a kernel consisting of multiply-adds reaches on this machine with one thread. */
+  /** The speed, in GFLOP/s, that a kernel of independent multiply-adds reaches on this machine with one thread. */
   readonly ceiling: number;
   private readonly title: string;
 

@@ -1,7 +1,7 @@
 /**
- * Turns a recording into a program: optimization passes, one arena, one list of instructions in linear memory. A run is
- * one call into WebAssembly. If values are checked, a run takes up to three calls: one for the checks on arguments, one
- * for the steps up to the last check, and one for the rest.
+ * Turns a recording into a program: runs the optimization passes, plans one arena, and writes one list of instructions to linear
+ * memory. A run is one call into WebAssembly. If values are checked, a run takes up to three calls: one for the checks on
+ * arguments, one for the steps up to the last check, and one for the rest.
  */
 import { type Flaw, nonFinite } from "../core/anomaly.ts";
 import { isGradEnabled } from "../core/context.ts";
@@ -157,7 +157,7 @@ export class Program {
         for (const step of this.guard?.finite ?? []) add(step);
         return { list, firsts: firsts.slice(0, this.steps.length + 1), starts, saved };
       };
-      // The first pass finds the size of the workspace, the second writes its address.
+      // Encode twice: first to find the size of the workspace, then with the workspace's address.
       const { list, firsts, starts, saved } = encode(this.allocate(encode(0).list.workspaceBytes));
       this.isShared = isWorthWaking(saved);
       const total = list.starts.length;
@@ -176,7 +176,7 @@ export class Program {
         saving: starts[1]! - begin,
         finite: { address: addressOf(firsts.at(-1)!), count: total - firsts.at(-1)! },
       };
-      // Their versions change on every run, so that backward throws if it needs overwritten results.
+      // The versions of these storages change on every run, so that backward throws if it needs results that were overwritten.
       this.results = [...real.values()];
       this.state = state;
     } catch (error) {
@@ -212,7 +212,10 @@ export class Program {
     );
   }
 
-  /** Whether the recording is still valid. Must be read before a run; if a captured tensor was disposed, the run throws. */
+  /**
+   * Whether the recording is still valid. Read this before a run: it also detects disposed captured tensors, for which the run
+   * then throws.
+   */
   get isValid(): boolean {
     const { captured, guards, gradEnabled } = this.recording;
     if (isGradEnabled() !== gradEnabled || this.memory[0]?.isGone) return false;
@@ -233,7 +236,7 @@ export class Program {
   }
 
   /**
-   * Runs the program. On an error, state is the same as before.
+   * Runs the program. If it throws, it changes no state.
    * @throws TraceError if a captured tensor was disposed, the error of a failed check (the same as in eager mode), or NonFiniteError
    */
   run(): void {
@@ -313,7 +316,7 @@ export class Program {
     throw nonFinite(`compile(${name})`, flaw ?? UNKNOWN);
   }
 
-  /** Frees the program's memory. Calling it twice is fine. */
+  /** Frees the program's memory. A second call does nothing. */
   dispose(): void {
     finalizer.unregister(this);
     release(this.memory);

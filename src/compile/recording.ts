@@ -56,7 +56,7 @@ export interface Recording<T> {
   readonly retained: readonly Storage[];
 }
 
-/** The reason why a tensor made during a recording is disposed, for the error that a later use throws. */
+/** The cause of disposal for tensors made during a recording, for the error that a later use throws. */
 export const DISPOSED_BY_COMPILE =
   "compile, which gave it no value. Keep state in a tensor made outside, and write it with copyFrom(…)";
 
@@ -67,7 +67,7 @@ const operand = (x: Tensor, op: string): Operand => ({
   size: x.size,
 });
 
-/** Collects the ops and effects of a function. */
+/** Records the ops of a function and its effects on gradients and state. */
 class FunctionRecorder implements Recorder<Tensor> {
   readonly steps: Step[] = [];
   readonly guards: (() => boolean)[] = [];

@@ -166,7 +166,7 @@ export class Trace<T> {
   }
 
   /**
-   * Records f again and compares the two recordings. Needed if the recording depends on tensors that f itself may
+   * Records f again and compares the two recordings. This is necessary if the recording depends on tensors that f itself may
    * replace, such as state in a variable.
    * @throws TraceError if f uses a tensor that the first recording left in a variable; later calls compare again
    */
@@ -207,7 +207,7 @@ export class Trace<T> {
       const gradient = gradients[i]!;
       const { leaf, memory } = gradient;
       if (leaf.grad === gradient.handle && !leaf.grad.isDisposed) continue;
-      // A gradient from eager mode is replaced, so it is freed.
+      // Free a gradient from eager mode, because it is about to be replaced.
       if (leaf.grad && !assigned.has(leaf.grad)) leaf.grad.dispose();
       if (gradient.handle.isDisposed) gradient.handle = handleOf(memory);
       leaf.grad = gradient.handle;

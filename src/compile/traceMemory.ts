@@ -16,7 +16,7 @@ const ignoreAll = { record() {}, guard() {}, gradient() {}, siteOf: () => "" };
 export const symbolFor = (x: Spec): Tensor =>
   withRecorder(ignoreAll, () => Tensor.allocate(x, "compile's argument").keep());
 
-/** Another tensor with the same memory, for the user. It is never disposed automatically. */
+/** Another tensor with the same memory, for the caller of the compiled function. It is never disposed automatically. */
 export const handleOf = (x: Tensor, shape = x.shape): Tensor =>
   Tensor.wrap(x.storage("compile").retain(), { shape, dtype: x.dtype }, null, "compile").keep();
 

@@ -1,8 +1,7 @@
 /**
- * The checksum of a safetensors file: XXH32 (https://github.com/Cyan4973/xxHash) of the whole file, with the checksum's
- * own digits set to zero. As a function of any single 32-bit word of its input, XXH32 is a bijection, so it detects all
- * damage within one word; it misses other damage with probability 2⁻³². It needs no table and is faster than CRC-32 in
- * JavaScript.
+ * The checksum of a safetensors file: XXH32 (https://github.com/Cyan4973/xxHash) of the whole file, with the checksum's own
+ * digits set to zero. As a function of any single 32-bit word of its input, XXH32 is a bijection, so it detects all damage within
+ * one word; it misses other damage with probability 2⁻³². In JavaScript, it is faster than CRC-32, and it needs no table.
  */
 import { FormatError } from "./errors.ts";
 import { LENGTH_BYTES } from "./header.ts";
@@ -89,10 +88,14 @@ const digitsOf = (hash: XXH32): string => hash.digest().toString(16).padStart(DI
 /** Whether a metadata key is reserved for the checksum. */
 export const isReserved = (key: string): boolean => key === KEY;
 
-/** A placeholder for the checksum, as the first metadata entry; `seal` fills it in. */
+/** The first metadata entry of a file with a checksum. Its digits are placeholders, which `seal` overwrites. */
 export const CHECKSUM_PLACEHOLDER: readonly [string, string] = [KEY, LABEL + "0".repeat(DIGITS)];
 
-/** Fills in the checksum. @param head the length field and the header @param parts the rest of the file */
+/**
+ * Overwrites the placeholder in the header with the checksum.
+ * @param head the length field and the header
+ * @param parts the rest of the file
+ */
 export function seal(head: Uint8Array, parts: Iterable<Uint8Array>): void {
   const hash = new XXH32().update(head);
   for (const part of parts) hash.update(part);
@@ -101,7 +104,7 @@ export function seal(head: Uint8Array, parts: Iterable<Uint8Array>): void {
 
 /** Verifies a file against its checksum as its bytes arrive. */
 export interface Verification {
-  /** Adds the bytes that follow the header, as they arrive. */
+  /** Adds the next bytes after the header. */
   update(bytes: Uint8Array): void;
   /** @throws FormatError if the checksum does not match */
   end(): void;
@@ -114,8 +117,8 @@ const checksumError = (): FormatError =>
   );
 
 /**
- * Starts verifying a file, and removes the checksum from its metadata. Either the key or the value is enough to detect
- * a checksum, because one flipped bit cannot damage both.
+ * Starts verifying a file, and removes the checksum from its metadata. The key alone or the value alone is enough to detect a
+ * checksum, because one flipped bit cannot damage both.
  * @param head the length field and the header
  * @param verify if false, only removes the entry
  * @returns undefined if there is nothing to verify

@@ -43,7 +43,10 @@ interface Process {
   kill(pid: number, signal: 0): unknown;
 }
 
-/** The age after which a temporary file is stale, even if its process still seems to be running or is on another machine. */
+/**
+ * The age after which a temporary file counts as stale, even if the process that created it seems to be running or is on another
+ * machine.
+ */
 const STALE_MS = 24 * 60 * 60 * 1000;
 /** The maximum number of bytes per read: Node refuses reads of 2 GiB or more. */
 const MAX_READ = 2 ** 30;
@@ -52,7 +55,7 @@ const MAX_READ = 2 ** 30;
 const FILE_TYPE = 0o170000;
 const FOLDER = 0o040000;
 
-/** @throws TypeError for anything other than a path or a file: URL */
+/** @throws TypeError unless path is a string or a file: URL */
 export function requirePath(op: string, path: unknown): asserts path is string | URL {
   const got = (what: string): string => `${op}: path must be a string or a file: URL, got ${what}.`;
   if (path instanceof URL) {
@@ -127,7 +130,7 @@ function hostOf(os: { hostname(): string }): string {
   return `host-${Math.random().toString(16).slice(2)}`;
 }
 
-/** The file system, as saveFile and loadFile use it. */
+/** The operations that saveFile and loadFile need, on Node's file system modules. */
 export class Disk {
   private readonly process = (globalThis as unknown as { process: Process }).process;
   constructor(
@@ -160,8 +163,8 @@ export class Disk {
   }
 
   /**
-   * The name of a new file in the target's folder. It contains the host and the process id, so that other processes can
-   * tell whether the file is stale.
+   * The name of a new file in the target's folder. The name contains the host and the process id, so that other processes can
+   * decide whether the file is stale.
    */
   temporaryFor(target: string): string {
     return `${target}.${this.host}.${this.process.pid}.${Math.random().toString(16).slice(2)}.tmp`;
@@ -252,7 +255,10 @@ export class Disk {
     await unlessMissing(this.files.unlink(path));
   }
 
-  /** Flushes the file's folder to disk, so that renames survive a crash. Windows does this on its own, and cannot open folders. */
+  /**
+   * Flushes the file's folder to disk, so that renames survive a crash. On Windows this is not necessary, and folders cannot be
+   * opened.
+   */
   async syncFolder(path: string): Promise<void> {
     if (this.process.platform !== "win32") await this.sync(this.paths.dirname(path), "r");
   }
@@ -267,9 +273,9 @@ export class Disk {
   }
 
   /**
-   * The earlier saves of a file, `path.1`, `path.2` …, newest first, up to the first missing number. Files with other
-   * numbers, such as `path.2024`, belong to the user. @param gaps how many missing numbers to skip; a process that
-   * crashes during a rotation leaves one gap
+   * The earlier saves of a file, `path.1`, `path.2` …, newest first, up to the first missing number. Files with other numbers,
+   * such as `path.2024`, belong to the user.
+   * @param gaps how many missing numbers to skip; a process that crashes during a rotation leaves one gap
    */
   async olderThan(path: string, { gaps }: { readonly gaps: number }): Promise<string[]> {
     const older: string[] = [];

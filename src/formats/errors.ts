@@ -1,7 +1,9 @@
 /** FormatError, and quoting for its messages. */
 import { Error } from "../runtime/errors.ts";
 
-/** Thrown if a file is malformed, damaged or in another format. No tensor was created or changed. */
+/**
+ * Thrown if a file is malformed, damaged or in another format. Functions that throw it create and change no tensors.
+ */
 export class FormatError extends Error {
   override name = "FormatError";
 }

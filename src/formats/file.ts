@@ -1,6 +1,7 @@
 /**
- * saveFile and loadFile, which survive crashes, in Node, Deno and Bun. A new file is written next to the old one, flushed to disk and
- * renamed over it, so the path always holds a complete file. There is no lock: if several processes save to one path, the last one wins.
+ * saveFile and loadFile, for Node, Deno and Bun. A crash during a save does not damage the saved file. A new file is written next
+ * to the old one, flushed to disk and renamed over it, so the path always holds a complete file. There is no lock: if several
+ * processes save to one path, the last one wins.
  */
 import { check } from "../runtime/arguments.ts";
 import { requireWhole, TypeError } from "../runtime/errors.ts";
@@ -23,8 +24,8 @@ export interface SaveOptions {
 /** Options for loadFile. */
 export interface LoadFileOptions {
   /**
-   * If `path` is damaged or missing, loads the newest older save that is intact, and warns. Default: false, in which case an error names
-   * that save.
+   * Whether to load the newest intact older save, with a warning, if `path` is damaged or missing. If false, an error names that
+   * save. Default false.
    */
   readonly fallback?: boolean;
 }
@@ -33,9 +34,9 @@ export interface LoadFileOptions {
 const saves = new Map<string, Promise<void>>();
 
 /**
- * Saves a training state (see saveState) or bytes to a file, in Node, Deno and Bun. If the process or the machine crashes during a save,
- * `path` still holds the previous save. The state is captured synchronously, so you can continue training before the promise resolves. If
- * you pass bytes, do not change them until then.
+ * Saves a training state (see saveState) or bytes to a file, in Node, Deno and Bun. If the process or the machine crashes during
+ * a save, `path` still holds the previous save. The state is captured synchronously, so you can continue training before the
+ * promise resolves. If you pass bytes, do not change them until the promise resolves.
  *
  * ```ts
  * await saveFile("run.safetensors", { model, optimizer, step }, { keep: 3 });
@@ -114,7 +115,7 @@ async function rotate(disk: Disk, target: string, keep: number): Promise<void> {
   const current = await disk.stat(target);
   if (keep < 2 || !current) return;
   const first = await disk.stat(`${target}.1`);
-  // An interrupted save has already rotated the files.
+  // If `path.1` is a link to the current file, an interrupted save has already rotated the files.
   if (first && first.ino === current.ino && first.dev === current.dev) return;
   let last = 1;
   while (last < keep - 1 && (await disk.stat(`${target}.${last}`))) last++;

@@ -14,8 +14,8 @@ export const MAX_HEADER_BYTES = 2 ** 24;
 /** The maximum number of dimensions of a tensor. */
 const MAX_DIMENSIONS = 32;
 /**
- * The maximum nesting depth of the JSON. Valid headers have three levels; JSON.parse needs a lot of memory for deeper
- * ones.
+ * The maximum nesting depth of the JSON. Valid headers have three levels; for deeply nested ones, JSON.parse needs a lot of
+ * memory.
  */
 const MAX_LEVELS = 16;
 
@@ -109,7 +109,7 @@ function parseEntry(name: string, entry: unknown): TensorInfo {
   return { dtype, shape, begin, end };
 }
 
-/** null means no metadata, as in the reference implementation. */
+/** Parses __metadata__. null means that there is none, as in the reference implementation. */
 function parseMetadata(metadata: unknown): Record<string, string> {
   if (metadata === null || metadata === undefined) return {};
   if (!isObject(metadata)) return fail("__metadata__ must be an object of strings.");

@@ -1,6 +1,6 @@
 /**
- * Limits the size of JSON structures before parsing: for text full of brackets or names, JSON.parse needs many times as
- * much memory as the text.
+ * Limits the size of JSON structures before parsing: for a text that consists mostly of brackets or names, JSON.parse needs many
+ * times as much memory as the text itself.
  */
 
 /** Limits for a JSON text. */

@@ -19,15 +19,15 @@ import { ShapeError } from "../runtime/errors.ts";
 /** Options for fromPyTorch and toPyTorch. */
 export interface PyTorchOptions {
   /**
-   * For each Linear layer that reads a flattened image, by the layer's path: the image's number of channels. 1 changes
-   * nothing. PyTorch flattens channels first, so the weights are reordered. The number is inferred if the layer is in
-   * one Sequential with the convolutions and the Flatten layer; set it for a layer that follows a custom forward() that
+   * The number of image channels for each Linear layer that reads a flattened image, keyed by the layer's path. PyTorch flattens
+   * channels first, so the weights are reordered; with 1 channel, they stay as they are. The number is inferred if the layer is
+   * in one Sequential with the convolutions and the Flatten layer; set it for a layer that follows a custom forward() that
    * flattens. Default: {}.
    */
   readonly flattened?: Readonly<Record<string, number>>;
 }
 
-/** nabla's own layers. Any other layer may change the number of channels. */
+/** The classes of nabla's own layers. A layer of any other class may change the number of channels. */
 const library = new Set<unknown>(Object.values(nn));
 
 const snake = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
@@ -143,15 +143,15 @@ function counterparts(op: string, model: Module, options: PyTorchOptions): Count
 }
 
 /**
- * Converts a PyTorch state dict (saved with safetensors.torch.save_file) for `model.loadStateDict`. Supports Linear, convolutions, LSTM,
- * GRU, RNN, normalizations, embeddings and transformers. Keeps unknown names, so that loadStateDict reports them. Tensors that need no
- * conversion are returned as they are; the others are new.
+ * Converts a PyTorch state dict (saved with safetensors.torch.save_file) for `model.loadStateDict`. Supports Linear,
+ * convolutions, LSTM, GRU, RNN, normalizations, embeddings and transformers. Names that the model lacks are kept, so that
+ * loadStateDict reports them. Tensors that need no conversion are returned as they are; the others are new.
  *
  * ```ts
  * const { tensors } = readSafetensors(readFileSync("model.safetensors"));
  * model.loadStateDict(fromPyTorch(model, tensors));
  * ```
- * @throws ShapeError if `flattened` does not match the model, or lacks a layer
+ * @throws ShapeError if `flattened` does not match the model, or lacks a layer whose number of channels cannot be inferred
  */
 export function fromPyTorch(model: Module, tensors: StateDict, options: PyTorchOptions = {}): StateDict {
   check("fromPyTorch", arguments, "model:module tensors:object {flattened:object}");
@@ -179,7 +179,7 @@ export function fromPyTorch(model: Module, tensors: StateDict, options: PyTorchO
  * ```ts
  * writeFileSync("model.safetensors", writeSafetensors(toPyTorch(model)));
  * ```
- * @throws ShapeError if `flattened` does not match the model, or lacks a layer
+ * @throws ShapeError if `flattened` does not match the model, or lacks a layer whose number of channels cannot be inferred
  */
 export function toPyTorch(model: Module, options: PyTorchOptions = {}): StateDict {
   check("toPyTorch", arguments, "model:module {flattened:object}");

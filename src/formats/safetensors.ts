@@ -75,7 +75,7 @@ function open(file: Uint8Array | ArrayBuffer, verify: boolean): { header: Header
   return { header, data };
 }
 
-/** An object without a prototype, so that any key is safe, even `__proto__`. */
+/** Creates an object without a prototype, in which any key is safe, even `__proto__`. */
 const dictionary = <T>(entries: Iterable<readonly [string, T]>): Record<string, T> =>
   Object.assign(Object.create(null), Object.fromEntries(entries));
 
@@ -96,7 +96,7 @@ export interface Inspected {
   readonly metadata: Record<string, string>;
 }
 
-/** @param op the function to name in errors about an entry's elements */
+/** @param op the name of the function for errors about an entry's elements */
 function entriesOf(op: string, file: Uint8Array | ArrayBuffer, { verify = true }: VerifyOptions): Inspected {
   const { header, data } = open(file, verify);
   const entryOf = (name: string, info: TensorInfo): Entry => ({
@@ -184,24 +184,27 @@ function join(chunks: readonly Uint8Array[]): Uint8Array {
   return all;
 }
 
-/** Reads a given number of bytes from a stream, regardless of the size of its chunks. */
+/** Reads given numbers of bytes from a stream, regardless of how the stream divides them into chunks. */
 class ByteReader {
-  /** If set, receives all bytes that are read. */
+  /** If set, it receives all bytes that are read or skipped. */
   verification: Verification | undefined;
   private chunk: Uint8Array = new Uint8Array(0);
   private readonly reader: ReadableStreamDefaultReader<Uint8Array>;
   constructor(stream: ReadableStream<Uint8Array>) {
     this.reader = stream.getReader();
   }
-  /** The next `count` bytes, in chunks, so that memory grows only with the bytes that arrive. @throws FormatError if the stream ends early */
+  /**
+   * The next `count` bytes, in chunks, so that memory is allocated only for bytes that have arrived.
+   * @throws FormatError if the stream ends early
+   */
   async read(count: number): Promise<Uint8Array[]> {
     const chunks: Uint8Array[] = [];
     await this.skip(count, (bytes) => chunks.push(bytes));
     return chunks;
   }
   /**
-   * Passes the next `count` bytes to `visit`, chunk by chunk, and skips them. @throws FormatError if the stream ends
-   * early
+   * Passes the next `count` bytes to `visit`, chunk by chunk, and skips them.
+   * @throws FormatError if the stream ends early
    */
   async skip(count: number, visit: (bytes: Uint8Array) => void = () => {}): Promise<void> {
     for (let remaining = count; remaining > 0; ) {
@@ -238,7 +241,7 @@ class ByteReader {
 
 /** Options for reading safetensors from a stream. */
 export interface StreamOptions extends ReadOptions {
-  /** The largest file to read, in bytes. Default 2³² (4 GiB), the size of linear memory. */
+  /** The maximum size of the file in bytes. Default 2³² (4 GiB), the size of linear memory. */
   readonly maxBytes?: number;
 }
 
@@ -284,7 +287,9 @@ export async function readSafetensorsStream(
     const start = LENGTH_BYTES + length;
     const requireSize = (bytes: number): void => {
       if (bytes > maxBytes)
-        throw new FormatError(`safetensors: the file has ${bytes} bytes, but maxBytes is ${maxBytes}. Raise it.`);
+        throw new FormatError(
+          `safetensors: the file has ${bytes} bytes, but maxBytes is ${maxBytes}. Pass a larger maxBytes.`,
+        );
     };
     requireSize(start);
     const known = source instanceof Blob ? source.size - start : undefined;

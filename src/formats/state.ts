@@ -18,7 +18,7 @@ import { writeSafetensors } from "./write.ts";
 interface Stateful<S> extends Loadable<S> {
   stateDict(): S;
 }
-/** A schedule. Its state is JSON. */
+/** A schedule, whose state must be a JSON value. */
 interface Scheduler {
   stateDict(): unknown;
   loadStateDict(state: never): void;
@@ -50,7 +50,7 @@ export interface LoadOptions extends VerifyOptions {
   readonly random?: boolean;
 }
 
-/** The parts, in the form that argument checks read. */
+/** The parts as options in a signature (runtime/arguments.ts). */
 const PARTS = "model:module|object optimizer:any scheduler:any average:any";
 
 /** The metadata entry that holds everything except the tensors. */
@@ -87,7 +87,8 @@ const addPrefix = (prefix: string, tensors: Readonly<Record<string, Tensor>>): [
  * options and state (`optimizer.*`), averages of weights (`average.*`), the schedule, the state of the random generator, `step` and
  * `extra`. A checksum lets loadState detect damage.
  *
- * Functions under other names, such as the loss, are ignored. Any other property throws, because it would not be saved.
+ * Functions under other names, such as the loss, are ignored. For any other property, saveState throws, because it would not save
+ * it.
  *
  * ```ts
  * writeFileSync("training.safetensors", saveState({ model, optimizer, step }));
@@ -101,7 +102,7 @@ export function saveState(training: Training & Progress): Uint8Array<ArrayBuffer
   const { model, optimizer, scheduler, average, step = 0, extra } = training;
   if (!Number.isFinite(step)) throw new RangeError(`saveState: step must be a finite number, got ${step}.`);
   requireStateful("saveState", { model, optimizer, scheduler, average });
-  // Some optimizers create tensors for their state dict.
+  // Free the tensors that some optimizers create for their state dict.
   return tidy(() => {
     const { groups, state } = optimizer?.stateDict() ?? { groups: [], state: [] };
     const record: TrainingRecord = {
@@ -202,9 +203,9 @@ function requireStateful(name: string, parts: Readonly<Record<string, object | u
 }
 
 /**
- * Restores a training run from a file that saveState wrote. Create the model, the optimizer and the other parts as before, and pass them.
- * Checks everything before it changes a part, so an error changes nothing. Only a custom loadStateDict cannot be checked in advance. Files
- * without a checksum load too.
+ * Restores a training run from a file that saveState wrote. Create the model, the optimizer and the other parts as before, and
+ * pass them. Checks everything before it changes a part, so an error changes nothing. The exception is a part with its own
+ * loadStateDict, which cannot be checked in advance. Files without a checksum can be loaded too.
  *
  * ```ts
  * const { step } = loadState(readFileSync("training.safetensors"), { model, optimizer });
@@ -234,7 +235,7 @@ export function loadState(
     const averages = removePrefix("average", tensors);
     if (average && !Object.keys(averages).length)
       throw new FormatError("loadState: the file has no averages. Omit average, or pass it to saveState too.");
-    // Load the optimizer after the schedule, because the rates may have changed since the schedule set them.
+    // Load the optimizer after the schedule: its saved rates are right even if they were changed after the schedule set them.
     const loads = [
       checkLoad(scheduler as Stateful<unknown> | undefined, record.scheduler),
       checkLoad(model, removePrefix("model", tensors)),

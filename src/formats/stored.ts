@@ -15,7 +15,7 @@ export type Stored = "F32" | "I32" | "U8" | "BOOL" | "F64" | "F16" | "BF16" | "I
  */
 export type Overflow = "error" | "saturate";
 
-/** Called with the index and the value of a number that does not fit. Throws unless numbers may saturate. */
+/** Called with the index and the value of a number that does not fit. Throws if the option `overflow` is "error". */
 type OnOverflow = (index: number, value: number | bigint) => void;
 
 interface StoredType {
@@ -70,7 +70,7 @@ function fromBrain(bytes: Uint8Array): Float32Array {
 
 const INT32 = { min: -(2 ** 31), max: 2 ** 31 - 1 };
 
-/** Rounds float64 to float32. Only finite numbers count as overflows. */
+/** Rounds float64 to float32. Only finite numbers that become infinite count as overflows. */
 function fromDouble(bytes: Uint8Array, onOverflow: OnOverflow): Float32Array {
   const doubles = elementsOf(Float64Array, bytes);
   const values = new Float32Array(doubles);
@@ -147,7 +147,8 @@ function showIndex(index: number, shape: readonly number[]): string {
 }
 
 /**
- * Decodes elements of a stored type. Returns a view of `bytes` if they need no conversion. @param name the tensor's name, for errors
+ * Decodes elements of a stored type. Returns a view of `bytes` if they need no conversion.
+ * @param name the tensor's name, for errors
  * @throws FormatError if a number does not fit, or nabla does not read the type
  */
 export function decode(

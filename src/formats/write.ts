@@ -30,7 +30,7 @@ export function bytesIn(tensor: Tensor): Uint8Array {
   return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
-/** Yields a view of each tensor's bytes in turn. A view is valid until the next one is created. */
+/** Yields a view of the bytes of one tensor after another. Each view is valid until the next one is created. */
 function* bytesOf(tensors: readonly Tensor[]): Generator<Uint8Array> {
   for (const tensor of tensors) yield bytesIn(tensor);
 }
@@ -71,7 +71,10 @@ function requireWritable(op: string, tensors: Tensors, metadata: Metadata): void
 const objectOf = (entries: readonly (readonly [string, string])[]): string =>
   `{${entries.map(([key, json]) => `${JSON.stringify(key)}:${json}`).join()}}`;
 
-/** The file's length field and header, and its tensors in file order: larger elements first, then by name. @throws FormatError, TypeError */
+/**
+ * The file's length field and header, and its tensors in file order: larger elements first, then by name.
+ * @throws FormatError, TypeError
+ */
 function planFile(op: string, tensors: Tensors, metadata: Metadata, { checksum = false }: WriteOptions) {
   requireWritable(op, tensors, metadata);
   const width = ({ dtype }: Tensor): number => bytesPerElement[dtype];

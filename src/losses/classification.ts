@@ -102,8 +102,8 @@ export interface CrossEntropyOptions extends ClassLossOptions {
  * ```ts
  * losses.crossEntropy(model.forward(x), labels, { labelSmoothing: 0.1 });
  * ```
- * @throws ShapeError, DTypeError if the target does not match the logits; RangeError if a label is out of range, or for
- * an invalid option
+ * @throws ShapeError or DTypeError if the target does not match the logits; RangeError if a label is out of range, or for an
+ * invalid option
  */
 export function crossEntropy(logits: Tensor, target: Tensor, options: CrossEntropyOptions = {}): Tensor {
   check(

@@ -76,7 +76,7 @@ const clampedLog = (x: Tensor): Tensor => x.log().clamp(-100);
 /** max(log(1 − x), −100). */
 const clampedLogOfComplement = (x: Tensor): Tensor => ops.log1p(x.neg()).clamp(-100);
 /**
- * bce of each element. dx = dy·(x − t)/max(x(1 − x), 10⁻¹²), as in PyTorch; the maximum keeps it finite at 0 and 1.
+ * bce of each element. dx = dy·(x − t)/max(x(1 − x), 10⁻¹²), as in PyTorch; the maximum keeps the derivative finite at 0 and 1.
  */
 const bceElements = withRule((x: Tensor, target: Tensor) => [
   clampedLog(x)

@@ -1,6 +1,6 @@
 /**
- * Code that all losses share: the reduction, the check that shapes agree, and products that mask instead of multiplying
- * by 0.
+ * Code that all losses share: the reduction, the check that shapes match, and products in which a weight of 0 excludes an
+ * element.
  */
 
 import { withRule } from "../autograd/backward.ts";

@@ -74,7 +74,7 @@ export function smoothL1(x: Tensor, target: Tensor, options: SmoothL1Options = {
     if (beta === 0) return l1(x, target, reduction ? { reduction } : {});
     requireSame("smoothL1", x, target);
     requireRange("smoothL1", { beta }, (v) => v > 0, "≥ 0");
-    // huber(δ = β)/β, dividing first because the product could underflow or overflow.
+    // This is huber(δ = β)/β. Divide first, because the product could underflow or overflow.
     const d = x.sub(target);
     const c = d.clamp(-beta, beta);
     return reduce("smoothL1", c.div(beta).mul(d.sub(c.mul(0.5))), reduction);

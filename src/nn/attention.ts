@@ -15,8 +15,8 @@ import { Module, parameter } from "./module.ts";
 import type { RotaryEmbedding } from "./positional.ts";
 
 /**
- * Keys and values of the steps that attention layers have processed, so that generation computes each step once. Pass the same cache
- * to every call, and call `clear()` before the next sequence.
+ * Stores the keys and values of the steps that attention layers have processed, so that generation computes each step only once.
+ * Pass the same cache to every call, and call `clear()` before the next sequence.
  *
  * ```ts
  * const cache = new nn.KeyValueCache();
@@ -91,17 +91,17 @@ export interface MultiheadOptions {
   /** The attention mask, [queries, keys] or [batch·heads, queries, keys]. Default: none. */
   readonly attnMask?: Tensor;
   /**
-   * A query attends only to its own and earlier positions. With a cache, positions are counted from the first cached
+   * Whether a query attends only to its own and earlier positions. With a cache, positions are counted from the first cached
    * step. Default false.
    */
   readonly isCausal?: boolean;
   /**
-   * Whether to also return the weights, averaged over heads. This stores all of them in memory. Default false (PyTorch:
-   * true).
+   * Whether to also return the weights, averaged over heads. This stores the weights of all heads in memory. Default false
+   * (PyTorch: true).
    */
   readonly needWeights?: boolean;
   /**
-   * Keys and values from earlier calls; this call appends its own. Use it only for self-attention without gradients.
+   * Keys and values from earlier calls; this call appends its own. Use a cache only for self-attention without gradients.
    * Default: none.
    */
   readonly cache?: KeyValueCache;
@@ -210,8 +210,9 @@ export class MultiheadAttention extends Module {
       [q, k] = [q, k].map((x) => this.rotary!.forward(x, { offset, dim })) as [Tensor, Tensor];
     }
     const [batch, queries] = batchFirst ? [query.shape[0]!, query.shape[1]!] : [query.shape[1]!, query.shape[0]!];
-    // Check everything before the cache grows.
-    if (cache && !batchFirst) throw new Error("MultiheadAttention: a cache requires { batchFirst: true }.");
+    // Throw any error before the cache grows.
+    if (cache && !batchFirst)
+      throw new Error("MultiheadAttention: a cache requires { batchFirst: true }. Pass it to the constructor.");
     if (offset && cache!.batchOf(this) !== batch)
       throw new ShapeError(
         `MultiheadAttention: the cache has batch size ${cache!.batchOf(this)}, but the query has ${batch}. Call cache.clear() before the next sequence.`,

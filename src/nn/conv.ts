@@ -23,7 +23,7 @@ import { requireChoice } from "../runtime/names.ts";
 import * as init from "./init.ts";
 import { inputOf, Module, parameter } from "./module.ts";
 
-/** The option that layers have and ops do not. */
+/** The option that convolution layers have in addition to the ops' options. */
 interface BiasOption {
   /** Whether to add a learnable bias to each output channel. Default true. */
   readonly bias?: boolean;
@@ -32,7 +32,7 @@ interface BiasOption {
 const CHANNELS = "inChannels:number outChannels:number";
 
 /**
- * Base class of the four layers. It holds the op's options, and a weight and a bias that are initially uniform in
+ * Base class of the four convolution layers. It holds the op's options, and a weight and a bias that are initially uniform in
  * ±1/√fanIn.
  */
 abstract class Convolution<O extends { readonly groups?: number | undefined }> extends Module {
@@ -68,7 +68,7 @@ abstract class Convolution<O extends { readonly groups?: number | undefined }> e
     for (const size of kernelSize) requireWhole(name, { kernelSize: size });
     if (inChannels % groups || outChannels % groups)
       throw new RangeError(
-        `${name}: ${inChannels} → ${outChannels} channels do not divide evenly into ${groups} groups.`,
+        `${name}: groups must divide inChannels (${inChannels}) and outChannels (${outChannels}), got ${groups}.`,
       );
     const [first, last] = transposed ? [inChannels, outChannels / groups] : [outChannels, inChannels / groups];
     const bound = 1 / Math.sqrt(last * kernelSize.reduce((a, b) => a * b, 1));

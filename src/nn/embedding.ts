@@ -43,7 +43,9 @@ export class Embedding extends Module {
     requireWhole("Embedding", { numEmbeddings, embeddingDim });
     const padding = paddingIdx === undefined ? null : paddingIdx < 0 ? paddingIdx + numEmbeddings : paddingIdx;
     if (padding !== null && !(Number.isInteger(padding) && padding >= 0 && padding < numEmbeddings))
-      throw new RangeError(`Embedding: paddingIdx is ${paddingIdx}, but there are ${numEmbeddings} rows.`);
+      throw new RangeError(
+        `Embedding: paddingIdx must be a whole number in ${-numEmbeddings} … ${numEmbeddings - 1}, got ${paddingIdx}.`,
+      );
     this.paddingIdx = padding;
     const weight = randn([numEmbeddings, embeddingDim]);
     if (padding !== null) weight.live().fill(0, padding * embeddingDim, (padding + 1) * embeddingDim);
@@ -56,7 +58,7 @@ export class Embedding extends Module {
   forward(index: Tensor): Tensor {
     const y = ops.embedding(inputOf(this, index, arguments, "index"), this.weight);
     if (this.paddingIdx === null) return y;
-    // Both branches have the same values, but the detached one gives padding rows no gradient.
+    // Both operands of `where` have the same values, but the padding row gets no gradient through the detached one.
     return y.where(index.ne(this.paddingIdx).unsqueeze(-1), y.detach());
   }
   protected override describe(): string {

@@ -1,6 +1,6 @@
 /**
- * Initializers for parameters. Each writes in place, without recording gradients, and returns its tensor. Weights are
- * [out, …kernel, in], channels last: fanIn = in·|kernel|, fanOut = out·|kernel|.
+ * Initializers for parameters. Each one overwrites a tensor in place, without recording the operation for autograd, and returns
+ * the tensor. Weights are [out, …kernel, in], channels last: fanIn = in·|kernel|, fanOut = out·|kernel|.
  */
 
 import { withGrad } from "../core/context.ts";
@@ -95,7 +95,11 @@ export interface GainOptions {
   gain?: number;
 }
 
-/** Xavier: uniform with variance gain²·2/(fanIn + fanOut) (Glorot and Bengio 2010, eq. 16). @returns x @throws ShapeError if x has fewer than two dimensions */
+/**
+ * Xavier: uniform with variance gain²·2/(fanIn + fanOut) (Glorot and Bengio 2010, eq. 16).
+ * @returns x
+ * @throws ShapeError if x has fewer than two dimensions
+ */
 export function xavierUniform(x: Tensor, options: GainOptions = {}): Tensor {
   check("xavierUniform", arguments, "x:tensor {gain:number}");
   const { gain = 1 } = options;
@@ -104,7 +108,11 @@ export function xavierUniform(x: Tensor, options: GainOptions = {}): Tensor {
   return uniform(x, -bound, bound);
 }
 
-/** Xavier: normal with variance gain²·2/(fanIn + fanOut) (Glorot and Bengio 2010, eq. 12). @returns x @throws ShapeError if x has fewer than two dimensions */
+/**
+ * Xavier: normal with variance gain²·2/(fanIn + fanOut) (Glorot and Bengio 2010, eq. 12).
+ * @returns x
+ * @throws ShapeError if x has fewer than two dimensions
+ */
 export function xavierNormal(x: Tensor, options: GainOptions = {}): Tensor {
   check("xavierNormal", arguments, "x:tensor {gain:number}");
   const { gain = 1 } = options;
@@ -131,13 +139,21 @@ function kaimingStd(
   requireChoice(name, "nonlinearity", nonlinearity, NONLINEARITIES);
   return calculateGain(nonlinearity, a) / Math.sqrt(fans(x)[mode]);
 }
-/** Kaiming (He): uniform with variance gain²/fan (He et al. 2015, eq. 10). @returns x @throws ShapeError if x has fewer than two dimensions, RangeError for an invalid option */
+/**
+ * Kaiming (He): uniform with variance gain²/fan (He et al. 2015, eq. 10).
+ * @returns x
+ * @throws ShapeError if x has fewer than two dimensions, RangeError for an invalid option
+ */
 export function kaimingUniform(x: Tensor, options: KaimingOptions = {}): Tensor {
   check("kaimingUniform", arguments, "x:tensor {a:number mode:string nonlinearity:string}");
   const bound = Math.sqrt(3) * kaimingStd("kaimingUniform", x, options);
   return uniform(x, -bound, bound);
 }
-/** Kaiming (He): normal with variance gain²/fan (He et al. 2015, eq. 10). @returns x @throws ShapeError if x has fewer than two dimensions, RangeError for an invalid option */
+/**
+ * Kaiming (He): normal with variance gain²/fan (He et al. 2015, eq. 10).
+ * @returns x
+ * @throws ShapeError if x has fewer than two dimensions, RangeError for an invalid option
+ */
 export function kaimingNormal(x: Tensor, options: KaimingOptions = {}): Tensor {
   check("kaimingNormal", arguments, "x:tensor {a:number mode:string nonlinearity:string}");
   return normal(x, 0, kaimingStd("kaimingNormal", x, options));
@@ -165,9 +181,11 @@ export function truncNormal(x: Tensor, options: TruncNormalOptions = {}): Tensor
   check("truncNormal", arguments, "x:tensor {mean:number std:number a:number b:number}");
   const { mean = 0, std = 1, a = -2, b = 2 } = options;
   if (!(a < b && std > 0 && Number.isFinite(std))) {
-    throw new RangeError(`truncNormal: needs a < b and a finite std > 0, got a = ${a}, b = ${b}, std = ${std}.`);
+    throw new RangeError(
+      `truncNormal: a must be below b, and std a finite number above 0, got a = ${a}, b = ${b}, std = ${std}.`,
+    );
   }
-  // Compute right tails as mirrored left tails: probabilities near 0 keep their precision, but those near 1 lose it.
+  // Mirror a range in the right tail to the left: probabilities near 0 are precise, but those near 1 are not.
   const mirrored = a > mean;
   const [low, high] = mirrored ? [mean - b, mean - a] : [a - mean, b - mean];
   const [from, to] = [normalCdf(low / std), normalCdf(high / std)];
@@ -235,7 +253,7 @@ export function orthogonal(x: Tensor, options: GainOptions = {}): Tensor {
   const { fanIn } = fans(x);
   const rows = x.shape[0]!;
   const [n, k] = rows >= fanIn ? [rows, fanIn] : [fanIn, rows];
-  // Compute k orthonormal columns of length n by Gram–Schmidt; a second pass removes rounding errors.
+  // Compute k orthonormal columns of length n by Gram–Schmidt; a second pass over each column removes rounding errors.
   const q = Float64Array.from(tidy(() => randomNormal([k, n], 0, 1).data));
   const dot = (i: number, j: number): number => {
     let sum = 0;

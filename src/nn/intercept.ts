@@ -1,4 +1,4 @@
-/** Wraps the forward passes of a model's modules, to observe or replace their inputs and outputs. */
+/** Wraps the `forward` methods of a model's modules, to observe or replace inputs and outputs. */
 import type { Module } from "./module.ts";
 
 /** A forward pass that a module is about to run. */
@@ -25,7 +25,7 @@ function wrap(module: Module, wrapper: Wrapper): () => void {
     const original = Object.getOwnPropertyDescriptor(module, "forward");
     const { forward } = module;
     wrappers.set(module, all);
-    // The property is not enumerable, because printing a module lists the enumerable ones.
+    // The property is not enumerable, because a printed module lists its enumerable properties.
     Object.defineProperty(module, "forward", {
       configurable: true,
       writable: true,

@@ -64,7 +64,9 @@ export class Identity extends Module {
   }
 }
 
-/** Merges dimensions startDim … endDim into one. By default it merges all except the first: [batch, …] → [batch, size]. */
+/**
+ * Merges dimensions startDim … endDim into one. The default merges all dimensions except the first: [batch, …] → [batch, size].
+ */
 export class Flatten extends Module {
   static override readonly kind: string = "Flatten";
   /** @param startDim the first dimension to merge, default 1 @param endDim the last dimension to merge, default -1 */

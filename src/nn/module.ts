@@ -41,7 +41,7 @@ export function checkStateDict(
   const pairs = Object.entries(own).flatMap(([name, target]) =>
     Object.hasOwn(state, name) && state[name] ? [[name, target, state[name]] as const] : [],
   );
-  // Throw now if any tensor was disposed.
+  // Throw here, before anything is copied, if a tensor was disposed.
   for (const [name, ...both] of pairs)
     for (const x of both) {
       rejectOtherCopy("loadStateDict", name, x);
@@ -52,7 +52,7 @@ export function checkStateDict(
       ? []
       : [`${name} must be ${target.dtype} ${show(target.shape)}, got ${source.dtype} ${show(source.shape)}`],
   );
-  // PyTorch's convolutions have channels second.
+  // PyTorch's weights have the input channels in the second dimension, and nabla's in the last.
   const isPyTorch = pairs.some(
     ([, { shape }, source]) =>
       shape.length > 2 &&
@@ -68,7 +68,7 @@ export function checkStateDict(
     );
   if (pairs.length && !missing.length && !unexpected.length && pairs.every(([, target, source]) => target === source))
     throw new Error(
-      "loadStateDict: state must be a copy, got the tensors that it is to replace. Keep a copy with saveState({ model }), and load it with loadState.",
+      "loadStateDict: state must be a copy, got the module's own tensors. Keep a copy with saveState({ model }), and load it with loadState.",
     );
   const copy = (): void => withGrad(false, () => pairs.forEach(([, target, source]) => void target.copyFrom(source)));
   return { missing, unexpected, copy };
@@ -89,9 +89,9 @@ export interface StateDictMismatch {
 }
 
 /**
- * Base class of layers and networks. Implement `forward`, and assign parameters (`parameter(x)`, or leaves with requiresGrad), other
- * tensors (buffers) and modules to properties, or put them in arrays, plain objects, Maps and Sets there. Do not use `#private` fields
- * for them: a module cannot see those.
+ * Base class of layers and networks. Implement `forward`, and assign parameters (`parameter(x)`, or leaves with requiresGrad),
+ * other tensors (buffers) and modules to properties, or put them in arrays, plain objects, Maps and Sets there. Do not store them
+ * in `#private` fields, which a module cannot see.
  *
  * ```ts
  * class Residual extends nn.Module {
@@ -102,8 +102,8 @@ export interface StateDictMismatch {
  */
 export abstract class Module {
   /**
-   * The class's name for printing and errors, which minifiers do not change. Subclasses inherit it: set your own (`static kind =
-   * "Residual"`) to see it in summaries of minified bundles.
+   * The class's name for printing and errors, which minifiers do not change. Subclasses inherit the name. In yours, set `static
+   * kind = "Residual"` to see that name in summaries even if the bundle is minified.
    */
   static readonly kind: string = "Module";
 
@@ -117,7 +117,7 @@ export abstract class Module {
   get training(): boolean {
     const mode = this.#training;
     const recorder = currentRecorder();
-    // A recording depends on the mode, unless the recorded function sets it itself.
+    // A recording is valid only in this mode, unless the recorded function itself sets the mode.
     if (recorder !== this.#setDuring) recorder?.guard(() => this.#training === mode);
     return mode;
   }
@@ -201,15 +201,15 @@ export abstract class Module {
   }
 
   /**
-   * Switches this module and its descendants to training mode or, if `mode` is false, to evaluation mode. @returns this
-   * module
+   * Switches this module and its descendants to training mode or, if `mode` is false, to evaluation mode.
+   * @returns this module
    */
   train(mode = true): this {
     check("train", arguments, "mode?:boolean");
     for (const [, module] of this.namedModules()) module.training = mode;
     return this;
   }
-  /** Switches to evaluation mode: dropout does nothing, batch normalization uses running statistics. @returns this module */
+  /** Switches to evaluation mode: dropout does nothing, and batch normalization uses running statistics. @returns this module */
   eval(): this {
     checkNone("eval", arguments);
     return this.train(false);
@@ -261,13 +261,13 @@ export abstract class Module {
     return checkStateDict(this.stateDict(), state).copy;
   }
 
-  /** The text in parentheses when the module is printed. */
+  /** The text in parentheses after the module's name when it is printed. */
   protected describe(): string {
     const own = Object.entries(this).filter(([, value]) => typeof value !== "object");
     return own.map(([name, value]) => `${name}=${value}`).join(", ");
   }
 
-  /** Prints modules as PyTorch does: one line each, children indented. */
+  /** Shows the module and its children as PyTorch does: one line per module, with children indented. */
   toString(): string {
     // A module that contains one of its ancestors prints only the ancestor's name.
     if (printing.has(this)) return `${nameOf(this)}(…)`;
@@ -334,7 +334,7 @@ function elementsOf(value: object): Iterable<[unknown, unknown]> {
 }
 
 /**
- * Runs modules in order, each on the result of the previous one. Its parameters are named by position: `0.weight`.
+ * Runs modules in order, each on the result of the previous one. Parameter names begin with the module's position: `0.weight`.
  *
  * ```ts
  * const model = new nn.Sequential(new nn.Linear(4, 8), new nn.ReLU(), new nn.Linear(8, 2));
@@ -350,7 +350,7 @@ export class Sequential extends Module {
     super();
     check("Sequential", layers, "...layer:module");
     this.layers = layers;
-    // Use PyTorch's names (0, 1, …), so that its state dicts load.
+    // Use PyTorch's names (0, 1, …), so that PyTorch's state dicts can be loaded.
     for (const [i, layer] of layers.entries()) Object.defineProperty(this, i, { value: layer, enumerable: true });
     Object.defineProperty(this, "layers", { enumerable: false });
   }
@@ -368,7 +368,7 @@ export class Sequential extends Module {
         result = layer.forward(value);
       } catch (error) {
         if (!(error instanceof ShapeError)) throw error;
-        // In the message, nested modules share one path, such as 2.0.
+        // For nested Sequentials, the message contains a single path, such as 2.0.
         const inner = /^Sequential: layer (.*)$/s.exec(error.message)?.[1];
         const path = inner ? `${i}.${inner}` : `${i} (${kindOf(layer)}) failed. ${error.message}`;
         throw new ShapeError(`Sequential: layer ${path}`, { cause: error });

@@ -15,7 +15,7 @@ import { inputOf, Module, parameter } from "./module.ts";
 
 /** Options for the normalizing layers. */
 export interface NormOptions {
-  /** Added to the variance, ≥ 0. Default 1e-5; RMSNorm: 2⁻²³, float32's precision. */
+  /** A number ≥ 0 to add to the variance. Default 1e-5; RMSNorm: 2⁻²³, float32's precision. */
   readonly eps?: number;
 }
 
@@ -57,7 +57,7 @@ export class LayerNorm extends Module {
   readonly weight: Tensor | null;
   /** The shift of the scaled values, of shape normalizedShape; null if there is none. */
   readonly bias: Tensor | null;
-  /** Added to the variance. */
+  /** The option eps, which is added to the variance. */
   readonly options: NormOptions;
 
   constructor(normalizedShape: number | Shape, options: LayerNormOptions = {}) {
@@ -90,7 +90,7 @@ export class RMSNorm extends Module {
   readonly normalizedShape: Shape;
   /** The scale of x/rms(x), of shape normalizedShape; null if there is none. */
   readonly weight: Tensor | null;
-  /** Added to the mean square. */
+  /** The option eps, which is added to the mean square. */
   readonly options: NormOptions;
 
   constructor(normalizedShape: number | Shape, options: RMSNormOptions = {}) {
@@ -118,8 +118,8 @@ export interface BatchNormOptions extends NormOptions {
   /** Whether to learn a weight, initially 1, and a bias, initially 0. Default true. */
   readonly affine?: boolean;
   /**
-   * Whether to keep running statistics for eval(). If false, eval() also normalizes with the batch's statistics.
-   * Default true.
+   * Whether to keep running statistics for evaluation. If false, evaluation mode normalizes with the batch's statistics, like
+   * training. Default true.
    */
   readonly trackRunningStats?: boolean;
 }
@@ -143,7 +143,7 @@ export class BatchNorm extends Module {
   /** The number of batches that the running statistics include: float32 []. */
   readonly numBatchesTracked: Tensor | null;
   private readonly momentum: number | null;
-  /** Added to the variance. */
+  /** The option eps, which is added to the variance. */
   readonly options: NormOptions;
 
   /** @param numFeatures the number of channels */
@@ -168,7 +168,7 @@ export class BatchNorm extends Module {
     this.momentum = momentum;
     this.options = opOptions;
   }
-  /** The numbers of dimensions that inputs may have; empty for any number. */
+  /** The permitted numbers of dimensions of inputs; empty if any number is permitted. */
   protected readonly ranks: readonly number[] = [];
 
   /**
@@ -193,7 +193,7 @@ export class BatchNorm extends Module {
       );
     return withUndo(() => {
       const [y, stats] = ops.batchNormTrain(x, weight, bias, options) as [Tensor, Tensor];
-      // An empty batch has no statistics.
+      // An empty batch has no statistics to include.
       if (this.training && runningMean && runningVar && pixels) this.track(stats, pixels);
       stats.dispose();
       return y;
@@ -250,7 +250,7 @@ export class GroupNorm extends Module {
   readonly weight: Tensor | null;
   /** The shift applied to each channel after normalization, [numChannels]; null if affine is false. */
   readonly bias: Tensor | null;
-  /** Added to each group's variance. */
+  /** The option eps, which is added to each group's variance. */
   readonly options: NormOptions;
 
   constructor(
@@ -265,7 +265,7 @@ export class GroupNorm extends Module {
     const { affine = true, ...opOptions } = options;
     requireSizes("GroupNorm", [numGroups, numChannels]);
     if (numChannels % numGroups)
-      throw new RangeError(`GroupNorm: ${numChannels} channels do not divide evenly into ${numGroups} groups.`);
+      throw new RangeError(`GroupNorm: numGroups must divide numChannels (${numChannels}), got ${numGroups}.`);
     this.weight = affine ? parameter(ones([numChannels]), this) : null;
     this.bias = affine ? parameter(zeros([numChannels]), this) : null;
     this.options = opOptions;

@@ -1,6 +1,6 @@
 /**
- * Parameters: tensors that training changes. Warns about parameters that receive gradients but that no optimizer can
- * find.
+ * Parameters: tensors that training changes. This file warns about parameters that receive gradients but are in no list that an
+ * optimizer could use.
  */
 
 import { installLeafCheck } from "../autograd/backward.ts";
@@ -13,7 +13,10 @@ const parameters = new WeakSet<Tensor>();
 
 /** Parameters that no `parameters()` call or state dict has returned yet, with the layers that created them. */
 const unlisted = new WeakMap<Tensor, object | null>();
-/** Whether parameters were ever listed. If not, the caller trains in some other way, so there is nothing to warn about. */
+/**
+ * Whether any parameters have been listed. If not, the program does not train with listed parameters, so a warning would be
+ * wrong.
+ */
 let anyList = false;
 
 /**
@@ -39,12 +42,12 @@ export function parameter(x: Tensor, owner: object | null = null): Tensor {
 export function isParameter(x: Tensor): boolean {
   if (parameters.has(x)) return true;
   if (x.edge !== x) return false;
-  // The tensor remains a parameter if it is frozen later.
+  // Remember the tensor, so that it remains a parameter if it is frozen later.
   parameters.add(x);
   return true;
 }
 
-/** Marks tensors as listed, for an optimizer or a file. */
+/** Marks tensors as listed: an optimizer or a file now has them. */
 export function markListed(tensors: Iterable<Tensor>): void {
   anyList = true;
   for (const x of tensors) unlisted.delete(x);

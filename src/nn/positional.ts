@@ -9,9 +9,9 @@ import { kindOf } from "../runtime/kinds.ts";
 import { Module } from "./module.ts";
 
 /**
- * baseᵖ for p in [0, 1), with an error below 1e-14: the product of the roots √base, √√base, … that p's binary digits
- * select. Math.pow would change the angles of distant positions, because it differs between engines; square roots and
- * products do not.
+ * baseᵖ for p in [0, 1), with an error below 1e-14: the product of the roots √base, √√base, … that p's binary digits select. With
+ * Math.pow, the angles of distant positions would differ between JavaScript engines; square roots and products are the same in
+ * all of them.
  */
 function rootPower(base: number, p: number): number {
   let [product, root, rest] = [1, base, p];
@@ -78,8 +78,7 @@ export class RotaryEmbedding extends Module {
     return this.dim / 2;
   }
   /**
-   * The cosine and sine of the angle for each step and pair. They are cached, because queries and keys use the same
-   * tables.
+   * The cosine and sine of the angle for each step and pair. The tables are cached, because queries and keys use the same ones.
    */
   private tables(steps: number, offset: number): [Float32Array, Float32Array] {
     const { half, base } = this;

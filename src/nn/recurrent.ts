@@ -22,7 +22,10 @@ export interface RecurrentOptions {
   readonly batchFirst?: boolean;
   /** The probability, in 0 … 1, of dropping an element between layers in training. Default 0. */
   readonly dropout?: number;
-  /** Whether each layer is paired with a second one that reads the sequence from its end; their outputs are concatenated. Default false. */
+  /**
+   * Whether to add to each layer a second one that reads the sequence from its end; the two outputs are concatenated. Default
+   * false.
+   */
   readonly bidirectional?: boolean;
 }
 
@@ -103,7 +106,7 @@ abstract class Recurrent extends Module {
   protected readonly nonlinearity: "tanh" | "relu" = "tanh";
   /** The number of layers. Each reads the output of the previous one. */
   readonly numLayers: number;
-  /** Whether a second network reads each sequence from its end. */
+  /** Whether each layer has a second one that reads the sequence from its end. */
   readonly bidirectional: boolean;
   /** Whether x and the output are [batch, steps, …] instead of [steps, batch, …]. */
   readonly batchFirst: boolean;
@@ -151,7 +154,10 @@ abstract class Recurrent extends Module {
     );
   }
 
-  /** @returns the last layer's output, and the final states of all layers, [layers·directions, batch, hidden] each @throws ShapeError, RangeError */
+  /**
+   * @returns the last layer's output, and the final states of all layers, [layers·directions, batch, hidden] each
+   * @throws ShapeError, RangeError
+   */
   protected run(x: Tensor, states: readonly (Tensor | undefined)[], { lengths }: ForwardOptions): [Tensor, Tensor[]] {
     const { batchFirst, cell, nonlinearity } = this;
     const name = kindOf(this);
@@ -226,7 +232,7 @@ export class RNN extends Recurrent {
    * x: [steps, batch, inputSize] (batchFirst: [batch, steps, inputSize]; unbatched: [steps, inputSize]); h0:
    * [layers·directions, batch, hiddenSize], by default zeros → output [steps, batch, directions·hiddenSize] and hn,
    * which is the state at the end of each sequence and has h0's shape.
-   * @throws ShapeError, RangeError for invalid lengths
+   * @throws ShapeError if shapes do not match; RangeError for invalid lengths
    */
   forward(
     ...inputs: [x: Tensor, h0?: Tensor | undefined, options?: ForwardOptions] | [x: Tensor, options?: ForwardOptions]
@@ -253,8 +259,8 @@ export class LSTM extends Recurrent {
     super("lstm", inputSize, hiddenSize, options);
   }
   /**
-   * Like RNN's forward, but the state is a pair [h0, c0], by default zeros, and the results are output and [hn, cn].
-   * @throws ShapeError, RangeError for invalid lengths
+   * Like RNN's forward, but the initial state is a pair [h0, c0], by default zeros, and the results are output and [hn, cn].
+   * @throws ShapeError if shapes do not match; RangeError for invalid lengths
    */
   forward(
     ...inputs: [x: Tensor, state?: States | undefined, options?: ForwardOptions] | [x: Tensor, options?: ForwardOptions]
@@ -282,7 +288,7 @@ export class GRU extends Recurrent {
   }
   /**
    * Like RNN's forward: takes x and h0, and returns output and hn.
-   * @throws ShapeError, RangeError for invalid lengths
+   * @throws ShapeError if shapes do not match; RangeError for invalid lengths
    */
   forward(
     ...inputs: [x: Tensor, h0?: Tensor | undefined, options?: ForwardOptions] | [x: Tensor, options?: ForwardOptions]
@@ -318,7 +324,10 @@ abstract class RecurrentCell extends Module {
   }
 }
 
-/** One step of an RNN. Parameters: weightIh [hiddenSize, inputSize], weightHh, biasIh, biasHh. @throws RangeError for invalid sizes or options */
+/**
+ * One step of an RNN. Parameters: weightIh [hiddenSize, inputSize], weightHh, biasIh, biasHh.
+ * @throws RangeError for invalid sizes or options
+ */
 export class RNNCell extends RecurrentCell {
   static override readonly kind: string = "RNNCell";
   constructor(

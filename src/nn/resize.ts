@@ -50,7 +50,7 @@ function nearestAlong(x: Tensor, dim: number, size: number, scale: number): Tens
 }
 
 /**
- * For each of `size` positions, the slices before and after it, and the weight of the second slice, by PyTorch's rules.
+ * For each of `size` positions, the slices before and after it, and the weight of the second slice, computed as in PyTorch.
  */
 function neighbors(n: number, size: number, scale: number, alignCorners: boolean): Taps {
   const position = (i: number): number =>
@@ -111,7 +111,10 @@ function bilinear(x: Tensor, sizes: readonly number[], scales: readonly number[]
   return (rows ? interpolateSlices(image, 1, rows) : interpolateSlices(image, 2, columns!)) as Tensor;
 }
 
-/** `interpolate` as a layer: [batch, height, width, channels] → [batch, outHeight, outWidth, channels]. Throws the same errors. */
+/**
+ * `interpolate` as a layer: [batch, height, width, channels] → [batch, outHeight, outWidth, channels]. It throws the errors of
+ * `interpolate`.
+ */
 export class Upsample extends Module {
   static override readonly kind: string = "Upsample";
   constructor(private readonly options: InterpolateOptions) {
@@ -127,7 +130,11 @@ export class Upsample extends Module {
   }
 }
 
-/** Averages windows that divide an image into outputSize parts: [batch, height, width, channels] → [batch, outHeight, outWidth, channels]. @throws ShapeError, RangeError */
+/**
+ * Averages windows that divide an image into outputSize parts: [batch, height, width, channels] → [batch, outHeight, outWidth,
+ * channels].
+ * @throws ShapeError, RangeError
+ */
 export class AdaptiveAvgPool2d extends Module {
   static override readonly kind: string = "AdaptiveAvgPool2d";
   private readonly outputSize: readonly [number, number];

@@ -70,7 +70,7 @@ export class SpectralNorm<L extends Module & { readonly weight: Tensor }> extend
       Tensor,
       Tensor,
     ];
-    // Run 15 iterations up front, like PyTorch, so that σ is accurate from the first step.
+    // Run 15 iterations in advance, like PyTorch, so that σ is accurate from the first step.
     this.iterate(15);
   }
 
@@ -83,7 +83,7 @@ export class SpectralNorm<L extends Module & { readonly weight: Tensor }> extend
   private iterate(times: number): void {
     noGrad(() =>
       tidy(() => {
-        // Scale the matrix so that its largest absolute value is 1: the singular vectors stay the same, and ε stays
+        // Scale the matrix so that its largest absolute value is 1: this does not change the singular vectors, and keeps ε
         // negligible.
         const w = this.matrix;
         const unit = w.div(

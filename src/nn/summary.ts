@@ -1,4 +1,4 @@
-/** Summarizes a model's layers, output shapes and costs, without computing anything. */
+/** Summarizes a model's layers, output shapes and costs, without running any kernel. */
 
 import { withGrad, withRecorder } from "../core/context.ts";
 import { amount, table } from "../core/printing.ts";
@@ -68,7 +68,8 @@ export interface SummaryOptions {
 }
 
 /**
- * Lists a model's layers with their output shapes, parameters, operations and bytes. Runs no computation, and does not change the model.
+ * Lists a model's layers with their output shapes, parameters, operations and bytes. Runs no kernel, and does not change the
+ * model.
  *
  * ```ts
  * console.log(summary(model, [32, 28, 28, 1]));

@@ -22,7 +22,7 @@ export interface TransformerLayerOptions {
   readonly dropout?: number;
   /** The activation between the two linear layers: "relu", "gelu" or a function. Default "relu". */
   readonly activation?: "relu" | "gelu" | ((x: Tensor) => Tensor);
-  /** Added to the variance in the norms. Default 1e-5. */
+  /** A number to add to the variance in the norms. Default 1e-5. */
   readonly layerNormEps?: number;
   /** Whether tensors are [batch, steps, dModel] instead of [steps, batch, dModel]. Default false. */
   readonly batchFirst?: boolean;
@@ -34,7 +34,10 @@ export interface TransformerLayerOptions {
   readonly rotary?: RotaryEmbedding;
 }
 
-/** Options for an encoder's `forward`. As in PyTorch, bool masks are true where attention is *not* allowed; float32 masks are added to scores. */
+/**
+ * Options for an encoder's `forward`. As in PyTorch, bool masks are true where attention is *not* allowed; float32 masks are
+ * added to scores.
+ */
 export interface EncoderOptions {
   /** Attention mask: [steps, steps] or [batch·heads, steps, steps]. Default: none. */
   readonly mask?: Tensor;
@@ -80,11 +83,11 @@ abstract class TransformerLayer extends Module {
   readonly linear2: Linear;
   /** The dropout between the two linear layers. */
   private readonly dropout: Dropout;
-  /** The dropout after each block. */
+  /** The dropout applied to each block's output. */
   private readonly blockDropout: Dropout;
   private readonly normFirst: boolean;
   private readonly activation: (x: Tensor) => Tensor;
-  /** These create norms and attention layers with this layer's options. */
+  /** Functions that create norms and attention layers with this layer's options. */
   protected readonly makeNorm: () => LayerNorm;
   protected readonly makeAttention: () => MultiheadAttention;
 

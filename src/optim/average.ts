@@ -17,7 +17,8 @@ export interface EMAOptions {
 }
 
 /**
- * Exponential moving average of parameters: ā ← d·ā + (1 − d)·p with each `update()`, which may run inside a compiled step.
+ * Keeps an exponential moving average of parameters: each `update()` computes ā ← d·ā + (1 − d)·p. It may run inside a compiled
+ * step.
  *
  * ```ts
  * const ema = new optim.EMA(model.parameters(), { decay: 0.99 });
@@ -56,7 +57,11 @@ export class EMA {
     withGrad(false, () => withUndo(() => tidy(updateAll)));
   }
 
-  /** Runs f with the averages in place of the parameters, then restores the parameters. @returns f's result @throws TypeError if f is asynchronous */
+  /**
+   * Runs f with the averages in place of the parameters, then restores the parameters.
+   * @returns f's result
+   * @throws TypeError if f is asynchronous
+   */
   average<T>(f: () => T): T {
     const saved = this.params.map((p) => p.data);
     const assign = (values: readonly (Tensor | ArrayLike<number>)[]): void =>

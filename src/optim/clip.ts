@@ -19,7 +19,7 @@ function replaceGradients(params: Iterable<Tensor>, f: (g: Tensor) => Tensor): v
 }
 
 /**
- * Smaller scales are applied as two factors, because a single float32 factor would underflow to 0 or lose precision.
+ * A scale below this is applied as two factors, because as a single float32 it could underflow to 0 or lose precision.
  */
 const SMALL = 2 ** -100;
 
@@ -45,7 +45,7 @@ export function clipGradNorm(params: Iterable<Tensor>, maxNorm: number, options:
       const norms = list.flatMap((p) => (p.grad?.size ? [norm(p.grad, normType)] : []));
       if (!norms.length) return full([], 0);
       const total = norm(stack(norms), normType);
-      // PyTorch's ε keeps the quotient finite.
+      // Add PyTorch's ε, which keeps the quotient finite.
       const size = total.add(1e-6);
       const scale = div(maxNorm, size).clamp(null, 1);
       const root = div(Math.sqrt(maxNorm), size.sqrt());

@@ -1,10 +1,10 @@
 /**
  * Optimizers, learning-rate schedules, weight averaging and gradient clipping: `optim.Adam`, `optim.StepLR`, `optim.clipGradNorm`.
  *
- * Denormal numbers slow processors down, so the update kernels flush tiny numbers to 0. They flush gradients and
- * momenta whose product with the learning rate is below 2⁻¹²⁶. If eps ≥ 2⁻³⁴, they also flush means of squared
- * gradients up to 2⁻¹²⁰ and squared gradients up to 2⁻⁵⁶, because eps dominates both. With a smaller eps, the squares
- * of gradients below 2⁻⁷⁵ underflow like any other float32; there, PyTorch also divides by eps alone.
+ * Denormal numbers slow processors down, so the update kernels replace tiny numbers with 0: gradients and momenta whose product
+ * with the learning rate is below 2⁻¹²⁶. If eps ≥ 2⁻³⁴, they also replace means of squared gradients up to 2⁻¹²⁰ and the squares
+ * of gradients up to 2⁻⁵⁶, because eps dominates the root of both. With a smaller eps, the squares of gradients below 2⁻⁷⁵
+ * underflow like any other float32; for such gradients, PyTorch also divides by eps alone.
  */
 export * from "./average.ts";
 export { clipGradNorm, clipGradValue } from "./clip.ts";

@@ -24,9 +24,9 @@ export interface LBFGSOptions {
   readonly maxIter?: number;
   /** Iteration stops once a call to minimize has evaluated the loss this many times. Default ⌊1.25·maxIter⌋. */
   readonly maxEval?: number;
-  /** Iteration stops once every element of the gradient is at most this in magnitude; must be ≥ 0. Default 1e-7. */
+  /** Iteration stops once no element of the gradient has a magnitude above this number, which must be ≥ 0. Default 1e-7. */
   readonly toleranceGrad?: number;
-  /** Iteration stops once the step or the change in the loss is smaller than this; must be ≥ 0. Default 1e-9. */
+  /** Iteration stops once the step or the change in the loss is smaller than this number, which must be ≥ 0. Default 1e-9. */
   readonly toleranceChange?: number;
   /** The number of past steps that the curvature estimate uses. Default 100. */
   readonly historySize?: number;

@@ -15,7 +15,7 @@ const [C1, C2] = [1e-4, 0.9];
 const MAX_STEPS = 25;
 
 /**
- * The relative resolution of a float32 loss. Smaller differences are rounding noise, so slopes decide instead (the
+ * The relative resolution of a float32 loss. Smaller differences between losses are rounding noise, so the slopes decide (the
  * approximate Wolfe conditions of Hager and Zhang 2005).
  */
 export const RESOLUTION = 2 ** -22;
@@ -81,7 +81,7 @@ export function strongWolfe(
         stuck = false;
       } else stuck = true;
     } else stuck = false;
-    // The cubic is useless if the loss at an end is not finite: bisect.
+    // If the loss at an end is not finite, the cubic has no finite minimum: bisect instead.
     if (!Number.isFinite(t)) t = (low + high) / 2;
     const tried = at(t);
     evaluations++;

@@ -11,7 +11,7 @@ export interface Loadable<S> {
 /** Checks a state now if the part has checkState. @returns a function that loads the state */
 export function checkLoad<S>(part: Loadable<S> | undefined, state: S): () => void {
   if (!part) return () => {};
-  // A class that overrides only loadStateDict does its checks there.
+  // A class that overrides only loadStateDict cannot be checked in advance: its checks are in loadStateDict.
   const isOwn = ownerOf(part, "checkState") === ownerOf(part, "loadStateDict");
   return isOwn && part.checkState ? part.checkState(state) : () => void part.loadStateDict(state);
 }

@@ -1,4 +1,4 @@
-/** Muon: orthogonalized momentum, for a network's hidden weight matrices. Use Adam for the other parameters. */
+/** Muon, an optimizer with orthogonalized momentum for a network's hidden weight matrices. Use Adam for the other parameters. */
 
 import { flushDenormals } from "../core/denormals.ts";
 import type { Tensor } from "../core/tensor.ts";

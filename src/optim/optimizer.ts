@@ -29,9 +29,9 @@ export interface StateRule {
 /** Options for an optimizer's `minimize`. */
 export interface MinimizeOptions {
   /**
-   * Whether to check the loss, gradients, parameters and state for NaN and ±∞. If one is found, minimize changes
-   * nothing and throws a NonFiniteError with the op and line that produced the first. Inside compile this covers the
-   * whole function, like `compile(f, { finite: true })`; in eager mode it is as slow as detectAnomaly. Default false.
+   * Whether to check the loss, gradients, parameters and state for NaN and ±∞. If it finds one, minimize changes nothing and
+   * throws a NonFiniteError with the op and line that produced the first one. Inside compile, the check covers the whole
+   * function, like `compile(f, { finite: true })`; in eager mode, it is as slow as detectAnomaly. Default false.
    */
   readonly finite?: boolean;
 }
@@ -46,7 +46,8 @@ export interface UpdateRule extends StateRule {
 /**
  * Checks the result of a loss function.
  * @returns the result
- * @throws TypeError if it is not a tensor; ShapeError if it does not have exactly one element; Error if it does not require a gradient
+ * @throws TypeError if the result is not a tensor; ShapeError if it does not have exactly one element; Error if it does not
+ * require a gradient
  */
 export function requireLoss(name: string, value: unknown): Tensor {
   requireSynchronous(name, value);
@@ -106,7 +107,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
     for (const group of groups) this.addParamGroup(group);
   }
 
-  /** The kernel, its constants and state slots for a group's options. */
+  /** The kernel, constants and state slots for a group's options. */
   protected abstract rule(options: O): R;
   /** @throws RangeError if an option is out of range */
   protected abstract validate(options: O): void;
@@ -137,11 +138,14 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
         throw new TypeError(`${kindOf(this)}: params must be tensors, got ${describe(p)}. Pass model.parameters().`);
       if (p.requiresGrad && p.edge !== p) {
         throw new Error(
-          `${kindOf(this)}: a tensor ${show(p.shape)} is the result of an op. Pass parameters, such as model.parameters().`,
+          `${kindOf(this)}: params must not contain results of ops, got one of shape ${show(p.shape)}. Pass parameters, such as model.parameters().`,
         );
       }
       this.validateParameter(p);
-      if (known.has(p)) throw new Error(`${kindOf(this)}: a parameter ${show(p.shape)} is in two groups.`);
+      if (known.has(p))
+        throw new Error(
+          `${kindOf(this)}: params must not repeat a tensor, got one of shape ${show(p.shape)} twice. Pass it once, in one group.`,
+        );
       known.add(p);
     }
     markListed(list);
@@ -165,8 +169,9 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
   }
 
   /**
-   * Updates every parameter that has a gradient, in place. If memory runs out, it changes nothing. As in PyTorch, you can pass a closure
-   * that clears gradients, computes the loss and calls backward; it runs first. `minimize` does all of this for you.
+   * Updates every parameter that has a gradient, in place. If memory runs out, no parameter changes. As in PyTorch, you can pass
+   * a closure that clears gradients, computes the loss and calls backward; `step` calls it first. `minimize` does all of this for
+   * you.
    * @returns the closure's result
    */
   step(): void;
@@ -264,9 +269,9 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
   }
 
   /**
-   * Takes one step on a loss []: clears gradients, runs backward and updates the parameters. If you pass a function,
-   * everything that it creates is freed. Pass several functions to step on their mean: each runs backward before the
-   * next, so memory holds one at a time (gradient accumulation).
+   * Takes one step on a loss []: clears gradients, runs backward and updates the parameters. If you pass a function, minimize
+   * frees everything that the function creates. Pass several functions to step on their mean: backward runs for each before the
+   * next is called, so only one graph at a time is in memory (gradient accumulation).
    *
    * ```ts
    * const loss = optimizer.minimize(() => losses.mse(model.forward(x), y));
@@ -328,7 +333,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
 
   /**
    * Loads options and state. Checks everything first, so an error changes nothing.
-   * @throws Error if they do not fit the optimizer
+   * @throws Error if the options or the state do not fit the optimizer
    */
   loadStateDict(state: OptimizerState): void {
     tidy(() => this.checkState(state)());
@@ -356,7 +361,11 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
     return () => withGrad(false, () => loads.forEach((load) => load()));
   }
 
-  /** Checks the saved state of one parameter: empty, or a step count and at least the slots in use. @returns a function that loads it @throws Error */
+  /**
+   * Checks the saved state of one parameter: empty, or a step count and at least the slots in use.
+   * @returns a function that loads it
+   * @throws Error
+   */
   private checkStateOf(p: Tensor, saved: State, { slots, initial = 0 }: StateRule, index: number): () => void {
     const names = Object.keys(saved);
     const expected = ["step", ...slots.filter((name) => name !== undefined)];
@@ -369,11 +378,11 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
         throw wrong(`${name} as ${tensor.dtype} ${show(tensor.shape)}, but must be ${dtype} ${show(shape)}`);
     }
     const own = this.state.get(p) ?? {};
-    // Throw now if any tensor was disposed.
+    // Throw here, before anything changes, if a tensor was disposed.
     for (const x of [...Object.values(own), ...Object.values(saved)]) x.storage("loadStateDict");
     const fresh = names.flatMap((name) => (Object.hasOwn(own, name) ? [] : [[name, saved[name]!.clone()] as const]));
     return () => {
-      // Write existing state in place: compiled functions refer to it.
+      // Write to existing state tensors in place, because compiled functions refer to them.
       for (const [name, tensor] of Object.entries(own))
         tensor.copyFrom(saved[name] ?? new Float32Array(tensor.size).fill(name === "step" ? 0 : initial));
       for (const [name, tensor] of fresh) own[name] = tensor.keep();

@@ -4,11 +4,14 @@ import type { Tensor } from "../core/tensor.ts";
 import { Error } from "../runtime/errors.ts";
 import { describe } from "../runtime/kinds.ts";
 
-/** The error for a state that does not fit. @param what the rest of the sentence that begins with "the state" */
+/** The error for a state that does not fit. @param what the predicate of the sentence, after "the state" */
 export const stateError = (optimizer: string, what: string): Error =>
   new Error(`${optimizer}: the state ${what}. Was it saved by this optimizer, for this model?`);
 
-/** Whether a saved value has the same type as the current one. null stands for an unset string. */
+/**
+ * Whether a saved value has the same type as the current one. null matches a string, because a string option that is not set is
+ * null.
+ */
 const isAlike = (own: unknown, saved: unknown): boolean =>
   Array.isArray(own)
     ? Array.isArray(saved) && own.length === saved.length && own.every((v, i) => isAlike(v, saved[i]))

@@ -19,7 +19,7 @@ export interface SGDOptions extends CommonOptions {
   lr: number;
   /** μ, the factor that multiplies the previous direction, ≥ 0. Default 0. */
   momentum: number;
-  /** The fraction of each new gradient that the momentum ignores. Default 0. */
+  /** The fraction by which each new gradient is reduced before it is added to the momentum. Default 0. */
   dampening: number;
   /** L2 penalty, ≥ 0: adds weightDecay·p to the gradient. Default 0. */
   weightDecay: number;
@@ -71,7 +71,7 @@ export interface AdamOptions extends CommonOptions {
   lr: number;
   /** The decay rates for the running means of g and g², from 0 to below 1. Default [0.9, 0.999]. */
   betas: readonly [number, number];
-  /** Added to the denominator, ≥ 0. Default 1e-8. */
+  /** A number ≥ 0 to add to the denominator. Default 1e-8. */
   eps: number;
   /** Adam, NAdam: L2 penalty, default 0. AdamW: decoupled weight decay, default 0.01. */
   weightDecay: number;
@@ -133,7 +133,7 @@ export class AdamW extends Adam {
 
 /** Options for NAdam. */
 export interface NAdamOptions extends Omit<AdamOptions, "amsgrad"> {
-  /** The rate at which the momentum approaches β₁, ≥ 0. Default 4e-3. */
+  /** The rate ≥ 0 at which the momentum coefficient approaches β₁. Default 4e-3. */
   momentumDecay: number;
   /** Whether weight decay is decoupled from the gradient, as in AdamW. Default false. */
   decoupledWeightDecay: boolean;
@@ -188,7 +188,10 @@ export interface LionOptions extends CommonOptions {
   maximize: boolean;
 }
 
-/** Lion (Chen et al. 2023): steps of size lr along the sign of the momentum. Use a third to a tenth of Adam's lr. @throws RangeError for an invalid option */
+/**
+ * Lion (Chen et al. 2023): steps of size lr along the sign of the momentum. Use a third to a tenth of Adam's lr.
+ * @throws RangeError for an invalid option
+ */
 export class Lion extends Optimizer<LionOptions> {
   static override readonly kind: string = "Lion";
   constructor(params: Params<LionOptions>, options: Partial<LionOptions> = {}) {
@@ -211,7 +214,7 @@ export interface RMSPropOptions extends CommonOptions {
   lr: number;
   /** The decay rate for the running mean of g², ≥ 0. Default 0.99. */
   alpha: number;
-  /** Added to the denominator, ≥ 0. Default 1e-8. */
+  /** A number ≥ 0 to add to the denominator. Default 1e-8. */
   eps: number;
   /** L2 penalty, ≥ 0: adds weightDecay·p to the gradient. Default 0. */
   weightDecay: number;
@@ -266,7 +269,7 @@ export interface AdagradOptions extends CommonOptions {
   weightDecay: number;
   /** The initial sum of g², ≥ 0. Default 0. */
   initialAccumulatorValue: number;
-  /** Added to the denominator, ≥ 0. Default 1e-10. */
+  /** A number ≥ 0 to add to the denominator. Default 1e-10. */
   eps: number;
   /** Whether to maximize instead of minimize. Default false. */
   maximize: boolean;

@@ -24,9 +24,9 @@ export class ParamGroup<O extends CommonOptions> {
   readonly params: readonly Tensor[];
   /** The group's options; assign to change them. Options other than lr make compiled functions record again. */
   readonly options: O;
-  /** The learning rate, float32 []: update kernels read it from memory, so compiled functions follow it. */
+  /** The learning rate, float32 []: update kernels read it from memory, so compiled functions use its current value. */
   readonly rate: Tensor;
-  /** The number of times that an option other than lr has changed. Compiled functions depend on it. */
+  /** The number of times that an option other than lr has changed. When it changes, compiled functions record again. */
   changes = 0;
 
   constructor(params: Iterable<Tensor>, options: O, optimizer = "ParamGroup") {

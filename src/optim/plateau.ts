@@ -107,7 +107,7 @@ export class ReduceLROnPlateau {
   }
   /**
    * Loads a state. Does not set the rates, because loading the optimizer's state sets them.
-   * @throws Error if it is not the state of such a schedule
+   * @throws Error if the state is not that of a ReduceLROnPlateau
    */
   loadStateDict(state: PlateauState): void {
     this.checkState(state)();

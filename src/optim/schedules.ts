@@ -1,7 +1,7 @@
 /**
- * Schedules with a formula for the learning rate. Names, arguments and values are PyTorch's, except that a schedule
- * sets the rate instead of scaling it: if an optimizer has two schedules, the last one to step wins; use SequentialLR
- * to run one after another. Call `step()` per batch or per epoch, as you like.
+ * Schedules with a formula for the learning rate. Names, arguments and values are PyTorch's, except that a schedule sets the rate
+ * instead of scaling it: if an optimizer has two schedules, the one that steps last determines the rate. Use SequentialLR to run
+ * schedules one after another. Call `step()` per batch or per epoch, as you like.
  */
 import { check } from "../runtime/arguments.ts";
 import { RangeError, requireFraction, requireRange, requireWhole } from "../runtime/errors.ts";
@@ -32,7 +32,10 @@ export class LambdaLR extends LRScheduler {
   }
 }
 
-/** base·gamma^⌊t/stepSize⌋: multiplies the rate by gamma every stepSize steps. @throws RangeError if stepSize is not a whole number above 0 */
+/**
+ * base·gamma^⌊t/stepSize⌋: multiplies the rate by gamma every stepSize steps.
+ * @throws RangeError if stepSize is not a whole number above 0
+ */
 export class StepLR extends LRScheduler {
   static override readonly kind: string = "StepLR";
   /** @param stepSize the number of steps between changes @param gamma the factor, default 0.1 */
@@ -160,16 +163,16 @@ export interface OneCycleOptions {
   readonly pctStart?: number;
   /** The shape of the curve in both phases. Default "cos". */
   readonly annealStrategy?: "cos" | "linear";
-  /** The rate starts at maxLr/divFactor; must be above 0. Default 25. */
+  /** The rate starts at maxLr/divFactor. The factor must be above 0. Default 25. */
   readonly divFactor?: number;
-  /** The rate ends at maxLr/divFactor/finalDivFactor; must be above 0. Default 1e4. */
+  /** The rate ends at maxLr/divFactor/finalDivFactor. The factor must be above 0. Default 1e4. */
   readonly finalDivFactor?: number;
 }
 
 /**
- * One cycle (Smith and Topin 2018): raises the rate to maxLr, then lowers it until the last of totalSteps steps, where
- * it is far below the initial rate. One more `step()` keeps that rate; a further one throws. Unlike PyTorch's default,
- * it leaves the momentum alone, because a new momentum would make compiled functions record again.
+ * One cycle (Smith and Topin 2018): raises the rate to maxLr, then lowers it until the last of totalSteps steps, where it is far
+ * below the initial rate. One more `step()` keeps that rate; the next one throws. Unlike PyTorch's default, OneCycleLR does not
+ * change the momentum, because a new momentum would make compiled functions record again.
  * @throws RangeError for an invalid option, and if `step()` is called more than totalSteps times
  */
 export class OneCycleLR extends LRScheduler {

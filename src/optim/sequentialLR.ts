@@ -70,12 +70,14 @@ export class SequentialLR {
   checkState(state: SequentialState): () => void {
     const { lastEpoch, schedulers } = state ?? {};
     if (!isCount(lastEpoch) || !Array.isArray(schedulers) || schedulers.length !== this.schedulers.length)
-      throw new Error(`SequentialLR: the state does not fit ${this.schedulers.length} schedules.`);
+      throw new Error(
+        `SequentialLR: the state does not fit. Was it saved by a SequentialLR with ${this.schedulers.length} schedules?`,
+      );
     const loads = this.schedulers.map((scheduler, i) => checkLoad(scheduler, schedulers[i]!));
     return () => {
       this.lastEpoch = lastEpoch;
       for (const load of loads) load();
-      // Load the active schedule last, so that its rates apply.
+      // Load the active schedule last, because each load sets the rates.
       loads[this.indexAt(lastEpoch)]!();
     };
   }

@@ -7,7 +7,7 @@ import { fromElements, type Tensor } from "../core/tensor.ts";
 import { show } from "../ops/definition/value.ts";
 import { mergeOptions, type OptimizerState, type State, stateError } from "./optimizerState.ts";
 
-/** Joins vectors end to end. */
+/** Concatenates vectors. */
 export function concatenate(parts: readonly ArrayLike<number>[]): Float64Array<ArrayBuffer> {
   const all = new Float64Array(parts.reduce((total, { length }) => total + length, 0));
   let at = 0;

@@ -19,14 +19,15 @@ import { nearest } from "./names.ts";
 interface Parameter {
   readonly name: string;
   /**
-   * Whether tensors match, and whether numbers do: stored, so that the most frequent arguments need no call to `test`.
+   * Whether this parameter accepts tensors, and whether it accepts numbers. Stored, so that the most frequent arguments need no
+   * call to `test`.
    */
   readonly takesTensor: boolean;
   readonly takesNumber: boolean;
   readonly test: (v: unknown) => boolean;
   readonly kinds: readonly string[];
   readonly optional: boolean;
-  /** Whether an option has no default. */
+  /** Whether this is an option without a default. */
   readonly required?: boolean;
 }
 interface Signature {
@@ -188,7 +189,7 @@ function throwNotOptions(op: string, v: unknown, options: ReadonlyMap<string, Pa
   );
 }
 
-/** A fix that depends on the other arguments or the options; undefined if there is none. */
+/** A suggested fix that depends on the other arguments or the options; undefined if there is none. */
 function hintOf(
   op: string,
   v: unknown,

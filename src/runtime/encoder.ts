@@ -1,4 +1,7 @@
-/** Receives instructions: eager mode runs each one immediately, compiled functions collect them in a list. */
+/**
+ * Encoders write instructions: that of eager mode runs each instruction immediately, and that of a compiled function appends it
+ * to a list.
+ */
 import { Head, type Op } from "../../assembly/opcodes.ts";
 import { engine, execute } from "./engine.ts";
 import { RangeError } from "./errors.ts";
@@ -9,7 +12,7 @@ import { type Heap, SCRATCH, SCRATCH_WORDS } from "./heap.ts";
  * and `end` closes it. Request workspace before `begin`, because it may grow the memory.
  */
 export interface Encoder {
-  /** The number of shares that the next instructions are divided into; 1 if they are not divided. */
+  /** The number of shares into which each of the next instructions is divided; 1 if they are not divided. */
   shares: number;
   begin(code: Op, words: number): void;
   set(word: number, value: number): void;
@@ -25,7 +28,7 @@ const doubleWords = new Uint32Array(double.buffer);
 const float = new Float32Array(1);
 const floatWord = new Uint32Array(float.buffer);
 
-/** The bits of a number, converted to float32. */
+/** The bits of a number after its conversion to float32. */
 export function bitsOf(value: number): number {
   float[0] = value;
   return floatWord[0]!;
@@ -42,7 +45,8 @@ class Immediate implements Encoder {
   private scratchBytes = 0;
 
   begin(code: Op, words: number): void {
-    if (words > SCRATCH_WORDS) throw new RangeError(`an instruction of ${words} words is too long.`);
+    if (words > SCRATCH_WORDS)
+      throw new RangeError(`an instruction must have at most ${SCRATCH_WORDS} words, got ${words}.`);
     this.set(Head.code, headOf(code, this.shares));
     this.set(Head.length, words);
   }
@@ -121,7 +125,7 @@ class Draft extends Immediate {
 
 export const draft: Encoder = new Draft();
 
-/** Writes instructions undivided, whatever `encoder.shares` is, because they are too small to share. */
+/** Calls `write` with encoder.shares = 1, for instructions that are too small to divide. */
 export function encodeAlone(encoder: Encoder, write: () => void): void {
   const { shares } = encoder;
   encoder.shares = 1;

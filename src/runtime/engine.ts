@@ -61,7 +61,7 @@ export function onShortage(f: () => void): void {
 /** A call to `init` that has not finished yet. */
 let starting: { readonly settings: Settings; readonly end: Promise<void> } | undefined;
 
-/** The engine. Starts it with default options if `init` was not called. */
+/** The engine. Starts the engine with default options if `init` was not called. */
 export function engine(): Engine {
   current ??= start({}, { reason: "init({ threads }) was not called" });
   return current;
@@ -179,9 +179,9 @@ async function startThreads(threads: number | "auto", options: InitOptions): Pro
 const MAX_THREADS = 64;
 
 /**
- * Stops nabla: ends its threads and frees its memory. All tensors are disposed. Compiled functions that use tensors from outside throw
- * from then on; others are recorded again on their next call. `init`, or the next tensor, starts nabla again. Waits for an `init` that
- * has not finished. Calling it twice is fine.
+ * Stops nabla: ends its threads and frees its memory. All tensors are disposed. Compiled functions that use tensors from outside
+ * throw from then on; others are recorded again on their next call. `init`, or the next tensor, starts nabla again. Waits for an
+ * `init` that has not finished. A second call does nothing.
  */
 export async function dispose(): Promise<void> {
   // The caller of init handles its failure.
@@ -202,9 +202,9 @@ export function info(): {
   simd: boolean;
   /** Whether the runtime supports relaxed SIMD, which the `relaxed` build needs. */
   relaxed: boolean;
-  /** The number of threads, and the reason for it. */
+  /** The number of threads in use. */
   threads: number;
-  /** The reason why this build was chosen. */
+  /** The reason for this number of threads. */
   reason: string;
 } {
   const { build, deterministic, pool, reason } = engine();
@@ -212,7 +212,7 @@ export function info(): {
   return { build, deterministic, ...probe(), threads: threadCount(), reason: trouble };
 }
 
-/** Runs `count` instructions, starting at address `program`. `shared`: whether other threads should take part. */
+/** Runs the `count` instructions at address `program`, on all threads if `shared`. */
 export function execute(program: number, count: number, shared: boolean): void {
   const { kernels, pool } = engine();
   if (shared && pool) pool.run(program, count);
@@ -246,7 +246,7 @@ export const randomState = (): Uint32Array => engine().heap.u32.slice(RANDOM_STA
 
 /**
  * Continues the sequence of random numbers from a state that `randomState` returned.
- * @throws RangeError if it does not have four numbers
+ * @throws RangeError if the state does not have four numbers
  */
 export function setRandomState(state: ArrayLike<number>): void {
   check("setRandomState", arguments, "state:numbers");

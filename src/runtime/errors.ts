@@ -1,12 +1,12 @@
 /**
- * The package's error classes, and range checks for numbers. Every message names the op, what it got, and the fix, in at most
- * 300 characters. Files that throw import `Error`, `RangeError` and `TypeError` from here: these truncate longer messages.
+ * The package's error classes, and range checks for numbers. Every message names the op, what it got, and the fix, in at most 300
+ * characters. Files that throw import `Error`, `RangeError` and `TypeError` from here: these classes truncate longer messages.
  */
 
 /** The maximum length of a message, in characters. */
 export const MAX_MESSAGE = 300;
 
-/** Shortens text to `most` characters by removing its middle: the end of a message holds the fix. */
+/** Shortens text to `most` characters by removing the middle, because the end of a message contains the fix. */
 export function truncate(text: string, most = MAX_MESSAGE): string {
   if (text.length <= most) return text;
   const tail = Math.floor(most * 0.45);
@@ -18,11 +18,13 @@ export function truncate(text: string, most = MAX_MESSAGE): string {
 /** A string in quotes, truncated, for messages. */
 export const quote = (text: string, most = 60): string => JSON.stringify(truncate(text, most));
 
-/** Lists up to 20 values, and the total if there are more, so that messages about long lists stay cheap. */
+/** Lists up to 20 values, and the total if there are more, so that a message about a long list is cheap to create. */
 export const listed = (values: readonly unknown[]): string =>
   values.length > 20 ? `${values.slice(0, 20).join(", ")}, … (${values.length} in all)` : values.join(", ");
 
-/** The global class, with messages truncated to MAX_MESSAGE characters. Node prints the static name of errors that are not caught. */
+/**
+ * The global class, with messages truncated to MAX_MESSAGE characters. For uncaught errors, Node prints the class's static name.
+ */
 class CappedError extends globalThis.Error {
   static override readonly name: string = "Error";
   constructor(message?: string, options?: ErrorOptions) {
@@ -64,7 +66,10 @@ export class TraceError extends CappedError {
   override name = "TraceError";
 }
 
-/** Thrown if NaN or ±∞ appear where `finite: true` or detectAnomaly rules them out. State is the same as before the call. */
+/**
+ * Thrown if NaN or ±∞ appears although `finite: true` or detectAnomaly requires finite values. The call that throws changes no
+ * state.
+ */
 export class NonFiniteError extends CappedError {
   override name = "NonFiniteError";
 }
@@ -75,10 +80,10 @@ export class ThreadError extends CappedError {
 }
 
 /**
- * Thrown if linear memory could not be allocated. Tensors stay valid. Optimizers' `minimize` and `step`, `EMA.update`, and the forward pass
- * of Sequential and of every BatchNorm undo their writes and reset the random generator, so you can call them again. The
- * forward pass of your own module does not: a BatchNorm that ran before the failure has updated its statistics, and dropout
- * has advanced the random generator. Call such a module inside `minimize`, or put it into a Sequential.
+ * Thrown if linear memory could not be allocated. All tensors stay valid. Optimizers' `minimize` and `step`, `EMA.update`, and
+ * the forward pass of Sequential and of every BatchNorm undo their writes and reset the random generator, so you can call them
+ * again. The forward pass of your own module does not: a BatchNorm that ran before the failure has updated its statistics, and
+ * dropout has advanced the random generator. Call such a module inside `minimize`, or put it into a Sequential.
  */
 export class OutOfMemoryError extends CappedError {
   override name = "OutOfMemoryError";

@@ -1,5 +1,5 @@
 /**
- * Linear memory and its allocator. Only TypeScript allocates; kernels see addresses.
+ * Linear memory and its allocator. Only TypeScript allocates memory; kernels receive addresses.
  *
  *     0        64            128                 4096
  *     ┌────────┬─────────────┬───────────────────┬──────────────── … ───────┬──────────┐
@@ -18,7 +18,7 @@ const UNIT = 64;
 /** The number of bytes that 32-bit addresses can reach. */
 export const MAX_BYTES = 65536 * PAGE;
 
-/** Caps a limit to the addressable range. */
+/** Reduces a limit to the number of bytes that are addressable. */
 export const limitOf = (bytes = MAX_BYTES): number => Math.min(MAX_BYTES, bytes);
 
 /** The address at which a program's checks write their result (opcodes.ts: Status). */
@@ -74,7 +74,7 @@ export class Heap {
   /** Called if memory cannot grow: frees blocks whose contents can move elsewhere. */
   onFull: (() => void) | undefined;
 
-  /** The addresses of free small blocks, by size. */
+  /** The addresses of the free small blocks, keyed by block size. */
   private free = new Map<number, number[]>();
   /** The total size of free small blocks in bytes. */
   private freeBytes = 0;
@@ -110,7 +110,7 @@ export class Heap {
     this.inUse -= size;
   }
 
-  /** Drops the memory, even if something still references the heap. */
+  /** Replaces the memory with an empty one, so that it can be freed even if something still references the heap. */
   close(): void {
     this.memory = new WebAssembly.Memory({ initial: 0 });
     this.refreshViews();
@@ -121,7 +121,10 @@ export class Heap {
     return this.memory.buffer.byteLength;
   }
 
-  /** Finds a block without growing memory. Large blocks prefer the best-fitting span; small blocks prefer untouched memory. */
+  /**
+   * Finds a block without growing memory. A large block goes into the smallest span that is large enough, or else into untouched
+   * memory; a small block goes into untouched memory first.
+   */
   private find(size: number): number | undefined {
     if (size >= LARGE) return this.takeSpan(size) ?? this.takeFresh(size);
     return this.takeFresh(size) ?? this.takeSpan(size) ?? this.split(size);

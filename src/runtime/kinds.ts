@@ -11,7 +11,7 @@ interface TensorChecks {
 }
 export let tensors: TensorChecks = { isTensor: () => false, isFromOtherCopy: () => false, rejectOtherCopy() {} };
 
-/** Called once, by core/tensor.ts. */
+/** Installs the tests. core/tensor.ts calls it once. */
 export function installTensorChecks(checks: TensorChecks): void {
   tensors = checks;
 }
@@ -101,14 +101,14 @@ export const alternatives: Readonly<Record<string, string>> = {
   pad: "Only constant padding is supported: pad(padding, value).",
 };
 
-/** What to do instead of calling a function, or passing an argument, that only nabla itself may use. */
+/** The fix for calling a function, or passing an argument, that only nabla itself may use. */
 const internal: Readonly<Record<string, string>> = {
   ParamGroup: "Pass an array of groups [{ params, lr }] to an optimizer instead.",
   "KeyValueCache.append": "Layers call it: pass the cache to their forward(x, { cache }).",
   "parameter owner": "Omit it: a parameter always requires a gradient.",
 };
 
-/** For reductions that other libraries also apply to two arguments: nabla's op for two arguments. */
+/** Maps each reduction that other libraries also apply to two tensors to nabla's op for two tensors. */
 export const pairwise: Readonly<Record<string, string>> = { max: "maximum", min: "minimum" };
 
 /** Explains how to turn a value into one of the expected kinds; undefined if there is nothing special to say. */
@@ -160,7 +160,7 @@ function remedy(op: string, name: string, wanted: readonly string[], v: unknown)
   if (wants("optimizer")) return "Pass the optimizer that trains the model.";
   if (wants("function") && tensors.isTensor(v))
     return wants("module")
-      ? "The model or function comes first."
+      ? "Pass the model or function first."
       : "Pass the function that computes it, not its result.";
   if (wants("function") && !isFunction(v)) return "Wrap it in a function: () => ….";
   return undefined;

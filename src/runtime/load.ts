@@ -21,7 +21,7 @@ const CONST = [253, 12, ...new Array<number>(16).fill(0)];
 const SIMD = [...HEADER, 22, 1, 20, 0, ...CONST, 11];
 const RELAXED = [...HEADER, 61, 1, 59, 0, ...CONST, ...CONST, ...CONST, 253, 133, 2, 11];
 
-/** The features of this runtime, found by validating modules that use them, not by checking versions. */
+/** The features of this runtime, detected by validating modules that use them, not by comparing versions. */
 export function probe(): { simd: boolean; relaxed: boolean } {
   return {
     simd: WebAssembly.validate(new Uint8Array(SIMD)),
@@ -46,7 +46,7 @@ export function provideModules(modules: Readonly<Record<Build, WebAssembly.Modul
   provided = modules;
 }
 
-/** Compiles an inlined build. @param shared whether its memory is shared */
+/** Compiles an inlined build. @param shared whether the module imports shared memory */
 export function compileBuild(build: Build, shared = false): WebAssembly.Module {
   if (provided && !shared) return provided[build];
   const bytes = decodeBuild(build);
@@ -102,7 +102,7 @@ export function applyEdits(base: Uint8Array, edits: Uint8Array): Uint8Array<Arra
 function decode(text: string | (() => Uint8Array<ArrayBuffer>)): Uint8Array<ArrayBuffer> {
   if (typeof text !== "string") return text();
   const bytes = new Uint8Array(text.length);
-  // `order` lists the bytes that one character encodes, then the others, each group in ascending order.
+  // `order` lists the bytes that are encoded as one character, then those that are encoded as two, each group in ascending order.
   const isSingle = (byte: number): number => (Number.parseInt(text[byte >> 2]!, 16) >> (3 - (byte & 3))) & 1;
   const all = Array.from({ length: 256 }, (_, byte) => byte);
   const order = [...all.filter(isSingle), ...all.filter((byte) => !isSingle(byte))];

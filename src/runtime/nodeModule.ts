@@ -1,4 +1,4 @@
-/** Imports Node's built-in modules in code that also runs in browsers, without an import that bundlers see. */
+/** Imports Node's built-in modules in code that also runs in browsers, in a way that bundlers do not detect. */
 
 /** A built-in module of Node, Deno or Bun, such as "fs/promises"; undefined on the web. */
 export async function nodeModule<T>(name: string): Promise<T | undefined> {

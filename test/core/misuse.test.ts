@@ -256,7 +256,7 @@ describe("layers, losses and optimizers", () => {
   test("optimizers reject tensors that are not leaves, and replace an undefined option with its default", () => {
     const w = nn.parameter(ones([3]));
     expect(() => new optim.SGD([w.mul(2)], { lr: 1 })).toThrow(
-      "SGD: a tensor [3] is the result of an op. Pass parameters, such as model.parameters().",
+      "SGD: params must not contain results of ops, got one of shape [3]. Pass parameters, such as model.parameters().",
     );
     const options = { weightDecay: undefined } as unknown as { weightDecay: number };
     expect(new optim.Adam([w], options).paramGroups[0]!.options.weightDecay).toBe(0);

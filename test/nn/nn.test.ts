@@ -159,7 +159,9 @@ describe("optimizers", () => {
     expect(() => new optim.SGD([], { lr: 1 })).toThrow(
       "SGD: params must have at least one tensor, got []. Assign layers and nn.parameter(…) tensors to public properties of the model, or to arrays there: parameters() finds only those.",
     );
-    expect(() => new optim.SGD([p, p], { lr: 1 })).toThrow("SGD: a parameter [1] is in two groups.");
+    expect(() => new optim.SGD([p, p], { lr: 1 })).toThrow(
+      "SGD: params must not repeat a tensor, got one of shape [1] twice. Pass it once, in one group.",
+    );
     expect(() => new optim.Adam([p], { lr: -1 })).toThrow("lr must be a number ≥ 0, got -1.");
     expect(() => new optim.Adam([p], { betas: [0.9, 1] })).toThrow("Adam: beta2 must be in 0 … 1, below 1, got 1.");
     expect(() => new optim.SGD([p], { lr: 1, nesterov: true })).toThrow(
@@ -222,7 +224,7 @@ describe("initialization", () => {
     expect(x.abs().max().item()).toBeLessThanOrEqual(2);
     expect(std(x)).toBeCloseTo(0.8796, 2); // √(1 − 4φ(2)/(2Φ(2) − 1))
     expect(() => nn.init.truncNormal(zeros([2]), { a: 1, b: 1 })).toThrow(
-      "truncNormal: needs a < b and a finite std > 0",
+      "truncNormal: a must be below b, and std a finite number above 0",
     );
     expect(() => nn.init.xavierUniform(zeros([3]))).toThrow(
       "init: [3] has no fanIn: a weight is [out, in] or [out, …kernel, in].",
@@ -267,7 +269,7 @@ describe("Embedding", () => {
       [0, 0],
     ]);
     expect(() => new nn.Embedding(4, 2, { paddingIdx: 4 })).toThrow(
-      "Embedding: paddingIdx is 4, but there are 4 rows.",
+      "Embedding: paddingIdx must be a whole number in -4 … 3, got 4.",
     );
   });
 });

@@ -223,7 +223,7 @@ describe("invalid arguments are rejected with a remedy", () => {
     [() => avgPool2d(rand([1, 5, 5, 1]), 2, { ceilMode: true } as object), 'avgPool2d: unknown option "ceilMode". Valid options: stride, padding, countIncludePad.'],
     [() => new nn.Conv2d(1, 2, 3, 2 as never), "Conv2d: options must be an object, got 2. Did you mean { stride: 2 }?"],
     [() => new nn.Conv2d(3, 4, [3, 3, 3] as never), "Conv2d: kernelSize must have 2 sizes, got [3, 3, 3]."],
-    [() => new nn.Conv2d(3, 4, 3, { groups: 2 }), "Conv2d: 3 → 4 channels do not divide evenly into 2 groups."],
+    [() => new nn.Conv2d(3, 4, 3, { groups: 2 }), "Conv2d: groups must divide inChannels (3) and outChannels (4), got 2."],
     [() => new nn.Conv2d(3, 0, 3), "Conv2d: outChannels must be a whole number above 0, got 0."],
   ]; // biome-ignore format: a table
   for (const [call, message] of refused) test(message.slice(0, 70), () => expect(call).toThrow(message));

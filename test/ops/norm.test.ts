@@ -113,7 +113,7 @@ test("batchNorm: the bits of a channel's results do not depend on other channels
 describe("invalid arguments are rejected with a remedy", () => {
   const refused: [() => unknown, string][] = [
     [() => new nn.LayerNorm(5).forward(rand([2, 4])), "layerNorm: [2, 4] does not end with the normalized shape [5]."],
-    [() => new nn.GroupNorm(3, 8), "GroupNorm: 8 channels do not divide evenly into 3 groups."],
+    [() => new nn.GroupNorm(3, 8), "GroupNorm: numGroups must divide numChannels (8), got 3."],
     [() => new nn.LayerNorm([]), "LayerNorm: sizes must be whole numbers above 0, got []."],
     [() => new nn.BatchNorm1d(3).forward(rand([1, 3])), "BatchNorm1d: the batch [1, 3] has one value per channel, so it has no variance. Use larger batches, or eval()."],
     [() => new nn.BatchNorm1d(3).forward(rand([4, 2])), "BatchNorm1d: x must have 2 or 3 dimensions, with 3 channels last, got [4, 2]. Use x.permute([0, 2, 3, 1]) for PyTorch's images."],

@@ -25,7 +25,7 @@ export interface Plan {
   readonly naive: number;
   /** Values that reuse the place of an operand. */
   readonly inPlace: ReadonlySet<Storage>;
-  /** The number of places that were compared, which measures the cost of planning independently of the machine. */
+  /** The number of comparisons between places, which measures the cost of planning independently of the machine. */
   readonly looks: number;
 }
 
@@ -44,7 +44,7 @@ function reusable(step: Step, i: number, lives: ReadonlyMap<Storage, Life>): Lif
 }
 
 /**
- * Up to this many places are each compared with all others, in quadratic time. The rest are placed by a faster method.
+ * This many of the largest places are each compared with all those before, in quadratic time. A faster method places the rest.
  */
 const EXACT = 1024;
 
@@ -84,7 +84,10 @@ function placeLargest(lives: readonly Life[]): Places {
   return { offsets, bytes, looks };
 }
 
-/** Places each lifetime in time order: at a free place of the same size, or else at the end. */
+/**
+ * Places the lifetimes in the order in which they begin: each at a place of the same size whose lifetime has ended, or else at
+ * the end.
+ */
 function placeRest(lives: readonly Life[], start: number): Places {
   const offsets: number[] = [];
   const free = new Map<number, number[]>();

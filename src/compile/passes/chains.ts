@@ -52,9 +52,9 @@ function group(steps: readonly Step[]): (Step | Group)[] {
 }
 
 /**
- * Whether a step can join a chain: it reads elements that the chain reads or writes (otherwise fusing gains nothing),
- * and reads no one-element operand that the chain writes, because the chain has not finished when the step runs. If n
- * is 1, a one-element operand is an ordinary element.
+ * Whether a step can join a chain: it reads elements that the chain reads or writes (otherwise fusing gains nothing), and reads
+ * no one-element operand that the chain writes, because the chain has not finished when the step runs. If n is 1, operands with
+ * one element are like all others.
  */
 function sharesElements(step: Step, { n, reads, writes }: Group): boolean {
   const whole = step.inputs.filter(({ size }) => size === n);

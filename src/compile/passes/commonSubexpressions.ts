@@ -28,8 +28,8 @@ export const withoutCommonSubexpressions: Pass = (steps, placed) => {
     const step = { ...original, inputs: original.inputs.map(current) };
     for (const storage of mutated(step)) writes.set(storage, (writes.get(storage) ?? 0) + 1);
     kept.push(step);
-    // Users may write to results, so results are never shared. If several checks are equal, only the first is needed,
-    // whatever their ids are.
+    // Users may write to results, so results are never shared. Of several checks that differ only in their ids, only the first is
+    // needed.
     const check = isCheck(step);
     if (!check && (hasEffect(step) || !step.outputs.length || !fixed(step))) continue;
     const key = [

@@ -7,13 +7,13 @@ import { Activation, Op } from "../../../assembly/opcodes.ts";
 import type { MatmulAttributes } from "../../ops/matrix/matmul.ts";
 import { type Pass, type Step, usesOf } from "../step.ts";
 
-/** Epilogues for consumers with one operand. */
+/** Maps pointwise ops with one operand, the product, to epilogues. */
 const activations = new Map([
   [Op.Relu, Activation.Relu],
   [Op.Tanh, Activation.Tanh],
   [Op.Sigmoid, Activation.Sigmoid],
 ]);
-/** Epilogues for consumers of (product, y). */
+/** Maps pointwise ops with two operands, the product and y, to epilogues. */
 const derivatives = new Map([
   [Op.ReluGrad, Activation.ReluGrad],
   [Op.TanhGrad, Activation.TanhGrad],
@@ -41,7 +41,7 @@ export const fuseMatmulEpilogues: Pass = (steps, placed) => {
       activations.get(next.op.code) ?? (step.op.code === Op.Matmul ? derivatives.get(next.op.code) : undefined);
     if (activation === undefined) return;
     if (y) {
-      // y must exist before the product, and must not change until the consumer runs.
+      // y must be computed before the product, and must not change between the product and the pointwise step.
       if (step.inputs.length > 2 || (uses.get(y.storage)?.writes ?? []).some((at) => at >= i && at <= j)) return;
       const made = uses.get(y.storage)?.writes[0];
       if (y.storage.symbolic && made !== undefined && made > i) return;

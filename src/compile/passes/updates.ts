@@ -4,13 +4,13 @@ import { type Pass, read, type Step, written } from "../step.ts";
 
 /** Updates that can be joined. */
 interface Group {
-  /** The group's index in the list, which is built from the last step to the first. */
+  /** The position of the group's instruction in `later`, the reversed list of steps. */
   readonly at: number;
-  /** The updates in reverse order. */
+  /** The group's updates, in reverse order. */
   readonly members: Step[];
 }
 
-/** For each storage, the positions of the earliest steps that read it and write it. */
+/** The positions, in the reversed list, of the earliest steps that read and that write each storage. */
 class EarliestUses {
   private readonly reads = new Map<Storage, number>();
   private readonly writes = new Map<Storage, number>();

@@ -1,4 +1,4 @@
-/** nabla/formats in edge functions. */
+/** The entry point of nabla/formats for edge functions. */
 import "./modules.ts";
 
 export * from "../../formats/index.ts";

@@ -1,4 +1,4 @@
-/** nabla/gradients in edge functions. */
+/** The entry point of nabla/gradients for edge functions. */
 import "./modules.ts";
 
 export * from "../../gradients/index.ts";

@@ -1,4 +1,4 @@
-/** nabla in edge functions. */
+/** The entry point of nabla for edge functions. */
 import "./modules.ts";
 
 export * from "../../index.ts";

@@ -1,4 +1,4 @@
-/** nabla/serverless in edge functions. */
+/** The entry point of nabla/serverless for edge functions. */
 import "./modules.ts";
 
 export * from "../../serverless/index.ts";

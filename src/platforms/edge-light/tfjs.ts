@@ -1,4 +1,4 @@
-/** nabla/tfjs in edge functions. */
+/** The entry point of nabla/tfjs for edge functions. */
 import "./modules.ts";
 
 export * from "../../tfjs/index.ts";

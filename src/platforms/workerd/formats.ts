@@ -1,4 +1,4 @@
-/** nabla/formats in Workers. */
+/** The entry point of nabla/formats for Cloudflare Workers. */
 import "./modules.ts";
 
 export * from "../../formats/index.ts";

@@ -1,4 +1,4 @@
-/** nabla in Workers. */
+/** The entry point of nabla for Cloudflare Workers. */
 import "./modules.ts";
 
 export * from "../../index.ts";

@@ -1,4 +1,6 @@
-/** Workers cannot compile WebAssembly at run time. The platform compiles these modules on deployment. */
+/**
+ * Registers WebAssembly modules that Cloudflare compiles on deployment, because Workers cannot compile WebAssembly at run time.
+ */
 import relaxed from "../../../wasm/relaxed.wasm";
 import simd from "../../../wasm/simd.wasm";
 import { provideModules } from "../../runtime/load.ts";

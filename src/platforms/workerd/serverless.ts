@@ -1,4 +1,4 @@
-/** nabla/serverless in Workers. */
+/** The entry point of nabla/serverless for Cloudflare Workers. */
 import "./modules.ts";
 
 export * from "../../serverless/index.ts";

@@ -49,7 +49,7 @@ async function cgroupQuota(): Promise<number | undefined> {
   return quotas.length ? Math.min(...quotas) : undefined;
 }
 
-/** A heap in shared memory, smaller if the host refuses a large one; undefined if the host allows no shared memory. */
+/** A heap in shared memory. Halves its limit until the host accepts it; undefined if the host allows no shared memory. */
 function sharedHeap(limit = MAX_BYTES): Heap | undefined {
   for (let bytes = limit; ; bytes /= 2) {
     try {

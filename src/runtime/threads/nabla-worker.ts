@@ -1,4 +1,4 @@
-/** The worker file for web pages: bundlers find it, and a strict content security policy allows it. */
+/** The script of a worker on web pages. Bundlers find this file, and a strict content security policy allows it. */
 import { runWorker, type WorkerInit } from "./worker.ts";
 
 // The types of this project describe a page's global scope, not a worker's.

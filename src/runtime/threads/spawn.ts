@@ -6,7 +6,7 @@ import { runWorker, type WorkerInit, type WorkerMessage } from "./worker.ts";
 export interface Thread {
   /** Whether the worker has ended. False if the runtime cannot tell synchronously. */
   isDead(): boolean;
-  /** Stops it immediately. */
+  /** Stops the worker immediately. */
   terminate(): void;
 }
 
@@ -45,7 +45,7 @@ function spawnNode({ Worker }: WorkerThreads, init: WorkerInit, events: ThreadEv
   worker.on("message", (message: WorkerMessage) => {
     if (message === "ready") {
       worker.unref();
-      // The first read must happen while the worker is alive, or later reads return nothing.
+      // Read the utilization once while the worker is alive; otherwise, later reads return undefined.
       utilization();
     }
     events.message(message);
@@ -69,7 +69,7 @@ function spawnNode({ Worker }: WorkerThreads, init: WorkerInit, events: ThreadEv
   };
 }
 
-/** Whether worker.performance reports the utilization of its event loop. Bun prints a warning instead. */
+/** Whether worker.performance reports the utilization of the worker's event loop. In Bun, it prints a warning instead. */
 function hasUtilization(): boolean {
   const { process } = globalThis as { process?: { versions?: { bun?: string } } };
   return !process?.versions?.bun;
@@ -109,10 +109,11 @@ function spawnWeb(init: WorkerInit, events: ThreadEvents): Thread {
     // This cannot be a data: URL, because the origin of such a URL is opaque, and memory cannot be shared with it.
     const url = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
     start(() => new Worker(url), end);
-    // After a minute, the script has been fetched or never will be.
+    // By then, the worker has either fetched the script or never will.
     setTimeout(() => URL.revokeObjectURL(url), 60_000);
   };
-  // Most bundlers recognize exactly this expression. The others keep the file name, so it must not clash with a user's file.
+  // Most bundlers recognize exactly this expression. Other bundlers keep the file name, so the name must not clash with a user's
+  // file.
   start(() => new Worker(new URL("./nabla-worker.js", import.meta.url), { type: "module" }), startFromText);
   return {
     isDead: () => ended,

@@ -10,12 +10,12 @@ export interface WorkerInit {
   readonly mark: number;
 }
 
-/** Messages from a worker: it is ready for jobs, it stopped because the pool closed, or it failed. */
+/** Messages from a worker: "ready" for jobs, "stopped" because the pool closed, or the error that ended the worker. */
 export type WorkerMessage = "ready" | "stopped" | { readonly error: string };
 
 /**
- * The whole program of a worker. Some runtimes cannot load a worker from a file and start it from this function's text, so it must not
- * use anything outside its body.
+ * The whole program of a worker. In runtimes that cannot load a worker from a file, nabla starts the worker from this function's
+ * text, so the function must not use anything outside its body.
  */
 export function runWorker({ module, memory, control, mark }: WorkerInit, post: (message: WorkerMessage) => void): void {
   try {
@@ -24,7 +24,7 @@ export function runWorker({ module, memory, control, mark }: WorkerInit, post: (
     (exports.serve as (control: number, mark: number) => void)(control, mark);
     post("stopped");
   } catch (error) {
-    // The waiting thread sees this word immediately; the message arrives later.
+    // A thread that waits for this worker sees the word immediately; the message arrives later.
     Atomics.store(new Int32Array(memory.buffer), mark / 4, 2);
     post({ error: String(error) });
   }

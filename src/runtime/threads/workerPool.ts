@@ -102,13 +102,13 @@ export class WorkerPool {
     try {
       this.kernels.lead!(program, count, this.control, this.canSleep ? 1 : 0);
     } catch (error) {
-      // This thread trapped. Workers still in this program's shares must not run later programs.
+      // A kernel trapped on this thread. Workers that are still running shares of this program must not run later programs.
       if (!(error instanceof ThreadError)) this.restart();
       throw error;
     }
   }
 
-  /** Stops the workers, and terminates those that do not stop in time. Calling it twice is fine. */
+  /** Stops the workers, and terminates those that do not stop in time. A second call returns the promise of the first. */
   close(): Promise<void> {
     this.closing ??= this.stopAll();
     return this.closing;
@@ -191,7 +191,7 @@ export class WorkerPool {
     if (this.closing || !helper.isReady || !this.helpers.includes(helper)) return;
     helper.isReady = false;
     this.trouble = `a worker died (${reason})`;
-    // If it died during a job, its share is missing and the control block is unusable.
+    // If the worker died during a job, its share is missing and the control block is unusable.
     if (this.stateOf(helper)) this.restart();
     else this.replace(() => this.start(helper));
   }
@@ -240,8 +240,8 @@ export class WorkerPool {
     this.trouble = "a worker died during a program";
     this.restart();
     throw new ThreadError(
-      "a worker died during this call, so the tensors that it was writing are undefined. Reload parameters from a checkpoint. " +
-        "Threads are restarting; until then, calls run on one thread.",
+      "a worker died during this call, so the contents of the tensors that it was writing are undefined. Reload parameters from a checkpoint. " +
+        "Until the threads have restarted, calls run on one thread.",
     );
   }
 }
