@@ -19,7 +19,10 @@ export function product(a: Matrix, b: Matrix): Matrix {
   return a.map((row) => columns.map((column) => dot(row, column)));
 }
 
-/** The mean of a function over an interval by Simpson's rule, from an odd number of equally spaced values. */
+/**
+ * The mean of a function over an interval, by Simpson's rule. `values` are the function's values at an odd number of
+ * equally spaced points.
+ */
 export function simpson(values: Vector): number {
   const n = values.length - 1;
   const weight = (i: number): number => (i === 0 || i === n ? 1 : i % 2 ? 4 : 2);

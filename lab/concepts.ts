@@ -1,24 +1,24 @@
 /**
- * The article's concepts: each with its place in the text, and the experiment, functions, findings and exercise that
- * cover it.
+ * The article's concepts. Each row gives a concept's place in the text, and the experiment, functions, findings and
+ * exercise that cover it.
  */
 
 export interface Concept {
   readonly name: string;
-  /** The section of the article. */
+  /** The title of the article's section that introduces the concept. */
   readonly section: string;
   /** The id of the concept's paragraph on the page. */
   readonly paragraph: string;
-  /** The experiment that shows it. */
+  /** The name of the experiment that shows the concept. */
   readonly experiment: string;
   /**
-   * The functions of nabla and nabla/gradients that compute it. The experiment uses these functions, and the row's findings reveal mistakes in
-   * them.
+   * The functions of nabla and nabla/gradients that compute the concept. The experiment uses these functions, and the
+   * findings below reveal mistakes in them.
    */
   readonly functions: readonly string[];
-  /** The first words of the findings that compare the concept with theory. */
+  /** The first words of each finding that compares the concept with theory. */
   readonly findings: readonly string[];
-  /** The exercise that practises it. */
+  /** The name of the exercise that practises the concept. */
   readonly exercise: string;
 }
 

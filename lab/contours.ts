@@ -1,6 +1,9 @@
-/** Traces the contours of values on a grid by marching squares, as SVG paths. */
+/** Traces the contours of values on a grid with marching squares, and returns them as SVG paths. */
 
-/** A grid of values, row by row, and the pixel positions of its outermost columns and rows. */
+/**
+ * The values at the points of a grid, row by row, and the pixel positions of the first and last columns (x) and rows
+ * (y).
+ */
 export interface Grid {
   readonly columns: number;
   readonly values: readonly number[];
@@ -9,8 +12,9 @@ export interface Grid {
 }
 
 /**
- * For each level, a closed path around all values that are at least that level. Contours are interpolated linearly. At
- * the border of the grid, they run half a cell outside it. NaN counts as less than every level.
+ * For each level, a path that encloses all values ≥ the level. The path crosses the grid's edges where linear
+ * interpolation reaches the level, and runs half a cell outside the grid where it encloses values on the border. NaN
+ * counts as less than every level.
  */
 export function contourPaths({ columns, values, x, y }: Grid, levels: readonly number[]): string[] {
   const rows = values.length / columns;
@@ -67,9 +71,9 @@ export function contourPaths({ columns, values, x, y }: Grid, levels: readonly n
 
 /**
  * The segments of a contour in a cell. Corners and edges are numbered in the same direction, and edge i is between
- * corners i and i + 1. A segment starts at an edge whose first corner is inside and whose second is outside, so the
- * segments of neighbouring cells join. `inside` has one bit per corner.
- * @param joined whether opposite corners that are inside are connected
+ * corners i and i + 1. A segment starts at an edge whose first corner is inside the contour and whose second is
+ * outside, so the segments of neighbouring cells join end to end. Bit i of `inside` tells whether corner i is inside.
+ * @param joined whether two opposite corners that are both inside are connected through the cell
  */
 function segmentsOf(inside: number, joined: boolean): [from: number, to: number][] {
   const isInside = (corner: number): boolean => ((inside >> (corner % 4)) & 1) === 1;

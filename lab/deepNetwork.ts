@@ -1,5 +1,5 @@
 /**
- * Deep networks whose layers all have the same width. The networks differ in activation, initial weights and remedy.
+ * Builds deep networks from an activation, initial weights, biases and a remedy. All layers have the same width.
  */
 import { nn, type Tensor } from "nabla";
 
@@ -9,10 +9,10 @@ export const activations: Record<string, () => nn.Module> = {
   relu: () => new nn.ReLU(),
   gelu: () => new nn.GELU(),
 };
-/** The width of every layer. */
+/** The number of units in every layer. */
 export const WIDTH = 32;
 
-/** Initializers by name. */
+/** The weight initializers, keyed by name. */
 const inits: Record<string, (w: Tensor) => void> = {
   small: (w) => void nn.init.normal(w, 0, 0.05),
   xavier: (w) => void nn.init.xavierNormal(w),
@@ -30,7 +30,7 @@ class Residual extends nn.Module {
   }
 }
 
-/** The choices that determine a network. */
+/** The choices that determine a network. `bias` is the standard deviation of the initial biases. */
 export interface Setup {
   readonly activation: string;
   readonly init: string;

@@ -34,27 +34,32 @@ export interface DrawOptions {
   readonly latest?: Drawing | undefined;
 }
 const ROW = 20;
-/** A series' marks are described by this prefix and the series' number. After drawing, data-series replaces the description. */
+/**
+ * The marks of series i have the description `series i`. After Plot has drawn them, the attribute data-series replaces
+ * the description.
+ */
 const SERIES = "series ";
 
 /** A drawn plot, and its scales from data to pixels and back. */
 export type Drawing = SVGSVGElement & Pick<marks.Plot, "scale">;
 
-/** The room for axes around a plot, in pixels. */
+/** The margins around a plot, which hold the axes, in pixels. */
 const MARGIN = { top: 28, right: 20, bottom: 44, left: 58 };
 /** The distance between the horizontal axis and its title. It keeps the title's descenders inside the picture. */
 const TITLE = MARGIN.bottom - 7;
 /** The smallest distance between the numbers on an axis, in pixels. */
 const TICK = { x: 66, y: 30 };
 
-/** The plot's height, its side margins, and the domains of its axes if they are fixed. */
+/**
+ * The plot's height and side margins, and the domains of the axes; a domain is undefined if it follows from the series.
+ */
 function frameOf(plot: Plot, width: number, height: number) {
   const { left, right } = MARGIN;
   if (!plot.equal) return { height, marginLeft: left, marginRight: right, x: plot.field?.x, y: plot.field?.y };
   const x = plot.field?.x ?? padded(extent(plot.series, 0));
   const y = plot.field?.y ?? padded(extent(plot.series, 1));
   const [wide, high] = [width - left - right, height - MARGIN.top - MARGIN.bottom];
-  /** The length of one pixel in the units of the axes. */
+  /** The length of one pixel in units of the axes. */
   const unit = Math.max((x[1] - x[0]) / wide, (y[1] - y[0]) / high);
   const spare = wide - (x[1] - x[0]) / unit;
   return {
@@ -114,7 +119,7 @@ export function drawPlot(document: Document, plot: Plot, options: DrawOptions): 
   return svg;
 }
 
-/** The parts of a field's drawing, and what they depend on. */
+/** A drawing's parts, and the inputs that they were drawn from. */
 interface Layers {
   readonly axes: string;
   readonly field: Field;
@@ -124,7 +129,10 @@ interface Layers {
 }
 const layersOf = new WeakMap<Drawing, Layers>();
 
-/** Draws series over a field. Draws only what differs from the latest drawing: axes and contours cost the most time. */
+/**
+ * Draws series over a field. Redraws only the parts whose inputs differ from the latest drawing's, because axes and
+ * contours take the most time.
+ */
 function drawLayers(
   document: Document,
   frame: marks.PlotOptions,
@@ -169,12 +177,11 @@ function drawLayers(
   return svg;
 }
 
-/** Plot's drawing without its style sheet, which would restyle the page, and without accessible names. */
+/** Draws with Plot, then removes its style sheet, which would also affect the page, and its accessible names. */
 function draw(options: marks.PlotOptions): Drawing {
   const svg = marks.plot({ ...options, marks: [...logAxes(options), ...options.marks!] }) as Drawing; // Plot returns a figure only if it draws titles or legends
   svg.querySelector("style")?.remove();
-  // An image may have only one accessible name, so its parts must not have names. Screen readers would ignore them
-  // anyway.
+  // The parts of an image must not have accessible names of their own. Screen readers would ignore them anyway.
   for (const part of svg.querySelectorAll("[aria-label]")) part.removeAttribute("aria-label");
   for (const part of svg.querySelectorAll("[aria-description]")) {
     const name = part.getAttribute("aria-description")!;
@@ -225,7 +232,7 @@ function scale(
 const x = ([value]: Point): number => value;
 const y = ([, value]: Point): number => value;
 
-/** A thin solid curve for comparison. */
+/** The stroke of a series that is shown for comparison. */
 const REFERENCE = { strokeWidth: 1.5 } as const;
 
 /** The radius of dots, larger if there are fewer dots. */
@@ -289,7 +296,7 @@ function drawSeries(
   }
 }
 
-/** Bars that are as wide as the smallest distance between points allows, next to the bars of other series. */
+/** Draws bars next to the bars of the other series. The smallest distance between two points limits their width. */
 function drawBars(
   points: readonly Point[],
   ariaDescription: string,
@@ -325,8 +332,8 @@ interface Legend {
 }
 
 /**
- * Splits the legend's entries into rows. Their widths are estimates, because not every document can measure text. A
- * series that shares another one's colour has an entry only if its dashes need an explanation.
+ * Arranges the legend's entries in rows. The widths of entries are estimates, because not every document can measure
+ * text. A series that shares another series' colour has an entry only if its line is dashed.
  */
 function layOut({ series, field }: Plot, width: number): Legend {
   const named = series.filter(({ sameAs, style }) => sameAs === undefined || style === "theory");

@@ -26,17 +26,17 @@ export interface ChoiceParameter<T extends string = string> {
 }
 export type Parameter = NumberParameter | ChoiceParameter;
 export type Parameters = Readonly<Record<string, Parameter>>;
-/** The values of parameters. */
+/** The values of an experiment's parameters, keyed by name. */
 export type Values<P extends Parameters> = {
   readonly [K in keyof P]: P[K] extends ChoiceParameter<infer T> ? T : number;
 };
 
-/** A measured number, with the value that theory predicts. */
+/** A measured number, and what theory predicts for it. */
 export interface Finding {
   /** The measured quantity, such as "gradient at the first layer divided by the gradient at the last". */
   readonly text: string;
   readonly measured: number;
-  /** What theory predicts: a number with a tolerance, or a bound. */
+  /** The number that theory predicts, with a tolerance, or a bound. */
   readonly expected: Expectation;
   /** The source of the prediction: a formula or a paper. */
   readonly theory: string;
@@ -46,7 +46,7 @@ export type Expectation =
   | { readonly atMost: number }
   | { readonly atLeast: number };
 
-/** Whether a finding matches theory. NaN and ±∞ never do. */
+/** Whether a finding agrees with theory. NaN and ±∞ never agree. */
 export function holds({ measured, expected }: Finding): boolean {
   if (!Number.isFinite(measured)) return false;
   if ("equals" in expected) return Math.abs(measured - expected.equals) <= expected.within;
@@ -54,8 +54,8 @@ export function holds({ measured, expected }: Finding): boolean {
 }
 
 /**
- * Formats a number: integers below a million in full, other numbers with four digits. Numbers below a thousandth and
- * numbers from a million up get an exponent, such as 1.69e-5 or 6.07e8.
+ * Formats a number: integers below a million in full, other numbers with four significant digits. Numbers below a
+ * thousandth and numbers from a million up get an exponent, such as 1.69e-5 or 6.07e8.
  */
 export function showNumber(value: number): string {
   const rounded = Number.isInteger(value) && Math.abs(value) < 1e6 ? value : Number(value.toPrecision(4));
@@ -74,9 +74,9 @@ export function showExpectation(expected: Expectation): string {
 export interface Axis {
   readonly label: string;
   readonly scale?: "linear" | "log";
-  /** Whether the axis counts something, such as steps or layers, so that its ticks are integers. */
+  /** Whether ticks are integers, because the axis counts something, such as steps or layers. */
   readonly integer?: boolean;
-  /** Whether a linear axis starts at 0 although all points are above it, so that heights can be compared. */
+  /** Whether a linear axis starts at 0 even if all points are above 0, so that heights can be compared. */
   readonly zero?: boolean;
 }
 /** A series of points. Points that an axis cannot show (NaN, or ≤ 0 on a log scale) are not drawn. */
@@ -88,17 +88,23 @@ export interface Series {
    * first point to the second, from the third to the fourth, and so on. Default "line".
    */
   readonly style?: "line" | "dots" | "theory" | "reference" | "bars" | "path" | "arrow";
-  /** The index of an earlier series that this one belongs to: it shares that series' colour and has no legend entry. */
+  /**
+   * The index of an earlier series whose colour this series shares. This series then has no legend entry, unless its
+   * style is "theory".
+   */
   readonly sameAs?: number;
   /** Whether the points follow one another in time, so that the page can play them. */
   readonly grows?: boolean;
 }
 /** A point that the reader drags to set parameters. The parameters must be numbers; their ranges limit the point. */
 export interface Handle {
-  /** What the point is, such as "the point θ". */
+  /** The name of the point, such as "the point θ". */
   readonly name: string;
   readonly at: readonly [x: number, y: number];
-  /** The parameters that its coordinates set, or the parameter that its angle around a point sets, in degrees from the x axis. */
+  /**
+   * The parameters that the point's coordinates set, or the parameter that its direction from `around` sets, in degrees
+   * from the x axis.
+   */
   readonly sets:
     | { readonly x?: string; readonly y?: string }
     | { readonly angle: string; readonly around: readonly [x: number, y: number] };
@@ -135,7 +141,10 @@ export interface Table {
   readonly ignores?: readonly string[];
   readonly rows: readonly (readonly (string | number)[])[];
 }
-/** A picture of numbers, row by row: greys from 0 to 1, or two colours for negative and positive numbers. */
+/**
+ * A picture of numbers, row by row. Shades of grey show numbers from 0 to 1; two colours show negative and positive
+ * numbers.
+ */
 export interface Picture {
   readonly title: string;
   readonly width: number;
@@ -143,8 +152,8 @@ export interface Picture {
   readonly values: readonly number[];
   readonly colours: "grey" | "diverging";
   /**
-   * The size of one value on the screen, in pixels, so that the rows and columns of several pictures align. Default: all pictures are equally
-   * wide.
+   * The side length of one value's cell, in pixels. Set it to align the rows and columns of several pictures. Default:
+   * all pictures are equally wide.
    */
   readonly cell?: number;
 }
@@ -158,17 +167,17 @@ export interface GraphNode {
   /** The row: 0 for the main line, negative above it. */
   readonly y: number;
   readonly value: number;
-  /** ∂L/∂(this number), where L is the last node. */
+  /** ∂L/∂(this node's value), where L is the value of the last node. */
   readonly gradient: number;
-  /** Whether this gradient is wrong because of a wrong local derivative. */
+  /** Whether the gradient is wrong because a local derivative is wrong. */
   readonly wrong?: boolean;
 }
-/** An input of an operation, with the operation's local derivative. */
+/** An input of an operation, and the operation's local derivative with respect to it. */
 export interface GraphEdge {
   readonly from: string;
   readonly to: string;
   readonly derivative: number;
-  /** Whether this is not the true derivative. */
+  /** Whether the derivative was replaced with a wrong one. */
   readonly wrong?: boolean;
 }
 /** A computation graph, with the values of the forward pass and the gradients of the backward pass. */
@@ -181,8 +190,7 @@ export interface Graph {
   readonly edges: readonly GraphEdge[];
 }
 
-/** What an experiment shows. */
-export interface Drawing {
+/** Everything that an experiment shows except its findings. */ export interface Drawing {
   readonly plots: readonly Plot[];
   readonly tables?: readonly Table[];
   readonly pictures?: readonly Picture[];
@@ -190,12 +198,12 @@ export interface Drawing {
   readonly gallery?: string;
   readonly graphs?: readonly Graph[];
 }
-/** What an experiment shows when it ends, with findings that compare it with theory. */
+/** What an experiment shows when it ends, including the findings, which compare measurements with theory. */
 export interface Result extends Drawing {
   readonly findings: readonly Finding[];
 }
 
-/** A training run that has started: its state, and the fraction of its steps that have been taken. */
+/** A training run that has started: its state, and the fraction of its steps that it has taken. */
 export interface Training {
   readonly state: unknown;
   done: number;
@@ -217,9 +225,9 @@ export interface Context {
   readonly trainings?: Map<string, Training>;
 }
 
-/** Everything about an experiment except how it runs. */
+/** Everything about an experiment except its `run` function. */
 export interface Definition<P extends Parameters = Parameters> {
-  /** The name of the experiment's file. */
+  /** The name of the experiment, which is also the name of its file without .ts. */
   readonly name: string;
   readonly title: string;
   /** The section of the article. */
@@ -244,7 +252,7 @@ export const experiment = <const P extends Parameters>(definition: Experiment<P>
 
 /** An experiment whose parameters are known only at run time. `run` takes the result of `valuesOf`. */
 export interface AnyExperiment extends Definition {
-  /** Whether it trains step by step. */
+  /** Whether the experiment trains step by step. */
   readonly isStream?: boolean;
   run(values: Readonly<Record<string, string | number>>, context: Context): Result | Promise<Result>;
 }

@@ -5,7 +5,7 @@ import { fieldLevels, fieldRange, showTick } from "./scale.ts";
 import { addSvg, newSvg } from "./svg.ts";
 
 export type Field = NonNullable<Plot["field"]>;
-/** The sides of a rectangle, in pixels. */
+/** The positions of a rectangle's sides, in pixels. */
 interface Sides {
   readonly left: number;
   readonly right: number;
@@ -16,17 +16,17 @@ interface Sides {
 const SHADES = 14;
 /** The opacity of each layer. */
 const SHADE = 0.035;
-/** The colour of the layers: the page's, or the text colour outside the page. */
+/** The colour of the layers: the page's --shade, or the text colour outside the page. */
 const SHADE_COLOUR = "var(--shade, currentColor)";
 /** Plot moves curves by half a pixel on screens with one device pixel per CSS pixel, so that thin lines are sharp. */
 const OFFSET = typeof window !== "undefined" && window.devicePixelRatio <= 1 ? 0.5 : 0;
 let drawn = 0;
 
-/** Draws the field in a rectangle. The sides are the pixels at the ends of the axes. */
+/** Draws the field in the rectangle between the ends of the axes. */
 export function drawField(document: Document, field: Field, { left, right, top, bottom }: Sides): SVGGElement {
   const { columns, values } = field;
   const id = `field-${++drawn}`;
-  // Contours run half a cell outside the grid, where they are not shown.
+  // Contours can run half a cell outside the grid, so clip them to the rectangle.
   const rectangle = newSvg(document, "rect", { x: left, y: top, width: right - left, height: bottom - top });
   const grid = { columns, values, x: [left + OFFSET, right + OFFSET], y: [bottom + OFFSET, top + OFFSET] } as const;
   const paths = contourPaths(grid, fieldLevels(field, SHADES)).map((d) => newSvg(document, "path", { d }));
@@ -46,13 +46,13 @@ export function drawField(document: Document, field: Field, { left, right, top, 
   );
 }
 
-/** A field's legend: its shades, from none at the smallest value to the darkest at the largest. */
+/** Draws a field's legend: its shades, from none for the smallest value to the darkest for the largest. */
 export function drawShades(parent: Element, field: Field, middle: number): void {
   const [low, high] = fieldRange(field);
   const text = (at: number, content: string): void => {
     addSvg(parent, "text", { x: at, y: middle, dy: "0.32em", fill: "currentColor" }, content);
   };
-  // Rounded to about a hundredth of the range: next to 14, a smallest loss of 3e-4 is shown as 0.
+  // Round to about a hundredth of the range: if losses range from 3e-4 to 14, the legend shows 0 and 14.
   const unit = 10 ** Math.floor(Math.log10((high - low) / 100 || 1));
   const shown = (value: number): string => showTick(Number((Math.round(value / unit) * unit).toPrecision(2)));
   const label = `${field.label ?? "loss"}: ${shown(low)}`;

@@ -19,7 +19,10 @@ const WRONG = "var(--bad, #d55e00)";
 
 const range = (values: readonly number[]): [number, number] => [Math.min(...values), Math.max(...values)];
 
-/** The graph, with a name for screen readers. Without the page's colours, gradients are blue and wrong ones vermilion. */
+/**
+ * Draws the graph, with a name for screen readers. Outside the page, gradients are blue, and wrong gradients are
+ * vermilion.
+ */
 export function drawGraph(document: Document, graph: Graph, { width }: { readonly width: number }): SVGSVGElement {
   const { nodes, edges, title } = graph;
   const [left, right] = range(nodes.map(({ x }) => x));
@@ -67,7 +70,7 @@ export function drawGraph(document: Document, graph: Graph, { width }: { readonl
 const inWords = ({ label, value, gradient }: GraphNode): string =>
   `${label}: value ${short(value)}, gradient ${short(gradient)}.`;
 
-/** The edge stays in its row until the last column, and then turns towards its end. */
+/** Draws an edge. An edge with a `turn` stays in its row up to that point, and then turns towards its end. */
 function drawEdge(
   svg: Element,
   { derivative, wrong }: GraphEdge,

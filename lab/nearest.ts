@@ -1,6 +1,9 @@
 /** Finds the name that a misspelled one was probably meant to be. */
 
-/** The name with the fewest edits from the given one, if more than half of it matches. */
+/**
+ * The known name with the smallest edit distance from `name`; undefined if this distance is more than half the length
+ * of the known name.
+ */
 export function nearest(name: string, names: readonly string[]): string | undefined {
   const [best] = names.map((own) => ({ own, edits: distance(name, own) })).sort((a, b) => a.edits - b.edits);
   return best && best.edits <= best.own.length / 2 ? best.own : undefined;

@@ -1,17 +1,17 @@
-/** Helpers for networks that read digits: digits as tensors, training step by step, accuracy. */
+/** Turns digits into tensors, trains networks to read digits step by step, and measures their accuracy. */
 import { compile, losses, type nn, optim, randperm, type Tensor, tensor, tidy } from "nabla";
 import { type Digits, SIDE } from "../cli/mnist/packed.ts";
 import type { Generator } from "./random.ts";
 
 const PIXELS = SIDE * SIDE;
 
-/** Digits as [count, 28, 28, 1], from 0 (paper) to 1 (ink). */
+/** `count` digits from index `from` on, as [count, 28, 28, 1], with pixels from 0 (paper) to 1 (ink). */
 export function images({ pixels }: Digits, from: number, count: number): Tensor {
   const ink = Float32Array.from(pixels.subarray(from * PIXELS, (from + count) * PIXELS), (v) => v / 255);
   return tensor(ink, [count, SIDE, SIDE, 1]);
 }
 
-/** The labels of digits, int32 [count]. */
+/** The labels of `count` digits from index `from` on: int32 [count]. */
 export const labels = (digits: Digits, from: number, count: number): Tensor =>
   tensor(Int32Array.from(digits.labels.subarray(from, from + count)));
 
@@ -21,16 +21,16 @@ export interface TrainOptions {
   readonly batch?: number;
   /** The loss of a batch. Default: the cross-entropy. */
   readonly loss?: (x: Tensor, labels: Tensor) => Tensor;
-  /** Determines the order of the digits. */
+  /** Shuffles the digits in each epoch. */
   readonly random: Generator;
 }
 export interface Trainer {
-  /** Trains on one mini-batch. Returns the fraction of all mini-batches that have been seen. */
+  /** Trains on one mini-batch. Returns the fraction of all epochs' mini-batches that the model has seen. */
   step(): number;
   dispose(): void;
 }
 
-/** Trains a model [batch, 28, 28, 1] → [batch, 10] with Adam. */
+/** Creates a trainer, which trains a model [batch, 28, 28, 1] → [batch, 10] with Adam. */
 export function newTrainer(
   model: nn.Module,
   digits: Digits,

@@ -1,4 +1,4 @@
-/** The text of a file. Vite and tools/cli.mjs resolve this import. */
+/** Importing `FILE?raw` gives the file's text. Vite and tools/cli.mjs resolve such imports. */
 declare module "*?raw" {
   const text: string;
   export default text;

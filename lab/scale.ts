@@ -17,13 +17,13 @@ export const COLOURS = [
   "#a85460",
 ] as const;
 
-/** The colour of series i: the next one, or that of the series to which it belongs. */
+/** The colour of series i: a colour of its own, or the colour of the series that `sameAs` names. */
 export const colourOf = (series: readonly Series[], i: number): string => COLOURS[colourIndex(series, i)]!;
 
-/** The same colour for a page, whose style sheet can set another colour for its theme. */
+/** The colour of series i on the page, where the style sheet can override it for each theme. */
 export const paintOf = (series: readonly Series[], i: number): string => paint(colourIndex(series, i));
 
-/** The page's colour --series-1, --series-2, …, or else the colour in COLOURS. */
+/** A CSS colour: the page's --series-1, --series-2, …, or the colour in COLOURS if the page sets none. */
 export const paint = (index: number): string => `var(--series-${index + 1}, ${COLOURS[index]})`;
 
 function colourIndex(series: readonly Series[], i: number): number {
@@ -36,14 +36,14 @@ const fits = (value: number, { scale }: Axis): boolean => Number.isFinite(value)
 /** Whether the plot's axes can show a point. */
 export const canShow = ([x, y]: Series["points"][number], plot: Plot): boolean => fits(x, plot.x) && fits(y, plot.y);
 
-/** The positions of bars as ticks, if there are few enough to label each. */
+/** The positions of all bars, as ticks; undefined if there are too many to label each one. */
 export function barTicks(series: readonly Series[]): number[] | undefined {
   const places = series.filter(({ style }) => style === "bars").flatMap(({ points }) => points.map(([x]) => x));
   const distinct = [...new Set(places)].filter(Number.isFinite).sort((a, b) => a - b);
   return distinct.length > 0 && distinct.length <= 12 ? distinct : undefined;
 }
 
-/** The position of a series' bars among the bars of other series. */
+/** The index of a series among all series with bars, and the number of these series. */
 export interface BarPlace {
   readonly index: number;
   readonly count: number;
@@ -61,7 +61,10 @@ const LAYERS = { bars: 0, reference: 1, line: 2, path: 2, theory: 3, dots: 4, ar
 export const drawingOrder = (series: readonly Series[]): number[] =>
   [...series.keys()].sort((a, b) => LAYERS[series[a]!.style ?? "line"] - LAYERS[series[b]!.style ?? "line"]);
 
-/** The smallest and the largest coordinate; undefined if there is none. `positive` ignores those that are not above 0. */
+/**
+ * The smallest and the largest finite coordinate; undefined if there is none. If `positive` is true, only coordinates
+ * above 0 count.
+ */
 export function extent(series: readonly Series[], dimension: 0 | 1, positive = false): [number, number] | undefined {
   let [low, high] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
   for (const { points } of series)
@@ -114,9 +117,10 @@ export function horizontalTicks([low, high]: readonly [number, number], room: nu
 }
 
 /**
- * Three to about `count` numbers from low to high, at least four if they fit: powers of ten times 1, 2 and 5, or times
- * 1 and 3, or only powers. On a short axis without three of these, equally spaced round numbers, or the ends. If there
- * are too many, skips some.
+ * The ticks of a log axis: three to about `count` numbers from low to high, or at least four if they fit. The numbers
+ * are powers of ten times 1, 2 and 5, or times 1 and 3, or powers of ten alone. If there are too many, some are
+ * skipped. If an axis is too short for three of these numbers, the ticks are equally spaced round numbers, or the
+ * axis's two ends.
  */
 export function logTicks(low: number, high: number, count: number): number[] {
   const most = Math.max(4, Math.floor(count));
@@ -136,7 +140,7 @@ export function logTicks(low: number, high: number, count: number): number[] {
 
 const SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹";
 
-/** A text whose numbers are written as in print: −1.5×10⁻⁷ for -1.5e-7. */
+/** Typesets the numbers in a text: -1.5e-7 becomes −1.5×10⁻⁷. */
 export const typeset = (text: string): string =>
   text
     .replace(/(?<![\w.)])-(?=\d)/g, "−")

@@ -1,6 +1,6 @@
 /**
- * Defines an experiment that trains, step by step: the page draws it while it trains, and can pause it and continue. The command and the tests
- * run it to the end.
+ * Defines an experiment that trains step by step. The page draws the experiment during training, and can pause and
+ * resume it. The command and the tests run it to the end.
  */
 import type {
   AnyExperiment,
@@ -24,19 +24,23 @@ export interface Stream<P extends Parameters, K extends keyof P, S> extends Defi
   /** The state before the first step. */
   init(values: Pick<Values<P>, K>, context: Context): MaybePromise<S>;
   /**
-   * Takes one step and returns the fraction of all steps that have been taken: 1 after the last. Other experiments may run between two steps,
-   * so a step that draws random numbers needs a generator of its own. Omitted if `init` does all the work.
+   * Takes one step and returns the fraction of all steps that have been taken: 1 after the last. Other experiments may
+   * run between two steps, so a step that draws random numbers needs a generator of its own. Omit `step` if `init` does
+   * all the work.
    */
   step?(state: S): number;
-  /** What the state shows. It is drawn many times during training, so it must be fast. */
+  /** Draws the state. This must be fast, because it is called many times during training. */
   draw?(state: S, values: Values<P>): Drawing;
-  /** Completes the drawing after the last step, with findings and with whatever takes too long to draw during training. */
+  /** Called after the last step: returns the findings, and whatever takes too long to draw during training. */
   measure(state: S, values: Values<P>, context: Context): MaybePromise<Partial<Drawing> & Pick<Result, "findings">>;
   /** Disposes of the state's tensors. */
   dispose?(state: S): void;
 }
 
-/** Defines an experiment by its steps. Its `run` takes the steps that are left, and reports after each of them. */
+/**
+ * Defines an experiment by its steps. The experiment's `run` takes the remaining steps, and reports progress after each
+ * of them.
+ */
 export function stream<const P extends Parameters, const K extends keyof P, S>(
   definition: Stream<P, K, S>,
 ): AnyExperiment {
@@ -51,7 +55,7 @@ export function stream<const P extends Parameters, const K extends keyof P, S>(
       const own = Object.fromEntries(dependsOn.map((key) => [key, given[key as string]])) as Pick<Values<P>, K>;
       const { trainings = new Map<string, Training>() } = context;
       const key = JSON.stringify(own);
-      // Only runs with the same type of state use this key.
+      // `trainings` holds only runs of this experiment, so the state has type S.
       const training = trainings.get(key) ?? { state: await init(own, context), done: step ? 0 : 1 };
       const state = training.state as S;
       const keep = (): void => {

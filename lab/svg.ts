@@ -14,7 +14,7 @@ export function newSvg<K extends keyof SVGElementTagNameMap>(
   return element;
 }
 
-/** The same, appended to another element. */
+/** Creates an SVG element, and appends it to `parent`. */
 export const addSvg = <K extends keyof SVGElementTagNameMap>(
   parent: Element,
   name: K,

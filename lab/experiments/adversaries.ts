@@ -14,7 +14,7 @@ const TESTED = 300;
 /** The two digits that the linear model distinguishes. */
 const [ONE, OTHER] = [3, 7];
 const EPSILONS = [0, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3];
-/** The loss is nearly linear for changes up to this size. */
+/** An ε small enough that the loss is nearly linear within it. */
 const TINY = 1e-4;
 const PIXEL = { min: 0, max: 1 };
 
@@ -148,7 +148,7 @@ const marginsOf = (model: nn.Module, x: Tensor, y: Tensor): Tensor => (model.for
 /** log(1 + exp(−y·z)), [n]. */
 const logistic = (model: nn.Module, x: Tensor, y: Tensor): Tensor => marginsOf(model, x, y).neg().softplus();
 
-/** Compares a linear model with theory. Pixels may leave their range here. */
+/** Compares a linear model with theory. Here, attacked pixels may leave the range from 0 to 1. */
 function linearFindings(model: nn.Sequential, data: Digits, epsilon: number, steps: number): Finding[] {
   const x = images(data, 0, data.count);
   const y = signs(labels(data, 0, data.count));
@@ -234,7 +234,7 @@ function measureNetwork(model: nn.Module, data: Digits, epsilon: number, steps: 
     single: accuracy(model, one(epsilon), y),
     kept: accuracy(model, many(epsilon), y),
     slope,
-    // Pixels may leave their range here, because limits would cut steps short.
+    // Pixels may leave the range from 0 to 1 here: clamping them would shorten the step.
     firstOrder: (mean(fgsm(lossOf, x, { epsilon: TINY })) - mean(x)) / (TINY * slope),
     ratio: mean(many(epsilon)) / mean(one(epsilon)),
     fgsm: curve(one),

@@ -4,7 +4,7 @@ import { finiteDifference, objective } from "nabla/gradients";
 import { sigmoid } from "../algebra.ts";
 import { experiment, type Finding, type Graph } from "../experiment.ts";
 
-/** An operation: its value, the local derivative for each input, and the same operation on tensors. */
+/** An operation on numbers, its derivative with respect to each input, and the same operation on tensors. */
 interface Operation {
   readonly inputs: readonly string[];
   readonly value: (...inputs: readonly number[]) => number;
@@ -54,7 +54,7 @@ const PLACES: Readonly<Record<string, readonly [x: number, y: number]>> = {
   e: [5, 0],
   L: [6, 0],
 };
-/** The edges whose derivative the reader can replace. */
+/** The edges whose derivatives the reader can replace, as [from, to]. */
 const EDGES = {
   "dp/dw": ["w1", "p"],
   "dz/dp": ["p", "z"],
@@ -68,7 +68,7 @@ interface Edge {
   readonly from: string;
   readonly to: string;
   readonly derivative: number;
-  /** The largest error of the derivative in float32. */
+  /** A bound on the derivative's error in float32. */
   readonly error: number;
 }
 
@@ -206,8 +206,9 @@ function evaluate(
 }
 
 /**
- * The edges with their derivatives, and the float32 errors of these derivatives. With u = 2⁻²² for a few roundings, z = p + b has the error
- * u·(|p| + |b|); σ passes on at most a quarter of that error, and its kernel adds u. The same holds for σ′ = a(1 − a), because |dσ′/da| ≤ 1.
+ * The edges with their derivatives, and bounds on the float32 errors of these derivatives. With u = 2⁻²² for a few
+ * roundings, z = p + b has an error of u·(|p| + |b|); σ passes on at most a quarter of that error, and its kernel adds
+ * u. The same holds for σ′ = a(1 − a), because |dσ′/da| ≤ 1.
  */
 function edgesOf(
   operations: Readonly<Record<string, Operation>>,
@@ -233,7 +234,10 @@ function pathsFrom(edges: readonly Edge[], id: string): readonly (readonly Edge[
   return id === "L" ? [[]] : next.flatMap((edge) => pathsFrom(edges, edge.to).map((path) => [edge, ...path]));
 }
 
-/** ∂L/∂node = Σ over paths of Π of local derivatives, and the largest error of the sum in float32. */
+/**
+ * ∂L/∂node, the sum over all paths of the product of the local derivatives, with a bound on the sum's error in float32,
+ * and each path's factors.
+ */
 function chainRule(
   edges: readonly Edge[],
   id: string,

@@ -11,12 +11,12 @@ const BATCH = 32;
 const STEPS = 150;
 /** The number of training runs with and without clipping, with different data and initial weights. */
 const REPEATS = 4;
-/** The loss of a mini-batch is noisy, so the final loss is the mean of this many steps. */
+/** The loss of a mini-batch is noisy, so the final loss is the mean over this many last steps. */
 const LAST = 20;
 /** A run has diverged if its loss is not a number, or is at least this many times the loss of always answering 0. */
 const DIVERGED = 100;
 
-/** With clipped steps of at most this length, training is stable. Longer steps can still jump around. */
+/** If clipped steps are no longer than this, training is stable. Longer steps can still overshoot. */
 const GENTLE = 0.5;
 
 interface Run {
@@ -122,15 +122,15 @@ export default stream({
         {
           text: "norm of the first gradient, divided by that of backpropagation through time in float64",
           measured: first.measured / first.exact,
-          // Each of up to 40 steps rounds by 2⁻²⁴.
+          // Each of the up to 40 time steps adds a relative rounding error of about 2⁻²⁴.
           expected: { equals: 1, within: 1e-5 },
           theory: "∂L/∂W = Σₜ δₜ·hₜ₋₁ᵀ with δₜ = diag(1 − hₜ²)·(Wᵀδₜ₊₁), without autograd",
         },
         {
           text: "largest difference between a clipped step's length and η·min(c, ‖∇L‖)",
           measured: Math.max(...clipped.map((run) => run.error)),
-          // The 321 parameters are at most about 2, so rounding them gives an error of about √321·2⁻²⁴. Rounding the
-          // step adds an error of a few times 2⁻²⁴, relative to its length.
+          // The magnitudes of the 321 parameters are at most about 2, so rounding all of them changes the step's length
+          // by about √321·2⁻²⁴. Rounding the step adds a few times 2⁻²⁴ of its length.
           expected: { equals: 0, within: 2 ** -19 + 2 ** -21 * lr * clip },
           theory:
             "a gradient whose norm is above c is scaled to norm c; other gradients do not change (Pascanu et al. 2013)",

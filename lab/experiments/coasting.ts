@@ -24,8 +24,8 @@ export default stream({
     lr: { kind: "number", label: "learning rate η", min: 0.02, max: 0.2, default: 0.05, scale: "log" },
   },
   dependsOn: [],
-  // L′ is −1 on the ramp (θ < 0), −ε on the plateau, and θ − width − 1 in the bowl (θ > width). The derivative is recorded once and reused for
-  // every drag.
+  // L′ is −1 on the ramp (θ < 0), −ε on the plateau, and θ − width − 1 in the bowl (θ > width). The gradient is
+  // compiled once, because the loss is differentiated hundreds of times for every drag.
   init: () => ({
     gradient: compile((at: Tensor, width: Tensor, slope: Tensor) =>
       grad((theta: Tensor) => {
@@ -52,7 +52,7 @@ export default stream({
     const findings = runs.flatMap(({ name, path, theory }): Finding[] => {
       const { entry, velocity, positions, isOnKink } = theory;
       const last = positions.length - 1;
-      // Positions are float64. Only gradients are rounded, by at most 2⁻²³ of the sum of their terms.
+      // Positions are in float64. Only the gradients are rounded to float32, by at most 2⁻²³ of the sum of their terms.
       const within = (2 ** -22 * lr * STEPS) / (1 - (name === "momentum" ? momentum : 0));
       if (entry >= last || isOnKink) return [];
       return [
@@ -140,9 +140,9 @@ export default stream({
 interface Coasting {
   /** The first step on the plateau. */
   readonly entry: number;
-  /** The length of this step. */
+  /** The length of step `entry`. */
   readonly velocity: number;
-  /** The positions up to the last step before the bowl, in closed form, at most STEPS of them. */
+  /** The positions in closed form, from the start to the last step before the bowl, for at most STEPS steps. */
   readonly positions: readonly number[];
   /** Whether a step ends exactly where the ramp and the plateau meet, so that rounding determines the slope there. */
   readonly isOnKink: boolean;
@@ -168,7 +168,7 @@ function coast({
   const velocity = distance(0, 1, entry) - distance(0, 1, entry - 1);
   const position = (k: number): number =>
     k <= entry ? start + distance(0, 1, k) : start + distance(0, 1, entry) + distance(velocity, slope, k - entry);
-  // The position only grows: search between a step before the end of the plateau and one beyond it.
+  // The position only grows, so find the first step beyond the plateau by bisection.
   let [before, crossing] = [entry - 1, entry];
   while (position(crossing) <= width) [before, crossing] = [crossing, 2 * crossing];
   while (crossing - before > 1) {

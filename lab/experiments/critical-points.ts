@@ -1,4 +1,4 @@
-/** Minima, saddles and plateaus on one landscape: what the gradient and the Hessian's eigenvalues say about a point. */
+/** Minima, saddles and plateaus on one landscape: how the gradient and the Hessian's eigenvalues tell them apart. */
 import { type Tensor, tensor, tidy } from "nabla";
 import { type CriticalPoint, classifyCriticalPoint, denseHessian, type Objective, objective } from "nabla/gradients";
 import { type Finding, showNumber } from "../experiment.ts";
@@ -70,7 +70,7 @@ export default stream({
       const height = (2 / S ** 2) * Math.exp(-(c * c) / (2 * S * S));
       const slope = gradientOf(c, x, y);
       const isDouble = gap > 2 * S;
-      // Four products and sums in float32, each of at most 2/s², with a relative rounding error of 2⁻²⁴.
+      // Four products and sums in float32, each at most 2/s² and rounded by 2⁻²⁴ of its value.
       const within = 2 ** -20 * (2 / S ** 2);
       const findings: Finding[] = [
         {
@@ -83,7 +83,7 @@ export default stream({
           text: "∂L/∂θ₂ at the point",
           measured: here.gradient[1],
           expected: { equals: slope[1], within },
-          theory: "the same for θ₂",
+          theory: "Σ θ₂·exp(−‖θ ∓ c‖²/2s²)/s²",
         },
         {
           text: "curvature between the wells, along the line through them",
@@ -92,7 +92,7 @@ export default stream({
           theory: isDouble ? "below 0 for d > 2s: a saddle" : "above 0 for d < 2s: a minimum",
         },
         {
-          text: "curvature between the wells, across the line",
+          text: "curvature between the wells, perpendicular to that line",
           measured: ridge.hessian[3]!,
           expected: { equals: height, within: 4 * within },
           theory: "2/s²·exp(−d²/8s²)",
@@ -235,9 +235,9 @@ function wellOf(c: number): number {
 
 const away = ([a, b]: Point, [x, y]: Point): number => Math.hypot(a - x, b - y);
 const count = (kinds: readonly string[], kind: string): number => kinds.filter((one) => one === kind).length;
-/** If a coordinate should be 0, Newton's method leaves a tiny remainder, which is not shown. */
+/** Rounds away the tiny remainder that Newton's method leaves where a coordinate should be 0. */
 const rounded = ([a, b]: Point): Point => [Number(a.toFixed(4)), Number(b.toFixed(4))];
-/** A table row for each number, with its value at the point and at the critical point. */
+/** Table rows, each with a quantity's name and its values at the point and at the critical point. */
 const derivativeRows = (point: Point, here: CriticalPoint, critical: Point, there: CriticalPoint) => [
   ["θ₁", point[0], critical[0]],
   ["θ₂", point[1], critical[1]],

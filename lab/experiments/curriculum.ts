@@ -18,9 +18,9 @@ type Order = "random" | "difficulty" | "signs";
 interface Run {
   /** The mean squared error over all mini-batches, by epoch. */
   readonly points: Point[];
-  /** The mean fraction of signs that flip from batch to batch, for each epoch before a divergence. */
+  /** The mean fraction of signs that flip from batch to batch, for each epoch up to a divergence. */
   readonly flips: number[];
-  /** The mean and the variance of that fraction over all pairs of batches, for each epoch. */
+  /** The mean and the variance, over all pairs of batches, of the fraction of signs that differ, for each epoch. */
   readonly pairs: { readonly mean: number; readonly variance: number }[];
   isDiverged: boolean;
   /** Trains on one mini-batch. */
@@ -123,7 +123,7 @@ export default stream({
     const pairs = random.runs.flatMap((run) => run.pairs);
     const expected = average(pairs.map(({ mean }) => mean));
     const error = Math.sqrt(average(pairs.map((pair) => pair.variance)) / (BATCHES - 1) / pairs.length);
-    // Checks the claim without training, on eight sign patterns for which the best order is known.
+    // Check the order on eight sign patterns, the corners of a cube, for which the result follows without training.
     const cube = [0, 7, 1, 6, 2, 5, 3, 4].map((bits) => Float64Array.from([1, 2, 4], (bit) => (bits & bit ? 1 : -1)));
     const walked = gradientConfusion(curriculum({ by: "signs", gradients: cube }).map((i) => cube[i]!)).signFlips;
     return {
@@ -211,7 +211,10 @@ function newRun(by: Order, { noise, lr, seed }: TrainOptions): Run {
   };
 }
 
-/** A network, and batches that differ in kind: each batch's inputs are centred at a different point. */
+/**
+ * A network and its batches. The inputs of each batch are centred at a different point, so the batches' gradients
+ * differ.
+ */
 function start(noise: number) {
   const model = new nn.Sequential(new nn.Linear(6, 12), new nn.Tanh(), new nn.Linear(12, 1));
   const batches = tidy(() => {
@@ -234,7 +237,7 @@ function start(noise: number) {
 
 const ORDERS: readonly Order[] = ["random", "difficulty", "signs"];
 const finalLoss = ({ points }: Run): number => points.at(-1)![1];
-/** The runs that have not diverged, each paired with the run that uses the other order on the same data. */
+/** Pairs of runs in the two orders, on the same data, of which neither has diverged. */
 const pairsOf = ({ runs }: Result, other: Result): [Run, Run][] =>
   runs.flatMap((run, i): [Run, Run][] => {
     const paired = other.runs[i]!;

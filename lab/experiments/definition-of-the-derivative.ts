@@ -44,15 +44,15 @@ export default experiment({
     const forward = errorCurve(f, x, exact, { method: "forward" });
     const central = errorCurve(f, x, exact, { method: "central" });
     const complex = errorCurve(f, x, exact, { method: "complex", complex: z });
-    // Higher derivatives of f, as differences of f′.
+    // f″ and f‴, as finite differences of f′.
     const second = finiteDifference(d, x);
     const third = finiteDifference((t) => finiteDifference(d, t, { step: 1e-3 }), x, { step: 1e-3 });
     const bound = (step: number): number => (step / 2) * Math.abs(second) + (2 * EPSILON * Math.abs(f(x))) / step;
     const secant = finiteDifference(f, x, { method: "forward", step: h });
     const [step, root] = [bestStep(x), 2 ** -26];
-    // x, x + h and both values of f are rounded, and the difference quotient divides these errors by h.
+    // x, x + h and both values of f are rounded, and the difference quotient divides the rounding errors by h.
     const rounding = (2 * EPSILON * (Math.abs(f(x)) + Math.abs(f(x + h)) + Math.abs(x * exact))) / h;
-    // The axis shows where x and x + h can be.
+    // The axis covers all values that x and x + h can have.
     const [start, end] = [0.3, 2.3];
     const curve = Array.from({ length: 65 }, (_, i): [number, number] => [start + i / 32, f(start + i / 32)]);
     const line = (slope: number, from: number, to: number): [number, number][] =>

@@ -5,8 +5,8 @@ import { experiment, showNumber } from "../experiment.ts";
 
 const DIRECTIONS = 24;
 /**
- * The step of central differences. It only has to keep the float32 rounding error of L small, because the truncation error is 0 for a quadratic
- * L.
+ * The step h of central differences. It can be large, which keeps the effect of float32 rounding small, because the
+ * truncation error is 0 for a quadratic L.
  */
 const H = 0.1;
 
@@ -48,8 +48,8 @@ export default experiment({
     const fitted = [0, 1].map((i) =>
       slopes.slice(1).reduce((sum, [a, slope]) => sum + (2 / DIRECTIONS) * slope * unit(a)[i]!, 0),
     );
-    // Each value of L has a few rounding errors of 2⁻²⁴ times its largest term, and the central difference divides them
-    // by 2h.
+    // Each value of L is a sum with a few rounding errors, each at most 2⁻²⁴ times the largest term. The central
+    // difference divides these errors by 2h.
     const size = 1 + 0.5 * (Math.abs(x) + H) ** 2 + 2 * (Math.abs(y) + H) ** 2 + Math.abs(x * y);
     const rounding = (4 * 2 ** -24 * size) / H;
     const u32 = 2 ** -22 * (Math.abs(x) + 4 * Math.abs(y));

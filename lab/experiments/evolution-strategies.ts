@@ -11,7 +11,7 @@ import { stream } from "../stream.ts";
 const SAMPLES = [16, 64, 256];
 const DIMENSIONS = [4, 16, 64, 256];
 const REPEATS = 80;
-/** The number of single updates on a parabola. */
+/** The number of single updates on ½‖θ‖², all from the same start. */
 const ENDS = 200;
 /** The number of updates of each network. */
 const STEPS = 250;
@@ -25,7 +25,7 @@ const DEVIATIONS = 5;
 /**
  * Moments of an estimate from m pairs, for a gradient e of length 1 and a function without third derivatives. Its error
  * is the mean of m terms (e·ε)ε − e. The formulas follow from the moments of a normal distribution, where k = d − 1 is
- * the number of directions across e.
+ * the number of directions perpendicular to e.
  */
 function momentsOf(d: number, m: number) {
   const k = d - 1;
@@ -51,7 +51,7 @@ function predictedError(d: number, samples: number): { error: number; standardEr
   return { error, standardError: Math.sqrt(variance / REPEATS) / (2 * error) };
 }
 
-/** The standard error of the fitted slope of log error against log x. */
+/** The standard error of the slope of the line fitted to log error as a function of log x. */
 function slopeError(xs: readonly number[], errors: readonly { error: number; standardError: number }[]): number {
   const logs = xs.map(Math.log);
   const centre = average(logs);
@@ -60,7 +60,8 @@ function slopeError(xs: readonly number[], errors: readonly { error: number; sta
 }
 
 /**
- * The standard error of the mean fraction that remains after one step with the given rate: (1 − rate)² − 2·rate·(1 − rate)·along +
+ * The standard error of the mean, over ENDS steps, of the fraction of ½‖θ‖² that remains after one step. For an error
+ * with the component `along` along the gradient, this fraction is (1 − rate)² − 2·rate·(1 − rate)·along +
  * rate²·‖error‖².
  */
 function remainderError(d: number, m: number, rate: number): number {
@@ -171,7 +172,7 @@ export default stream({
   },
   measure({ bySamples, byParameters, ends, start, rate, networks: [evolved] }, { parameters: d, pairs }) {
     const left = ends.map((end) => end.reduce((total, v) => total + v * v, 0));
-    // The gradient is θ, of length 1: the component of the estimate along it has a mean of 1.
+    // The gradient is θ, which has length 1, so the mean of the estimates' components along it should be 1.
     const along = ends.map((end) => end.reduce((total, v, i) => total + start[i]! * (start[i]! - v), 0) / rate);
     const predicted = SAMPLES.map((n) => predictedError(d, n));
     const counts = DIMENSIONS.map((n) => n + 1);

@@ -154,7 +154,8 @@ export default experiment({
           ],
           field: fieldOf(
             [...means, ...predicted, ...(directional ? [] : [Float64Array.from(OPTIMUM), ...natural])],
-            // Up to a constant, ln W̄ is ½β·(z̄ − o) for stabilizing selection, which is quadratic, and β·z̄ for directional selection.
+            // Up to a constant, ln W̄ is ½β·(z̄ − o) for stabilizing selection, where it is quadratic, and β·z̄ for
+            // directional selection, where it is linear.
             (z) => {
               const [a, b] = beta(z);
               return directional ? strength * z[0]! : (a * (z[0]! - OPTIMUM[0]!) + b * (z[1]! - OPTIMUM[1]!)) / 2;

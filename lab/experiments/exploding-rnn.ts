@@ -61,7 +61,7 @@ export default experiment({
     const growth = growthPerStep(seen(measured));
     const sigmoid = 1 / (1 + Math.exp(-forget));
     /**
-     * The part of the gradient that flows only through a gate, if the gate keeps this fraction of the state in each
+     * The gradient that flows back through a gate alone, if the gate keeps the fraction `factor` of the state in each
      * step.
      */
     const alone = (norms: Vector, factor: number): [number, number][] =>
@@ -207,7 +207,10 @@ function spectralRadius(a: Matrix): number {
   return Math.exp((log + Math.log(length(power.flat()))) / 2 ** squarings);
 }
 
-/** ‖∂L/∂(hₜ, cₜ)‖ of an LSTM whose loss depends on its last cell. @param isAlone whether the gates see only their biases */
+/**
+ * ‖∂L/∂(hₜ, cₜ)‖ for each t, for an LSTM whose loss depends on its last cell.
+ * @param isAlone whether the gates depend only on their biases
+ */
 function lstmNorms(forget: number, inputs: readonly Tensor[], loss: (c: Tensor) => Tensor, isAlone = false): number[] {
   const cell = new nn.LSTMCell(HIDDEN, HIDDEN);
   for (const [name, p] of cell.namedParameters()) if (isAlone || name.startsWith("bias")) nn.init.zeros(p);

@@ -9,7 +9,7 @@ const SAMPLES = 200;
 const STEPS = 40;
 /** The default ε of `whiten`. */
 const EPSILON = 1e-8;
-/** The parameters at scale 1. */
+/** The parameters at which the partial derivatives are compared, at scale 1. */
 const THETA = [0.3, 0.4] as const;
 
 export default stream({
@@ -54,10 +54,10 @@ export default stream({
         [1, scale],
       );
       const [standard, white] = [standardize(x), whiten(x)];
-      // The same partial derivatives, computed from the samples in float64 at scale 1. The first does not depend on the
-      // scale.
+      // The partial derivatives at scale 1, computed from the samples in float64. ∂L/∂θ₁ does not depend on the scale.
       const { partials, sizes } = closedForm(plain, y, THETA);
-      // A mean of 200 products in float32 has an error of about √200·2⁻²⁴ of their mean size. Allow five.
+      // A mean of 200 products in float32 has an error of about √200·2⁻²⁴ times the products' mean magnitude. Allow
+      // five times that.
       const [error1, error2] = sizes.map(
         (size, i) => (5 * Math.sqrt(SAMPLES) * 2 ** -24 * size) / Math.abs(partials[i]!),
       ) as [number, number];
@@ -77,8 +77,9 @@ export default stream({
       ];
       const curves = inputs.map(([name, z]) => ({ name, points: solver.descent(z, y) }));
       const final = curves.map(({ points }) => points.at(-1)![1]);
-      // For two standardized features with sample correlation r, the curvatures are 1 (for the bias), 1 + r and 1 − r. Rounding the
-      // features to float32 moves r by about 2⁻²³, and κ by 2/(1 − r²) times that, relative to κ. Allow twice as much.
+      // For two standardized features with sample correlation r, the curvatures are 1 (for the bias), 1 + r and 1 − r.
+      // Rounding the features to float32 changes r by about 2⁻²³, and κ by the factor 1 ± 2⁻²³·2/(1 − r²). Allow twice
+      // as much.
       const { r, kappa } = spread(x);
       const standardized = (1 + Math.abs(r)) / (1 - Math.abs(r));
       return {
@@ -111,7 +112,8 @@ export default stream({
           {
             text: "condition number of whitened features",
             measured: white.after.conditionNumber,
-            // The features are multiplied by a matrix in float32, whose rounding errors grow by up to √κ in the direction of least variance.
+            // Whitening multiplies the features by a matrix in float32. In the direction of least variance, it
+            // magnifies rounding errors by up to √κ.
             expected: { equals: 1 + EPSILON * kappa, within: 2 ** -21 * Math.sqrt(kappa) },
             theory: "all curvatures are 1, except that whiten adds ε = 10⁻⁸ of the largest variance to all variances",
           },
@@ -188,7 +190,10 @@ export default stream({
   },
 });
 
-/** Solves least squares by gradient descent. Its step is recorded once: curves for a dragged scale are drawn many times per second. */
+/**
+ * Solves least squares by gradient descent. The step is compiled only once, because dragging the scale draws the curves
+ * many times per second.
+ */
 function newSolver() {
   const layer = new nn.Linear(2, 1);
   const optimizer = new optim.SGD(layer.parameters(), { lr: 1 });
@@ -212,7 +217,10 @@ function newSolver() {
   };
 }
 
-/** ∂/∂θⱼ of the mean of (x·θ − y)²: the mean of 2(x·θ − y)xⱼ, and the mean size of these terms. */
+/**
+ * For each θⱼ, the partial derivative of the mean of (x·θ − y)², which is the mean of 2(x·θ − y)xⱼ, and the mean
+ * magnitude of these terms.
+ */
 function closedForm(x: Tensor, y: Tensor, theta: readonly [number, number]) {
   const [inputs, targets] = [x.data, y.data];
   const [partials, sizes]: [[number, number], [number, number]] = [

@@ -1,4 +1,4 @@
-/** Training on digits with the Fisher matrix, compared with plain gradient descent and Adam, in steps and in seconds. */
+/** Compares training on digits with natural gradients to plain gradient descent and Adam, in steps and in seconds. */
 import { avgPool2d, losses, manualSeed, nn, optim, randn, type Tensor, tidy } from "nabla";
 import { fisherProduct, KFAC, NaturalGradient, naturalGradient, objective } from "nabla/gradients";
 import { dot, norm, solve } from "../algebra.ts";
@@ -10,11 +10,13 @@ import { stream } from "../stream.ts";
 
 /** The learning rates to try for gradient descent and Adam. The natural gradients are not tuned. */
 const RATES = { "gradient descent": [0.1, 0.3, 1, 3], Adam: [0.01, 0.03, 0.1, 0.3] };
-/** Gradient descent and Adam may take this many times as many steps, because their steps are cheap. */
+/**
+ * Gradient descent and Adam may take MORE times as many steps as the natural gradients, because their steps are cheap.
+ */
 const MORE = 5;
 /** The largest training loss that the reader can choose as the target. */
 const LARGEST = 0.5;
-/** The loss of a mini-batch is noisy, so the mean of this many steps must reach the target. */
+/** The loss of a mini-batch is noisy, so the mean loss of this many successive steps must reach the target. */
 const LAST = 5;
 /** A run has diverged if its loss is not finite, or above both the target and this many times its lowest value. */
 const DIVERGED = 10;
@@ -39,7 +41,7 @@ interface Training {
   step(): void;
   dispose(): void;
 }
-/** A training run, compared with the target. */
+/** A training run, and whether it reached the target. */
 interface Run extends Omit<Training, "step" | "dispose"> {
   /** The number of steps to the target; ∞ if the run does not reach it. */
   readonly reached: number;
@@ -73,7 +75,7 @@ export default stream({
     const { train } = await digits();
     const count = Math.min(Math.floor(train.count / batch), 6);
     const batches = Array.from({ length: count }, (_, i): Batch => {
-      // Half the resolution is enough to compare optimizers.
+      // Half the resolution, 14 × 14 pixels, is enough to compare optimizers.
       const x = tidy(() => avgPool2d(images(train, i * batch, batch), 2).reshape([batch, -1]));
       return [x, labels(train, i * batch, batch)];
     });
@@ -147,7 +149,8 @@ export default stream({
       const { reached, isDiverged } = runs.find((run) => run.name === name)!;
       return isDiverged ? Infinity : reached;
     };
-    // If gradient descent does not reach the target in its larger budget, there is nothing to compare.
+    // If gradient descent does not reach the target in MORE times as many steps, there is no number of steps to compare
+    // with.
     const isComparable = Number.isFinite(stepsOf("gradient descent"));
     const followers = isComparable ? ["K-FAC", ...(damping === "fixed" ? ["natural gradient"] : [])] : [];
     return {
@@ -168,7 +171,7 @@ export default stream({
   },
 });
 
-/** The training runs that have started, compared with the target. */
+/** The training runs that have taken a step, and whether they reached the target. */
 const runsOf = (trainings: readonly Training[], target: number): Run[] =>
   trainings
     .filter(({ losses: path }) => path.length)
@@ -186,7 +189,7 @@ const runsOf = (trainings: readonly Training[], target: number): Run[] =>
       };
     });
 
-/** The best run of each optimizer, in the order of `compare`: the best optimizer first. */
+/** The best run of each optimizer, sorted by `compare`, so the best optimizer comes first. */
 const bestOf = (all: readonly Run[]): Run[] =>
   [...new Set(all.map(({ name }) => name))]
     .map((name) => all.filter((run) => run.name === name).sort(compare)[0]!)
@@ -294,8 +297,8 @@ function newTraining({ name, settings, make }: Optimizer, seed: number, batches:
 
 /**
  * Compares two small steps that change the predictions by the same KL divergence: one along the natural gradient, and
- * one along the gradient. Averaging over the steps s and −s cancels the errors of first order in s, so that only errors
- * of about KL and the rounding of float32 remain.
+ * one along the gradient. Averaging over the steps s and −s cancels the errors of first order in s, which leaves
+ * relative errors of about KL and the float32 rounding errors.
  */
 function smallSteps(model: nn.Module, [x, y]: Batch): Finding[] {
   const likelihood = "softmax";

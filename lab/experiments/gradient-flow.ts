@@ -4,8 +4,8 @@ import { discretizationError, gradientDescent, gradientFlow, objective, type Poi
 import { experiment } from "../experiment.ts";
 
 /**
- * How much the landscape differs from a quadratic. If the cubic terms dominated the gradient, the leading terms of
- * RK4's error would cancel.
+ * The weight of the landscape's quartic terms. It is small because the leading terms of RK4's error would cancel if the
+ * cubic terms dominated the gradient.
  */
 const Q = 0.05;
 const last = <T>(list: readonly T[]): T => list[list.length - 1]!;
@@ -67,7 +67,7 @@ export default experiment({
         const every = [16, 4, 1][k]!;
         return Math.max(...states.map((s, i) => length(s.map((v, j) => v - flow.states[i * every]![j]!))));
       });
-      // ‖θ̈‖ = ‖∇²L·∇L‖, summed over the flow's path.
+      // ‖θ̈‖ = ‖∇²L·∇L‖ at the points of the flow, and its integral over time by the trapezoidal rule.
       const bends = flow.states.map((s) => length(at.hvp(at.gradient(s), s)));
       const bend = bends.reduce((total, b, i) => (i ? total + ((b + bends[i - 1]!) / 2) * last(descents).lr : 0), 0);
 
@@ -108,7 +108,7 @@ export default experiment({
             text: "order of Euler's method with nabla's gradients, in float32",
             measured: nabla.order,
             expected: { equals: 1, within: 0.1 },
-            theory: "the same, with larger steps",
+            theory: "its error is proportional to the step, here with larger steps",
           },
           {
             text: "order of the classical Runge–Kutta method",

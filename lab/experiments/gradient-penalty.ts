@@ -21,9 +21,9 @@ const TRAIN = 120;
 const TEST = 600;
 const STEPS = 400;
 const EPSILONS = [0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5];
-/** The size of the attack in the table. */
+/** The ε of the attacks in the table. */
 const STRONG = 0.3;
-/** The part of the plane to draw. */
+/** The ranges of x₁ and x₂ in the window that is drawn. */
 const [X, Y] = [[-1.6, 2.6] as const, [-1.3, 1.8] as const];
 const COLUMNS = 60;
 const ROWS = 44;
@@ -145,7 +145,7 @@ interface Points {
   readonly y: Tensor;
 }
 
-/** Two moons, each with half of the points, plus Gaussian noise. */
+/** Points on two half-moons, half of the points on each, with Gaussian noise added. */
 function moons(n: number, noise: number): Points {
   const jitter = tidy(() => randn([n, 2]).data);
   const angle = (i: number): number => (Math.PI * (Math.floor(i / 2) + 0.5)) / (n / 2);
@@ -215,7 +215,10 @@ interface Measured {
   readonly bound: number;
   readonly firstOrder: number;
   readonly closest: number;
-  /** The accuracy under FGSM and under l2 PGD with ε = STRONG, then the accuracy under FGSM for each ε. */
+  /**
+   * `underFgsm` and `underPgd` are the accuracies under FGSM and under l2 PGD with ε = STRONG; `accuracies` are those
+   * under FGSM for each ε.
+   */
   readonly underFgsm: number;
   readonly underPgd: number;
   readonly accuracies: readonly [epsilon: number, accuracy: number][];
@@ -245,8 +248,7 @@ function measure(model: nn.Sequential, { x, y }: Points): Measured {
 }
 
 /**
- * The distance from a point to the nearest cell where f has the other sign, divided by |f|/bound: the minimum over all
- * points.
+ * The minimum, over all points, of the distance to the nearest cell where f has the other sign, divided by |f|/bound.
  */
 function closest(model: nn.Sequential, x: Tensor, bound: number): number {
   const cells = grid();
@@ -273,7 +275,7 @@ function grid(): Tensor {
   return tensor(cells);
 }
 
-/** The network's answer across the window, from −1 to 1, and the points that it was trained on. */
+/** A plot of the network's answers in the window, from −1 to 1, and of the training points. */
 function field({ name, model }: Network, { x, y }: Points): Plot {
   const [points, signs] = [x.toArray() as [number, number][], y.data];
   const of = (sign: number): [number, number][] => points.filter((_, i) => signs[i] === sign);

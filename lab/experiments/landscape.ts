@@ -72,7 +72,7 @@ export default stream({
     };
     const origin = at.theta;
     const theta = (t: number): Vector => origin.map((w, i) => w + t * (a * u[i]! + b * v[i]!));
-    /** The gradient in the plane: its components along both directions. */
+    /** The gradient's components along both directions of the plane. */
     const slopes = (t: number): [number, number] => {
       const gradient = at.gradient(theta(t));
       return [u, v].map((d) => d.reduce((sum, w, i) => sum + w * gradient[i]!, 0)) as [number, number];
@@ -106,7 +106,8 @@ export default stream({
         {
           text: "area under the spectral density",
           measured: density.reduce((a, b) => a + b, 0) * (curvatures[1]! - curvatures[0]!),
-          // The Gaussian around each eigenvalue is cut off at four standard deviations.
+          // The area is slightly smaller, because the Gaussian around each eigenvalue is cut off at four standard
+          // deviations.
           expected: { equals: 1, within: 1e-3 },
           theory: "the area of a density is 1",
         },
@@ -126,7 +127,8 @@ export default stream({
         {
           text: "loss in the lower right corner of the plot",
           measured: seen.losses[0]!.at(-1)!,
-          // The terms are added in a different order, which may round parameters differently.
+          // The plot adds the terms of θ + 1.5u − 1.5v in a different order, which may round the parameters
+          // differently.
           expected: { equals: corner, within: 2 ** -19 * (1 + corner) },
           theory: "L(θ + 1.5u − 1.5v)",
         },

@@ -40,7 +40,7 @@ export default experiment({
     const k = Math.min(sample, batch);
     const g = upstream.gradient().slice(5 * (k - 1), 5 * k);
     const input = x.data.slice(width * (k - 1), width * k);
-    /** A picture of a matrix, with its largest magnitude in the title. */
+    /** A picture of a matrix. The title gives the matrix's largest magnitude. */
     const picture = (title: string, columns: number, values: ArrayLike<number>): Picture => ({
       title: `${title}; darkest: ±${showNumber(significant(Math.max(...Array.from(values, Math.abs)), 2))}`,
       width: columns,
@@ -50,15 +50,18 @@ export default experiment({
       cell: width > 8 ? 10 : 28,
     });
     const exact = inFloat64(layer, head, x, target);
-    /** The largest difference between either gradient and the float64 one, relative to the sums of absolute terms. */
+    /**
+     * The largest difference of autograd's or the closed form's gradient from the gradient in float64, relative to the
+     * sum of absolute terms.
+     */
     const apart = (name: "weight" | "bias") =>
       Math.max(
         ...exact[name].map(
           ({ sum, size }, i) => Math.max(Math.abs(automatic[name]![i]! - sum), Math.abs(closed[name][i]! - sum)) / size,
         ),
       );
-    // A sum of n products in float32 is off by at most about n·2⁻²⁴ of the sum of their absolute values. The forward pass adds a sum over
-    // the inputs.
+    // A sum of n products in float32 is off by at most about n·2⁻²⁴ of the sum of their absolute values. The sum over
+    // the inputs in the forward pass adds to this error.
     const rounding = (batch + width + 10) * 2 ** -24;
     const check = gradcheck(at, { raise: false });
     return {
@@ -121,11 +124,11 @@ function inFloat64(layer: nn.Linear, head: nn.Sequential, x: Tensor, target: Ten
   const gradients = inputs.map((row, k) => {
     const h = w.map((weights, i) => Math.tanh(dot(weights, row) + b[i]!));
     const answer = dot(v, h) + c!;
-    // ŷ − y can cancel, but the rounding of ŷ remains.
+    // ŷ − y may be almost 0, but the rounding error of ŷ is not, so `size` adds the magnitudes.
     const [slope, size] = [answer - targets[k]!, norm(v) * norm(h) + Math.abs(c!) + Math.abs(targets[k]!)];
     return h.map((value, i) => {
       const factor = (2 / inputs.length) * v[i]!;
-      // 1 − h² can cancel too, but the rounding of h² remains.
+      // 1 − h² may be almost 0, too, but the rounding error of h² is not.
       return { sum: slope * factor * (1 - value ** 2), size: size * Math.abs(factor) * (1 + value ** 2) };
     });
   });

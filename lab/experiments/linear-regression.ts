@@ -26,7 +26,7 @@ export default experiment({
     const gradient = at.gradient();
     const [g1, g2] = [gradient[0]!, gradient[1]!];
     const residual = theta1 * x1 + theta2 * x2 - y;
-    // The same loss in plain JavaScript, as a function of one parameter.
+    // The partial derivative as a finite difference of the loss, which is computed in plain JavaScript.
     const byDifferences = (i: 0 | 1) =>
       finiteDifference((t) => 0.5 * ((i ? theta1 : t) * x1 + (i ? t : theta2) * x2 - y) ** 2, i ? theta2 : theta1);
     // In float32, the residual has an error of a few times 2⁻²⁴, relative to its terms. The finite differences in
@@ -39,7 +39,7 @@ export default experiment({
     const fitted = [theta1 - lr * g1, theta2 - lr * g2] as const;
     const after = at.value(fitted);
     // After the step, only rounding errors are left in the residual: about eight roundings to float32 of the terms
-    // before and after the step. The loss is half of its square.
+    // before and after the step. The loss is half the square of the residual.
     const rest = 2 ** -21 * (terms + Math.abs(fitted[0] * x1) + Math.abs(fitted[1] * x2) + Math.abs(y));
     const along = (i: 0 | 1) =>
       Array.from({ length: 33 }, (_, k): [number, number] => {
@@ -51,7 +51,7 @@ export default experiment({
     const inputs = [x1, x2] as const;
     const large = Math.max(Math.abs(x1), Math.abs(x2));
     const small = Math.min(Math.abs(x1), Math.abs(x2));
-    // Arrows are a fifth of the gradient, but at most 3 long.
+    // An arrow's length is a fifth of the gradient's, but at most 3.
     const scale = Math.min(0.2, 3 / Math.hypot(g1, g2));
     const to = (a: number, b: number): [number, number][] => [
       [theta1, theta2],
@@ -86,7 +86,8 @@ export default experiment({
               {
                 text: `sensitivity to θ${"₁₂"[most.index[0]!]} divided by the sensitivity to θ${"₁₂"[least.index[0]!]}`,
                 measured: most.derivative / least.derivative,
-                // Each derivative is a rounded product of the same residual and an input: a few roundings in all.
+                // Both derivatives are products of the same residual and an input, so their ratio has only a few
+                // rounding errors.
                 expected: {
                   equals: inputs[most.index[0]!]! / inputs[least.index[0]!]!,
                   within: (2 ** -21 * large) / small,

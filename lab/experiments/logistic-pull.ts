@@ -147,7 +147,10 @@ export default experiment({
 type Point = readonly [x: number, y: number];
 /** Half the plot's width and height. */
 const [WIDE, HIGH] = [5, 3.6];
-/** The length of an arrow, relative to a pull and to the gradient, which is a mean of many pulls. */
+/**
+ * The factors by which arrows are longer than a pull and than the gradient. The gradient's factor is larger, because a
+ * mean of many pulls is short.
+ */
 const [PULL, MEAN] = [0.5, 2];
 
 const distance = (a: readonly number[], b: readonly number[]): number =>

@@ -14,9 +14,9 @@ const REPEATS = 3;
 /** Results at the end of training are means over the batches of this many final steps. */
 const LAST = 20;
 /**
- * Networks whose gradient at the first step, divided by that at the last, is above OPEN learn the task; those below
- * CLOSED guess. CLOSED is lower for plain networks, because a few training steps, which change all weights, open them
- * more easily than an LSTM with half-closed gates.
+ * Let r be the gradient at the first step divided by the gradient at the last. Networks with r above OPEN learn the
+ * task; networks with r below CLOSED guess. CLOSED is lower for plain networks, because training raises their r more
+ * easily than the r of an LSTM with half-closed gates.
  */
 const OPEN = 0.5;
 const CLOSED = { rnn: 1e-15, lstm: 1e-10 };
@@ -120,7 +120,7 @@ export default stream({
         {
           text: `${name}: log of the gradient at the first step divided by that at the last`,
           measured: Math.log(measured[0]! / measured.at(-1)!),
-          // Each of up to 80 steps rounds sums of 16 products: about 80·√16·2⁻²⁴.
+          // Each of the up to 80 steps rounds sums of 16 products, which adds up to an error of about 80·√16·2⁻²⁴.
           expected: { equals: Math.log(exact[0]! / exact.at(-1)!), within: 2e-5 },
           theory: "the chain rule step by step, in float64 and without autograd",
         },
@@ -129,7 +129,8 @@ export default stream({
               {
                 text: `${name}: loss at the end of training, if the gradient does not reach the first input`,
                 measured: atEnd,
-                // A batch has 32 bits, so the loss of a guess is above log 2 by about an eighth of the squared logit.
+                // A guess with a small logit z has a mean loss of log 2 + z²/8, and z is not 0, because the network
+                // trains on batches of only 32 bits.
                 expected: { equals: Math.LN2, within: 0.03 } as const,
                 theory: "log 2 is the loss of a guess between two equally likely answers",
               },
@@ -172,11 +173,14 @@ interface Run {
 /** The part of the gradient that goes through the output gate, which is half open, and then back through the forget gate of each step. */
 const alone = (forget: number, steps: number): number => sigmoid(0) * sigmoid(forget) ** steps;
 
-/** The means of the last few losses. */
+/** For each step, the mean of the last five losses, or of all losses in the first steps. */
 const smooth = (path: readonly number[]): [number, number][] =>
   path.map((_, i) => [i + 1, average(path.slice(Math.max(0, i - 4), i + 1))]);
 
-/** Sequences whose first input is ±1 and marked by a second input of 1, followed by noise: [T, batch, 2]; and the bits: [batch]. */
+/**
+ * Sequences [T, batch, 2], and the bits [batch] to remember. At the first step, the first input is the bit as ±1, and
+ * the second input is 1 to mark the bit. At all other steps, the first input is noise, and the second is 0.
+ */
 function draw(length: number, noise: number): readonly [x: Tensor, bits: Tensor] {
   const bits = rand([BATCH]).gt(0.5).to("float32");
   const values = randn([length, BATCH]).mul(noise).data;

@@ -13,7 +13,7 @@ import {
 import { experiment } from "../experiment.ts";
 import { showTick } from "../scale.ts";
 
-/** The starting coordinate along both directions. */
+/** Both coordinates of the start. */
 const EPSILON = 1e-6;
 const SADDLE = [0, 0];
 
@@ -42,7 +42,7 @@ export default experiment({
       const gamma = (1 - momentum) / Math.sqrt(lr);
       const predicted = stability([curvature, -curvature], { lr, momentum });
 
-      // Long enough to get from ε to about 1 at the rate that theory predicts.
+      // The duration is long enough for the distance to grow from ε to about 1 at the rate that theory predicts.
       const far = Math.log(1 / EPSILON);
       const optionsFor = (rate: number) => ({
         duration: far / rate,
@@ -64,7 +64,7 @@ export default experiment({
       };
       const distances = (path: Trajectory, unit = 1): Points =>
         path.times.map((t, i) => [t / unit, Math.hypot(...path.states[i]!)]);
-      /** The line with this growth rate that ends at the last point. */
+      /** An exponential curve with this growth rate that ends at the last point; it is a line on a log axis. */
       const line = (points: Points, rate: number): Points => {
         const [end, distance] = points[points.length - 1]!;
         return points.map(([t]) => [t, distance * Math.exp(rate * (t - end))]);
@@ -72,8 +72,8 @@ export default experiment({
       const inTime = [distances(flow), distances(ball)] as const;
       const inSteps = [distances(descent, lr), distances(withMomentum, Math.sqrt(lr))] as const;
       const escapeIndex = (points: Points): number => points.findIndex(([, d]) => d >= 0.1);
-      // The curvature, θ and two products are rounded to float32. Each changes a rate by at most 1.3·2⁻²⁴ of its size, because 1 − η|h| is at
-      // least 0.6.
+      // The curvature, θ and two products are rounded to float32. Each rounding changes a rate by at most 1.3·2⁻²⁴ of
+      // the rate, because 1 − η|h| is at least 0.6.
       const rounding = 2 ** -21;
       const discrete = (text: string, value: number, theory: number, source: string) => ({
         text,
@@ -112,7 +112,7 @@ export default experiment({
             Math.log(predicted.modes[0]!.descent),
             "ln(1 − η|h|)",
           ),
-          // The ball's and the flow's rates both have this error.
+          // Both rates come from the integrator, so their ratio gets the integrator's tolerance.
           continuous(
             `escape rate of the ball divided by the flow's, per unit of time; |h| + γ is ${(curvature + friction).toPrecision(3)}`,
             measured.ball / measured.flow,

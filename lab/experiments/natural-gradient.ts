@@ -99,7 +99,7 @@ export default experiment({
       ]);
     });
     const [other1, other2] = toTheta(byPhi.gradient);
-    // The step often ends outside the plot. Its arrow then stops at the edge.
+    // Shorten the arrow to the plot's edge, because the step often ends outside the plot.
     const share = Math.min(1, ...[other1, other2].map((g, i) => roomFor([theta1, theta2][i]!, -rate * g)));
     const otherStep = [
       [theta1, theta2],
@@ -114,10 +114,10 @@ export default experiment({
     const withinOf = (value: number): number => 2 ** -21 * Math.abs(value) + 1e-10 * f1 * norm(theta1, theta2);
     // The condition number of Fφ = BᵀFB, from its determinant and trace. It amplifies the rounding of Fφ and of the gradient.
     const kappa = (f1 * (stretch ** 2 + 0.25) + 1) ** 2 / (f1 * stretch ** 2);
-    // ∇φL = Bᵀ∇L. The first output is a difference that is rounded relative to its terms.
+    // ∇φL = Bᵀ∇L. θ₁ = stretch·φ₁ + φ₂/2 can cancel, so its rounding error is relative to the terms.
     const moved = toTheta([stretch * plain[0]!, 0.5 * plain[0]! + plain[1]!]);
     const size = norm(plain[0]!, plain[1]!);
-    // Half the squared distance between outputs that are rounded to float32.
+    // The error of half the squared distance between outputs that are rounded to float32.
     const rounding = (step: number): number => 2 ** -20 * (value(theta1, theta2) + step) + 2 ** -30;
     const predicted = {
       plain: 0.5 * rate ** 2 * (f1 ** 3 * theta1 ** 2 + theta2 ** 2),
@@ -140,7 +140,7 @@ export default experiment({
           expected: { equals: f1, within: 2 ** -22 * f1 },
           theory: "JᵀJ of the outputs (√F₁₁·θ₁, θ₂)",
         },
-        { text: "F₂₂", measured: fisher[3]!, expected: { equals: 1, within: 2 ** -23 }, theory: "the same" },
+        { text: "F₂₂", measured: fisher[3]!, expected: { equals: 1, within: 2 ** -23 }, theory: "JᵀJ, as for F₁₁" },
         {
           text: "natural gradient, first component",
           measured: natural.direction[0]!,

@@ -66,8 +66,8 @@ export default stream({
       // Near the saddle, θ̇₂ = θ₂(5 − 3θ₁²) and θ̇₁ = θ₁(1 − θ₁²), so ln θ₂ + 3·ln θ₁ grows by 2 per unit of time.
       const rate = Math.log1p(2 * lr);
       const slow = (Math.log(FAR / Math.abs(y)) + 3 * Math.log(x)) / rate;
-      // Allow one step for rounding up, 0.02 for the curvature of the landscape, and the value that θ₁ − 1 still has at
-      // the end.
+      // Allow one step for rounding up, 0.02 for the landscape's deviation from θ₁² − θ₂², and what remains of θ₁ − 1
+      // at the end.
       const slack = 1 + (0.02 + 4.5 * Math.abs(Math.log(x)) * (Math.abs(y) / FAR / x ** 3 + 2 * lr)) / rate;
       const curvatures: Finding[] = (
         [
@@ -97,7 +97,8 @@ export default stream({
               {
                 text: `|θ₂| after ${STEPS} steps of gradient descent from θ₂ = 0`,
                 measured: Math.abs(path[STEPS]![1]),
-                // The gradient is a mean of 64 products whose sum is 0, rounded by up to 2⁻²¹. These errors grow by 1 + 2η per step.
+                // The gradient is a mean of 64 products whose sum is 0, rounded by up to 2⁻²¹. These errors grow by a
+                // factor of 1 + 2η per step.
                 expected: { equals: 0, within: 2 ** -22 * (1 + 2 * lr) ** STEPS },
                 theory: "the gradient along θ₂ is 0",
               },
@@ -191,7 +192,10 @@ export default stream({
   dispose: ({ gradient }) => gradient.dispose(),
 });
 
-/** The gradient at a network w [2] for samples [2n]. It is recorded once: paths from a dragged start are drawn many times per second. */
+/**
+ * Compiles the gradient of the loss at w [2] for samples [2n]. All paths share one compiled function, because dragging
+ * the start draws them many times per second.
+ */
 const newGradient = () =>
   compile((w: Tensor, samples: Tensor) =>
     grad((v: Tensor) => reconstruction(v.reshape([1, 2]), samples.reshape([1, samples.size / 2, 2])))(w),

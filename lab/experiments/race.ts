@@ -8,7 +8,7 @@ import type { Finding } from "../experiment.ts";
 import { stream } from "../stream.ts";
 
 type Point = readonly [x: number, y: number];
-/** A loss of two parameters, in float32 and in closed form. */
+/** A loss of two parameters: as a function of tensors in float32, and with its gradient in closed form in float64. */
 interface Landscape {
   readonly loss: (x: Tensor, y: Tensor) => Tensor;
   readonly value: (x: number, y: number) => number;
@@ -51,7 +51,7 @@ const LANDSCAPES: Readonly<Record<"ravine" | "saddle" | "Rosenbrock" | "plateau"
     curvature: 2,
   },
 };
-/** A path that diverges ends at this distance. */
+/** A path ends as soon as its distance from the origin is at least this, because it has then diverged. */
 const FAR = 50;
 
 export default stream({
@@ -185,7 +185,10 @@ interface Racer {
   dispose(): void;
 }
 
-/** One of nabla's optimizers on a landscape. Its step is recorded once: paths from a dragged start are drawn many times per second. */
+/**
+ * One of nabla's optimizers on a landscape. The step is compiled only once, because dragging the start draws the paths
+ * many times per second.
+ */
 function newRacer({ loss }: Landscape, make: (p: Tensor[]) => optim.Optimizer): Racer {
   const [x, y] = [tensor(0, { requiresGrad: true }), tensor(0, { requiresGrad: true })];
   const optimizer = make([x, y]);
@@ -250,7 +253,7 @@ function retrace({ gradient, curvature }: Landscape, start: Point, rule: Rule, s
 const apart = (p: readonly Point[], q: readonly Point[]): number =>
   Math.max(...p.map(([a, b], i) => Math.hypot(a - q[i]![0], b - q[i]![1])));
 
-/** The factors by which the distance along the ravine shrinks. The curvature there is 1. */
+/** Compares with theory how fast the distance along the ravine shrinks. The curvature along the ravine is 1. */
 function contractions(
   [plain, ball]: readonly (readonly Point[])[],
   [x]: Point,

@@ -36,7 +36,7 @@ export default experiment({
     const along = (theta: ArrayLike<number>): number => c * theta[0]! + s * theta[1]!;
     const [u, v] = [across([x, y]), along([x, y])];
     const best = 2 / (kappa + 1);
-    // Polyak's learning rate and momentum, which are optimal for both extreme curvatures.
+    // Polyak's learning rate and momentum, which are optimal for curvatures from 1 to κ.
     const root = Math.sqrt(kappa);
     const [lr, mu] =
       momentum === "none" ? [rate * best, 0] : [rate * (2 / (root + 1)) ** 2, ((root - 1) / (root + 1)) ** 2];
@@ -52,8 +52,8 @@ export default experiment({
     const gradient = at.gradient();
     const grid = Array.from({ length: 53 }, (_, i) => -2.6 + i / 10);
     const value = (a: number, b: number): number => 0.5 * (kappa * across([a, b]) ** 2 + along([a, b]) ** 2);
-    // In float32, rotating θ and multiplying by κ rounds the gradient by a few times 2⁻²⁴·κ‖θ‖; the rate divides by
-    // about κ/2.
+    // In float32, rotating θ and multiplying by κ gives the gradient an error of a few times 2⁻²⁴·κ‖θ‖. In a step, this
+    // error is multiplied by the learning rate, about 2/κ.
     const u32 = 2 ** -21;
     // The angle by which these errors turn the gradient, whose length is `steep`. A cosine changes by at most this angle.
     const turned = (u32 * kappa * first) / steep;
@@ -68,7 +68,8 @@ export default experiment({
         {
           text: "condition number",
           measured: conditionNumber(at),
-          // The rounding of κ in the Hessian is κ times as large relative to the small eigenvalue.
+          // The Hessian's rounding error is proportional to κ, so relative to the smallest eigenvalue, 1, it is κ times
+          // as large.
           expected: { equals: kappa, within: kappa ** 2 * u32 },
           theory: "κ, by construction",
         },

@@ -42,8 +42,9 @@ export default experiment({
     }
     const times = runs.map(({ steps }) => steps).sort((a, b) => a - b);
     const median = times[REPEATS >> 1]!;
-    // Escape times vary like ln|ξ|/ln a, ξ ~ N(0, 1). The density of ln|ξ| at its median is 0.4287, so the median of n
-    // values has a standard error of 1/(2·0.4287·√n). Allow five standard errors, and one step for rounding.
+    // Escape times vary like ln|ξ|/ln a, where ξ ~ N(0, 1) and a = 1 + 2η. The density of ln|ξ| at its median is
+    // 0.4287, so the median of n values has a standard error of 1/(2·0.4287·√n). Allow five standard errors, and one
+    // step for rounding.
     const within = 1 + 5 / (2 * 0.4287 * Math.sqrt(REPEATS)) / Math.log1p(2 * lr);
     const near = Math.min(WINDOW * stationary(lr, noise), 1.2 * DISTANCE);
     const grid = Array.from({ length: 41 }, (_, i) => near * (i / 20 - 1));
@@ -143,7 +144,7 @@ export default experiment({
   },
 });
 
-/** The standard deviation along θ₁, which the noise drives and the curvature limits: v = (1 − 2η)²v + (ησ)². */
+/** The standard deviation √v along θ₁, where the noise and the curvature balance: v = (1 − 2η)²v + (ησ)². */
 const stationary = (lr: number, noise: number): number => (lr * noise) / Math.sqrt(1 - (1 - 2 * lr) ** 2);
 
 /** The standard deviation along the escaping direction after t steps. */

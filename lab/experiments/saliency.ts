@@ -1,4 +1,7 @@
-/** Which pixels a network's answer depends on: six explanations of an answer, compared with the effect of covering pixels. */
+/**
+ * Explains in six ways which pixels a network's answer depends on, and compares the explanations with the effect of
+ * covering pixels.
+ */
 import { nn, randn, type Tensor, tensor, tidy } from "nabla";
 import { gradCam, gradientTimesInput, integratedGradients, occlusion, saliency, smoothGrad } from "nabla/gradients";
 import { type Digits, SIDE } from "../../cli/mnist/packed.ts";
@@ -46,7 +49,7 @@ export default stream({
     pictures: fork(random)(() => tidy(() => picturesOf(model, camLayer, images(data.test, digit, 1), steps, noise))),
   }),
   async measure(state, { steps, noise }, { progress }) {
-    // The findings do not depend on the digit that is drawn.
+    // The findings depend only on `steps` and `noise`, so keep them if the reader only chooses another digit to draw.
     if (state.measured?.steps !== steps || state.measured.noise !== noise) {
       await progress(0, `explaining ${DIGITS} digits`);
       state.measured = { steps, noise, ...fork(state.random)(() => tidy(() => explain(state, steps, noise))) };
@@ -178,7 +181,7 @@ function explain(
     curves,
     area: Object.fromEntries(curves.map(({ name, points }) => [name, areaUnder(points)])),
     by: of((map, name) => {
-      // Saliency is unsigned.
+      // Saliency has no sign, so compare it with the magnitudes of the drops.
       const control = maps.occlusion!.map((drops) => (name === "saliency" ? drops.map(Math.abs) : drops));
       return mean(map.map((one, i) => correlation(one, control[i]!, ink[i]!)));
     }),
@@ -287,7 +290,10 @@ function deletion(
 const areaUnder = (points: readonly (readonly [number, number])[]): number =>
   points.slice(1).reduce((area, [x, y], i) => area + ((y + points[i]![1]) / 2) * (x - points[i]![0]), 0);
 
-/** The correlation between the explanations of x and of x with noise of 0.05, for the plain gradient and for SmoothGrad. */
+/**
+ * The correlation between the explanations of x and of x plus noise with standard deviation 0.05, for the plain
+ * gradient and for SmoothGrad.
+ */
 function steadiness(model: nn.Module, x: Tensor, target: Tensor, noise: number): { plain: number; smooth: number } {
   const moved = x.add(randn(x.shape).mul(0.05));
   const compare = (explain: (z: Tensor) => Tensor): number => {

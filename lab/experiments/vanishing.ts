@@ -102,7 +102,7 @@ export default experiment({
       {
         text: "factor per layer of a chain of sigmoids with weights 1, at the fixed point of σ",
         measured: chainFactor(FIXED_POINT, depth),
-        // Rounding in float32 moves each factor by about 2⁻²⁴.
+        // Float32 rounding changes each factor by about 2⁻²⁴.
         expected: { equals: FIXED_POINT * (1 - FIXED_POINT), within: 1e-6 },
         theory: "σ′ = σ(1 − σ), and σ(x) = x at x = 0.659",
       },
@@ -189,7 +189,7 @@ export default experiment({
 
 const twoDigits = (value: number): string => showNumber(significant(value, 2));
 
-/** A diagnosis's verdicts in words: one row for all layers with the same problem. */
+/** Table rows that put a diagnosis's verdicts into words, with one row for all layers that have the same problem. */
 function verdictRows(verdicts: readonly Verdict[], points: readonly [layer: number, gradient: number][]): string[][] {
   const [first, last] = [points[0]!, points.at(-1)!];
   const change = Number.isFinite(first[1])
@@ -229,7 +229,7 @@ function verdictRows(verdicts: readonly Verdict[], points: readonly [layer: numb
 /** x = σ(x). */
 const FIXED_POINT = 0.659046068407;
 
-/** Large biases, which saturate the neurons. */
+/** A network with large biases, which saturate its neurons. */
 const BIASED: Setup = { activation: "sigmoid", init: "xavier", bias: 10, remedy: "none" };
 
 /** Whether float32 can represent a gradient to full precision. */
@@ -305,7 +305,9 @@ function chainRule(model: nn.Sequential, x: Tensor, y: Tensor, activation: strin
   return { norms, overWeights };
 }
 
-/** Compares a diagnosis with the chain rule, where float32 holds the gradients of all layers. */
+/**
+ * Compares a diagnosis with the chain rule. Returns no findings if a gradient is outside the normal range of float32.
+ */
 function diagnosisFindings(
   { last, verdicts }: ReturnType<typeof diagnose>,
   { norms, overWeights }: ReturnType<typeof chainRule>,
@@ -318,8 +320,8 @@ function diagnosisFindings(
     {
       text: "‖∂L/∂z‖ of the first layer according to diagnose, divided by the chain rule's",
       measured: last.depth[0]!.gradient / norms[0]!,
-      // Each layer rounds sums of 32 products, with random signs: about √32·2⁻²⁴. Across layers, the error grows like
-      // the square root of their number.
+      // Each layer rounds sums of 32 products, which gives a relative error of about √32·2⁻²⁴ with a random sign.
+      // Across layers, the error grows like the square root of their number.
       expected: { equals: 1, within: 2 ** -20 * Math.sqrt(norms.length) },
       theory: "layer by layer, without autograd: each layer back multiplies by W, then by φ′(z)",
     },
@@ -338,8 +340,8 @@ function diagnosisFindings(
 }
 
 /**
- * How many outputs of a sigmoid layer are in the flat part of the sigmoid. Outputs within rounding error of its ends
- * may or may not count.
+ * The number of outputs of a sigmoid layer in the flat part of the sigmoid. `within` is the number of outputs so close
+ * to the flat part's border that rounding decides whether they count.
  */
 function saturatedOutputs(
   { weight, bias }: nn.Linear,
@@ -352,7 +354,7 @@ function saturatedOutputs(
   return { equals: distances.filter((d) => d > 0).length, within };
 }
 
-/** The mean factor by which a chain σ(σ(…σ(x))) shrinks the gradient per layer. */
+/** The geometric mean of the factors by which the layers of a chain σ(σ(…σ(x))) multiply the gradient. */
 function chainFactor(x: number, depth: number): number {
   const chain = (z: Tensor): Tensor => {
     for (let i = 0; i < depth; i++) z = z.sigmoid();

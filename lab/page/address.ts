@@ -1,4 +1,7 @@
-/** The hash of the address, `#name?key=value&…`: the view, and the parameters that differ from their defaults. Pure functions. */
+/**
+ * Pure functions that read and write the address's hash, `#name?key=value&…`: the name of a part of the page, and the
+ * parameters that differ from their defaults.
+ */
 import type { Parameters } from "../experiment.ts";
 
 export interface Address {
@@ -6,7 +9,7 @@ export interface Address {
   readonly given: Readonly<Record<string, string>>;
 }
 
-/** Parses a hash. Invalid percent encodings stay as they are. */
+/** Parses a hash. Leaves a name with an invalid percent encoding undecoded. */
 export function readHash(hash: string): Address {
   const [name = "", ...query] = hash.replace(/^#/, "").split("?");
   return { name: decode(name), given: Object.fromEntries(new URLSearchParams(query.join("?"))) };

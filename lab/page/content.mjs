@@ -1,4 +1,5 @@
-// Loads the exports of lab/page/content.ts for the build, and provides the page's module of exercises, whose text is rendered here.
+// Loads the exports of lab/page/content.ts for the build, and provides the exercises, with rendered text, to the page
+// as a module.
 import { fileURLToPath } from "node:url";
 import { runnerImport } from "vite";
 
@@ -10,7 +11,7 @@ export const alias = [
 ];
 
 let loaded;
-/** The exports of content.ts. They are loaded once, because each load starts another copy of nabla. */
+/** Loads the exports of content.ts, only once, because each load starts another copy of nabla. */
 export function content() {
   loaded ??= runnerImport(`${root}lab/page/content.ts`, { root, resolve: { alias } }).then(({ module }) => module);
   return loaded;

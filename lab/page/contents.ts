@@ -1,11 +1,11 @@
 /**
- * The table of contents, the buttons for the previous and the next part, and the reader's progress, which the browser
- * stores.
+ * Runs the table of contents and the buttons for the previous and the next part, and stores the reader's place in the
+ * browser.
  */
 
 const KEY = "nabla-lab-position";
 
-/** Storage may be forbidden. Then progress lasts until the page is closed. */
+/** If the browser forbids storage, the reader's place is lost when the page is closed. */
 function stored(): string | null {
   try {
     return localStorage.getItem(KEY);
@@ -40,7 +40,7 @@ export function offerContents(): void {
   }
 
   const barHeight = (): number => document.querySelector<HTMLElement>(".top")!.offsetHeight;
-  /** The index of the scene at the top of the window. */
+  /** The index of the last scene that starts in or above the top quarter of the window. */
   const current = (): number =>
     scenes.findLastIndex((scene) => scene.getBoundingClientRect().top <= barHeight() + innerHeight / 4);
   let isWaiting = false;
@@ -71,7 +71,7 @@ export function offerContents(): void {
   document.querySelector("#next")!.addEventListener("click", () => move(1));
 }
 
-/** The heading that a place belongs to. */
+/** The text of the last heading at or before an element, or the document's title if there is none. */
 function titleOf(place: HTMLElement): string {
   const headings = [...document.querySelectorAll<HTMLElement>("main h2, main h3, main h4")];
   const heading = headings.findLast(

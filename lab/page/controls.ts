@@ -1,4 +1,4 @@
-/** A form for an experiment's parameters: a slider for each number, a menu for each choice, all native inputs. */
+/** A form of native inputs for an experiment's parameters: a slider for each number, and a menu for each choice. */
 import { type NumberParameter, type Parameter, type Parameters, showNumber, valuesOf } from "../experiment.ts";
 import { typeset } from "../scale.ts";
 import { maker } from "../view/dom.ts";
@@ -9,7 +9,7 @@ const STEPS = 200;
 export type Values = Record<string, string | number>;
 
 export interface ControlsOptions {
-  /** Makes field ids unique on a page with several forms. */
+  /** The start of all field ids, which makes the ids unique on a page with several forms. */
   readonly prefix?: string;
   /** The form's name for screen readers. Default "Parameters". */
   readonly label?: string;
@@ -22,13 +22,16 @@ export interface ControlsOptions {
 }
 
 export interface Controls extends HTMLFormElement {
-  /** Shows values that something else has changed. Does not call onChange. */
+  /** Shows values that were changed elsewhere. Does not call onChange. */
   show(values: Values): void;
-  /** Disables the parameters that do not affect the current view, and tells the reader. Enables all others. */
+  /**
+   * Disables the given parameters, which do not affect the current view, with a note for the reader. Enables all
+   * others.
+   */
   disable(keys: readonly string[]): void;
 }
 
-/** The form. */
+/** Creates the form. */
 export function drawControls(parameters: Parameters, options: ControlsOptions): Controls {
   const { onChange, prefix = "", label = "Parameters" } = options;
   let { values } = options;
@@ -101,7 +104,10 @@ function drawField(id: string, name: string, parameter: Parameter, onChange: (va
   };
 }
 
-/** The position of a number on its slider: the number itself, or its step on a log scale. */
+/**
+ * Converts between numbers and slider positions. A position is the number itself, or the number of a step on a log
+ * scale.
+ */
 interface Slider {
   readonly min: number;
   readonly max: number;

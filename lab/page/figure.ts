@@ -1,4 +1,7 @@
-/** A live figure: an experiment's plots, what can be dragged in them, its parameters and its findings. */
+/**
+ * A live figure: shows an experiment's plots with their handles, its parameters and its findings, and runs the
+ * experiment.
+ */
 import { type Finding, holds, type Result, valuesOf } from "../experiment.ts";
 import { maker } from "../view/dom.ts";
 import { drawFindings } from "../view/result.ts";
@@ -15,22 +18,25 @@ const make = maker(document);
  * a page may change its address.
  */
 const REST = 400;
-/** How long a run may take before the figure dims, in milliseconds. Short runs follow each other while the reader drags. */
+/**
+ * The time after which a run dims the figure, in milliseconds. Shorter runs, such as those during a drag, do not dim
+ * it.
+ */
 const PATIENCE = 250;
 
 export interface Figure {
-  /** Sets parameters from the address. An invalid one is reported, and the defaults are used. */
+  /** Sets parameters from the address. If one is invalid, shows the error, and uses the defaults. */
   set(given: Readonly<Record<string, string>>): void;
   /** Runs the experiment if it has no result for the current values. */
   resume(): void;
-  /** Ends a run whose result nobody will see. */
+  /** Ends the current run, because the figure is no longer visible. */
   pause(): void;
 }
 
 export function newFigure(element: HTMLElement, description: Description, runner: Runner): Figure {
   const { name, title, parameters } = description;
   let values: Values = valuesOf(parameters);
-  /** Whether the result for the current values is shown or pending. */
+  /** Whether the result for the current values is shown or on its way. */
   let isCurrent = false;
   /** Whether the reader has paused training. Training stays paused if parameters change. */
   let isPaused = false;
@@ -49,7 +55,7 @@ export function newFigure(element: HTMLElement, description: Description, runner
   const problem = make("p", { class: "alert", role: "alert" });
   const body = element.querySelector<HTMLElement>(".body")!;
 
-  /** Dims the figure soon, unless something is drawn first. */
+  /** Dims the figure after PATIENCE if it waits, and undims it otherwise. */
   const dim = (waits: boolean): void => {
     if (waits) dimming ??= setTimeout(() => body.classList.add("slow"), PATIENCE);
     else {
@@ -58,7 +64,10 @@ export function newFigure(element: HTMLElement, description: Description, runner
       body.classList.remove("slow");
     }
   };
-  /** Shows the state of the run. Screen readers announce only the end of long runs, because short ones follow each key press. */
+  /**
+   * Shows the state of the run. Screen readers announce the end of long runs only, because every key press starts a
+   * short run.
+   */
   const report = (state: { busy?: boolean; failure?: string; end?: string; isLong?: boolean }): void => {
     if (state.busy) body.setAttribute("aria-busy", "true");
     else {
@@ -94,7 +103,7 @@ export function newFigure(element: HTMLElement, description: Description, runner
         bar.value = fraction;
         hasDrawn = true;
         stage.show(drawing, pauses ? "paused" : "running");
-        // There is no verdict before the end.
+        // Findings exist only at the end of a run.
         findings.hidden = true;
       },
       onResult(latest, seconds, isLatest) {
@@ -159,7 +168,7 @@ export function newFigure(element: HTMLElement, description: Description, runner
     : undefined;
   findings.addEventListener("toggle", list);
   retry.addEventListener("click", () => run());
-  // A link that the reader follows takes precedence over a change that the address does not show yet.
+  // If the reader follows a link, cancel the pending address update, which would overwrite the link's hash.
   addEventListener("hashchange", () => clearTimeout(timer));
   source.addEventListener("click", () => void openSource(description));
   bar.hidden = true;
@@ -189,7 +198,7 @@ export function newFigure(element: HTMLElement, description: Description, runner
   };
 }
 
-/** "✓ 3 of 3 checks agree with theory" */
+/** Sums up the findings, such as "✓ 3 of 3 checks agree with theory". */
 function summarize(findings: readonly Finding[]): Node[] {
   const agree = findings.filter(holds).length;
   const all = agree === findings.length;

@@ -4,7 +4,7 @@ import type { Handle, NumberParameter, Parameters } from "../experiment.ts";
 import { maker } from "../view/dom.ts";
 
 const make = maker(document);
-/** How far an arrow key moves a handle, in pixels. */
+/** The distance by which an arrow key moves a handle, in pixels. */
 const KEY_STEP = 6;
 const KEYS: Readonly<Record<string, readonly [x: number, y: number]>> = {
   ArrowLeft: [-KEY_STEP, 0],
@@ -29,8 +29,8 @@ export function newHandles(
   let drawing: Drawing | undefined;
   let buttons: HTMLButtonElement[] = [];
   /**
-   * The index of the dragged handle, and the drawing at the start of the drag, whose axes stay fixed until the drag
-   * ends.
+   * The index of the dragged handle, and the drawing at the start of the drag. Until the drag ends, its axes convert
+   * pixels to values.
    */
   let drag: { readonly index: number; readonly drawing: Drawing } | undefined;
 
@@ -45,14 +45,20 @@ export function newHandles(
     on.scale("x")!.apply(handle.at[0]) as number,
     on.scale("y")!.apply(handle.at[1]) as number,
   ];
-  /** Puts a handle on its point, even during a drag: the parameters' ranges may keep the point away from the pointer. */
+  /**
+   * Puts a handle on its point. During a drag, the point may be away from the pointer, because the parameters' ranges
+   * limit it.
+   */
   const putInPlace = (index: number): void => {
     const [button, handle] = [buttons[index], shown[index]];
     if (!button || !handle || !drawing) return;
     const [x, y] = pixels(handle, drawing);
     button.style.translate = `${x}px ${y - drawing.viewBox.baseVal.y}px`;
   };
-  /** The position of a pointer in pixels of the drawing, whose viewBox starts above its frame. */
+  /**
+   * The position of a pointer in pixels of the drawing. Above the plot, the legend has negative y coordinates, so add
+   * the top of the viewBox.
+   */
   const pointer = (event: PointerEvent, on: Drawing): [number, number] => {
     const box = layer.getBoundingClientRect();
     return [event.clientX - box.left, event.clientY - box.top + on.viewBox.baseVal.y];
@@ -98,7 +104,7 @@ export function newHandles(
   };
 }
 
-/** The parameters that a handle at a point sets, within their ranges. */
+/** The parameters that a handle sets if it is moved to a point, within their ranges. */
 export function changesOf(
   { sets }: Pick<Handle, "sets">,
   [x, y]: readonly [number, number],
@@ -107,7 +113,7 @@ export function changesOf(
   if ("angle" in sets) {
     const turned = (Math.atan2(y - sets.around[1], x - sets.around[0]) * 180) / Math.PI;
     const parameter = parameters[sets.angle] as NumberParameter;
-    // The same direction, in the range of the parameter if possible.
+    // Choose the angle in the parameter's range among those with the same direction, if there is one.
     const angle = [turned, turned + 360, turned - 360].find((one) => one >= parameter.min && one <= parameter.max);
     return { [sets.angle]: within(parameter, angle ?? turned) };
   }
@@ -117,7 +123,7 @@ export function changesOf(
   return changed;
 }
 
-/** The nearest valid value, with three digits. */
+/** The value, rounded to three significant digits or to an integer, and clamped to the parameter's range. */
 function within({ min, max, integer }: NumberParameter, value: number): number {
   const rounded = integer ? Math.round(value) : Number(value.toPrecision(3));
   return Math.min(max, Math.max(min, rounded));

@@ -1,8 +1,9 @@
 /**
- * Tells a page when its worker cannot start, throws, or ends. No event reports the end of a worker, so each worker holds a lock until it ends.
+ * Tells a page when its worker cannot start, throws, or ends. Browsers fire no event when a worker ends, so each worker
+ * holds a lock for as long as it lives.
  */
 
-/** Runs in the worker, before its first message. Holds a lock with the worker's name until the worker ends. */
+/** Call this in the worker before its first message. Holds a lock with the worker's name until the worker ends. */
 export function showLife(): Promise<void> {
   // Pages that are not served over HTTPS have no locks, and tests in Node 20 have no navigator.
   const locks: LockManager | undefined = globalThis.navigator?.locks;

@@ -1,6 +1,6 @@
 /**
- * The page: the article's text is part of the document. This program adds figures as the reader reaches them, explains
- * symbols, saves progress and follows links. Everything large is loaded on first use.
+ * The page's program. The document already contains the article's text; this program adds each figure when the reader
+ * reaches it, explains symbols, saves the reader's place and follows links. It loads everything large on first use.
  */
 import "../view/view.css";
 import "./page.css";
@@ -12,16 +12,19 @@ import type { Figure } from "./figure.ts";
 import { explainSymbols } from "./symbols.ts";
 import { offerThemes } from "./theme.ts";
 
-/** The figures that have been reached, by the name of their experiment. */
+/** The figures that the reader has reached, keyed by the name of their experiment. */
 const figures = new Map<string, Promise<Figure>>();
-/** Loads the code for figures and starts their worker, once. */
+/** Loads the code for figures and creates their runner, once. */
 const library = once(async () => {
   const [{ newFigure }, { Runner }] = await Promise.all([import("./figure.ts"), import("./runner.ts")]);
   const runner = new Runner();
   return { newFigure, runner };
 });
 
-/** Returns a function that makes a value on its first call. If making it fails, the next call tries again. */
+/**
+ * Returns a function that calls `make` on its first call and then returns the same promise. If `make` fails, the next
+ * call tries again.
+ */
 function once<T>(make: () => Promise<T>): () => Promise<T> {
   let made: Promise<T> | undefined;
   return () => {
@@ -33,7 +36,10 @@ function once<T>(make: () => Promise<T>): () => Promise<T> {
   };
 }
 
-/** The figure in an element, loaded if necessary. A failure is shown in its place, and the next visit tries again. */
+/**
+ * Returns the figure in an element, and loads it if necessary. If loading fails, shows the failure in the element, and
+ * the next visit tries again.
+ */
 function reach(element: HTMLElement): Promise<Figure> {
   const name = element.dataset.experiment!;
   const known = figures.get(name);
@@ -50,7 +56,7 @@ function reach(element: HTMLElement): Promise<Figure> {
   return figure;
 }
 
-/** Runs the figure in an element. `reach` shows a failure. */
+/** Runs the figure in an element. Ignores a failure to load it, because `reach` has shown that failure. */
 function resume(element: HTMLElement): void {
   void reach(element).then(
     (figure) => figure.resume(),
@@ -69,7 +75,7 @@ function showFailure(place: HTMLElement, { message }: Error, again: () => void):
   place.replaceChildren(text, button);
 }
 
-/** Parts of the page with their own programs. */
+/** The parts of the page that have their own programs. */
 const PARTS: Readonly<Record<string, () => Promise<(element: HTMLElement) => unknown>>> = {
   playground: async () => (await import("./playground/view.ts")).mountPlayground,
   practice: async () => (await import("./practice/view.ts")).mountPractice,
@@ -81,7 +87,7 @@ function mount(element: HTMLElement): void {
   );
 }
 
-/** Figures run while they are visible. */
+/** Run figures while they are visible, and mount other parts when they first become visible. */
 const visibility = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries) {
     const element = target as HTMLElement;
@@ -98,7 +104,9 @@ const visibility = new IntersectionObserver((entries) => {
   }
 });
 
-/** Shows what the hash names: a heading, a paragraph, or a figure with its parameters. */
+/**
+ * Scrolls to the part that the hash names: a heading, a paragraph, an exercise, or a figure, whose parameters it sets.
+ */
 function follow(): void {
   const { name, given } = readHash(location.hash);
   const missing = document.querySelector<HTMLElement>("#missing")!;
@@ -110,7 +118,7 @@ function follow(): void {
     void import("./practice/view.ts").then(({ openPractice }) => openPractice(exercise));
     return;
   }
-  // A paragraph and an experiment can have the same name. Only experiments have parameters.
+  // A paragraph and an experiment can have the same name. If the hash has parameters, it means the experiment.
   const figure = document.getElementById(`figure-${name}`);
   const target = (Object.keys(given).length ? figure : undefined) ?? document.getElementById(name) ?? figure;
   if (!target) {

@@ -1,16 +1,16 @@
 /**
- * Plays what a plot or a graph shows: play, pause, step, and a slider for the time. During a training run, the buttons
- * control the run.
+ * Replays a plot or a graph step by step, with buttons to play, pause and step, and a slider for the time. During a
+ * training run, the buttons control the run.
  */
 import { maker } from "../view/dom.ts";
 
 const make = maker(document);
-/** The time that a whole series takes, in milliseconds. */
+/** The time that it takes to play all steps, in milliseconds. */
 const DURATION = 5000;
 
 /** The state of a training run that has not ended. */
 export type Live = "running" | "paused";
-/** What the buttons do during a training run. */
+/** The actions of the buttons during a training run. */
 export interface LiveActions {
   pause(): void;
   resume(): void;
@@ -20,7 +20,8 @@ export interface LiveActions {
 export interface Player {
   readonly element: HTMLElement;
   /**
-   * Shows the player if there is more than one step. If the number of steps has changed, all steps are drawn at first.
+   * Shows the player if there is more than one step. If the number of steps has changed, moves to the last step, so
+   * that all steps are drawn.
    * @param live the state of the training run
    */
   show(steps: number, live?: Live): void;
@@ -28,7 +29,7 @@ export interface Player {
   upTo(): number | undefined;
 }
 
-/** @param onChange called if upTo() has changed */
+/** @param onChange called after upTo() has changed */
 export function newPlayer(onChange: () => void, training: LiveActions): Player {
   const play = make("button", { type: "button" }, "Play");
   const step = make("button", { type: "button" }, "Step");

@@ -5,23 +5,24 @@ import { canShow, typeset } from "../scale.ts";
 import { maker } from "../view/dom.ts";
 
 const make = maker(document);
-/** The largest distance between the pointer and a point, in pixels. */
+/** The largest distance from the pointer at which a point's values are shown, in pixels. */
 const REACH = 28;
 
 export interface Readout {
-  /** @param upTo how many points of the growing series are drawn */
+  /** @param upTo the number of points drawn of each growing series */
   show(plot: Plot | undefined, drawing?: Drawing, upTo?: number): void;
 }
 
 export function newReadout(frame: HTMLElement): Readout {
-  // Screen readers get the values from tables and findings.
+  // Hidden from screen readers, which find values in tables and findings.
   const box = make("div", { class: "readout", "aria-hidden": "true" });
   box.hidden = true;
   frame.append(box);
   let current: { readonly plot: Plot; readonly drawing: Drawing; readonly upTo: number } | undefined;
   frame.addEventListener("pointermove", (event) => {
     if (!current) return;
-    // A dragged handle shows its values in the controls. Measuring the frame would lay out the page on every move.
+    // During a drag, the controls show the values. A read-out would measure the frame, and so lay out the page, on
+    // every move.
     if (event.buttons && (event.target as Element).closest(".handle")) return void (box.hidden = true);
     const { plot, drawing, upTo } = current;
     const area = frame.getBoundingClientRect();
@@ -41,7 +42,10 @@ export function newReadout(frame: HTMLElement): Readout {
   };
 }
 
-/** The nearest point of all series, or the value of the field; undefined if there is neither. */
+/**
+ * The values of the nearest point of all series, or the value of the field at the pointer; undefined if there is
+ * neither.
+ */
 function describe(plot: Plot, drawing: Drawing, upTo: number, [x, y]: readonly [number, number]): string | undefined {
   const [scaleX, scaleY] = [drawing.scale("x")!, drawing.scale("y")!];
   let best: { readonly distance: number; readonly text: string } | undefined;

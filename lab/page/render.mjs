@@ -1,8 +1,9 @@
 // Renders lab/article/article.md to HTML and MathML at build time, so that the page needs no script to show it, and builds a font for the formulas.
 //
-// Lines that start with @ are directives. `@figure NAME` places an experiment's figure beside the text since the previous directive. `@mount
-// NAME` places a part of the page that has its own program, `@picture NAME` a picture that the build draws, and `@references` the list of
-// sources. `[@ID]` cites a source. `{#id}` ends a paragraph that others link to.
+// Lines that start with @ are directives. `@figure NAME` places an experiment's figure beside the text that follows the
+// previous directive. `@mount NAME` places a part of the page that has its own program, `@picture NAME` a picture that
+// the build draws, and `@references` the list of sources. `[@ID]` cites a source. `{#id}` at the end of a paragraph
+// gives it an id for links.
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { tex } from "@mdit/plugin-tex";
@@ -12,13 +13,13 @@ import subsetFont from "subset-font";
 
 /** The width of the thin space that TeX puts around the name of a function. */
 const THIN = "0.167em";
-/** The end of a term that is followed by the name of a function, with a thin space between them. */
+/** Matches the end of a term before the name of a function. A thin space separates them. */
 const ORDINARY =
   /(<\/(?:mi|mn|mfrac|mover|msqrt|msub|msup|msubsup)>|[)\]]<\/mo>)(?=<mi[^>]*>[^<]{2,}<\/mi><mo>\u2061<\/mo>)/g;
-/** The operator that applies a function to an argument without brackets. */
+/** Matches the invisible operator that applies a function to an argument without brackets. */
 const APPLIED = /<mo>\u2061<\/mo>(?!<mo (?:fence="true"|stretchy="false")[^>]*>[([])/g;
 
-/** A formula as MathML, without its source, which KaTeX adds for scripts. */
+/** Renders a formula as MathML, and removes the TeX source, which KaTeX adds for scripts. */
 export function formula(source, displayMode) {
   const html = katex.renderToString(source, { displayMode, output: "mathml", throwOnError: true });
   const [math] = /<math.*<\/math>/s.exec(html);
@@ -34,7 +35,7 @@ export function formula(source, displayMode) {
       )
       // The font can stretch the double vertical line, but not the sign for parallel lines that KaTeX writes.
       .replaceAll("∥", "‖")
-      // The prime is high already: as a superscript, it would be too high.
+      // In this font, the prime is already raised. As a superscript, it would be too high.
       .replace(
         /<msup>(<mi[^>]*>[^<]*<\/mi>)<mo [^>]*>′<\/mo><\/msup>/g,
         '<mrow>$1<mo lspace="0" rspace="0">′</mo></mrow>',
@@ -52,13 +53,13 @@ const ALPHABETS = {
   italic: { A: 0x1d434, a: 0x1d44e, α: 0x1d6fc },
 };
 const RANGES = ["AZ", "az", "αω", "09"];
-/** Letters that Unicode already had when it added the alphabets. */
+/** The letters that are missing from these alphabets, because Unicode had already encoded them elsewhere. */
 const OLDER = {
   italic: { h: "ℎ" },
   "double-struck": { C: "ℂ", H: "ℍ", N: "ℕ", P: "ℙ", Q: "ℚ", R: "ℝ", Z: "ℤ" },
 };
 
-/** A letter of a mathematical alphabet, or the letter itself if the alphabet does not have it. */
+/** The letter in a mathematical alphabet, or the letter itself if the alphabet does not have it. */
 function letterIn(alphabet, letter) {
   const [first] = RANGES.find(([from, to]) => letter >= from && letter <= to) ?? [];
   const start = ALPHABETS[alphabet][first];
@@ -66,16 +67,19 @@ function letterIn(alphabet, letter) {
   return OLDER[alphabet]?.[letter] ?? own;
 }
 
-/** A font with the characters of all formulas, as the text of a style sheet. Browsers write single letters in italics. */
+/**
+ * A style sheet's text with a font for the characters of all formulas. It includes the italic form of each letter,
+ * because browsers show single letters in italics.
+ */
 export async function renderFont(html) {
   const formulas = [...html.matchAll(/<math.*?<\/math>/gs)].map(([math]) => math).join("");
-  // Roots are elements, so their sign is not in the text.
+  // Roots are elements, so add the root sign, which the text does not contain.
   const letters = formulas.replace(/<(msqrt|mroot)>/g, "√").replace(/<[^>]*>/g, "");
   const used = [...new Set(letters)].flatMap((letter) => [letter, letterIn("italic", letter)]).join("");
   const file = fileURLToPath(
     import.meta.resolve("@fontsource/noto-sans-math/files/noto-sans-math-latin-400-normal.woff2"),
   );
-  // The copyright and the licence stay in the font.
+  // Keep the font's copyright and licence.
   const font = await subsetFont(readFileSync(file), used, {
     targetFormat: "woff2",
     noHinting: true,
@@ -84,8 +88,7 @@ export async function renderFont(html) {
   return `@font-face{font-family:"Noto Sans Math";src:url(data:font/woff2;base64,${font.toString("base64")}) format("woff2")}`;
 }
 
-/** The id of a heading. */
-export const slug = (text) =>
+/** A heading's id, from its text. */ export const slug = (text) =>
   text
     .toLowerCase()
     .replace(/[^a-z0-9 -]/g, "")
@@ -93,7 +96,7 @@ export const slug = (text) =>
     .replace(/ +/g, "-");
 const escape = (text) => text.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
 
-/** Gives headings and marked paragraphs ids, and paragraphs a link to themselves. */
+/** Gives every heading, and every paragraph marked with `{#id}`, an id and a link to itself. */
 function anchors(md) {
   md.core.ruler.push("anchors", ({ tokens }) => {
     for (const [i, token] of tokens.entries()) {
@@ -104,7 +107,7 @@ function anchors(md) {
         if (mark) last.content = last.content.slice(0, mark.index);
         const id = mark?.[1] ?? (token.type === "heading_open" ? slug(inline.content) : undefined);
         if (!id) continue;
-        // In a list, the paragraph is hidden, and the item gets the id.
+        // In a tight list, paragraphs have no element, so the list item gets the id.
         (token.hidden ? tokens[i - 1] : token).attrSet("id", id);
         const link = new tokens[0].constructor("html_inline", "", 0);
         link.content = ` <a class="anchor" href="#${id}" aria-label="Link to this ${token.type.split("_")[0]}">¶</a>`;
@@ -114,7 +117,7 @@ function anchors(md) {
   });
 }
 
-/** Links `[@id]` to the source. `env.cited` receives the ids of the links by source. */
+/** Turns `[@id]` into a link to the source. Adds the link's id to `env.cited`, which is keyed by source. */
 function citations(md) {
   md.inline.ruler.before("link", "citation", (state, silent) => {
     const [whole, id] = /^\[@([\w-]+)\]/.exec(state.src.slice(state.pos)) ?? [];
@@ -141,7 +144,7 @@ const md = markdownIt({ html: false })
   .use(citations)
   .use(anchors);
 
-/** What a figure shows: the experiment's claim, and its formula, whose parts may wrap. */
+/** The text of a figure: the experiment's claim, and its formula, which is split at \qquad so that it can wrap. */
 const claim = ({ name, claim: text, formula: source }) => `<div class="claim" data-claim="${name}">
 <p>${escape(text)}</p>
 <div class="formula">${source
@@ -152,7 +155,7 @@ const claim = ({ name, claim: text, formula: source }) => `<div class="claim" da
 
 const ADDRESSES = { "doi:": "https://doi.org/", "arXiv:": "https://arxiv.org/abs/" };
 
-/** The sources by author, each with links to the places that cite it. */
+/** The list of sources, each with links back to the places that cite it. */
 function listOf(references, cited) {
   const items = references.map(({ id, authors, year, title, where, link }) => {
     const places = cited.get(id);
@@ -168,7 +171,7 @@ function listOf(references, cited) {
   return `<ul class="references">\n${items.join("\n")}\n</ul>\n`;
 }
 
-/** An experiment's figure before its program has loaded. */
+/** The figure of an experiment, as it is before the program has loaded. */
 const figure = ({ name, title }) => `
 <figure class="live" id="figure-${name}" data-experiment="${name}">
 <figcaption>${escape(title)}</figcaption>
@@ -198,7 +201,7 @@ export function renderArticle(text, experiments, pictures, references) {
     if (directive === "figure") {
       const experiment = experiments.find((one) => one.name === name);
       if (!experiment || !unplaced.delete(name))
-        throw new Error(`article.md: no experiment "${name}" is left to place.`);
+        throw new Error(`article.md: "@figure ${name}" must name an experiment that has no figure yet.`);
       end("beside", claim(experiment), figure(experiment));
     } else if (directive === "mount") {
       end("part", "", `\n<div class="mount" data-mount="${name}"></div>`);
@@ -207,7 +210,9 @@ export function renderArticle(text, experiments, pictures, references) {
     } else if (line === "@references") {
       end("text", listOf(references, cited));
     } else if (directive || line.startsWith("@")) {
-      throw new Error(`article.md: unknown directive "${line}".`);
+      throw new Error(
+        `article.md: unknown directive "${line}". Use @figure NAME, @mount NAME, @picture NAME or @references.`,
+      );
     } else {
       if (/^###? /.test(line)) end();
       lines.push(line);
@@ -218,7 +223,7 @@ export function renderArticle(text, experiments, pictures, references) {
   return scenes.join("\n");
 }
 
-/** The headings of a rendered article as a nested list of links. */
+/** The headings of a rendered article as a list of links. Their classes give the heading's level. */
 export function renderContents(html) {
   const items = [...html.matchAll(/<h([234]) id="([\w-]+)">(.*?) <a class="anchor"/g)];
   return `<ul>${items.map(([, level, id, text]) => `<li class="level${level}"><a href="#${id}">${text}</a></li>`).join("")}</ul>`;

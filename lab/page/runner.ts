@@ -1,13 +1,16 @@
-/** Runs experiments in one worker. The latest values win: a request that has not started is replaced by a newer one. */
+/**
+ * Runs experiments in one worker. For each experiment, only the latest values count: a newer request replaces a request
+ * that has not started.
+ */
 import type { Drawing, Result } from "../experiment.ts";
 import { nameWorker, supervise } from "./liveness.ts";
 import type { Answer, Description, Request, Values } from "./worker.ts";
 
 export interface Listener {
   onProgress(fraction: number, what: string): void;
-  /** Receives what a training run shows so far. @param isPaused whether the run has paused there */
+  /** Receives the state of a training run. @param isPaused whether the run has paused in this state */
   onDrawing(drawing: Drawing, fraction: number, isPaused: boolean): void;
-  /** @param isLatest whether no newer values are waiting to run */
+  /** @param isLatest whether no request with newer values is running or waiting */
   onResult(result: Result, seconds: number, isLatest: boolean): void;
   onError(message: string): void;
 }
@@ -15,11 +18,11 @@ export interface Listener {
 /** The requests for one experiment. */
 interface Line {
   readonly listener: Listener;
-  /** The number of the latest request that the worker has. */
+  /** The number of the latest request that was sent to the worker. */
   id: number;
-  /** Whether the worker has a request. */
+  /** Whether the worker has not finished that request. */
   isBusy: boolean;
-  /** What to run next. */
+  /** The request to send next. */
   next: { readonly values: Values; readonly steps?: number } | undefined;
 }
 
@@ -29,7 +32,7 @@ export class Runner {
   private requests = 0;
   private described: Promise<readonly Description[]> | undefined;
 
-  /** The experiments' descriptions, which the worker sends when it has started. Rejects if it cannot start. */
+  /** The experiments' descriptions, which the worker sends when it has started. Rejects if the worker cannot start. */
   describe(): Promise<readonly Description[]> {
     this.described ??= new Promise((resolve, reject) => {
       const name = nameWorker();
@@ -48,7 +51,7 @@ export class Runner {
   }
 
   /**
-   * Requests a run. Newer values end a training run after its next step; other runs are finished first.
+   * Requests a run. A training run with older values ends after its next step; any other run finishes first.
    * @param steps the number of training steps after which to pause
    */
   async run({ name, isStream }: Description, values: Values, listener: Listener, steps?: number): Promise<void> {
@@ -57,13 +60,13 @@ export class Runner {
     line.next = { values, ...(steps !== undefined && { steps }) };
     if (line.isBusy && !isStream) return;
     await this.describe().catch(() => {}); // fail() has told the listeners
-    // It may have been cancelled in the meantime.
+    // The request may have been cancelled in the meantime.
     if (this.lines.get(name) === line) this.send(name, line);
   }
 
   /**
-   * Ends a run, or forgets a request that has not started. A later request with the same values continues a training
-   * run.
+   * Ends a run, or drops a request that has not started. A later request with the same values continues a training run
+   * where it ended.
    */
   cancel(name: string): void {
     this.lines.delete(name);
@@ -80,7 +83,7 @@ export class Runner {
 
   private receive(data: Exclude<Answer, { kind: "ready" }>): void {
     const line = this.lines.get(data.name);
-    // Ignore the answer to an older request.
+    // Ignore answers to older requests.
     if (line?.id !== data.id) return;
     const { listener } = line;
     const isOver = data.kind === "drawing" ? data.isPaused : data.kind !== "progress";
@@ -94,7 +97,7 @@ export class Runner {
     else listener.onError(data.message);
   }
 
-  /** Reports a failure to all waiting callers. The next run starts another worker. */
+  /** Reports a failure to all listeners that wait for a result. The next run starts another worker. */
   private fail(message: string): void {
     this.worker = undefined;
     this.described = undefined;

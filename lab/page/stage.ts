@@ -1,4 +1,7 @@
-/** A figure's stage: one view of a result at a time, chosen by tabs, with handles to drag, read-outs and a player. */
+/**
+ * A figure's stage. It shows one view of a result at a time, which the reader chooses with tabs, and has handles to
+ * drag, read-outs and a player.
+ */
 import { type Drawing as DrawnPlot, drawPlot } from "../draw.ts";
 import type { Drawing, Graph, Parameters, Plot } from "../experiment.ts";
 import { drawGraph } from "../graph.ts";
@@ -16,7 +19,7 @@ export interface Stage {
   show(drawing: Drawing, live?: Live): void;
 }
 
-/** A tab's content: a graph, a plot, all pictures, or a table. */
+/** The content of a tab: a graph, a plot, all pictures, or a table. */
 interface View {
   readonly title: string;
   readonly plot?: Plot;
@@ -38,7 +41,7 @@ const viewsOf = ({ plots, tables = [], pictures = [], gallery = "Pictures", grap
   })),
 ];
 
-/** The number of steps that a view can play; 0 if it does not change with time. */
+/** The number of steps that the player can show of a view; 0 if the view does not change with time. */
 function lengthOf(view: View | undefined): number {
   if (view?.graph) return 2 * view.graph.nodes.length;
   return Math.max(0, ...(view?.plot?.series ?? []).filter(({ grows }) => grows).map(({ points }) => points.length));
@@ -47,7 +50,7 @@ function lengthOf(view: View | undefined): number {
 /**
  * @param onDrag receives the parameters that a dragged handle sets
  * @param onView receives the parameters that do not affect the current view
- * @param training what the player's buttons do during a training run
+ * @param training the actions of the player's buttons during a training run
  */
 export function newStage(
   parameters: Parameters,
@@ -63,16 +66,22 @@ export function newStage(
   const player = newPlayer(() => draw(), training);
   let views: View[] = [];
   let chosen = 0;
-  /** The title of the view that the reader chose. A training run draws some views only at its end. */
+  /**
+   * The title of the view that the reader chose. It may be missing during a training run, which draws some views only
+   * at its end.
+   */
   let wanted: string | undefined;
   let live: Live | undefined;
   let drawn: DrawnPlot | undefined;
-  /** The size of the frame. Reading it from the document would lay out the page before every drawing. */
+  /**
+   * The size of the frame. It is kept here because reading it from the document would lay out the page before every
+   * drawing.
+   */
   let [width, height] = [0, 0];
 
   const draw = (): void => {
     const view = views[chosen];
-    // Before the page is laid out, and while it is being closed, there is no size.
+    // The size is 0 before the page is laid out and while it is being closed.
     if (!view || !width || !height) return;
     const { plot, graph } = view;
     frame.classList.toggle("plain", view.elements !== undefined);
@@ -94,7 +103,7 @@ export function newStage(
     handles.show(plot.handles ?? [], drawn);
     readout.show(plot, drawn, upTo);
   };
-  /** The graph with the numbers that have been computed so far. */
+  /** The graph with the elements up to the player's step; later elements are hidden. */
   const revealed = (graph: Graph): SVGSVGElement => {
     const svg = drawGraph(document, graph, { width: width - 2 });
     const upTo = player.upTo() ?? Number.POSITIVE_INFINITY;
@@ -109,7 +118,7 @@ export function newStage(
     onView(views[chosen]?.ignores ?? []);
     draw();
   };
-  /** Draws the tabs again only if their titles have changed, so that they keep the focus. */
+  /** Redraws the tabs only if their titles have changed, because redrawing would take the focus from them. */
   const drawTabs = (): void => {
     const titles = views.map(({ title }) => title);
     tabs.hidden = titles.length < 2;

@@ -1,8 +1,8 @@
-/** Explains the symbols in formulas: hover over one, or tap it, to see what it means. */
+/** Explains the symbols in formulas: the reader hovers over a symbol, or taps it, to see its meaning. */
 
 /**
- * The meaning of each symbol in the text. A key may be preceded by the id of a heading, if the symbol means something else below it, or
- * by the name of an experiment, for its formula.
+ * The meaning of each symbol in the text. A key can start with the id of a heading, below which the symbol has a
+ * different meaning, or with the name of an experiment, for the symbols in its formula.
  */
 const MEANINGS: Readonly<Record<string, string>> = {
   θ: "the parameters of the model, a vector",
@@ -82,13 +82,16 @@ const MEANINGS: Readonly<Record<string, string>> = {
   "evolution-strategies ε": "a random direction",
 };
 
-/** The symbols that mean the same in every experiment's formula. The others need an entry of their own. */
+/**
+ * The symbols with the same meaning in every experiment's formula. Other symbols in a formula need an entry with the
+ * experiment's name.
+ */
 const COMMON = ["θ", "L", "∇", "∂", "η", "κ", "μ", "λ"];
 
 /** Replaces the bold and italic letters of formulas with upright ones. */
 const plain = (text: string): string => text.normalize("NFKC").trim();
 
-/** The meaning of a symbol below a heading, or in the formula of an experiment; undefined if it has none. */
+/** The meaning of a symbol below a heading, or in the formula of an experiment; undefined if MEANINGS has none. */
 export function meaningOf(symbol: string, heading: string, experiment?: string): string | undefined {
   const name = plain(symbol);
   const isCommon = experiment === undefined || COMMON.includes(name);

@@ -1,6 +1,6 @@
 /**
- * The picture at the top of the page, drawn when the page is built: three optimizers race down a winding valley, with
- * −∇L as arrows. It is part of the document, so it appears before any script runs.
+ * Draws the picture at the top of the page, in which three optimizers race down a winding valley, with −∇L as arrows.
+ * The build makes the picture part of the document, so it appears before any script runs.
  */
 import { parseHTML } from "linkedom";
 import { optim, type Tensor, tensor, tidy } from "nabla";
@@ -20,7 +20,7 @@ const RACERS: readonly { readonly name: string; make(parameters: Tensor[]): opti
   { name: "Adam", make: (parameters) => new optim.Adam(parameters, { lr: 0.15 }) },
 ];
 
-/** An optimizer's position at each step. */
+/** Each optimizer's name, and its position at each step. */
 export const race = (): { readonly name: string; readonly path: readonly Point[] }[] =>
   RACERS.map(({ name, make }) => ({
     name,
@@ -45,7 +45,10 @@ export function landscape(): { value(point: Point): number; gradient(point: Poin
   };
 }
 
-/** A drawing's size in pixels, the largest x that it shows (0 is in the middle), and the distance between arrows in pixels. */
+/**
+ * A drawing's width and height in pixels, `reach`, the largest x that it shows (0 is in the middle), and the distance
+ * between arrows in pixels.
+ */
 interface Frame {
   readonly name: string;
   readonly width: number;
@@ -61,7 +64,7 @@ const FRAMES: readonly Frame[] = [
 /** The number of columns of the landscape's grid. */
 const COLUMNS = 61;
 
-/** The figure: a drawing for wide screens and one for phones, and a caption that names the racers. */
+/** The figure's HTML: a drawing for wide screens, a drawing for phones, and a caption that names the optimizers. */
 export function drawTeaser(): string {
   const racers = race();
   const keys = racers.map(({ name }, i) => `<span class="racer" style="--racer:${paint(i)}">${name}</span>`);
@@ -71,7 +74,7 @@ ${FRAMES.map((frame) => drawFrame(frame, racers)).join("\n")}
 </figure>`;
 }
 
-/** The drawing of a frame: contours, arrows, and the path of each racer, which the style sheet animates. */
+/** Draws a frame: contours, arrows, and the path of each optimizer, which the style sheet animates. */
 function drawFrame({ name, width, height, reach, spacing }: Frame, racers: ReturnType<typeof race>): string {
   const { value, gradient } = landscape();
   const up = (reach * height) / width;
@@ -89,7 +92,7 @@ function drawFrame({ name, width, height, reach, spacing }: Frame, racers: Retur
     },
     { left: 0, right: width, top: 0, bottom: height },
   );
-  // Without the field's clip path, because the picture's border already clips the contours.
+  // Keep only the paths. The field's clip path is not needed, because the picture's border already clips the contours.
   field.replaceChildren(...field.querySelectorAll("path"));
   const arrows = places(Math.floor(height / spacing), up * (1 - spacing / height / 2)).flatMap((y) =>
     places(Math.floor(width / spacing), reach * (1 - spacing / width / 2)).map((x) =>
@@ -111,7 +114,10 @@ function drawFrame({ name, width, height, reach, spacing }: Frame, racers: Retur
 const places = (count: number, half: number): number[] =>
   Array.from({ length: count }, (_, i) => half * ((2 * i) / (count - 1) - 1));
 
-/** An arrow along −∇L, centred on a point in pixels. Its length grows with the slope. */
+/**
+ * An arrow along −∇L, centred on a point in pixels. The steeper the slope, the longer the arrow; empty if it would be
+ * shorter than 4 pixels.
+ */
 function arrow([x, y]: Point, [gx, gy]: Point, spacing: number): string {
   const slope = Math.hypot(gx, gy);
   const length = 0.85 * spacing * Math.tanh(0.5 * slope);
@@ -125,7 +131,7 @@ function arrow([x, y]: Point, [gx, gy]: Point, spacing: number): string {
   return `M${round(x - (length / 2) * ux)},${round(y - (length / 2) * uy)}L${round(tipX)},${round(tipY)}M${wing(1)}L${round(tipX)},${round(tipY)}L${wing(-1)}`;
 }
 
-/** A CSS easing that moves along a line, one point per step. */
+/** A CSS easing that moves along a line by one point in each of equal time steps. */
 function paceOf(line: readonly Point[]): string {
   let length = 0;
   const lengths = line.map(([x, y], i) => {

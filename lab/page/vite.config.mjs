@@ -1,6 +1,6 @@
-// The lab's page. `npm run lab` serves it and reloads it while you edit it. `npm run lab:build` writes dist/lab-page, a
-// folder that any host can serve from any path. The page loads nothing from other servers. Both commands need the
-// kernels and digits that `npm run build` creates.
+// Builds the lab's page. `npm run lab` serves the page, and reloads it when you edit its sources. `npm run lab:build`
+// writes dist/lab-page, a folder that any host can serve from any path. The page loads nothing from other servers. Both
+// commands need the kernels and digits that `npm run build` creates.
 import { existsSync, readFileSync } from "node:fs";
 import { defineConfig } from "vite";
 import { alias, content, practices, root } from "./content.mjs";

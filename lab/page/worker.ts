@@ -1,6 +1,7 @@
 /**
- * The worker that experiments run in, so that the page never freezes. It runs one request at a time. A newer request for the same
- * experiment ends a run at its next report of progress, which an experiment that trains makes after every step.
+ * Runs experiments in a worker, so that the page never freezes. The worker runs one request at a time. A newer request
+ * for the same experiment ends a run at the run's next report of progress; an experiment that trains reports after
+ * every step.
  */
 import type { Drawing, Parameters, Result, Training } from "../experiment.ts";
 import { experiments } from "../experiments/index.ts";
@@ -62,17 +63,17 @@ const INTERVAL = 40;
  */
 const LISTEN = 25;
 /**
- * The shortest time between two drawings of a training run in milliseconds, and the share of the time that drawing may
- * take.
+ * The shortest time between two drawings of a training run, in milliseconds, and the largest share of the run's time
+ * that drawing may take.
  */
 const BETWEEN_DRAWINGS = 100;
 const DRAWING_SHARE = 0.25;
 
-/** Ends a run whose result nobody is waiting for. */
+/** Thrown to end a run whose result nobody is waiting for. */
 class Ended extends Error {}
 
 const answer = (message: Answer): void => postMessage(message);
-/** Each experiment's training runs. */
+/** The training runs, keyed by the name of their experiment. */
 const trainings = new Map<string, Map<string, Training>>();
 /** The latest request for each experiment, in the order of arrival. */
 const waiting = new Map<string, Extract<Request, { kind: "run" }>>();
@@ -98,7 +99,7 @@ async function run(request: Extract<Request, { kind: "run" }>): Promise<void> {
   let reported = started;
   let listened = started;
   let left = request.steps ?? Number.POSITIVE_INFINITY;
-  /** When to draw the training run again. If the request limits the steps, only the last one is drawn. */
+  /** The time at which to draw the training run again. If the request limits the steps, only the last step is drawn. */
   let drawNext = request.steps === undefined ? started : Number.POSITIVE_INFINITY;
   try {
     const experiment = experiments.find((one) => one.name === name)!;

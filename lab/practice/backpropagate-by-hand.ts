@@ -28,7 +28,7 @@ function exact({ w1, b1, w2, b2 }: Parameters, x: Tensor, t: Tensor): Parameters
   return { w1: dw1, b1: db1, w2: dw2, b2: db2 };
 }
 
-/** What common mistakes return for one parameter. */
+/** A hint for each common mistake, and the gradient of one parameter that code with this mistake returns. */
 function slips(name: Name, p: Parameters, x: Tensor, t: Tensor): [string, number[]][] {
   const z = hidden(p, x);
   const h = z.tanh();

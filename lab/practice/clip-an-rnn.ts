@@ -1,9 +1,12 @@
-/** Clipping by the global norm, on random gradients and while training an exploding RNN. */
+/** Clip gradients by their global norm: checked on random gradients, and by training an exploding RNN. */
 import { normal, ones, type Tensor, tensor, valueAndGrad } from "nabla";
 import type { Code, Exercise, Mistake } from "./exercise.ts";
 import { agree, drawAwayFromZero, fail, format, read, show } from "./values.ts";
 
-/** Calls clip with arrays, and reads the arrays that it returns. */
+/**
+ * Calls the reader's `clip` with tensors of the given values, checks that it leaves them unchanged, and returns the
+ * clipped values.
+ */
 function clip(code: Code, gradients: readonly (readonly number[])[], maxNorm: number): number[][] {
   const given = gradients.map((g) => tensor([...g]));
   const clipped = code.clip!(given, maxNorm);
@@ -22,8 +25,8 @@ const scaled = (gradients: readonly (readonly number[])[], factor: number): numb
   gradients.flat().map((value) => factor * value);
 
 /**
- * Trains the recurrent weights of a linear RNN whose gradient grows by a factor of 1.5 in each of 20 steps. Returns all
- * losses.
+ * Trains the recurrent weights of a linear RNN over 20 time steps, each of which multiplies the gradient's norm by 1.5.
+ * Returns the loss of each training step.
  */
 function train(clipped: (gradients: Tensor[]) => readonly Tensor[]): number[] {
   const steps = 20;

@@ -7,13 +7,13 @@ const mean = (values: readonly number[]): number => values.reduce((a, b) => a + 
 const column = (rows: Rows, j: number): number[] => rows.map((row) => row[j]!);
 const variance = (values: readonly number[]): number => mean(values.map((value) => (value - mean(values)) ** 2));
 
-/** n samples of two features, whose scales and means differ. */
+/** n samples of two features with different scales and means. */
 function random(n: number): number[][] {
   const [u, v] = [draw(n), draw(n)];
   return u.map((value, i) => [3 + value, 500 * (value + v[i]! - 4)]);
 }
 
-/** Calls standardize, and reads the rows that it returns. */
+/** Calls the reader's `standardize`, checks that it leaves the data unchanged, and returns the new rows. */
 function standardized(code: Code, rows: Rows): number[][] {
   const given = rows.map((row) => [...row]);
   const width = rows[0]!.length;
@@ -31,7 +31,10 @@ function condition(rows: Rows): number {
   return (middle + radius) / (middle - radius);
 }
 
-/** A hint at the mistake, from a column's variance. `before` is its variance in the data. */
+/**
+ * The hint for a standardized column with variance `found`, which should be 1. The column had variance `before` in the
+ * data.
+ */
 function varianceHint(found: number, before: number, n: number): string {
   const near = (value: number): boolean => Math.abs(found / value - 1) < 1e-6;
   if (near(1 / before)) return "You divided by the variance. Divide by the standard deviation, its square root.";
@@ -42,7 +45,7 @@ function varianceHint(found: number, before: number, n: number): string {
 
 export default {
   name: "condition-a-ravine",
-  title: "Condition a ravine by scaling",
+  title: "Improve a ravine's conditioning by scaling",
   section: "The Geometry of Non-Convex Landscapes",
   concept: "the scale of the inputs shapes the loss",
   prediction: {

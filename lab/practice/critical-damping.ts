@@ -117,7 +117,7 @@ export default {
           const steps = Math.ceil(-6 / Math.log(r));
           const want = (1 + (1 - r) * steps) * r ** steps;
           const got = ball(lr, curvature, mu, steps).at(-1)!;
-          // Around the double root, θ depends smoothly on μ, so rounding does not matter.
+          // θ depends smoothly on μ, even at the double root, so rounding errors in μ do not matter.
           if (!(Math.abs(got / want - 1) < 1e-3))
             fail(
               `With η = ${format(lr)}, h = ${format(curvature)} and your μ = ${format(mu)}, θ is ${format(got)} after ${steps} steps, but critical damping reaches ${format(want)}. ${

@@ -6,7 +6,7 @@ type Pair = readonly [number, number];
 const loss = (theta: readonly number[], x: readonly number[], y: number): number =>
   0.5 * (theta[0]! * x[0]! + theta[1]! * x[1]! - y) ** 2;
 
-/** What common mistakes return. */
+/** A hint for each common mistake, and the result that code with this mistake returns. */
 function slips(theta: Pair, x: Pair, y: number): [string, number[]][] {
   const error = theta[0] * x[0] + theta[1] * x[1] - y;
   return [

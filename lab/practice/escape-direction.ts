@@ -8,7 +8,7 @@ const symmetric = (a: number, b: number, c: number): Hessian => [
   [a, b],
   [b, c],
 ];
-/** RΛRᵀ for a rotation R by the angle. */
+/** RΛRᵀ for a rotation R by the angle and Λ = diag(first, second). */
 function rotated(first: number, second: number, angle: number): Hessian {
   const [c, s] = [Math.cos(angle), Math.sin(angle)];
   return symmetric(first * c * c + second * s * s, (first - second) * c * s, first * s * s + second * c * c);
@@ -21,7 +21,7 @@ function eigenvalues([[a, b], [, c]]: Hessian): [number, number] {
   return [middle - radius, middle + radius];
 }
 
-/** Checks the direction at a saddle point. */
+/** Checks the direction that `escapeDirection` returns at a saddle point. */
 function checkDirection(code: Code, hessian: Hessian): void {
   const what = `\`escapeDirection(${matrixText(hessian)})\``;
   const returned = code.escapeDirection!(hessian.map((row) => [...row]));

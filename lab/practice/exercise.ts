@@ -1,6 +1,6 @@
 /**
- * Defines an exercise: predict, code, check. The reader answers a question, then writes a module whose functions are
- * tested against theory. The command and the page use exercises only through this file.
+ * Defines an exercise. The reader predicts the answer to a question, then writes a module, whose functions are tested
+ * against theory. The command and the page use exercises only through this file.
  */
 
 /** A question that the reader answers before writing code. */
@@ -9,11 +9,11 @@ export type Prediction = { readonly question: string; readonly explanation: stri
   | { readonly kind: "choice"; readonly options: readonly string[]; readonly answer: string }
 );
 
-/** The functions that the reader's module exports. */
+/** The functions that the reader's module exports, keyed by name. */
 // biome-ignore lint/suspicious/noExplicitAny: the reader's functions are called with valid arguments, and their results are checked
 export type Code = Readonly<Record<string, (...args: any[]) => unknown>>;
 
-/** A property that a correct solution has. */
+/** A test of one property of the reader's code. */
 export interface Check {
   /** A sentence that is true if the check passes. */
   readonly title: string;
@@ -22,40 +22,43 @@ export interface Check {
 }
 
 /**
- * In an exercise's text, `code` stands between backticks and TeX between dollars. A paragraph between double dollars is a displayed
- * formula.
+ * In an exercise's text, backticks enclose code, and dollar signs enclose TeX. A paragraph in double dollar signs is a
+ * displayed formula.
  */
 export interface Exercise {
-  /** The name of its file. */
+  /** The name of the exercise, which is also the name of its file without .ts. */
   readonly name: string;
   readonly title: string;
   /** The section of the article. */
   readonly section: string;
-  /** The concept that it practises, in a few words. */
+  /** The concept that the exercise practises, in a few words. */
   readonly concept: string;
   readonly prediction: Prediction;
   /** Paragraphs. */
   readonly statement: readonly string[];
-  /** The functions that the code must export. */
+  /** The names of the functions that the code must export. */
   readonly exports: readonly string[];
   /** Whether the code must not call autograd, because it has to derive the gradient itself. */
   readonly byHand?: boolean;
   /** The code that the reader starts with. It loads, but fails the checks. */
   readonly starter: string;
-  /** Three hints, from a nudge to almost the whole solution. */
+  /** Three hints, from a small nudge to almost the whole solution. */
   readonly hints: readonly [string, string, string];
   readonly solution: string;
   readonly checks: readonly Check[];
 }
 
-/** A typical wrong answer: the solution with one passage replaced, and a part of the hint that the reader should get. */
+/**
+ * A typical mistake: a passage of the solution, its wrong replacement, and a part of the hint that the reader should
+ * then get.
+ */
 export interface Mistake {
   readonly replace: string;
   readonly by: string;
   readonly hint: string;
 }
 
-/** Whether the reader's answer to a prediction is right. Numbers may contain spaces and thousands separators. */
+/** Whether the reader's answer to the question is right. Numbers may contain spaces and thousands separators. */
 export function isRight(prediction: Prediction, answer: string): boolean {
   if (prediction.kind === "choice") return answer === prediction.answer;
   const number = numberOf(answer);

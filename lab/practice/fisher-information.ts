@@ -94,7 +94,7 @@ export function fisherOfLogit(z) {
           const [found] = read(code.fisher!(p), [], what);
           const delta = 1e-4;
           const want = (2 * divergence(p, p + delta)) / delta ** 2;
-          // The next term of the series is smaller by δ/p, up to 5·10⁻⁴.
+          // Relative to this term of the series, the next term is about δ/p, at most 5·10⁻⁴.
           if (!(Math.abs(found! / want - 1) < 2e-3))
             fail(`${what} is ${format(found!)}, but 2·KL/δ² is ${format(want)} for δ = ${delta}.`);
         }

@@ -6,8 +6,8 @@ type Field = (theta: readonly number[]) => number[];
 type Weights = readonly [number, number, number, number];
 
 /**
- * One step of a four-stage method for θ′ = f(θ): stage k evaluates f after nodes[k] steps along the slope of the stage
- * before it.
+ * One step of a four-stage method for θ′ = f(θ). Stage k evaluates f at θ + nodes[k]·h times the slope of the previous
+ * stage.
  */
 function step(f: Field, theta: readonly number[], h: number, weights: Weights, nodes: Weights): number[] {
   let slope: number[] = theta.map(() => 0);
@@ -22,7 +22,7 @@ const NODES: Weights = [0, 0.5, 0.5, 1];
 const rk4 = (f: Field, theta: readonly number[], h: number): number[] =>
   step(f, theta, h, [1 / 6, 1 / 3, 1 / 3, 1 / 6], NODES);
 
-/** What common mistakes return. */
+/** A hint for each common mistake, and the result of a step with this mistake. */
 const slips = (f: Field, theta: readonly number[], h: number): [string, number[]][] => [
   ["That is a step of Euler's method, which uses only the slope at the start.", step(f, theta, h, [1, 0, 0, 0], NODES)],
   ["That is the midpoint method, whose order is 2. Use all four slopes.", step(f, theta, h, [0, 1, 0, 0], NODES)],
@@ -143,7 +143,7 @@ export function flow(gradient, theta, time, steps) {
         const gradient: Field = (at) => at.map((value, i) => a[i]! * value);
         const [time, steps] = [1.5, 30];
         const at = (t: number): number[] => theta.map((value, i) => value * Math.exp(-a[i]! * t));
-        // The error after all steps is about (az)⁴·at/120 < 4·10⁻⁶ with z = h = 0.05.
+        // The relative error after all steps is about (ah)⁴·at/120 < 4·10⁻⁶ for h = 0.05.
         agree(flow(code, gradient, theta, time, steps), {
           what: "The result of `flow`",
           want: at(time),
@@ -154,8 +154,8 @@ export function flow(gradient, theta, time, steps) {
               "You followed Euler's method. Each step of `flow` is a step of `rk4`, which uses four slopes.",
               theta.map((value, i) => value * (1 - (a[i]! * time) / steps) ** steps),
             ],
-            ["It made a single step of length time/steps. Repeat it `steps` times.", at(time / steps)],
-            ["It stayed where it started.", theta],
+            ["You made a single step of length time/steps. Repeat it `steps` times.", at(time / steps)],
+            ["You returned the start: `theta` was never updated.", theta],
             ["One step has the length time/steps.", at(time * steps)],
             ["You lost or repeated a step: there are exactly `steps` of them.", at(time - time / steps)],
             ["You lost or repeated a step: there are exactly `steps` of them.", at(time + time / steps)],

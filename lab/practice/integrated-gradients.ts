@@ -5,7 +5,7 @@ import { agree, draw, drawAwayFromZero, fail, format, read } from "./values.ts";
 
 type Model = (x: Tensor) => Tensor;
 
-/** (x − baseline) ⊙ the mean of the gradients at the given fractions of the path. */
+/** (x − baseline) times the mean of the gradients at the given fractions of the path, element by element. */
 function attributions(
   f: Model,
   x: readonly number[],
@@ -27,7 +27,7 @@ function integrated(code: Code, f: Model, x: readonly number[], baseline: readon
   return read(code.integratedGradients!(f, tensor([...x]), tensor([...baseline]), steps), [x.length], what);
 }
 
-/** What common mistakes return. */
+/** A hint for each common mistake, and the attributions that code with this mistake returns. */
 function slips(f: Model, x: readonly number[], baseline: readonly number[], steps: number): [string, number[]][] {
   const want = attributions(f, x, baseline, fractions(steps, 0.5));
   const means = want.map((value, i) => value / (x[i]! - baseline[i]!));
@@ -62,7 +62,7 @@ function slips(f: Model, x: readonly number[], baseline: readonly number[], step
   ];
 }
 
-/** A random network with one output, and its inputs. */
+/** A random network with one output, an input and a baseline. */
 function random(n: number) {
   const [w, v] = [randn([8, n]), randn([8])];
   const f: Model = (x) => w.matmul(x).tanh().dot(v);

@@ -1,13 +1,13 @@
 /**
- * Loads a reader's code as a module. Its imports from nabla resolve to the nabla that this file imports, in Node and in
- * browsers, in a worker and outside of projects: bare names are replaced with data: modules that re-export it.
+ * Loads a reader's code as a module. Imports from nabla are replaced with data: modules that re-export the nabla which
+ * this file imports, so they work in Node, in browsers, in workers and outside of projects.
  */
 import { type AnyNode, type Node, type Program, parse } from "acorn";
 import * as nabla from "nabla";
 import * as gradients from "nabla/gradients";
 import { nearest } from "../nearest.ts";
 
-/** The error for code that does not load. */
+/** Thrown if the reader's code does not load. The message tells the reader why. */
 export class LoadError extends Error {}
 
 const MODULES: Readonly<Record<string, Readonly<Record<string, unknown>>>> = { nabla, "nabla/gradients": gradients };
@@ -22,7 +22,7 @@ const dataUrl = (source: string): string => {
   return `data:text/javascript;base64,${btoa(text)}`;
 };
 
-/** The address of a module that re-exports one of nabla's modules. The same name always has the same address. */
+/** The URL of a module that re-exports one of nabla's modules. The same name always gives the same URL. */
 function addressOf(name: string): string {
   const names = Object.keys(MODULES[name]!);
   const constants = names.map((own, i) => `v${i} = m[${JSON.stringify(own)}]`).join(", ");
@@ -32,7 +32,7 @@ function addressOf(name: string): string {
   );
 }
 
-/** All nodes in a syntax tree, from top to bottom. */
+/** All nodes of a syntax tree, parents before children. */
 function* nodesOf(node: Node): Generator<AnyNode> {
   yield node as AnyNode;
   for (const value of Object.values(node))
@@ -55,7 +55,7 @@ function parsed(source: string): Program {
   }
 }
 
-/** What a syntax error means. */
+/** Explains a syntax error to the reader. */
 function advice(what: string, source: string, line: string, column: number): string {
   const end = source.trimEnd().split("\n").at(-1)!;
   const isLast = line.trim() === "" || (line === end && column >= end.length);
@@ -67,7 +67,7 @@ function advice(what: string, source: string, line: string, column: number): str
   return `${what[0]!.toLowerCase()}${what.slice(1)}.${shown}`;
 }
 
-/** The import and export declarations of a module, and its calls to import(), that name a module. */
+/** A module's imports, re-exports and import() calls, each with the name of the module that it loads. */
 const sourcesOf = (program: Program) =>
   [...nodesOf(program)].flatMap((node) => {
     const isImport = /^(ImportDeclaration|ImportExpression|Export(Named|All)Declaration)$/.test(node.type);
@@ -118,7 +118,7 @@ function checkByHand(program: Program): void {
   }
 }
 
-/** Why a name is not exported, from the code's declarations. */
+/** Explains why a function is missing: the code does not declare it, or does not export it. */
 function whyMissing(program: Program, name: string, starter: string): string {
   const declared = program.body.some(
     (node) =>
@@ -132,7 +132,7 @@ function whyMissing(program: Program, name: string, starter: string): string {
   return `Your code does not export a function \`${name}\`. Write \`${signature} { … }\`.`;
 }
 
-/** The line of the reader's code where an error was thrown. */
+/** The line of the reader's code that threw an error, as text; empty if it is unknown. */
 const throwLine = (error: Error): string => {
   const found = new RegExp(`(?:${FILE}|data:text/javascript[^\\s:]*):(\\d+)`).exec(error.stack ?? "");
   return found ? ` (line ${found[1]})` : "";
@@ -156,8 +156,8 @@ export interface LoadOptions {
 }
 
 /**
- * Runs the code's top level and returns what it exports.
- * @throws LoadError that says why it does not load
+ * Runs the module's code and returns its exports.
+ * @throws LoadError if the code does not load
  */
 export async function load(
   source: string,

@@ -38,7 +38,7 @@ const slips = (data: Data): [string, number[]][] => [
   ["You forgot the labels: the error is ŷ − y.", weighted(data, (z) => sigmoid(z))],
 ];
 
-/** Random data. Inputs and weights are not close to zero, so that no mistake gives the right result by accident. */
+/** Random data. Inputs and weights are not close to 0, because mistakes could then give almost the right result. */
 function random(n: number): Data {
   const x = Array.from({ length: n }, () => drawAwayFromZero(3));
   return { w: drawAwayFromZero(3), x, y: draw(n).map((value) => Number(value > 0)) };
@@ -130,9 +130,9 @@ export function gradient(w, x, y) {
       },
     },
     {
-      title: "Confident samples: right ones pull with weight 0, wrong ones with weight 1.",
+      title: "A confident sample pulls with weight 0 if it is right, and with weight 1 if it is wrong.",
       run(code) {
-        // The logits are ±40, where σ is 0 or 1 to within 10⁻¹⁷.
+        // The logits are ±40, at which σ differs from 0 or 1 by less than 10⁻¹⁷.
         const data = {
           w: [20, -20],
           x: [

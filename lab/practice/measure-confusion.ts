@@ -9,8 +9,8 @@ const confusion = (code: Code, gradients: Gradients, what: string): number =>
   read(code.confusion!(gradients.map((g) => [...g])), [], what)[0]!;
 
 /**
- * Counts the flips between each gradient and the one that `previous` chooses. A flip is a pair of components for which
- * `isFlip` holds.
+ * Counts the flips between each gradient t and gradient `previous(t)`. A flip is a pair of components for which
+ * `isFlip` returns true.
  */
 const count = (
   gradients: Gradients,
@@ -53,7 +53,7 @@ function slips(gradients: Gradients): [string, number[]][] {
       ],
     ],
   ];
-  // A function that returns 0 has made none of these mistakes.
+  // Skip mistakes whose result is 0: a function that returns 0 need not have made any of them.
   return all.filter(([, [value]]) => value !== 0);
 }
 
@@ -96,7 +96,7 @@ export default {
 `,
   checks: [
     {
-      title: "Of (1, 2), (−1, 3), (−1, −1), two of four signs flip.",
+      title: "From (1, 2) to (−1, 3) to (−1, −1), two of four signs flip.",
       run(code) {
         const gradients = [
           [1, 2],

@@ -11,7 +11,7 @@ function fisherMatrix(): Matrix {
   return product(transpose(a), a).map((row, i) => row.map((value, j) => (i === j ? value + 0.5 : value)));
 }
 
-/** Calls naturalStep, and returns the new parameters. */
+/** Calls the reader's `naturalStep`, and returns the new parameters. */
 const step = (code: Code, theta: Vector, gradient: Vector, fisher: Matrix, lr: number, what: string): number[] =>
   read(
     code.naturalStep!(

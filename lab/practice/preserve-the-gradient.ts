@@ -16,13 +16,13 @@ function gradientRatio(initialize: Initialize): number {
   return Math.hypot(...grad(loss)(randn([WIDTH])).data) / Math.hypot(...upstream.data);
 }
 
-/** The weights of one layer that is not square. */
+/** The weights of a layer whose fan-in and fan-out differ. */
 const sample = (initialize: Initialize): number[] =>
   read(initialize(FAN_IN, FAN_OUT), [FAN_OUT, FAN_IN], `\`initialize(${FAN_IN}, ${FAN_OUT})\``);
 
-/** The variances that common mistakes give. */
+/** The variance of the weights with each common mistake, and a hint. */
 const SLIPS: readonly (readonly [variance: number, hint: string])[] = [
-  [1 / FAN_OUT, "A ReLU passes only half of the gradient's components. Make up for it with a factor 2."],
+  [1 / FAN_OUT, "A ReLU passes only half of the gradient's components. Compensate with a factor of 2."],
   [
     2 / FAN_IN,
     "2/fanIn preserves the forward signal, a sum over fanIn inputs. Backward, each component is a sum over fanOut outputs.",
@@ -92,7 +92,7 @@ export function initialize(fanIn, fanOut) {
       },
     },
     {
-      title: "Their variance preserves the gradient in a layer whose fan-in and fan-out differ.",
+      title: "The weights' variance preserves the gradient in a layer whose fan-in and fan-out differ.",
       run(code) {
         const variance = mean(sample(code.initialize as Initialize).map((value) => value ** 2));
         const want = 2 / FAN_OUT;
@@ -111,8 +111,9 @@ export function initialize(fanIn, fanOut) {
       title: `Through ${DEPTH} ReLU layers, the norm of the gradient neither vanishes nor explodes.`,
       run(code) {
         sample(code.initialize as Initialize);
-        // Per layer, the squared norm has a relative variance of about 5/width. The logarithm of the norm, averaged over the repeats,
-        // therefore has a bias of −¼ · depth · 5/width = −0.2 and a standard deviation of ½√(depth · 5/width/repeats) = 0.22.
+        // Each layer multiplies the squared norm by a random factor with a relative variance of about 5/width. The
+        // logarithm of the norm, averaged over the repeats, therefore has a bias of −¼ · depth · 5/width = −0.2 and a
+        // standard deviation of ½√(depth · 5/width/repeats) = 0.22.
         const logs = Array.from({ length: REPEATS }, () => Math.log(gradientRatio(code.initialize as Initialize)));
         const ratio = Math.exp(mean(logs));
         if (!(Math.abs(Math.log(ratio) + 0.2) < 5 * 0.22))

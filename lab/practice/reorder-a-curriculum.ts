@@ -19,7 +19,7 @@ const isGreedy = (gradients: Gradients, order: readonly number[], distance: Dist
     return distances[0] === Math.min(...distances);
   });
 
-/** The mistake that the order suggests. */
+/** A hint at the mistake that the order suggests. */
 function hintFor(gradients: Gradients, order: readonly number[]): string {
   const fromFirst = order.map((i) => bySigns(gradients[0]!, gradients[i]!));
   if (order.every((batch, i) => batch === i)) return "The batches are still in their original order.";
@@ -48,7 +48,7 @@ function orderOf(code: Code, gradients: Gradients): number[] {
   return order;
 }
 
-/** Checks that every batch is one of the nearest of those that remain. */
+/** Checks that every batch in the order is one of the nearest among the batches that remained. */
 function checkGreedy(code: Code, gradients: Gradients): void {
   const order = orderOf(code, gradients);
   for (let t = 1; t < order.length; t++) {
@@ -60,7 +60,7 @@ function checkGreedy(code: Code, gradients: Gradients): void {
   }
 }
 
-/** Gradients around three directions, with sizes that differ and many sign patterns. */
+/** Random gradients around three directions, with different lengths and many sign patterns. */
 const random = (count: number): number[][] => {
   const centres = Array.from({ length: 3 }, () => drawAwayFromZero(16, 0.5, 1));
   return Array.from({ length: count }, (_, k) => {

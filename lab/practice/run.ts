@@ -1,6 +1,6 @@
 /**
- * Runs a reader's code against an exercise's checks. Hosts call `check` in a worker, and `supervise` ends that worker
- * if the code runs too long.
+ * Runs an exercise's checks on a reader's code. Call `check` in a worker; `supervise` ends the worker if the code runs
+ * too long.
  */
 import { manualSeed, tidy } from "nabla";
 import type { Code, Exercise } from "./exercise.ts";

@@ -1,14 +1,17 @@
-/** The worker's side of `supervise`: checks the code of a task, and posts what happens. */
+/**
+ * Runs in the worker that `supervise` starts: checks the code of a task, and posts the outcomes and what the code
+ * prints.
+ */
 import { exercises } from "./index.ts";
 import { check } from "./run.ts";
 import type { Message, Task } from "./supervise.ts";
 
-/** The number of lines that console.log may print. A loop that prints must not fill the page's memory. */
+/** The number of lines that are posted from console.log, so that a loop that prints cannot fill the page's memory. */
 const LINES = 100;
 
 /**
- * Formats a value that console.log prints. Objects that cannot be converted to text, such as cyclic ones, are shown as
- * their type.
+ * Formats a value for console.log. An object that cannot be converted to text, such as a cyclic one, gives its type,
+ * such as "[object Object]".
  */
 function asText(value: unknown): string {
   if (typeof value === "string") return value;
@@ -20,7 +23,7 @@ function asText(value: unknown): string {
   }
 }
 
-/** Checks the code. What the code prints with console.log is posted too. */
+/** Checks the code, and posts the outcomes and what the code prints with console.log. */
 export async function serve({ name, source }: Task, post: (message: Message) => void): Promise<void> {
   const exercise = exercises.find((one) => one.name === name)!;
   let lines = 0;

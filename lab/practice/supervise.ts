@@ -1,14 +1,17 @@
-/** Ends a worker that checks code if the code runs too long. Works with workers in Node and in browsers. */
+/**
+ * Starts a worker that checks code, and ends it if the code runs too long. Supports the workers of Node and of
+ * browsers.
+ */
 import type { Outcome } from "./run.ts";
 
-/** What the host sends to the worker. */
+/** The message that the host sends to the worker. */
 export interface Task {
   /** The name of the exercise. */
   readonly name: string;
   readonly source: string;
 }
 
-/** What the worker sends to the host. */
+/** The messages that the worker sends to the host. */
 export type Message =
   /** The worker has loaded, and starts to run the code. */
   | { readonly kind: "started" }
@@ -21,11 +24,12 @@ export interface Thread {
   terminate(): unknown;
 }
 
-/** How long code may run, in seconds. */
+/** The longest time that code may run, in seconds. */
 export const SECONDS = 5;
 
 /**
- * Starts a worker and collects the outcomes. The last one fails if the code runs too long or the worker dies.
+ * Starts a worker and collects the outcomes. If the code runs too long or the worker dies, adds a failed outcome with
+ * the reason.
  * @param start starts the worker, forwards its messages, and calls `died` if the worker ends on its own
  * @param log receives what the code prints
  */

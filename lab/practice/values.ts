@@ -1,11 +1,11 @@
 /**
- * Functions that the checks share: they draw random inputs, read what the reader's functions return, and compare it
- * with theory.
+ * Functions that the checks share: they draw random inputs, read the results of the reader's functions, and compare the
+ * results with theory.
  */
 import { Tensor, uniform } from "nabla";
 import { showNumber } from "../experiment.ts";
 
-/** Why a check fails: what the code returned, the likely mistake, and how to fix it. */
+/** Thrown if a check fails. The message gives the code's result, the likely mistake, and how to fix it. */
 export class Hint extends Error {}
 
 /** @throws Hint */
@@ -20,14 +20,14 @@ export const draw = (n: number, low = -2, high = 2): number[] => [...uniform([n]
 export const drawAwayFromZero = (n: number, low = 0.5, high = 2): number[] =>
   draw(n, low, high).map((value, i) => (draw(1)[0]! < 0 !== (i % 2 === 0) ? -value : value));
 
-/** A number as text, with a proper minus sign. In code, use `showNumber`. */
+/** A number as text with the minus sign −. For numbers in code, use `showNumber`. */
 export const format = (value: number): string => showNumber(value).replace(/^-/, "−");
 
 /** A matrix as code: `[[1, 2], [3, 4]]`. */
 export const matrixText = (rows: readonly (readonly number[])[]): string =>
   `[${rows.map((row) => `[${row.map(showNumber).join(", ")}]`).join(", ")}]`;
 
-/** `(1, −2.5)`, with at most six numbers. */
+/** Numbers as text, such as `(1, −2.5)`, cut off after six numbers. */
 export const show = (values: readonly number[]): string =>
   values.length === 1
     ? format(values[0]!)
@@ -42,7 +42,7 @@ const describeShape = (shape: readonly number[], isTensor: boolean): string => {
     : `${shape[0]} rows of ${shape.slice(1).join(" × ")} numbers`;
 };
 
-/** The shape of nested arrays, by their first elements. */
+/** The shape of nested arrays, from the lengths of each level's first array. */
 function shapeOf(value: unknown): number[] {
   const isList = Array.isArray(value) || ArrayBuffer.isView(value);
   return isList ? [(value as ArrayLike<unknown>).length, ...shapeOf((value as ArrayLike<unknown>)[0])] : [];
@@ -54,8 +54,8 @@ const flatten = (value: unknown): unknown[] =>
     : [value];
 
 /**
- * The numbers in what a function returned: a number, nested arrays or a tensor of the given shape.
- * @throws Hint if it returned something else, or a number that is not finite
+ * The numbers in a function's result, which must be a number, nested arrays or a tensor of the given shape.
+ * @throws Hint if the result is something else, or contains a number that is not finite
  */
 export function read(value: unknown, shape: readonly number[], what: string): number[] {
   if (value === undefined) fail(`${what} returned nothing. Does every path of the function end with \`return\`?`);
@@ -87,14 +87,14 @@ const nameOf = (value: unknown): string => {
 };
 
 export interface Expected {
-  /** What is compared, such as "`gradient` at θ = (1, 2)". */
+  /** The name of the result, such as "`gradient` at θ = (1, 2)". */
   readonly what: string;
   readonly want: readonly number[];
   /** The allowed difference, relative to the largest expected number. */
   readonly within: number;
   /**
-   * Likely mistakes: the hint for each, and the values that it gives. The reader gets the hint for the first mistake
-   * whose values match.
+   * Likely mistakes: a hint for each, and the values that code with this mistake returns. The reader gets the hint for
+   * the first mistake whose values match.
    */
   readonly slips?: readonly (readonly [hint: string, values: readonly number[]])[];
 }
@@ -109,7 +109,7 @@ export const close = (got: readonly number[], want: readonly number[], within: n
 /** @throws Hint if the numbers differ from the expected ones */
 export function agree(got: readonly number[], { what, want, within, slips = [] }: Expected): void {
   if (close(got, want, within)) return;
-  // A mistake that gives almost the right values cannot be distinguished from rounding.
+  // Skip mistakes that give almost the right values: they cannot be told from rounding errors.
   const slip = slips.find(([, values]) => close(got, values, within) && !close(values, want, within));
   const at = got.findIndex((value, i) => Math.abs(value - want[i]!) > within * Math.max(largest(want), 1e-12));
   const [is, should] = got.length <= 4 ? [got, want] : [got.slice(at, at + 1), want.slice(at, at + 1)];
@@ -119,7 +119,7 @@ export function agree(got: readonly number[], { what, want, within, slips = [] }
   );
 }
 
-/** What a constant factor between the numbers suggests. */
+/** A hint if all numbers are wrong by the same factor; otherwise empty. */
 function proportion(got: readonly number[], want: readonly number[], within: number): string {
   const at = want.findIndex((value) => Math.abs(value) === largest(want));
   const factor = got[at]! / want[at]!;

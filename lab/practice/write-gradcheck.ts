@@ -6,7 +6,7 @@ type Field = (theta: readonly number[]) => number;
 type Gradient = (theta: readonly number[]) => number[];
 const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
 
-/** Calls numericalGradient, and checks that it leaves theta unchanged. */
+/** Calls the reader's `numericalGradient`, and checks that it leaves `theta` unchanged. */
 function differences(code: Code, f: Field, theta: readonly number[], h: number, what: string): number[] {
   const given = [...theta];
   const returned = code.numericalGradient!((at: readonly number[]) => f([...at]), given, h);
@@ -17,7 +17,7 @@ function differences(code: Code, f: Field, theta: readonly number[], h: number, 
   return read(returned, [theta.length], what);
 }
 
-/** Functions with their gradients, in three sizes. */
+/** The same function and its gradient at three scales. */
 const CASES: readonly (readonly [string, Field, Gradient])[] = [1, 1e6, 1e-6].map((size) => [
   `${size} · Σ sin θᵢ`,
   (theta) => size * sum(theta.map(Math.sin)),

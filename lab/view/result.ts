@@ -15,7 +15,10 @@ import { typeset } from "../scale.ts";
 import { maker } from "./dom.ts";
 import { imageOf } from "./picture.ts";
 
-/** Graphs, plots, findings, pictures and tables. `width` is the width of plots in pixels. */
+/**
+ * Creates the elements for a result's graphs, plots, findings, pictures and tables. `width` is the width of plots in
+ * pixels.
+ */
 export function drawResult(document: Document, result: Result, width: number): HTMLElement[] {
   const { findings, plots, pictures = [], tables = [], graphs = [] } = result;
   const make = maker(document);
@@ -69,7 +72,7 @@ export function drawFindings(document: Document, findings: readonly Finding[]): 
   );
 }
 
-/** All pictures, with a key to their colours if they show negative numbers. */
+/** Draws all pictures, with a key to their colours if they can show negative numbers. */
 export function drawGallery(document: Document, pictures: readonly Picture[]): HTMLElement[] {
   const make = maker(document);
   const all = pictures.map((picture) => drawPicture(document, picture));

@@ -1,4 +1,7 @@
-/** Shows how the network reads the drawing: the probabilities, what the answer depends on, and the answer after an attack. */
+/**
+ * Shows how the network reads the drawing: the probabilities, the pixels that the answer depends on, and the answer
+ * after an attack.
+ */
 import { maker } from "../../view/dom.ts";
 import type { Answer, Explanation } from "./explain.ts";
 import { newMenu, newSlider } from "./fields.ts";
@@ -15,7 +18,7 @@ export interface Panel {
 
 const percent = (p: number | undefined): string => (p === undefined ? "–" : `${(100 * p).toFixed(1)} %`);
 
-/** The ten probabilities as bars. */
+/** Creates the panel that shows the ten probabilities as bars. */
 export function newProbabilities(): Panel {
   const heading = make("h3", {});
   const bars = Array.from({ length: 10 }, (_, digit) => {
@@ -23,7 +26,8 @@ export function newProbabilities(): Panel {
     return { bar, value, item: make("li", {}, make("span", {}, String(digit)), bar, value) };
   });
   const set = (title: string, answer: Answer | undefined): void => {
-    // Screen readers announce each answer only once, although it is updated ten times per second.
+    // Screen readers announce a heading whenever it is set, so set it only if the answer changes, not ten times per
+    // second.
     if (heading.textContent !== title) heading.textContent = title;
     bars.forEach(({ bar, value, item }, digit) => {
       const p = answer && answer.digit >= 0 ? answer.probabilities[digit]! : undefined;
@@ -49,14 +53,14 @@ export function newProbabilities(): Panel {
 /** The menu entry that explains the score of the network's answer, whichever digit that is. */
 const ANSWER = "the answer";
 
-/** What each method shows, for score s and pixels x. */
+/** The meaning of each method's attribution, for a score s and pixels x. */
 const MEANINGS: Readonly<Record<Method, string>> = {
   "gradient × input": "x·∂s/∂x: to first order, what each pixel’s ink adds to the score s.",
   "integrated gradients": "The share of each pixel in s. All shares add up to s minus the score of blank paper.",
   SmoothGrad: "∂s/∂x, averaged over noisy copies: where more ink raises or lowers s.",
 };
 
-/** The pixels that the answer depends on, over the ink. */
+/** Creates the panel that colours the pixels that the answer depends on, over the ink. */
 export function newSaliency(onChange: (change: Partial<Question>) => void): Panel {
   const pixels = newPixels("Nothing is drawn");
   const meaning = make("p", { class: "pg-note" }, MEANINGS[QUESTION.method]);
@@ -109,7 +113,7 @@ export function newSaliency(onChange: (change: Partial<Question>) => void): Pane
   };
 }
 
-/** The smallest change that misleads the network. */
+/** Creates the panel that attacks the drawing with changes of at most ε per pixel. */
 export function newAttack(onChange: (change: Partial<Question>) => void): Panel {
   const [attacked, difference] = [newPixels("attacked"), newPixels("change")];
   const [before, after] = [make("dd", { class: "pg-before" }), make("dd", { class: "pg-after" })];

@@ -19,7 +19,7 @@ const make = maker(document);
 export interface Controls {
   readonly element: HTMLElement;
   readonly settings: Settings;
-  /** Shows settings without calling a listener, and hides any failure. */
+  /** Shows the settings without calling a listener, and hides the last failure. */
   set(settings: Settings): void;
   /** Shows whether the network is training. */
   showTraining(isTraining: boolean): void;
@@ -29,13 +29,13 @@ export interface Controls {
 }
 
 export interface Listeners {
-  /** Train or pause. */
+  /** Called to start training, or to pause it. */
   onTrain(): void;
   onStep(): void;
   onRestart(): void;
-  /** The network itself changed. */
+  /** Called if a setting changed that needs a new network. */
   onNetwork(settings: Settings): void;
-  /** Only the optimizer or the learning rate changed. */
+  /** Called if only the optimizer or the learning rate changed. */
   onTune(settings: Settings): void;
 }
 

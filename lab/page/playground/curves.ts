@@ -5,10 +5,10 @@ import { maker } from "../../view/dom.ts";
 import type { State } from "./worker.ts";
 
 const make = maker(document);
-/** The largest number of points on the loss curve, and the milliseconds between drawings. */
+/** The largest number of points on the loss curve, and the pause between two drawings in milliseconds. */
 const POINTS = 150;
 const PAUSE = 200;
-/** The height, including axes and legend. */
+/** The height of the plot in pixels, including axes and legend. */
 const HEIGHT = 212;
 
 export interface Curves {
@@ -31,7 +31,7 @@ export function newCurves(): Curves {
     if (width && losses.length + errors.length)
       frame.replaceChildren(drawPlot(document, plotOf(losses, errors), { width, height: HEIGHT }));
   };
-  /** Draws after a pause, so that one drawing shows everything that arrives during the pause. */
+  /** Draws after a pause, so that a single drawing shows everything that arrives during the pause. */
   const plan = (): void => void (timer ??= setTimeout(draw, PAUSE));
   const resized = new ResizeObserver(() => {
     if (frame.clientWidth !== width) draw();
@@ -78,7 +78,10 @@ function plotOf(losses: readonly number[], errors: readonly (readonly [number, n
   };
 }
 
-/** The means of `count` consecutive losses at a time, each at the middle of its losses. */
+/**
+ * Splits the losses into groups of `count` and returns a point for each: the middle of the group's steps, and the mean
+ * of its losses.
+ */
 function meansOf(losses: readonly number[], count: number): [number, number][] {
   return Array.from({ length: Math.ceil(losses.length / count) }, (_, i) => {
     const part = losses.slice(i * count, (i + 1) * count);

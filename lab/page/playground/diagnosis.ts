@@ -6,7 +6,7 @@ import { type ActivationRow, growthPerStep, type ParameterRow, type VerdictKind 
 import { showTick } from "../../scale.ts";
 import { type Settings, USUAL_RATES } from "./settings.ts";
 
-/** What one mini-batch shows. */
+/** The input of a diagnosis: the settings, and what was measured on the last mini-batches. */
 export interface Measured {
   readonly settings: Settings;
   readonly steps: number;
@@ -24,10 +24,10 @@ export interface Measured {
   readonly updates: readonly number[] | undefined;
 }
 
-/** What the page shows: one of the library's verdicts, or a verdict based on the loss. */
+/** The kind of a diagnosis: one of the library's verdicts, or a verdict based on the loss. */
 export type Kind = VerdictKind | "diverged" | "stuck";
 
-/** Changes to the settings that remove the problem. */
+/** Changes to the settings that should solve the problem. */
 export interface Remedy {
   readonly text: string;
   readonly settings: Partial<Settings>;
@@ -42,9 +42,9 @@ export interface Diagnosis {
   readonly factor: number;
 }
 
-/** A factor per layer between 1/STEADY and STEADY is described as constant. */
+/** If the factor per layer is between 1/STEADY and STEADY, the text says that the gradient keeps its size. */
 const STEADY = 1.25;
-/** The loss of guessing is ln 10. A network whose loss is above this fraction of ln 10 has learned nothing. */
+/** Guessing gives a loss of ln 10. A network whose loss is above this fraction of ln 10 has learned nothing. */
 const GUESSING = 0.97;
 
 const RELU: Remedy = { text: "ReLU with He", settings: { activation: "ReLU", init: "He" } };
@@ -132,35 +132,36 @@ function kindOf({ loss, recentLoss, norms, weights, problems }: Measured): Kind 
 }
 
 /**
- * Whether the initialization is the one that was derived for the activation, and the two still work in a deep network.
+ * Whether the initialization was derived for the activation, and the two also work in deep networks, which excludes the
+ * sigmoid.
  */
 const isUsual = ({ activation, init }: Settings): boolean =>
   init === (activation === "tanh" || activation === "sigmoid" ? "Xavier" : "He") && activation !== "sigmoid";
 
-/** The initialization that fits the activation; for sigmoid, another activation. */
+/** The initialization that fits the activation; for the sigmoid, ReLU with He. */
 function remedyFor({ activation }: Settings): Remedy {
   if (activation === "sigmoid") return RELU;
   if (activation === "tanh") return TANH;
   return { text: `${activation} with He`, settings: { activation, init: "He" } };
 }
-/** The initialization that fits the activation, if it is not the current one, and a lower learning rate. */
+/** Offers the initialization that fits the activation, unless it is the current one, and a lower learning rate. */
 const fittingOrSlower = (settings: Settings): Remedy[] =>
   isUsual(settings) ? slowerOf(settings) : [remedyFor(settings), ...slowerOf(settings)];
 /**
- * Combinations that keep the gradient's size, other than the current one. If the current one is already the best, fewer
- * layers.
+ * Offers combinations of activation and initialization that keep the gradient's size, or fewer layers if the current
+ * combination already does.
  */
 function remediesFor(settings: Settings): Remedy[] {
   if (isUsual(settings)) return [FEWER];
   const fitting = remedyFor(settings);
   return [fitting, fitting.settings.activation === "tanh" ? RELU : TANH];
 }
-/** The optimizer's usual learning rate; if that is the current rate, fewer layers. */
+/** Offers the optimizer's usual learning rate, or fewer layers if that is already the current rate. */
 const usualOf = ({ optimizer, lr }: Settings): Remedy[] =>
   lr === USUAL_RATES[optimizer]
     ? [FEWER]
     : [{ text: `learning rate ${USUAL_RATES[optimizer]}`, settings: { lr: USUAL_RATES[optimizer] } }];
-/** A lower learning rate, at most the usual one. */
+/** Offers a lower learning rate, at most the usual one. */
 function slowerOf({ optimizer, lr }: Settings): Remedy[] {
   const usual = Math.min(USUAL_RATES[optimizer], lr / 3);
   return [{ text: `learning rate ${Number(usual.toPrecision(1))}`, settings: { lr: Number(usual.toPrecision(1)) } }];
@@ -170,13 +171,16 @@ const layerName = (i: number, count: number): string => (i < count - 1 ? `layer 
 /** "layer 1", "layer 1 and layer 2", "layer 1, layer 2 and the output". */
 const listed = (names: readonly string[]): string => names.join(", ").replace(/, ([^,]*)$/, " and $1");
 
-/** The row with the largest value. Activations are measured in the order of the layers. */
+/** The row with the largest value, and the number of its layer: the rows are in the order of the layers. */
 function mostOf(rows: readonly ActivationRow[], oneSided: boolean, key: "saturated" | "dead"): [ActivationRow, number] {
   const most = rows.filter((row) => row.oneSided === oneSided).sort((a, b) => b[key] - a[key])[0]!;
   return [most, rows.indexOf(most) + 1];
 }
 
-/** The most saturated layer, or the layer with the most dead units, if there is such a problem. */
+/**
+ * A sentence about the most saturated layer, or about the layer with the most dead units; empty if there is neither
+ * problem.
+ */
 function flatText(activations: readonly ActivationRow[], problems: readonly VerdictKind[]): string {
   if (problems.includes("saturated")) {
     const [{ saturated, type }, layer] = mostOf(activations, false, "saturated");
@@ -187,7 +191,7 @@ function flatText(activations: readonly ActivationRow[], problems: readonly Verd
   return `${percent(dead)} of layer ${layer}’s units are 0 for the whole mini-batch.`;
 }
 
-/** How the gradient changes from a layer to the one before. */
+/** Describes how the gradient's size changes from a layer to the previous one. */
 function trend(factor: number): string {
   if (factor > 1 / STEADY && factor < STEADY) return "keeps its size";
   const fold = Number(Math.max(factor, 1 / factor).toPrecision(2)).toLocaleString("en");

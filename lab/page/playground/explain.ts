@@ -4,7 +4,7 @@ import { fgsm, gradientTimesInput, integratedGradients, pgd, smoothGrad } from "
 import { PIXELS } from "../../../cli/mnist/packed.ts";
 import type { AttackName, Method, Question } from "./settings.ts";
 
-/** How a network reads 784 pixels. */
+/** A network's answer for 784 pixels. */
 export interface Answer {
   /** The probability of each digit. */
   readonly probabilities: readonly number[];
@@ -35,7 +35,7 @@ const attacks: Readonly<Record<AttackName, (lossOf: LossOf, x: Tensor, epsilon: 
   PGD: (lossOf, x, epsilon) => pgd(lossOf, x, { epsilon, min: 0, max: 1, randomStart: false }),
 };
 
-/** The answer for a drawing of 784 pixels, what it depends on, and the answer after an attack on it. */
+/** Computes the answer for a drawing of 784 pixels, each pixel's contribution to it, and the answer after an attack. */
 export function explain(model: nn.Module, drawing: Float32Array, question: Question): Explanation {
   const { method, attack, epsilon } = question;
   return tidy(() => {

@@ -1,4 +1,4 @@
-/** Menus and sliders that choose from a list of values. The page can also set the value. */
+/** Creates menus and sliders for choosing a value from a list. The program can also set the value. */
 import { maker } from "../../view/dom.ts";
 
 const make = maker(document);

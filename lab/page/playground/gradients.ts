@@ -11,29 +11,29 @@ const make = maker(document);
 const LEFT = 58;
 const RIGHT = 66;
 const AXIS = 22;
-/** The height of all rows together, and the largest height of one row. */
+/** The total height of all rows, and the largest height of one row, in pixels. */
 const ROWS = 150;
 const ROW = 38;
-/** A bin with less than this fraction of a layer's elements does not extend the axis. */
+/** Bins with less than this fraction of a layer's elements do not extend the axis. */
 const RARE = 0.005;
-/** The initial axis, in powers of ten. It grows when gradients fall outside. */
+/** The initial ends of the axis, as exponents of ten. The axis grows if gradients are outside. */
 const DOMAIN = [-8, 0] as const;
 
 export interface GradientsPanel {
   readonly element: HTMLElement;
   show(layers: readonly LayerGradient[], diagnosis: Diagnosis): void;
-  /** Forgets the previous network's axis. */
+  /** Resets the axis, which the previous network may have extended. */
   clear(): void;
   close(): void;
 }
 
-/** The panel. `onTry` receives the settings of a remedy that the user chose. */
+/** Creates the panel. If the user chooses a remedy, `onTry` receives its settings. */
 export function newGradients(onTry: (settings: Partial<Settings>) => void): GradientsPanel {
   const svg = newSvg(document, "svg", { role: "img", class: "pg-histograms" });
   const title = make("strong", {});
   const text = make("span", {});
   const remedies = make("div", { class: "pg-buttons" });
-  // The numbers change ten times per second. Screen readers announce only a new title.
+  // Only the title is a status: it rarely changes, and screen readers would announce the numbers ten times per second.
   const verdict = make(
     "div",
     { class: "pg-diagnosis" },
@@ -81,7 +81,7 @@ export function newGradients(onTry: (settings: Partial<Settings>) => void): Grad
   };
 }
 
-/** The domain, extended by whole steps of two powers of ten to contain all but a few of the elements. */
+/** Extends the domain, in steps of two powers of ten, until it contains all but a few of each layer's elements. */
 function grown([low, high]: readonly [number, number], layers: readonly LayerGradient[]): readonly [number, number] {
   const edges = layers.flatMap(({ histogram: { first, counts } }) => {
     const few = RARE * counts.reduce((a, b) => a + b, 0);
@@ -159,7 +159,7 @@ function drawRow(
   return group;
 }
 
-/** Even powers of ten, at most about `count` of them. */
+/** At most about `count` ticks: the exponent `high`, and exponents below it at even distances. */
 function ticksOf(low: number, high: number, count: number): number[] {
   const step = 2 * Math.ceil((high - low) / 2 / Math.max(2, count));
   return Array.from({ length: Math.floor((high - low) / step) + 1 }, (_, i) => high - i * step).reverse();

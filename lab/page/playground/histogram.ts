@@ -1,4 +1,4 @@
-/** Counts of log₁₀|g| in bins of a fixed width, so that the histograms of layers and of steps share an axis. */
+/** Counts log₁₀|g| in bins of a fixed width, so that the histograms of all layers and steps can share an axis. */
 
 /** The width of a bin, in powers of ten. */
 export const BIN = 0.2;

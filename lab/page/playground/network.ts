@@ -23,7 +23,7 @@ import type { Activation, Init, OptimizerName, Settings } from "./settings.ts";
 
 export const CLASSES = 10;
 export const BATCH = 64;
-/** The number of mini-batches after which the loss shows whether a network learns. */
+/** The number of mini-batches whose losses show whether a network learns. */
 const RECENT = 100;
 /** The mean and the standard deviation of MNIST's pixels, from 0 (paper) to 1 (ink). */
 const [MEAN, STD] = [0.1307, 0.3081];
@@ -36,14 +36,14 @@ export interface LayerGradient {
   readonly histogram: Histogram;
 }
 
-/** The gradients at the current parameters, on the last mini-batch. */
+/** The gradients of the loss on the last mini-batch, at the current parameters. */
 export interface Gradients {
-  /** Each weight, from the first layer to the output. */
+  /** The gradient of each weight, from the first layer to the output. */
   readonly layers: readonly LayerGradient[];
   readonly measured: Measured;
 }
 
-/** Pixels from 0 to 1 → [batch, 784] with mean 0 and variance 1 over MNIST, as initializations assume. */
+/** Converts pixels from 0 to 1 to [batch, 784] with mean 0 and variance 1 over MNIST, which initializations assume. */
 class Standardize extends nn.Module {
   static override readonly kind: string = "Standardize";
   forward(x: Tensor): Tensor {
@@ -66,7 +66,7 @@ const weightsOf: Readonly<Record<Init, (w: Tensor) => void>> = {
   "too large": (w) => void nn.init.xavierNormal(w, { gain: 5 }),
   "large biases": (w) => void nn.init.xavierNormal(w),
 };
-/** The standard deviation of the hidden layers' biases. */
+/** The standard deviation of the hidden layers' initial biases. */
 const biasOf = (init: Init): number => (init === "large biases" ? 5 : 0);
 
 const optimizers: Readonly<Record<OptimizerName, (parameters: Tensor[], lr: number) => optim.Optimizer>> = {
@@ -98,9 +98,9 @@ export class Learner {
   private train: Compiled<[Tensor, Tensor], Tensor>;
   private readonly batches: Generator<Batch, never>;
   private readonly testInk: Float32Array;
-  /** The last mini-batch, or the first one before any step. */
+  /** The mini-batch of the last step; before the first step, the first mini-batch. */
   batch: Batch;
-  /** How much the last watched step changed each weight. */
+  /** A report on how much the last watched step changed each weight. */
   private updates: WatchReport | undefined;
   /** The losses of the last RECENT mini-batches. */
   private losses: readonly number[] = [];
@@ -117,7 +117,7 @@ export class Learner {
     this.batch = this.batches.next().value;
   }
 
-  /** The optimizer that the settings name, and a compiled step that uses it. */
+  /** Creates the optimizer that the settings name, and a compiled step that uses it. */
   private training(): [optim.Optimizer, Compiled<[Tensor, Tensor], Tensor>] {
     const { optimizer: name, lr } = this.settings;
     const optimizer = optimizers[name](this.model.parameters(), lr);
@@ -176,7 +176,7 @@ export class Learner {
       });
       const { last, verdicts } = diagnose(this.model, loss);
       const { settings, steps } = this;
-      // A compiled step leaves no gradients for the watcher, which judges only the updates.
+      // Use only the verdicts on updates, because a compiled step leaves no gradients for the watcher to judge.
       const updates = this.updates?.verdicts.filter(({ kind }) => kind === "too fast" || kind === "too slow") ?? [];
       return {
         layers,
@@ -195,7 +195,7 @@ export class Learner {
     });
   }
 
-  /** The fraction of the test digits that it reads correctly. */
+  /** The fraction of the test digits that the network reads correctly. */
   accuracy(): number {
     const { labels, count } = this.digits.test;
     const read = tidy(() => this.model.forward(tensor(this.testInk)).argMax(-1).data);
@@ -226,8 +226,8 @@ export interface Batch {
 }
 
 /**
- * Mini-batches in a new order for each pass over the digits, each digit shifted by up to a pixel, because drawings are
- * not perfectly centred either. Each batch overwrites the one before.
+ * Yields mini-batches, in a new order for each pass over the digits. Shifts each digit by up to a pixel, because
+ * drawings are not perfectly centred either. Each batch overwrites the previous one.
  */
 function* batchesOf({ pixels, labels, count }: Digits): Generator<Batch, never> {
   const batch = { pixels: new Float32Array(BATCH * PIXELS), labels: new Int32Array(BATCH) };
@@ -238,7 +238,8 @@ function* batchesOf({ pixels, labels, count }: Digits): Generator<Batch, never> 
         const from = order[at + k]!;
         const shift = down[at + k]! * SIDE + across[at + k]!;
         batch.labels[k] = labels[from]!;
-        // A shift wraps around, but MNIST's digits have margins of four pixels.
+        // A shift moves pixels across the edges, but there is no ink at the edges: MNIST's digits have margins of four
+        // pixels.
         for (let p = 0; p < PIXELS; p++) batch.pixels[k * PIXELS + p] = (pixels[from * PIXELS + p + shift] ?? 0) / 255;
       }
       yield batch;

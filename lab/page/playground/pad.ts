@@ -14,7 +14,7 @@ export interface Pad {
   show(digit: Float32Array): void;
 }
 
-/** The pad. It calls `onDraw` after each stroke segment. */
+/** Creates the pad, which calls `onDraw` after each segment of a stroke. */
 export function newPad(onDraw: () => void): Pad {
   const label = "A square to draw a digit in. Without a pointer, choose a test digit with the buttons below.";
   const element = maker(document)("canvas", {
@@ -28,7 +28,7 @@ export function newPad(onDraw: () => void): Pad {
   if (!context) throw new Error("This browser does not support canvas.");
   Object.assign(context, { lineWidth: PEN, lineCap: "round", lineJoin: "round", strokeStyle: "#10141c" });
   let last: readonly [number, number] | undefined;
-  /** Whether it shows an example, which the next stroke replaces. */
+  /** Whether the pad shows an example, which the next stroke replaces. */
   let isExample = false;
   const place = ({ clientX, clientY }: PointerEvent): readonly [number, number] => {
     const box = element.getBoundingClientRect();
@@ -56,7 +56,7 @@ export function newPad(onDraw: () => void): Pad {
   });
   element.addEventListener("pointermove", (event) => {
     if (!last || !element.hasPointerCapture(event.pointerId)) return;
-    // Fast strokes have several points per frame.
+    // In a fast stroke, the pointer passes several points per frame.
     for (const point of event.getCoalescedEvents?.() ?? []) lineTo(place(point));
     lineTo(place(event));
     onDraw();

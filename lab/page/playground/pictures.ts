@@ -4,7 +4,7 @@ import { maker } from "../../view/dom.ts";
 import { coloursOf, type Rgb } from "../../view/picture.ts";
 
 const make = maker(document);
-/** How dark ink is under an attribution. */
+/** The darkness of ink under an attribution, from 0 to 1. */
 const SHADE = 0.35;
 
 export interface Pixels {
@@ -14,7 +14,7 @@ export interface Pixels {
   clear(): void;
 }
 
-/** A canvas with a caption. */
+/** Creates a canvas with a caption. */
 export function newPixels(caption: string): Pixels {
   const canvas = make("canvas", { width: SIDE, height: SIDE, role: "img", "aria-label": caption });
   const context = canvas.getContext("2d")!; // browsers without canvas cannot show the pad either
@@ -36,7 +36,7 @@ export function newPixels(caption: string): Pixels {
 export const grey = (pixels: Float32Array): Rgb[] => picture(pixels, "grey");
 export const diverging = (pixels: Float32Array): Rgb[] => picture(pixels, "diverging");
 
-/** Attributions in blue (below 0) and orange (above 0), multiplied with the ink in grey. */
+/** The colours of attributions, blue below 0 and orange above 0, multiplied by the ink in grey. */
 export function overInk(attribution: Float32Array, ink: Float32Array): Rgb[] {
   return diverging(attribution).map((colour, i) => {
     const light = 1 - SHADE * ink[i]!;
@@ -47,7 +47,7 @@ export function overInk(attribution: Float32Array, ink: Float32Array): Rgb[] {
 const picture = (pixels: Float32Array, colours: "grey" | "diverging"): Rgb[] =>
   coloursOf({ title: "", width: SIDE, height: SIDE, values: Array.from(pixels), colours });
 
-/** A bar from blue through white to orange with a text at each end. */
+/** Creates a legend: a bar from blue through white to orange, with a text at each end. */
 export function newLegend(low: string, high: string): HTMLElement {
   const stops = coloursOf({ title: "", width: 3, height: 1, values: [-1, 0, 1], colours: "diverging" });
   const bar = make("span", { class: "pg-scale" });

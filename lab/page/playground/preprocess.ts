@@ -1,25 +1,25 @@
 /**
- * Pure functions that prepare a drawing like an MNIST digit: crop it, scale it to 20 × 20, and put its centre of mass
- * at the centre of 28 × 28.
+ * Pure functions that prepare a drawing in the way that MNIST's digits were prepared: they crop it, scale its longer
+ * side to 20 pixels, and move its centre of mass to the centre of 28 × 28 pixels.
  */
 import { SIDE } from "../../../cli/mnist/packed.ts";
 
-/** The longer side of a digit. */
+/** The length of a digit's longer side, in pixels. */
 const DIGIT = 20;
 
-/** The values in rows of `width`, from 0 (paper) to 1 (ink). */
+/** A drawing: `values` has the pixels row by row, from 0 (paper) to 1 (ink). */
 export interface Ink {
   readonly width: number;
   readonly height: number;
   readonly values: Float32Array;
 }
 
-/** The 28 × 28 values; undefined if nothing is drawn. */
+/** The drawing as 28 × 28 values; undefined if nothing is drawn. */
 export function preprocess(ink: Ink): Float32Array | undefined {
   const box = boundsOf(ink);
   if (!box) return undefined;
   const scale = DIGIT / Math.max(box.right - box.left, box.bottom - box.top);
-  // Scale around the middle of the box to find the centre of mass, then around that centre.
+  // Scale around the middle of the box to find the centre of mass, then scale around the centre of mass.
   const middle = [(box.left + box.right) / 2, (box.top + box.bottom) / 2] as const;
   const [x, y] = centreOf(resample(ink, scale, middle));
   const half = SIDE / 2;
@@ -43,7 +43,10 @@ function boundsOf({
   return right > left ? { left, right, top, bottom } : undefined;
 }
 
-/** 28 × 28 pixels around a point. Each is the mean of the square that it covers. */
+/**
+ * Scales a drawing to 28 × 28 pixels around a point. Each pixel is the mean over the square that it covers in the
+ * drawing.
+ */
 function resample({ width, height, values }: Ink, scale: number, [x, y]: readonly [number, number]): Float32Array {
   const half = SIDE / 2;
   const [columns, rows] = [weights(width, scale, x - half / scale), weights(height, scale, y - half / scale)];
@@ -55,7 +58,7 @@ function resample({ width, height, values }: Ink, scale: number, [x, y]: readonl
   });
 }
 
-/** For each of the 28 pixels along a side, the source pixels that it covers, with weights. */
+/** For each of the 28 pixels along a side, the drawing's pixels that it covers, and the covered part of each. */
 function weights(size: number, scale: number, from: number): (readonly [index: number, part: number])[][] {
   return Array.from({ length: SIDE }, (_, i) => {
     const [low, high] = [Math.max(0, from + i / scale), Math.min(size, from + (i + 1) / scale)];

@@ -1,4 +1,4 @@
-/** The playground's choices, shared by the page and the worker. */
+/** The settings that a user of the playground can choose. The page and the worker share this file. */
 
 export const ACTIVATIONS = ["sigmoid", "tanh", "ReLU", "leaky ReLU", "GELU"] as const;
 export const INITS = ["too small", "Xavier", "He", "too large", "large biases"] as const;
@@ -6,7 +6,7 @@ export const OPTIMIZERS = ["SGD", "momentum", "Adam", "RMSProp"] as const;
 export const METHODS = ["gradient × input", "integrated gradients", "SmoothGrad"] as const;
 export const ATTACKS = ["FGSM", "PGD"] as const;
 
-/** A label for each initialization, which says what it does. */
+/** The menu's label for each initialization. */
 export const INIT_LABELS: Readonly<Record<Init, string>> = {
   "too small": "too small (Xavier ÷ 5)",
   Xavier: "Xavier",
@@ -27,7 +27,7 @@ export const RATES = [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1] as const;
 /** ε: 0, 0.01 … 0.3. */
 export const EPSILONS = Array.from({ length: 31 }, (_, i) => i / 100);
 
-/** The network and how it learns. */
+/** The settings of a network and of its training. */
 export interface Settings {
   /** The number of hidden layers. */
   readonly layers: number;
@@ -51,7 +51,7 @@ export interface Question {
 
 export const QUESTION: Question = { method: "gradient × input", target: undefined, attack: "FGSM", epsilon: 0.1 };
 
-/** A usual learning rate for each optimizer on these networks. */
+/** A learning rate that works well for each optimizer on these networks. */
 export const USUAL_RATES: Readonly<Record<OptimizerName, number>> = {
   SGD: 0.1,
   momentum: 0.03,
@@ -59,7 +59,7 @@ export const USUAL_RATES: Readonly<Record<OptimizerName, number>> = {
   RMSProp: 1e-3,
 };
 
-/** Settings to start from. The first is the default. */
+/** Examples of settings. The first one is the default. */
 export const PRESETS: Readonly<Record<string, Settings>> = {
   healthy: { layers: 3, width: 64, activation: "ReLU", init: "He", optimizer: "SGD", lr: 0.1 },
   vanishing: { layers: 6, width: 64, activation: "sigmoid", init: "Xavier", optimizer: "SGD", lr: 0.1 },

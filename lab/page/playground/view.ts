@@ -33,7 +33,10 @@ export function mountPlayground(element: HTMLElement): { close(): void } {
     worker!.ask(request);
   };
   let run = 0;
-  /** The example to show when it arrives, unless the user does something else on the pad in the meantime. */
+  /**
+   * The digit whose example has been requested. Drawing on the pad, or clearing it, before the example arrives resets
+   * this.
+   */
   let awaited: number | undefined;
   /** The number of the latest request for an example. */
   let requests = 0;
@@ -42,11 +45,17 @@ export function mountPlayground(element: HTMLElement): { close(): void } {
   let isVisible = true;
   let drawing: Float32Array | undefined;
   let question: Question = QUESTION;
-  /** Whether a reading is on its way, and whether it will be outdated. */
+  /**
+   * Whether the page waits for an explanation, and whether the drawing or the question has changed since it was
+   * requested.
+   */
   let isReading = false;
   let isStale = false;
 
-  /** Requests a reading, one at a time. If something changed by the time it arrives, requests another. */
+  /**
+   * Requests an explanation of the drawing, one at a time. If something has changed by the time it arrives, requests
+   * another.
+   */
   const read = (): void => {
     isStale = isReading;
     if (!drawing) for (const panel of panels) panel.clear();
@@ -139,7 +148,7 @@ export function mountPlayground(element: HTMLElement): { close(): void } {
     const name = nameWorker();
     const program = new Worker(new URL("./worker.ts", import.meta.url), { type: "module", name });
     const network = { ask: (request: Request) => program.postMessage(request), end: supervise(program, name, fail) };
-    // Messages from a worker that failed may still arrive.
+    // Messages may still arrive from a worker that has failed, so ignore them.
     program.onmessage = ({ data }: MessageEvent<Message>) => worker === network && receive(data);
     return network;
   }

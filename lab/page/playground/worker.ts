@@ -11,12 +11,12 @@ import { BATCH, type LayerGradient, Learner } from "./network.ts";
 import type { OptimizerName, Question, Settings } from "./settings.ts";
 
 export type Request =
-  /** Makes a network. `run` identifies the network in the states that the worker reports. */
+  /** Creates a network. `run` identifies it in the states that the worker reports. */
   | { readonly kind: "start"; readonly run: number; readonly settings: Settings }
   | { readonly kind: "tune"; readonly optimizer: OptimizerName; readonly lr: number }
   | { readonly kind: "train" | "pause" | "step" }
   | { readonly kind: "read"; readonly drawing: Float32Array; readonly question: Question }
-  /** Requests a test digit. `request` identifies it in the answer. */
+  /** Requests a test digit. `request` identifies the request in the answer. */
   | { readonly kind: "example"; readonly digit: number; readonly request: number };
 
 /** The network's state. */
@@ -25,7 +25,7 @@ export interface State {
   /** The number of mini-batches seen. */
   readonly step: number;
   readonly isTraining: boolean;
-  /** Whether it paused on its own, after EPOCHS passes over the digits. */
+  /** Whether training paused by itself, after EPOCHS passes over the digits. */
   readonly isDone: boolean;
   /** The loss of each mini-batch since the last report. */
   readonly losses: readonly number[];
@@ -43,7 +43,7 @@ export type Message =
 
 /** Training pauses after this many passes over the digits, so that a page left open stops using the processor. */
 const EPOCHS = 40;
-/** Milliseconds of training between pauses for messages, and between reports. */
+/** The time that the network trains between two pauses for messages, and between two reports, in milliseconds. */
 const SLICE = 25;
 const REPORT = 100;
 
@@ -53,13 +53,16 @@ const nextTask = (): Promise<void> => new Promise((resolve) => setTimeout(resolv
 
 let learner: Learner | undefined;
 let run = 0;
-/** Identifies the loop that trains. A new number ends the old loop. */
+/** The number of the current training loop. Increasing it ends that loop. */
 let session = 0;
 let isTraining = false;
 let losses: number[] = [];
-/** After an error, the page starts another worker. */
+/** Whether an error was reported. This worker then ignores all messages, because the page starts another one. */
 let hasFailed = false;
-/** The number of examples requested for each digit, so that the next request gets a different example. */
+/**
+ * For each digit, the number of examples requested so far. It selects the next example, so that successive requests get
+ * different ones.
+ */
 const requested = new Array<number>(10).fill(0);
 
 function pause(): void {
@@ -121,7 +124,7 @@ async function handle(request: Request): Promise<void> {
     case "train":
       if (isTraining) return;
       isTraining = true;
-      // Do not await it, because it would delay other messages.
+      // Do not await the training, which would delay all later messages.
       void train(learner!).catch(fail);
       return;
     case "pause":
@@ -141,14 +144,14 @@ async function handle(request: Request): Promise<void> {
   }
 }
 
-/** Stops training and reports the error; the page then stops using this worker. */
+/** Stops training and reports the error. The page then starts another worker. */
 function fail(error: unknown): void {
   pause();
   hasFailed = true;
   send({ kind: "error", message: error instanceof Error ? error.message : String(error) });
 }
 
-/** Requests are handled one after the other, in the order of arrival. */
+/** Handles requests one after the other, in the order of arrival. */
 let queue = showLife();
 addEventListener("message", ({ data }: MessageEvent<Request>) => {
   queue = queue.then(() => (hasFailed ? undefined : handle(data))).catch(fail);

@@ -1,4 +1,4 @@
-/** The page's side of the worker: checks code in a new worker, which is ended after 5 seconds. */
+/** Checks code in a new worker, which ends after the check, or after 5 seconds if the code runs longer. */
 import type { Outcome } from "../../practice/run.ts";
 import { type Message, supervise, type Task } from "../../practice/supervise.ts";
 

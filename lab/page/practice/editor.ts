@@ -8,10 +8,10 @@ import { EditorView, minimalSetup } from "codemirror";
 
 export interface EditorOptions {
   readonly text: string;
-  /** The name for screen readers. */
+  /** The editor's name for screen readers. */
   readonly label: string;
   onChange(text: string): void;
-  /** Ctrl-Enter or ⌘-Enter was pressed. */
+  /** Called when the reader presses Ctrl-Enter or ⌘-Enter. */
   onCheck(): void;
 }
 
@@ -47,7 +47,7 @@ export class Editor {
     return this.view.state.doc.toString();
   }
 
-  /** Replaces the text. The reader can undo it. */
+  /** Replaces the text. The reader can undo the change. */
   replace(text: string): void {
     this.view.dispatch({ changes: { from: 0, to: this.view.state.doc.length, insert: text } });
   }

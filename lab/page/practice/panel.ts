@@ -1,4 +1,4 @@
-/** One exercise: prediction, task, editor, hints, solution and results. */
+/** Shows one exercise: its prediction, task, editor, hints, solution and results. */
 import { checkCode } from "./checker.ts";
 import type { Editor } from "./editor.ts";
 import { predict } from "./predict.ts";
@@ -10,9 +10,9 @@ import { make, nodesOf } from "./text.ts";
 export interface PanelOptions {
   readonly exercise: Shown;
   readonly progress: ProgressStore;
-  /** The next exercise, for the link at the end. */
+  /** The next exercise, to which the page links when this one is solved. */
   readonly next: Shown | undefined;
-  /** All checks passed. */
+  /** Called when all checks have passed. */
   onSolved(): void;
 }
 
@@ -72,13 +72,13 @@ export class Panel {
     if (answer !== undefined) this.showCode();
   }
 
-  /** Removes the editor. A running check still ends at its time limit, and its outcome is ignored. */
+  /** Removes the editor. A running check continues until its end or its time limit, and its outcome is ignored. */
   close(): void {
     this.closed = true;
     this.editor?.destroy();
   }
 
-  /** Shows the task and loads the editor, unless it is there already. */
+  /** Shows the task, and loads the editor if it has not been loaded. */
   private showCode(): void {
     this.code.hidden = false;
     const { exercise, progress } = this.options;

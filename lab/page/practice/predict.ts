@@ -1,9 +1,9 @@
-/** An exercise's question, which the reader answers once, before writing code. */
+/** Shows an exercise's question, which the reader answers once, before writing code. */
 import { isRight, numberOf } from "../../practice/exercise.ts";
 import type { Shown } from "./shown.ts";
 import { make, nodesOf } from "./text.ts";
 
-/** Shows the question, with the stored answer if there is one. `onAnswer` receives a new answer. */
+/** Creates the question's element, with the stored answer if there is one. `onAnswer` receives a new answer. */
 export function predict(
   prediction: Shown["prediction"],
   stored: string | undefined,

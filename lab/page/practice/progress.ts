@@ -1,9 +1,9 @@
-/** What the reader has done, exercise by exercise. It is stored if the browser allows it, and never leaves the browser. */
+/** The reader's progress in each exercise. The browser stores it if it allows storage; it is never sent anywhere. */
 
 export interface Progress {
   /** The answer to the prediction. */
   readonly answer?: string;
-  /** The code, if it differs from the starter. */
+  /** The reader's code, if it differs from the starter. */
   readonly code?: string;
   readonly solved?: boolean;
 }
@@ -15,7 +15,7 @@ function stored(): Record<string, Progress> {
     const value: unknown = JSON.parse(localStorage.getItem(KEY) ?? "{}");
     return typeof value === "object" && value !== null ? (value as Record<string, Progress>) : {};
   } catch {
-    return {}; // storage may be forbidden, or contain something else
+    return {}; // storage may be forbidden, or contain invalid data
   }
 }
 
@@ -26,13 +26,15 @@ export class ProgressStore {
     return this.all[name] ?? {};
   }
 
-  /** Changes the progress of one exercise. Without storage, it lasts until the page is closed. */
+  /**
+   * Changes the progress in one exercise. If the browser forbids storage, the progress is lost when the page is closed.
+   */
   update(name: string, change: { readonly [K in keyof Progress]?: Progress[K] | undefined }): void {
     this.all[name] = { ...this.all[name], ...change } as Progress;
     try {
       localStorage.setItem(KEY, JSON.stringify(this.all));
     } catch {
-      // The store is full or forbidden.
+      // Storage is full or forbidden.
     }
   }
 }

@@ -1,4 +1,4 @@
-/** The outcomes of a check, and what the code printed. */
+/** Creates the elements for the outcomes of the checks, and for what the code printed. */
 import type { Outcome } from "../../practice/run.ts";
 import { make, withCode } from "./text.ts";
 
@@ -15,14 +15,14 @@ const item = ({ title, passed, message }: Outcome): HTMLElement =>
     ),
   );
 
-/** One sentence that sums up the outcomes. */
+/** A sentence that sums up the outcomes. */
 export function summary(outcomes: readonly Outcome[]): string {
   const failed = outcomes.filter(({ passed }) => !passed).length;
   return failed ? `${failed} of ${outcomes.length} checks failed.` : `All ${outcomes.length} checks passed.`;
 }
 
 export const results = (outcomes: readonly Outcome[], printed: readonly string[]): HTMLElement[] => [
-  // Safari drops the list semantics of lists without markers, unless they have the role explicitly.
+  // Safari does not treat lists without markers as lists unless they have an explicit role.
   make("ul", { role: "list" }, ...outcomes.map(item)),
   ...(printed.length
     ? [

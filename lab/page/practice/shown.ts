@@ -1,9 +1,9 @@
-/** The parts of an exercise that the page shows. Their text and formulas are rendered when the page is built. */
+/** The parts of an exercise that the page shows. The build renders their text and formulas. */
 import type { Exercise, Prediction } from "../../practice/exercise.ts";
 import { displayedFormula, partsOf } from "../../practice/text.ts";
 import { formula, slug } from "../render.mjs";
 
-/** Part of a document, as HTML that the build wrote. */
+/** A part of a document, as HTML that the build has rendered. */
 export type Html = string;
 
 export interface Shown extends Pick<Exercise, "name" | "title" | "section" | "concept" | "starter" | "solution"> {
@@ -16,7 +16,7 @@ export interface Shown extends Pick<Exercise, "name" | "title" | "section" | "co
 
 const escape = (text: string): string => text.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
 
-/** A text with code, emphasis and formulas. */
+/** Renders a text with code, emphasis and formulas. */
 const inline = (text: string): Html =>
   partsOf(text)
     .map((part) => {
@@ -27,7 +27,7 @@ const inline = (text: string): Html =>
     })
     .join("");
 
-/** A paragraph, or a displayed formula. A wide formula scrolls, and the keyboard can scroll it too. */
+/** Renders a paragraph, or a displayed formula. If a formula is too wide, it scrolls, also with the keyboard. */
 function paragraph(text: string): Html {
   const tex = displayedFormula(text);
   return tex === undefined

@@ -4,10 +4,10 @@ import type { Html } from "./shown.ts";
 
 export const make = maker(document);
 
-/** The HTML that the build rendered, as nodes. */
+/** Parses HTML that the build has rendered into nodes. */
 export const nodesOf = (html: Html): DocumentFragment => document.createRange().createContextualFragment(html);
 
-/** A check's message as nodes: text between backticks becomes code, and line breaks stay. */
+/** Converts a check's message to nodes: text between backticks becomes code, and line breaks are kept. */
 export const withCode = (message: string): Node[] =>
   message
     .split(/(`[^`\n]+`)/)

@@ -1,16 +1,16 @@
-/** The article's exercises on the page: a list, and the exercise that the reader selects. */
+/** Shows the article's exercises: a list, and the exercise that the reader selects. */
 import "./practice.css";
 import { practices } from "virtual:practices";
 import { Panel } from "./panel.ts";
 import { ProgressStore } from "./progress.ts";
 import { make } from "./text.ts";
 
-/** Opens an exercise in the mounted list. */
+/** Opens an exercise; undefined until the exercises are mounted. */
 let open: ((name: string) => void) | undefined;
-/** The exercise to open when the list is mounted. */
+/** The exercise to open when the exercises are mounted. */
 let wanted: string | undefined;
 
-/** Opens the exercise that the address #practice-NAME names, now or when the exercises are mounted. */
+/** Opens an exercise, now or when the exercises are mounted. `name` is NAME in the address #practice-NAME. */
 export function openPractice(name: string): void {
   if (open) open(name);
   else wanted = name;
@@ -41,7 +41,7 @@ export function mountPractice(element: HTMLElement): void {
       }),
     );
   };
-  /** Shows an exercise. @param follows whether the reader asked for the exercise; if so, focus moves to it */
+  /** Shows an exercise. @param follows whether to move the focus to the exercise, because the reader asked for it */
   const select = (name: string, follows: boolean): void => {
     const i = practices.findIndex((practice) => practice.name === name);
     if (i < 0) return;

@@ -1,4 +1,4 @@
-/** The worker that checks code. It has nabla and the checks, so the page does not load them. */
+/** The worker that checks code. It loads nabla and the checks, so the page does not need to. */
 import { serve } from "../../practice/serve.ts";
 import type { Task } from "../../practice/supervise.ts";
 
