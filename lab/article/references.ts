@@ -2,12 +2,12 @@
 
 export interface Reference {
   readonly id: string;
-  /** How the text cites the source. */
+  /** The short form in which the text cites the source, such as "Pascanu et al. 2013". */
   readonly short: string;
   readonly authors: string;
   readonly year: number;
   readonly title: string;
-  /** The journal with its volume and pages, or the conference. */
+  /** Where the source was published: a journal with volume and pages, or a conference. */
   readonly where: string;
   /** A DOI, an arXiv identifier, or an address. */
   readonly link: string;

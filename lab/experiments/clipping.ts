@@ -1,4 +1,7 @@
-/** A recurrent network trained twice from the same start on the same data: with the plain gradient, and with a clipped one. */
+/**
+ * Trains a recurrent network twice from the same start on the same data: with the plain gradient, and with the clipped
+ * gradient.
+ */
 import { compile, losses, manualSeed, nn, optim, randn, type Tensor, tidy, zeros } from "nabla";
 import { objective } from "nabla/gradients";
 import { dot, type Matrix, norm, times, transpose, type Vector } from "../algebra.ts";
@@ -16,7 +19,7 @@ const LAST = 20;
 /** A run has diverged if its loss is not a number, or is at least this many times the loss of always answering 0. */
 const DIVERGED = 100;
 
-/** If clipped steps are no longer than this, training is stable. Longer steps can still overshoot. */
+/** Clipped steps of at most this length keep training stable. Longer steps can still overshoot. */
 const GENTLE = 0.5;
 
 interface Run {

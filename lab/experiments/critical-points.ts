@@ -1,4 +1,7 @@
-/** Minima, saddles and plateaus on one landscape: how the gradient and the Hessian's eigenvalues tell them apart. */
+/**
+ * Shows how the gradient and the Hessian's eigenvalues tell minima, saddles and plateaus apart, on a landscape that has
+ * all three.
+ */
 import { type Tensor, tensor, tidy } from "nabla";
 import { type CriticalPoint, classifyCriticalPoint, denseHessian, type Objective, objective } from "nabla/gradients";
 import { type Finding, showNumber } from "../experiment.ts";

@@ -1,4 +1,4 @@
-/** The order of mini-batches: random, by difficulty, or by similarity of gradient signs. */
+/** Compares training with three orders of mini-batches: random, by difficulty, and by similarity of gradient signs. */
 import { losses, nn, optim, randn, type Tensor, tidy } from "nabla";
 import { batchGradients, curriculum, gradientConfusion, objective, signFlips } from "nabla/gradients";
 import { generator } from "../random.ts";

@@ -1,4 +1,4 @@
-/** The limit that defines a derivative, and the step size at which rounding errors stop the convergence. */
+/** Shows the limit that defines a derivative, and the step size at which rounding errors stop the convergence. */
 import { bestStep, type Complex, complexStep, errorCurve, finiteDifference } from "nabla/gradients";
 import { sigmoid, simpson } from "../algebra.ts";
 import { experiment } from "../experiment.ts";

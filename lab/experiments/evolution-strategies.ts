@@ -1,6 +1,6 @@
 /**
- * Gradients from function values alone: how the error and cost of evolution strategies depend on the number of samples
- * and the number of parameters.
+ * Estimates gradients from function values alone with evolution strategies, and measures how the error and the cost
+ * depend on the number of samples and the number of parameters.
  */
 import { losses, nn, optim, tensor, tidy } from "nabla";
 import { EvolutionStrategy, esError, logSlope, objective } from "nabla/gradients";

@@ -1,4 +1,4 @@
-/** How much the gradients of mini-batches disagree: sign flips, cosines and the noise scale. */
+/** Measures how much the gradients of mini-batches disagree, by sign flips, cosines and the noise scale. */
 import { losses, manualSeed, nn, optim, randn, type Tensor } from "nabla";
 import {
   batchGradients,

@@ -1,6 +1,6 @@
 /**
- * The curvatures of a small network's loss: both ends of the spectrum by Lanczos, its density, and a plot of the loss
- * over the two steepest directions.
+ * Measures the curvatures of a small network's loss: both ends of the spectrum by Lanczos, and the spectrum's density.
+ * Plots the loss over the two steepest directions.
  */
 import { losses, manualSeed, nn, optim, randn, type Tensor } from "nabla";
 import {

@@ -1,4 +1,4 @@
-/** The article's first example: two parameters, one three times as sensitive as the other. */
+/** The article's first example: a loss that is three times as sensitive to one parameter as to the other. */
 import { type Tensor, tensor } from "nabla";
 import { finiteDifference, objective, type Sensitivity, sensitivities } from "nabla/gradients";
 import { experiment } from "../experiment.ts";

@@ -148,8 +148,8 @@ type Point = readonly [x: number, y: number];
 /** Half the plot's width and height. */
 const [WIDE, HIGH] = [5, 3.6];
 /**
- * The factors by which arrows are longer than a pull and than the gradient. The gradient's factor is larger, because a
- * mean of many pulls is short.
+ * The lengths of arrows, relative to the pull or the gradient that they show. The gradient's factor is larger, because
+ * a mean of many pulls is short.
  */
 const [PULL, MEAN] = [0.5, 2];
 

@@ -1,4 +1,7 @@
-/** Remembering one bit through many steps of noise: a plain recurrent network, and LSTMs with and without a forget-gate bias. */
+/**
+ * Trains a plain recurrent network, and LSTMs with and without a forget-gate bias, to remember one bit through many
+ * steps of noise.
+ */
 import { compile, losses, nn, optim, rand, randn, type Tensor, tensor, tidy, zeros } from "nabla";
 import { gradientThroughTime } from "nabla/gradients";
 import { dot, type Matrix, norm, sigmoid, times, transpose, type Vector } from "../algebra.ts";

@@ -1,4 +1,7 @@
-/** How fast gradient flow and a heavy ball leave a saddle, compared with the discrete optimizers that approximate them. */
+/**
+ * Measures how fast gradient flow and a heavy ball leave a saddle, and compares them with the discrete optimizers that
+ * approximate them.
+ */
 import { tensor, tidy } from "nabla";
 import {
   escapeRate,

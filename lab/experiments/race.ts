@@ -1,6 +1,5 @@
 /**
- * A race of gradient descent, momentum and Adam from the same start, on landscapes that are difficult in different
- * ways.
+ * Races gradient descent, momentum and Adam from the same start, on landscapes that are difficult in different ways.
  */
 import { compile, noGrad, optim, type Tensor, tensor } from "nabla";
 import { stability } from "nabla/gradients";
@@ -8,7 +7,9 @@ import type { Finding } from "../experiment.ts";
 import { stream } from "../stream.ts";
 
 type Point = readonly [x: number, y: number];
-/** A loss of two parameters: as a function of tensors in float32, and with its gradient in closed form in float64. */
+/**
+ * A loss of two parameters, both as a function of tensors in float32 and, with its gradient, in closed form in float64.
+ */
 interface Landscape {
   readonly loss: (x: Tensor, y: Tensor) => Tensor;
   readonly value: (x: number, y: number) => number;

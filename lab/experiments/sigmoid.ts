@@ -1,4 +1,7 @@
-/** The sigmoid and its derivative: at most ¼, and near 0 for saturated neurons. A large bias saturates a whole layer. */
+/**
+ * Shows the sigmoid and its derivative, which is at most ¼, and near 0 for saturated neurons. A large bias saturates a
+ * whole layer.
+ */
 import { manualSeed, randn, type Tensor, tidy } from "nabla";
 import { objective } from "nabla/gradients";
 import { sigmoid } from "../algebra.ts";

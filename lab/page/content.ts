@@ -1,4 +1,7 @@
-/** What the build writes into the page: the article's sources and figures, and the exercises with rendered text. */
+/**
+ * The data that the build writes into the page: the article's sources and figures, and the exercises with rendered
+ * text.
+ */
 import { exercises } from "../practice/index.ts";
 import { render } from "./practice/shown.ts";
 

@@ -59,7 +59,8 @@ export class Runner {
     this.lines.set(name, line);
     line.next = { values, ...(steps !== undefined && { steps }) };
     if (line.isBusy && !isStream) return;
-    await this.describe().catch(() => {}); // fail() has told the listeners
+    // If the worker cannot start, fail() reports it to the listeners.
+    await this.describe().catch(() => {});
     // The request may have been cancelled in the meantime.
     if (this.lines.get(name) === line) this.send(name, line);
   }

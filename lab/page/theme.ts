@@ -1,4 +1,7 @@
-/** Light or dark theme: follows the system until the reader chooses. The choice is stored if the browser allows it. */
+/**
+ * Sets the light or dark theme, which follows the system until the reader chooses one. The choice is stored if the
+ * browser allows it.
+ */
 
 type Theme = "light" | "dark";
 const KEY = "nabla-lab-theme";

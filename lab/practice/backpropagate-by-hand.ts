@@ -1,4 +1,4 @@
-/** The four gradients of a two-layer network, by the chain rule. */
+/** Exercise: derive the four gradients of a two-layer network with the chain rule. */
 import { grad, randn, type Tensor } from "nabla";
 import type { Code, Exercise, Mistake } from "./exercise.ts";
 import { agree, fail, read } from "./values.ts";

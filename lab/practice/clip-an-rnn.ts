@@ -1,4 +1,4 @@
-/** Clip gradients by their global norm: checked on random gradients, and by training an exploding RNN. */
+/** Exercise: clip gradients by their global norm. The checks use random gradients, and train an exploding RNN. */
 import { normal, ones, type Tensor, tensor, valueAndGrad } from "nabla";
 import type { Code, Exercise, Mistake } from "./exercise.ts";
 import { agree, drawAwayFromZero, fail, format, read, show } from "./values.ts";

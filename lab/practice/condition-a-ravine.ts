@@ -1,4 +1,6 @@
-/** Standardizing features turns a ravine into a bowl: the condition number falls to (1 + |ρ|)/(1 − |ρ|). */
+/**
+ * Exercise: standardize features, which turns a ravine into a bowl. The condition number falls to (1 + |ρ|)/(1 − |ρ|).
+ */
 import type { Code, Exercise, Mistake } from "./exercise.ts";
 import { draw, fail, format, read } from "./values.ts";
 

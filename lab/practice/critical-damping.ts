@@ -1,4 +1,4 @@
-/** The momentum that damps the heavy ball critically on a quadratic: μ = (1 − √(ηh))². */
+/** Exercise: find the momentum at which the heavy ball is critically damped on a quadratic, μ = (1 − √(ηh))². */
 import { showNumber } from "../experiment.ts";
 import type { Code, Exercise, Mistake } from "./exercise.ts";
 import { agree, draw, fail, format, read } from "./values.ts";

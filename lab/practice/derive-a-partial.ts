@@ -1,4 +1,4 @@
-/** The partial derivatives of ½(θ₁x₁ + θ₂x₂ − y)², the article's first example. */
+/** Exercise: derive the partial derivatives of ½(θ₁x₁ + θ₂x₂ − y)², the article's first example. */
 import type { Exercise, Mistake } from "./exercise.ts";
 import { agree, draw, drawAwayFromZero, read, show } from "./values.ts";
 

@@ -1,4 +1,4 @@
-/** The direction of the most negative curvature, which leads away from a saddle point. */
+/** Exercise: find the direction of the most negative curvature, which leads away from a saddle point. */
 import type { Code, Exercise, Mistake } from "./exercise.ts";
 import { close, draw, fail, format, matrixText, read } from "./values.ts";
 

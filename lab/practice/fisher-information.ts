@@ -1,4 +1,4 @@
-/** The Fisher information of a Bernoulli variable about its probability and about its logit. */
+/** Exercise: derive the Fisher information of a Bernoulli variable about its probability and about its logit. */
 
 import { sigmoid } from "../algebra.ts";
 import { showNumber } from "../experiment.ts";

@@ -1,4 +1,4 @@
-/** The classical Runge–Kutta method, and the gradient flow that it integrates. */
+/** Exercise: write a step of the classical Runge–Kutta method, and integrate the gradient flow with it. */
 import type { Code, Exercise, Mistake } from "./exercise.ts";
 import { agree, draw, drawAwayFromZero, fail, format, read, show } from "./values.ts";
 

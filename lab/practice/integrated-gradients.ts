@@ -1,4 +1,7 @@
-/** Integrated gradients: attributions that add up to the change in the output (Sundararajan et al. 2017, proposition 1). */
+/**
+ * Exercise: compute integrated gradients, attributions that add up to the change in the output (Sundararajan et al.
+ * 2017, proposition 1).
+ */
 import { grad, randn, type Tensor, tensor } from "nabla";
 import type { Code, Exercise, Mistake } from "./exercise.ts";
 import { agree, draw, drawAwayFromZero, fail, format, read } from "./values.ts";

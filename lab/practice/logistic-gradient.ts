@@ -1,4 +1,4 @@
-/** The gradient of logistic regression: the average of the inputs, weighted by the errors. */
+/** Exercise: derive the gradient of logistic regression, which is the average of the inputs, weighted by the errors. */
 import { grad, losses, type Tensor, tensor } from "nabla";
 import { sigmoid } from "../algebra.ts";
 import type { Exercise, Mistake } from "./exercise.ts";
@@ -130,7 +130,7 @@ export function gradient(w, x, y) {
       },
     },
     {
-      title: "A confident sample pulls with weight 0 if it is right, and with weight 1 if it is wrong.",
+      title: "Confident samples pull with weight 0 if they are right, and 1 if wrong.",
       run(code) {
         // The logits are ±40, at which σ differs from 0 or 1 by less than 10⁻¹⁷.
         const data = {

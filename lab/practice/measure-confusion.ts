@@ -1,4 +1,6 @@
-/** Gradient confusion: the fraction of components whose sign flips between successive mini-batches. */
+/**
+ * Exercise: compute gradient confusion, the fraction of components whose sign flips between successive mini-batches.
+ */
 import { randn } from "nabla";
 import { gradientConfusion } from "nabla/gradients";
 import type { Code, Exercise, Mistake } from "./exercise.ts";

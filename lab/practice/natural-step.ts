@@ -1,4 +1,4 @@
-/** A natural-gradient step with a 2 × 2 Fisher matrix: θ − η F⁻¹∇L. */
+/** Exercise: take a natural-gradient step with a 2 × 2 Fisher matrix, θ − η F⁻¹∇L. */
 import { type Matrix, product, solve, times, transpose, type Vector } from "../algebra.ts";
 import type { Code, Exercise, Mistake } from "./exercise.ts";
 import { agree, draw, drawAwayFromZero, format, matrixText, read, show } from "./values.ts";

@@ -1,4 +1,7 @@
-/** An initialization that keeps the size of the gradient through ReLU layers: Var w = 2/fanOut (He et al. 2015, equation 14). */
+/**
+ * Exercise: write an initialization that keeps the size of the gradient through ReLU layers, Var w = 2/fanOut (He et
+ * al. 2015, equation 14).
+ */
 import { grad, randn, type Tensor } from "nabla";
 import type { Exercise, Mistake } from "./exercise.ts";
 import { fail, format, read } from "./values.ts";

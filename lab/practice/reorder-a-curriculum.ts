@@ -1,4 +1,4 @@
-/** Orders mini-batches greedily, so that the signs of successive gradients differ little. */
+/** Exercise: order mini-batches greedily, so that the signs of successive gradients differ little. */
 import type { Code, Exercise, Mistake } from "./exercise.ts";
 import { draw, drawAwayFromZero, fail, format, read } from "./values.ts";
 

@@ -1,4 +1,4 @@
-/** Central differences, and a gradient check that uses them. */
+/** Exercise: write central differences, and a gradient check that uses them. */
 import type { Code, Exercise, Mistake } from "./exercise.ts";
 import { agree, draw, drawAwayFromZero, fail, read, show } from "./values.ts";
 

@@ -1,6 +1,6 @@
 /**
- * The playground: build a network, watch the gradient reach its layers while it learns to read digits, let it read a
- * drawing, and attack the drawing. The network lives in a worker.
+ * The playground: the user builds a network, watches the gradient reach its layers while it learns to read digits, lets
+ * it read a drawing, and attacks the drawing. The network runs in a worker.
  */
 import "./playground.css";
 import { maker } from "../../view/dom.ts";
