@@ -73,8 +73,8 @@ export interface ExecutedOp {
 }
 
 /**
- * The flaw in an op's result. If an input has a flaw, the result inherits it. The exception is an op that turns an
- * infinity that no op made, such as −∞ in a mask, into NaN: then the flaw comes from this op.
+ * The flaw in an op's result. If an input has a flaw, the result inherits it. There is one exception: if this op turns
+ * an infinity that no op computed, such as −∞ in a mask, into NaN, the flaw comes from this op.
  */
 export function flawOf(
   { op, order, site, gradientOf }: ExecutedOp,

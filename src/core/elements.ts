@@ -1,4 +1,4 @@
-/** Access to a tensor's elements, and the errors for tensors without elements. */
+/** Access to a tensor's elements, and the errors for incorrect uses of tensors. */
 import { type Spec, show, sizeOf } from "../ops/definition/value.ts";
 import { DisposedError, Error, TraceError, TypeError } from "../runtime/errors.ts";
 import { context } from "./context.ts";

@@ -16,7 +16,7 @@ export type GradientRule = Pick<AnyOp, "name" | "vjp" | "saves" | "composed" | "
 
 /** A tensor as the graph sees it. A tensor that is an edge is a leaf, which collects a gradient. */
 export interface Stored extends Value {
-  /** Returns its memory, for an op that is about to use it. @throws DisposedError */
+  /** Returns the tensor's memory, for an op that is about to use it. @throws DisposedError */
   storage(op: string): Storage;
 }
 
@@ -56,7 +56,10 @@ export function withNode<T>(node: Node<Stored>, f: () => T): T {
  */
 const outputRule: GradientRule = { name: "output" };
 
-/** One op in the autograd graph. A node is reference-counted; its outputs and the nodes after it hold references. */
+/**
+ * One op in the autograd graph. A node is reference-counted; its outputs and the nodes that depend on it hold
+ * references.
+ */
 export class Node<Leaf extends Stored> {
   /** The order of creation. A node has a higher id than the nodes that it depends on. */
   readonly id = nodes++;

@@ -10,13 +10,13 @@ export interface Handle<N> {
   readonly op: string;
   /** What freed the tensor, for DisposedError's message. */
   freedBy: string;
-  /** Whether keep() exempted it from scopes. */
+  /** Whether keep() exempted the tensor from scopes. */
   kept: boolean;
   /** Whether the handle is registered with the finalizer. */
   registered: boolean;
   /** Whether the tensor's reference to the storage is weak (see Storage.weaken). */
   weak: boolean;
-  /** The return value of Storage.count. */
+  /** The value that Storage.count returned, for Storage.uncount. */
   readonly counted: number;
 }
 export type AnyHandle = Handle<{ release(): void }>;

@@ -54,7 +54,7 @@ let sweepAtBytes = MAX_BYTES;
 let sweepAtTensors = MAX_TENSORS;
 /** If there are at least this many kept tensors, a sweep drops the disposed ones. */
 let pruneAtKept = MAX_TENSORS;
-/** The op that ran at the last sweep. */
+/** The sequence number of the op that ran at the last sweep. */
 let lastSweep = 0;
 /**
  * The number of library functions that are running outside scopes. Until they end, positions in `unowned` must not
@@ -174,7 +174,8 @@ function sweepIfDue(): void {
   const newest = moveOldest(idle, isFull ? MAX_BYTES / 2 : MAX_BYTES, 0.75 * MAX_TENSORS);
   if (newest) {
     if (isFull) warn();
-    // Storages that only the moved tensors' graphs hold are idle too.
+    // Also move storages that only graph nodes hold and that were not used later than the moved ones: they are idle
+    // too.
     else for (const storage of ownerless) if (storage.isMovable && storage.lastUse <= newest) storage.moveOut();
     tick();
     lastSweep = currentOp();
@@ -239,7 +240,7 @@ function moveOldest(storages: Storage[], maxBytes: number, max: number): number 
   return newest;
 }
 
-/** Drops tensors that were disposed or moved out, so that unreachable ones can be collected. */
+/** Drops the references to tensors that were disposed or moved out, so that unreachable tensors can be collected. */
 function dropGone(): void {
   const stays = (handle: AnyHandle): boolean => {
     if (handle.storage?.isResident) return true;

@@ -12,8 +12,7 @@ function own(): string {
 }
 
 /**
- * The stack depths to try. The stack rarely has more of nabla's frames above the caller than the first number, and
- * never more than the last.
+ * The stack depths to try. nabla's own frames rarely fill a stack of the first depth, and never one of the last depth.
  */
 const DEPTHS = [16, 64];
 

@@ -54,7 +54,7 @@ interface PropertyState {
   readonly owner: Owner;
   readonly key: string;
   readonly value: unknown;
-  /** Its name in errors: `Net.layers[0].h`. */
+  /** The property's name in errors, such as `Net.layers[0].h`. */
   readonly path: string;
 }
 

@@ -129,7 +129,7 @@ export class Tensor implements Value {
     return tensor;
   }
 
-  /** Returns its memory, for an op that is about to use it. @throws DisposedError @internal */
+  /** Returns the tensor's memory, for an op that is about to use it. @throws DisposedError @internal */
   storage(op: string): Storage {
     const { storage } = this.handle;
     if (storage?.use()) return storage;
@@ -197,7 +197,7 @@ export class Tensor implements Value {
     return this.handle.node?.isLive ?? false;
   }
 
-  /** Whether its memory was freed. */
+  /** Whether the tensor's memory was freed. */
   get isDisposed(): boolean {
     return this.handle.storage?.isGone ?? true;
   }

@@ -46,7 +46,7 @@ export const logSigmoid: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("
  *
  * x: any shape → the same shape, float32.
  *
- * @param beta β. The larger it is, the sharper is the bend at 0. Default 1.
+ * @param beta β. A larger β makes the bend at 0 sharper. Default 1.
  * @example
  * ```ts
  * const x = tensor([-1, 0, 100]);

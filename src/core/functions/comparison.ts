@@ -102,8 +102,8 @@ export const isNaN: (x: Tensor | number) => Tensor = /* @__PURE__ */ lift("isNaN
  * but two numbers that float32 can represent give float32, and two masks give bool.
  *
  * @param condition A mask of type bool.
- * @param a Selected where the mask is true.
- * @param b Selected where the mask is false.
+ * @param a The values where the mask is true.
+ * @param b The values where the mask is false.
  * @throws DTypeError if the condition is not bool
  * @throws ShapeError if the shapes do not broadcast
  * @example

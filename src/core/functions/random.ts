@@ -7,14 +7,14 @@ import { lift } from "../lift.ts";
 import type { Tensor } from "../tensor.ts";
 
 /**
- * `value` with probability p (to within 2⁻⁶⁴), else 0, independently for each element; manualSeed makes the result
- * repeatable. No gradient.
+ * Draws `value` with probability p (to within 2⁻⁶⁴), else 0, independently for each element. manualSeed makes the
+ * result repeatable. No gradient.
  *
  * → `shape`, float32.
  *
  * @param shape The sizes of the result.
  * @param p The probability, from 0 to 1.
- * @param value The number drawn instead of 0. Default 1.
+ * @param value The number to draw with probability p. Default 1.
  * @throws RangeError if p is not in 0 … 1
  * @example
  * ```ts

@@ -11,7 +11,7 @@ import type { Tensor } from "../tensor.ts";
  *
  * x: any shape → the same shape, float32.
  *
- * @param dim The dim whose elements add up to 1. Default -1.
+ * @param dim The dim along which the results add up to 1. Default -1.
  * @throws ShapeError if the dim does not exist
  * @example
  * ```ts
@@ -26,7 +26,7 @@ export const softmax: (x: Tensor | number, dim?: number) => Tensor = /* @__PURE_
  *
  * x: any shape → the same shape, float32.
  *
- * @param dim The dim whose probabilities add up to 1. Default -1.
+ * @param dim The dim along which the probabilities add up to 1. Default -1.
  * @throws ShapeError if the dim does not exist
  * @example
  * ```ts

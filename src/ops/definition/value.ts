@@ -103,12 +103,12 @@ export function fingerprint(shape: Shape): number {
   return hash;
 }
 
-/** Formats a shape as messages show it: `[2, 3]`. */
+/** Formats a shape for messages, such as `[2, 3]`. */
 export function show(shape: Shape): string {
   return `[${listed(shape)}]`;
 }
 
-/** The shape that a and b broadcast to by NumPy's rule. @throws ShapeError */
+/** The shape to which a and b broadcast by NumPy's rules. @throws ShapeError */
 export function broadcastShapes(op: string, a: Shape, b: Shape): number[] {
   const rank = Math.max(a.length, b.length);
   const out = new Array<number>(rank);
@@ -126,7 +126,7 @@ export function broadcastShapes(op: string, a: Shape, b: Shape): number[] {
   return out;
 }
 
-/** The index of a dim; negative numbers count from the end. @throws ShapeError */
+/** Converts a dim to a non-negative index. Negative dims count from the end. @throws ShapeError */
 export function normalizeDim(op: string, dim: number, rank: number): number {
   const at = dim < 0 ? dim + rank : dim;
   if (!Number.isInteger(dim) || at < 0 || at >= rank) {
@@ -139,7 +139,10 @@ export function normalizeDim(op: string, dim: number, rank: number): number {
   return at;
 }
 
-/** The dims as non-negative indices in ascending order; all of them if `dims` is undefined. @throws ShapeError */
+/**
+ * Converts dims to non-negative indices in ascending order. If `dims` is undefined, returns all indices. @throws
+ * ShapeError
+ */
 export function normalizeDims(op: string, dims: number | readonly number[] | undefined, rank: number): number[] {
   if (dims === undefined) return Array.from({ length: rank }, (_, i) => i);
   const list = (typeof dims === "number" ? [dims] : dims).map((dim) => normalizeDim(op, dim, rank));

@@ -79,8 +79,8 @@ const flopsOf = (pixels: number, w: Value): number => 2 * pixels * w.size;
 const channelSums = (dy: Value): Value => sum(dy, [0, 1, 2]);
 
 /**
- * act(Σ x·w + bias), channels last, where Σ sums over the kernel's taps and the channels of a group. dx: convInput, dw:
- * convWeight, dbias: Σ dy.
+ * act(Σ x·w + bias), with channels last, where Σ sums over the kernel's taps and the channels of a group. dx:
+ * convInput, dw: convWeight, dbias: Σ dy.
  */
 export const convDefinition: OpDefinition<ConvAttributes> = {
   code: Op.Conv,
@@ -105,8 +105,8 @@ export const convDefinition: OpDefinition<ConvAttributes> = {
 };
 
 /**
- * The gradient of conv with respect to its input, from dy and w: act(transposed convolution + bias). d dy: conv, dw:
- * convWeight.
+ * The gradient of conv with respect to its input. The op also serves as the transposed convolution, with a bias and an
+ * activation. d dy: conv, dw: convWeight.
  */
 export const convInputDefinition: OpDefinition<ConvAttributes> = {
   code: Op.ConvInput,

@@ -130,14 +130,15 @@ const indexSelectDefinition = indexOp(Op.IndexSelect, "indexSelect", false, fals
   apply(indexAddDefinition, [dy, index], attributes),
 );
 /**
- * Zeros, with slices added at the given indices along a dim, in order. The gradient is gathered at the same indices.
+ * Zeros to which slices are added at the given indices along a dim, one after another. The gradient is gathered at the
+ * same indices.
  */
 const indexAddDefinition = indexOp(Op.IndexAdd, "indexAdd", false, true, (dy, index, attributes) =>
   apply(indexSelectDefinition, [dy, index], attributes),
 );
 /**
- * The sum of the rows of x in each segment: out[i] = Σ x[rows[j]] over all j with segments[j] = i, in order. Adds the
- * rows without copying them first. The gradient is the same sum of dy, with rows and segments swapped.
+ * The sum of the rows of x in each segment: out[i] = Σ x[rows[j]] over all j with segments[j] = i, in ascending order.
+ * Adds the rows without copying them first. The gradient is the same sum of dy, with rows and segments swapped.
  *
  * x: [height, …], rows and segments: int32 [count] → [n, …].
  */
@@ -175,7 +176,10 @@ const segmentSumDefinition: OpDefinition<Pick<IndexAttributes, "n" | "skips">> =
 const gatherDefinition = indexOp(Op.Gather, "gather", true, false, (dy, index, attributes) =>
   apply(scatterAddDefinition, [dy, index], attributes),
 );
-/** Zeros, with each element added at its index along a dim, in order. The gradient is gathered at the same indices. */
+/**
+ * Zeros to which each element is added at its index along a dim, one after another. The gradient is gathered at the
+ * same indices.
+ */
 const scatterAddDefinition = indexOp(Op.ScatterAdd, "scatterAdd", true, true, (dy, index, attributes) =>
   apply(gatherDefinition, [dy, index], attributes),
 );

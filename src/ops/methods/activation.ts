@@ -61,7 +61,7 @@ export interface Methods<Tensor> {
    *
    * x: any shape → the same shape, float32.
    *
-   * @param beta β. The larger it is, the sharper is the bend at 0. Default 1.
+   * @param beta β. A larger β makes the bend at 0 sharper. Default 1.
    * @example
    * ```ts
    * const x = tensor([-1, 0, 100]);

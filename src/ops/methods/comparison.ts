@@ -111,7 +111,7 @@ export interface Methods<Tensor> {
    * condition: bool; the three shapes broadcast → the broadcast shape.
    *
    * @param condition A mask of type bool.
-   * @param other Selected where the mask is false.
+   * @param other The values where the mask is false.
    * @throws DTypeError if the condition is not bool
    * @throws ShapeError if the shapes do not broadcast
    * @example

@@ -15,7 +15,7 @@ export interface Methods<Tensor> {
    *
    * x: any shape → the same shape, float32.
    *
-   * @param dim The dim whose elements add up to 1. Default -1.
+   * @param dim The dim along which the results add up to 1. Default -1.
    * @throws ShapeError if the dim does not exist
    * @example
    * ```ts
@@ -30,7 +30,7 @@ export interface Methods<Tensor> {
    *
    * x: any shape → the same shape, float32.
    *
-   * @param dim The dim whose probabilities add up to 1. Default -1.
+   * @param dim The dim along which the probabilities add up to 1. Default -1.
    * @throws ShapeError if the dim does not exist
    * @example
    * ```ts

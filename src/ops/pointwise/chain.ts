@@ -5,7 +5,7 @@ import { encodeChain } from "../../runtime/instructions.ts";
 import type { AnyOp, OpDefinition } from "../definition/op.ts";
 import type { Value } from "../definition/value.ts";
 
-/** The number of scratch bytes in a block of 32-bit elements. */
+/** The number of bytes in a scratch block. All elements have 32 bits. */
 const BLOCK_BYTES = 4 * Block.elements;
 
 /** One op of a chain. */

@@ -142,8 +142,8 @@ export const whereDefinition: OpDefinition<null> = {
  * but two numbers that float32 can represent give float32, and two masks give bool.
  *
  * @param condition A mask of type bool.
- * @param a Selected where the mask is true.
- * @param b Selected where the mask is false.
+ * @param a The values where the mask is true.
+ * @param b The values where the mask is false.
  * @throws DTypeError if the condition is not bool
  * @throws ShapeError if the shapes do not broadcast
  * @example
@@ -172,7 +172,7 @@ export function where(condition: Value, a: Operand, b: Operand): Value {
  * condition: bool; the three shapes broadcast → the broadcast shape.
  *
  * @param condition A mask of type bool.
- * @param other Selected where the mask is false.
+ * @param other The values where the mask is false.
  * @throws DTypeError if the condition is not bool
  * @throws ShapeError if the shapes do not broadcast
  * @example

@@ -85,8 +85,8 @@ export const clampGrad = derivative({
   vjp: () => null,
 });
 /**
- * An operand's share of the gradient of a maximum or minimum: 0 if the other operand is selected, ½ in a tie, otherwise
- * (including NaN) 1.
+ * An operand's share of the gradient of a maximum or minimum: 0 if the other operand is selected, ½ in a tie, and 1
+ * otherwise, even if an operand is NaN.
  */
 function share(loses: Value, ties: Value): Value {
   return sub(sub(1, cast(loses, "float32")), mul(cast(ties, "float32"), 0.5));

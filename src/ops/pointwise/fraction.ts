@@ -1,4 +1,6 @@
-/** A range check of float32 values that also works in compiled functions. Losses use it; it is not public. */
+/**
+ * A check that float32 values are in 0 … 1, which also works in compiled functions. Losses use it; it is not public.
+ */
 
 import { apply, type OpDefinition, type RangeCheck } from "../definition/op.ts";
 import type { Value } from "../definition/value.ts";

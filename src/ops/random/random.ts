@@ -96,7 +96,7 @@ export const randomDefinitions = {
 
 const BELOW = 2 ** 31;
 
-/** Uniform in [low, high). @throws RangeError unless low ≤ high and both are finite in float32 */
+/** Draws float32 numbers uniformly from [low, high). @throws RangeError unless low ≤ high and both are finite in float32 */
 export function rand(shape: Shape, low = 0, high = 1, name = "rand"): Value {
   requireShape(name, shape);
   requireRange(name, { low, high }, (v) => Number.isFinite(Math.fround(v)), "a finite float32");
@@ -104,7 +104,7 @@ export function rand(shape: Shape, low = 0, high = 1, name = "rand"): Value {
   return apply(randomDefinitions.uniform, [], { shape, p: low, q: high });
 }
 
-/** Normal with the given mean and standard deviation. @throws RangeError unless both are finite and std ≥ 0 */
+/** Draws float32 numbers from the normal distribution with the given mean and standard deviation. @throws RangeError unless both are finite and std ≥ 0 */
 export function randn(shape: Shape, mean = 0, std = 1, name = "randn"): Value {
   requireShape(name, shape);
   requireRange(name, { mean }, Number.isFinite, "finite");
@@ -113,8 +113,8 @@ export function randn(shape: Shape, mean = 0, std = 1, name = "randn"): Value {
 }
 
 /**
- * Whole numbers low … high − 1, each equally likely, int32. @throws RangeError unless low and high are whole, low <
- * high, and int32 can represent all results
+ * Draws int32 numbers uniformly from low … high − 1. @throws RangeError unless low and high are whole, low < high, and
+ * int32 can represent all results
  */
 export function randint(low: number, high: number, shape: Shape): Value {
   requireRange("randint", { low, high }, Number.isInteger, "a whole number");
@@ -126,14 +126,14 @@ export function randint(low: number, high: number, shape: Shape): Value {
 }
 
 /**
- * `value` with probability p (to within 2⁻⁶⁴), else 0, independently for each element; manualSeed makes the result
- * repeatable. No gradient.
+ * Draws `value` with probability p (to within 2⁻⁶⁴), else 0, independently for each element. manualSeed makes the
+ * result repeatable. No gradient.
  *
  * → `shape`, float32.
  *
  * @param shape The sizes of the result.
  * @param p The probability, from 0 to 1.
- * @param value The number drawn instead of 0. Default 1.
+ * @param value The number to draw with probability p. Default 1.
  * @throws RangeError if p is not in 0 … 1
  * @example
  * ```ts

@@ -42,7 +42,7 @@ function fold(
   code: ReduceCode,
   name: string,
   rest: Pick<OpDefinition<FoldAttributes>, "cost" | "vjp" | "saves" | "below" | "units"> & {
-    /** Whether n may be reduced in pieces, whose results are then reduced again. */
+    /** Whether n may be reduced in two stages: in pieces, and then over the pieces' results. */
     pieces?: boolean;
     dtype?: "int32";
   },
@@ -125,15 +125,15 @@ export const smallestDefinition = withoutGradient(minDefinition);
 function argExtreme(code: ReduceCode, name: string): OpDefinition<FoldAttributes> {
   return fold(code, name, { cost: 0.5, dtype: "int32", below: (_, { n }) => [n] });
 }
-/** The index of the first largest element, int32. NaN counts as the largest. */
+/** The index of the largest element, or of the first one in a tie, int32. NaN counts as the largest. */
 export const argMaxDefinition = argExtreme(Op.ArgMax, "argMax");
-/** The index of the first smallest element, int32. NaN counts as the smallest. */
+/** The index of the smallest element, or of the first one in a tie, int32. NaN counts as the smallest. */
 export const argMinDefinition = argExtreme(Op.ArgMin, "argMin");
 
 /** Π x of float32, computed in float64, without a gradient. */
 export const prodDefinition = fold(Op.Prod, "prod", { cost: 0.2 });
 
-/** Running sums. The gradient is the running sum from the other end. */
+/** Running sums. The gradient is the running sum of dy from the other end. */
 export const cumsumDefinition = fold(Op.Cumsum, "cumsum", {
   cost: 1,
   // Threads cannot divide a running sum along n.

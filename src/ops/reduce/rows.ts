@@ -123,7 +123,7 @@ function along(definition: OpDefinition<null>, x: Operand, dim: number): Value {
  *
  * x: any shape → the same shape, float32.
  *
- * @param dim The dim whose elements add up to 1. Default -1.
+ * @param dim The dim along which the results add up to 1. Default -1.
  * @throws ShapeError if the dim does not exist
  * @example
  * ```ts
@@ -142,7 +142,7 @@ export function softmax(x: Operand, dim = -1): Value {
  *
  * x: any shape → the same shape, float32.
  *
- * @param dim The dim whose probabilities add up to 1. Default -1.
+ * @param dim The dim along which the probabilities add up to 1. Default -1.
  * @throws ShapeError if the dim does not exist
  * @example
  * ```ts

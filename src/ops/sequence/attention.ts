@@ -19,7 +19,7 @@ import { causalMask } from "../shape/triangle.ts";
 import { type AttentionAttributes, encodeDirection, infer, type Layout, places, sizes } from "./heads.ts";
 
 /**
- * The attention weights in terms of ops, for what the kernels do not compute: higher-order gradients, gradients of
+ * The attention weights in terms of ops, for cases that the kernels do not cover: higher-order gradients, gradients of
  * masks, and dropout. q, k: [b, h, t, d].
  */
 export function attentionWeights(

@@ -28,7 +28,7 @@ const gatesOf = (z: Value, count: number): Value[] => split(z, z.shape[1]! / cou
 
 export const cells: Readonly<Record<"rnn" | "lstm" | "gru", Cell>> = {
   /**
-   * h = tanh(x + W·h + b), or relu(…) instead (Elman 1990). Returns the h of every step. dx, dh₀: rnnGrad; dW: Σ dzᵀ·h,
+   * h = tanh(x + W·h + b), or relu(…) instead (Elman 1990). Returns h for every step. dx, dh₀: rnnGrad; dW: Σ dzᵀ·h,
    * with h from the previous step.
    */
   rnn: {
@@ -44,7 +44,7 @@ export const cells: Readonly<Record<"rnn" | "lstm" | "gru", Cell>> = {
   },
   /**
    * i, f, o = σ(x + W·h + b), g = tanh(…), c = f·c + i·g, h = o·tanh c (Hochreiter and Schmidhuber 1997, Gers et al.
-   * 2000). Returns the h, c and gates of every step. dx, dh₀: lstmGrad; dW: Σ dzᵀ·h, with h from the previous step.
+   * 2000). Returns h, c and the gates for every step. dx, dh₀: lstmGrad; dW: Σ dzᵀ·h, with h from the previous step.
    */
   lstm: {
     code: Op.Lstm,
@@ -63,7 +63,7 @@ export const cells: Readonly<Record<"rnn" | "lstm" | "gru", Cell>> = {
   },
   /**
    * r, z = σ(x + W·h + b), n = tanh(x + r·(W·h + b)), h = n + z·(h − n) (Cho et al. 2014, with the reset after the
-   * product). Returns the h and gates of every step. dx, dh₀: gruGrad; dW: Σ dzᵀ·h, with h from the previous step.
+   * product). Returns h and the gates for every step. dx, dh₀: gruGrad; dW: Σ dzᵀ·h, with h from the previous step.
    */
   gru: {
     code: Op.Gru,

@@ -1,4 +1,4 @@
-/** The memory layout of attention heads: sizes, shapes, strides, and the instruction that takes them. */
+/** The memory layout of attention heads: sizes, shapes and strides, and the instruction that contains them. */
 import type { Encoder } from "../../runtime/encoder.ts";
 import { kernels } from "../../runtime/engine.ts";
 import { DTypeError, ShapeError } from "../../runtime/errors.ts";
