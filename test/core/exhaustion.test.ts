@@ -120,7 +120,7 @@ test("an eager step of an optimizer without a kernel is atomic", () => {
 
 test("a compiled step and its recording are atomic", () => {
   const step: typeof eager = (model, optimizer, x, labels) => {
-    // The first step creates the optimizer's state.
+    // Take an eager step first, because it creates the optimizer's state.
     optimizer.minimize(lossOf(model, x, labels)).dispose();
     optimizer.zeroGrad();
     return compile(eager(model, optimizer, x, labels));

@@ -1,6 +1,4 @@
-/**
- * Newcomers' typical mistakes and the exact error messages. Each message names the function, what it got, and the fix.
- */
+/** Typical mistakes of newcomers, and the exact error message for each. Each message names the function, what it got, and the fix. */
 import {
   arange,
   compile,

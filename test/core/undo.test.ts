@@ -1,7 +1,4 @@
-/**
- * Undoing failed steps, and reading tensors, when linear memory runs short: both also work for tensors that have moved
- * to JavaScript's memory.
- */
+/** When linear memory runs short, failed steps are undone and tensors can be read, even tensors that have moved to JavaScript's memory. */
 import { compile, detectAnomaly, dispose, full, info, init, manualSeed, nn, optim, rand, type Tensor, tensor, tidy, zeros } from "nabla"; // biome-ignore format: one line
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { randomState } from "../../src/runtime/engine.ts";

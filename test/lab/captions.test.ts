@@ -197,7 +197,7 @@ describe("captions", () => {
     expect(Math.abs(cell(0, "adversarial", 1) - cell(0, "plain", 1))).toBeLessThan(0.02);
   });
 
-  test("residual-vs-plain: the plain gradient loses seven powers of ten, and only the plain network does not learn", async () => {
+  test("residual-vs-plain: the plain network's gradient shrinks by more than seven powers of ten, and only this network does not learn", async () => {
     const { cell } = await show("residual-vs-plain");
     expect(Math.log10(cell(0, "plain", 1))).toBeLessThan(-7);
     expect(cell(0, "residual", 1)).toBeLessThan(5);

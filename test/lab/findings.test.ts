@@ -146,7 +146,7 @@ test("linear-layer: the pictures show a column times a row, and the sum over the
   for (const [i, v] of backward!.values.entries()) expect(sum!.values[i]).toBeCloseTo(v, 6);
 });
 
-test("logistic-pull: each arrow points towards a sample of class 1 and away from one of class 0, by half of its error", async () => {
+test("logistic-pull: each arrow is −½·error·x, which points towards a sample of class 1 and away from one of class 0", async () => {
   const experiment = find("logistic-pull");
   const { plots } = await experiment.run(valuesOf(experiment.parameters, { w1: 1, w2: -2 }), context);
   for (const label of [0, 1]) {

@@ -66,7 +66,7 @@ describe("the drawing", () => {
     expect(shown.every((texts) => texts.length > 0)).toBe(true);
   });
 
-  test("has a name with every number, for screen readers", async () => {
+  test("has an accessible name that contains every number", async () => {
     const label = draw((await run()).graph, 700).getAttribute("aria-label");
     expect(label).toContain("w₁: value 0.8, gradient 0.567.");
   });

@@ -70,7 +70,7 @@ describeInBrowsers(visiting, (name) => {
     }
   });
 
-  test("the article has a figure for every experiment, and contents that lead to every heading", async () => {
+  test("the article has a figure for every experiment, and a table of contents that links to every heading", async () => {
     const figures = await page.$$eval("[data-experiment]", (all) =>
       all.map((one) => (one as HTMLElement).dataset.experiment),
     );

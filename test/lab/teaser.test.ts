@@ -35,7 +35,7 @@ describe.each(["wide", "narrow"])("the %s drawing", (name) => {
   const isInside = ([x, y]: readonly [number, number]): boolean =>
     x >= left! && x <= left! + width! && y >= top! && y <= top! + height!;
 
-  test("shows every racer's whole path, at one pace per step", () => {
+  test("shows every racer's whole path, and times each of its steps", () => {
     const trails = [...svg.matchAll(/linear\(([^)]*)\)[^>]*><path class="trail" pathLength="1" d="([^"]*)"/g)];
     expect(trails.length).toBe(racers.length);
     for (const [i, [, pace, d]] of trails.entries()) {

@@ -1,4 +1,4 @@
-/** Shared by the matrix tests: the project with the installed tarball, the tools, and the results. */
+/** What the matrix tests share: the project with the installed tarball, the tools, and the results. */
 import { appendFileSync, readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { expect, inject } from "vitest";

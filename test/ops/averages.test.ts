@@ -24,7 +24,7 @@ function means64(x: Tensor, kernel: number, stride: number, pad: number, own: bo
   return out;
 }
 
-test("means of large pixels do not overflow, and infinities stay", () => {
+test("means of large values do not overflow, and infinities stay infinite", () => {
   tidy(() => {
     for (const kernel of [2, 3]) {
       const x = full([1, kernel, kernel, 5], 3e38);

@@ -41,7 +41,7 @@ async function stepAt(name: string): Promise<number> {
   return step;
 }
 
-/** The names of the last save and the older ones. */
+/** The file names of the last save and of the older saves. */
 const saves = (): string[] => readdirSync(folder).filter((name) => /^run\.safetensors(\.\d)?$/.test(name));
 
 test("each of 24 processes that are killed while saving leaves a complete state, and the older states in order", async () => {

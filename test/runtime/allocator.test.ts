@@ -105,7 +105,7 @@ test("after any calls, a request succeeds if and only if enough contiguous memor
       } catch (error) {
         if (!(error instanceof OutOfMemoryError)) throw error;
         expect(heap.inUse).toBe(before);
-        // Small blocks are rounded up by an eighth at most.
+        // The size of a small block is rounded up by at most an eighth.
         expect(bytes < 32768 ? Math.max(64, bytes * 1.125 + 64) : Math.ceil(bytes / 64) * 64).toBeGreaterThan(free);
       }
     }

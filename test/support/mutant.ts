@@ -8,7 +8,7 @@ import { experiments } from "../../lab/experiments/index.ts";
 import { context } from "./digits.ts";
 import { settings } from "./settings.ts";
 
-/** An experiment's findings that must notice a mistake. */
+/** A concept's experiment, and the findings that must notice a mistake. */
 export interface Row {
   /** The concept. */
   readonly name: string;

@@ -5,7 +5,7 @@ import { engine } from "../../src/runtime/engine.ts";
 
 /** One in every LEFT_TO_WORKERS jobs is left to the workers. */
 const LEFT_TO_WORKERS = 64;
-/** The time limit in milliseconds for such a job, and for all workers to take part. */
+/** The time limit, in milliseconds, for a job that is left to the workers, and for all workers to take part. */
 const PATIENCE = 20_000;
 
 /**

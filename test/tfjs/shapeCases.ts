@@ -81,7 +81,7 @@ export const shapeCases: Readonly<Record<string, () => Case[]>> = {
     }), // prettier-ignore
     { inputs: { x: make([3]) }, attrs: { paddings: [[1, 1]], constantValue: Number.NEGATIVE_INFINITY } },
     { inputs: { x: make([]) }, attrs: { paddings: [], constantValue: 1 } },
-    // An image, short rows that are filled in several blocks, and long rows.
+    // Paddings of an image, of short rows that are filled in several blocks, and of long rows.
     ...inEveryType([2, 3, 4, 5], "x", {
       paddings: [
         [0, 0],

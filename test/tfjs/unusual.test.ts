@@ -32,7 +32,7 @@ describe("filters", () => {
 });
 
 describe("windows larger than the image", () => {
-  test("leave an empty result", () =>
+  test("give an empty result", () =>
     expectSameOnBoth(() => {
       const [x, volume] = [images(1, 3, 3, 1), uniform([1, 3, 3, 3, 1]) as tf.Tensor5D];
       return {

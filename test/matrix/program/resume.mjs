@@ -9,7 +9,7 @@ export async function resume(options) {
   const first = start();
   first.train(STEPS / 2);
   const file = saveState({ ...first, step: STEPS / 2 });
-  // The new objects have a different state before they are restored.
+  // Change the state of the new objects and of the random generator before the restore.
   const second = start();
   manualSeed(99);
   second.train(3);

@@ -1,5 +1,5 @@
-// Control flow and results whose shape depends on values: a recurrent network as a While loop with tensor lists, an If, TensorFlow 1's Switch,
-// Merge and loop frames, Where, and non-maximum suppression. `executeAsync` runs it.
+// Control flow and results whose shape depends on values: a recurrent network as a While loop with tensor lists, an If, TensorFlow 1's
+// Switch, Merge and loop frames, Where, and non-maximum suppression. Run the model with `executeAsync`, which control flow requires.
 import { func, Graph } from "./graph.mjs";
 
 const T = "DT_FLOAT";

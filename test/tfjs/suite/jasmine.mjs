@@ -6,7 +6,7 @@ const environment = core.getEnv({ suppressLoadErrors: true });
 environment.configure({ random: false, verboseDeprecations: false });
 Object.assign(globalThis, jasmineRequire.interface(core, environment), { jasmine: core });
 
-/** The names of the specs that passed and were skipped, and of those that failed, with their messages. */
+/** The names of the passed and skipped specs, and the names and messages of the failed ones. */
 const results = { passed: [], failed: [], skipped: [] };
 const fail = (name, expectations) =>
   results.failed.push({ name, messages: expectations.map(({ message }) => message.slice(0, 300)) });
