@@ -8,7 +8,7 @@ export interface Cells {
   readonly high: number;
   /** The position of a value in cells, which need not be a whole number. */
   cell(value: number): number;
-  /** The labels of the ticks, by cell. */
+  /** The labels of the ticks, keyed by cell. */
   readonly ticks: ReadonlyMap<number, string>;
 }
 
@@ -24,8 +24,8 @@ export function cellsOf(plot: Plot, dimension: 0 | 1, count: number, wanted: num
 }
 
 /**
- * The range of an axis, which covers all points that can be shown. With bars, it includes zero and has a margin on both
- * sides.
+ * The range of an axis, which covers all points that can be shown. In a plot with bars, the y axis includes zero, and
+ * the x axis has a margin on both sides.
  */
 function rangeOf(plot: Plot, dimension: 0 | 1, log: boolean): [number, number] {
   const shown = plot.series.map((series) => ({ ...series, points: series.points.filter((p) => canShow(p, plot)) }));
@@ -41,7 +41,10 @@ function rangeOf(plot: Plot, dimension: 0 | 1, log: boolean): [number, number] {
   return [low - room, high + room];
 }
 
-/** The cells that series i covers: the cells of its points and, for curves, the cells between them. */
+/**
+ * The cells that series i covers: the cells of its points, for curves also the cells between them, and for bars also
+ * the cells down to zero.
+ */
 export function* cellsTaken(plot: Plot, i: number, x: Cells, y: Cells): Generator<[column: number, row: number]> {
   const { points, style } = plot.series[i]!;
   const shown = points.filter((p) => canShow(p, plot)).map(([a, b]) => [x.cell(a), y.cell(b)] as const);
@@ -58,7 +61,7 @@ function* line([column, row]: Place, [toColumn, toRow]: Place): Generator<[numbe
     yield [column + (step / steps) * (toColumn - column), row + (step / steps) * (toRow - row)];
 }
 
-/** Bars are two cells wide, side by side with the bars of other series. */
+/** The cells of the bars of series i, which are two cells wide and side by side with the bars of other series. */
 function* bars(
   places: readonly Place[],
   series: readonly Series[],

@@ -16,7 +16,8 @@ const newDocument = (): Document =>
   parseHTML("<!doctype html><html><head></head><body></body></html>").document as unknown as Document; // linkedom's own types are a subset
 
 /**
- * Stacks all graphs and plots in one SVG, which follows the reader's dark mode. @throws Error if the result has neither
+ * Stacks all graphs and plots in one SVG, which adapts to the reader's light or dark mode.
+ * @throws Error if the result has neither
  */
 export function svgFile({ name, title }: AnyExperiment, { plots, graphs = [] }: Result): string {
   const document = newDocument();
@@ -72,7 +73,7 @@ ${main.outerHTML}
 `;
 }
 
-/** Title, section, claim and formula. */
+/** The heading of the page: title, section, claim and formula. */
 function drawHeading(document: Document, { title, section, claim, formula }: AnyExperiment): HTMLElement {
   const make = maker(document);
   const mathematics = make("div", { class: "formula", tabindex: 0, role: "region", "aria-label": "Formula" });

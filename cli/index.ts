@@ -12,7 +12,7 @@ import { exitOnOutputError } from "./mnist/pipe.ts";
 import { addPractice } from "./practice.ts";
 import { addServe } from "./serve.ts";
 
-/** At run time this file is dist/bin/nabla.js. */
+/** At run time, this file is dist/bin/nabla.js, two folders below package.json. */
 const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
   version: string;
 };

@@ -84,7 +84,7 @@ function optionOf(key: string, parameter: Parameter): Option {
     });
 }
 
-/** Checks before the run that the file can be written, so that the result is not lost. */
+/** Checks before the run that the file's folder exists, so that the result is not lost. */
 function requireFolder(file: string): void {
   const folder = dirname(resolve(file));
   const found = existsSync(folder) ? statSync(folder) : undefined;
@@ -92,7 +92,7 @@ function requireFolder(file: string): void {
   if (!found.isDirectory()) throw new Error(`cannot write ${file}: ${folder} is not a folder.`);
 }
 
-/** JSON cannot represent NaN or infinities: they become strings. */
+/** Converts NaN and infinities, which JSON cannot represent, to strings. */
 const spellNonFinite = (_: string, value: unknown): unknown =>
   typeof value === "number" && !Number.isFinite(value) ? String(value) : value;
 

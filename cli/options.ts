@@ -2,7 +2,7 @@
 import { Option } from "commander";
 import { whole } from "./mnist/numbers.ts";
 
-/** `--threads <n>`, which `init` receives. */
+/** The option `--threads <n>`, whose value `init` receives. */
 export const threadsOption = (): Option =>
   new Option("--threads <n>", 'number of threads, or "auto" for one per core')
     .default(1)

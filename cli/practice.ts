@@ -28,7 +28,8 @@ export function addPractice(program: Command): void {
       const exercise = exercises.find((one) => one.name === name);
       if (name !== undefined && !exercise) practice.error(`error: ${await unknown(name, exercises)}`);
       const asked = [file, ...Object.values(options)].filter((one) => one !== undefined).length;
-      if (!exercise && asked) practice.error("error: which exercise? Run npx nabla practice for a list.");
+      if (!exercise && asked)
+        practice.error("error: the name of an exercise is missing. Run npx nabla practice for a list.");
       if (asked > 1) practice.error("error: give a file or one option, not several.");
       if (exercise && file !== undefined) return checkFile(exercise, file);
       const { listing, statement } = await import("./practice/text.ts");

@@ -4,7 +4,7 @@ import { setImmediate } from "node:timers/promises";
 import type { AnyExperiment, Context, Result } from "../lab/experiment.ts";
 import { readDigits } from "./mnist/packed.ts";
 
-/** Runs the experiment. Removes the progress bar even if it throws. */
+/** Runs the experiment. Removes the progress bar even if the experiment throws. */
 export async function run(
   experiment: AnyExperiment,
   values: Readonly<Record<string, string | number>>,

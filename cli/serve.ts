@@ -75,8 +75,8 @@ if the model cannot be served.`,
 }
 
 /**
- * The time limits for the head of a request and for the whole request, in milliseconds. The handler's own limits for
- * bodies are shorter.
+ * The time limits for a request's headers and for the whole request, and the interval between checks, in milliseconds.
+ * The handler's own time limits for bodies are shorter.
  */
 const TIMEOUTS = { headersTimeout: 10_000, requestTimeout: 120_000, connectionsCheckingInterval: 2000 };
 
@@ -84,16 +84,16 @@ async function serve(model: string, options: Options): Promise<void> {
   const { port, host, threads, grace, maxConnections } = options;
   const stop = stopRequested();
   let isListening = false;
-  // Until the model has loaded, the server has no requests, so it does not have to wait for any.
+  // Before the server listens, there are no requests to wait for, so exit immediately.
   void stop.then(() => isListening || process.exit(0));
-  // The module that is imported next may create tensors immediately, which starts the engine.
+  // Call init before the module is imported, because the module may create tensors, which starts the engine.
   if (threads !== undefined) await init({ threads });
   const token = tokenOf(options);
   const handler = await load(model, token, options);
   const listener = nodeListener(handler);
   let isStopping = false;
   const server = createServer(TIMEOUTS, (request, response) => {
-    // Otherwise, a keep-alive connection would deliver more requests.
+    // Close each connection after its response. Otherwise, a keep-alive connection would deliver more requests.
     if (isStopping) response.setHeader("connection", "close");
     response.once("close", () => isStopping && server.closeIdleConnections());
     listener(request, response);
@@ -112,7 +112,7 @@ async function serve(model: string, options: Options): Promise<void> {
   await stop;
   isStopping = true;
   await waitForClose(server, grace);
-  // The model may still have timers or sockets open.
+  // Exit explicitly, because the model may still have open timers or sockets.
   process.exit(0);
 }
 
@@ -148,8 +148,8 @@ const observeOptions = ({ cors, metrics, requestIds, accessLog }: Options): Obse
 });
 
 /**
- * The handler that a module exports, or a handler with the options that it exports. @throws Error if the module exports
- * something else
+ * Imports a module, and returns the handler that it exports, or creates a handler from the options that it exports.
+ * @throws Error if the module exports something else
  */
 async function load(model: string, token: string | undefined, options: Options): Promise<Handler> {
   const { default: exported } = await importModule(model);
@@ -210,7 +210,7 @@ async function loadModel(
   }
   const below = exported.path === "/" ? "" : (exported.path ?? "");
   for (;;) {
-    // This request waits no longer than the handler's own time limit.
+    // The status is 503 if the model takes longer to load than the handler's time limit. Then wait again.
     const { ok, status } = await handler(new Request(`http://localhost${below}/health?ready`));
     if (ok) return handler;
     // onError has reported the reason.
@@ -224,16 +224,18 @@ async function loadModel(
 const batchingOf = ({ batching }: InferenceOptions) => (typeof batching === "object" ? batching : {});
 
 /**
- * Wraps a handler that a module exports in `observe`, if an option asks for it. @throws Error if an option applies only
- * to models
+ * If an option requires it, wraps the handler that a module exports in `observe`.
+ * @throws Error for options that apply only to a module that exports the options of inferenceHandler
  */
 function wrap(handler: Handler, token: string | undefined, options: Options): Handler {
   if (token !== undefined)
     throw new Error(
-      "--token, --token-file and NABLA_TOKEN apply only to models. Remove them, or set the token option in your handler.",
+      "--token, --token-file and NABLA_TOKEN have no effect on a module that exports a handler. Remove them, or set the handler's token option.",
     );
   if (options.batch !== undefined)
-    throw new Error("--batch applies only to models. Remove it, or set the batching option in your handler.");
+    throw new Error(
+      "--batch has no effect on a module that exports a handler. Remove it, or set the handler's batching option.",
+    );
   const around = observeOptions(options);
   return Object.keys(around).length ? observe(handler, around) : handler;
 }

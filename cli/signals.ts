@@ -11,7 +11,7 @@ const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 /** The time between checks of the parent processes, in milliseconds. */
 const EVERY = 250;
 
-/** npm and npx set these variables for each command that they run. */
+/** Whether npm or npx started this process: they set these variables for each command that they run. */
 const isRunByNpm = (): boolean =>
   ["npm_execpath", "npm_lifecycle_event", "npm_command"].some((name) => process.env[name] !== undefined);
 
@@ -63,8 +63,8 @@ export function stopRequested(): Promise<void> {
     const own = process.ppid;
     const above = isRunByNpm() ? shells() : [];
     /**
-     * Whether a parent process has ended. Linux reassigns the parent immediately; elsewhere, inspect() would start
-     * another process.
+     * Whether a parent process has ended. On Linux, inspect() shows that an orphan has a new parent. Elsewhere,
+     * inspect() would start a process each time, so check whether the processes still exist.
      */
     const isOrphan = (): boolean =>
       process.ppid !== own ||

@@ -11,20 +11,23 @@ export interface Pixel {
 
 export interface Terminal extends Pick<Style, "bold" | "dim" | "good" | "bad"> {
   readonly columns: number;
-  /** Text in a colour such as "#1f7fc4". */
+  /** The text in a colour such as "#1f7fc4", if the terminal has colours. */
   paint(colour: string, text: string): string;
   /** One character that shows two pixels, one above the other. */
   halves(upper: Pixel, lower: Pixel): string;
 }
 
-/** The nearest of the levels 0, 95, 135, 175, 215 and 255 that colours have in the 256-colour palette. */
+/**
+ * The index of the nearest of the levels 0, 95, 135, 175, 215 and 255, from which the 256-colour palette mixes its
+ * colours.
+ */
 const level = (v: number): number => (v < 48 ? 0 : v < 115 ? 1 : Math.round((v - 55) / 40));
 const cube = (rgb: Rgb): number => rgb.reduce((code, v) => 6 * code + level(v), 0) + 16;
 const rgbOf = (colour: string): Rgb =>
   [1, 3, 5].map((at) => Number.parseInt(colour.slice(at, at + 2), 16)) as unknown as Rgb; // three elements
 const ink = ({ strength }: Pixel): number => (strength >= 0.5 ? 255 : 0);
 
-/** Uses colours only if the stream is a terminal with 256 colours and NO_COLOR is not set. */
+/** Uses colours only if the stream is a terminal with at least 256 colours and NO_COLOR is not set. */
 export function terminalOf(stream: NodeJS.WriteStream): Terminal {
   const style = styleOf(stream);
   const columns = stream.columns || 80;

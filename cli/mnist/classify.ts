@@ -18,7 +18,12 @@ export function options(name: string, what: string, { epochs, lr }: { epochs: nu
     .description(`Train ${what} on MNIST's 60,000 training digits, and test it on 10,000 others.`)
     .option("-e, --epochs <n>", "passes over the training digits", Number, epochs)
     .option("-b, --batch <n>", "digits per training step", Number, 64)
-    .option("--lr <rate>", "Adam's initial learning rate; it falls to a hundredth along a cosine", Number, lr)
+    .option(
+      "--lr <rate>",
+      "Adam's initial learning rate, which falls along a cosine to a hundredth of its value",
+      Number,
+      lr,
+    )
     .option("--seed <n>", "seed for the initial weights, dropout and the order of digits", Number, 1)
     .option("--limit <n>", "train on the first n digits only", Number)
     .parse();

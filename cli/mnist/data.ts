@@ -111,7 +111,8 @@ async function read(directory: string, file: string): Promise<Uint8Array> {
 const PACKED = new URL("digits.gz", import.meta.url);
 
 /**
- * The 60,000 training digits and 10,000 test digits. The installed command has 6,000 and 1,000, unless a directory is given.
+ * The 60,000 training digits and 10,000 test digits. The installed command comes with 6,000 and 1,000 of them, and uses
+ * these unless a directory is given.
  * @throws DataError if files are missing or damaged
  */
 export async function loadMnist(given?: string): Promise<Mnist> {

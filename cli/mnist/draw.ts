@@ -1,11 +1,11 @@
 /**
- * Draws digits as text, two pixels per character: half blocks, in shades of grey if the terminal has colours. Pure
- * functions.
+ * Draws digits as text, with half blocks that show two pixels per character, in shades of grey if the terminal has
+ * colours. Pure functions.
  */
 import { PIXELS, SIDE } from "./data.ts";
 import type { Style } from "./style.ts";
 
-/** Every MNIST digit fits in a square with sides of this length. */
+/** The side, in pixels, of the square that is drawn. Every MNIST digit fits in it. */
 export const DRAWN = 20;
 
 /** The upper left corner of the window that centers the ink of a digit. */
@@ -42,8 +42,8 @@ export function drawDigit(pixels: Uint8Array, style: Style): string[] {
 }
 
 /**
- * Blocks of text side by side, each `cell` wide, as many per row as fit in `width`. `visible` measures text without
- * colour codes.
+ * Places blocks of text side by side, each `cell` characters wide, with as many per row as fit in `width`. `visible`
+ * measures a text without its colour codes.
  */
 export function sideBySide(
   blocks: readonly (readonly string[])[],

@@ -12,7 +12,7 @@ export const rate = (images: number, seconds: number): string =>
 const plural = (n: number, noun: string): string => `${number(n)} ${noun}${n === 1 ? "" : "s"}`;
 const megabytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MB`;
 
-/** The network and the data, before training. */
+/** The heading that describes the network and the data, before training. */
 export function heading(
   { epochs, batch, width, lr, seed }: TrainOptions,
   counts: { train: number; test: number },
@@ -46,7 +46,10 @@ export function epochLine(result: EpochResult, secondsBefore: number): string {
   return row(cells) + (seen < count ? `   stopped after ${number(seen)} of ${number(count)}` : "");
 }
 
-/** Labels in rows, predictions in columns; a dot means 0. The last column is the accuracy for each label. */
+/**
+ * The confusion table, with labels in rows and predictions in columns; a dot means 0. The last column is the accuracy
+ * for each label.
+ */
 export function confusionTable(confusion: Evaluation["confusion"], style: Style): string {
   const largest = Math.max(...confusion.flat());
   const wide = Math.max(4, number(largest).length + 1);
@@ -88,7 +91,7 @@ export function drawMisread(
 }
 
 export interface Costs {
-  /** The time since the program started. */
+  /** The time since the program started, in seconds. */
   readonly seconds: number;
   /** The peak memory of tensors and of the whole process, in bytes. */
   readonly tensorBytes: number;

@@ -41,7 +41,10 @@ export const plain: Style = {
   halves: (upper, lower) => BLOCKS[half(upper)][half(lower)],
 };
 
-/** The style of a stream. Uses colours only in a terminal with 256 colours, if NO_COLOR is not set. */
+/**
+ * The style of a stream. Uses colours only if the stream is a terminal with at least 256 colours and NO_COLOR is not
+ * set.
+ */
 export function styleOf(stream: NodeJS.WriteStream): Style {
   return stream.isTTY && stream.hasColors(256) ? coloured : plain;
 }

@@ -1,6 +1,6 @@
 /**
- * Trains a network with one hidden layer on digits, and tests it. Does not depend on a terminal: callers pass functions to watch the
- * progress, and a signal to stop it.
+ * Trains a network with one hidden layer on digits, and tests it. Does not depend on a terminal: callers pass functions
+ * that receive the progress, and a signal that stops the training.
  */
 import { type Compiled, compile, losses, manualSeed, nn, optim, randperm, type Tensor, tidy } from "nabla";
 import { CLASSES, type Digits, type Mnist, PIXELS } from "./data.ts";
@@ -92,7 +92,8 @@ export async function trainMnist(
   manualSeed(seed);
   const model = new nn.Sequential(new nn.Linear(PIXELS, width), new nn.ReLU(), new nn.Linear(width, CLASSES));
   const optimizer = new optim.Adam(model.parameters(), { lr });
-  // Forward, backward and update as one program. It is recorded once for full batches, and again for the smaller last batch.
+  // A training step (forward, backward and update) as one program, which is recorded once for full batches, and again
+  // for the smaller last batch.
   const trainOn = compile((pixels: Tensor, labels: Tensor) => {
     const logits = model.forward(normalized(pixels, labels.size));
     const loss = losses.crossEntropy(logits, labels);

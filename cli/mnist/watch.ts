@@ -51,7 +51,7 @@ function lines(print: (line: string) => void): Shown {
     onProgress(progress) {
       const { epoch, epochs, seen, count } = progress;
       const done = Math.floor((4 * seen) / count);
-      // The end of an epoch has its own line.
+      // Print no line for the fourth quarter, because the end of an epoch has its own line.
       if (done > quarters && done < 4)
         print(
           `${`${epoch}/${epochs}`.padStart(5)}   ${`${Math.floor((100 * seen) / count)}%`.padStart(4)}  ${state(progress)}`,
@@ -62,7 +62,7 @@ function lines(print: (line: string) => void): Shown {
   };
 }
 
-/** A bar of `width` characters, filled to an eighth of a character. */
+/** A bar of `width` characters, filled in steps of an eighth of a character. */
 function barOf(fraction: number, width: number): string {
   const eighths = Math.round(fraction * width * 8);
   return ("█".repeat(eighths >> 3) + " ▏▎▍▌▋▊▉"[eighths & 7]!.trim()).padEnd(width, "░");
@@ -73,7 +73,7 @@ function bar(stream: NodeJS.WriteStream): Shown {
   const line = (_: unknown, { maxWidth }: { maxWidth: number }): string => {
     if (!latest) return "";
     const [before, after] = [`${latest.epoch}/${latest.epochs}`.padStart(5), state(latest)];
-    // Leave two columns free for the terminal's own ^C.
+    // Leave two columns free for the ^C that the terminal prints.
     const room = Math.min(30, maxWidth - before.length - after.length - 6);
     return [before, ...(room < 5 ? [] : [barOf(latest.images / latest.allImages, room)]), after].join("  ");
   };

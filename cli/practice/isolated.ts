@@ -3,10 +3,13 @@ import { Worker } from "node:worker_threads";
 import type { Outcome } from "../../lab/practice/run.ts";
 import { type Message, supervise, type Task } from "../../lab/practice/supervise.ts";
 
-/** The memory that the code may use for JavaScript values. */
+/** The memory, in MB, that the code may use for JavaScript values. */
 const MEGABYTES = 256;
 
-/** At run time this file is in dist/bin, next to practice-worker.js. */
+/**
+ * Runs the checks in a worker, and returns their outcomes. At run time, this file is in dist/bin, next to
+ * practice-worker.js.
+ */
 export function checkIsolated(task: Task, log: (text: string) => void): Promise<readonly Outcome[]> {
   return supervise((receive, died) => {
     const worker = new Worker(new URL("./practice-worker.js", import.meta.url), {
@@ -22,7 +25,7 @@ export function checkIsolated(task: Task, log: (text: string) => void): Promise<
       ),
     );
     worker.on("exit", () =>
-      died("Your code ended the run before all checks. Remove process.exit, and `await` at the top level."),
+      died("Your code ended the run before all checks. Remove process.exit and top-level `await`."),
     );
     return worker;
   }, log);

@@ -115,7 +115,8 @@ class Reader {
   private fraction(): string {
     const [top, bottom] = [this.argument(), this.argument()].map((part) => part.trim()) as [string, string];
     const isSum = (text: string): boolean => /[\s+−·/]/.test(text) && !/^(\([^()]*\)|‖[^‖]*‖)$/.test(text);
-    // A product needs brackets, because a/2h could mean (a/2)·h. Derivatives such as ∂L/∂θ₁ and d/dt do not need them.
+    // A product in the denominator needs brackets, because a/2h could mean (a/2)·h. Derivatives such as ∂L/∂θ₁ and d/dt
+    // do not need them.
     const isProduct = !/^(\d+|[∂d]?\p{L}[₀-₉ₐ-ₜᵢⱼᵣᵤᵥ⁰-⁹²³ᵀ]*)$/u.test(bottom) && !/^[(‖]/.test(bottom);
     const text =
       FRACTIONS[`${top}/${bottom}`] ??

@@ -8,7 +8,7 @@ import { plainTex } from "./tex.ts";
 
 const widthOf = ({ columns }: Terminal): number => Math.min(100, columns);
 
-/** A paragraph in lines. Formulas become plain text, and code keeps its backticks. */
+/** Wraps a paragraph. Formulas become plain text, and code keeps its backticks. */
 export function paragraph(text: string, width: number): string {
   const formula = displayedFormula(text);
   if (formula !== undefined) return `    ${plainTex(formula)}`;

@@ -16,7 +16,7 @@ import { concatenate, type Vector, vector } from "./math/vector.ts";
 /** A vector of numbers: an array, a vector that an objective returned, or a tensor, read as its elements in order. */
 export type Point = ArrayLike<number>;
 
-/** A loss and its derivatives with respect to a vector θ: [n]. If you leave θ out, methods use the current parameters. */
+/** A loss and its derivatives with respect to a vector θ: [n]. If you omit θ, methods use the current parameters. */
 export class Objective {
   /** The length n of θ. */
   readonly size: number;
@@ -29,7 +29,7 @@ export class Objective {
     /** The name of each parameter. */
     readonly names: readonly string[],
     private readonly loss: () => Tensor,
-    /** Running statistics, restored after each evaluation. */
+    /** Running statistics, which are restored after each evaluation. */
     private readonly buffers: readonly Tensor[] = [],
   ) {
     requireKind("Objective", "parameters", "array", parameters);

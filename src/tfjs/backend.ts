@@ -1,4 +1,4 @@
-/** The backend that TensorFlow.js sees: it owns the data of tensors. Kernels are in kernels/. */
+/** The backend for TensorFlow.js, which owns the data of its tensors. The kernels are in kernels/. */
 import {
   type BackendValues,
   backend_util,
@@ -22,11 +22,11 @@ export const BACKEND = "nabla";
 
 /** Maps data ids to entries. CPU kernels read the elements as `backend.data.get(dataId).values`. */
 class Entries {
-  /** An entry is its own id, unless another backend made the data before it was moved here. */
+  /** Entries by data id. An entry is its own id, unless the data was created on another backend and then moved here. */
   private readonly entries = new Map<object, Entry>();
   /**
-   * The number of entries that are not counted: the real and imaginary parts of complex data that was moved here.
-   * TensorFlow.js counts one id for such data, not three.
+   * The number of entries that numDataIds() leaves out: the real and imaginary parts of complex data that was moved
+   * here. TensorFlow.js counts such data as one id, not three.
    */
   private hidden = 0;
 
@@ -88,15 +88,15 @@ export class NablaBackend extends KernelBackend {
     const entry = new Entry(dtype, sizeOf(shape));
     if (values != null) entry.values = values;
     if (values != null && isNumeric(dtype)) {
-      // Copy the elements now, because the caller may change the array later. An entry that does not fit in memory is
-      // not registered.
+      // Copy the elements now, because the caller may change the array later. If there is not enough memory, this
+      // throws before the entry is registered.
       entry.view(shape);
       entry.values = undefined;
     }
     return this.data.add(entry);
   }
 
-  /** Makes a tensor from the elements that a CPU kernel computed, or from an array that it has yet to fill. */
+  /** Creates a tensor from `values`, which hold a CPU kernel's result or will be filled by the kernel later. */
   makeTensorInfo(shape: number[], dtype: DataType, values?: BackendValues | string[]): TensorInfo {
     const entry = this.data.add(new Entry(dtype, sizeOf(shape)));
     if (values != null)
@@ -107,12 +107,12 @@ export class NablaBackend extends KernelBackend {
     return { dataId: entry, shape, dtype };
   }
 
-  /** Makes a tensor from a view that an op made. */
+  /** Creates a tensor from a view that an op has returned, and takes over the view's reference to its storage. */
   adopt(view: View): TensorInfo {
     return { dataId: this.data.add(Entry.of(view)), shape: view.shape as number[], dtype: view.dtype as DataType };
   }
 
-  /** A tensor's elements in linear memory. */
+  /** A view of a tensor's elements in linear memory. */
   view({ dataId, shape }: TensorInfo): View {
     return this.data.get(dataId).view(shape);
   }
@@ -149,7 +149,7 @@ export class NablaBackend extends KernelBackend {
       D
     >;
   }
-  /** Makes a Tensor, for the few CPU kernels that return one. */
+  /** Creates a Tensor, for the few CPU kernels that return one instead of a TensorInfo. */
   makeOutput(values: BackendValues, shape: number[], dtype: DataType): unknown {
     return tfEngine().makeTensorFromTensorInfo(this.makeTensorInfo(shape, dtype, values), this);
   }
@@ -164,7 +164,10 @@ export class NablaBackend extends KernelBackend {
     return this.data.numDataIds();
   }
 
-  /** Releases a reference, and frees the data when none is left. Returns whether the data no longer exists. */
+  /**
+   * Releases one reference. Frees the data if it was the last one, or if `force` is true. Returns whether the data no
+   * longer exists.
+   */
   override disposeData(dataId: object, force = false): boolean {
     const entry = this.data.find(dataId);
     if (!entry) return true;

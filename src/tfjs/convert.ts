@@ -9,7 +9,7 @@ import { BACKEND, type NablaBackend } from "./backend.ts";
 import { isNumeric } from "./entry.ts";
 import { View } from "./view.ts";
 
-/** nabla's backend, even if another one is in use. */
+/** nabla's backend, which need not be the active one. */
 const backend = (): NablaBackend => tfEngine().findBackend(BACKEND) as NablaBackend;
 
 /**
@@ -34,11 +34,11 @@ export function fromTfjs(x: TfTensor): Tensor {
     throw new TypeError("fromTfjs: x is not a TensorFlow.js tensor. Pass a tf.Tensor.");
   if (!isNumeric(x.dtype))
     throw new DTypeError(
-      `fromTfjs: nabla has no ${x.dtype} tensors. Pass float32, int32 or bool; for complex numbers, tf.real(x) and tf.imag(x).`,
+      `fromTfjs: nabla has no ${x.dtype} tensors. Pass float32, int32 or bool. For complex numbers, pass tf.real(x) and tf.imag(x).`,
     );
   if (x.isDisposed)
     throw new DisposedError(
-      `fromTfjs: the ${x.dtype} tensor ${show(x.shape)} was disposed. Convert it first, or tf.keep() or clone() it.`,
+      `fromTfjs: the ${x.dtype} tensor ${show(x.shape)} was disposed. Convert it earlier, or keep it with tf.keep(x).`,
     );
   const { storage, shape, dtype } = backend().view(x);
   return Tensor.wrap(storage.retain(), { shape: [...shape], dtype }, null, "fromTfjs");
@@ -55,7 +55,7 @@ export function fromTfjs(x: TfTensor): Tensor {
  * @param x A nabla tensor.
  * @throws TypeError if x is not a tensor
  * @throws DisposedError if x was disposed
- * @throws TraceError in a function that compile records
+ * @throws TraceError while compile records the calling function
  * @example
  * ```ts
  * tf.sum(toTfjs(tensor([1, 2]))).dataSync(); // [3]

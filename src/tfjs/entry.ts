@@ -1,4 +1,7 @@
-/** The data of TensorFlow.js tensors. An entry is its own data id, so tensors that share data share an entry and copy nothing. */
+/**
+ * The data of TensorFlow.js tensors. An entry is its own data id. Tensors with the same data share an entry, so nothing
+ * is copied.
+ */
 import type { BackendValues, DataType, TensorInfo } from "@tensorflow/tfjs-core";
 import type { Storage } from "../core/memory.ts";
 import type { DType, Shape } from "../ops/definition/value.ts";
@@ -13,7 +16,7 @@ const ARRAYS = { float32: Float32Array, int32: Int32Array, bool: Uint8Array, uin
 
 export class Entry implements LayoutOwner {
   refCount = 1;
-  /** The parts of a complex tensor. CPU kernels set them. */
+  /** The real and imaginary parts of a complex tensor, which CPU kernels set. */
   complexTensorInfos: { real: TensorInfo; imag: TensorInfo } | undefined;
   /** The elements in linear memory. */
   private storage: Storage | null = null;
@@ -27,7 +30,7 @@ export class Entry implements LayoutOwner {
     readonly size: number,
   ) {}
 
-  /** An entry that takes over a view's reference to its storage. */
+  /** Creates an entry that takes over a view's reference to its storage. */
   static of({ storage, dtype, size }: View): Entry {
     const entry = new Entry(dtype as DataType, size);
     entry.storage = storage;
@@ -35,8 +38,8 @@ export class Entry implements LayoutOwner {
   }
 
   /**
-   * The elements for CPU kernels, which may keep them but never change those of a finished tensor. Numbers from linear memory are copied
-   * once.
+   * The elements for CPU kernels. A kernel may keep this array, but changes it only while it computes the tensor.
+   * Numbers in linear memory are copied on first use.
    */
   get values(): BackendValues | undefined {
     if (!this.stored && this.storage) this.stored = this.view([this.size]).live().slice();
@@ -62,7 +65,7 @@ export class Entry implements LayoutOwner {
     return this.refCount === 1 && this.storage !== null && !this.storage.isShared;
   }
 
-  /** Must be called after the elements in linear memory have changed. */
+  /** Discards all copies of the elements. Call it after changing the elements in linear memory. */
   changed(): void {
     this.stored = undefined;
     this.freeLayouts();
@@ -71,11 +74,11 @@ export class Entry implements LayoutOwner {
   /** A copy of the elements. */
   read(): BackendValues {
     if (this.storage) return this.view([this.size]).live().slice();
-    // An array of strings can have holes, which slice() preserves.
+    // Copy with slice(), because an array of strings can have holes, which slice() preserves.
     if (!isNumeric(this.dtype)) return this.stored!.slice() as BackendValues;
     const stored = this.stored as NumericArray;
     const TypedArray = ARRAYS[this.dtype];
-    // Some CPU kernels leave integers in a Float32Array.
+    // Some CPU kernels return int32 elements in a Float32Array.
     return stored instanceof TypedArray ? stored.slice() : TypedArray.from(stored);
   }
 

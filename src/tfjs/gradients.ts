@@ -1,6 +1,6 @@
 /**
- * Gradients that need fewer kernels than TensorFlow.js's own. They apply while nabla's backend is active. Second derivatives are left to
- * TensorFlow.js, because it does not differentiate with respect to the outputs that a gradient saves.
+ * Gradients that need fewer kernels than TensorFlow.js's own, and replace them while nabla's backend is active. Second
+ * derivatives equal TensorFlow.js's, which treats the outputs that a gradient saves as constants.
  */
 import {
   add,
@@ -34,10 +34,16 @@ import { BACKEND } from "./backend.ts";
 import { type Attributes, kernelFunc } from "./kernels/kernel.ts";
 
 type Gradients = Record<string, () => Tensor>;
-/** The gradients of a kernel's inputs. `saved` holds the tensors that TensorFlow.js's own gradient saves. */
+/**
+ * Returns functions that compute the gradients of a kernel's inputs, keyed by the inputs' names, or null to use
+ * TensorFlow.js's own gradient. `saved` holds the tensors that TensorFlow.js's own gradient saves.
+ */
 type Rule = (dy: Tensor, saved: Tensor[], attributes: Attributes) => Gradients | null;
 
-/** Replaces a gradient while nabla's backend is active, except where the rule returns null. */
+/**
+ * Replaces a kernel's gradient by a rule while nabla's backend is active. If the rule returns null, TensorFlow.js's own
+ * gradient runs.
+ */
 function replace(kernelName: string, rule: Rule): void {
   const original = getGradient(kernelName);
   // If `@tensorflow/tfjs` has not registered its gradients, there is nothing to replace.
@@ -77,7 +83,7 @@ function installDerivative(name: string, { input, run }: Derivative): void {
   const call = (dy: Tensor, value: Tensor, attributes: Attributes): Tensor =>
     tfEngine().runKernel(kernelName, { dy, value }, attributes as NamedAttrMap);
   const refuse = (): never => {
-    throw new DTypeError(`${kernelName}: the tensors are not float32. Cast them with tf.cast(x, "float32").`);
+    throw new DTypeError(`${kernelName}: dy and value must be float32. Cast them with tf.cast(x, "float32").`);
   };
   registerKernel({
     kernelName,
@@ -87,7 +93,8 @@ function installDerivative(name: string, { input, run }: Derivative): void {
   registerGradient({
     kernelName,
     inputsToSave: ["dy", "value"],
-    // The functions whose kernels save their input are piecewise linear, so their second derivative is 0.
+    // The gradient of `value` is 0: functions that save their input are piecewise linear, and TensorFlow.js treats
+    // saved outputs as constants.
     gradFunc: (d, [, value], attributes) => ({
       dy: () => call(d as Tensor, value!, attributes),
       value: () => zerosLike(value!),
@@ -98,19 +105,19 @@ function installDerivative(name: string, { input, run }: Derivative): void {
   );
 }
 
-/** Sums over the dims along which a tensor with this shape was broadcast. */
+/** Sums x over the dims along which a tensor of the given shape was broadcast to the shape of x. */
 function summed(x: Tensor, shape: number[]): Tensor {
   const dims = broadcast_util.getReductionAxes(shape, x.shape);
   return dims.length ? reshape(sum(x, dims), shape) : x;
 }
 
-/** A rule for float32 operands, which need no casts. */
+/** Limits a rule to float32 operands, whose gradients need no casts. */
 const ofFloats =
   (rule: (dy: Tensor, a: Tensor, b: Tensor) => Gradients): Rule =>
   (dy, [a, b]) =>
     [dy, a!, b!].every(({ dtype }) => dtype === "float32") ? rule(dy, a!, b!) : null;
 
-/** Repeats dy, the gradient of a sum or mean along `axis`, along that axis. */
+/** The gradient of a sum along `axis`: repeats dy along the summed dims, to the shape of x. */
 function spread(dy: Tensor, x: Tensor, axis: number | number[]): Tensor {
   const shape = [...x.shape];
   for (const dim of util.parseAxisParam(axis, x.shape)) shape[dim] = 1;
@@ -120,8 +127,8 @@ function spread(dy: Tensor, x: Tensor, axis: number | number[]): Tensor {
 }
 
 /**
- * Batch normalization with a mean and a variance per channel. All gradients follow from two sums over the pixels: the
- * sum of dy, and the sum of dy times the normalized input.
+ * The gradients of batch normalization with one mean and one variance per channel. All of them follow from two sums
+ * over the pixels: the sum of dy, and the sum of dy times the normalized input.
  */
 const batchNorm: Rule = (dy, [x, mean, variance, scale], { varianceEpsilon }) => {
   if (mean!.rank !== 1) return null;

@@ -17,16 +17,17 @@ import { kernelFunc } from "./kernels/kernel.ts";
 import { installOptimizers } from "./optimizers.ts";
 import { installSaving } from "./saving.ts";
 
-// The kernels of one copy cannot read the memory of another copy.
+// Each copy of nabla has its own memory, which the kernels of another copy cannot read.
 if (findBackendFactory(BACKEND))
   throw new Error(
-    "nabla/tfjs: another copy of nabla is already a backend of TensorFlow.js. Install one version of nabla, and bundle it once.",
+    "nabla/tfjs: another copy of nabla is already a backend of TensorFlow.js. Install one version of nabla, and bundle it only once.",
   );
 const cpuKernels = getKernelsForBackend("cpu");
-// The use of version_cpu also keeps the import: tfjs-backend-cpu's package.json tells bundlers that its Node build has no side effects.
+// Using version_cpu also keeps the import: bundlers would drop an unused one, because tfjs-backend-cpu's package.json
+// says that its Node build has no side effects.
 if (!cpuKernels.length)
   throw new Error(
-    `nabla/tfjs: @tensorflow/tfjs-backend-cpu ${version_cpu} has registered its kernels in another copy of @tensorflow/tfjs-core than this one, ${version_core}. Install both in one version, and bundle each once.`,
+    `nabla/tfjs: @tensorflow/tfjs-backend-cpu ${version_cpu} has registered its kernels in another copy of @tensorflow/tfjs-core than this one, ${version_core}. Install the same version of both, and bundle each only once.`,
   );
 for (const config of cpuKernels) {
   const { kernelName, kernelFunc: cpu } = config;
@@ -34,7 +35,7 @@ for (const config of cpuKernels) {
   const own = kernelName === "Draw" ? draw(cpu) : native ? kernelFunc(native, cpu) : cpu;
   registerKernel({ ...config, backendName: BACKEND, kernelFunc: own });
 }
-// This is higher than the priorities of TensorFlow.js's own backends, so that nabla stays the default.
+// Priority 10 is higher than that of each of TensorFlow.js's own backends, so that nabla stays the default.
 registerBackend(BACKEND, () => new NablaBackend(), 10);
 installGradients();
 installSaving();

@@ -1,6 +1,7 @@
 /**
- * TensorFlow.js's SGD, momentum, RMSProp, Adagrad and Adam in one pass over each variable. Its own Adam needs fourteen kernels and as many
- * new tensors per variable and step; the updates here change the variable and the optimizer's state in place.
+ * Runs the steps of TensorFlow.js's SGD, momentum, RMSProp, Adagrad and Adam in one pass over each variable, which
+ * changes the variable and the optimizer's state in place. TensorFlow.js's own Adam needs fourteen kernels and as many
+ * new tensors per variable and step.
  */
 import {
   AdagradOptimizer,
@@ -19,12 +20,12 @@ import { updateParameter } from "../ops/update/update.ts";
 import { BACKEND, type NablaBackend } from "./backend.ts";
 import { newView, runOps, vector } from "./view.ts";
 
-/** One tensor in an optimizer's state, which belongs to one of the model's variables. */
+/** One variable of an optimizer's state, such as the momentum of one of the model's variables. */
 interface Slot {
   readonly originalName: string;
   readonly variable: Variable;
 }
-/** The fields of an optimizer. Its own type hides most of them. */
+/** The fields of an optimizer that all rules read. TensorFlow.js's types hide most of them. */
 interface State {
   readonly learningRate: number;
   readonly iterations: number;
@@ -39,7 +40,10 @@ const listed = (gradients: Gradients): Gradient[] =>
 /** How to run an optimizer's step as one of nabla's updates. */
 interface Rule<S extends State> {
   readonly kind: Parameters<typeof updateParameter>[0];
-  /** The lists of the state's variables, the suffixes of their names, and their initial values (default 0). */
+  /**
+   * The lists of the state's variables, each with the suffix of the variables' names and their initial value (default
+   * 0).
+   */
   readonly slots: (state: S) => [list: Slot[], suffix: string, initial?: number][];
   readonly constants: (state: S) => number[];
   readonly flags?: (state: S) => number;
@@ -59,7 +63,10 @@ function slotOf(list: Slot[], i: number, { name, shape }: Variable, suffix: stri
   return list[i].variable;
 }
 
-/** Gives a variable its own copy of the data if other tensors share it, because only the variable may see the update. */
+/**
+ * If other tensors share a variable's data, gives the variable its own copy, because an update must not change the
+ * other tensors.
+ */
 function own(variable: Variable, backend: NablaBackend): void {
   if (backend.data.get(variable.dataId).isExclusive) return;
   const shared = backend.view(variable);
@@ -73,7 +80,10 @@ function own(variable: Variable, backend: NablaBackend): void {
   tensor.dispose();
 }
 
-/** Whether nabla updates the variable. TensorFlow.js broadcasts gradients of other shapes, and rejects other types. */
+/**
+ * Whether nabla can apply a gradient: the gradient and its variable must be float32 and have the same shape.
+ * TensorFlow.js broadcasts gradients of other shapes, and rejects other types.
+ */
 function fits({ name, tensor }: Gradient): boolean {
   if (!tensor) return true;
   const variable = tfEngine().registeredVariables[name];
@@ -115,7 +125,10 @@ interface MomentumState extends State {
   readonly useNesterov: boolean;
   readonly accumulations: Slot[];
 }
-/** b ← μb + g; p ← p − η·b, or p − η·(g + μb) with Nesterov's momentum. The state starts at 0, so the first step needs no special case. */
+/**
+ * b ← μb + g; p ← p − η·b, or p − η·(g + μb) with Nesterov's momentum. b starts at 0, so the first step needs no
+ * special case, and `step` is always 2.
+ */
 const momentum: Rule<MomentumState> = {
   kind: "sgd",
   slots: ({ accumulations }) => [[accumulations, "momentum"]],
@@ -177,7 +190,7 @@ const adam: Rule<AdamState> = {
   constants: ({ beta1, beta2, epsilon }) => [beta1, beta2, epsilon, 0],
   step: ({ iterations }) => iterations + 1,
   after({ accBeta1, beta1, accBeta2, beta2 }, backend) {
-    // TensorFlow.js continues with these powers if training moves to another backend.
+    // Update β₁ᵗ and β₂ᵗ too, because TensorFlow.js needs them if training moves to another backend.
     for (const [power, beta] of [
       [accBeta1, beta1],
       [accBeta2, beta2],
@@ -190,7 +203,10 @@ const adam: Rule<AdamState> = {
   },
 };
 
-/** Replaces the updates of an optimizer class while nabla's backend is active. */
+/**
+ * Makes an optimizer class use a rule while nabla's backend is active. Steps that the rule does not support are left to
+ * TensorFlow.js.
+ */
 function install<S extends State>(
   { prototype }: { readonly prototype: { applyGradients(gradients: never): void } },
   rule: Rule<S>,

@@ -1,6 +1,6 @@
 /**
- * Saves tensors for gradients without a kernel call. TensorFlow.js clones each of them, and these clones make up as
- * much as a third of all calls in a training step.
+ * Saves tensors for gradients without a kernel call. TensorFlow.js clones each saved tensor with a kernel call, and
+ * these calls make up as much as a third of all kernel calls in a training step.
  */
 import { type Tensor, engine as tfEngine } from "@tensorflow/tfjs-core";
 import { BACKEND } from "./backend.ts";
@@ -14,7 +14,8 @@ export function installSaving(): void {
   if (!original) return;
   methods.clone = (x) => {
     const { gradientDepth, profiling } = tf.state;
-    // Only the tape of a higher derivative needs the clone's own gradient, and only a profile needs its kernel call.
+    // Clone as TensorFlow.js does for higher derivatives, which need the clone's own gradient, and for profiling, which
+    // reports the clone's kernel call.
     if (tf.backendName !== BACKEND || gradientDepth > 1 || profiling) return original.call(tf, x);
     const { dataId, shape, dtype } = x;
     tf.backend.incRef(dataId);

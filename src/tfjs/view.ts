@@ -1,6 +1,6 @@
 /**
- * Runs nabla's ops for TensorFlow.js: on views of memory instead of Tensor objects, because TensorFlow.js has scopes, reference counts and
- * gradients of its own.
+ * Runs nabla's ops for TensorFlow.js. The ops take and return views of memory instead of Tensor objects, because
+ * TensorFlow.js has its own scopes, reference counts and gradients.
  */
 import { constant } from "../core/eager.ts";
 import { Storage, tick } from "../core/memory.ts";
@@ -15,7 +15,7 @@ import { DisposedError } from "../runtime/errors.ts";
 
 export type NumericArray = Float32Array | Int32Array | Uint8Array;
 
-/** An object that keeps copies of its elements in other layouts for as long as the elements live. */
+/** Tensor data that caches copies of its elements in other layouts until the elements change or are freed. */
 export interface LayoutOwner {
   layouts: Map<string, View> | undefined;
 }
@@ -27,11 +27,14 @@ export class View implements Value {
     readonly shape: Shape,
     readonly dtype: DType,
     readonly size: number,
-    /** The tensor data that this is a view of. Views that ops make have no owner. */
+    /** The tensor data that this view shows; undefined for a view that an op has created. */
     private readonly owner?: LayoutOwner,
   ) {}
 
-  /** The elements in another layout. If this is a view of a tensor, such as a convolution's filter, that layout is computed only once. */
+  /**
+   * The elements in another layout. If the view has an owner, as a convolution's filter does, each layout is computed
+   * only once.
+   */
   inLayout(name: string, convert: (view: View) => Value): Value {
     const known = this.owner?.layouts?.get(name);
     if (known) return known;
@@ -59,15 +62,15 @@ export class View implements Value {
     if (this.dtype === "int32") return heap.i32.subarray(address / 4, address / 4 + this.size);
     return heap.u8.subarray(address, address + this.size);
   }
-  /** The elements in a form that can be copied exactly: floats as the integers with the same bits. */
+  /** The elements for an exact copy: floats are reinterpreted as int32, so that copying preserves every bit. */
   bits(): NumericArray {
     return this.dtype === "float32" ? new View(this.storage, this.shape, "int32", this.size).live() : this.live();
   }
 }
 
 /**
- * Copies `count` elements from position `start` to position `at`. Both views have the same type. Unlike `set`, this
- * does not need a view of each range.
+ * Copies `count` elements from position `start` of `from` to position `at` of `to`, which must have the same type.
+ * Unlike TypedArray.set, this creates no subarray for each range.
  */
 export function copyElements(from: View, start: number, to: View, at: number, count: number): void {
   use(from.storage);
@@ -90,7 +93,7 @@ const storageOf = (value: Value): Storage => (value instanceof View ? value.stor
 const address = (value: Value): number => storageOf(value).address;
 const read = (value: Value): ArrayLike<number> => (value as View | Tensor).live();
 
-/** The views that ops of the current kernel have made. */
+/** The views that the ops of the current runOps call have created. */
 let made: View[] = [];
 
 const executor: Executor = {
@@ -117,14 +120,16 @@ export function newView(shape: Shape, dtype: DType): View {
   return view;
 }
 
-/** A vector of numbers from JavaScript. Works only inside runOps. */
+/** Copies numbers from JavaScript into a new vector. Works only inside runOps. */
 export function vector(values: readonly number[], dtype: DType): View {
   const view = newView([values.length], dtype);
   view.live().set(values);
   return view;
 }
 
-/** Runs f, in which nabla's ops take and return views. Releases all views that ops made, except the returned ones. */
+/**
+ * Runs f, in which nabla's ops take and return views. Releases all views that the ops create, except the returned ones.
+ */
 export function runOps(f: () => Value | readonly Value[] | null): View[] | null {
   const outer = made;
   made = [];
@@ -141,7 +146,10 @@ export function runOps(f: () => Value | readonly Value[] | null): View[] | null 
   }
 }
 
-/** The result as a view that the caller owns. An input or a constant can be a result too, and a view can be several results. */
+/**
+ * Returns a result as a view that the caller owns. Creates a new view if the result is an input or a constant, or has
+ * already been returned as another result.
+ */
 function owned(value: Value, others: readonly View[]): View {
   if (value instanceof View && made.includes(value) && !others.includes(value)) return value;
   return new View(storageOf(value).retain(), value.shape, value.dtype, value.size);

@@ -192,7 +192,7 @@ describe("a model that fails leads to a 500 without details", () => {
       });
     expect((await post(own(), { inputs: [4] })).status).toBe(200);
     expect((await problem(await post(own(), { inputs: [5] }), 422)).detail).toBe(
-      '"inputs" contains a number that is negative or too large for the model. Send numbers in its range.',
+      '"inputs" contains a number that is negative or too large for the model. Send numbers that the model accepts.',
     );
     await problem(await post(own(9), { inputs: [5] }), 500);
     words.dispose();

@@ -75,7 +75,8 @@ describe("a training run ends with an error and stores nothing", () => {
     for (const compiled of [true, false])
       expect(await last(classes(compiled), body)).toMatchObject({
         status: 422,
-        detail: '"targets" contains a number that is negative or too large for the model. Send numbers in its range.',
+        detail:
+          '"targets" contains a number that is negative or too large for the model. Send numbers that the model accepts.',
       });
   });
   test.each<[string, () => object]>([

@@ -195,7 +195,7 @@ describe("errors", () => {
   test.each([
     [
       () => model(new Own({ name: "mine", inputShape: [4] })),
-      'layer "mine" (Own) is of a class that is not supported. Replace it, or train the model itself on nabla\'s backend.',
+      'layer "mine" (Own) is of a class that is not supported. Replace the layer, or train the model with TensorFlow.js on nabla\'s backend.',
     ],
     [
       () => model(layers.masking({ name: "m", inputShape: [4, 2] })),
@@ -222,7 +222,7 @@ describe("errors", () => {
             cell: [layers.lstmCell({ units: 2 }), layers.lstmCell({ units: 2 })] as never,
           }),
         ),
-      'layer "r" (RNN) has the cell StackedRNNCells. Use SimpleRNN, LSTM, GRU, one layer per cell.',
+      'layer "r" (RNN) has the cell StackedRNNCells, which is not supported. Use one layer per cell: SimpleRNN, LSTM, GRU.',
     ],
     [
       () => model(dense({ name: "d", kernelConstraint: tfl.constraints.nonNeg() })),
@@ -234,7 +234,7 @@ describe("errors", () => {
     ],
     [
       () => model(layers.conv1d({ name: "c", filters: 1, kernelSize: 2, padding: "causal", inputShape: [4, 2] })),
-      'layer "c" (Conv1D) has the padding "causal", which TensorFlow.js does not compute. Use "same" or "valid".',
+      'layer "c" (Conv1D) has the padding "causal", which TensorFlow.js does not implement. Use "same" or "valid".',
     ],
     [
       () =>
@@ -262,7 +262,7 @@ describe("errors", () => {
           outputs: layers.concatenate({ name: "c", axis: -2 }).apply(inputs) as tfl.SymbolicTensor,
         });
       },
-      'layer "c" (Concatenate) has axis: -2, where TensorFlow.js concatenates along the last dim. Use a positive axis or -1.',
+      'layer "c" (Concatenate) has axis: -2, for which TensorFlow.js concatenates along the last dim. Use a positive axis or -1.',
     ],
     [() => tfl.sequential({ name: "empty" }), 'model "empty" is not built. Give its first layer an inputShape.'],
   ] as const)("%# names the layer, the option and the fix, and allocates nothing", (build, text) => {

@@ -9,7 +9,7 @@ import { ShapeError } from "../../runtime/errors.ts";
 export interface LogisticPulls {
   /** ŷ − y: [n]. */
   readonly errors: Tensor;
-  /** (ŷ − y)·x: [n, d]. Their mean is the gradient. */
+  /** (ŷ − y)·x: [n, d]. The mean over samples is the gradient. */
   readonly pulls: Tensor;
   /** ∂L/∂w: [d]. */
   readonly gradient: Tensor;

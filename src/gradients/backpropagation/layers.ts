@@ -1,6 +1,6 @@
 /**
  * Backpropagation layer by layer: records each layer's inputs and the gradients at its outputs, and computes each
- * sample's weight gradients from them. Per-sample gradients and K-FAC's Kronecker factors build on this.
+ * sample's weight gradients from them. Per-sample gradients and K-FAC's Kronecker factors build on this file.
  */
 import { backpropagate } from "../../autograd/backward.ts";
 import { withGrad } from "../../core/context.ts";
@@ -21,7 +21,7 @@ export interface Pass {
   readonly name: string;
   readonly module: Module;
   readonly input: Tensor;
-  /** Zeros that were added to the output. Their gradient is the gradient of the output. */
+  /** Zeros that were added to the output. The gradient of these zeros equals the gradient of the output. */
   readonly probe: Tensor;
 }
 
@@ -119,7 +119,7 @@ const conv2d: PerSampleRule<Conv2d> = (layer, x, dy) => {
 };
 const embedding: PerSampleRule<Embedding> = ({ weight, paddingIdx }, index, dy) => {
   const [n, width] = [index.shape[0]!, dy.shape.at(-1)!];
-  // Each sample has its own rows. The rows of sample k start at k·numEmbeddings.
+  // Give each sample its own copy of the weight's rows: those of sample k start at row k·numEmbeddings.
   const offsets = ops.reshape(arange(n, undefined, 1, { dtype: "int32" }).mul(weight.shape[0]!), [n, 1]);
   const rows = index.reshape([n, -1]).add(offsets).reshape([-1]);
   const g = paddingIdx === null ? dy : dy.where(index.ne(paddingIdx).unsqueeze(-1), 0);

@@ -24,7 +24,7 @@ export interface PerSampleOptions {
   readonly method?: "batch" | "loop";
 }
 
-/** Gradients by parameter name: [batch, …shape of the parameter]. */
+/** Gradients, keyed by parameter name: [batch, …shape of the parameter]. */
 export type PerSample = Record<string, Tensor>;
 
 /** Computes each sample's gradients for a batch. */

@@ -50,7 +50,7 @@ export interface Confusion {
 /**
  * Measures how much gradients disagree.
  * @param gradients at least two gradients of successive mini-batches, each [n]
- * @throws RangeError for fewer than two
+ * @throws RangeError for fewer than two gradients
  */
 export function gradientConfusion(gradients: readonly Vector[]): Confusion {
   check("gradientConfusion", arguments, "gradients:vectors");
@@ -122,7 +122,7 @@ export type Curriculum =
   | {
       /** The rule that orders the mini-batches. */
       readonly by: "signs";
-      /** The gradient of each mini-batch. Their signs are compared. */
+      /** The gradient of each mini-batch. Only the signs of its components are compared. */
       readonly gradients: readonly Vector[];
     }
   /** Orders by increasing difficulty, such as the loss. */
@@ -140,8 +140,8 @@ export type Curriculum =
     };
 
 /**
- * Orders mini-batches. "signs" is a greedy nearest-neighbour path, because finding the shortest path is a travelling
- * salesman problem.
+ * Orders mini-batches. "signs" follows a greedy nearest-neighbour path, because finding the shortest path is a
+ * travelling salesman problem.
  * @returns the indices of the mini-batches in order
  */
 export function curriculum(choice: Curriculum): number[] {

@@ -26,8 +26,8 @@ export interface WeightBias {
 }
 
 /**
- * Compares the gradients of weight and bias for each Linear layer with a bias. A step of gradient descent makes the
- * larger change to the one with the larger gradient.
+ * Compares the gradients of weight and bias for each Linear layer with a bias. A step of gradient descent changes
+ * whichever of the two has the larger gradient more.
  * @param loss runs a forward pass of the model and returns a single number
  */
 export function weightsAgainstBiases(model: Module, loss: () => Tensor): WeightBias[] {

@@ -136,7 +136,7 @@ function ratesOf({ lr, friction, momentum }: StabilityOptions): { friction: numb
   return { friction: friction ?? ofMomentum.friction, momentum: momentum ?? 0 };
 }
 
-/** Both roots of x² + px + q = 0 without cancellation, with the larger `size` first. */
+/** Both roots of x² + px + q = 0, computed without cancellation. The root with the larger `size` comes first. */
 function roots(p: number, q: number, size: (z: Complex) => number): [Complex, Complex] {
   const discriminant = p * p - 4 * q;
   const half = Math.sqrt(Math.abs(discriminant)) / 2;
@@ -151,15 +151,15 @@ export interface EscapeRateOptions {
   /** The critical point. */
   readonly from: Point;
   /**
-   * The time span to fit. It should start after the other directions have decayed, and end before the curvature
-   * changes. Default: the second half of the path.
+   * The time span to fit. It should start after the path's components along all other directions have decayed, and end
+   * before the curvature changes. Default: the second half of the path.
    */
   readonly within?: readonly [from: number, to: number];
 }
 
 /**
  * The speed at which a path leaves a point: the least-squares slope of log ‖θ − point‖ against time. Near a saddle,
- * this is the escapeRate of `stability` after the other directions have decayed.
+ * this equals the escapeRate of `stability` once the path's components along all other directions have decayed.
  *
  * ```ts
  * escapeRate(gradientFlow(saddle, { start: [1, 1e-6], duration: 5 }), { from: [0, 0] });

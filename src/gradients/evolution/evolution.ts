@@ -1,6 +1,6 @@
 /**
- * Lande's equation: how selection moves the mean traits of a population. Selection is natural-gradient ascent on mean
- * fitness.
+ * Lande's equation: how selection moves the mean traits of a population. Selection is natural-gradient ascent on the
+ * logarithm of mean fitness.
  */
 
 import { grad } from "../../autograd/transforms.ts";
@@ -36,9 +36,7 @@ function normals(factor: Matrix, n: number): Vector[] {
 const root = (name: string, m: Matrix): Vector[] =>
   ofEigenvalues(m, (value, largest) => {
     if (!(value >= -1e-12 * Math.abs(largest)))
-      throw new RangeError(
-        `${name} must be a covariance matrix, without eigenvalues below 0, got eigenvalue ${value}.`,
-      );
+      throw new RangeError(`${name} must be a covariance matrix (no negative eigenvalues), got eigenvalue ${value}.`);
     return Math.sqrt(Math.max(0, value));
   });
 /** P⁻¹. @throws RangeError if P is singular */
@@ -46,7 +44,7 @@ const inverse = (name: string, m: Matrix): Vector[] =>
   ofEigenvalues(m, (value, largest) => {
     if (!(value > 1e-12 * largest))
       throw new RangeError(
-        `${name}: the covariance P of the traits is singular: a trait is constant or a linear combination of others. Remove it, or pass more individuals.`,
+        `${name}: the covariance P of the traits is singular: a trait is constant or a linear combination of others. Remove that trait, or pass more individuals.`,
       );
     return 1 / value;
   });
@@ -121,9 +119,9 @@ export function selectionDifferential(traits: Matrix, fitness: Point): Vector {
 }
 
 /**
- * The selection gradient β = P⁻¹·Cov(w/w̄, z), where P is the covariance of the traits. These are the coefficients in
- * the regression of relative fitness on the traits; they separate selection on a trait from selection on correlated
- * traits (Lande and Arnold 1983).
+ * The selection gradient β = P⁻¹·Cov(w/w̄, z), where P is the covariance of the traits. The components of β are the
+ * coefficients in the regression of relative fitness on the traits; they separate selection on a trait from selection
+ * on correlated traits (Lande and Arnold 1983).
  * @param traits [n][d]
  * @param fitness [n], 0 or more
  *
@@ -197,10 +195,10 @@ export interface Generation {
 
 /**
  * Simulates one generation of selection, individual by individual. Draws parents from the population, and creates the
- * same number of offspring. Each offspring has two parents, drawn independently in proportion to fitness. Its breeding
- * value is their mean plus the effect of segregation, N(0, G/2) (Fisher's infinitesimal model; Barton, Etheridge and
- * Véber 2017). Its phenotype is this breeding value plus a new environmental deviation, N(0, E). The expected response
- * is G·P⁻¹·S = G·β (Lande 1979).
+ * same number of offspring. Each offspring has two parents, drawn independently in proportion to fitness. An
+ * offspring's breeding value is the mean of its parents' breeding values plus the effect of segregation, N(0, G/2)
+ * (Fisher's infinitesimal model; Barton, Etheridge and Véber 2017). Its phenotype is its breeding value plus a new
+ * environmental deviation, N(0, E). The expected response is G·P⁻¹·S = G·β (Lande 1979).
  *
  * ```ts
  * const { response, traits, fitness } = breed({ mean: [0], G: [[0.4]], E: [[0.6]] }, ([z]) => Math.exp(0.3 * z!));   // [0.12]

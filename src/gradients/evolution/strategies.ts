@@ -39,8 +39,8 @@ export interface EsOptions {
   readonly baseline?: boolean;
   /**
    * Whether to replace values by their centred ranks, −½ … ½ (Salimans et al. 2017, §2.1). This limits the influence of
-   * outliers, and replacing f with an increasing function of f does not change the result. The length of the estimate
-   * then says nothing about the length of the gradient. Default false.
+   * outliers. The estimate then depends only on the order of the values, so its length says nothing about the length of
+   * the gradient. Default false.
    */
   readonly ranks?: boolean;
   /** The seed for the random numbers. Default: use the generator that `manualSeed` seeds. */
@@ -63,7 +63,7 @@ export interface EsEstimate {
  * Estimates the gradient of the smoothed f, f_σ(θ) = E[f(θ + σε)] with ε ~ N(0, I), from values alone: the mean of c·ε,
  * where c is (f(θ + σε) − f(θ − σε))/2σ for pairs, (f(θ + σε) − f(θ))/σ with a baseline, and f(θ + σε)/σ without one
  * (Nesterov and Spokoiny 2017, §2; Salimans et al. 2017, §2). The estimate of ∇f_σ is unbiased. ∇f_σ equals ∇f for
- * quadratic f, and differs from it by O(σ²) for smooth f.
+ * quadratic f, and differs from ∇f by O(σ²) for smooth f.
  * @param theta [d], default the objective's parameters, which do not change
  *
  * ```ts

@@ -1,6 +1,6 @@
 /**
- * Explains which parts of an image or a sequence a network's answer comes from: Grad-CAM uses the gradient at a layer's
- * output; occlusion needs no gradient, so it serves as a control for methods that need one. Parameters and their
+ * Explains which parts of an image or a sequence determine a network's answer. Grad-CAM uses the gradient at a layer's
+ * output. Occlusion needs no gradient, so it serves as a control for methods that need one. Parameters and their
  * gradients do not change.
  */
 
@@ -210,7 +210,7 @@ function perDimension(
   return list;
 }
 
-/** Where the windows start along a dimension of size n. */
+/** The positions at which the windows start along a dimension of size n. */
 function startsAlong(n: number, window: number, stride: number): number[] {
   const starts = Array.from({ length: Math.ceil((n - window) / stride) }, (_, i) => i * stride);
   return [...starts, n - window];

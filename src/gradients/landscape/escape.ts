@@ -39,8 +39,8 @@ function requireEscape(name: string, { lr, noise, distance }: EscapeOptions): vo
 }
 
 /**
- * Runs noisy gradient descent θ ← θ − lr·(∇L(θ) + σξ), ξ ~ N(0, I), from the current parameters until they are `distance` away (Jin et al.
- * 2017, with noise at every step). Restores the parameters.
+ * Runs noisy gradient descent θ ← θ − lr·(∇L(θ) + σξ), ξ ~ N(0, I), from the current parameters until θ is `distance`
+ * away from them (Jin et al. 2017, with noise at every step). The parameters keep their values.
  * @throws RangeError for an invalid option
  */
 export function escape(objective: Objective, options: EscapeOptions): Escape {

@@ -17,7 +17,7 @@ import {
 import { basis, dot, mean, norm, type Vector, variance } from "../math/vector.ts";
 import type { Objective } from "../objective.ts";
 
-/** With up to this many parameters, functions form the full Hessian to get all of its eigenvalues. */
+/** The largest number of parameters for which functions compute the full Hessian and all of its eigenvalues. */
 const DENSE = 200;
 
 /** An eigenvector of the Hessian, and the second derivative along it. */
@@ -37,7 +37,8 @@ export interface Curvature {
  * ```ts
  * const { largest, smallest } = hessianExtremes(objective(model, loss), { count: 3 });
  * ```
- * Interior eigenvalues, and the small end of an ill-conditioned Hessian, converge last. Check `residual`, and raise `iterations` if needed.
+ * Interior eigenvalues, and the smallest eigenvalues of an ill-conditioned Hessian, converge last. Check `residual`,
+ * and raise `iterations` if needed.
  */
 export function hessianExtremes(
   objective: Objective,
@@ -274,8 +275,8 @@ function extremes(objective: Objective, options: LanczosOptions): { largest: Cur
 
 /**
  * The ratio of the largest to the smallest curvature of a minimum; Infinity if the smallest is not above 0. With more
- * than 200 parameters, the result is a lower bound, because Lanczos may not reach the smallest curvature. The options
- * apply only in this case.
+ * than 200 parameters, the result is a lower bound, because Lanczos may not reach the smallest curvature. With up to
+ * 200 parameters, the options have no effect.
  */
 export function conditionNumber(objective: Objective, options: LanczosOptions = {}): number {
   check(

@@ -17,8 +17,8 @@ export interface Conditioning {
   /** The largest curvature. */
   readonly largest: number;
   /**
-   * largest/smallest: how many times slower gradient descent is along the flattest direction. Infinity if features are
-   * linearly dependent.
+   * largest/smallest: how many times slower gradient descent is along the flattest direction than along the steepest
+   * one. Infinity if features are linearly dependent.
    */
   readonly conditionNumber: number;
 }
@@ -77,12 +77,12 @@ export function conditioning(x: Tensor): Conditioning {
 }
 
 /**
- * A feature counts as constant if its standard deviation is below this fraction of its largest magnitude, where all
- * variation is rounding noise.
+ * A feature counts as constant if its standard deviation is below this fraction of its largest magnitude, because so
+ * small a variation is rounding noise.
  */
 const CONSTANT = 1e-6;
 
-/** A scaling that holds no tensors; `apply` creates them. */
+/** A scaling that holds no tensors: `apply` creates the tensors that it needs on every call. */
 function scalingOf(x: Tensor, mean: Vector, std: Vector, apply: (x: Tensor) => Tensor): Scaling {
   const [values, shape] = [x.data, x.shape];
   const of = (change: (z: Tensor) => Tensor): Conditioning => tidy(() => conditioning(change(tensor(values, shape))));
@@ -145,7 +145,7 @@ export function whiten(x: Tensor, options: WhitenOptions = {}): Scaling {
   const { d, mean, covariance } = moments("whiten", x);
   const { values, vectors } = symmetricEigen(covariance, d);
   const added = epsilon * values.at(-1)!;
-  // Smaller eigenvalues are rounding noise.
+  // Eigenvalues below 10⁻¹⁰ times the largest are rounding noise.
   if (!(values[0]! + added > 1e-10 * values.at(-1)!))
     throw new RangeError(
       "whiten: some features are constant or linearly dependent. Remove them, or pass a larger epsilon.",

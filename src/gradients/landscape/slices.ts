@@ -19,7 +19,7 @@ const grid = ({ from = -1, to = 1 }: SliceOptions, points: number): number[] =>
   Array.from({ length: points }, (_, i) => from + ((to - from) * i) / Math.max(1, points - 1));
 
 /**
- * The loss along θ + t·direction, where θ are the current parameters. Restores them afterwards.
+ * The loss along θ + t·direction, where θ are the current parameters, which keep their values.
  * @returns pairs [t, loss]
  * @throws ShapeError
  */
@@ -39,7 +39,7 @@ export interface Plane {
 }
 
 /**
- * The loss over θ + a·u + b·v, where θ are the current parameters. Restores them afterwards.
+ * The loss over θ + a·u + b·v, where θ are the current parameters, which keep their values.
  * @param u [n]
  * @param v [n]
  * @throws ShapeError

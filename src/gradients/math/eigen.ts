@@ -158,7 +158,10 @@ function rotate(u: Vector, v: Vector, c: number, s: number): void {
 export interface LanczosOptions {
   /** The maximum number of matrix-vector products. Default 100, or n if that is less. */
   readonly iterations?: number;
-  /** Stops when the residuals of the requested eigenvalues are at most this times the largest |eigenvalue|. Default 10⁻⁵. */
+  /**
+   * Stops when the residuals of the requested eigenvalues are at most this fraction of the largest |eigenvalue|.
+   * Default 10⁻⁵.
+   */
   readonly tolerance?: number;
   /** The number of eigenvalues at each end that must converge. Default 1. */
   readonly count?: number;
@@ -224,7 +227,7 @@ export function lanczos(product: (v: Vector) => Vector, n: number, options: Lanc
 }
 
 /**
- * Orthogonalizes w in place against the unit vectors q. Two passes are enough (Kahan and Parlett).
+ * Orthogonalizes w in place against the unit vectors q. Two passes suffice (Kahan and Parlett).
  * @returns the remaining length of w
  */
 function orthogonalize(w: Vector, q: readonly Vector[]): number {

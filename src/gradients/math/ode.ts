@@ -30,7 +30,10 @@ export interface IntegrateOptions {
   readonly method?: IntegrationMethod;
   /** The time at which the path ends, above 0. The path starts at t = 0. */
   readonly duration: number;
-  /** The step size of euler and rk4; the last step is shorter if the duration is not a multiple. For dopri5, the first step to try. */
+  /**
+   * The step size of euler and rk4; the last step is shorter if the duration is not a multiple of this size. For
+   * dopri5, the first step to try.
+   */
   readonly step?: number;
   /** The error that dopri5 may make in each step. A number sets both the absolute and the relative tolerance. Default 10⁻⁸. */
   readonly tolerance?: number | Partial<Tolerance>;
@@ -144,8 +147,8 @@ class Step {
   }
 
   /**
-   * θ at a time within the step: the cubic through both ends with their slopes, plus dopri5's term, which makes it accurate to order 4
-   * (Hairer, Nørsett and Wanner 1993, §II.6).
+   * θ at a time within the step: the cubic with the values and slopes of both ends, plus a term for dopri5 that makes
+   * the interpolation accurate to order 4 (Hairer, Nørsett and Wanner 1993, §II.6).
    */
   at(time: number): Vector {
     const { from, to, h, slopeAtEnd, k, tableau } = this;
@@ -250,7 +253,8 @@ export function integrate(field: VectorField, start: Point, options: IntegrateOp
     const next = fixed === undefined ? t + h : (count.steps + 1) * fixed;
     // Extend this step to the end if only a rounding error would remain.
     const end = next + 1e-10 * h >= duration ? duration : next;
-    // If t barely advances (by less than Hairer's limit of 10 rounding units), the steps are shrinking towards a pole.
+    // If t barely advances (by less than Hairer's limit of 10 rounding units), the steps are shrinking towards a
+    // singularity.
     if (end < duration && !(end - t > 10 * 2 ** -52 * t)) throw blowUp(method, count.steps, t, h);
     const step = new Step(tableau, slope, t, end, theta, first);
     if (fixed === undefined) {

@@ -45,8 +45,8 @@ export interface Linearized {
 }
 
 /**
- * Linearizes a model's outputs at the current parameters, calls f with the result, and frees all tensors created on the
- * way.
+ * Linearizes a model's outputs at the current parameters, calls f with the result, and frees all tensors that this
+ * creates.
  */
 export function linearize<T>(
   layout: Objective,
@@ -204,8 +204,8 @@ export interface NaturalGradient extends Solution {
 
 /**
  * The natural gradient (F + λ)⁻¹·∇L of the mean negative log-likelihood, by conjugate gradients on products with F
- * (Martens 2010). For a given change in the model's predictions, a step in the opposite direction lowers the loss the
- * most, no matter how the model is parametrized.
+ * (Martens 2010). Of all small steps that change the model's predictions by the same amount, a step against this
+ * direction lowers the loss the most, no matter how the model is parametrized.
  *
  * ```ts
  * naturalGradient(model, () => model.forward(x), labels, { likelihood: "softmax", damping: 1e-3 }).direction;

@@ -80,7 +80,9 @@ export class KFAC {
   private last: Vector | undefined;
   private steps = 0;
 
-  /** @throws Error if a parameter belongs to another kind of layer; RangeError if an option is out of range */
+  /**
+   * @throws Error if a parameter belongs to a layer that KFAC does not support; RangeError if an option is out of range
+   */
   constructor(
     private readonly model: Module,
     options: KFACOptions,
@@ -193,8 +195,8 @@ export class KFAC {
   }
 
   /**
-   * The options, λ, the number of steps, the last step, and the factors and inverses by layer, to save. The factors and
-   * inverses still belong to the optimizer; the other tensors are new.
+   * The state to save: the options, λ, the number of steps, the last step, and the factors and inverses by layer. The
+   * factors and inverses still belong to the optimizer; the other tensors are new.
    */
   stateDict(): OptimizerState {
     const numbers = packVectors(this.layout.parameters, {

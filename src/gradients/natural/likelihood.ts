@@ -48,7 +48,7 @@ const rules: Record<Likelihood, Rules> = {
         .sqrt()
         .mul(unitRow(columns(y), k).sub(p));
     },
-    // The argmax of the logits plus Gumbel noise.
+    // Draw a label: the argmax of the logits plus Gumbel noise.
     sample: (y) =>
       y
         .sub(
@@ -104,6 +104,6 @@ export function score(y: Tensor, likelihood: Likelihood): Tensor {
   const { loss, sample } = likelihoodOf(likelihood);
   const at = y.detach();
   const target = withGrad(false, () => sample(at));
-  // The loss is a mean over samples.
+  // Multiply by the number of samples, because the loss is their mean.
   return grad((z: Tensor) => loss(z, target).mul(z.shape[0]!))(at);
 }

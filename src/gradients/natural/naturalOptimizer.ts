@@ -29,8 +29,8 @@ export interface NaturalGradientOptions {
   readonly damping?: number;
   /**
    * Whether to adapt λ to how well the quadratic model predicts the loss on its own batch. Default true. If batches are
-   * small compared with the number of parameters, λ falls until each step fits only its own batch: then use false and
-   * a fixed λ.
+   * small compared with the number of parameters, λ falls until each step fits only its own batch. In this case, use
+   * false and a fixed λ.
    */
   readonly adapt?: boolean;
   /** The maximum number of products with F per step. Default 20. */
@@ -119,7 +119,10 @@ export class NaturalGradient {
     if (adapt) this.damping = adaptDamping(damping, step, { before: loss, after, noise, lr, factor: 2 / 3 });
     return loss;
   }
-  /** The options, the current λ and the last step, to save. The tensors are new, and hold float64 vectors as bytes. */
+  /**
+   * The state to save: the options, the current λ and the last solution. The tensors are new, and hold float64 vectors
+   * as bytes.
+   */
   stateDict(): OptimizerState {
     const vectors = { damping: [Float64Array.of(this.damping)], last: this.last ? [this.last] : [] };
     return { groups: [{ ...this.options }], state: [packVectors(this.layout.parameters, vectors)] };

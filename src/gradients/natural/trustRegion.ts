@@ -20,7 +20,7 @@ export function requireNatural(name: string, { likelihood, lr, damping }: Natura
   requireRange(name, { damping }, (v) => v > 0 && v < Number.POSITIVE_INFINITY, "finite and above 0");
   requireRange(name, { lr }, (v) => v > 0 && v < 2, "above 0 and below 2");
 }
-/** The likelihood belongs to the model, so a saved state cannot change it. @throws Error */
+/** Requires a saved state to have the optimizer's likelihood, which depends on the model. @throws Error */
 export function requireSameLikelihood(name: string, own: NaturalOptions, saved: NaturalOptions): void {
   if (own.likelihood !== saved.likelihood) throw stateError(name, `has the likelihood "${saved.likelihood}"`);
 }

@@ -36,9 +36,9 @@ export interface FgsmOptions extends BoxOptions {
 }
 
 /**
- * x + ε·sign(∂loss/∂x), the fast gradient sign method (Goodfellow et al. 2015, §4). To first order, it raises the loss
- * by ε·‖∂loss/∂x‖₁, and no other change of up to ε per input raises it more. x: [batch, …] → the same shape, within
- * [min, max]. Later gradients treat the result as a constant.
+ * x + ε·sign(∂loss/∂x), the fast gradient sign method (Goodfellow et al. 2015, §4). To first order, this change raises
+ * the loss by ε·‖∂loss/∂x‖₁, and no other change of up to ε per input raises the loss more. x: [batch, …] → the same
+ * shape, within [min, max]. Later gradients treat the result as a constant.
  *
  * ```ts
  * const attacked = fgsm((z) => losses.crossEntropy(model.forward(z), labels), images, { epsilon: 0.1, min: 0, max: 1 });
@@ -139,7 +139,7 @@ const balls: Readonly<Record<"linf" | "l2", Ball>> = {
     },
     steepest: unitRows,
     sample(shape, epsilon) {
-      // The volume within radius r grows like rⁿ.
+      // Draw the radius as u^(1/n) with uniform u, because the volume within radius r grows like rⁿ.
       const [batch, ...rest] = shape as [number, ...number[]];
       const radius = uniform([batch, ...rest.map(() => 1)], 0, 1).pow(1 / rest.reduce((a, b) => a * b, 1));
       return onSphere(shape).mul(radius).mul(epsilon);

@@ -39,7 +39,7 @@ const bounds: readonly (readonly [abstract new (...args: never[]) => Module, Bou
   entry(layers.GELU, () => 1.13), // 1.1289 at √2; 1.1290 for the tanh approximation
   entry(layers.SiLU, () => 1.0999), // 1.09984 at 2.399
   entry(layers.Mish, () => 1.089), // 1.0885 at 1.491
-  entry(layers.Softmax, () => 1 / 2), // the Jacobian diag(p) − ppᵀ; Gershgorin: 2p(1 − p) ≤ ½
+  entry(layers.Softmax, () => 1 / 2), // by Gershgorin, for the Jacobian diag(p) − ppᵀ: 2p(1 − p) ≤ ½
   entry(layers.Dropout, ({ training, p }) => (training ? 1 / (1 - p) : 1)),
   entry(GlobalAvgPool2d, () => 1),
   entry(MaxPool2d, overlap),
@@ -50,7 +50,8 @@ function overlap(pool: MaxPool2d): number {
   const { stride = pool.kernelSize, dilation = 1 } = pool.options;
   const along = (v: number | readonly [number, number], i: 0 | 1): number => (typeof v === "number" ? v : v[i]);
   const windows = ([0, 1] as const).map((i) => {
-    // A window has taps at 0, d, 2d, … The taps that can read a given pixel are all equal modulo the stride.
+    // A window has taps at 0, d, 2d, … The positions of the taps that can read a given pixel are all equal modulo the
+    // stride.
     const step = along(stride, i);
     return Math.ceil(along(pool.kernelSize, i) / (step / greatestDivisor(step, along(dilation, i))));
   });
@@ -65,8 +66,8 @@ const greatestDivisor = (a: number, b: number): number => (b ? greatestDivisor(b
  * - Conv2d: the minimum of √taps·σ([out, taps·in]), √taps·σ([taps·out, in]) and Σ over taps of σ([out, in]), where σ is the largest singular
  *   value of the weight in that shape, and taps = kernel height × width. Valid for any stride, padding, dilation and image size
  *   (Singla and Feizi 2021, theorem 1; Tsuzuku et al. 2018, §4.2), and at most √taps times the true norm;
- * - SpectralNorm around either; activations, with their largest slope as the bound; MaxPool2d, GlobalAvgPool2d,
- *   Flatten, Identity, Dropout; Sequential.
+ * - SpectralNorm around a Linear or a Conv2d; activations, with their largest slope as the bound; MaxPool2d,
+ *   GlobalAvgPool2d, Flatten, Identity, Dropout; Sequential.
  *
  * The smallest such L is often far smaller than this product, because the layers' worst directions rarely coincide. The
  * bound holds up to float32 rounding.

@@ -61,7 +61,7 @@ export interface GradcheckResult {
   readonly worst: WorstCase;
 }
 
-/** Thrown if finite differences contradict a gradient, or cannot resolve it. */
+/** Thrown if finite differences contradict a gradient, or if their rounding errors hide it. */
 export class GradcheckError extends Error {
   override name = "GradcheckError";
 }

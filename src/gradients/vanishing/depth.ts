@@ -21,7 +21,7 @@ export interface DepthRow {
 }
 
 export interface DepthOptions {
-  /** Selects the modules to measure. Default: those without children. */
+  /** Selects the modules to measure. Default: the modules without children. */
   which?: (module: Module) => boolean;
 }
 

@@ -36,7 +36,7 @@ export function gradientThroughTime<S extends RecurrentState>(
   check("gradientThroughTime", arguments, "step:function initial:any inputs:tensors loss:function");
   return tidy(() => {
     const probes: Tensor[][] = [];
-    // Adds zeros to a state. Their gradient is the gradient of the state.
+    // Adds zeros to a state. The gradient of these zeros equals the gradient of the state.
     const addProbe = (state: S): S => {
       const parts = [state].flat() as Tensor[];
       const added = parts.map(({ shape }) => {

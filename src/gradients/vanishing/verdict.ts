@@ -71,23 +71,24 @@ export interface Verdict {
 /** The thresholds for the diagnosis. */
 export const LIMITS = {
   /**
-   * Gradients vanish if the gradient at the first layer's output, divided by that at the last layer's, is below this. If they were not
-   * measured, the rms gradients of the first and the last weight matrix are compared.
+   * Gradients vanish if the norm of the gradient at the first layer's output, divided by the norm at the last layer's
+   * output, is below this. If these norms were not measured, the rms gradients of the first and the last weight matrix
+   * are compared.
    */
   vanishing: 1e-3,
-  /** Gradients explode if that ratio is above this. */
+  /** Gradients explode if the ratio that `vanishing` describes is above this. */
   exploding: 1e3,
   /** Gradients also explode if a weight's gradient exceeds the weight's norm by this factor. */
   overWeights: 1e3,
   /** An activation is saturated if more than this fraction of its outputs is in the flat part. */
   saturated: 0.5,
-  /** Dead units are reported if they are more than this fraction of all units. */
+  /** Dead units are reported if more than this fraction of all units is dead. */
   dead: 0.5,
   /** The minimum number of rows needed to conclude that units are dead. */
   rows: 16,
   /** Updates are too fast if ‖ΔW‖/‖W‖ is above this. */
   fast: 0.1,
-  /** Weights with a smaller rms, such as a head that starts at 0, are not judged by their updates. */
+  /** The updates of weights with a smaller rms than this, such as a head that starts at 0, are not judged. */
   size: 0.01,
   /** Updates are too slow if all ‖ΔW‖/‖W‖ are below this. */
   slow: 1e-6,
@@ -99,7 +100,7 @@ const REMEDIES = {
     "Try another initialization (nn.init.xavierUniform for tanh, kaimingNormal for relu), relu or gelu instead of sigmoid, residual connections, or a normalization layer.",
   exploding:
     "Clip the gradient (optim.clipGradNorm), start from smaller weights, or use a normalization layer or gates (nn.LSTM, nn.GRU).",
-  saturated: "Start from smaller weights, standardize the inputs, or put a normalization layer before it.",
+  saturated: "Start from smaller weights, standardize the inputs, or put a normalization layer before the activation.",
   dead: "Lower the learning rate, use nn.LeakyReLU or nn.GELU, or start from biases of 0.",
   fast: "Lower the learning rate, or warm it up.",
   slow: "Raise the learning rate.",

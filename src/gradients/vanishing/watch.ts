@@ -27,7 +27,7 @@ const flatWhere: readonly [type: new () => Module, flat: (y: Tensor) => Tensor, 
   [layers.Hardsigmoid, (y) => y.le(0).logicalOr(y.ge(1)), false],
 ];
 
-/** A diagnosis of the last step. When printed, it shows tables. */
+/** A diagnosis of the last step, which prints as tables. */
 export class WatchReport {
   constructor(
     /** The measurements of the last step. An average over steps would hide spikes. */
@@ -179,8 +179,8 @@ const hasWeights = (module: Module): boolean =>
   isLeaf(module) && module.parameters().some(({ shape }) => shape.length > 1);
 
 /**
- * Diagnoses one forward and backward pass, in the model's current mode. It runs the loss twice, and decides whether gradients vanish or
- * explode by the gradient at each layer's output. Changes nothing: no parameter, `grad` or running statistic.
+ * Diagnoses one forward and backward pass, in the model's current mode. Runs the loss twice, and uses the gradient at
+ * each layer's output to decide whether gradients vanish or explode. Changes no parameter, `grad` or running statistic.
  *
  * ```ts
  * console.log(diagnose(model, () => losses.crossEntropy(model.forward(x), labels)));

@@ -1,4 +1,4 @@
-/** Decides which clients may use a handler: by a token, or by the user's own function. */
+/** Decides which clients may use a handler, by a token or by the user's own function. */
 import { TypeError } from "../../runtime/errors.ts";
 import { Problem, quote, unavailable } from "./problems.ts";
 import type { HandlerRequest } from "./request.ts";

@@ -48,7 +48,10 @@ function quality(accept: string, type: string): number {
   return q;
 }
 
-/** The offered type that the client prefers; the first one if it has no preference. @throws Problem 406 if it accepts none */
+/**
+ * The offered type that the client prefers; the first one if the client has no preference.
+ * @throws Problem 406 if the client accepts none of them
+ */
 export function negotiate<T extends string>(request: HandlerRequest, offered: readonly T[]): T {
   const accept = request.header("accept");
   if (accept === null || accept === "*/*") return offered[0]!;

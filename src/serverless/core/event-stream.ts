@@ -15,7 +15,7 @@ const frame = ([name, data]: Event): Uint8Array => utf8.encode(`event: ${name}\n
 const QUEUED = 16;
 
 interface Work {
-  /** Returns the last event, or undefined if it stopped because the client has disconnected. */
+  /** Does the work, and returns the last event; undefined if the client has disconnected. */
   readonly run: (send: Send, isDisconnected: () => boolean) => Promise<Event | undefined>;
   /** Converts an error that `run` throws to the data of the final event, `error`. */
   readonly problemOf: (error: unknown) => Problem;

@@ -12,7 +12,7 @@ import { type HandlerRequest, WebRequest } from "./request.ts";
  */
 export type Handler = (request: Request) => Promise<Response>;
 
-/** The internal form of a handler. */
+/** The internal form of a handler, which needs no web Request or Response. */
 export type Responder = (request: HandlerRequest) => Promise<Answer>;
 
 /** The internal forms of the handlers that nabla made. */

@@ -1,10 +1,13 @@
-/** A value that is loaded on first use. Callers that arrive during a load share it; if it fails, a later call loads again. */
+/**
+ * A value that is loaded on first use. Callers that arrive during a load share that load. If it fails, a later call
+ * loads again.
+ */
 
 /** The time between a failed load and the next attempt, in milliseconds. */
 const RETRY_AFTER = 1000;
 /**
- * The time in milliseconds after which a pending load is abandoned, because Workers stop a load when the request that
- * started it ends. The time doubles with each attempt.
+ * The time in milliseconds after which a pending load is abandoned, so that the next call loads again: Workers stop a
+ * load when the request that started it ends. The time doubles with each attempt.
  */
 const GIVE_UP_AFTER = 60_000;
 

@@ -1,6 +1,6 @@
 /**
  * Decides which of a model's errors the client caused: a spec may leave sizes and ranges open, so the model may reject
- * a request that matches it.
+ * a request that matches the spec.
  */
 
 import { ShapeError } from "nabla";
@@ -8,7 +8,7 @@ import { TypeError } from "../../runtime/errors.ts";
 import { Problem, quote } from "./problems.ts";
 import type { FullSpec } from "./schema.ts";
 
-/** The problem with the request that caused a model's error; undefined if the client did not cause it. */
+/** The problem to report if the client's request caused a model's error; undefined if it did not. */
 export function clientFault(error: unknown, sent: Readonly<Record<string, FullSpec>>): Problem | undefined {
   const names = (isOpen: (spec: FullSpec) => boolean): string =>
     Object.entries(sent)
@@ -20,7 +20,7 @@ export function clientFault(error: unknown, sent: Readonly<Record<string, FullSp
   if (error instanceof RangeError && names(hasOpenRange))
     return new Problem(
       422,
-      `${names(hasOpenRange)} contains a number that is negative or too large for the model. Send numbers in its range.`,
+      `${names(hasOpenRange)} contains a number that is negative or too large for the model. Send numbers that the model accepts.`,
     );
   return undefined;
 }

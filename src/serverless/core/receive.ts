@@ -8,7 +8,8 @@ import { withTimeout } from "./timeout.ts";
 export const REQUEST_BYTES = 2 ** 14;
 
 /**
- * Receives a request's body. Holds at most `bytes`, counts them in `budget` until the body is complete, and waits at most `milliseconds`.
+ * Receives a request's body. Accepts at most `bytes` bytes, counts them in `budget` until the body is complete, and
+ * waits at most `milliseconds`.
  * @throws Problem 413; 408; 503 if the budget runs out; 400 if the client disconnects
  */
 export async function receiveBody(
@@ -55,7 +56,10 @@ export async function receiveBody(
   }
 }
 
-/** Collects chunks in one growing buffer. If bytes arrive one by one, a list of chunks would take a hundred bytes for each. */
+/**
+ * Collects chunks in one growing buffer. A list of chunks would need about a hundred bytes more for each chunk, even
+ * for one that holds a single byte.
+ */
 class GrowingBuffer {
   length = 0;
   #buffer: Uint8Array = new Uint8Array(0);

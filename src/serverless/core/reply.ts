@@ -1,12 +1,12 @@
 /** The answers of handlers: a web Response, or a Reply, which adapters can send without building a Response. */
 
-/** A complete response: its body is not a stream. */
+/** A response whose whole body is in memory. */
 export class Reply {
   constructor(
     readonly body: string | Uint8Array<ArrayBuffer>,
     readonly headers: Readonly<Record<string, string>>,
     readonly status = 200,
-    /** The detail of a problem. */
+    /** The detail, if the reply reports a problem. */
     readonly detail?: string,
   ) {}
 }

@@ -1,6 +1,7 @@
 /**
- * A request in the form that nabla's handlers read. Each platform implements it on top of its own request object, so that objects are
- * built only if a handler reads them. Building a web Request and its streams takes as long as running a small network.
+ * A request in the form that nabla's handlers read. Each platform implements this interface on top of its own request
+ * object, so that web objects are built only if a handler needs them. Building a web Request and its streams takes as
+ * long as running a small network.
  */
 
 /** A body that is being received. */
@@ -15,7 +16,7 @@ export interface HandlerRequest {
   readonly method: string;
   /** The absolute URL. Reading it may throw: Deno builds it from the Host header, which may be invalid. */
   readonly url: string;
-  /** Aborted if the client disconnects before it has the whole response. */
+  /** Aborted if the client disconnects before it has received the whole response. */
   readonly signal: AbortSignal;
   /** The value of a header, by its lower-case name; null if the request has no such header. */
   header(name: string): string | null;
@@ -30,8 +31,8 @@ export interface HandlerRequest {
 }
 
 /**
- * In Node, a signal never aborts once its Request has been garbage collected. This map keeps the Request of each signal
- * in use.
+ * In Node, a signal never aborts once its Request has been garbage collected. This map prevents the collection of a
+ * Request whose signal is still in use.
  */
 const requests = new WeakMap<AbortSignal, Request>();
 

@@ -1,6 +1,6 @@
 /**
- * The routes of a function (its own, /health and /metadata), with authorization, limits and 404. Only this file uses
- * the router. Every error response is a problem.
+ * The routes of a function (its own path, /health and /metadata), with authorization, limits and 404 responses. Only
+ * this file uses the router. Every error response is a problem.
  */
 
 import { PatternRouter } from "hono/router/pattern-router";
@@ -30,9 +30,9 @@ export interface HandlerOptions extends ObserveOptions {
    */
   readonly token?: string | readonly string[];
   /**
-   * A function to use instead of `token`. It receives the text after `Authorization: Bearer`, or undefined, and a
-   * request with the method, URL and headers, but without the body. Only `true` admits the client. Any other value
-   * refuses it; a value that is not a boolean is also reported to onError. Default: everyone is admitted.
+   * A function to use instead of `token`. It receives the token in `Authorization: Bearer`, or undefined if there is
+   * none, and a request with the method, URL and headers, but without the body. Only the result `true` admits the
+   * client. A result that is not a boolean is also reported to onError. Default: everyone is admitted.
    */
   readonly authorize?: (token: string | undefined, request: Request) => boolean | Promise<boolean>;
   /** Receives the errors that clients do not see, such as why a model failed to load. Default: console.error. */
@@ -52,7 +52,7 @@ export interface Service<B> {
   readonly load: () => Promise<unknown>;
   readonly isReady: () => boolean;
   readonly limits: Limits;
-  /** What /metadata reports. */
+  /** The properties that /metadata reports in addition to `name` and `nabla`. */
   readonly metadata: object;
 }
 
@@ -75,7 +75,7 @@ interface Route {
 }
 
 /**
- * The handler of a service.
+ * Creates the handler of a service.
  * @param what the handler's name in error messages
  * @throws TypeError for an invalid path or token
  */

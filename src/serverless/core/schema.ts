@@ -23,16 +23,17 @@ export interface TensorSpec {
 /** Limits on what a request may cost. */
 export interface Limits {
   /**
-   * The maximum size of a request's body in bytes. Default: the size of `batch` samples as JSON, but at least 64 KiB
-   * and at most 4 MiB (16 MiB for training), or the size of one sample if that is larger. If a size other than the
-   * batch is null: 4 MiB.
+   * The maximum size of a request's body in bytes. Default: the size of `batch` samples as JSON, but at least 64 KiB,
+   * and at most 4 MiB (16 MiB for training) or the size of one sample, whichever is larger. If a size other than the
+   * batch is null, the default is 4 MiB.
    */
   readonly bytes: number;
   /** The maximum number of samples per request. Default 1024 for inference, 65,536 for training. */
   readonly batch: number;
   /**
-   * For inference, the time limit for the body to arrive, and again for the model to load, in milliseconds (default
-   * 10,000). For training, the time limit for the whole request, in milliseconds (default 60,000).
+   * For inference, the time limit for the body to arrive, and the same limit again for the model to load, in
+   * milliseconds (default 10,000). For training, the time limit for the whole request, in milliseconds (default
+   * 60,000).
    */
   readonly milliseconds: number;
   /**
@@ -47,13 +48,13 @@ export interface Limits {
   readonly unfinished: number;
 }
 
-/** Options for joining requests into batches. */
+/** Options for combining requests into batches. */
 export interface Batching {
   /** The largest number of samples in a batch. Larger requests run alone. Default 64, or `limits.batch` if that is less. */
   readonly size: number;
   /**
-   * The time that a request waits for others, in milliseconds. Default 0, which joins requests that arrive in the same
-   * turn of the event loop.
+   * The time that a request waits for others, in milliseconds. Default 0, which combines requests that arrive in the
+   * same turn of the event loop.
    */
   readonly wait: number;
 }
@@ -147,7 +148,10 @@ const DIGITS: Record<DType, number> = { float32: 32, int32: 20, uint8: 12, bool:
  */
 const FRAME_BYTES = 2 ** 12;
 const MIN_BYTES = 2 ** 16;
-/** The limit if a size is open. In JSON, small arrays take many times the memory of their text. */
+/**
+ * The default of `bytes` if a size is open. It is low, because small arrays parsed from JSON take many times the memory
+ * of their text.
+ */
 const OPEN_BYTES = 2 ** 22;
 
 /** The size of a JSON body with `batch` samples of these specs, in bytes; Infinity if a size is open. */
@@ -245,8 +249,9 @@ export const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
 /**
- * A body of named nested arrays, such as `{ "inputs": […] }`. Their elements are checked later.
- * @param options other names that the body may have, for messages
+ * Checks that a body is an object of named nested arrays, such as `{ "inputs": […] }`, and returns it. The arrays'
+ * elements are checked later.
+ * @param options the names of options, which the message for an unknown name lists as valid too
  * @throws Problem 422
  */
 export function acceptArrays(
@@ -283,7 +288,7 @@ export function acceptParameters(
   throw new Problem(422, explain(issue, quote(placeOf(issue).slice(1))));
 }
 
-/** A spec as /metadata shows it: without bounds that are infinite. */
+/** A spec in the form that /metadata shows, without infinite bounds. */
 export const describeSpec = ({ shape, dtype, min, max }: FullSpec): TensorSpec => ({
   shape,
   dtype,

@@ -1,10 +1,13 @@
-/** Cuts long work into short slices. The event loop runs between them, so other requests are served and disconnects are noticed. */
+/**
+ * Cuts long work into short slices. The event loop runs between slices, so other requests are served and disconnects
+ * are noticed.
+ */
 
 /** The length of a slice in milliseconds, unless one step takes longer. */
 const SLICE = 10;
 /** The maximum number of steps in a slice. */
 const MAX_STEPS = 256;
-/** The maximum if the clock does not advance: in Workers, the clock stands still during computation. */
+/** The maximum number of steps if the clock does not advance: in Workers, the clock stands still during computation. */
 const MAX_STEPS_UNTIMED = 16;
 
 /** Resolves after one turn of the event loop, which processes timers, sockets and messages. */

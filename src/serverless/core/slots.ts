@@ -34,8 +34,8 @@ export class Slot {
 }
 
 /**
- * A fixed number of slots. Slots past their deadline are reclaimed: if a client disconnects, Workers stop its request without running
- * any more of its code.
+ * A fixed number of slots. Slots past their deadline are reclaimed, because if a client disconnects, Workers stop the
+ * request without running the code that releases its slot.
  */
 export class Slots {
   readonly #taken = new Set<Slot>();
@@ -57,7 +57,7 @@ export class Slots {
   /** @throws Problem 503 if all slots are taken */
   take(): Slot {
     this.requireFree();
-    // Loading and computing may each take the full time.
+    // Loading and computing may each take the full time limit.
     const slot = new Slot(Date.now() + 2 * this.#milliseconds, (released) => this.#taken.delete(released));
     this.#taken.add(slot);
     return slot;

@@ -1,4 +1,7 @@
-/** Tensors in bodies: nested arrays in JSON, or a safetensors file. Reads them into elements of a checked shape and type, and writes them. */
+/**
+ * Reads and writes the tensors in bodies, which are nested arrays in JSON or a safetensors file. Checks the shape and
+ * the type of each tensor that it reads.
+ */
 import type { DType, Tensor, TypedArray } from "nabla";
 import { FormatError, inspectSafetensors, writeSafetensors } from "nabla/formats";
 import { exceededLimit, type JsonLimits } from "../../formats/nesting.ts";
@@ -73,7 +76,10 @@ export function readTensors(
   return { options, elements: (name, spec, batch) => fromNested(name, arrays[name], spec, batch) };
 }
 
-/** @returns whether the shape is one sample, without the batch dimension. @throws Problem 422 or 413 if it does not match the spec */
+/**
+ * @returns whether the shape is that of one sample, without the batch dimension
+ * @throws Problem 422 or 413 if the shape does not match the spec
+ */
 function requireShape(name: string, shape: readonly number[], spec: FullSpec, batch: number): boolean {
   const hasBatch = spec.shape[0] === null;
   const single = hasBatch && shape.length === spec.shape.length - 1;
@@ -215,7 +221,8 @@ export interface Part {
 export type WriteRows = (part: Part) => Reply;
 
 /**
- * Returns a function that writes rows of an output, for each client whose samples were in the batch.
+ * Returns a function that writes some rows of an output as a reply. It is called once for each client whose samples
+ * were in the batch.
  * @throws Problem 422 if a client asks for JSON and its rows contain NaN or infinities, which JSON cannot represent
  */
 export function rowWriter(name: string, y: Tensor): WriteRows {

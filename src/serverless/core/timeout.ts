@@ -1,7 +1,7 @@
 /** Limits how long a request waits. */
 import { Problem } from "./problems.ts";
 
-/** The problem for a client that has disconnected, which never receives it. */
+/** The error that ends the request of a disconnected client, which never receives it. */
 export const disconnectError = (): Problem => new Problem(400, "The client disconnected.");
 
 interface Timeout {

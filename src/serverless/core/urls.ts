@@ -15,12 +15,14 @@ export function readUrl(text: () => string): URL {
   return url;
 }
 
-/** A name or an address, with an optional port. None of these characters can end the host and start a path. */
+/**
+ * A host name or an address, with an optional port. None of the allowed characters can end the host and start a path.
+ */
 const HOST = /^[\w.:[\]-]+$/;
 
 /**
- * The URL of a request. Runtimes build it from the Host header, even if that is invalid, and some do so only when the
- * URL is read.
+ * Checks the Host header, and returns the URL of a request. Runtimes build the URL from the Host header even if the
+ * header is invalid, and some do so only when the URL is read.
  * @throws Problem 400
  */
 export function urlOf(request: HandlerRequest): URL {

@@ -1,14 +1,16 @@
-/** Joins the samples of several callers into one call to the model. Each caller waits for its own rows of the output. */
+/**
+ * Combines the samples of several callers into one call to the model. Each caller waits for its own rows of the output.
+ */
 import type { Batching } from "../core/schema.ts";
 import { nextTurn } from "../core/slices.ts";
 import type { Elements } from "../core/tensors.ts";
 
-/** The maximum number of batch sizes: the number of recordings that a compiled function keeps. */
+/** The maximum number of batch sizes, which is the number of recordings that a compiled function keeps. */
 const MAX_SIZES = 8;
 
 /**
- * The batch sizes in descending order: `size`, then smaller powers of two. Batches are padded to the next size, so that a compiled model is
- * not recorded for every number of samples.
+ * The batch sizes in descending order: `size`, then smaller powers of two. Batches are padded to the next larger size,
+ * so that a compiled model is not recorded for every number of samples.
  */
 export function batchSizes(size: number): readonly number[] {
   const sizes = [size];
@@ -39,7 +41,7 @@ type Samples = Pick<Entry<unknown, unknown>, "elements">;
 const samplesIn = ({ elements }: Samples): number => elements.shape[0]!;
 
 export class Batcher<Y, T> {
-  /** The open queues, by the shape of a sample. */
+  /** The open queues, keyed by the shape of a sample. */
   readonly #queues = new Map<string, Queue<Y, T>>();
   readonly #size: number;
   readonly #wait: number;
@@ -56,7 +58,8 @@ export class Batcher<Y, T> {
 
   /**
    * Runs the model on samples, together with the samples of other callers.
-   * @returns the result of `read` for their rows. Rejects if `read` throws, or if the model throws for these samples alone
+   * @returns the result of `read` for these samples' rows of the output. Rejects if `read` throws, or if the model
+   * throws even when it runs on these samples alone
    */
   add(elements: Elements, read: Read<Y, T>): Promise<T> {
     return new Promise((resolve, reject) => this.#enqueue({ elements, read, resolve, reject }));

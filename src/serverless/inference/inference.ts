@@ -1,6 +1,6 @@
 /**
- * inferenceHandler: a trained model as a web function. The model is loaded once, and is the only thing that requests
- * share.
+ * inferenceHandler serves a trained model as a web function. The model is loaded once, and is the only thing that
+ * requests share.
  */
 
 import { check } from "../../runtime/arguments.ts";
@@ -31,7 +31,7 @@ import { type Model, ServedModel } from "./model.ts";
 /** The options for inferenceHandler. */
 export interface InferenceOptions extends HandlerOptions {
   /**
-   * Returns the model. Called on the first request that needs it; other requests wait for at most
+   * Returns the model. Called on the first request that needs the model. Each request waits for the model for at most
    * `limits.milliseconds`. If loading takes longer, the model is still used once it has loaded. After a failure, the
    * next request calls `load` again, at most once a second. Required.
    */
@@ -41,15 +41,15 @@ export interface InferenceOptions extends HandlerOptions {
   /** The tensor that the model returns. If it returns anything else, the response is 500, and onError is called. Default: any tensor. */
   readonly output?: TensorSpec;
   /**
-   * Limits on what a request may cost. Defaults: batch 1024; milliseconds 10,000, for the body to arrive and again for
-   * the model to load (a running model is not interrupted: `batch` bounds its time); concurrency 64. For bytes and
-   * unfinished, see Limits.
+   * Limits on what a request may cost. Defaults: batch 1024; milliseconds 10,000 for the body to arrive, and another
+   * 10,000 for the model to load (a running model is not interrupted: `batch` bounds its time); concurrency 64. For
+   * bytes and unfinished, see Limits.
    */
   readonly limits?: Partial<Limits>;
   /**
-   * Joins waiting requests into one call to the model, which is faster under load. `true` selects the defaults of
+   * Combines waiting requests into one call to the model, which is faster under load. `true` selects the defaults of
    * Batching. Use it only for models that process each sample independently, as layers do in evaluation mode; a model
-   * that averages over its batch does not. Samples of different shapes are not joined. Incomplete batches are padded,
+   * that averages over its batch does not. Samples of different shapes are not combined. Incomplete batches are padded,
    * so that a compiled model is recorded for at most 8 sizes. If a call fails, its requests run again in smaller
    * batches, so that only the requests that cause the error fail. The last bits of an answer may depend on the other
    * requests in its batch; after `init({ deterministic: true })` each request runs alone. Does not work in Cloudflare
@@ -69,11 +69,11 @@ const DEFAULTS = { bytes: 4 * 2 ** 20, batch: 1024, milliseconds: 10_000, concur
 /**
  * Serves a model over HTTP.
  *
- * - `POST /` with `{ "inputs": [[…], …] }` returns `{ "outputs": [[…], …], "shape": […] }`. If the inputs are one sample without the batch
- *   dimension, the response is one output without it. If Content-Type is `application/vnd.safetensors` or `application/octet-stream`,
- *   the body is a safetensors file with a tensor "inputs", and so is the response, with a tensor "outputs"; the Accept
- * header can ask for the other format. JSON can represent only finite numbers: if an output is NaN or infinite, the
- * response is 422.
+ * - `POST /` with `{ "inputs": [[…], …] }` returns `{ "outputs": [[…], …], "shape": […] }`. If the inputs are one
+ *   sample without the batch dimension, the outputs have no batch dimension either. If Content-Type is
+ *   `application/vnd.safetensors` or `application/octet-stream`, the body must be a safetensors file with a tensor
+ *   "inputs", and the response is a safetensors file with a tensor "outputs". The Accept header can ask for the other
+ *   format. JSON can represent only finite numbers: if an output is NaN or infinite, the response is 422.
  * - `GET /health` returns `{ "status": "ok", "ready": … }`; `GET /health?ready` loads the model first.
  * - `GET /metadata` returns the name, input, output, limits, and nabla's version and build.
  *
@@ -157,7 +157,7 @@ function parser(input: FullSpec, { batch }: Limits): (body: ReceivedBody) => Sam
   };
 }
 
-/** Returns a function that runs the model on the samples of a request, alone or joined with other requests. */
+/** Returns a function that runs the model on the samples of a request, alone or combined with other requests. */
 function inferrer(model: ServedModel, batching: Batching | undefined) {
   const run = (elements: Elements, use: (write: WriteRows) => void): void =>
     model.run(elements, (y) => use(rowWriter("outputs", y)));

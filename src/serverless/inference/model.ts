@@ -1,5 +1,5 @@
 /**
- * The model of an inferenceHandler. Loads it once, optionally warms it up, runs it without gradients, and checks its
+ * Loads the model of an inferenceHandler once, optionally warms it up, runs it without gradients, and checks its
  * outputs.
  */
 import { full, info, nn, noGrad, OutOfMemoryError, Tensor, tensor, tidy, warmUp } from "nabla";
@@ -63,7 +63,7 @@ export class ServedModel {
     return this.#model.value !== undefined;
   }
 
-  /** Waits until the model is loaded. @throws Problem 503 if that fails or takes too long */
+  /** Waits until the model is loaded. @throws Problem 503 if loading fails or takes too long */
   async load(): Promise<void> {
     if (this.isLoaded) return;
     const timeoutError = (): Problem => unavailable("The model is still loading. Try again.", 5);
@@ -101,7 +101,7 @@ export class ServedModel {
     if (!(model instanceof nn.Module || isFunction(model)))
       throw new TypeError(
         isModule(model)
-          ? `${what}: load returned a module from another copy of nabla, which has its own memory. Use one copy: check for two installed versions with npm ls nabla.`
+          ? `${what}: load returned a module from another copy of nabla, which has its own memory. Run \`npm ls nabla\` to find duplicate installations, and keep one.`
           : `${what}: load must return a module or a function, got ${describe(model)}.`,
       );
     this.dependsOnBatch = !info().deterministic;
@@ -109,7 +109,7 @@ export class ServedModel {
     return model;
   }
 
-  /** Runs the model until it is fast. Frees the model if a run fails. */
+  /** Warms up the model by running it repeatedly. Frees the model if a run fails. */
   async #warm(model: Model): Promise<void> {
     const { input, batchSizes } = this.#options;
     const [batch, ...sizes] = input.shape;
@@ -147,7 +147,7 @@ export class ServedModel {
     }
   }
 
-  /** Returns the model's output. @throws Error, for onError, if it does not match the specs */
+  /** Returns the model's output. @throws Error, which onError receives, if it does not match the specs */
   #checkOutput(y: unknown, batch: number | undefined): Tensor {
     const { what, input, output } = this.#options;
     if (!(y instanceof Tensor)) throw new TypeError(`${what}: the model must return a tensor, got ${describe(y)}.`);

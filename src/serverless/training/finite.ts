@@ -2,7 +2,7 @@
 import { tidy } from "nabla";
 import type { Learner } from "./learner.ts";
 
-/** A tensor or an option, with the name that errors use for it. */
+/** The numbers of a tensor or an option, and the name that errors use for it. */
 interface Named {
   readonly name: string;
   readonly values: ArrayLike<number>;
@@ -28,7 +28,8 @@ function* numbersOf({ model, optimizer }: Learner): Generator<Named> {
 }
 
 /**
- * The buffers and options that are not finite before training, such as a causal mask of −∞ or a limit of Infinity. These may be stored.
+ * The buffers and options that contain NaN or infinities even before training, such as a causal mask of −∞ or a limit
+ * of Infinity. They may be stored.
  */
 export type Constants = ReadonlyMap<string, ArrayLike<number>>;
 
@@ -49,7 +50,7 @@ export function constantsOf(learner: Learner): Constants {
 
 /** The first number that is neither finite nor one of the constants. */
 export function findNonFinite(learner: Learner, constants: Constants): NonFinite | undefined {
-  // Some optimizers allocate tensors in stateDict().
+  // Some optimizers allocate tensors in stateDict(), which tidy frees.
   return tidy(() => {
     for (const { name, values } of numbersOf(learner)) {
       const i = firstNonFinite(values, constants.get(name));

@@ -18,7 +18,7 @@ export interface Learner {
   dispose?(): void;
 }
 
-/** @throws TypeError if the result of create lacks a part. The message names it */
+/** @throws TypeError if the result of create lacks a part, which the message names */
 export function requireLearner(what: string, learner: Partial<Learner> | undefined): void {
   const { model, optimizer, loss } = learner ?? {};
   const missing = Object.entries({

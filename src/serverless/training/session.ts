@@ -34,11 +34,11 @@ const PROGRESS_INTERVAL = 50;
 /** A learner with the stored state, ready to be trained. */
 interface Restored {
   readonly learner: Learner;
-  /** The numbers in its state that are intentionally not finite. */
+  /** The numbers in the learner's state that were not finite even before training. */
   readonly constants: Constants;
   /** The number of steps taken by earlier requests. */
   readonly step: number;
-  /** The optimizer's own learning rates. A request's learning rate is not stored. */
+  /** The optimizer's own learning rates, which are stored instead of the request's. */
   readonly rates: readonly number[];
 }
 

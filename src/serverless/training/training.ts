@@ -1,6 +1,6 @@
 /**
- * trainingHandler: training as a web function. Each request trains its own model, starting from the stored weights if there are any. The
- * stored weights are replaced once, at the end, if training succeeds.
+ * trainingHandler offers training as a web function. Each request trains its own model, starting from the stored
+ * weights if there are any. The stored weights are replaced once, at the end, if training succeeds.
  */
 import { check } from "../../runtime/arguments.ts";
 import { TypeError } from "../../runtime/errors.ts";
@@ -65,11 +65,11 @@ const DEFAULTS = {
  * - `progress` with `{ epoch, step, steps, loss }`, at most 20 times a second; loss is the mean over the epoch so far;
  * - at the end, `done` with `{ loss, steps, milliseconds }` once the state is stored, or `error` with a problem.
  *
- * Training runs in slices of 10 ms, or of one step if that takes longer; other requests are processed between them.
+ * Training runs in slices of 10 ms, or of one step if that takes longer; other requests are processed between slices.
  * Training stops if the client disconnects. Nothing is stored if the client disconnects before the end, if there is an
  * error, if the time limit is reached, or if a parameter, a buffer or the optimizer's state is no longer finite.
- * Concurrent requests all start from the stored state and each store a complete state, so the last one wins. `GET
- * /health` and `GET /metadata` work as they do for inferenceHandler.
+ * Concurrent requests all start from the stored state and each store a complete state, so the last one to finish wins.
+ * `GET /health` and `GET /metadata` work as they do for inferenceHandler.
  *
  * ```ts
  * const handler = trainingHandler({
@@ -118,7 +118,7 @@ export function trainingHandler(options: TrainingOptions): Handler {
 }
 
 interface ReceivedBody {
-  /** When the request arrived. */
+  /** The time at which the request arrived, in milliseconds. */
   readonly started: number;
   readonly type: BodyType;
   readonly bytes: Uint8Array;

@@ -1,4 +1,4 @@
-/** The activations for fused kernels. */
+/** Applies the activations of fused kernels. */
 import { Activation } from "../../../assembly/opcodes.ts";
 import type { Value } from "../../ops/definition/value.ts";
 import { elu, leakyRelu, prelu, relu, sigmoid } from "../../ops/pointwise/activation.ts";
@@ -20,7 +20,7 @@ export const fusedActivation = (name = "linear"): Activation => FUSED[name] ?? A
 
 /** All activations that TensorFlow.js's fused kernels support. */
 const ACTIVATIONS = ["linear", "relu", "relu6", "elu", "sigmoid", "leakyrelu", "prelu"];
-/** The slope that tf.leakyRelu has by default. */
+/** The default slope of tf.leakyRelu. */
 const SLOPE = 0.2;
 
 function activate(y: Value, name: string, alpha: Value | undefined, slope: number | undefined): Value {
@@ -51,7 +51,10 @@ interface FusedAttributes {
   readonly leakyreluAlpha?: number;
 }
 
-/** Computes a product or convolution, then adds the bias if `addsBias`, and applies the activation if it was not fused. */
+/**
+ * Runs `compute`, a product or convolution, with the activation fused if possible. If nabla cannot fuse the activation,
+ * or if `addsBias` is true, runs it without one, then adds the bias if `addsBias` is true, and applies the activation.
+ */
 export function finish(
   { bias, preluActivationWeights }: Inputs,
   { activation: name = "linear", leakyreluAlpha }: FusedAttributes,

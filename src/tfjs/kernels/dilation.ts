@@ -1,6 +1,6 @@
 /**
- * Grayscale dilation, which computes the largest sum of a pixel and its filter element in each window, and its
- * gradients.
+ * Grayscale dilation and its gradients. In each window, dilation adds the filter's elements to the pixels and keeps the
+ * largest sum.
  */
 import { backend_util } from "@tensorflow/tfjs-core";
 import { apply, applyAll } from "../../ops/definition/op.ts";
@@ -30,7 +30,8 @@ function windowsOf({ x, filter }: Inputs, { strides, pad, dilations }: Attribute
 function gradient({ x, filter, dy }: Inputs, windows: MaxPoolAttributes, of: "x" | "filter"): Value | null {
   const { outputSize, stride, pad } = windows;
   if (`${dy!.shape}` !== `${[x!.shape[0], ...outputSize, x!.shape[3]]}`) return null;
-  // The CPU kernel fails if a window begins after the image and has no largest sum.
+  // Leave windows that begin below or to the right of the image to the CPU kernel, which throws, because such windows
+  // contain no pixel and have no largest sum.
   if ([0, 1].some((i) => (outputSize[i]! - 1) * stride[i]! - pad[i]! >= x!.shape[i + 1]!)) return null;
   const [, places, taps] = applyAll(dilationDefinition, [x!, filter!], windows);
   return of === "x" ? toPlaces(dy!, places!, x!.shape, windows) : toTaps(dy!, taps!, filter!.shape);

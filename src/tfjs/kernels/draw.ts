@@ -1,4 +1,4 @@
-/** Drawing on a canvas. */
+/** The kernel that draws a tensor on a canvas. */
 import type { KernelFunc, NamedAttrMap } from "@tensorflow/tfjs-core";
 import { BACKEND } from "../backend.ts";
 
@@ -7,8 +7,8 @@ interface DrawOptions {
 }
 
 /**
- * The CPU backend's kernel. Other backends accept their own name as the context type, so if the type is nabla's name,
- * this draws on a 2-d context.
+ * Wraps the CPU backend's kernel. TensorFlow.js's backends accept their own name as the context type, so if the type is
+ * nabla's name, this draws on a 2-d context.
  */
 export const draw =
   (cpu: KernelFunc): KernelFunc =>

@@ -1,6 +1,6 @@
 /**
- * Einstein summation of one or two tensors. First sums over the dims that only one tensor has and the result lacks; two
- * tensors then need one matrix product.
+ * Einstein summation of one or two tensors. First sums each tensor over the dims that are in neither the other tensor
+ * nor the result. If there are two tensors, one batched matrix product does the rest.
  */
 import { backend_util } from "@tensorflow/tfjs-core";
 import { apply } from "../../ops/definition/op.ts";
@@ -40,7 +40,8 @@ function multiply(a: Term, b: Term, isInResult: (label: number) => boolean): Ter
   const rows = a.labels.filter((label) => !shared.includes(label));
   const columns = b.labels.filter((label) => !shared.includes(label));
   /**
-   * The term as a batch of matrices. They stay transposed if the dims already have that order, which saves a copy.
+   * The term as a batch of matrices, and whether they are transposed. If the term's dims are in the transposed order,
+   * the matrices stay transposed, which saves a copy.
    */
   const matrices = (term: Term, first: readonly number[], second: readonly number[]): [Value, boolean] => {
     const isTransposed = `${[...batch, ...second, ...first]}` === `${term.labels}`;

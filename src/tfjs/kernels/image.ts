@@ -1,4 +1,7 @@
-/** Convolutions and pools. Images are NHWC; NCHW is permuted. Filters are HWIO; a copy in nabla's layout, OHWI, is kept with each. */
+/**
+ * Convolutions and pools. Images are NHWC; NCHW is permuted. Filters are HWIO; the data of each filter caches a copy in
+ * nabla's layout, OHWI.
+ */
 import { backend_util } from "@tensorflow/tfjs-core";
 import { Activation } from "../../../assembly/opcodes.ts";
 import { apply, applyAll } from "../../ops/definition/op.ts";
@@ -59,24 +62,27 @@ const attributesOf = (info: backend_util.Conv2DInfo, groups: number): ConvAttrib
 
 /**
  * Whether the result has pixels. It has none if a window is larger than the padded image, in which case TensorFlow.js
- * computes a negative size.
+ * computes a size of 0 or less.
  */
 export const isSized = (outputSize: readonly number[]): boolean => outputSize.every((size) => size > 0);
 
-/** Whether a convolution is a matrix product of the pixels with the filter. */
+/**
+ * Whether a convolution is a matrix product of the pixels with the filter, because the filter is 1 × 1, the stride is
+ * 1, and there is no padding.
+ */
 const isProduct = (info: backend_util.Conv2DInfo): boolean =>
   info.filterHeight * info.filterWidth * info.strideHeight * info.strideWidth === 1 &&
   info.inHeight === info.outHeight &&
   info.inWidth === info.outWidth;
 
-/** Pixels as rows. */
+/** Reshapes images to a matrix with one row per pixel. */
 const rows = (x: Value): Value => reshape(x, [x.size / x.shape[3]!, x.shape[3]!]);
 
 /** The filter as [out, height, width, in/groups], from [height, width, in, out] or, if depthwise, [height, width, in, multiplier]. */
 function ohwi(filter: View, depthwise: boolean): Value {
   const [height, width, inputs, last] = filter.shape as [number, number, number, number];
   const [taps, out] = depthwise ? [height * width, inputs * last] : [height * width * inputs, last];
-  // Reshaped filters share their data, so the layout's name includes the number of rows.
+  // A filter and its reshaped views share their data and its layouts, so the layout's name includes the number of rows.
   const rows = filter.inLayout(`transposed, ${out} rows`, () => t(reshape(filter, [taps, out])));
   return reshape(rows, [out, height, width, depthwise ? 1 : inputs]);
 }
@@ -139,7 +145,8 @@ const conv = (
   run: (inputs: Inputs, attributes: Attributes, depthwise: boolean) => Value | null,
   depthwise = false,
 ) => ({
-  // The weights of a PReLU have the layout of the result, which is permuted after the activation.
+  // PReLU on NCHW images is left to the CPU kernel, because the weights are NCHW too, but the activation runs before
+  // the result is permuted.
   accepts: (inputs: Parameters<NonNullable<NativeKernel["accepts"]>>[0], attributes: Attributes) =>
     isFilled(inputs) &&
     haveRank(inputs, 4) &&
@@ -147,20 +154,21 @@ const conv = (
   run: (inputs: Inputs, attributes: Attributes) => run(inputs, attributes, depthwise),
 });
 
-/** The windows of a pool. */
+/** The attributes that define the windows of a pool. */
 type PoolAttributes = Pick<Attributes, "filterSize" | "strides" | "pad" | "dimRoundingMode">;
 export interface Windows extends MaxPoolAttributes {
   readonly inputSize: [number, number];
 }
 
-/** Whether there are windows and each of them reads at least one pixel. */
+/** Whether there are windows, and each contains at least one pixel. */
 export const hasPixels = ({ kernelSize, stride, pad, inputSize, outputSize }: Windows): boolean =>
   isSized(outputSize) &&
   [0, 1].every((i) => pad[i]! < kernelSize[i]! && (outputSize[i]! - 1) * stride[i]! - pad[i]! < inputSize[i]!);
 
 /**
- * Describes the windows of a pool. Returns "identity" if windows have one pixel and the shapes are equal, even with a stride, as the CPU
- * kernel does. Returns null if the pool has no windows, or if a window lies entirely in the padding.
+ * Describes the windows of a pool. Returns "identity" if each window is one pixel and the result has the input's height
+ * and width, whatever the stride, because the CPU kernel does the same. Returns null if the pool has no windows, or if
+ * a window lies entirely in the padding.
  */
 export function pooling(
   shape: Shape,
@@ -182,7 +190,10 @@ export function pooling(
   return hasPixels(windows) ? windows : null;
 }
 
-/** A kernel that pools `input`. Windows that nabla does not support are left to the CPU kernel. */
+/**
+ * A kernel for a pool or its gradient; `input` is the name of the pooled tensor. Windows that nabla does not support
+ * are left to the CPU kernel.
+ */
 const pool = (input: string, run: (inputs: Inputs, windows: Windows) => Value | null): NativeKernel => ({
   accepts: (inputs) => isFilled(inputs) && haveRank(inputs, 4),
   run(inputs, attributes) {
@@ -197,7 +208,9 @@ const pool = (input: string, run: (inputs: Inputs, windows: Windows) => Value | 
   },
 });
 
-/** The maxima and their positions; null if there are NaNs, which TensorFlow.js ignores and nabla does not. */
+/**
+ * The maxima and their positions; null if any maximum is NaN, because TensorFlow.js ignores NaNs and nabla does not.
+ */
 function maxima(x: Value, windows: Windows): [values: Value, places: Value] | null {
   const [values, places] = applyAll(maxPoolDefinition, [x], windows);
   const largest = max(values!, [0, 1, 2, 3]) as View;
@@ -209,7 +222,7 @@ function maximaInArray({ x }: Inputs, attributes: Attributes): [values: Value, p
   const windows = pooling(x!.shape, attributes);
   if (!windows || windows === "identity") return null;
   const [values, places] = maxima(x!, windows) ?? [];
-  // TensorFlow.js returns no position for a window that contains only −∞.
+  // If a window contains only −∞, leave the pool to the CPU kernel, which returns no position for such a window.
   if (!values || (min(values, [0, 1, 2, 3]) as View).live()[0] === Number.NEGATIVE_INFINITY) return null;
   const [batch, height, width, channels] = x!.shape as [number, number, number, number];
   const multiples = (n: number, step: number): View =>
@@ -240,7 +253,7 @@ export const imageKernels: Readonly<Record<string, NativeKernel>> = {
     return maxPoolDefinition.vjp!(dy!, context)[0]!;
   }),
   AvgPool: pool("x", ({ x }, windows) => apply(avgPoolDefinition, [x!], { ...windows, countIncludePad: false })),
-  // TensorFlow.js divides by the window's size, even where the window overlaps the padding.
+  // Like TensorFlow.js, divide by the window's size, even if the window overlaps the padding.
   AvgPoolGrad: pool("input", ({ dy }, windows) =>
     apply(avgPoolGradDefinition, [dy!], { ...windows, countIncludePad: true }),
   ),

@@ -1,4 +1,4 @@
-/** The kernels that run on nabla, by TensorFlow.js's names. */
+/** The kernels that run on nabla, keyed by TensorFlow.js's names. */
 
 import { dilationKernels } from "./dilation.ts";
 import { einsumKernels } from "./einsum.ts";

@@ -7,14 +7,14 @@ import { cast } from "../../ops/shape/shape.ts";
 import { copyElements, type NumericArray, newView, type View } from "../view.ts";
 import { ALL, isFilled, type NativeKernel, NUMBERS } from "./kernel.ts";
 
-/** The smallest number of elements for which a call that copies them is faster than a loop. */
+/** The smallest number of elements that a single copy call copies faster than a loop does. */
 const LONG = 32;
 
 /** The first index outside 0 … n − 1; undefined if there is none. */
 export function outside(indices: View, n: number): number | undefined {
   const values = indices.live();
   const count = values.length;
-  // As unsigned integers, negative indices are larger than n.
+  // Read as unsigned integers, negative indices are larger than n.
   for (let i = 0; i < count; i++) if (values[i]! >>> 0 >= n) return values[i];
   return undefined;
 }
@@ -38,7 +38,10 @@ function flatten(indices: View, rank: number, strides: readonly number[], count:
   return out;
 }
 
-/** Fills `out` with slices: the last update at each updated place, and the slices of `base` elsewhere. Copies each slice once. */
+/**
+ * Fills `out` with slices: for each place that has updates, the last of them, and for every other place the slice of
+ * `base`. Copies each slice only once.
+ */
 function replaceSlices(out: View, base: View, updates: View, places: NumericArray, size: number): void {
   const count = out.size / size;
   const last = new Int32Array(count).fill(-1);
@@ -56,8 +59,8 @@ function replaceSlices(out: View, base: View, updates: View, places: NumericArra
 }
 
 /**
- * Writes updates into the slices of `out` that the indices select. A scalar update fills all of these slices. The other slices come from
- * `base`; without it, they do not change. Null if an index is out of range.
+ * Writes updates into the slices of `out` that the indices select. A scalar update fills all of these slices. The other
+ * slices come from `base`; without `base`, they do not change. Null if an index is out of range.
  */
 export function scatter(out: View, indices: View, updates: View, base?: View): View | null {
   const { sliceRank, numUpdates, sliceSize, strides, outputSize } = backend_util.calculateShapes(

@@ -4,37 +4,40 @@ import type { DType, Value } from "../../ops/definition/value.ts";
 import type { NablaBackend } from "../backend.ts";
 import { runOps, type View } from "../view.ts";
 
-/** The inputs of a kernel by name. Optional inputs may be absent. */
+/** The inputs of a kernel, keyed by name. Optional inputs may be absent. */
 export type Inputs = Readonly<Record<string, View>>;
 
 // biome-ignore lint/suspicious/noExplicitAny: each kernel knows its own attributes, and TensorFlow.js types them as unknown
 export type Attributes = any;
 
 export interface NativeKernel {
-  /** The element types that every input may have. Inputs of other types are left to the CPU kernel. Default: float32. */
+  /**
+   * The element types that the inputs may have. Calls with inputs of other types are left to the CPU kernel. Default:
+   * float32.
+   */
   readonly types?: readonly DType[];
   /** Whether these inputs and attributes are supported. Calls with any others are left to the CPU kernel. Default: all. */
   readonly accepts?: (inputs: Readonly<Record<string, TensorInfo>>, attributes: Attributes) => boolean;
-  /** Computes the result; null if the values need the CPU kernel. */
+  /** Computes the result, or returns null to leave these values to the CPU kernel. */
   readonly run: (inputs: Inputs, attributes: Attributes) => Value | readonly Value[] | null;
   /** Whether the result is a list, even if it has one element. */
   readonly list?: boolean;
 }
 
 const FLOAT: readonly DType[] = ["float32"];
-/** The element types that are exact in both libraries. */
+/** The numeric element types, for which the arithmetic of both libraries agrees. */
 export const NUMBERS: readonly DType[] = ["float32", "int32"];
 export const ALL: readonly DType[] = ["float32", "int32", "bool"];
 
 /**
- * Whether every input has at least one element. For example, reductions of empty tensors are left to the CPU kernel.
+ * Whether every input has at least one element. Kernels that require this leave empty tensors to the CPU kernel.
  */
 export const isFilled = (inputs: Readonly<Record<string, TensorInfo>>): boolean =>
   Object.values(inputs).every((input) => !input?.shape.includes(0));
 
 /**
- * Whether the inputs with these names have `rank` dims. tfjs-core's functions reject other ranks, but a direct call to
- * a kernel can pass them.
+ * Whether each of the named inputs that is present has `rank` dims. tfjs-core's functions reject other ranks, but a
+ * direct call to a kernel can pass them.
  */
 export const haveRank = (
   inputs: Readonly<Record<string, TensorInfo>>,
@@ -43,13 +46,14 @@ export const haveRank = (
 ): boolean => names.every((name) => !inputs[name] || inputs[name].shape.length === rank);
 
 /**
- * @throws Error if a filter does not read as many channels as its input has. A direct call to a kernel can pass such a
- * filter.
+ * @throws Error if the filter does not have as many input channels as the image, which only a direct call to a kernel
+ * can cause
  */
 export const requireChannels = (channels: number, ofFilter: number): void =>
   util.assert(
     channels === ofFilter,
-    () => `conv: the input has ${channels} channels, but the filter reads ${ofFilter}. Pass a filter for ${channels}.`,
+    () =>
+      `conv: the input has ${channels} channels, but the filter reads ${ofFilter}. Pass a filter for ${channels} channels.`,
   );
 
 /** Whether all inputs have the same element type. */

@@ -15,7 +15,10 @@ interface Transposition {
 /** The number of columns of op(b). */
 const columns = (b: Value, { transposeB }: Transposition): number => b.shape.at(transposeB ? -2 : -1)!;
 
-/** act(op(a)·op(b) + bias) for batches that broadcast, where bias is a vector with one element per column. */
+/**
+ * act(op(a)·op(b) + bias), where op(x) is x or xᵀ, the batches broadcast, and bias is a vector with one element per
+ * column.
+ */
 function product(
   a: Value,
   b: Value,
@@ -23,7 +26,7 @@ function product(
   { transposeA: transA = false, transposeB: transB = false }: Transposition,
   activation = fusedActivation(undefined),
 ): Value {
-  // The checks and messages are the same as TensorFlow.js's.
+  // Check the shapes as TensorFlow.js does, with the same messages.
   const [ka, kb] = [a.shape.at(transA ? -2 : -1)!, b.shape.at(transB ? -1 : -2)!];
   const [outerA, outerB] = [a.shape.slice(0, -2), b.shape.slice(0, -2)];
   const batch = broadcast_util.assertAndGetBroadcastShape(outerA, outerB);

@@ -5,7 +5,7 @@ import { pow, rsqrt } from "../../ops/pointwise/exponential.ts";
 import { newView, type View } from "../view.ts";
 import { type Attributes, isFilled, type NativeKernel } from "./kernel.ts";
 
-/** Sums over the channels that are at most `radius` away. */
+/** For each channel, the sum over the channels that are at most `radius` away. */
 function neighbourSums(x: View, radius: number): View {
   const channels = x.shape.at(-1)!;
   const out = newView(x.shape, "float32");

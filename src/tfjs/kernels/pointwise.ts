@@ -75,7 +75,7 @@ function not(x: View): Value {
   const [a, b] = [words(from), words(to)];
   const n = a.length;
   for (let i = 0; i < n; i++) {
-    // The lowest bit of each byte becomes the union of its bits.
+    // Set the lowest bit of each byte if any bit of that byte is set.
     let bits = a[i]! | (a[i]! >>> 4);
     bits |= bits >>> 2;
     b[i] = ((bits | (bits >>> 1)) & 0x01010101) ^ 0x01010101;
@@ -87,9 +87,9 @@ function not(x: View): Value {
 /** √(1 − x²), accurate near ±1. */
 const cosOfAsin = (x: Value): Value => sqrt(mul(sub(1, x), add(1, x)));
 
-/** Above this, e⁻ˣ does not change eˣ, and eˣ may overflow where eˣ/2 does not. */
+/** Above this x, sinh x rounds to eˣ/2. It is computed with halfExp, because eˣ may overflow even if eˣ/2 does not. */
 const LARGE = 40;
-/** eˣ/2 as ½eˣᐟ²·eˣᐟ², which overflows only where the result does. */
+/** eˣ/2, computed as ½eˣᐟ²·eˣᐟ², which overflows only if the result does. */
 function halfExp(x: Value): Value {
   const root = exp(mul(x, 0.5));
   return mul(mul(root, 0.5), root);
@@ -207,7 +207,8 @@ export const pointwiseKernels: Readonly<Record<string, NativeKernel>> = {
   LogicalNot: { types: ["bool"], run: ({ x }) => not(x!) },
   Select: {
     types: ALL,
-    // TensorFlow.js broadcasts before it calls the kernel, except for a vector of conditions.
+    // TensorFlow.js broadcasts the inputs before it calls the kernel, except a vector of conditions, which is left to
+    // the CPU kernel.
     accepts: ({ condition, t, e }) =>
       condition!.dtype === "bool" &&
       t!.dtype === e!.dtype &&

@@ -1,4 +1,4 @@
-/** Reductions, and kernels along rows. */
+/** Reductions, softmax and cumulative sums. */
 import { util } from "@tensorflow/tfjs-core";
 import { apply } from "../../ops/definition/op.ts";
 import type { DType, Value } from "../../ops/definition/value.ts";
@@ -12,7 +12,7 @@ import { ALL, isFilled, type NativeKernel, NUMBERS } from "./kernel.ts";
 
 type Reduction = (x: Value, dims: number[], options: { keepdim: boolean }) => Value;
 
-/** A reduction along `attributes[axes]`, or along all dims if it is absent. */
+/** A reduction along the dims in `attributes[axes]`, or along all dims if that attribute is absent. */
 const reduction = (f: Reduction, types: readonly DType[] = ["float32"], axes = "axis"): NativeKernel => ({
   types,
   accepts: isFilled,
@@ -53,8 +53,8 @@ const anyOf: OfRow = (x, at, n) => {
 };
 
 /**
- * The position of an extreme along one dim. TensorFlow.js ignores NaNs after the first element, but nabla does not, so
- * tensors with NaNs are left to the CPU kernel.
+ * ArgMax or ArgMin along one dim. TensorFlow.js ignores NaNs after the first element, but nabla does not, so tensors
+ * with NaNs are left to the CPU kernel.
  */
 const position = (extreme: Reduction, f: (x: Value, dim: number) => Value): NativeKernel => ({
   accepts: isFilled,
@@ -66,7 +66,7 @@ const position = (extreme: Reduction, f: (x: Value, dim: number) => Value): Nati
 });
 
 export const reduceKernels: Readonly<Record<string, NativeKernel>> = {
-  // The sum of nothing is 0 in both libraries.
+  // Accept empty tensors too, because their sum is 0 in both libraries.
   Sum: { types: ALL, run: reduction(sum).run },
   Mean: reduction(mean),
   Max: reduction(max, NUMBERS, "reductionIndices"),

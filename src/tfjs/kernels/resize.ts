@@ -1,4 +1,4 @@
-/** Resizing of images. */
+/** Kernels that resize images, and their gradients. */
 import type { Value } from "../../ops/definition/value.ts";
 import { indexSelect } from "../../ops/index/gather.ts";
 import { interpolateGrad, interpolatePlane } from "../../ops/index/interpolate.ts";
@@ -11,7 +11,7 @@ import { type Attributes, isFilled, type NativeKernel } from "./kernel.ts";
 const ratio = (size: number, resized: number, alignCorners: boolean): number =>
   alignCorners && resized > 1 ? (size - 1) / (resized - 1) : size / resized;
 
-/** The two nearest old pixels of each new pixel along a dim, and the weights of the second ones. */
+/** For each new pixel along a dim, the two nearest old pixels, and the weight of the second of them. */
 function neighbors(size: number, resized: number, { alignCorners, halfPixelCenters }: Attributes) {
   const scale = ratio(size, resized, alignCorners);
   const pairs: number[] = [];
@@ -72,8 +72,8 @@ function bilinearGradient(images: View, dy: View, alignCorners: boolean): Value 
 }
 
 /**
- * For each pixel along a dim, the first position of dy that has this pixel as its nearest; one more entry at the end holds the number of
- * positions.
+ * For each pixel along a dim, the first position of dy whose nearest pixel is this pixel or a later one. An extra entry
+ * at the end holds the number of positions.
  */
 function firstNearest(size: number, resized: number, alignCorners: boolean): Int32Array {
   const scale = ratio(size, resized, alignCorners);
@@ -84,7 +84,9 @@ function firstNearest(size: number, resized: number, alignCorners: boolean): Int
   return first;
 }
 
-/** The gradient of taking the nearest pixels: the sum of dy over the positions that took each pixel. */
+/**
+ * The gradient of nearest-neighbor resizing: for each pixel, the sum of dy over the positions that copied the pixel.
+ */
 function nearestGradient(images: View, dy: View, alignCorners: boolean): View {
   const [, height, width, depth] = images.shape as Image;
   const [, rows, columns] = dy.shape as Image;
@@ -119,6 +121,7 @@ export const resizeKernels: Readonly<Record<string, NativeKernel>> = {
   ResizeBilinear: bilinear,
   ResizeBilinearGrad: gradient(bilinearGradient, Number.POSITIVE_INFINITY),
   ResizeNearestNeighbor: nearest,
-  // The CPU kernel uses the result's offsets to read the images of dy, which is wrong after the first image, so batches are left to it.
+  // The CPU kernel reads the images of dy at the result's offsets, which is wrong for all images except the first.
+  // Leave batches of more than one image to that kernel, so that the results match.
   ResizeNearestNeighborGrad: gradient(nearestGradient, 1),
 };

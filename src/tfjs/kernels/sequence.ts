@@ -9,7 +9,7 @@ import { ALL, isFilled, type NativeKernel, NUMBERS } from "./kernel.ts";
 const ROWS = 8;
 /** The number of elements of a linear sequence that are computed together. */
 const BLOCK = 64;
-/** The largest k for which the k largest elements are kept in order by insertion. */
+/** The largest k for which `largest` finds the k largest elements, by insertion into a sorted list. */
 const FEW = 64;
 
 /**
@@ -37,9 +37,10 @@ function isAscending(sorted: NumericArray, start: number, n: number): boolean {
 }
 
 /**
- * Writes, for each of `count` values starting with `first`, the number of smaller elements in the sorted row of n elements at `start`. Four
- * searches run at a time, because each step of a search waits for the previous one; at the end, some of the four can repeat the last value.
- * V8 compares two numbers in float32 if both come from a Float32Array.
+ * For each of `count` values from position `first`, writes the number of smaller elements in the sorted row of n
+ * elements at `start`. Four searches run at a time, because each step of a search waits for the previous one. In the
+ * last round, some of the four may repeat the last value. All compared numbers are read directly from typed arrays: if
+ * both come from a Float32Array, V8 compares them in float32 without a conversion.
  */
 function searchRow(
   sorted: NumericArray,
@@ -62,7 +63,8 @@ function searchRow(
     let [p, q, r, s] = [start, start, start, start];
     for (let length = n; length > 1; ) {
       const half = length >> 1;
-      // All bits are set if the element is smaller. Unpredictable branches would be slow.
+      // The mask has all bits set if the element is smaller, and no bits otherwise. A branch would be slower, because
+      // it is unpredictable.
       p += half & -+(sorted[p + half - 1]! < a);
       q += half & -+(sorted[q + half - 1]! < b);
       r += half & -+(sorted[r + half - 1]! < c);
@@ -77,8 +79,9 @@ function searchRow(
 }
 
 /**
- * For each value, the number of elements in its row of the sorted sequence that are smaller (or not larger). Null if the sequence is not
- * sorted or has NaNs, or if equal elements count and a value has no next larger number.
+ * For each value, the number of elements in its row of the sorted sequence that are smaller (if isLeft) or not larger
+ * (otherwise). Null if the sequence is not sorted or contains NaNs, or if isLeft is false and a value has no next
+ * larger number.
  */
 function searchSorted(sequence: View, values: View, isLeft: boolean): View | null {
   const out = newView(values.shape, "int32");
@@ -136,7 +139,8 @@ export const sequenceKernels: Readonly<Record<string, NativeKernel>> = {
       sorted && k > 0 && isFilled({ x: x! }) && k <= (x!.shape.at(-1) ?? 0) && (k <= FEW || x!.dtype === "float32"),
     run({ x }, { k }) {
       if (k <= FEW) return largest(x!, k);
-      // TensorFlow.js orders NaNs and equal infinities differently from nabla.
+      // Leave NaNs and infinities to the CPU kernel, because TensorFlow.js orders NaNs and equal infinities differently
+      // from nabla.
       return x!.live().some((value) => value - value !== 0) ? null : topK(x!, k, -1);
     },
   },
@@ -149,8 +153,9 @@ export const sequenceKernels: Readonly<Record<string, NativeKernel>> = {
       const out = newView(x!.shape, x!.dtype === "float32" ? "float32" : "int32");
       const factors = x!.live();
       const products = out.live();
-      // A lane is one sequence. Lanes are side by side along the inner dims or, if there are none, are rows. Several lanes run together,
-      // because each product waits for the previous one in its lane.
+      // A lane is one sequence of products. If there are inner dims, the lanes are side by side along them; otherwise,
+      // each row is a lane. Several lanes are computed together, because each product waits for the previous one in its
+      // lane.
       const lanes = inner > 1 ? inner : Math.min(ROWS, outer);
       const lane = inner > 1 ? 1 : n;
       const step = reverse ? -inner : inner;
@@ -175,8 +180,8 @@ export const sequenceKernels: Readonly<Record<string, NativeKernel>> = {
       const exponents = out.bits();
       const step = (stop - start) / (num - 1);
       values[0] = start;
-      // As long as the exponent stays the same, rounded sums differ by the same number, so they can be computed
-      // independently.
+      // As long as the exponent stays the same, successive rounded sums differ by the same amount, so the sums of a
+      // block can be computed independently.
       for (let i = 1; i < num; ) {
         const before = values[i - 1]!;
         const first = Math.fround(before + step);

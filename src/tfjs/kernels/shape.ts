@@ -25,7 +25,7 @@ function pad(x: Value, paddings: Paddings, value: number): Value | null {
   return unslice(x, shape, { starts: paddings.map(([before]) => before), sizes: x.shape, steps: ones(x) }, value);
 }
 
-/** Repeats x along every dim: each dim becomes [repetitions, size], which broadcasts from [1, size]. */
+/** Repeats x along every dim: reshapes each dim to [1, size], and broadcasts it to [repetitions, size]. */
 function tile(x: Value, repetitions: readonly number[]): Value {
   const shape = x.shape.map((size, i) => size * repetitions[i]!);
   if (x.shape.every((size, i) => size === 1 || repetitions[i] === 1)) return broadcastTo(x, shape);
@@ -34,20 +34,22 @@ function tile(x: Value, repetitions: readonly number[]): Value {
   return reshape(broadcastTo(reshape(x, split), repeated), shape);
 }
 
-/** Copies a block of `length` elements. */
+/** Copies block number `from` to block number `to`; each block has `length` elements. */
 function copy(values: NumericArray, length: number, to: number, from: number): void {
   if (length === 1) values[to] = values[from]!;
   else values.copyWithin(to * length, from * length, (from + 1) * length);
 }
 
-/** Pads x with mirror images of itself: without the edges for "reflect", with them for "symmetric". */
+/**
+ * Pads x with mirror images of itself, which leave out the edge elements for "reflect" and repeat them for "symmetric".
+ */
 function mirrorPad(x: Value, paddings: Paddings, mode: string): View {
   const shape = x.shape.map((size, i) => paddings[i]![0] + size + paddings[i]![1]);
   const box = { starts: paddings.map(([before]) => before), sizes: x.shape, steps: ones(x) };
   const out = unslice(x, shape, box, 0) as View;
   const values = out.bits();
   const skip = mode === "reflect" ? 0 : 1;
-  // Pad the last dim first, because padding the other dims copies the elements that this writes.
+  // Pad the last dim first, because padding an earlier dim also copies the padding of the later dims.
   for (let dim = shape.length - 1, inner = 1; dim >= 0; inner *= shape[dim--]!) {
     const [[before, after], size, step] = [paddings[dim]!, x.shape[dim]!, shape[dim]!];
     for (let start = before; start * inner < values.length; start += step) {
@@ -126,7 +128,7 @@ export const shapeKernels: Readonly<Record<string, NativeKernel>> = {
         shrinkAxisMask,
       );
       if (info.isIdentity) return reshape(x!, info.finalShape);
-      // finalShapeSparse lacks the dims that shrinkAxisMask removes.
+      // info.finalShapeSparse lacks the dims that shrinkAxisMask removes, so compute the sizes here.
       const sizes = slice_util.computeOutShape(info.begin, info.end, info.strides).map((size) => Math.max(0, size));
       return reshape(cut(x!, { starts: info.begin, sizes, steps: info.strides }), info.finalShape);
     },

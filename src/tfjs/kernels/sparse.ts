@@ -10,7 +10,7 @@ import { type NumericArray, newView, type View, vector } from "../view.ts";
 import { outside, scatter } from "./indices.ts";
 import { ALL, isFilled, type NativeKernel, NUMBERS } from "./kernel.ts";
 
-/** The sum of the weights (or the count) of each value in each row; null if a value is negative. */
+/** For each row, the sum of the weights (or the number of occurrences) of each value; null if a value is negative. */
 function count(x: View, weights: View, shape: number[], isBinary: boolean): Value | null {
   if ((min(x) as View).live()[0]! < 0) return null;
   const isWeighted = weights.size > 0 && !isBinary;
@@ -62,14 +62,14 @@ const segmentKernel = (isMean: boolean): NativeKernel => ({
     lengths.fill(0);
     const terms = ids.length;
     for (let i = 0; i < terms; i++) lengths[ids[i]!]!++;
-    // Sums of empty segments stay 0.
+    // Divide by at least 1, so that the mean of an empty segment is 0.
     for (let i = 0; i < n; i++) if (lengths[i] === 0) lengths[i] = 1;
     return div(sums, counts);
   },
 });
 
-// Each loop has its own function, because V8 compiles such a loop to faster code. The length of a typed array is read only once, because V8
-// checks the buffer at every read.
+// Each loop is in its own function, because V8 then compiles it to faster code. Each reads the length of a typed array
+// only once, because V8 checks the buffer on every read of the length.
 
 /** The number of rows with elements. Returns −1, which selects the CPU kernel, if the indices are not in order or a row is out of range. */
 function filledRows(indices: NumericArray, rank: number, rows: number): number {
@@ -86,8 +86,8 @@ function filledRows(indices: NumericArray, rank: number, rows: number): number {
   return count;
 }
 /**
- * Copies elements and their indices, and writes `missing` into column 0 of each empty row. Records where each element
- * was copied to.
+ * Copies elements and their indices, and writes `missing` into column 0 of each empty row. Writes the new position of
+ * each element to `places`.
  */
 function fillRows(
   from: NumericArray,
@@ -120,7 +120,7 @@ function fillRows(
   }
 }
 
-/** `wanted` with the size that −1 stands for; null if no such shape has as many elements as `given`. */
+/** `wanted` with −1 replaced by the size that it stands for; null if no such shape has as many elements as `given`. */
 function completed(given: readonly number[], wanted: readonly number[]): number[] | null {
   const size = sizeOf(given);
   const known = wanted.reduce((product, one) => (one === -1 ? product : product * one), 1);
@@ -128,7 +128,7 @@ function completed(given: readonly number[], wanted: readonly number[]): number[
   const isValid = wanted.every((one) => one >= -1) && wanted.filter((one) => one === -1).length < 2;
   return isValid && size > 0 && sizeOf(shape) === size && shape.every(Number.isInteger) ? shape : null;
 }
-/** Converts each row of indices, from one shape's strides to another's. */
+/** Converts each row of indices from one shape to another, given the strides of both shapes. */
 function renumber(from: NumericArray, to: NumericArray, inStrides: Float64Array, outStrides: Float64Array): void {
   const rank = inStrides.length;
   const last = outStrides.length - 1;
@@ -145,7 +145,7 @@ function renumber(from: NumericArray, to: NumericArray, inStrides: Float64Array,
     to[next++] = place;
   }
 }
-/** The same for matrices, without loops over the dims, which makes it three times as fast. */
+/** Does the same as `renumber` for matrices, three times as fast, because it has no loops over the dims. */
 function renumberPairs(from: NumericArray, to: NumericArray, inStrides: Float64Array, outStrides: Float64Array): void {
   const [width, columns, end] = [inStrides[0]!, outStrides[0]!, to.length];
   for (let i = 0; i < end; i += 2) {

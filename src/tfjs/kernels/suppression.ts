@@ -3,7 +3,10 @@ import { reshape } from "../../ops/shape/reshape.ts";
 import { vector } from "../view.ts";
 import { type Attributes, type Inputs, isFilled, type NativeKernel } from "./kernel.ts";
 
-/** A heap of boxes. The top has the highest score; among equal scores, the lowest index. */
+/**
+ * A heap of boxes. The top has the highest score; among boxes with equal scores, the one with the lowest index comes
+ * first.
+ */
 class Candidates {
   private readonly boxes: Int32Array;
   count = 0;
@@ -11,7 +14,7 @@ class Candidates {
   constructor(readonly scores: Float64Array) {
     this.boxes = new Int32Array(scores.length);
   }
-  /** Adds a box at the end. `order` must be called after the last box has been added. */
+  /** Adds a box at the end. Call `order` after adding the last box. */
   append(box: number): void {
     this.boxes[this.count++] = box;
   }
@@ -33,7 +36,7 @@ class Candidates {
     const [one, other] = [this.scores[a]!, this.scores[b]!];
     return one > other || (one === other && a < b);
   }
-  /** Moves a box down the heap, starting at a free place. */
+  /** Inserts a box at or below the free place `from`, and moves up the boxes that belong above it. */
   private sift(box: number, from: number): void {
     const { boxes, count } = this;
     let at = from;
@@ -48,8 +51,9 @@ class Candidates {
 }
 
 /**
- * The selected boxes and their scores. If a selected box overlaps a candidate, the candidate's score is multiplied by a Gaussian weight (if
- * softNmsSigma > 0); if the overlap reaches the threshold, the candidate is dropped. Null if a score or a box is NaN or infinite.
+ * Selects boxes, and returns their indices and scores. If a candidate overlaps a selected box, its score is multiplied
+ * by a Gaussian weight (if softNmsSigma > 0). If the overlap reaches iouThreshold, the candidate is dropped. Null if a
+ * score is Infinity, or if the area of a candidate is not finite.
  */
 function select({ boxes, scores }: Inputs, attributes: Attributes): { indices: number[]; scores: number[] } | null {
   const { maxOutputSize, iouThreshold, scoreThreshold, softNmsSigma = 0 } = attributes;
@@ -62,7 +66,7 @@ function select({ boxes, scores }: Inputs, attributes: Attributes): { indices: n
     if (current[box]! > scoreThreshold) candidates.append(box);
   }
   candidates.order();
-  /** The number of selected boxes that have already lowered a candidate's score. */
+  /** For each candidate, the number of selected boxes that its score already takes into account. */
   const seen = new Int32Array(current.length);
   /** [top, left, bottom, right, area] of the selected boxes. */
   const selected = new Float64Array(5 * Math.min(maxOutputSize, current.length));
@@ -76,7 +80,7 @@ function select({ boxes, scores }: Inputs, attributes: Attributes): { indices: n
     const right = Math.max(corners[4 * box + 1]!, corners[4 * box + 3]!);
     const area = (bottom - top) * (right - left);
     if (!(area < Number.POSITIVE_INFINITY)) return null;
-    // A box without area overlaps nothing.
+    // Move the top of a box without area to infinity, so that the box overlaps nothing.
     if (area === 0) top = Number.POSITIVE_INFINITY;
     const original = current[box]!;
     let score = original;

@@ -28,14 +28,17 @@ function rotate(image: View, { radians, fillValue, center }: Attributes): Value 
     }
   const out = indexSelect(reshape(image, [from.length, depth]), 0, places) as View;
   const to = out.live();
-  // The fourth channel is the opacity.
+  // The fourth channel is the opacity: unless fillValue is a number, fill it with 255.
   const fill = (d: number) => (typeof fillValue === "number" ? fillValue : d === 3 ? 255 : fillValue[d]);
   const fills = Array.from({ length: depth }, (_, d) => fill(d));
   for (let i = 0; i < outside.length; i++) for (let d = 0; d < depth; d++) to[outside[i]! * depth + d] = fills[d];
   return reshape(out, image.shape);
 }
 
-/** Maps a coordinate that may be outside an image of `size` pixels to one inside it. */
+/**
+ * Maps a coordinate outside an image of `size` pixels to one inside, in the given fill mode; "constant" leaves it
+ * unchanged.
+ */
 function inside(at: number, size: number, mode: string): number {
   if (mode !== "reflect" && mode !== "wrap") return mode === "nearest" ? clamp(at, size) : at;
   if (at >= 0 && at <= size - 1) return at;
@@ -105,7 +108,8 @@ export const transformKernels: Readonly<Record<string, NativeKernel>> = {
     run: ({ image }, attributes) => rotate(image!, attributes),
   },
   Transform: {
-    // The CPU kernel transforms only the first image of a batch.
+    // The CPU kernel transforms only the first image of a batch. Leave batches of more than one image to that kernel,
+    // so that the results match.
     accepts: (inputs, { interpolation }) =>
       inputs.image!.shape.length === 4 &&
       inputs.image!.shape[0] === 1 &&

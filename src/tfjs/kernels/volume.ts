@@ -29,7 +29,7 @@ function geometry(inShape: Shape, filterShape: Shape, { strides, pad, dilations 
   return backend_util.computeConv3DInfo(inShape as Volume, filterShape as Volume, strides, dilations ?? 1, pad);
 }
 
-/** The convolution of one frame with one slice of the filter. */
+/** The attributes for the convolution of frames with one slice of the filter. */
 const ofFrames = (info: Geometry): ConvAttributes => ({
   stride: [info.strideHeight, info.strideWidth],
   pad: [info.padInfo.top, info.padInfo.left],
@@ -44,13 +44,13 @@ const ofFrames = (info: Geometry): ConvAttributes => ({
 const frames = (x: Value): Value => reshape(x, [x.shape[0]! * x.shape[1]!, ...x.shape.slice(2)]);
 const volumes = (x: Value, depth: number): Value => reshape(x, [x.shape[0]! / depth, depth, ...x.shape.slice(1)]);
 
-/** The frames that a slice of the filter reads, in a volume that is padded along its depth. */
+/** Where slice `tap` of the filter reads its frames in a volume that is padded along its depth. */
 function framesOf(tap: number, info: Geometry, shape: Shape) {
   const starts = [0, tap * info.dilationDepth, 0, 0, 0];
   return { starts, sizes: [shape[0]!, info.outDepth, ...shape.slice(2)], steps: [1, info.strideDepth, 1, 1, 1] };
 }
 
-/** The depth of a padded volume: large enough for the input and for what the filter reads. */
+/** The depth of a padded volume, which contains the whole input and all frames that the filter reads. */
 const paddedDepth = (info: Geometry): number =>
   Math.max(
     info.padInfo.front + info.inDepth,
@@ -112,8 +112,8 @@ function filterGradient({ x, dy }: Inputs, attributes: Attributes): Value | null
 }
 
 /**
- * The windows of two pools: one of the frames, and one along the depth, which treats whole frames as pixels. Null if a window reads no
- * element.
+ * The windows of the two pools that make up a volume's pool: `across` pools each frame, and `along` pools along the
+ * depth, with whole frames as pixels. Null if a window contains no element.
  */
 function windowsOf(
   shape: Shape,
@@ -139,13 +139,13 @@ function windowsOf(
   return hasPixels(across) && hasPixels(along) ? { info, across, along } : null;
 }
 
-/** Frames as pixels with one channel per element. */
+/** Reshapes each frame to a pixel with one channel per element. */
 const columns = (x: Value, depth: number): Value => {
   const batch = x.shape[0]! / depth;
   return reshape(x, [batch, depth, 1, x.size / batch / depth]);
 };
 
-/** Pools frames, then along the depth. */
+/** Pools each frame, then pools along the depth. */
 const pool = <A>(definition: OpDefinition<A>, of: (windows: Windows) => A): NativeKernel => ({
   accepts: (inputs, { dataFormat }) => isFilled(inputs) && haveRank(inputs, 5) && dataFormat !== "NCDHW",
   run({ x }, attributes) {
@@ -157,7 +157,10 @@ const pool = <A>(definition: OpDefinition<A>, of: (windows: Windows) => A): Nati
   },
 });
 
-/** TensorFlow.js divides by the window's size, even where the window overlaps the padding. */
+/**
+ * The gradient of average pooling. Like TensorFlow.js, divides by the window's size, even if the window overlaps the
+ * padding.
+ */
 function averageGradient({ dy, input }: Inputs, attributes: Attributes): Value | null {
   const found = windowsOf(input!.shape, attributes);
   if (!found || !sameShape(dy!.shape, found.info.outShape)) return null;
@@ -171,11 +174,13 @@ function averageGradient({ dy, input }: Inputs, attributes: Attributes): Value |
 }
 
 /**
- * Adds each element of dy to its window's largest element. Among equal elements, the last wins, as in TensorFlow.js.
+ * The gradient of max pooling: adds each element of dy to the gradient of the largest element in its window. Among
+ * equal elements, the last one wins, as in TensorFlow.js.
  */
 function maximumGradient({ dy, input }: Inputs, attributes: Attributes): Value | null {
   const found = windowsOf(input!.shape, attributes);
-  // TensorFlow.js numbers the positions in a window as if it were as wide as it is high.
+  // Leave windows whose width and height differ to the CPU kernel, which numbers the positions in a window as if they
+  // were equal.
   if (!found || found.info.filterHeight !== found.info.filterWidth || !sameShape(dy!.shape, found.info.outShape))
     return null;
   const { info } = found;

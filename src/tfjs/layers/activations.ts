@@ -1,4 +1,4 @@
-/** TensorFlow.js's activations, by name. */
+/** TensorFlow.js's activations, keyed by name. */
 import type { Tensor } from "../../core/tensor.ts";
 import { type Layer, reject } from "./plan.ts";
 

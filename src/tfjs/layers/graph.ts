@@ -1,4 +1,4 @@
-/** Plans for whole models: which layers run, in which order, and on which tensors. */
+/** Plans whole models: which layers run, in which order, and on which tensors. */
 import type { Tensor } from "../../core/tensor.ts";
 import { Error, quote } from "../../runtime/errors.ts";
 import {
@@ -14,7 +14,10 @@ import {
 } from "./plan.ts";
 import { rules } from "./rules.ts";
 
-/** A call to a layer: it reads tensors by number, and its results get the next numbers. */
+/**
+ * A call to a layer. `inputs` are the numbers of the tensors that the layer takes; its results get the next free
+ * numbers.
+ */
 interface Call {
   readonly name: string;
   readonly inputs: readonly number[];
@@ -38,7 +41,11 @@ export function planOf(model: Model): Plan {
 function planLayer(layer: Layer, plan: (inner: Layer) => Plan): Plan {
   const className = layer.getClassName();
   if (!Object.hasOwn(rules, className))
-    reject(layer, "is of a class that is not supported", "Replace it, or train the model itself on nabla's backend");
+    reject(
+      layer,
+      "is of a class that is not supported",
+      "Replace the layer, or train the model with TensorFlow.js on nabla's backend",
+    );
   const config = layer.getConfig();
   const constrained = layer.weights.find(({ constraint }) => constraint);
   if (constrained)
@@ -63,7 +70,7 @@ function penaltiesOf(layer: Layer, config: object, weights: Plan["weights"]): Pe
       reject(layer, `has the ${option} ${className}`, "Create it without one, and add the penalty to your loss");
     const isIts = ({ variable }: Weight): boolean =>
       [name, `${name}_kernel`].includes(variable.originalName.split("/").pop()!);
-    // A layer without a bias can have a regularizer for it.
+    // There may be no such weight: a layer without a bias can have a biasRegularizer.
     const weight = Object.keys(weights).find((own) => isIts(weights[own]!));
     return weight ? [{ weight, l1: options.l1, l2: options.l2 }] : [];
   });

@@ -21,10 +21,13 @@ function inFormat({ dataFormat }: Config, run: OnImages): OnImages {
   return (x, own) => run(x.permute(0, 2, 3, 1), own).permute(0, 3, 1, 2);
 }
 
-/** A convolution, and then its activation, which may depend on the format. */
+/**
+ * Runs a convolution on channels-last images, then applies the activation in the layer's own data format, because
+ * softmax, for example, works along the last dim.
+ */
 function activated({ layer, config }: Context, convolve: OnImages): ReturnType<Rule>["run"] {
   if (config.padding === "causal")
-    reject(layer, 'has the padding "causal", which TensorFlow.js does not compute', 'Use "same" or "valid"');
+    reject(layer, 'has the padding "causal", which TensorFlow.js does not implement', 'Use "same" or "valid"');
   const activation = activationOf(layer, config.activation);
   const run = inFormat(config, convolve);
   return (own, x) => activation(run(x, own));
@@ -80,8 +83,8 @@ const conv2dTranspose: Rule = (context) => {
 };
 
 /**
- * The filter of a depthwise convolution, [height, width, in, multiplier], has one output channel for each pair of an
- * input channel and a multiplier.
+ * Describes how the filter of a depthwise convolution, [height, width, in, multiplier], becomes one of nabla's, with
+ * one output channel for each pair of an input channel and a multiplier.
  */
 function depthwiseWeight({ variables }: Context, of: string) {
   const [height, width, inputs, multiplier] = variables[of]!.shape as [number, number, number, number];
@@ -93,7 +96,7 @@ const depthwiseConv2d: Rule = (context) => {
   const { strides: stride, padding } = context.config;
   return {
     weights: weightsOf(context.variables, { weight, bias: { of: "bias" } }),
-    // TensorFlow.js ignores the dilation.
+    // Like TensorFlow.js, ignore the dilation.
     run: activated(context, (x, { weights }) =>
       ops.conv2d(x, weights.weight!, weights.bias ?? null, { stride, padding, groups }),
     ),
@@ -122,7 +125,7 @@ type Pool = (x: Tensor, windows: Windows) => Tensor;
 const maxPool: Pool = (x, windows) => applyAll(maxPoolDefinition, [x], windows)[0] as Tensor;
 const avgPool: Pool = (x, windows) => apply(avgPoolDefinition, [x], { ...windows, countIncludePad: false }) as Tensor;
 
-/** Pools with TensorFlow.js's windows. With either of its paddings, every window contains a pixel. */
+/** Pools with TensorFlow.js's windows. With both paddings, "same" and "valid", every window contains a pixel. */
 function pooled(pool: Pool, x: Tensor, filterSize: readonly number[], strides: readonly number[], pad: string): Tensor {
   const windows = pooling(x.shape, { filterSize, strides, pad, dimRoundingMode: undefined });
   return windows === "identity" ? x : pool(x, windows!);
@@ -142,7 +145,9 @@ const pool1d =
 /** The dims that hold the rows and the columns. */
 const spatial = ({ dataFormat }: Config): [number, number] => (dataFormat === "channelsFirst" ? [2, 3] : [1, 2]);
 
-/** Repeats pixels along a dim. Each copy is interpolated at its fraction of the way to the next pixel. */
+/**
+ * Replaces each pixel along a dim by one copy per fraction, interpolated at that fraction of the way to the next pixel.
+ */
 function upsample(x: Tensor, dim: number, fractions: readonly number[]): Tensor {
   const size = x.shape[dim]!;
   const count = fractions.length;

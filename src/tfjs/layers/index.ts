@@ -44,9 +44,9 @@ function weightsIn(plan: Plan, seen = new Set<Plan>()): Weight[] {
   return [...Object.values(plan.weights), ...[...plan.layers.values()].flatMap((inner) => weightsIn(inner, seen))];
 }
 
-/** The data that all modules of a model share. */
+/** The data that the constructors of a model's modules share. */
 interface Making {
-  /** The modules by plan: a layer that is used several times is one module. */
+  /** The modules, keyed by plan. A layer that is used several times has one module. */
   readonly modules: Map<Plan, LayerModule>;
   /** The weights that TensorFlow.js trains. */
   readonly trainable: ReadonlySet<LayerVariable>;
@@ -59,9 +59,12 @@ export class LayerModule extends Module {
   static override readonly kind: string = "LayerModule";
   /** The layer's class in TensorFlow.js, such as "Dense". */
   readonly className: string;
-  /** The inner layers of a model or a wrapper, by name. */
+  /** The inner layers of a model or a wrapper, keyed by name. */
   declare readonly layers: Readonly<Record<string, LayerModule>>;
-  /** The layer's own weights in nabla's layout, by nabla's names: weight, bias. They are properties of the module too. */
+  /**
+   * The layer's own weights in nabla's layout, keyed by nabla's names, such as "weight" and "bias". Each is also a
+   * property of the module.
+   */
   declare readonly weights: Readonly<Record<string, Tensor>>;
   private declare readonly run: Plan["run"];
   private declare readonly penalties: () => Tensor[];
@@ -70,7 +73,7 @@ export class LayerModule extends Module {
   constructor(plan: Plan, making: Making) {
     super();
     making.modules.set(plan, this);
-    // The plan itself is not kept, because it holds TensorFlow.js's weights.
+    // Do not keep the plan itself, because it refers to TensorFlow.js's weights.
     const { className, run, penalties, calls } = plan;
     this.className = className;
     const define = (name: string, value: unknown, enumerable: boolean): void =>
@@ -104,8 +107,8 @@ export class LayerModule extends Module {
   }
 
   /**
-   * The sum of the regularizers' penalties, λ₁·Σ|w| + λ₂·Σw², which `fit` adds to the loss. A layer that runs several times is counted each
-   * time. → float32 [].
+   * The sum of the regularizers' penalties, λ₁·Σ|w| + λ₂·Σw², which TensorFlow.js's `fit` adds to the loss. A layer is
+   * counted each time it runs. → float32 [].
    *
    * @example
    * ```ts
@@ -159,7 +162,8 @@ export class LayersModule<Y extends Outputs = Tensor> extends LayerModule {
   }
 
   /**
-   * Reads a model's parameters and running statistics again, for example after TensorFlow.js has trained or loaded it.
+   * Copies a model's parameters and running statistics into this module, for example after TensorFlow.js has trained
+   * the model or loaded its weights.
    * @param model The model that this module was made from, or one with the same layers.
    * @returns this module
    * @throws ShapeError if the weights do not fit; in that case, nothing changes
@@ -189,7 +193,7 @@ export class LayersModule<Y extends Outputs = Tensor> extends LayerModule {
     for (const [weight, own] of this.match("copyTo", model)) assign(weight, own);
   }
 
-  /** The model's weights with this module's tensors. */
+  /** Pairs the model's weights with this module's tensors. @throws TypeError, ShapeError */
   private match(name: string, model: LayersModel): (readonly [Weight, Tensor])[] {
     requireModel(name, model);
     const weights = weightsIn(planOf(model));

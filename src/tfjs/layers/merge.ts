@@ -3,7 +3,10 @@ import * as ops from "../../core/functions.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import { type Rule, reject } from "./plan.ts";
 
-/** Folds the inputs from left to right. Inputs with fewer dims get dims of size 1 after the batch dim. */
+/**
+ * A layer that combines its inputs with f, from left to right. Inputs with fewer dims get dims of size 1 after the
+ * batch dim.
+ */
 const folded =
   (f: (a: Tensor, b: Tensor) => Tensor, end = (y: Tensor, _count: number): Tensor => y): Rule =>
   () => ({
@@ -19,12 +22,12 @@ const folded =
     },
   });
 
-/** TensorFlow.js's epsilon. */
+/** TensorFlow.js's lower bound for a vector's squared length. */
 const EPSILON = 1e-7;
 const normalize = (x: Tensor, dim: number): Tensor =>
   x.div(ops.maximum(x.square().sum(dim, { keepdim: true }), EPSILON).sqrt());
 
-/** The product of two tensors with 2 or 3 dims, along one dim of each. */
+/** Multiplies two tensors with 2 or 3 dims, and sums the products along one dim of each. */
 const dot: Rule = ({ config: { axes, normalize: normalizes } }) => ({
   run(_, ...inputs) {
     const dims = inputs.map(({ shape }, i) => {
@@ -51,7 +54,7 @@ export const merge: Readonly<Record<string, Rule>> = {
     if (axis < -1)
       reject(
         layer,
-        `has axis: ${axis}, where TensorFlow.js concatenates along the last dim`,
+        `has axis: ${axis}, for which TensorFlow.js concatenates along the last dim`,
         "Use a positive axis or -1",
       );
     return { run: (_, ...inputs) => ops.concat(inputs, axis) };

@@ -14,7 +14,7 @@ const inTraining =
   ({ training }, x) =>
     training ? run(x) : x;
 
-/** A dropout layer. Where the noise's shape is null, the noise has the input's size. */
+/** A dropout layer. If a size in the noise's shape is null, the input's size is used instead. */
 const dropout =
   (shapeOf: (config: Config) => readonly (number | null)[] | null): Rule =>
   ({ layer, config }) => {

@@ -7,7 +7,7 @@ import type { Tensor } from "../../core/tensor.ts";
 import { withUndo } from "../../core/undo.ts";
 import { type Own, type Rule, weightsOf } from "./plan.ts";
 
-/** Runs f on x with this dim moved to the end. */
+/** Exchanges dim `axis` of x with the last one, runs f, and exchanges them back. */
 function withLast(x: Tensor, axis: number, f: (x: Tensor) => Tensor): Tensor {
   const rank = x.shape.length;
   const dim = axis < 0 ? axis + rank : axis;

@@ -1,7 +1,7 @@
 /**
- * A plan says how a TensorFlow.js layer maps to nabla: its weights and its function. Plans are made and checked for the
- * whole model before any memory is allocated. The interfaces describe the parts of tfjs-layers that nabla reads, so
- * that it does not depend on that package.
+ * A plan says how to run a TensorFlow.js layer on nabla: with which weights and which function. Plans are created and
+ * checked for the whole model before any memory is allocated. The interfaces describe the parts of tfjs-layers that
+ * nabla reads, so that nabla does not depend on that package.
  */
 import type { Tensor as TfTensor } from "@tensorflow/tfjs-core";
 import type { Tensor } from "../../core/tensor.ts";
@@ -32,7 +32,7 @@ export interface Layer {
   readonly layer?: Layer;
   readonly forwardLayer?: Layer;
   readonly backwardLayer?: Layer;
-  /** Options that getConfig lacks in AlphaDropout and in Conv1D. */
+  /** Options that getConfig() leaves out: noiseShape of AlphaDropout, and dataFormat of Conv1D. */
   readonly noiseShape?: readonly number[];
   readonly dataFormat?: string;
 }
@@ -41,9 +41,9 @@ export interface Layer {
  * them.
  */
 export interface LayersModel {
-  /** The model's inputs, as placeholders. */
+  /** The model's inputs, as symbolic tensors. */
   readonly inputs: readonly object[];
-  /** The model's outputs, as placeholders. */
+  /** The model's outputs, as symbolic tensors. */
   readonly outputs: readonly object[];
   /** The weights that TensorFlow.js trains. */
   readonly trainableWeights: readonly object[];
@@ -58,9 +58,9 @@ export interface Model extends Layer {
 /** A weight and its layout in nabla. */
 export interface Weight {
   readonly variable: LayerVariable;
-  /** The order that the variable's dims have in nabla. Default: the same as in TensorFlow.js. */
+  /** For each dim in nabla, the variable's dim in TensorFlow.js. Default: the same order. */
   readonly axes?: readonly number[];
-  /** The shape after reordering, if it differs. */
+  /** The shape in nabla, if it differs from the reordered shape. */
   readonly shape?: readonly number[];
   /** Whether this is a buffer, such as a running mean, which is never trained. */
   readonly isBuffer?: boolean;
@@ -68,9 +68,9 @@ export interface Weight {
 
 /** The parts of a layer that its function may use. */
 export interface Own {
-  /** The tensors of the weights by nabla's names. */
+  /** The tensors of the weights, keyed by nabla's names. */
   readonly weights: Readonly<Record<string, Tensor>>;
-  /** The inner layers by name. */
+  /** The inner layers, keyed by name. */
   readonly layers: Readonly<Record<string, { forward(...inputs: Tensor[]): Outputs }>>;
   /** Whether the layer runs in training mode. */
   readonly training: boolean;
@@ -87,13 +87,13 @@ export interface Penalty {
 export interface Plan {
   /** The layer's class in TensorFlow.js. */
   readonly className: string;
-  /** The weights by nabla's names. */
+  /** The weights, keyed by nabla's names. */
   readonly weights: Readonly<Record<string, Weight>>;
-  /** The inner layers by name, in an order that does not depend on their names. */
+  /** The inner layers, keyed by name. Their order depends on the architecture, not on the names. */
   readonly layers: ReadonlyMap<string, Plan>;
-  /** The names of the inner layers that run. A layer that runs several times is listed that many times. */
+  /** The names of the inner layers, each listed as many times as the layer runs. */
   readonly calls: readonly string[];
-  /** What TensorFlow.js adds to the loss each time the layer runs. */
+  /** The penalties that TensorFlow.js adds to the loss each time the layer runs. */
   readonly penalties: readonly Penalty[];
   /** Computes the layer's result. */
   readonly run: (own: Own, ...inputs: Tensor[]) => Outputs;
@@ -117,10 +117,13 @@ export function reject(layer: Layer, problem: string, fix: string): never {
   throw new Error(`fromLayersModel: layer ${quote(layer.name)} (${layer.getClassName()}) ${problem}. ${fix}.`);
 }
 
-/** The only tensor of a layer's result. */
+/** The result of a layer that returns one tensor. */
 export const single = (outputs: Outputs): Tensor => (Array.isArray(outputs) ? outputs[0] : outputs) as Tensor;
 
-/** Selects the weights that exist. For example, a layer without a bias has no variable for it. */
+/**
+ * Adds the layer's variables to the layouts, and leaves out weights that the layer does not have, such as a missing
+ * bias.
+ */
 export function weightsOf(
   variables: Context["variables"],
   layouts: Readonly<Record<string, Omit<Weight, "variable"> & { readonly of: string }>>,

@@ -18,9 +18,9 @@ type Kernel = (x: Tensor, state: readonly Tensor[], own: Own) => Tensor[];
 interface Cell {
   /** The number of tensors in the state. */
   readonly states: 1 | 2;
-  /** nabla's kernel for these activations, if it has one. */
+  /** Returns nabla's kernel for these activations, or undefined if there is none. */
   readonly kernel: (activation: string, recurrentActivation: string) => Kernel | undefined;
-  /** The function of one step. `mask` drops elements of the state in training. */
+  /** Creates the function for one step. `mask` drops elements of the state in training. */
   readonly step: (own: Own, units: number, f: Activation, gate: Activation, mask: Activation) => Step;
 }
 
@@ -89,7 +89,11 @@ export const recurrent: Rule = (context) => {
   const name = config.cell ? (config.cell.className as string).replace(/Cell$/, "") : layer.getClassName();
   const cell = cells[name];
   if (!cell)
-    reject(layer, `has the cell ${config.cell.className}`, `Use ${Object.keys(cells).join(", ")}, one layer per cell`);
+    reject(
+      layer,
+      `has the cell ${config.cell.className}, which is not supported`,
+      `Use one layer per cell: ${Object.keys(cells).join(", ")}`,
+    );
   if (config.stateful)
     reject(layer, "is stateful", "Create it with stateful: false, returnState: true and an initialState");
   const { units, activation, recurrentActivation = "linear", dropout, recurrentDropout } = config;
@@ -152,8 +156,8 @@ export const bidirectional: Rule = ({ layer, config: { mergeMode }, plan }: Cont
 
 export const timeDistributed: Rule = ({ layer, plan }) => {
   const inner = plan(layer.layer!);
-  // A dense layer can process all steps at once. Other layers may depend on the batch, so they process one step at a
-  // time.
+  // A dense layer can process all steps at once. Other layers may depend on which samples are in the batch, so they
+  // process one step at a time.
   const isDense = inner.className === "Dense";
   return {
     layers: new Map([["layer", inner]]),

@@ -1,4 +1,4 @@
-/** The rules for TensorFlow.js's layers, by class name. */
+/** The rules for TensorFlow.js's layers, keyed by class name. */
 import * as ops from "../../core/functions.ts";
 import { activationOf } from "./activations.ts";
 import { image } from "./image.ts";

@@ -15,7 +15,7 @@ export function headOf(
   const lists = Object.entries(plain).map(([name, value]) => [name, [value]] as const);
   return {
     statusCode: status,
-    // This format has room for only one cookie.
+    // `headers` can hold only one cookie, the last one; `multiValueHeaders` holds all of them.
     headers: { ...plain, ...(cookies.length && { "set-cookie": cookies.at(-1)! }) },
     multiValueHeaders: { ...Object.fromEntries(lists), ...(cookies.length && { "set-cookie": cookies }) },
   };
@@ -32,7 +32,10 @@ export async function resultOf(response: Response, event: LambdaEvent): Promise<
   };
 }
 
-/** Converts an event to a web Request. @throws TypeError if it is not a web request; Problem 400 if a web Request cannot represent it */
+/**
+ * Converts an event to a web Request.
+ * @throws TypeError if the event is not a web request; Problem 400 if a web Request cannot represent it
+ */
 export function requestOf(event: LambdaEvent): Request {
   const method = event.requestContext?.http?.method ?? event.httpMethod;
   const path = event.rawPath ?? event.path;
@@ -77,7 +80,7 @@ function queryOf({
   const pairs = Object.entries(several ?? one ?? {}).flatMap(([name, values]) =>
     [values ?? []].flat().map((value) => [name, value as string]),
   );
-  // Load balancers do not decode the query.
+  // Load balancers pass the query still encoded, so do not encode it again.
   if (requestContext?.elb) return pairs.map((pair) => pair.join("=")).join("&");
   return new URLSearchParams(pairs).toString();
 }

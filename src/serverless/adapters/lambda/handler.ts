@@ -1,4 +1,4 @@
-/** lambdaHandler and lambdaStream: handlers on AWS Lambda, behind function URLs, API Gateway or load balancers. */
+/** lambdaHandler and lambdaStream run handlers on AWS Lambda, behind function URLs, API Gateway or load balancers. */
 import { check } from "../../../runtime/arguments.ts";
 import { Error } from "../../../runtime/errors.ts";
 import type { Handler } from "../../core/handler.ts";
@@ -16,14 +16,14 @@ import type { LambdaEvent, LambdaResult, LambdaStreamer } from "./types.ts";
  * export const handle = lambdaHandler(handler);
  * ```
  * @param handler any web handler
- * @returns a function of an event. It rejects with a TypeError if the event is not a web request
+ * @returns a function of an event, which rejects with a TypeError if the event is not a web request
  */
 export function lambdaHandler(handler: Handler): (event: LambdaEvent) => Promise<LambdaResult> {
   check("lambdaHandler", arguments, "handler:function");
   return async (event) => resultOf(await respond(handler, event), event);
 }
 
-/** The global object in Lambda's Node runtime that streams responses. */
+/** `awslambda`, the global object of Lambda's Node runtime, which streams responses. */
 interface Streaming {
   streamifyResponse(f: (event: LambdaEvent, stream: Sink) => Promise<void>): LambdaStreamer;
   readonly HttpResponseStream: {

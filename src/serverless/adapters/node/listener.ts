@@ -18,7 +18,7 @@ export interface NodeOptions {
   /**
    * The maximum total size, in bytes, of the responses above 64 KiB that clients have not read yet. Above this limit,
    * clients that have read nothing for a second are disconnected; if that is not enough, new requests get a 503. A
-   * single response may be larger. Default 64 MiB.
+   * single response may exceed the limit if no other response is waiting. Default 64 MiB.
    */
   readonly unsent?: number;
 }

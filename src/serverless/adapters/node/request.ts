@@ -65,7 +65,7 @@ export class IncomingRequest implements HandlerRequest {
   get #hasBody(): boolean {
     return this.method !== "GET" && this.method !== "HEAD";
   }
-  /** @throws Problem 400 if a web Request cannot have a header */
+  /** @throws Problem 400 if a web Request cannot have one of the headers */
   #allHeaders(): Headers {
     const headers = new Headers();
     const { rawHeaders } = this.#incoming;
@@ -82,17 +82,20 @@ export class IncomingRequest implements HandlerRequest {
   }
 }
 
-/** The URL of a request. new URL(path, base) would read the start of a path such as //a as a host. @throws Problem 400 */
+/**
+ * The URL of a request, built without new URL(path, base), which would read the start of a path such as //a as a host.
+ * @throws Problem 400
+ */
 function targetOf({ url = "/", headers, socket }: NodeRequest): string {
   const isSecure = headers[":scheme"] === "https" || (socket && "encrypted" in socket && socket.encrypted === true);
   const host = String(headers[":authority"] || headers.host || "localhost");
   if (url.startsWith("/")) return urlAt(isSecure ? "https" : "http", host, url).href;
-  // Proxies receive whole URLs.
+  // The target of a request to a proxy is a whole URL.
   if (!/^https?:\/\/[^/]/i.test(url)) throw invalidTarget();
   return readUrl(() => url).href;
 }
 
-/** Passes on the chunks of a body as they arrive, without a stream. */
+/** Passes the chunks of a body to `onChunk` as they arrive, without a web stream. */
 function receive(incoming: NodeRequest, onChunk: (chunk: Uint8Array) => void): Receiving {
   let stop = (): void => {};
   const complete = new Promise<void>((resolve, reject) => {

@@ -15,7 +15,9 @@ export interface SendOptions {
 
 const utf8 = new TextEncoder();
 
-/** An unwanted body of up to this size is read and ignored. For a larger body, the connection is closed. */
+/**
+ * The size in bytes up to which an unwanted body is read and ignored. If the body is larger, the connection is closed.
+ */
 const IGNORED_BYTES = 2 ** 16;
 
 /** How long an unwanted body may continue to arrive, in milliseconds. */
@@ -58,8 +60,8 @@ async function sendReply(
 }
 
 /**
- * Answers a client that is still sending, and lets it finish, because a client that is disconnected while sending never
- * reads the answer.
+ * Answers a client that is still sending, and waits until it has finished, but at most LINGER milliseconds. A client
+ * that is disconnected while sending never reads the answer.
  */
 function linger(bytes: Uint8Array, incoming: NodeRequest, outgoing: NodeResponse): void {
   outgoing.write(bytes);

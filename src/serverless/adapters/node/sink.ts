@@ -6,7 +6,7 @@ export interface Sink {
   readonly destroyed: boolean;
   /** Whether the whole response has been sent. */
   readonly writableFinished: boolean;
-  /** Sends a chunk; false means that the buffer is full until "drain". */
+  /** Sends a chunk. Returns false if the buffer is full; the event "drain" then reports when there is room again. */
   write(chunk: Uint8Array): boolean;
   /** Ends the response. */
   end(): unknown;
@@ -20,7 +20,7 @@ export interface Sink {
   destroy(): unknown;
 }
 
-/** Calls `abort` if the sink has closed, or when it closes, before everything has been written. */
+/** Calls `abort` if the sink closes, or has already closed, before everything has been written. */
 export function onAbort(sink: Sink, abort: () => void): void {
   const onClose = (): void => {
     if (!sink.writableFinished) abort();
@@ -77,7 +77,7 @@ interface Unsent {
 /** The time in milliseconds after which a client that reads nothing is disconnected if another response needs the memory. */
 const STALLED = 1000;
 
-/** The large responses that clients have not read yet, within a budget of bytes. */
+/** The large responses that clients have not read yet, whose total size is limited. */
 export class Outbox {
   readonly #unsent = new Set<Unsent>();
   readonly #limit: number;

@@ -1,4 +1,7 @@
-/** The parts of Node's requests and responses that nodeListener uses, so that nabla's types need no @types/node. */
+/**
+ * The parts of Node's requests and responses that nodeListener uses, declared here so that nabla's types do not need
+ * @types/node.
+ */
 import type { Sink } from "./sink.ts";
 
 /** The part of node:http's IncomingMessage, and of node:http2's Http2ServerRequest, that nabla uses. */
