@@ -11,9 +11,9 @@ import css from "../lab/view/view.css?raw";
 const [WIDTH, HEIGHT, TITLE] = [720, 440, 34];
 const THEMES = `svg{color:#1c2128;background:#fff}@media(prefers-color-scheme:dark){svg{color:#e6e8eb;background:#14171c}}`;
 
-/** A document for drawing without a browser. */
+/** A document for drawing without a browser. The cast is needed because linkedom's types declare only a part of Document. */
 const newDocument = (): Document =>
-  parseHTML("<!doctype html><html><head></head><body></body></html>").document as unknown as Document; // linkedom's own types are a subset
+  parseHTML("<!doctype html><html><head></head><body></body></html>").document as unknown as Document;
 
 /**
  * Stacks all graphs and plots in one SVG, which adapts to the reader's light or dark mode.

@@ -26,7 +26,7 @@ export function listing(experiments: readonly AnyExperiment[], { bold, dim }: Te
   return [...blocks, dim("Run one with npx nabla lab <name>. Add --help for its parameters.")].join("\n\n");
 }
 
-/** A result, below its experiment's title and claim. */
+/** The text of a result, below its experiment's title and claim. */
 export function report({ title, section, claim }: AnyExperiment, result: Result, terminal: Terminal): string {
   const width = Math.min(100, terminal.columns);
   const { findings, plots, tables = [], pictures = [], graphs = [] } = result;

@@ -230,12 +230,10 @@ const batchingOf = ({ batching }: InferenceOptions) => (typeof batching === "obj
 function wrap(handler: Handler, token: string | undefined, options: Options): Handler {
   if (token !== undefined)
     throw new Error(
-      "--token, --token-file and NABLA_TOKEN have no effect on a module that exports a handler. Remove them, or set the handler's token option.",
+      "--token, --token-file and NABLA_TOKEN have no effect on an exported handler. Remove them, or set the handler's token option.",
     );
   if (options.batch !== undefined)
-    throw new Error(
-      "--batch has no effect on a module that exports a handler. Remove it, or set the handler's batching option.",
-    );
+    throw new Error("--batch has no effect on an exported handler. Remove it, or set the handler's batching option.");
   const around = observeOptions(options);
   return Object.keys(around).length ? observe(handler, around) : handler;
 }

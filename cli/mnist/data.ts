@@ -19,7 +19,7 @@ export interface Mnist {
   readonly test: Digits;
 }
 
-/** The data is missing or damaged. The message says how to fix this. */
+/** Thrown if the data is missing or damaged. The message says how to fix the problem. */
 export class DataError extends Error {
   override name = "DataError";
 }
@@ -59,7 +59,7 @@ export function readIdx(bytes: Uint8Array, dimensions: number, name: string): { 
 
 const hex = (word: number): string => `0x${word.toString(16).padStart(8, "0")}`;
 
-/** Combines images and labels. @throws DataError if they do not match */
+/** Combines images and labels. @throws DataError if the two do not match */
 export function readDigits(images: Uint8Array, labels: Uint8Array, name: string): Digits {
   const { shape, data: pixels } = readIdx(images, 3, `${name} images`);
   const { data: answers } = readIdx(labels, 1, `${name} labels`);

@@ -44,7 +44,7 @@ export interface Evaluation {
   readonly probability: Float32Array;
 }
 
-/** The end of an epoch. `seen` is less than `count` if training was stopped. */
+/** The results at the end of an epoch. `seen` is less than `count` if training was stopped. */
 export interface EpochResult extends Progress {
   readonly test: Evaluation;
 }

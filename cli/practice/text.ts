@@ -73,7 +73,7 @@ export function verdict(prediction: Prediction, isRight: boolean, terminal: Term
   return `${first}\n${paragraph(prediction.explanation, widthOf(terminal))}`;
 }
 
-/** The outcomes of a check. */
+/** The outcomes of a check, as text. */
 export function report(outcomes: readonly Outcome[], terminal: Terminal): string {
   const { good, bad, dim } = terminal;
   const width = widthOf(terminal) - 2;

@@ -22,7 +22,10 @@ export const BACKEND = "nabla";
 
 /** Maps data ids to entries. CPU kernels read the elements as `backend.data.get(dataId).values`. */
 class Entries {
-  /** Entries by data id. An entry is its own id, unless the data was created on another backend and then moved here. */
+  /**
+   * The entries, keyed by data id. An entry is its own id, unless the data was created on another backend and then
+   * moved here.
+   */
   private readonly entries = new Map<object, Entry>();
   /**
    * The number of entries that numDataIds() leaves out: the real and imaginary parts of complex data that was moved
@@ -81,7 +84,7 @@ function decoded(values: BackendValues): string[] {
 
 export class NablaBackend extends KernelBackend {
   readonly data = new Entries(this);
-  /** The block size that the CPU backend's matrix product reads. */
+  /** The block size for the CPU backend's matrix product, which reads it from the backend. */
   readonly blockSize = 48;
 
   override write(values: BackendValues | null | undefined, shape: number[], dtype: DataType): Entry {

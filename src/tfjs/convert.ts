@@ -13,8 +13,8 @@ import { View } from "./view.ts";
 const backend = (): NablaBackend => tfEngine().findBackend(BACKEND) as NablaBackend;
 
 /**
- * A nabla tensor with the elements of a TensorFlow.js tensor. The two share their memory, so nothing is copied, and
- * each can be disposed without the other. Do not write to it in place: TensorFlow.js assumes that tensors never change.
+ * Converts a TensorFlow.js tensor to a nabla tensor. The two share their memory, so nothing is copied, and each can be
+ * disposed without the other. Do not write to the result in place: TensorFlow.js assumes that tensors never change.
  * Gradients do not flow between the libraries.
  *
  * x: any shape; float32, int32 or bool → the same shape and type.
@@ -45,10 +45,10 @@ export function fromTfjs(x: TfTensor): Tensor {
 }
 
 /**
- * A TensorFlow.js tensor on nabla's backend with the elements of a nabla tensor. Each can be disposed without the
- * other. The two share their memory, so nothing is copied, unless `x` may be overwritten later because it is a
- * parameter, a result of a compiled function, or a tensor that you kept with `keep()`. If you plan to write to any
- * other tensor in place, pass a clone of it.
+ * Converts a nabla tensor to a TensorFlow.js tensor on nabla's backend. Each can be disposed without the other. The two
+ * share their memory, so nothing is copied, unless `x` may be overwritten later because it is a parameter, a result of
+ * a compiled function, or a tensor that you kept with `keep()`. If you plan to write to any other tensor in place, pass
+ * a clone of it.
  *
  * x: any shape → the same shape and type; uint8 becomes int32.
  *

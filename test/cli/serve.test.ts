@@ -140,11 +140,7 @@ describe("serve", () => {
     ["nothing.mjs", [], /has no default export that can be served/],
     ["throws.mjs", [], /^nabla: cannot load \S+throws\.mjs: no weights here$/m],
     ["broken.mjs", [], /^no weights there\nnabla: \S+: the model could not be loaded\.$/m],
-    [
-      "handler.mjs",
-      ["--token", "x"],
-      /--token, --token-file and NABLA_TOKEN have no effect on a module that exports a handler/,
-    ],
+    ["handler.mjs", ["--token", "x"], /--token, --token-file and NABLA_TOKEN have no effect on an exported handler/],
     ["own.mjs", ["--token", "x"], /has its own token or authorize option\. Remove --token/],
     ["syntax.mjs", [], /cannot load \S+syntax\.mjs: .*\. Run `node \S+syntax\.mjs` to see where$/m],
     ["text.mjs", [], /^nabla: cannot load \S+text\.mjs: not an error, a string$/m],
@@ -331,10 +327,7 @@ describe("serve", () => {
     const all = await Promise.all(Array.from({ length: 50 }, (_, i) => ask(i)));
     expect(all).toEqual(Array.from({ length: 50 }, (_, i) => [i + 2]));
     const { code, errors } = await nabla("serve", join(folder, "handler.mjs"), "--port", "0", "--batch");
-    expect([code, errors]).toEqual([
-      1,
-      expect.stringMatching(/--batch has no effect on a module that exports a handler/),
-    ]);
+    expect([code, errors]).toEqual([1, expect.stringMatching(/--batch has no effect on an exported handler/)]);
   });
   test("--max-connections: closes further connections", async () => {
     const { url } = await serve("options.mjs", ["--max-connections", "2"]);

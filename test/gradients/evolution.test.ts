@@ -182,9 +182,9 @@ describe("Lande's equation", () => {
         ],
         [1, 2, 3],
       ),
-    ).toThrow(/^selectionGradient: the covariance P of the traits is singular.* Remove it/);
+    ).toThrow(/^selectionGradient: the covariance P of the traits is singular.* Remove that trait/);
     expect(() => breed({ mean: [0], G: [[-1]], E: [[1]] }, () => 1)).toThrow(
-      /breed: G must be a covariance matrix, .*got eigenvalue -1/,
+      /breed: G must be a covariance matrix .*got eigenvalue -1/,
     );
     expect(() => breed({ mean: [], G: [], E: [] }, () => 1)).toThrow(
       "breed: mean must have at least one trait, got none.",

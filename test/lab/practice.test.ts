@@ -320,7 +320,7 @@ describe("npx nabla practice", () => {
     [[NAME, "--predict", "many"], /^nabla: --predict must be a number, got "many"\.\n$/],
     [["clip-an-rnn", "--predict", "4"], /^nabla: --predict must be the number of an option, 1 to 3, got "4"\.\n$/],
     [[NAME, "--hint", "1", "--solution"], /^error: give a file or one option, not several\./],
-    [["--solution"], /^error: which exercise\? Run npx nabla practice for a list\./],
+    [["--solution"], /^error: the name of an exercise is missing\. Run npx nabla practice for a list\./],
   ])("%j: exits with 1 and an error message", async (args, wrong) => {
     const { code, output, errors } = await nabla("practice", ...args);
     expect({ code, output }).toEqual({ code: 1, output: "" });

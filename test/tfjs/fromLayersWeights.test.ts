@@ -195,7 +195,7 @@ describe("errors", () => {
   test.each([
     [
       () => model(new Own({ name: "mine", inputShape: [4] })),
-      'layer "mine" (Own) is of a class that is not supported. Replace the layer, or train the model with TensorFlow.js on nabla\'s backend.',
+      'layer "mine" (Own) is of a class that is not supported. Replace the layer, or train with TensorFlow.js on nabla\'s backend.',
     ],
     [
       () => model(layers.masking({ name: "m", inputShape: [4, 2] })),

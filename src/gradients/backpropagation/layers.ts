@@ -27,7 +27,7 @@ export interface Pass {
 
 /**
  * Runs f and records the forward passes of selected layers that take and return a tensor. `outputGradients` then
- * computes the gradients.
+ * computes the gradients at the layers' outputs.
  */
 export function recordPasses<T>(
   model: Module,

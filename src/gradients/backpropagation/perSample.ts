@@ -137,7 +137,7 @@ function requireLosses(y: unknown, count: number): Tensor {
 
 /**
  * Computes the per-sample gradients in one backward pass. If a layer's input makes that impossible, `problem` says why.
- * With `check`, `whole` is the gradient of the summed loss.
+ * If `check` is true, `whole` is the gradient of the summed loss.
  */
 function batch(
   model: Module,

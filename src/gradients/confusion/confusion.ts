@@ -90,7 +90,7 @@ export interface NoiseScale {
 /**
  * Estimates the simple noise scale (McCandlish et al. 2018, appendix A.1) from the gradients of equally large
  * mini-batches.
- * @param gradients at least two, each [n]
+ * @param gradients at least two gradients, each [n]
  * @param batchSize the number of samples in each mini-batch
  * @throws RangeError for fewer than two gradients, or a batchSize that is not above 0
  */
@@ -125,7 +125,7 @@ export type Curriculum =
       /** The gradient of each mini-batch. Only the signs of its components are compared. */
       readonly gradients: readonly Vector[];
     }
-  /** Orders by increasing difficulty, such as the loss. */
+  /** Orders mini-batches by increasing difficulty, for example by their loss. */
   | {
       /** The rule that orders the mini-batches. */
       readonly by: "difficulty";

@@ -59,15 +59,15 @@ export interface HeavyBallOptions extends IntegrateOptions, Start {
   readonly velocity?: Point;
 }
 
-/** A path with its velocities. */
+/** A path, and the velocities along it. */
 export interface HeavyBallTrajectory extends Trajectory {
   /** The velocity at each time. */
   readonly velocities: readonly Vector[];
 }
 
 /**
- * The path of a ball with mass and friction in the loss landscape: m·θ̈ + γ·θ̇ = −∇L(θ), solved as a first-order system in θ and θ̇
- * (Polyak 1964). Its energy ½m‖θ̇‖² + L falls by γ‖θ̇‖² per unit of time.
+ * Computes the path of a ball with mass and friction in the loss landscape: m·θ̈ + γ·θ̇ = −∇L(θ), solved as a
+ * first-order system in θ and θ̇ (Polyak 1964). Its energy ½m‖θ̇‖² + L falls by γ‖θ̇‖² per unit of time.
  *
  * ```ts
  * heavyBall(objective(model, loss), { friction: 0.5, duration: 10 }).states.at(-1);
@@ -129,8 +129,8 @@ export function heavyBallOf(options: {
 }
 
 /**
- * The arguments with which SGD approximates a heavy ball of mass 1 with time step h: lr = h², μ = 1 − γh. This is the
- * inverse of heavyBallOf.
+ * The learning rate and momentum with which SGD approximates a heavy ball of mass 1 with time step h: lr = h², μ = 1 −
+ * γh. This is the inverse of heavyBallOf.
  * @throws RangeError if γh is above 1, because the momentum would be negative
  */
 export function momentumOf(options: {
@@ -169,8 +169,8 @@ export interface DescentOptions extends Start {
 }
 
 /**
- * The steps of optim.SGD in float64: b ← μb + ∇L, θ ← θ − lr·b. Step k is at time k·lr without momentum, because the
- * steps approximate gradient flow, and at time k·√lr with momentum, because they approximate the heavy ball.
+ * Takes the steps of optim.SGD in float64: b ← μb + ∇L, θ ← θ − lr·b. Step k is at time k·lr without momentum, because
+ * the steps approximate gradient flow, and at time k·√lr with momentum, because they approximate the heavy ball.
  *
  * ```ts
  * gradientDescent({ gradient: (theta) => theta }, { start: [1], lr: 0.5, steps: 2 }).states;   // [1], [0.5], [0.25]

@@ -71,8 +71,8 @@ export interface StabilityOptions {
 }
 
 /**
- * The stability of a critical point from its Hessian's eigenvalues, under gradient flow, the heavy ball and, if you
- * pass lr, the discrete optimizers.
+ * Determines the stability of a critical point from its Hessian's eigenvalues, under gradient flow, the heavy ball and,
+ * if you pass lr, the discrete optimizers.
  *
  * Along a direction of curvature h < 0, gradient flow escapes at the rate |h|, and the heavy ball at the positive root
  * of λ² + γλ − |h| = 0. Measured in the time of the differential equations, the ball is faster only if |h| + γ < 1. But

@@ -32,7 +32,7 @@ function normals(factor: Matrix, n: number): Vector[] {
   const standard = randomVector(n * d);
   return Array.from({ length: n }, (_, i) => times(factor, standard.subarray(i * d, (i + 1) * d)));
 }
-/** The symmetric square root. @throws RangeError if an eigenvalue is below 0 */
+/** The symmetric square root of a covariance matrix. @throws RangeError if an eigenvalue is below 0 */
 const root = (name: string, m: Matrix): Vector[] =>
   ofEigenvalues(m, (value, largest) => {
     if (!(value >= -1e-12 * Math.abs(largest)))

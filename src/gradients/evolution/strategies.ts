@@ -47,7 +47,7 @@ export interface EsOptions {
   readonly seed?: number;
 }
 
-/** A gradient estimated from values alone. */
+/** A gradient estimated from values of f alone. */
 export interface EsEstimate {
   /** The estimate of ∇f_σ. */
   readonly gradient: Vector;

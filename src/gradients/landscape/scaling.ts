@@ -37,7 +37,7 @@ export interface Scaling {
   readonly after: Conditioning;
 }
 
-/** Means [d], in float64. */
+/** Computes the mean of each feature, [d], in float64. */
 function means(name: string, x: Tensor): { n: number; d: number; mean: Vector } {
   const [n, d] = x.shape;
   if (x.shape.length !== 2 || !n || !d)
@@ -48,7 +48,7 @@ function means(name: string, x: Tensor): { n: number; d: number; mean: Vector } 
   return { n, d, mean };
 }
 
-/** Means [d] and covariance [d × d] (divided by n), in float64. */
+/** Computes the features' means, [d], and covariance, [d × d] (divided by n), in float64. */
 function moments(name: string, x: Tensor): { d: number; mean: Vector; covariance: Vector } {
   const { n, d, mean } = means(name, x);
   const values = x.data;

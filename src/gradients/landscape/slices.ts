@@ -30,7 +30,7 @@ export function slice(objective: Objective, direction: Point, options: SliceOpti
   return grid(options, options.points ?? 41).map((t) => [t, objective.value(plus(origin, d, t))]);
 }
 
-/** Losses on a plane. */
+/** The losses at the points of a grid on a plane. */
 export interface Plane {
   /** The steps along both directions. */
   readonly ticks: readonly number[];

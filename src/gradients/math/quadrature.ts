@@ -17,7 +17,10 @@ export const rules: Readonly<Record<Rule, (n: number) => Nodes>> = {
   gaussLegendre,
 };
 
-/** The roots of the Legendre polynomial Pₙ by Newton's method, mapped to [0, 1]; the weights are 1/((1 − t²)·Pₙ′(t)²). */
+/**
+ * The points are the roots of the Legendre polynomial Pₙ, found by Newton's method and mapped to [0, 1]; the weights
+ * are 1/((1 − t²)·Pₙ′(t)²).
+ */
 function gaussLegendre(n: number): Nodes {
   const nodes = Array.from({ length: n }, (_, k) => {
     // An approximation of root k, in ascending order, from which Newton's method converges (Abramowitz and Stegun 22.16.6).

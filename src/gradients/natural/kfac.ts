@@ -64,7 +64,7 @@ export function kroneckerFactors(
 }
 
 /**
- * The factors, computed from the layers' inputs and the gradients at their outputs. If the model uses a layer several
+ * Computes the factors from the layers' inputs and the gradients at their outputs. If the model uses a layer several
  * times, its uses are treated like a convolution's positions: A is summed over them, and G is averaged.
  */
 export function factorsOf(passes: readonly Pass[], dys: readonly Tensor[]): Record<string, KroneckerFactors> {
@@ -93,7 +93,10 @@ export function factorsOf(passes: readonly Pass[], dys: readonly Tensor[]): Reco
 const withOne = (rows: Tensor, bias: boolean): Tensor =>
   bias ? ops.concat([rows, ones([rows.shape[0]!, 1])], 1) : rows;
 
-/** (A + π·√λ)⁻¹ and (G + √λ/π)⁻¹, where π² is the ratio of their mean eigenvalues (Martens and Grosse 2015, §6.3). @throws Error if one is not finite */
+/**
+ * (A + π·√λ)⁻¹ and (G + √λ/π)⁻¹, where π² is the ratio of their mean eigenvalues (Martens and Grosse 2015, §6.3).
+ * @throws Error if a factor is not finite
+ */
 export function invertFactors({ a, g }: KroneckerFactors, damping: number): KroneckerFactors {
   const meanEigenvalue = (m: Tensor): number => m.mul(eye(m.shape[0]!)).sum().item() / m.shape[0]!;
   const ratio = meanEigenvalue(a) / meanEigenvalue(g);

@@ -55,7 +55,7 @@ function validate({ decay, every, ...options }: Required<KFACOptions>): void {
   requireWhole("KFAC", { every });
 }
 
-/** Kronecker factors by layer. */
+/** Kronecker factors, keyed by the layer's path. */
 type Factors = Map<string, KroneckerFactors>;
 
 /**
@@ -261,7 +261,8 @@ export class KFAC {
           );
       found.set(name, { a: a.clone(), g: g.clone() });
     }
-    if (2 * found.size !== Object.keys(state).length) throw stateError("KFAC", "has factors for other layers");
+    if (2 * found.size !== Object.keys(state).length)
+      throw stateError("KFAC", "has factors for layers that the model does not have");
     return found;
   }
 

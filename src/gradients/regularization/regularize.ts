@@ -17,7 +17,7 @@ import { onSphere } from "../math/sphere.ts";
 /** A constant that is added under the square root, so that the norm is differentiable even at a gradient of 0. */
 const TINY = 1e-12;
 
-/** f's output, with one number per sample. @throws ShapeError */
+/** Runs f, and returns its output, which must have one number per sample. @throws ShapeError */
 function onePerSample(name: string, f: Scorer, x: Tensor): Tensor {
   const y: unknown = f instanceof Module ? f.forward(x) : f(x);
   const [batch] = x.shape;

@@ -2,7 +2,7 @@
 
 import type { DepthRow } from "./depth.ts";
 
-/** A parameter W in one step. */
+/** The measurements of a parameter W in one step. */
 export interface ParameterRow {
   /** The path in the model. */
   readonly name: string;
@@ -16,7 +16,7 @@ export interface ParameterRow {
   readonly update: number;
 }
 
-/** An activation in one step. */
+/** The measurements of an activation in one step. */
 export interface ActivationRow {
   /** The path in the model. */
   readonly name: string;

@@ -1,6 +1,6 @@
 /**
- * Cross-origin requests from browsers (https://fetch.spec.whatwg.org/#http-cors-protocol). Pages cannot send cookies,
- * but they can send tokens in a header.
+ * Allows cross-origin requests from browsers (https://fetch.spec.whatwg.org/#http-cors-protocol). Pages cannot send
+ * cookies, but they can send tokens in a header.
  */
 import { checkOptions } from "../../runtime/arguments.ts";
 import { TypeError } from "../../runtime/errors.ts";

@@ -61,7 +61,7 @@ export class Metrics {
     latencies.sum += seconds;
   }
 
-  /** All counts, as text. */
+  /** Returns all counts as text. */
   write(): string {
     const lines: string[] = [];
     const family = (name: string, kind: string, help: string, samples: Iterable<readonly [string, number]>): void => {

@@ -1,6 +1,6 @@
 /**
  * The routes of a function (its own path, /health and /metadata), with authorization, limits and 404 responses. Only
- * this file uses the router. Every error response is a problem.
+ * this file uses the router. Every error response is in the format of problems.ts.
  */
 
 import { PatternRouter } from "hono/router/pattern-router";

@@ -1,4 +1,4 @@
-/** The steps of one training run: batches of examples, in a new order in each epoch. */
+/** The steps of one training run: batches of examples, in a new order in each epoch unless `shuffle` is false. */
 import { compile, type Tensor, tensor, tidy } from "nabla";
 import { synchronous } from "../core/model-errors.ts";
 import { Problem } from "../core/problems.ts";

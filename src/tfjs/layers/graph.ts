@@ -44,7 +44,7 @@ function planLayer(layer: Layer, plan: (inner: Layer) => Plan): Plan {
     reject(
       layer,
       "is of a class that is not supported",
-      "Replace the layer, or train the model with TensorFlow.js on nabla's backend",
+      "Replace the layer, or train with TensorFlow.js on nabla's backend",
     );
   const config = layer.getConfig();
   const constrained = layer.weights.find(({ constraint }) => constraint);

@@ -120,7 +120,7 @@ function receive(incoming: NodeRequest, onChunk: (chunk: Uint8Array) => void): R
   return { complete, stop };
 }
 
-/** A body as a stream. The body is received no faster than the stream is read. */
+/** Turns a body into a web stream. The body is received no faster than the stream is read. */
 function streamOf(incoming: NodeRequest): ReadableStream<Uint8Array> {
   let ended = false;
   /** Runs `finish` unless the stream has already ended, failed or been cancelled. */
