@@ -44,7 +44,7 @@ export interface Row {
   readonly case: string;
   readonly impl: string;
   readonly unit: "µs" | "GFLOP/s";
-  /** The median over rounds of each round's median time per call, in the row's unit. */
+  /** The median over rounds of each round's median time per call, or the rate at that time. */
   readonly median: number;
   /** The shortest time per call, in the row's unit. If the unit is a rate, this is the highest rate. */
   readonly min: number;
@@ -56,7 +56,7 @@ export interface Row {
 export interface Result extends Row {
   /** The speed relative to that of the case's base: the median over rounds of the ratio in each round. */
   readonly ratio: number | undefined;
-  /** The rate divided by the ceiling's, computed in the same way. */
+  /** The rate relative to the ceiling's: the median over rounds of the ratio in each round. */
   readonly share: number | undefined;
 }
 

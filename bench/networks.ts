@@ -105,7 +105,7 @@ function parametersOf(network: Network): [shape: number[], fanIn: number][] {
   return [...shapes.map((shape): [number[], number] => [shape, hidden]), ...layer(outputs, hidden)];
 }
 
-/** The data, and initial parameters drawn uniformly from ±1/√fanIn. */
+/** The data, and initial parameters drawn uniformly between −1/√fanIn and 1/√fanIn. */
 export function networkStart(network: Network): NetworkStart {
   const { batch, outputs, kind } = network;
   const positions = kind === "transformer" ? batch * network.steps : batch;

@@ -40,7 +40,7 @@ export function requireLosses(what: string, got: readonly number[], expected: re
     const tolerance = i < EXACT_STEPS ? EXACT : FINAL;
     if (!(Math.abs(got[i]! - expected[i]!) <= tolerance * Math.abs(expected[i]!))) {
       throw new Error(
-        `${what}: the loss at step ${i + 1} must be ${expected[i]}, as in pure JS, got ${got[i]}. The model differs.`,
+        `${what}: the loss at step ${i + 1} must be ${expected[i]}, as in pure JS, got ${got[i]}. The contender trains a different model.`,
       );
     }
   }
@@ -72,7 +72,7 @@ export const EPOCH: TrainingTask & { readonly mean: number; readonly deviation: 
 export function requireEpoch(what: string, got: number, expected: number): void {
   if (!(Math.abs(got - expected) <= 0.005 * expected))
     throw new Error(
-      `${what}: the mean loss must be ${expected}, as for the first contender, got ${got}. The model differs.`,
+      `${what}: the mean loss must be ${expected}, as for the first contender, got ${got}. The contender trains a different model.`,
     );
 }
 
@@ -87,7 +87,7 @@ export interface Start {
   readonly b2: Float32Array;
 }
 
-/** The data, and initial parameters drawn uniformly from ±1/√fanIn, as in PyTorch. */
+/** The data, and initial parameters drawn uniformly between −1/√fanIn and 1/√fanIn, as in PyTorch. */
 export function startOf({ kind, batch, inputs, hidden, outputs }: TrainingTask): Start {
   const [r1, r2] = [1 / Math.sqrt(inputs), 1 / Math.sqrt(hidden)];
   const xor = kind === "values";

@@ -34,7 +34,7 @@ export function requireClose(
   for (let i = 0; i < got.length; i++) {
     if (!(Math.abs(got[i]! - expected[i]!) <= tolerance * (1 + Math.abs(expected[i]!)))) {
       throw new Error(
-        `${what}: result ${i} must be ${expected[i]}, as in pure JS, got ${got[i]}. The contenders compute different things.`,
+        `${what}: result ${i} must be ${expected[i]}, as in pure JS, got ${got[i]}. The contender computes something else.`,
       );
     }
   }

@@ -196,5 +196,5 @@ export function signatureOf({ parameters }, options) {
     .join(" ");
 }
 
-/** The options of an interface, as runtime/arguments.ts reads them. */
+/** The text of an interface's options, as runtime/arguments.ts reads it. */
 export const optionsText = (fields) => fields.map(({ name, type }) => `${name}:${kindOf(type)}`).join(" ");

@@ -8,10 +8,7 @@ import { licences } from "./licences.mjs";
 
 const LOADER = "@assemblyscript/loader";
 
-/**
- * Drops class fields without an initializer. The classes in src/nn keep them, because these fields determine the order
- * of a module's parameters.
- */
+/** Drops class fields without an initializer, except in src/nn, where these fields determine the order of a module's parameters. */
 const withoutEmptyFields = (context) => (file) => {
   if (/[\\/]src[\\/]nn[\\/]/.test(file.fileName)) return file;
   const isEmpty = (node) =>

@@ -48,7 +48,7 @@ export function editsOf(base, bytes) {
   return Buffer.from([...edits, ...leb128(fresh.length), ...fresh]);
 }
 
-/** The form in which the package stores a build: its bytes, or edits to those of `simd`. */
+/** The bytes that the package stores for a build: those of the build, or of its edits to `simd`. */
 export function storedBytes(build) {
   const [simd, bytes] = ["simd", build].map((name) => readFileSync(`build/${name}.wasm`));
   return build === "simd" ? simd : editsOf(simd, bytes);

@@ -4,8 +4,8 @@
 //   src/ops/signatures.ts                   the arguments that they take, checked at run time
 //   src/core/functions.ts, functions/       the same ops as functions
 //   assembly/opcodes.ts                     the codes of pointwise ops (tools/pointwise.mjs)
-//   assembly/kernels/pointwise.ts, …Int.ts  their kernels
-//   src/ops/pointwiseDefinitions.ts         their entries by code
+//   assembly/kernels/pointwise.ts, …Int.ts  the kernels for these codes
+//   src/ops/pointwiseDefinitions.ts         the entries with these codes
 //   src/runtime/instructions.ts, …/         the functions that write instructions (tools/instructions.mjs)
 //   src/ops/REFERENCE.md                    a table of all ops (tools/reference.mjs)
 //   src/tfjs/KERNELS.md                     a table of TensorFlow.js's kernels (tools/tfjsKernels.mjs)
@@ -190,7 +190,7 @@ function signaturesFile({ ops, fieldsOf }) {
   }
   const counts = new Map();
   for (const text of rows.values()) counts.set(text, (counts.get(text) ?? 0) + 1);
-  // Give signatures that many ops share a name, so that the package does not repeat them.
+  // Name the signatures that many ops share, so that the package does not repeat them.
   const shared = new Map();
   for (const [text, n] of counts) if (n > 8) shared.set(text, text.includes("b:") ? "PAIR" : "X");
   const quote = (text) => shared.get(text) ?? (text.includes("${") ? `\`${text}\`` : `"${text}"`);
@@ -272,7 +272,7 @@ export async function generate(root, { check = false } = {}) {
   ];
   write(formatted(new Map([...pointwise.typescript, ...api, ...instructionsFiles(root)]), root));
   removeOthers(root, written, check);
-  // These come last, because they import the op table.
+  // These files come last, because the code that generates them imports the op table.
   write([["src/ops/REFERENCE.md", await referenceFile(root)]]);
   write([["src/tfjs/KERNELS.md", await kernelsFile(root)]]);
 }

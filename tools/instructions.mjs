@@ -64,9 +64,10 @@ function operandsOf(enums, layout) {
     throw new Error(`assembly: there is no layout ${layout} that ends in "words".`);
   members.forEach(({ name, value, mark }, i) => {
     const next = members[i + 1];
-    if (next && next.value !== value + (tailOf(mark) ? 1 : SIZES[mark]))
+    const end = value + (tailOf(mark) ? 1 : SIZES[mark]);
+    if (next && next.value !== end)
       throw new Error(
-        `assembly: ${layout}.${next.name} is word ${next.value}, but ${name} before it is ${mark || "one word"}.`,
+        `assembly: ${layout}.${next.name} must be word ${end}, directly after ${name}, got word ${next.value}.`,
       );
   });
   return members.slice(0, -1);

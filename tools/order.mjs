@@ -20,8 +20,8 @@ function functionBodies(bytes) {
 }
 
 /**
- * The names of a module's functions, in an order that compresses well: the next function is always the one that
- * compresses best after those already chosen. @param names the functions of the module, in the module's order
+ * The names of a module's functions, in an order that compresses well: the next function is always the one that compresses best after
+ * those already chosen. @param names the names of the module's functions, in the module's order
  */
 function compactOrder(bytes, names) {
   const bodies = functionBodies(bytes);

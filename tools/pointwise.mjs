@@ -225,7 +225,7 @@ ${rows.join("\n")}
 `;
 }
 
-/** The text of each generated file, by its path. TypeScript files are not formatted yet. */
+/** The text of each generated file, by its path. The caller still has to format the TypeScript files. */
 export function pointwiseFiles(root) {
   const opcodes = "assembly/opcodes.ts";
   const read = readEntries(root);

@@ -4,21 +4,21 @@ import { rolldown } from "rolldown";
 import ts from "typescript";
 import { declarationFiles, parseComment } from "./declarations.mjs";
 
-/** Leaves out the WASM builds, which do not exist yet when the reference is generated. */
+/** Replaces the WASM builds with an empty module, because they do not exist yet when the reference is generated. */
 export const withoutBinaries = {
   name: "without-binaries",
   resolveId: (source) => (/binaries\/\w+\.ts$/.test(source) ? "\0none" : null),
   load: (id) => (id === "\0none" ? 'export default "";' : null),
 };
 
-/** Imports a TypeScript module. Node 20 cannot do that, so the module is bundled first. */
+/** Imports a TypeScript module. Node 20 cannot import TypeScript, so the module is bundled first. */
 export async function load(path) {
   const bundle = await rolldown({ input: path, plugins: [withoutBinaries], logLevel: "silent" });
   const { output } = await bundle.generate({ format: "esm" });
   return import(`data:text/javascript,${encodeURIComponent(output[0].code)}`);
 }
 
-/** The last JSDoc comment before a node, or before the nearest node around it. */
+/** The last JSDoc comment before a node or, if there is none, before the nearest enclosing node that has one. */
 function commentAround(node, text) {
   for (let at = node; !ts.isSourceFile(at); at = at.parent) {
     const comments = (ts.getLeadingCommentRanges(text, at.pos) ?? []).map(({ pos, end }) => text.slice(pos, end));

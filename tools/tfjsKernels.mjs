@@ -1,5 +1,5 @@
-// Writes the table of TensorFlow.js's kernels (src/tfjs/KERNELS.md), which lists the kernels that run on
-// nabla and their element types, from the registry in src/tfjs.
+// Writes src/tfjs/KERNELS.md from the registry in src/tfjs: a table of TensorFlow.js's kernels that says which of them run on nabla, and
+// for which element types.
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";

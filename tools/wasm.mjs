@@ -50,7 +50,7 @@ for (const target of targets) {
   writeFileSync(`build/${target}.wat`, text);
   const state = sectionsOf(bytes).flatMap(({ id }) => SECTIONS[id] ?? []);
   if (state.length) {
-    console.error(`build/${target}.wasm holds state: it has a ${state.join(" and a ")} section.`);
+    console.error(`build/${target}.wasm must not hold state, but has a ${state.join(" and a ")} section.`);
     process.exit(1);
   }
   console.error(`${target}: ${bytes.length} bytes`);

@@ -25,7 +25,7 @@ const ROUNDS = 9;
 const ROUND = 60;
 const NETWORK_ROUND = 500;
 const names = ["matmul", "step", "epoch", "tfjs"];
-/** This suite compares TensorFlow.js's backends kernel by kernel. It takes minutes, so it runs only if it is named. */
+/** This suite compares TensorFlow.js's backends kernel by kernel. It takes minutes, so it runs only if the command line names it. */
 const KERNELS = "kernels";
 const program = new Command("bench:peers")
   .description(

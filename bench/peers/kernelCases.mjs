@@ -1,6 +1,6 @@
 /**
- * A call to each kernel that TensorFlow.js's WASM backend has. A case takes the approximate number of elements, n, and returns the
- * kernel's inputs, as specifications of tensors, and its attributes.
+ * One case for each kernel of TensorFlow.js's WASM backend that takes measurable time. A case takes the approximate number of elements,
+ * n, and returns the kernel's inputs, as specifications of tensors, and its attributes.
  */
 import { uniform } from "../../dist/bench/values.js";
 import { bools, exactly, floats, image, ints, rows, square, volume } from "./specifications.mjs";

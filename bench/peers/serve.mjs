@@ -3,7 +3,7 @@
  *   {open: suite, …task}   → {result: base64 of float32} or {losses: [first, …, last]}   sets up, warms up
  *   {round: milliseconds}  → {median, least, samples}                                 milliseconds per call
  *   {close: true}          → {}
- * The reply to a request that fails is {error: message}. The first line is {name}. torch_step.py uses the same protocol.
+ * The reply to a request that fails is {error: message}. The first line that it writes is {name}. torch_step.py uses the same protocol.
  */
 import { createInterface } from "node:readline";
 import { cpuClock, median, wallClock } from "../../dist/bench/measure.js";

@@ -105,8 +105,8 @@ function linearLoss({ kind, batch, inputs, hidden, outputs, start }) {
 }
 
 /**
- * Linear layers multiply by weights [out, in] with transposeB. The cross-entropy is −Σ onehot·logSoftmax(z)/batch: its gradient needs
- * only kernels that the wasm backend has, and the one-hot labels are created before the clock starts.
+ * Linear layers multiply by weights [out, in] with transposeB. Computes the cross-entropy as −Σ onehot·logSoftmax(z)/batch: the gradient
+ * of this formula needs only kernels that the wasm backend has, and the one-hot labels are created before the clock starts.
  */
 export function step({ lr, ...task }) {
   const make = { cnn: convolutionLoss, lstm: recurrentLoss, gru: recurrentLoss }[task.kind] ?? linearLoss;

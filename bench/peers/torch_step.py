@@ -203,7 +203,7 @@ def measure(job, repeat, seconds):
 
 
 def blas():
-    """The BLAS that computes matrix products. Debian's reference BLAS is ten times slower than OpenBLAS."""
+    """Names the BLAS that computes matrix products. Debian's reference BLAS is ten times slower than OpenBLAS."""
     with open("/proc/self/maps") as maps:
         paths = {line.split()[-1] for line in maps if "blas" in line}
     if any("openblas" in path for path in paths):

@@ -1,4 +1,4 @@
-/** Pointwise functions, softmax and sum in pure JavaScript: one fused loop each, over Float32Arrays. */
+/** Pointwise functions, softmax and sum in pure JavaScript, as loops over Float32Arrays. */
 
 type Array32 = Float32Array;
 

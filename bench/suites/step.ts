@@ -39,8 +39,7 @@ const optimizers: Record<string, (p: Tensor) => { step(): void; dispose(): void 
 };
 
 /**
- * Updates with gradients, and updates after the state has decayed: denormal numbers would make the latter several times
- * slower.
+ * Measures updates with gradients, and updates after the state has decayed: denormal numbers would make the latter several times slower.
  */
 function* updates(): Generator<Case> {
   for (const [name, make] of Object.entries(optimizers)) {

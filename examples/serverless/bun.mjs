@@ -1,4 +1,4 @@
-// Bun: `bun bun.mjs`. Listens on $PORT, or 3000.
+// Bun: `bun bun.mjs`. Listens on port $PORT, or 3000 by default.
 import handler from "./handler.mjs";
 
 const { url } = Bun.serve({ fetch: handler });

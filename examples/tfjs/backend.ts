@@ -12,7 +12,7 @@ const BACKENDS: Readonly<Record<string, () => Promise<unknown>>> = {
   wasm: () => import(WASM),
 };
 
-/** Adds the option to a command. */
+/** Adds the option `--backend` to a command. */
 export const withBackend = (program: Command): Command =>
   program.option("--backend <name>", `the backend of TensorFlow.js: ${Object.keys(BACKENDS).join(", ")}`, "nabla");
 

@@ -100,7 +100,7 @@ for (const [network, { title, sample }] of Object.entries(networks)) {
     answers.push((await response.json()).outputs[0]);
   }
   if (answers.some((answer) => answer.some((value, i) => Math.abs(value - answers[0][i]) > 1e-4)))
-    throw new Error(`${title}: answers differ: ${answers.join(" | ")}`);
+    throw new Error(`${title}: all servers must give the same answer, got ${answers.join(" | ")}`);
   for (let round = 0; round <= rounds; round++)
     for (const [name, { url, state }] of Object.entries(servers)) {
       const options = {
@@ -142,10 +142,11 @@ for (const [network, { title, sample }] of Object.entries(networks)) {
     // the machine runs.
     const ratio = (of) => median(seen[second].map((result, i) => of(result, seen[first][i]))).toFixed(2);
     console.log(
-      `--batch serves ${ratio((joined, alone) => joined.rate / alone.rate)}× as many requests, ` +
+      `nabla --batch serves ${ratio((joined, alone) => joined.rate / alone.rate)}× as many requests, ` +
         `${ratio((joined, alone) => alone.cpu / joined.cpu)}× as many per second of CPU time`,
     );
-  } else if (!only) console.log(`nabla serves ${(rate(first) / rate(second)).toFixed(2)}× as many requests`);
+  } else if (!only)
+    console.log(`nabla serves ${(rate(first) / rate(second)).toFixed(2)}× as many requests as tfjs-wasm`);
   console.log();
   for (const { child } of Object.values(servers)) child.kill("SIGTERM");
 }
