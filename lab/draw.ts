@@ -28,9 +28,12 @@ export interface DrawOptions {
   readonly width: number;
   /** The height, including the legend. Plots with equal axes may be smaller. */
   readonly height: number;
-  /** How many points of each growing series to draw. Default: all. The axes always fit all points. */
+  /** The number of points to draw of each growing series. Default: all. The axes always fit all points. */
   readonly upTo?: number;
-  /** A drawing that is no longer needed. If its axes and field have not changed, it is updated and returned. */
+  /**
+   * The latest drawing, if it is no longer needed. If the axes and the field have not changed, it is updated and
+   * returned.
+   */
   readonly latest?: Drawing | undefined;
 }
 const ROW = 20;
@@ -45,7 +48,9 @@ export type Drawing = SVGSVGElement & Pick<marks.Plot, "scale">;
 
 /** The margins around a plot, which hold the axes, in pixels. */
 const MARGIN = { top: 28, right: 20, bottom: 44, left: 58 };
-/** The distance between the horizontal axis and its title. It keeps the title's descenders inside the picture. */
+/**
+ * The distance between the horizontal axis and its title, chosen so that the title's descenders are inside the picture.
+ */
 const TITLE = MARGIN.bottom - 7;
 /** The smallest distance between the numbers on an axis, in pixels. */
 const TICK = { x: 66, y: 30 };
@@ -78,7 +83,7 @@ function padded(range: readonly [number, number] | undefined): readonly [number,
   return [low - more, high + more];
 }
 
-/** The plot, with its legend above the axes and a name for screen readers. */
+/** Draws a plot, with its legend above the axes, and a name for screen readers. */
 export function drawPlot(document: Document, plot: Plot, options: DrawOptions): Drawing {
   const { width, upTo, latest } = options;
   const all = plot.series.map((series) => ({ ...series, points: series.points.filter((p) => canShow(p, plot)) }));
@@ -191,7 +196,10 @@ function draw(options: marks.PlotOptions): Drawing {
   return svg;
 }
 
-/** Logarithmic axes with a number at every tick. Plot's own axes leave out most numbers that are not powers of ten. */
+/**
+ * Creates logarithmic axes with a number at every tick. Plot's own axes leave out most numbers that are not powers of
+ * ten.
+ */
 function logAxes({ x, y }: marks.PlotOptions): Mark[] {
   const isOwn = (axis: marks.ScaleOptions | undefined) => axis?.type === "log" && axis.axis !== null;
   return [
@@ -201,9 +209,9 @@ function logAxes({ x, y }: marks.PlotOptions): Mark[] {
 }
 
 /**
- * A scale for the series.
+ * The options of an axis's scale, for all points of the series.
  * @param room the length of the axis, in pixels
- * @param domain the ends of the axis if they are fixed
+ * @param domain the two ends of the axis; if omitted, they follow from the series
  */
 function scale(
   axis: Axis,

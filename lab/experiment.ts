@@ -55,7 +55,7 @@ export function holds({ measured, expected }: Finding): boolean {
 
 /**
  * Formats a number: integers below a million in full, other numbers with four significant digits. Numbers below a
- * thousandth and numbers from a million up get an exponent, such as 1.69e-5 or 6.07e8.
+ * thousandth, and numbers of at least a million, get an exponent, such as 1.69e-5 or 6.07e8.
  */
 export function showNumber(value: number): string {
   const rounded = Number.isInteger(value) && Math.abs(value) < 1e6 ? value : Number(value.toPrecision(4));
@@ -125,7 +125,7 @@ export interface Plot {
     readonly y: readonly [from: number, to: number];
     readonly columns: number;
     readonly values: readonly number[];
-    /** What the values measure. Default "loss". */
+    /** The name of the quantity that the values measure. Default "loss". */
     readonly label?: string;
     /**
      * The values of the lightest and the darkest shade. Default: the smallest and the largest value. Plots that are
@@ -209,11 +209,12 @@ export interface Training {
   done: number;
 }
 
-/** The services that the command or the page provides to an experiment. */
+/** The functions and data that the command or the page provides to an experiment. */
 export interface Context {
   /**
    * Reports progress from 0 to 1, and lets the event loop run. An experiment that trains calls this after every step,
-   * with a function that draws the state so far. The promise rejects if nobody is waiting for the result anymore.
+   * with a function that draws the state so far. The promise rejects if nobody waits for the result anymore, which ends
+   * the run.
    */
   progress(fraction: number, what?: string, draw?: () => Drawing): Promise<void>;
   /** The first handwritten digits of MNIST. */
@@ -246,7 +247,7 @@ export interface Experiment<P extends Parameters = Parameters> extends Definitio
   run(values: Values<P>, context: Context): Result | Promise<Result>;
 }
 
-/** Defines an experiment. The types of its own parameters are checked here, then erased. */
+/** Defines an experiment. The types of the experiment's own parameters are checked here, then erased. */
 export const experiment = <const P extends Parameters>(definition: Experiment<P>): AnyExperiment =>
   definition as unknown as AnyExperiment; // run receives only values that were checked against these parameters
 

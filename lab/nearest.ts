@@ -1,4 +1,4 @@
-/** Finds the name that a misspelled one was probably meant to be. */
+/** Finds the known name that a misspelled name probably stands for. */
 
 /**
  * The known name with the smallest edit distance from `name`; undefined if this distance is more than half the length
@@ -9,7 +9,7 @@ export function nearest(name: string, names: readonly string[]): string | undefi
   return best && best.edits <= best.own.length / 2 ? best.own : undefined;
 }
 
-/** Levenshtein distance: the fewest characters to insert, delete or replace. */
+/** The Levenshtein distance: the smallest number of characters to insert, delete or replace. */
 function distance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, j) => j);
   for (let i = 1; i <= a.length; i++) {

@@ -65,7 +65,7 @@ export function newTrainer(
   };
 }
 
-/** The index of the highest score in each row of [count, classes]. */
+/** The class with the highest score for each of the inputs x. */
 export const read = (model: nn.Module, x: Tensor): ArrayLike<number> =>
   tidy(() => (model.forward(x) as Tensor).argMax(-1).data);
 

@@ -1,4 +1,7 @@
-/** Random generators for training runs that take turns or pause: each generator continues where it stopped, whatever ran in between. */
+/**
+ * Random generators for training runs that take turns or pause. Each generator continues where it stopped, even if
+ * other code has drawn random numbers in between.
+ */
 import { manualSeed, randomState, setRandomState } from "nabla";
 
 /** Runs a function with a random generator of its own. */

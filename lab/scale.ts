@@ -3,8 +3,8 @@ import { type Axis, type Plot, type Series, showNumber } from "./experiment.ts";
 
 /**
  * The colours of series, in order: blue, vermilion, green, violet, magenta, mauve, rose, brick. Each has a contrast
- * ratio of at least 3.2 against the background of either theme. Any two are at least 0.12 apart in OKLab, and 0.06
- * apart as protanopes, deuteranopes and tritanopes see them (Machado et al. 2009, severity 1).
+ * ratio of at least 3.2 against the background of either theme. The distance between any two is at least 0.12 in OKLab,
+ * and at least 0.06 as protanopes, deuteranopes and tritanopes see them (Machado et al. 2009, severity 1).
  */
 export const COLOURS = [
   "#1f7fc4",
@@ -102,7 +102,9 @@ export function linearTicks(low: number, high: number, count: number): number[] 
 export const integerTicks = (low: number, high: number, count: number): number[] =>
   linearTicks(low, high, Math.min(count, high - low)).filter(Number.isInteger);
 
-/** The width of a tick's label and the gap to the next one, in pixels. An estimate, because not every document can measure text. */
+/**
+ * The estimated width of a tick's label and the gap to the next label, in pixels. Not every document can measure text.
+ */
 const roomOf = (tick: number): number => 7.6 * showTick(tick).length + 16;
 
 /** The ticks of a horizontal linear axis that is `room` pixels long: as many as fit with their labels, at most one per 44 pixels. */

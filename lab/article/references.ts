@@ -9,7 +9,7 @@ export interface Reference {
   readonly title: string;
   /** Where the source was published: a journal with volume and pages, or a conference. */
   readonly where: string;
-  /** A DOI, an arXiv identifier, or an address. */
+  /** A DOI (doi:…), an arXiv identifier (arXiv:…), or a URL. */
   readonly link: string;
 }
 

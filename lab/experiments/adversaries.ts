@@ -1,4 +1,7 @@
-/** Small changes along the gradient with respect to the inputs flip a network's answers. Training on such inputs makes this harder. */
+/**
+ * Small changes along the gradient with respect to the inputs flip a network's answers. Training on such inputs makes
+ * the answers harder to flip.
+ */
 import { grad, losses, nn, type Tensor, tidy } from "nabla";
 import { adversarialLoss, fgsm, pgd } from "nabla/gradients";
 import { type Digits, SIDE } from "../../cli/mnist/packed.ts";
@@ -98,7 +101,8 @@ export default stream({
         {
           text: "accuracy under PGD: adversarial training minus plain training",
           measured: after.kept - before.kept,
-          // If FGSM's single step is large, training on FGSM helps little against other attacks (Madry et al. 2018, §5.1).
+          // Require no minimum gain: if FGSM's single step is large, training on FGSM helps little against other
+          // attacks (Madry et al. 2018, §5.1).
           expected: { atLeast: 0 },
           theory: "adversarial training lowers the loss at attacked inputs (Goodfellow et al. 2015, §6)",
         },
@@ -134,7 +138,7 @@ export default stream({
 const network = (): nn.Module =>
   new nn.Sequential(new nn.Flatten(), new nn.Linear(PIXELS, 64), new nn.ReLU(), new nn.Linear(64, 10));
 
-/** The digits ONE and OTHER. */
+/** Selects the digits ONE and OTHER. */
 function only({ count, pixels, labels: all }: Digits): Digits {
   const picks = Array.from({ length: count }, (_, i) => i).filter((i) => all[i] === ONE || all[i] === OTHER);
   const kept = new Uint8Array(picks.length * PIXELS);
@@ -243,8 +247,8 @@ function measureNetwork(model: nn.Module, data: Digits, epsilon: number, steps: 
 }
 
 /**
- * Pictures of a digit (if `first`), of the change that the attack makes, and of the attacked digit with the network's
- * answers.
+ * Creates pictures of the change that an attack makes to a digit, and of the attacked digit with the network's answers.
+ * If `first` is true, also creates a picture of the digit.
  */
 function picturesOf(name: string, model: nn.Module, data: Digits, epsilon: number, first: boolean): Picture[] {
   const [x, y] = [images(data, 0, 1), labels(data, 0, 1)];

@@ -160,7 +160,7 @@ const bothOf = (runs: readonly { readonly plain: Run; readonly clipped: Run }[])
 const finalLoss = ({ losses: path }: Run): number => average(path.slice(-LAST));
 const pointsOf = (values: readonly number[]): [number, number][] => values.map((v, i) => [i + 1, v]);
 
-/** A recurrent network whose last hidden state is read by a linear layer: W, U, b, v, c. */
+/** The parameters of a recurrent network (W, U, b), and of a linear layer that reads its last hidden state (v, c). */
 type Network = readonly [w: Tensor, u: Tensor, b: Tensor, v: Tensor, c: Tensor];
 
 function network(gain: number): Network {
@@ -189,7 +189,10 @@ function lossOf([w, u, b, v, c]: Network, x: Tensor, y: Tensor): Tensor {
   return losses.mse(h.matmul(v).add(c), y);
 }
 
-/** Noise, and the sum of the noise as the target, scaled to variance 1 so that always answering 0 has a loss of 1. */
+/**
+ * Draws inputs of noise. The target is the sum of the inputs, scaled to variance 1 so that always answering 0 has a
+ * loss of 1.
+ */
 function draw(length: number): readonly [x: Tensor, y: Tensor] {
   const x = randn([BATCH, length]);
   return [x, x.sum(1, { keepdim: true }).div(Math.sqrt(length))];

@@ -151,8 +151,8 @@ interface Coasting {
 }
 
 /**
- * The path of a ball in closed form. With a constant slope g, from velocity v, after k steps the velocity is μᵏv + ηg(1 −
- * μᵏ)/(1 − μ), and the distance is the sum vμ(1 − μᵏ)/(1 − μ) + ηg/(1 − μ)·(k − μ(1 − μᵏ)/(1 − μ)).
+ * The path of a ball in closed form. For a constant slope g and the initial velocity v, the velocity after k steps is
+ * μᵏv + ηg(1 − μᵏ)/(1 − μ), and the distance is the sum vμ(1 − μᵏ)/(1 − μ) + ηg/(1 − μ)·(k − μ(1 − μᵏ)/(1 − μ)).
  */
 function coast({
   start,

@@ -131,7 +131,7 @@ export default stream({
           {
             text: "θ₁ of the right minimum, found by Newton's method",
             measured: Math.max(...found.map(([a]) => a)),
-            // The error of the gradient divided by the curvature of the minimum.
+            // An error of the gradient moves the minimum by the error divided by the curvature there.
             expected: { equals: well, within: (2 * within) / Math.abs(curvatureAt(c, well)) },
             theory: "the solution of θ₁ = (d/2)·tanh(θ₁d/2s²)",
           },
@@ -189,7 +189,7 @@ export default stream({
 
 interface Derivatives {
   readonly gradient: Point;
-  /** The four elements, row by row. */
+  /** The Hessian's four elements, row by row. */
   readonly hessian: ArrayLike<number>;
   readonly kind: CriticalPoint;
 }

@@ -33,7 +33,7 @@ export default stream({
   title: "Curricula: the order of mini-batches",
   section: "Stochasticity and Gradient Confusion",
   claim:
-    "Ordering mini-batches so that the signs of successive gradients differ little gives the optimizer a smoother, more consistent path than a random order. It need not be faster: with the default settings, this order halves the flips, but it still ends with a higher loss over all mini-batches than random order does. The order by difficulty also ends with a higher loss. The smaller the learning rate, the less the order matters.",
+    "Ordering mini-batches so that the signs of successive gradients differ little gives the optimizer a smoother, more consistent path than a random order. This order need not be faster: with the default settings, it halves the flips, but still ends with a higher loss over all mini-batches than random order does. The order by difficulty also ends with a higher loss. The smaller the learning rate, the less the order matters.",
   formula:
     "d(a,b)=\\frac1n\\sum_i\\bigl[\\operatorname{sign} g^{(a)}_i\\ne\\operatorname{sign} g^{(b)}_i\\bigr],\\qquad \\text{next}=\\arg\\min_b d(\\text{last},b)",
   functions: ["curriculum", "signFlips", "gradientConfusion", "batchGradients", "objective"],

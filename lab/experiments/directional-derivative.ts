@@ -1,4 +1,7 @@
-/** The slope of the loss along a unit vector u is ∇L·u: a cosine of the angle between them. */
+/**
+ * The slope of the loss along a unit vector u is ∇L·u, which is proportional to the cosine of the angle between ∇L and
+ * u.
+ */
 import { type Tensor, tensor } from "nabla";
 import { directionalDerivative, objective, steepestDescent } from "nabla/gradients";
 import { experiment, showNumber } from "../experiment.ts";
@@ -44,7 +47,7 @@ export default experiment({
     };
     const angles = Array.from({ length: DIRECTIONS + 1 }, (_, i) => -180 + (360 * i) / DIRECTIONS);
     const slopes = angles.map((a): [number, number] => [a, difference(a)]);
-    // The first coefficients of the Fourier series of the slopes: slope(α) = c·cos α + s·sin α with (c, s) = ∇L.
+    // Fit slope(α) = c·cos α + s·sin α to the slopes by Fourier coefficients. According to theory, (c, s) = ∇L.
     const fitted = [0, 1].map((i) =>
       slopes.slice(1).reduce((sum, [a, slope]) => sum + (2 / DIRECTIONS) * slope * unit(a)[i]!, 0),
     );
@@ -77,7 +80,7 @@ export default experiment({
           expected: { equals: 0, within: u32 },
           theory: "‖∇L‖·cos 90° = 0",
         },
-        // At θ = 0 the gradient is 0 and has no direction.
+        // At θ = 0, the gradient is 0 and has no direction.
         ...(length > 0
           ? [
               {

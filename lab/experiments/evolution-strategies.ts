@@ -44,7 +44,7 @@ function momentsOf(d: number, m: number) {
   };
 }
 
-/** What theory predicts for the root mean square of REPEATS relative errors, and its standard error. */
+/** The root mean square of REPEATS relative errors that theory predicts, and its standard error. */
 function predictedError(d: number, samples: number): { error: number; standardError: number } {
   const { mean, variance } = momentsOf(d, samples / 2);
   const error = Math.sqrt(mean);
@@ -75,7 +75,7 @@ export default stream({
   title: "Gradients by random search",
   section: "Applications and Interdisciplinary Connections",
   claim:
-    "Evolution strategies estimate the gradient from values at random points. The estimate is unbiased, and its error is proportional to the square root of the number of parameters divided by the number of samples. Backpropagation computes the exact gradient at the cost of a few evaluations.",
+    "Evolution strategies estimate the gradient from values at random points. The estimate is unbiased, and its error grows like the square root of the number of parameters, and shrinks like the square root of the number of samples. Backpropagation computes the exact gradient at the cost of a few evaluations.",
   formula:
     "\\nabla \\mathbb{E}\\,L(\\boldsymbol\\theta+\\sigma\\boldsymbol\\varepsilon) = \\mathbb{E}\\Big[\\tfrac{L(\\boldsymbol\\theta+\\sigma\\boldsymbol\\varepsilon)-L(\\boldsymbol\\theta-\\sigma\\boldsymbol\\varepsilon)}{2\\sigma}\\boldsymbol\\varepsilon\\Big],\\qquad \\frac{\\mathrm{error}}{\\|\\nabla L\\|} = \\sqrt{\\frac{d+1}{m}}",
   functions: ["esError", "EvolutionStrategy", "logSlope", "objective"],
@@ -216,7 +216,7 @@ export default stream({
           text: "mean of the estimates along the gradient, divided by its length",
           measured: average(along),
           expected: { equals: 1, within: DEVIATIONS * Math.sqrt(momentsOf(d, pairs).along / ENDS) },
-          theory: "E[ε·εᵀ] = I, so the estimate is unbiased: on a parabola for every σ; within five standard errors",
+          theory: "E[ε·εᵀ] = I, so the estimate is unbiased, on ½‖θ‖² for every σ; within five standard errors",
         },
       ],
     };

@@ -15,7 +15,7 @@ export default experiment({
   title: "Exploding and vanishing through time",
   section: "Vanishing and Exploding Gradients",
   claim:
-    "Step by step back in time, the gradient grows at most like the powers of the recurrent weight's spectral norm. This is only an upper bound. An orthogonal weight without an activation reaches it; a Gaussian weight and tanh stay below it, so the gradient can vanish even if the norm is above 1. Gates open another path. The dashed lines show the gates alone: an untrained GRU keeps half of its state in each step, and an LSTM keeps σ(b) of its cell if its forget gate has bias b. The paths through the hidden state add to this: over many steps, more of the gradient arrives, and it can even grow.",
+    "Step by step back in time, the gradient grows at most like the powers of the recurrent weight's spectral norm. This is only an upper bound. An orthogonal weight without an activation reaches this bound; a Gaussian weight and tanh stay below it, so the gradient can vanish even if the norm is above 1. Gates open another path. The dashed lines show the gates alone: an untrained GRU keeps half of its state in each step, and an LSTM keeps σ(b) of its cell if its forget gate has bias b. The paths through the hidden state carry gradient, too: over many steps, more of it arrives, and it can even grow.",
   formula:
     "h_t=\\tanh(Wh_{t-1}+x_t),\\qquad \\Bigl\\|\\frac{\\partial L}{\\partial h_t}\\Bigr\\|\\le\\|W\\|_2^{\\,T-t}\\,\\Bigl\\|\\frac{\\partial L}{\\partial h_T}\\Bigr\\|",
   functions: ["gradientThroughTime", "growthPerStep", "spectralNorm"],

@@ -1,4 +1,7 @@
-/** A feature's unit scales its partial derivative and shapes the ravine. Standardizing removes the unit; whitening also removes correlation. */
+/**
+ * The unit of a feature scales the partial derivative of the feature's weight, and shapes the ravine. Standardizing
+ * removes the effect of units; whitening also removes correlation.
+ */
 import { compile, losses, manualSeed, nn, noGrad, optim, randn, type Tensor, tensor, tidy } from "nabla";
 import { conditioning, objective, partialsUnderScaling, standardize, whiten } from "nabla/gradients";
 import { dot } from "../algebra.ts";
@@ -45,7 +48,7 @@ export default stream({
   measure: ({ plain, y, solver }, { scale }) =>
     tidy(() => {
       const x = plain.mul(tensor([1, scale]));
-      // Both objectives give the same predictions, because θ₂ is divided by the scale.
+      // The objectives before and after scaling give the same predictions, because θ₂ is divided by the scale.
       const of = (inputs: Tensor, theta: readonly number[]) =>
         objective((t: Tensor) => losses.mse(inputs.matmul(t), y), [...theta]);
       const { before, after } = partialsUnderScaling(
@@ -101,7 +104,7 @@ export default stream({
             measured: Math.abs(balanced[1]! / balanced[0]!),
             expected: { equals: 1, within: error1 + error2 },
             theory:
-              "1, because the other derivative becomes the larger one at this scale, the ratio of the derivatives at scale 1",
+              "1, because at this scale, the ratio of the derivatives at scale 1, both derivatives are equally large",
           },
           {
             text: "condition number of standardized features",

@@ -34,9 +34,9 @@ interface Optimizer {
 interface Training {
   readonly name: string;
   readonly settings: string;
-  /** The mean loss of the last few steps, after each step. */
+  /** After each step, the mean loss of the last LAST steps. */
   readonly losses: number[];
-  /** The seconds from the start to the end of each step. */
+  /** The time from the start of training to the end of each step, in seconds. */
   readonly seconds: number[];
   step(): void;
   dispose(): void;
@@ -213,8 +213,8 @@ function rowOf({ name, settings, losses: path, seconds, reached, isDiverged }: R
 }
 
 /**
- * Sorts runs: first those that reached the target, by their number of steps; then the slow ones, by their last loss;
- * then those that diverged.
+ * Sorts runs: first those that reached the target, by their number of steps; then those that have not reached it, by
+ * their last loss; then those that diverged.
  */
 function compare(a: Run, b: Run): number {
   if (a.isDiverged !== b.isDiverged) return a.isDiverged ? 1 : -1;

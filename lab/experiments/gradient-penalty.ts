@@ -33,7 +33,7 @@ export default stream({
   title: "A penalty on the gradient",
   section: "Applications and Interdisciplinary Connections",
   claim:
-    "Adding the squared length of the gradient with respect to the inputs to the loss, and backpropagating through it, makes the network flatter. Here the network distinguishes two interleaved half-moons of points. An answer cannot flip within |f| divided by the steepest slope, so where |f| stays the same, a flatter network withstands larger changes to the input, such as FGSM's: a step of ε per coordinate along the sign of the gradient.",
+    "Adding the squared length of the gradient with respect to the inputs to the loss, and backpropagating through it, makes the network flatter. Here the network distinguishes two interleaved half-moons of points. An answer cannot flip within a distance of |f| divided by the steepest slope. So where |f| stays the same, a flatter network withstands larger changes to the input, such as those of FGSM, which moves each coordinate by ε along the sign of the gradient.",
   formula:
     "L(\\boldsymbol\\theta) + \\lambda\\,\\mathbb E_{\\boldsymbol x}\\bigl\\|\\nabla_{\\boldsymbol x} f_{\\boldsymbol\\theta}(\\boldsymbol x)\\bigr\\|_2^2",
   functions: ["gradientPenalty", "lipschitzPenalty", "inputGradientNorms", "lipschitzBound", "fgsm", "pgd"],
@@ -166,7 +166,9 @@ interface Network {
   dispose(): void;
 }
 
-/** A network with two hidden layers, [n, 2] → [n, 1], that Adam trains on a logistic loss and a penalty. */
+/**
+ * Creates a network with two hidden layers, [n, 2] → [n, 1], which Adam trains on the logistic loss plus the penalty.
+ */
 function newNetwork(
   name: string,
   { x, y }: Points,

@@ -39,7 +39,7 @@ export default stream({
   title: "The landscape's curvatures",
   section: "The Geometry of Non-Convex Landscapes",
   claim:
-    "Loss landscapes are non-convex: besides steep directions, there are flat and negatively curved ones. Hessian-vector products reveal them without ever forming the Hessian. In the density, a peak at 0 means flat directions. Every curvature is smeared into a bell, so look at the dots at the bottom, which are the exact curvatures: those left of 0 curve down.",
+    "Loss landscapes are non-convex: besides steep directions, there are flat and negatively curved ones. Hessian-vector products reveal them without ever forming the Hessian. In the density, a peak at 0 means flat directions. The density smooths every curvature into a bell. The dots at the bottom are the exact curvatures: along the directions of those left of 0, the loss curves down.",
   formula: "Hv=\\nabla(\\nabla L\\cdot v),\\qquad \\operatorname{tr}H=\\mathbb E[v^\\top Hv],\\ v_i=\\pm1",
   functions: [
     "hessianExtremes",

@@ -156,7 +156,7 @@ export default experiment({
   },
 });
 
-/** The ends of the line θ₁x₁ + θ₂x₂ = y in the square of the plot; nothing if it misses the square. */
+/** The two ends of the line θ₁x₁ + θ₂x₂ = y in the plot's square; empty if the line misses the square. */
 function fits(x1: number, x2: number, y: number): [number, number][] {
   const [low, high] = [-3, 5];
   const inside = (v: number): boolean => v >= low && v <= high;

@@ -29,7 +29,7 @@ export default stream({
   title: "Long-range memory",
   section: "Vanishing and Exploding Gradients",
   claim:
-    "A network cannot learn from what its gradient does not reach. The first input is the answer, and noise follows. In a plain recurrent network the gradient at the first input is almost 0, so the network guesses. The forget gate of an LSTM, with bias b, keeps about σ(b) of its memory in each step; the dashed lines show the gradient through this gate alone. The paths through the hidden state and the other gates add to it, but not enough if b = 0: the gate keeps half per step, and the LSTM fails too. With a large bias the gradient arrives, and the LSTM learns the task.",
+    "A network cannot learn from what its gradient does not reach. The first input is the answer, and noise follows. In a plain recurrent network the gradient at the first input is almost 0, so the network guesses. The forget gate of an LSTM, with bias b, keeps about σ(b) of its memory in each step; the dashed lines show the gradient through this gate alone. The paths through the hidden state and the other gates carry gradient, too, but not enough if b = 0: the gate then keeps half of the memory per step, and the LSTM fails as well. With a large bias the gradient arrives, and the LSTM learns the task.",
   formula:
     "c_t=f_t\\odot c_{t-1}+i_t\\odot g_t,\\qquad \\frac{\\partial c_T}{\\partial c_0}=\\underbrace{\\textstyle\\prod_{t=1}^{T}f_t}_{\\approx\\,\\sigma(b)^T}+\\text{paths through }h_t",
   functions: ["gradientThroughTime"],

@@ -27,7 +27,7 @@ export default experiment({
   title: "Momentum leaves saddles in fewer steps",
   section: "Gradients as a Dynamical System",
   claim:
-    "Momentum can accelerate the escape from saddle points along directions of negative curvature. Per step, it does so at any learning rate: the distance grows by z in each step, and z is above the 1 + η|h| of gradient descent. In continuous time, as in the differential equations, a heavy ball is faster than gradient flow only if |h| + γ < 1; with the usual settings, friction makes it slower.",
+    "Momentum can accelerate the escape from saddle points along directions of negative curvature. Counted in steps, it does so at any learning rate: each step multiplies the distance by z, which is larger than gradient descent's factor 1 + η|h|. In continuous time, as in the differential equations, a heavy ball is faster than gradient flow only if |h| + γ < 1; with the usual settings, friction makes it slower.",
   formula:
     "\\ddot{\\boldsymbol\\theta} + \\gamma\\dot{\\boldsymbol\\theta} = -\\nabla L:\\quad \\lambda^2 + \\gamma\\lambda - |h| = 0,\\quad \\gamma = \\frac{1-\\mu}{\\sqrt{\\eta}},\\qquad \\text{per step: } z^2-(1+\\mu+\\eta|h|)z+\\mu=0",
   functions: ["gradientFlow", "heavyBall", "stability", "escapeRate", "heavyBallOf", "gradientDescent", "objective"],

@@ -159,7 +159,10 @@ export default experiment({
   },
 });
 
-/** The largest modulus of the roots of z² − (1 + μ − ηh)z + μ = 0, by which the distance shrinks per step in the long run. */
+/**
+ * The largest modulus of the roots of z² − (1 + μ − ηh)z + μ = 0. In the long run, each step multiplies the distance by
+ * this modulus.
+ */
 function largestRoot(h: number, lr: number, mu: number): number {
   const sum = 1 + mu - lr * h;
   const discriminant = sum * sum - 4 * mu;

@@ -64,7 +64,7 @@ export default experiment({
       {
         text: `distance from (1, 0) after ${ATTRACTED} steps without noise`,
         measured: attracted.distances.at(-1)!,
-        // Each gradient 2θ₁ is rounded to float32. An error of step t then shrinks by 1 − 2η in each later step.
+        // Each gradient 2θ₁ is rounded to float32. Each later step multiplies this error by 1 − 2η.
         expected: {
           equals: 1 - (1 - 2 * lr) ** ATTRACTED,
           within: ATTRACTED * (2 ** -23 * 2 * lr * (1 - 2 * lr) ** (ATTRACTED - 1) + 2 ** -52),

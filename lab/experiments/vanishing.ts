@@ -14,7 +14,7 @@ export default experiment({
   title: "Vanishing gradients",
   section: "Vanishing and Exploding Gradients",
   claim:
-    "The derivative of the sigmoid is at most ¼, so the gradient shrinks exponentially on its way back through a deep network. Large biases saturate the neurons, which makes it shrink even faster. Large weights saturate them too, but they also amplify the gradient, which makes up for it.",
+    "The derivative of the sigmoid is at most ¼, so the gradient shrinks exponentially on its way back through a deep network. Large biases saturate the neurons, which makes it shrink even faster. Large weights saturate them too, but they also amplify the gradient, which compensates for the saturation.",
   formula:
     "\\sigma'(z)=\\sigma(z)(1-\\sigma(z))\\le\\tfrac14,\\qquad \\mathbb E\\Bigl\\|\\frac{\\partial L}{\\partial x_{l}}\\Bigr\\|^2\\approx\\frac{\\|W_{l+1}\\|_F^2}{n}\\,\\mathbb E[\\sigma'(z_{l+1})^2]\\;\\mathbb E\\Bigl\\|\\frac{\\partial L}{\\partial x_{l+1}}\\Bigr\\|^2",
   functions: ["gradientByDepth", "diagnose", "spectralNorm"],

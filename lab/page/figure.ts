@@ -14,8 +14,8 @@ import type { Description } from "./worker.ts";
 
 const make = maker(document);
 /**
- * How long the parameters must stay unchanged before the address shows them, in milliseconds. Browsers limit how often
- * a page may change its address.
+ * The time for which parameters must stay unchanged before the address shows them, in milliseconds. Browsers limit how
+ * often a page may change its address.
  */
 const REST = 400;
 /**
@@ -38,7 +38,7 @@ export function newFigure(element: HTMLElement, description: Description, runner
   let values: Values = valuesOf(parameters);
   /** Whether the result for the current values is shown or on its way. */
   let isCurrent = false;
-  /** Whether the reader has paused training. Training stays paused if parameters change. */
+  /** Whether the reader has paused training. A change of parameters does not resume it. */
   let isPaused = false;
   /** Whether anything has been drawn yet. */
   let hasDrawn = false;

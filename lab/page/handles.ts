@@ -1,4 +1,4 @@
-/** Handles over a plot: buttons that the reader drags, or moves with the arrow keys, to set parameters. */
+/** Shows handles over a plot: buttons that the reader drags, or moves with the arrow keys, to set parameters. */
 import type { Drawing } from "../draw.ts";
 import type { Handle, NumberParameter, Parameters } from "../experiment.ts";
 import { maker } from "../view/dom.ts";

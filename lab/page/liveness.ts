@@ -17,11 +17,11 @@ export function showLife(): Promise<void> {
   });
 }
 
-/** A name for a worker, unique among all pages of the site, because they share locks. */
+/** A name for a worker. It is unique among all pages of the site, because they share their locks. */
 export const nameWorker = (): string => `lab-${Date.now()}-${Math.random()}`;
 
 /**
- * Calls `onFailure` once with the reason if the worker fails, and ends the worker. `name` is the worker's name.
+ * If the worker fails, ends it and calls `onFailure` once with the reason. `name` is the worker's name.
  * @returns a function that ends the worker
  */
 export function supervise(worker: Worker, name: string, onFailure: (reason: string) => void): () => void {

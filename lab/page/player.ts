@@ -25,7 +25,7 @@ export interface Player {
    * @param live the state of the training run
    */
   show(steps: number, live?: Live): void;
-  /** How many steps to draw; undefined for all. */
+  /** The number of steps to draw; undefined to draw all. */
   upTo(): number | undefined;
 }
 

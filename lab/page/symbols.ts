@@ -98,7 +98,7 @@ export function meaningOf(symbol: string, heading: string, experiment?: string):
   return MEANINGS[`${experiment ?? heading} ${name}`] ?? (isCommon ? MEANINGS[name] : undefined);
 }
 
-/** The id of the heading above an element. */
+/** The id of the last heading before an element; empty if there is none. */
 function headingAbove(element: Element): string {
   const headings = [...document.querySelectorAll("main h3, main h4")];
   return (

@@ -21,7 +21,7 @@ const article = {
       const page = html
         .replace("<!--article-->", () => rendered)
         .replace("<!--contents-->", () => renderContents(rendered));
-      // The exercises load later, but use the same font.
+      // The exercises are not part of the article, but use the same font.
       const font = await renderFont(page + JSON.stringify(exercises));
       return page.replace("</head>", `<style>${font}</style></head>`);
     },

@@ -58,8 +58,8 @@ export type Answer =
 /** The shortest time between two reports of progress, in milliseconds. */
 const INTERVAL = 40;
 /**
- * How often a training run pauses so that requests can arrive, in milliseconds. Browsers extend each pause to up to 4
- * ms.
+ * The time between two pauses of a training run, which let requests arrive, in milliseconds. Browsers extend each pause
+ * to up to 4 ms.
  */
 const LISTEN = 25;
 /**

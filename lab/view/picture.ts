@@ -26,7 +26,10 @@ export function coloursOf({ values, colours }: Picture): Rgb[] {
   return finite.map((v) => mix(MIDDLE!, v < 0 ? NEGATIVE! : POSITIVE!, Math.abs(v) / most));
 }
 
-/** The picture as `data:image/bmp`: 24 bits per pixel, rows from bottom to top, each padded to four bytes. */
+/**
+ * Encodes the picture as a `data:image/bmp` URL: 24 bits per pixel, rows from bottom to top, each padded to a multiple
+ * of four bytes.
+ */
 export function imageOf(picture: Picture): string {
   const { width, height } = picture;
   const stride = (3 * width + 3) & ~3;

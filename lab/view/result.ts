@@ -1,4 +1,7 @@
-/** Elements for an experiment and its result. The page shows them, and the command writes them to a file. */
+/**
+ * Creates the elements for an experiment and its result. The page shows the elements, and the command writes them to a
+ * file.
+ */
 import { drawPlot } from "../draw.ts";
 import {
   type Finding,
@@ -95,11 +98,11 @@ function drawPicture(document: Document, picture: Picture): HTMLElement {
 
 export function drawTable(document: Document, { title, columns, rows }: Table): HTMLElement {
   const make = maker(document);
-  // Dashes and bounds such as "> 300" are aligned with the numbers of their column.
+  // In a column with numbers, align dashes and bounds such as "> 300" like the numbers.
   const classes = columns.map((_, i) => (rows.some((row) => typeof row[i] === "number") ? "number" : ""));
   const cell = (value: string | number, i: number): HTMLElement =>
     make("td", { class: classes[i]! }, typeset(typeof value === "number" ? showNumber(value) : value));
-  // The corner cell is not a header.
+  // An empty corner cell is not a header.
   const head = columns.map((column, i) =>
     column ? make("th", { scope: "col", class: classes[i]! }, column) : make("td", {}),
   );

@@ -50,7 +50,7 @@ export function newProbabilities(): Panel {
   };
 }
 
-/** The menu entry that explains the score of the network's answer, whichever digit that is. */
+/** The menu entry for explaining the score of the network's answer, whichever digit the answer is. */
 const ANSWER = "the answer";
 
 /** The meaning of each method's attribution, for a score s and pixels x. */

@@ -1,4 +1,6 @@
-/** The network's controls: presets, layers, activation, initialization, optimizer, learning rate, and the run. */
+/**
+ * Creates the network's controls: menus and sliders for its settings, presets, and buttons to train, step and restart.
+ */
 import { maker } from "../../view/dom.ts";
 import { type Field, newMenu, newSlider } from "./fields.ts";
 import {

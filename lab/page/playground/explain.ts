@@ -14,7 +14,7 @@ export interface Answer {
 
 export interface Explanation {
   readonly answer: Answer;
-  /** The digit whose score (logit) is explained: the question's target, or the answer. */
+  /** The digit whose score (logit) is explained: the question's target, or the answer if there is no target. */
   readonly explained: number;
   /** The signed contribution of each pixel to this score. */
   readonly attribution: Float32Array;

@@ -10,7 +10,7 @@ export interface Field<T> {
 }
 
 export interface FieldOptions<T> {
-  /** Unique on the page. */
+  /** The element's id, unique on the page. */
   readonly id: string;
   readonly label: string;
   readonly values: readonly T[];

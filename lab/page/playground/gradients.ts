@@ -1,4 +1,4 @@
-/** Draws a histogram of log₁₀|∂L/∂W| for each layer, one below the other on a shared axis, and the diagnosis. */
+/** Shows the diagnosis, and a histogram of log₁₀|∂L/∂W| for each layer. The histograms share an axis. */
 import { showTick } from "../../scale.ts";
 import { newSvg } from "../../svg.ts";
 import { maker } from "../../view/dom.ts";
@@ -67,7 +67,7 @@ export function newGradients(onTry: (settings: Partial<Settings>) => void): Grad
       if (title.textContent !== `${diagnosis.title}.`) title.textContent = `${diagnosis.title}.`;
       text.textContent = diagnosis.text;
       const names = diagnosis.remedies.map((remedy) => remedy.text).join();
-      if (names === offered) return; // redrawing would make a button lose focus or a click
+      if (names === offered) return; // redrawing a button would lose its focus, or a click on it
       offered = names;
       const buttons = diagnosis.remedies.map((remedy) => {
         const button = make("button", { type: "button" }, remedy.text);

@@ -161,7 +161,7 @@ export class Learner {
     return loss;
   }
 
-  /** ∂L/∂W of each layer, and what a diagnosis needs. */
+  /** ∂L/∂W of each layer, and the measurements that a diagnosis needs. */
   gradients(): Gradients {
     return tidy(() => {
       const [pixels, labels] = [tensor(this.batch.pixels), tensor(this.batch.labels)];

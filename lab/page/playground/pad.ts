@@ -1,4 +1,4 @@
-/** A square to draw in with a mouse, a finger or a pen: dark ink on white in both themes. */
+/** Creates a square to draw in with a mouse, a finger or a pen, with dark ink on white in both themes. */
 import { SIDE } from "../../../cli/mnist/packed.ts";
 import { maker } from "../../view/dom.ts";
 import type { Ink } from "./preprocess.ts";

@@ -39,10 +39,10 @@ export interface Settings {
   readonly lr: number;
 }
 
-/** How an answer is explained and attacked. */
+/** The choices of how to explain the network's answer, and how to attack it. */
 export interface Question {
   readonly method: Method;
-  /** The digit whose score is explained; undefined for the answer. */
+  /** The digit whose score is explained; undefined for the digit that the network answers. */
   readonly target: number | undefined;
   readonly attack: AttackName;
   /** The largest change to a pixel, from 0 (none) to 1 (from paper to ink). */

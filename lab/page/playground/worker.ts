@@ -41,7 +41,10 @@ export type Message =
   | { readonly kind: "example"; readonly drawing: Float32Array; readonly request: number }
   | { readonly kind: "error"; readonly message: string };
 
-/** Training pauses after this many passes over the digits, so that a page left open stops using the processor. */
+/**
+ * Training pauses after this many passes over the digits, so that it does not use the processor forever if a page is
+ * left open.
+ */
 const EPOCHS = 40;
 /** The time that the network trains between two pauses for messages, and between two reports, in milliseconds. */
 const SLICE = 25;
