@@ -1,6 +1,6 @@
 /**
- * The operands of instructions: one layout per family of ops (compiled by asc and by tsc). A member is the index of the word
- * that holds the operand. layerLayouts.ts has the layouts for layers.
+ * The operands of instructions: one layout per family of ops (compiled by asc and by tsc). A member is the index of the
+ * word that holds the operand. The layouts for layers are in layerLayouts.ts.
  *
  * Operands are addresses (in bytes), sizes (in elements unless noted) and flags, one word each. Comments mark the exceptions:
  * `f32` and `f64` (two words). An operand with brackets is the number of records of the kind in brackets; the records follow
@@ -278,7 +278,7 @@ export const enum Distribution {
   words,
 }
 
-/** `value` with probability (2³²·high + low + 1)/2⁶⁴, else 0. */
+/** Writes `value` with probability (2³²·high + low + 1)/2⁶⁴, and 0 otherwise. */
 export const enum Bernoulli {
   out = Head.words,
   n,
@@ -289,7 +289,7 @@ export const enum Bernoulli {
   words,
 }
 
-/** int32 numbers from low to low + range − 1; a range of 0 means 2³². */
+/** Random int32 numbers from low to low + range − 1; a range of 0 means 2³². */
 export const enum RandomInteger {
   out = Head.words,
   n,

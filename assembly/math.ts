@@ -19,7 +19,7 @@ const SQRT_HALF_BITS: i32 = 0x3f3504f3;
 /** 1.5·2²³ + 254: adding it rounds to an integer n and leaves n + 254, twice the exponent's bias, in the low bits. */
 const SHIFT: f32 = 12583166;
 
-/** SHIFT + round(x·log₂e), for |x| < 2¹⁵ or so. */
+/** SHIFT + round(x·log₂e), for |x| below about 2¹⁵. */
 @inline
 function roundShifted(x: v128): v128 {
   return fma(x, splat(LOG2E), splat(SHIFT));

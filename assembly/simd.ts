@@ -36,7 +36,7 @@ export function selectLanes(a: v128, b: v128, mask: v128): v128 {
   return v128.bitselect(a, b, mask);
 }
 
-/** All ones in the first `count` lanes. */
+/** A mask with all ones in the first `count` lanes. */
 @inline
 export function laneMask(count: u32): v128 {
   return i32x4.lt_s(i32x4(0, 1, 2, 3), i32x4.splat(<i32>count));

@@ -55,7 +55,7 @@ export function binary(op: Op, type: Type, out: usize, a: usize, b: usize, rank:
     oneRow(op, type, out + at * outBytes, a + ((at * sa) << 2), b + ((at * sb) << 2), end - begin, sa, sb);
     return;
   }
-  // Along the last outer dimension, rows are a constant distance apart.
+  // Along the last outer dimension, rows are a constant distance apart, so compute the offsets once per run of rows.
   const n = load<u32>(inner, Dim.size << 2), dim = inner - (Dim.words << 2), size = load<u32>(dim, Dim.size << 2);
   const stepA = load<isize>(dim, Dim.first << 2) << 2, stepB = load<isize>(dim, Dim.second << 2) << 2;
   let to = out + <usize>begin * n * outBytes;

@@ -69,7 +69,7 @@ export function positionOf(taps: usize, i: u32): u32 { return word(tapAt(taps, i
 @inline
 export function offsetOf(taps: usize, i: u32): i32 { return word(tapAt(taps, i), Tap.offset); }
 
-/** The number of pixels read along one dimension: the image and the padding before and after it. */
+/** The number of pixels read along one dimension: those of the image, and the zeros that taps read on both sides. */
 export function paddedSize(size: i32, first: i32, last: i32, step: i32, grid: i32): i32 {
   return size + max<i32>(0, -first) + max<i32>(0, (grid - 1) * step + last - (size - 1));
 }

@@ -1,5 +1,6 @@
 /**
- * Depthwise convolutions: each channel has its own kernel. Instead of a matrix product, the kernels vectorize over channels.
+ * Depthwise convolutions: each channel has its own kernel. The kernels vectorize over channels instead of computing a
+ * matrix product.
  */
 import { offsetOf, Phase, positionOf } from "./convPhase";
 import { relu, relu6, sigmoid, tanh } from "../math";
@@ -201,8 +202,8 @@ function put(to: usize, v: v128, bias: usize, at: usize, activation: u32, count:
 }
 
 /**
- * dW[c, tap] = Σ x·dy over pixels, for channels [begin, end). Sums the products of at least BLOCK pixels in float32,
- * then adds each of these sums to a float64 total.
+ * dW[c, tap] = Σ x·dy over pixels, for channels [begin, end). Sums products in float32 until there are at least BLOCK of
+ * them, then adds the sum to a float64 total.
  */
 export function depthwiseWeight(at: usize, phase: usize, begin: u32, end: u32): void {
   const out = word(at, Conv.out), x = word(at, Conv.a), dy = word(at, Conv.b), batch = word(at, Conv.batch);

@@ -1,6 +1,6 @@
 /**
- * Grayscale dilation of images, channels last: for each window, the largest sum of a pixel and its filter element.
- * Vectorizes over channels.
+ * Grayscale dilation of images, channels last: for each window, the largest sum of a pixel and its filter element. The
+ * kernel vectorizes over channels.
  */
 import { MaxPool } from "../layerLayouts";
 import { word } from "../operands";
@@ -11,7 +11,7 @@ const LEAST: f64 = -9007199254740991;
 
 /**
  * Computes pixels [begin, end) of [batch, outHeight, outWidth, channels]: the largest sum, the index row·width + column
- * of its pixel in the image (places), and the index of its tap in the filter (taps). Among equal sums, the first wins.
+ * of its pixel in the image (places), and the index of its tap in the filter (taps). Of equal sums, the first is chosen.
  * Sums are computed in float64, so that rounding makes fewer of them equal; NaNs are ignored. If no sum in a window is
  * larger than LEAST, the result is LEAST, the tap is the window's first, and the pixel is the one in the image that is
  * nearest to the window's first.

@@ -210,7 +210,9 @@ function storeLine(to: usize, a: v128, b: v128, c: v128, d: v128, count: u32): v
   if (count > 12) storeLanes(to + 48, d, count - 12);
 }
 
-/** Adds the rest of a list, starting with j, to the sums of 16 columns, block by block in float64, and stores them. */
+/**
+ * Adds the rest of a list, starting with j, to the sums of 16 columns, block by block in float64, and stores the sums.
+ */
 function longRow(to: usize, a: v128, b: v128, c: v128, d: v128, from: usize, j: u32, rows: usize, next: usize,
   rowBytes: usize, count: u32): void
 {

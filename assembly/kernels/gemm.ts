@@ -50,12 +50,12 @@ const PARTIAL: usize = BLOCK + MC * LDA;
 @inline
 const TOTALS: usize = PARTIAL + MC * MC * 4;
 
-/** Row shares begin at multiples of this. */
+/** Row shares begin at multiples of this number. */
 export function rowStep(): u32 {
   return <u32>MR;
 }
 
-/** Column shares begin at multiples of this. */
+/** Column shares begin at multiples of this number. */
 export function colStep(): u32 {
   return <u32>NR;
 }

@@ -1,6 +1,6 @@
 /**
  * Cholesky, triangular solve and eigendecomposition of small row-major matrices [batch, n, n], and argSort of rows.
- * Shares are ranges of matrices or rows. Factorizations sum in float64.
+ * Shares are ranges of matrices or rows. Factorizations compute their sums in float64.
  */
 import { fma, storeLanes } from "../simd";
 
@@ -8,8 +8,8 @@ import { fma, storeLanes } from "../simd";
 function at(x: usize, n: u32, i: u32, j: u32): usize { return x + ((<usize>i * n + j) << 2); }
 
 /**
- * L with L·Lᵀ = (A + Aᵀ)/2, zeros above the diagonal (Cholesky–Banachiewicz). From the first row at which A is not
- * positive definite, the elements are NaN.
+ * Computes L with L·Lᵀ = (A + Aᵀ)/2 and with zeros above the diagonal (Cholesky–Banachiewicz). From the first row at
+ * which A is not positive definite, the elements are NaN.
  */
 export function cholesky(out: usize, x: usize, n: u32, begin: u32, end: u32): void {
   for (let m = begin; m < end; m++) {

@@ -309,7 +309,7 @@ export function rowDots(c: usize, a: usize, b: usize, ldb: usize, cols: usize, k
   v128.store(c, sums(c4, c5, c6, c7), 16);
 }
 
-/** All ones in the first `count` lanes. */
+/** A mask with all ones in the first `count` lanes. */
 @inline
 function headMask(count: usize): v128 {
   return i32x4.lt_s(i32x4(0, 1, 2, 3), i32x4.splat(<i32>count));

@@ -41,7 +41,7 @@ function unit(words: v128): v128 {
  * Draws numbers uniformly from [low, high). In every random kernel, the share [begin, end) starts at a multiple of 4.
  */
 export function uniform(out: usize, state: usize, low: f32, high: f32, begin: u32, end: u32): void {
-  // If high − low overflows, draw from an interval of half the size.
+  // If high − low overflows, draw from an interval of half the size, and double the result.
   const size: f32 = high - low == Infinity ? 0.5 : 1;
   const scale = f32x4.splat(high * size - low * size), start = f32x4.splat(low * size), unscale = f32x4.splat(1 / size);
   const shift = f32x4.splat(low), limit = f32x4.splat(high);
@@ -70,7 +70,7 @@ export function normal(out: usize, state: usize, mean: f32, std: f32, begin: u32
   }
 }
 
-/** `value` with probability (2³²·high + low + 1)/2⁶⁴, else 0. */
+/** Writes `value` with probability (2³²·high + low + 1)/2⁶⁴, and 0 otherwise. */
 export function bernoulli(out: usize, state: usize, low: u32, high: u32, value: f32, begin: u32, end: u32): void {
   const most = i32x4.splat(high), rest = i32x4.splat(low), one = f32x4.splat(value);
   for (let i = begin; i < end; i += 4) {

@@ -1,9 +1,9 @@
 /**
- * One layer of a recurrent network over a whole sequence, and its gradient back through time. The weights are packed
- * once. Each step computes one product with the packed weights, and then one fused cell per sequence. x: [steps, batch,
- * gates·hidden] holds the contribution of the inputs. In x, y, c and saved, consecutive steps are `stepRows` rows
- * apart, and consecutive sequences `batchRows` rows. A share is a range of sequences: sequences are independent, so
- * threads need no barrier before the end. A sequence that has ended keeps its state.
+ * Computes one layer of a recurrent network over a whole sequence, and the layer's gradient back through time. The
+ * weights are packed once. Each step computes one product with the packed weights, and then one fused cell per sequence.
+ * x: [steps, batch, gates·hidden] holds the contribution of the inputs. In x, y, c and saved, consecutive steps are
+ * `stepRows` rows apart, and consecutive sequences `batchRows` rows. A share is a range of sequences: sequences are
+ * independent, so threads need no barrier before the end. A sequence that has ended keeps its state.
  */
 import { gateSigmoid, relu, reluGrad, sigmoidGrad, tanh, tanhGrad } from "../math";
 import { Recurrent, RecurrentGrad } from "../layerLayouts";

@@ -97,7 +97,7 @@ function foldColumns<F>(x: usize, n: u32, stride: usize): v128 {
   return f.of(a, b);
 }
 
-/** Σ of n elements `step` bytes apart, in float64 throughout, which is needed if a float32 block overflows. */
+/** Σ of n elements `step` bytes apart, in float64 throughout, which is necessary if a float32 block overflows. */
 export function longTotal(x: usize, n: u32, step: usize): f64 {
   let total: f64 = 0;
   for (let i: u32 = 0; i < n; i++, x += step) total += <f64>load<f32>(x);
@@ -277,7 +277,10 @@ function fold<F>(out: usize, x: usize, n: u32, piece: u32, inner: u32, begin: u3
   }
 }
 
-/** Σ / divisor of float32, with `fold`'s shares. With several pieces, stores undivided float64 sums: [outer, pieces, inner]. */
+/**
+ * Sums of float32 divided by `divisor`, with `fold`'s shares. With several pieces, stores undivided float64 sums: [outer,
+ * pieces, inner].
+ */
 export function sum(out: usize, x: usize, n: u32, piece: u32, inner: u32, divisor: f64, begin: u32, end: u32): void {
   const pieces = piecesOf(n, piece), quads = (inner + 3) >> 2, stride = <usize>inner << 2;
   if (inner == 1 && pieces == 1) {
@@ -301,7 +304,10 @@ export function sum(out: usize, x: usize, n: u32, piece: u32, inner: u32, diviso
   }
 }
 
-/** Σ / divisor of float64 sums of pieces, [outer, n, inner] → float32 [outer, inner], with `fold`'s shares. */
+/**
+ * Adds the float64 sums of n pieces and divides by `divisor`: [outer, n, inner] → float32 [outer, inner], with `fold`'s
+ * shares.
+ */
 export function sumPieces(out: usize, x: usize, n: u32, inner: u32, divisor: f64, begin: u32, end: u32): void {
   const quads = (inner + 3) >> 2;
   for (let q = begin; q < end; q++) {
@@ -334,7 +340,7 @@ export function sumRow(x: usize, n: u32): f32 { return <f32>rowTotal(x, n); }
 /** The largest element of a row, or NaN if the row contains a NaN. */
 export function maxRow(x: usize, n: u32): f32 { return f32x4.extract_lane(foldRow<Max>(x, n), 0); }
 
-/** The first index at which a row holds its extreme (NaN counts as the extreme). */
+/** The index of the first element that is the row's extreme (the first NaN if there is one). */
 function firstOf<F>(x: usize, n: u32): u32 {
   const f = changetype<F>(0);
   const extreme = foldRow<F>(x, n);

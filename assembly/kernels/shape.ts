@@ -117,7 +117,7 @@ export function stridedCopy(out: usize, x: usize, elementBytes: u32, rank: u32, 
     return;
   }
   const contiguous = outStride == elementBytes && stride == elementBytes;
-  // Along the last outer dimension, rows are a constant distance apart.
+  // Along the last outer dimension, rows are a constant distance apart, so compute the offsets once per run of rows.
   const outer = inner - (Dim.words << 2), size = rank > 1 ? load<u32>(outer, Dim.size << 2) : 1;
   const outStep = load<i32>(outer, Dim.first << 2), step = load<i32>(outer, Dim.second << 2);
   for (let r = begin; r < end;) {

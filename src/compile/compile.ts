@@ -62,9 +62,10 @@ export interface Compiled<A extends unknown[], T> {
  * numbers are bit-identical to those of eager mode. Gradients flow inside f, not through its results; if an argument requires a gradient,
  * as in grad(compile(f)), f runs uncompiled.
  *
- * Errors are the same as in eager mode: an index out of range throws. A compiled call that throws changes no state: parameters, optimizers'
- * state, running statistics, gradients and the random generator are the same as before. (An eager call may already have
- * updated BatchNorm's statistics and drawn random numbers.) After a throw, the results of earlier calls are undefined.
+ * Errors are the same as in eager mode; for example, an index out of range throws. A compiled call that throws changes no
+ * state: parameters, optimizers' state, running statistics, gradients and the random generator are the same as before. (An
+ * eager call may already have updated BatchNorm's statistics and drawn random numbers.) After a throw, the results of
+ * earlier calls are undefined.
  *
  * f is recorded again if a field changes in a module whose class methods f calls, or in a module nested in it. This
  * covers values, functions, `forward`, and elements of plain objects, arrays, Maps and Sets with up to 64 elements,

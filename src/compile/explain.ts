@@ -31,7 +31,7 @@ export const shapesOf = (step: Step): string =>
 export interface ExplainedStep {
   /** The instruction's op, or the ops fused into it. */
   readonly name: string;
-  /** The ops fused into it; empty for a single op. */
+  /** The names of the ops fused into the instruction; empty for a single op. */
   readonly fused: readonly string[];
   /** The shapes of inputs and outputs: `[32×784] [784×128] → [32×128]`. */
   readonly shapes: string;

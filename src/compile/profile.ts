@@ -15,7 +15,7 @@ export interface ProfileOptions {
 
 /** The measurement of one instruction. */
 export interface ProfiledStep {
-  /** Its op, or the ops fused into it. */
+  /** The instruction's op, or the ops fused into it. */
   readonly name: string;
   /** The shapes of inputs and outputs. */
   readonly shapes: string;

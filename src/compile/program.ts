@@ -284,7 +284,7 @@ export class Program {
     execute(addresses[0], counts[0], false);
     if (!guard.failed) return;
     if (guard.mayFailBefore) {
-      // Eager mode might fail at another check before this one.
+      // Eager mode might fail at an earlier check, so run the steps that contain the other checks.
       guard.begin();
       execute(addresses[1], counts[1], isShared);
       guard.undo();

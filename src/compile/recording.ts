@@ -1,4 +1,7 @@
-/** Records a function for compile: runs it once on tensors without values and lists every op, forward, backward and update. */
+/**
+ * Records a function for compile: runs it once on tensors without values, and lists the ops of its forward passes, backward
+ * passes and updates.
+ */
 import { isGradEnabled, type Recorder, withRecorder } from "../core/context.ts";
 import { isConstant } from "../core/eager.ts";
 import { currentNode } from "../core/graph.ts";
@@ -226,7 +229,7 @@ class FunctionRecorder implements Recorder<Tensor> {
     for (const storage of this.retained) storage.releasePinned();
   }
 
-  /** The gradients that the function assigned. @throws TraceError if the next call would add to one of them */
+  /** The gradients that the function assigned. @throws TraceError if the next call would add to one of these gradients */
   takeGradients(): Map<Tensor, Tensor> {
     const gradients = new Map<Tensor, Tensor>();
     for (const leaf of this.leaves) if (leaf.grad && !leaf.isDisposed) gradients.set(leaf, leaf.grad);

@@ -141,7 +141,7 @@ export class Trace<T> {
     }
   }
 
-  /** The names of arguments in messages, by symbolic storage. */
+  /** The names of arguments in messages, keyed by symbolic storage. */
   private nameArguments(symbols: readonly Tensor[]): Map<Storage, string> {
     const paths = pathsOf(this.signature);
     return new Map(symbols.map((x, i) => [x.storage("compile"), paths[i]!]));

@@ -33,7 +33,7 @@ const barrier: GradientRule = {
 /** Like handleOf, but `backward` through the tensor throws. */
 export function barrierHandleOf(x: Tensor, shape: Shape): Tensor {
   const handle = handleOf(x, shape);
-  // A node needs an input that requires a gradient. Setting this on x is safe, because users cannot reach x.
+  // A node needs an input that requires a gradient. Setting requiresGrad on x is safe, because users cannot reach x.
   x.requiresGrad = true;
   return handle.attach(new Node<Tensor>(barrier, null, [x], [x], [handle]));
 }

@@ -25,7 +25,7 @@ const STRIPE = 16;
 /** Streaming XXH32 with seed 0. */
 export class XXH32 {
   private readonly lanes = Int32Array.of(P1 + P2, P2, 0, -P1);
-  /** The bytes of the last stripe, while it is incomplete. */
+  /** The bytes of the last stripe until the stripe is complete. */
   private readonly rest = new Int32Array(STRIPE / 4);
   private readonly restBytes = new Uint8Array(this.rest.buffer);
   private total = 0;
@@ -122,7 +122,7 @@ const checksumError = (): FormatError =>
  * @param head the length field and the header
  * @param verify if false, only removes the entry
  * @returns undefined if there is nothing to verify
- * @throws FormatError if the entry is damaged or not the first one
+ * @throws FormatError if the entry is damaged or is not the first
  */
 export function startVerification(
   head: Uint8Array,

@@ -1,4 +1,4 @@
-/** FormatError, and quoting for its messages. */
+/** FormatError, and a function that quotes names in its messages. */
 import { Error } from "../runtime/errors.ts";
 
 /**

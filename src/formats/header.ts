@@ -9,7 +9,10 @@ import { bitsOf } from "./stored.ts";
 
 /** The size of the length field at the start of the file, in bytes. */
 export const LENGTH_BYTES = 8;
-/** The maximum size of a header, for reading and writing. The largest models need less than a tenth of it. */
+/**
+ * The maximum size of a header, for reading and writing. The headers of the largest models have less than a tenth of this
+ * size.
+ */
 export const MAX_HEADER_BYTES = 2 ** 24;
 /** The maximum number of dimensions of a tensor. */
 const MAX_DIMENSIONS = 32;
@@ -32,7 +35,7 @@ export interface TensorInfo {
 
 /** A parsed header. */
 export interface Header {
-  /** The tensors by name, in the order of their bytes. */
+  /** The tensors, keyed by name, in the order of their bytes. */
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   readonly metadata: Record<string, string>;
   /** The total size of all tensors in bytes. */

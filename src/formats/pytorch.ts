@@ -1,6 +1,7 @@
 /**
- * Converts state dicts from and to PyTorch. PyTorch's names are nabla's names in snake_case. Layouts differ in convolutions, where PyTorch
- * puts channels before the kernel's dimensions, and in layers after a flattened image, where it puts channels before pixels.
+ * Converts state dicts from and to PyTorch. PyTorch's names are nabla's names in snake_case. Layouts differ in convolutions,
+ * where PyTorch puts channels before the kernel's dimensions, and in layers after a flattened image, where PyTorch puts
+ * channels before pixels.
  */
 
 import { noGrad } from "../autograd/backward.ts";
@@ -19,10 +20,10 @@ import { ShapeError } from "../runtime/errors.ts";
 /** Options for fromPyTorch and toPyTorch. */
 export interface PyTorchOptions {
   /**
-   * The number of image channels for each Linear layer that reads a flattened image, keyed by the layer's path. PyTorch flattens
-   * channels first, so the weights are reordered; with 1 channel, they stay as they are. The number is inferred if the layer is
-   * in one Sequential with the convolutions and the Flatten layer; set it for a layer that follows a custom forward() that
-   * flattens. Default: {}.
+   * The number of image channels for each Linear layer that reads a flattened image, keyed by the layer's path. PyTorch
+   * flattens channels first, so the weights are reordered; with 1 channel, they stay as they are. The number is inferred if
+   * the layer is in one Sequential with the convolutions and the Flatten layer; set it for a layer that reads an image that
+   * a custom forward() flattened. Default: {}.
    */
   readonly flattened?: Readonly<Record<string, number>>;
 }
@@ -61,7 +62,7 @@ function findFlattened(op: string, model: Module, { flattened = {} }: PyTorchOpt
       );
     found.set(layer, channels);
   }
-  // Without convolutions, assume one channel, which changes nothing.
+  // If the model has no convolutions, assume one channel, for which no weights are reordered.
   const first: Flow = { channels: [...modules.values()].some(isConv) ? null : 1, isFlat: false };
   const after = (layer: Module, flow: Flow): Flow => {
     if (layer instanceof Sequential) return layer.layers.reduce((now, part) => after(part, now), flow);
@@ -120,7 +121,7 @@ interface Counterpart {
   readonly torchNames: readonly string[];
   readonly own: Tensor;
   readonly layout: Layout;
-  /** Whether this is a count, which PyTorch stores as int64 and nabla as float32. */
+  /** Whether the tensor is a count, which PyTorch stores as int64 and nabla as float32. */
   readonly isCount: boolean;
 }
 

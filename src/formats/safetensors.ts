@@ -1,4 +1,4 @@
-/** Reads safetensors files: tensors by name and metadata, from bytes or from a stream. */
+/** Reads safetensors files, which contain named tensors and metadata, from bytes or from a stream. */
 import { check } from "../runtime/arguments.ts";
 import { TypeError } from "../runtime/errors.ts";
 import { describe } from "../runtime/kinds.ts";
@@ -14,7 +14,7 @@ import { bytesIn } from "./write.ts";
 
 /** The contents of a file. */
 export interface Contents {
-  /** The tensors by name. */
+  /** The tensors, keyed by name. */
   readonly tensors: Record<string, Tensor>;
   /** The file's metadata. */
   readonly metadata: Record<string, string>;
@@ -90,7 +90,7 @@ export function inspectSafetensors(file: Uint8Array | ArrayBuffer, options: Veri
 
 /** The result of inspectSafetensors. */
 export interface Inspected {
-  /** The tensors by name, in the order of their bytes. */
+  /** The tensors, keyed by name, in the order of their bytes. */
   readonly entries: ReadonlyMap<string, Entry>;
   /** The file's metadata. */
   readonly metadata: Record<string, string>;
@@ -109,7 +109,7 @@ function entriesOf(op: string, file: Uint8Array | ArrayBuffer, { verify = true }
   return { entries, metadata: header.metadata };
 }
 
-/** Collects tensors as they are created, so that all of them can be disposed if one fails. */
+/** Collects tensors as they are created, so that all of them can be disposed if creating a later one fails. */
 class TensorCollector {
   private readonly collected: [string, Tensor][] = [];
   add(name: string, tensor: Tensor): Tensor {
@@ -124,7 +124,10 @@ class TensorCollector {
   }
 }
 
-/** The names of the tensors to read. @throws FormatError if the file lacks one, or nabla does not read its type */
+/**
+ * The names of the tensors to read. @throws FormatError if the file lacks one of the tensors, or nabla does not read its
+ * type
+ */
 function selectNames(op: string, entries: ReadonlyMap<string, { readonly dtype: string }>, names?: readonly string[]) {
   if (names !== undefined && !Array.isArray(names))
     throw new TypeError(`${op}: names must be an array of strings, got ${quote(String(names))}.`);

@@ -6,7 +6,7 @@ import { TypeError } from "../runtime/errors.ts";
 import { describe } from "../runtime/kinds.ts";
 import { FormatError, quote } from "./errors.ts";
 
-/** Element types that nabla reads, by their names in files. */
+/** The element types that nabla reads, under the names that files use. */
 export type Stored = "F32" | "I32" | "U8" | "BOOL" | "F64" | "F16" | "BF16" | "I64" | "U32" | "I16" | "U16" | "I8";
 
 /**

@@ -29,7 +29,7 @@ export function reduce(name: string, each: Tensor, reduction: LossOptions["reduc
 export function requireSame(name: string, x: Tensor, target: Tensor): void {
   if (!sameShape(x.shape, target.shape)) {
     throw new ShapeError(
-      `${name}: the prediction is ${show(x.shape)}, but the target is ${show(target.shape)}. Losses do not broadcast: reshape one.`,
+      `${name}: the prediction is ${show(x.shape)}, but the target is ${show(target.shape)}. Losses do not broadcast: reshape one of them.`,
     );
   }
 }

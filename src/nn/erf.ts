@@ -1,8 +1,7 @@
 /** The error function in float64, for the tails of the normal distribution. */
 
 /**
- * erf in float64, computed with its Maclaurin series where |x| ≤ 3 and as 1 − erfc(|x|) beyond (Abramowitz and Stegun
- * 7.1.5, 7.1.14).
+ * erf in float64: its Maclaurin series if |x| ≤ 3, otherwise ±(1 − erfc(|x|)) (Abramowitz and Stegun 7.1.5, 7.1.14).
  */
 export function erf64(x: number): number {
   if (Math.abs(x) > 3) return Math.sign(x) * (1 - erfc64(Math.abs(x)));

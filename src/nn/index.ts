@@ -1,4 +1,4 @@
-/** Layers and their initialization: `nn.Linear`, `nn.init.xavierUniform`. */
+/** Layers and initializers, such as `nn.Linear` and `nn.init.xavierUniform`. */
 export * from "./attention.ts";
 export * from "./conv.ts";
 export * from "./embedding.ts";

@@ -18,7 +18,9 @@ const wrappers = new WeakMap<Module, Wrapper[]>();
 /** Functions that restore the original `forward` of each wrapped module. */
 const restores = new WeakMap<Module, () => void>();
 
-/** Adds a wrapper to the module; the first one replaces `forward`. Returns a function that removes the wrapper. */
+/**
+ * Adds a wrapper to the module; the module's first wrapper replaces `forward`. Returns a function that removes the wrapper.
+ */
 function wrap(module: Module, wrapper: Wrapper): () => void {
   const all = wrappers.get(module) ?? [];
   if (!all.length) {

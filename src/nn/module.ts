@@ -13,7 +13,7 @@ import { isParameter, markListed, parameter } from "./parameter.ts";
 
 export { nameOf, parameter };
 
-/** Tensors by name, the format that `stateDict` returns and `loadStateDict` accepts. */
+/** Tensors, keyed by name: the format that `stateDict` returns and `loadStateDict` accepts. */
 export type StateDict = Record<string, Tensor>;
 
 /**
@@ -132,17 +132,17 @@ export abstract class Module {
   // biome-ignore lint/suspicious/noExplicitAny: each module declares its own inputs and outputs
   abstract forward(...inputs: any[]): any;
 
-  /** Tensors and modules among the module's own properties, by path: `layers.0`, `heads.value`. */
+  /** The tensors and modules in the module's own properties, with their paths, such as `layers.0` or `heads.value`. */
   private *entries(): Generator<[string, Tensor | Module]> {
     for (const [name, value] of Object.entries(this)) yield* partsOf(this, name, value, new Set());
   }
 
-  /** Direct child modules by name. */
+  /** The direct child modules, with their names. */
   *namedChildren(): Generator<[string, Module]> {
     for (const [name, value] of this.entries()) if (value instanceof Module) yield [name, value];
   }
 
-  /** This module (with the path `prefix`, default "") and its descendants by path, each module once. */
+  /** This module (with the path `prefix`, default "") and its descendants, with their paths. Each module appears once. */
   *namedModules(prefix = "", seen = new Set<Module>()): Generator<[string, Module]> {
     if (seen.has(this)) return;
     seen.add(this);
@@ -152,7 +152,7 @@ export abstract class Module {
     }
   }
 
-  /** This module and its descendants, each under every one of its paths. @internal */
+  /** This module and its descendants, with their paths. A module with several paths appears under each of them. @internal */
   *modulesByPath(prefix = "", open = new Set<Module>()): Generator<[string, Module]> {
     // A module that contains one of its ancestors would have infinitely many paths.
     if (open.has(this)) return;
@@ -163,14 +163,14 @@ export abstract class Module {
     open.delete(this);
   }
 
-  /** All tensors by path, each under every one of its names. */
+  /** All tensors with their paths; a tensor with several paths appears under each of them. */
   private *namedTensors(): Generator<[string, Tensor]> {
     for (const [path, module] of this.modulesByPath()) {
       for (const [name, value] of module.entries())
         if (value instanceof Tensor) yield [path ? `${path}.${name}` : name, value];
     }
   }
-  /** Parameters, or buffers, each once under its first name. */
+  /** Either the parameters or the buffers, each once, with its first path. */
   private *distinct(parameters: boolean): Generator<[string, Tensor]> {
     const seen = new Set<Tensor>();
     for (const [name, value] of this.namedTensors()) {
@@ -229,8 +229,8 @@ export abstract class Module {
   }
 
   /**
-   * All parameters and buffers by path, under every one of their names: a module used twice appears twice, as in PyTorch. The tensors are
-   * the module's own and change in training; clone() them to keep a snapshot.
+   * All parameters and buffers, keyed by path. A tensor with several paths appears under each of them, as in PyTorch. The
+   * tensors are the module's own and change in training; clone() them to keep a snapshot.
    * @throws Error if two tensors have the same name
    */
   stateDict(): StateDict {
@@ -303,8 +303,9 @@ export function inputOf(module: Module, x: Tensor, args: ArrayLike<unknown>, nam
 }
 
 /**
- * Tensors and modules in a module's property, by path, including those in arrays, plain objects, Maps and Sets, at any depth.
- * @throws TypeError if one of them belongs to another copy of nabla
+ * The tensors and modules in a module's property, with their paths, including those in arrays, plain objects, Maps and Sets
+ * at any depth.
+ * @throws TypeError if a tensor or module belongs to another copy of nabla
  */
 function* partsOf(
   owner: Module,

@@ -20,7 +20,8 @@ const unlisted = new WeakMap<Tensor, object | null>();
 let anyList = false;
 
 /**
- * Marks a tensor of any shape as a parameter: it requires gradients, modules list it, and it outlives the scope it is created in.
+ * Marks a tensor of any shape as a parameter: it requires gradients, modules list it, and it outlives the scope in which it
+ * is created.
  * @returns x
  */
 export function parameter(x: Tensor): Tensor;

@@ -7,7 +7,7 @@ import type { AvgPool2dOptions, MaxPool2dOptions } from "../ops/image/pool.ts";
 import { check } from "../runtime/arguments.ts";
 import { inputOf, Module } from "./module.ts";
 
-/** The maximum of each window in an image. */
+/** Takes the maximum of each window in an image. */
 export class MaxPool2d extends Module {
   static override readonly kind: string = "MaxPool2d";
   /** @param kernelSize height and width of the window in pixels; a single number for a square */
@@ -30,7 +30,7 @@ export class MaxPool2d extends Module {
   }
 }
 
-/** The mean of each window in an image. */
+/** Takes the mean of each window in an image. */
 export class AvgPool2d extends Module {
   static override readonly kind: string = "AvgPool2d";
   /** @param kernelSize height and width of the window in pixels; a single number for a square */
@@ -53,10 +53,10 @@ export class AvgPool2d extends Module {
   }
 }
 
-/** The options of a 1-D pool: those of a 2-D pool, with one number instead of a pair. */
+/** The options of a 1-D pool: those of a 2-D pool, with one number for each pair. */
 type Pool1dOptions<O> = { readonly [K in keyof O]: K extends "stride" | "padding" | "dilation" ? number : O[K] };
 
-/** The same options for an image of height 1. */
+/** The corresponding options of a 2-D pool on an image of height 1. */
 function to2d(options: object): object {
   const widths = Object.entries(options).map(([key, v]) => [
     key,
@@ -65,7 +65,7 @@ function to2d(options: object): object {
   return Object.fromEntries(widths);
 }
 
-/** The maximum of each window in a sequence. */
+/** Takes the maximum of each window in a sequence. */
 export class MaxPool1d extends Module {
   static override readonly kind: string = "MaxPool1d";
   /** @param kernelSize length of the window in steps */
@@ -85,7 +85,7 @@ export class MaxPool1d extends Module {
   }
 }
 
-/** The mean of each window in a sequence. */
+/** Takes the mean of each window in a sequence. */
 export class AvgPool1d extends Module {
   static override readonly kind: string = "AvgPool1d";
   /** @param kernelSize length of the window in steps */
@@ -105,7 +105,7 @@ export class AvgPool1d extends Module {
   }
 }
 
-/** The mean over all pixels: [batch, height, width, channels] → [batch, channels]. */
+/** Takes the mean over all pixels: [batch, height, width, channels] → [batch, channels]. */
 export class GlobalAvgPool2d extends Module {
   static override readonly kind: string = "GlobalAvgPool2d";
   /**

@@ -104,7 +104,7 @@ function weightsOf(module: Module, suffix: string): Parameters<typeof ops.lstm>[
 /** Base class of RNN, LSTM and GRU. It implements layers, directions, states and dropout. */
 abstract class Recurrent extends Module {
   protected readonly nonlinearity: "tanh" | "relu" = "tanh";
-  /** The number of layers. Each reads the output of the previous one. */
+  /** The number of layers. Each layer reads the output of the previous one. */
   readonly numLayers: number;
   /** Whether each layer has a second one that reads the sequence from its end. */
   readonly bidirectional: boolean;

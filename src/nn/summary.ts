@@ -27,7 +27,7 @@ export interface SummaryRow {
   readonly bytes: number;
 }
 
-/** The result of `summary`. When printed, it shows a table. */
+/** The result of `summary`. Print it to see a table. */
 export class Summary {
   constructor(
     /** The calls, in the order in which they begin. */

@@ -219,7 +219,7 @@ export class TransformerDecoderLayer extends TransformerLayer {
 }
 
 /**
- * @throws TypeError if layers is not a list of modules. PyTorch takes one layer instead and copies it, so all layers
+ * @throws TypeError if layers is not a list of modules. PyTorch instead takes one layer and copies it, so there, all layers
  * start with equal weights.
  */
 function requireLayers(name: string, layers: unknown): void {

@@ -76,14 +76,14 @@ export class EMA {
     }
   }
 
-  /** The averages by index, for saving. The tensors change with each update; clone() them to keep a snapshot. */
+  /** The averages, keyed by index, for saving. The tensors change with each update; clone() them to keep a snapshot. */
   stateDict(): StateDict {
     return Object.fromEntries(this.averages.map((average, i) => [String(i), average]));
   }
 
   /**
    * Loads averages. Checks everything first, so an error changes nothing.
-   * @throws ShapeError if they do not fit the parameters
+   * @throws ShapeError if the averages do not fit the parameters
    */
   loadStateDict(state: StateDict): void {
     this.checkState(state)();

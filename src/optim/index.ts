@@ -1,5 +1,6 @@
 /**
- * Optimizers, learning-rate schedules, weight averaging and gradient clipping: `optim.Adam`, `optim.StepLR`, `optim.clipGradNorm`.
+ * Optimizers, learning-rate schedules, weight averaging and gradient clipping, such as `optim.Adam`, `optim.StepLR` and
+ * `optim.clipGradNorm`.
  *
  * Denormal numbers slow processors down, so the update kernels replace tiny numbers with 0: gradients and momenta whose product
  * with the learning rate is below 2⁻¹²⁶. If eps ≥ 2⁻³⁴, they also replace means of squared gradients up to 2⁻¹²⁰ and the squares

@@ -202,7 +202,7 @@ export class LBFGS {
 
   /**
    * Loads options and history. Checks everything first, so an error changes nothing.
-   * @throws Error if they do not fit the optimizer
+   * @throws Error if the options or the history do not fit the optimizer
    */
   loadStateDict(saved: OptimizerState): void {
     this.checkState(saved)();

@@ -152,7 +152,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
     this.paramGroups.push(new ParamGroup(list, options, kindOf(this)));
   }
 
-  /** The learning rate of the first group. Setting it sets the rate of every group. */
+  /** The learning rate of the first group. Assigning to lr sets the rate of every group. */
   get lr(): number {
     return this.paramGroups[0]!.lr;
   }
@@ -214,7 +214,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
     this.isWarned = true;
     const name = `${kindOf(this)}.step`;
     console.warn(
-      `nabla: ${name}: none of its parameters has a gradient, so nothing changes. Call backward() before it, on a loss of these parameters.`,
+      `nabla: ${name}: no parameter has a gradient, so the step changes nothing. Before it, call backward() on a loss of these parameters.`,
     );
   }
   private isWarned = false;

@@ -30,7 +30,7 @@ export function mergeOptions<O extends object>(optimizer: string, own: O, saved:
   return { ...own, ...saved };
 }
 
-/** The state tensors of one parameter, by name. */
+/** The state tensors of one parameter, keyed by name. */
 export type State = Record<string, Tensor>;
 
 /** The state of an optimizer, as `stateDict` returns it. */

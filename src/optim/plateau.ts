@@ -81,7 +81,7 @@ export class ReduceLROnPlateau {
     if (mode === "min") return metric < (thresholdMode === "rel" ? best * (1 - threshold) : best - threshold);
     return metric > (thresholdMode === "rel" ? best * (1 + threshold) : best + threshold);
   }
-  /** Records a metric, and reduces the rates if it has not improved for more than `patience` steps. */
+  /** Records a metric, and reduces the rates if the metric has not improved for more than `patience` steps. */
   step(metric: number): void {
     check("ReduceLROnPlateau.step", arguments, "metric:number");
     const { factor, patience, cooldown, minLr, eps } = this.options;

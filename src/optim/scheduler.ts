@@ -43,7 +43,7 @@ export abstract class LRScheduler {
   /** Advances by one step and sets every group's learning rate. @throws RangeError if a rate is negative or not finite */
   step(): void {
     checkNone(`${kindOf(this)}.step`, arguments);
-    // A group added later uses its current rate as its base.
+    // The base of a group that was added later is its current rate.
     const bases = this.optimizer.paramGroups.map((group, i) => this.bases[i] ?? group.lr);
     this.plan(this.lastEpoch + 1, bases)();
   }

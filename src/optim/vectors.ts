@@ -1,5 +1,5 @@
 /**
- * float64 vectors in JavaScript, for optimizers that treat all parameters as one vector. Saved states store them as
+ * float64 vectors in JavaScript, for optimizers that treat all parameters as one vector. Saved states contain the vectors as
  * bytes.
  */
 
@@ -25,7 +25,10 @@ export function dot(a: ArrayLike<number>, b: ArrayLike<number>): number {
   return total;
 }
 
-/** Encodes lists of vectors as uint8 [count, 8·length] tensors, by name, with the sizes of `params`. Omits empty lists. */
+/**
+ * Encodes each list of vectors as a uint8 tensor [count, 8·length] under the list's name, and adds the sizes of `params`.
+ * Omits empty lists.
+ */
 export function packVectors(
   params: readonly Tensor[],
   vectors: Readonly<Record<string, readonly Float64Array[]>>,
@@ -70,7 +73,7 @@ export function unpackVectors<K extends string>(
 }
 
 /**
- * The optimizer's own options, overridden by those in a state with one group and `parts` parts.
+ * The options in a saved state, completed with the optimizer's own. The state must have one group and `parts` parts.
  * @throws Error if the state has a different structure or other options
  */
 export function readOptions<O extends object>(

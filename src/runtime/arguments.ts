@@ -89,8 +89,8 @@ export function signature(text: string): Signature {
 }
 
 /**
- * Put this among a signature's options if the object may also hold functions under other names, such as the `loss` of a
- * training task. Such functions are ignored, unless a name looks like a misspelled option or the object sets no
+ * A signature's options include this name if the options object may also hold functions under other names, such as the
+ * `loss` of a training task. Such functions are ignored, unless a name looks like a misspelled option or the object sets no
  * options.
  */
 const OTHERS = "...";
@@ -236,8 +236,8 @@ function throwMismatch(op: string, args: ArrayLike<unknown>, expected: Signature
 }
 
 /**
- * Whether these are the arguments that Array.prototype.map and similar methods pass to a callback: an element, its index,
- * the array.
+ * Whether a function got the arguments that Array.prototype.map and similar methods pass to a callback: an element, its
+ * index and the array.
  */
 const isCallback = ({ length, 0: element, 1: index, 2: array }: ArrayLike<unknown>): boolean =>
   length === 3 && Array.isArray(array) && array[index as number] === element;

@@ -8,8 +8,8 @@ import { RangeError } from "./errors.ts";
 import { type Heap, SCRATCH, SCRATCH_WORDS } from "./heap.ts";
 
 /**
- * Writes instructions. `begin` opens an instruction, the `set…` methods (called by instructions.ts) write its words,
- * and `end` closes it. Request workspace before `begin`, because it may grow the memory.
+ * Writes instructions. `begin` opens an instruction, the `set…` methods (called by instructions.ts) write its words, and
+ * `end` closes it. Call `workspace` before `begin`, because it may grow the memory.
  */
 export interface Encoder {
   /** The number of shares into which each of the next instructions is divided; 1 if they are not divided. */
@@ -19,7 +19,7 @@ export interface Encoder {
   setFloat(word: number, value: number): void;
   setDouble(word: number, value: number): void;
   end(): void;
-  /** The address of scratch memory for the next instruction, with this many bytes for each share. */
+  /** Returns the address of scratch memory for the next instruction, with `bytesPerShare` bytes for each share. */
   workspace(bytesPerShare: number): number;
 }
 
@@ -89,7 +89,7 @@ export class WordList implements Encoder {
   shares = 1;
   private start = 0;
 
-  /** @param workspaceAddress scratch memory shared by all instructions; they need `workspaceBytes` bytes */
+  /** @param workspaceAddress the address of scratch memory that all instructions share, at least `workspaceBytes` bytes */
   constructor(private readonly workspaceAddress = 0) {}
   begin(code: Op, words: number): void {
     this.start = this.words.length;

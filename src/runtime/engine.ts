@@ -109,8 +109,8 @@ function requireEqual(running: Settings, requested: Settings, state: string): vo
 }
 
 /**
- * Starts nabla with options other than the defaults. Call it before you make the first tensor. Another call with the
- * same options does nothing; concurrent calls share one start.
+ * Starts nabla with options other than the defaults. Call init before you make the first tensor. Another call with the same
+ * options does nothing; concurrent calls share one start.
  *
  * ```ts
  * await init({ threads: "auto" });
@@ -162,7 +162,7 @@ export async function init(options: InitOptions = {}): Promise<void> {
 }
 
 async function startThreads(threads: number | "auto", options: InitOptions): Promise<void> {
-  // Imported on demand, because most programs use one thread.
+  // Import the module on demand, because most programs use one thread.
   const { setUpThreads } = await import("./threads/index.ts");
   const compile = (): WebAssembly.Module => options.module ?? compileBuild(buildOf(options)!, true);
   const setup = await setUpThreads(threads, options.memoryLimit, compile);
@@ -175,7 +175,7 @@ async function startThreads(threads: number | "auto", options: InitOptions): Pro
   current = start(options, setup);
 }
 
-/** Larger thread counts are rejected, because they are probably mistakes. */
+/** The largest permitted number of threads. A larger number is probably a mistake. */
 const MAX_THREADS = 64;
 
 /**
@@ -184,7 +184,7 @@ const MAX_THREADS = 64;
  * `init` that has not finished. A second call does nothing.
  */
 export async function dispose(): Promise<void> {
-  // The caller of init handles its failure.
+  // If the start fails, the caller of init handles the error.
   if (starting) await starting.end.catch(() => {});
   const ended = current;
   current = undefined;
@@ -233,7 +233,8 @@ export function manualSeed(seed: number): void {
 }
 
 /**
- * The state of the random generator: four words, [seed low, seed high, counter low, counter high]. `setRandomState` continues from it.
+ * The state of the random generator: four words, [seed low, seed high, counter low, counter high]. Pass the state to
+ * `setRandomState` to continue from it.
  * @example
  * ```ts
  * const state = randomState();

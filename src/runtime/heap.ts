@@ -214,7 +214,7 @@ export class Heap {
     } else spans.splice(at, count, span);
   }
 
-  /** Merges all adjacent free blocks, and the last one with the untouched memory. */
+  /** Merges all adjacent free blocks, and merges the last free block with the untouched memory if they are adjacent. */
   private merge(): void {
     const all = this.spans;
     for (const [bytes, list] of this.free) for (const address of list) all.push({ address, bytes });
@@ -270,8 +270,8 @@ export class Heap {
   }
 
   /**
-   * Makes new views, which is necessary after `memory.grow` because it detaches the old ones. In shared memory, the old
-   * ones stay valid but are too short.
+   * Makes new views. This is necessary after `memory.grow`, which detaches the old ones. In shared memory, the old views
+   * stay valid but are too short.
    */
   private refreshViews(): void {
     const { buffer } = this.memory;

@@ -111,7 +111,7 @@ const internal: Readonly<Record<string, string>> = {
 /** Maps each reduction that other libraries also apply to two tensors to nabla's op for two tensors. */
 export const pairwise: Readonly<Record<string, string>> = { max: "maximum", min: "minimum" };
 
-/** Explains how to turn a value into one of the expected kinds; undefined if there is nothing special to say. */
+/** Explains how to turn a value into one of the expected kinds; undefined if there is no specific advice. */
 function remedy(op: string, name: string, wanted: readonly string[], v: unknown): string | undefined {
   const wants = (...names: string[]): boolean => names.some((name) => wanted.includes(name));
   if (isObject(v) && isFunction(v.then)) return "Await it first.";

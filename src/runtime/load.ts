@@ -29,7 +29,7 @@ export function probe(): { simd: boolean; relaxed: boolean } {
   };
 }
 
-/** The fastest build that this runtime supports. @throws Error without WebAssembly SIMD */
+/** The fastest build that this runtime supports. @throws Error if the runtime does not support WebAssembly SIMD */
 export function bestBuild(): Build {
   const can = probe();
   if (!can.simd) {

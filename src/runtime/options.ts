@@ -1,4 +1,4 @@
-/** Options objects. */
+/** A helper for options objects. */
 
 /** Removes undefined options, which would override defaults in `{ ...defaults, ...options }`. */
 export function withoutUndefined<T extends object>(options: { [K in keyof T]: T[K] | undefined }): T {

@@ -233,7 +233,7 @@ test("step warns once if no parameter has a gradient", () => {
   const texts = warn.mock.calls.map(([text]) => text as string).filter((text) => text.includes("Adam.step"));
   warn.mockRestore();
   expect(texts).toEqual([
-    "nabla: Adam.step: none of its parameters has a gradient, so nothing changes. Call backward() before it, on a loss of these parameters.",
+    "nabla: Adam.step: no parameter has a gradient, so the step changes nothing. Before it, call backward() on a loss of these parameters.",
   ]);
 });
 test("init's error shows a string in quotes", async () => {

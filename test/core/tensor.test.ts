@@ -263,7 +263,7 @@ describe("errors say what is wrong and how to fix it", () => {
       "linear: [4, 5] does not fit the weight [2, 3]: the last size must be 3.",
     );
     expect(() => losses.mse(zeros([2]), zeros([2, 1]))).toThrow(
-      "mse: the prediction is [2], but the target is [2, 1]. Losses do not broadcast: reshape one.",
+      "mse: the prediction is [2], but the target is [2, 1]. Losses do not broadcast: reshape one of them.",
     );
   });
   test("a DTypeError names the op, the element type and the fix", () => {

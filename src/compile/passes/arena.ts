@@ -13,7 +13,7 @@ interface Life {
   readonly from: number;
   to: number;
   readonly bytes: number;
-  /** The values in this place, one after another. */
+  /** The values that occupy this place, one after another. */
   readonly storages: Storage[];
 }
 
@@ -21,7 +21,7 @@ interface Life {
 export interface Plan {
   readonly offsets: ReadonlyMap<Storage, number>;
   readonly bytes: number;
-  /** The size if every value had its own memory. */
+  /** The size that the arena would have if every value had its own memory. */
   readonly naive: number;
   /** Values that reuse the place of an operand. */
   readonly inPlace: ReadonlySet<Storage>;

@@ -71,7 +71,7 @@ function obstacle(): string {
   return typeof Worker === "undefined" ? "Worker is not available" : "";
 }
 
-/** A pool and its heap (both undefined for one thread), and the reason for the number of threads. */
+/** A pool and its heap (both undefined if nabla runs on one thread), and the reason for the number of threads. */
 export interface ThreadSetup {
   readonly heap?: Heap;
   readonly pool?: WorkerPool;

@@ -69,7 +69,7 @@ export class WorkerPool {
     this.bytes = Control.bytes + threads * PAIR;
   }
 
-  /** Starts the workers. @throws ThreadError if one cannot be started; the others are stopped */
+  /** Starts the workers. @throws ThreadError if a worker cannot be started; in this case, the others are stopped */
   async open(): Promise<void> {
     try {
       await this.startAll();
