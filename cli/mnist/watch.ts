@@ -36,7 +36,7 @@ export function watch(stream: NodeJS.WriteStream, style: Style): Watch {
   };
 }
 
-/** Loss, accuracy, images per second and time left. */
+/** The loss, the accuracy, the images per second and the time left, as text. */
 function state({ loss, accuracy, images, allImages, seconds }: Progress): string {
   const left = Math.ceil(((allImages - images) * seconds) / images);
   const time = `${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}`;

@@ -1,5 +1,5 @@
 /**
- * Gradients that need fewer kernels than TensorFlow.js's own, and replace them while nabla's backend is active. Second
+ * Gradients that replace TensorFlow.js's own while nabla's backend is active, because they need fewer kernels. Second
  * derivatives equal TensorFlow.js's, which treats the outputs that a gradient saves as constants.
  */
 import {
@@ -122,7 +122,7 @@ function spread(dy: Tensor, x: Tensor, axis: number | number[]): Tensor {
   const shape = [...x.shape];
   for (const dim of util.parseAxisParam(axis, x.shape)) shape[dim] = 1;
   const kept = reshape(dy, shape);
-  // broadcastTo cannot turn a dim of size 1 into one of size 0.
+  // If x is empty, use zeros, because broadcastTo cannot turn a dim of size 1 into one of size 0.
   return x.size ? broadcastTo(kept, x.shape) : zeros(x.shape, dy.dtype);
 }
 

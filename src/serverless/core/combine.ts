@@ -9,8 +9,9 @@ import { readPath } from "./schema.ts";
 import { urlOf } from "./urls.ts";
 
 /**
- * Combines several handlers into one. Each is served below its own path, and sees URLs without that prefix. The longest matching path
- * wins. If a handler throws, the response is 500, and the error goes to console.error.
+ * Combines several handlers into one. Each handler serves the requests below its own path, and sees URLs without that
+ * prefix. The longest matching path wins. If a handler throws, the response is 500, and the error goes to
+ * console.error.
  *
  * ```ts
  * const handler = combine({ "/digits": inferenceHandler({ … }), "/train": trainingHandler({ … }) });

@@ -29,7 +29,7 @@ export class Slicer {
       if (!step() || performance.now() - started >= SLICE) break;
     }
     await nextTurn();
-    // A clock that stands still during computation has advanced by now.
+    // By now, even a clock that stands still during computation has advanced.
     const elapsed = performance.now() - started;
     const maxSteps = elapsed > 0 ? MAX_STEPS : MAX_STEPS_UNTIMED;
     const fitting = elapsed > 0 ? Math.floor((taken * SLICE) / elapsed) : maxSteps;

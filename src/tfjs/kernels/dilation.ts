@@ -30,8 +30,8 @@ function windowsOf({ x, filter }: Inputs, { strides, pad, dilations }: Attribute
 function gradient({ x, filter, dy }: Inputs, windows: MaxPoolAttributes, of: "x" | "filter"): Value | null {
   const { outputSize, stride, pad } = windows;
   if (`${dy!.shape}` !== `${[x!.shape[0], ...outputSize, x!.shape[3]]}`) return null;
-  // Leave windows that begin below or to the right of the image to the CPU kernel, which throws, because such windows
-  // contain no pixel and have no largest sum.
+  // A window that begins below or to the right of the image contains no pixel. Leave such calls to the CPU kernel,
+  // which throws an error.
   if ([0, 1].some((i) => (outputSize[i]! - 1) * stride[i]! - pad[i]! >= x!.shape[i + 1]!)) return null;
   const [, places, taps] = applyAll(dilationDefinition, [x!, filter!], windows);
   return of === "x" ? toPlaces(dy!, places!, x!.shape, windows) : toTaps(dy!, taps!, filter!.shape);

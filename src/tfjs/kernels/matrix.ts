@@ -56,7 +56,7 @@ export const matrixKernels: Readonly<Record<string, NativeKernel>> = {
       const { a, b, bias } = inputs;
       if (isEmpty(a!, b!)) return null;
       const n = columns(b!, attributes);
-      // A bias of any other shape is added afterwards.
+      // Only a bias with one element per column can be fused; a bias of any other shape is added afterwards.
       const row = bias && bias.size === n && bias.shape.at(-1) === n ? reshape(bias, [n]) : undefined;
       return finish(inputs, attributes, bias !== undefined && !row, (activation) =>
         product(a!, b!, row, attributes, activation),

@@ -118,7 +118,7 @@ const asinh = (x: Value): Value =>
     return where(gt(s, 1e9), add(log(s), Math.LN2), near);
   });
 
-/** acosh x = log(x + √(x − 1)·√(x + 1)), from t = x − 1 so that it is accurate near 1. */
+/** acosh x = log(x + √(x − 1)·√(x + 1)), computed from t = x − 1, so that the result is accurate near 1. */
 function acosh(x: Value): Value {
   const t = sub(x, 1);
   const near = log1p(add(t, mul(sqrt(t), sqrt(add(x, 1)))));

@@ -179,8 +179,8 @@ function averageGradient({ dy, input }: Inputs, attributes: Attributes): Value |
  */
 function maximumGradient({ dy, input }: Inputs, attributes: Attributes): Value | null {
   const found = windowsOf(input!.shape, attributes);
-  // Leave windows whose width and height differ to the CPU kernel, which numbers the positions in a window as if they
-  // were equal.
+  // The CPU kernel numbers the positions in a window as if its width and height were equal. If they are not, leave the
+  // call to that kernel, so that the results match.
   if (!found || found.info.filterHeight !== found.info.filterWidth || !sameShape(dy!.shape, found.info.outShape))
     return null;
   const { info } = found;

@@ -46,7 +46,7 @@ export class IncomingRequest implements HandlerRequest {
   toRequest(): Request {
     const { method, signal } = this;
     const body = this.#hasBody ? streamOf(this.#incoming) : undefined;
-    // TypeScript's RequestInit lacks `duplex`, which a stream needs.
+    // TypeScript's RequestInit lacks `duplex`, which a streamed body needs.
     const init: RequestInit & { duplex?: "half" } = {
       method,
       signal,
@@ -70,7 +70,7 @@ export class IncomingRequest implements HandlerRequest {
     const headers = new Headers();
     const { rawHeaders } = this.#incoming;
     try {
-      // A web Request cannot have HTTP/2's pseudo-headers, such as :path.
+      // Skip HTTP/2's pseudo-headers, such as :path, which a web Request cannot have.
       for (let i = 0; i < rawHeaders.length; i += 2)
         if (!rawHeaders[i]!.startsWith(":")) headers.append(rawHeaders[i]!, rawHeaders[i + 1]!);
       const host = this.header("host");
