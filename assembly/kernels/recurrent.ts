@@ -1,20 +1,31 @@
 /**
- * Computes one layer of a recurrent network over a whole sequence, and the layer's gradient back through time. The
- * weights are packed once. Each step computes one product with the packed weights, and then one fused cell per sequence.
- * x: [steps, batch, gates·hidden] holds the contribution of the inputs. In x, y, c and saved, consecutive steps are
- * `stepRows` rows apart, and consecutive sequences `batchRows` rows. A share is a range of sequences: sequences are
- * independent, so threads need no barrier before the end. A sequence that has ended keeps its state.
+ * Computes one layer of a recurrent network over a whole sequence, and the layer's gradient back through time. Each step
+ * computes one product with the weights, and then one fused cell per sequence. The weights are packed once, except for
+ * few sequences or a single step. x: [steps, batch, gates·hidden] holds the contribution of the inputs. In x, y, c and
+ * saved, consecutive steps are `stepRows` rows apart, and consecutive sequences `batchRows` rows. A share is a range of
+ * sequences: sequences are independent, so threads need no barrier before the end. A sequence that has ended keeps its
+ * state.
  */
 import { gateSigmoid, relu, reluGrad, sigmoidGrad, tanh, tanhGrad } from "../math";
 import { Recurrent, RecurrentGrad } from "../layerLayouts";
 import { Activation, Op } from "../opcodes";
 import { fma, shareBegin, storeLanes } from "../simd";
-import { KC, tile, tileRows } from "./gemm";
+import { gemm, gemmWorkspace, KC, tile, tileRows } from "./gemm";
 import { copyPanel, MR, NR, transpose } from "./pack";
 import { word } from "../operands";
 
 /** The number of scratch bytes for a tile. */
 const TILE: usize = 256;
+
+/** Up to this many sequences, each step reads the weights as they are: tiles of so few rows would be slow. */
+const FEW: u32 = 2;
+
+/**
+ * Whether the products read the weights without packing them. This depends on the whole batch, so that every share has
+ * the same bits.
+ */
+@inline
+function isDirect(steps: u32, batch: u32): bool { return batch <= FEW || steps == 1; }
 
 /** The gates of a cell, in the order of PyTorch's weights: i, f, g, o (LSTM); r, z, n (GRU). */
 @inline
@@ -35,15 +46,24 @@ function gatesOf(op: Op): u32 {
   return 0;
 }
 
+@inline
+function isGrad(op: Op): bool { return op == Op.RnnGrad || op == Op.LstmGrad || op == Op.GruGrad; }
+
 function packedBytes(gates: u32, hidden: u32): usize {
   const n = (<usize>gates * hidden + NR) * (hidden + NR) << 2;
   return (n + 63) & ~63;
 }
 
+/** The number of scratch bytes for the products: gemm's workspace, or a tile and the packed weights. */
+function productBytes(op: Op, steps: u32, batch: u32, hidden: u32): usize {
+  const gates = gatesOf(op), n = gates * hidden;
+  if (!isDirect(steps, batch)) return TILE + packedBytes(gates, hidden);
+  return isGrad(op) ? gemmWorkspace(batch, hidden, n, 0, 0) : gemmWorkspace(batch, n, hidden, 0, 1);
+}
+
 /** The number of scratch bytes that one thread needs, a multiple of 64. */
-export function recurrentWorkspace(op: u32, batch: u32, hidden: u32): u32 {
-  const gates = gatesOf(<Op>op);
-  return <u32>(TILE + packedBytes(gates, hidden) + (<usize>batch + 1) * rowBytes(gates, hidden));
+export function recurrentWorkspace(op: u32, steps: u32, batch: u32, hidden: u32): u32 {
+  return <u32>(productBytes(<Op>op, steps, batch, hidden) + (<usize>batch + 1) * rowBytes(gatesOf(<Op>op), hidden));
 }
 
 /**
@@ -68,6 +88,22 @@ function product(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, n: usi
       }
     }
   }
+}
+
+/**
+ * C[rows, n] = A[rows, k]·W (+ C if accumulate), where W is [k, n] or, if `transposed`, [n, k]. The rows of A are `lda`
+ * bytes apart; those of C are adjacent. The path depends on the whole batch, not on the share.
+ */
+function directProduct(c: usize, a: usize, lda: usize, w: usize, rows: usize, batch: u32, n: usize, k: usize,
+  transposed: u32, accumulate: u32, scratch: usize): void
+{
+  if (lda == k << 2) {
+    gemm(c, a, w, 0, 0, batch, n, k, 0, transposed, 1, Activation.None, accumulate, scratch, 0, rows, 0, n);
+    return;
+  }
+  for (let i: usize = 0; i < rows; i++)
+    gemm(c + i * (n << 2), a + i * lda, w, 0, 0, 1, n, k, 0, transposed, 1, Activation.None, accumulate, scratch, 0, 1,
+      0, n);
 }
 
 /** Packs panels of W[n, k]ᵀ or, in the backward pass, of W[k, n]. */
@@ -151,18 +187,20 @@ export function recurrent(op: Op, at: usize, thread: u32, threads: u32): void {
   const bias = word(at, Recurrent.bias), h0 = word(at, Recurrent.h0), c0 = word(at, Recurrent.c0),
     lengths = word(at, Recurrent.lengths);
   const rectify = <u32>word(at, Recurrent.rectify), reverse = word(at, Recurrent.reverse);
-  const gates = gatesOf(op), row: usize = hidden << 2, n = <usize>gates * hidden, ldg = rowBytes(gates, hidden);
-  const scratch = word(at, Recurrent.workspace) + thread * recurrentWorkspace(op, batch, hidden);
-  const packed = scratch + TILE, g = packed + packedBytes(gates, hidden);
-  pack(packed, word(at, Recurrent.w), n, hidden, true);
+  const gates = gatesOf(op), row: usize = hidden << 2, n = <usize>gates * hidden, w = word(at, Recurrent.w);
+  const direct = isDirect(steps, batch), ldg = direct ? n << 2 : rowBytes(gates, hidden);
+  const scratch = word(at, Recurrent.workspace) + thread * recurrentWorkspace(op, steps, batch, hidden);
+  const packed = scratch + TILE, g = scratch + productBytes(op, steps, batch, hidden);
+  if (!direct) pack(packed, w, n, hidden, true);
   // Without an initial state, all sequences start from the same row of zeros.
   const zeros = g + (end - begin) * ldg;
   memory.fill(zeros, 0, row);
   let stateH = h0 ? h0 : zeros, stateC = c0 ? c0 : zeros, ld = h0 ? row : 0;
   for (let s: u32 = 0; s < steps; s++) {
     const t = reverse ? steps - 1 - s : s;
-    if (ld) product(g, ldg, stateH + begin * ld, ld, end - begin, n, hidden, packed, false, scratch);
-    else memory.fill(g, 0, (end - begin) * ldg);
+    if (!ld) memory.fill(g, 0, (end - begin) * ldg);
+    else if (direct) directProduct(g, stateH + begin * ld, ld, w, end - begin, batch, n, hidden, 1, 0, scratch);
+    else product(g, ldg, stateH + begin * ld, ld, end - begin, n, hidden, packed, false, scratch);
     const first = t * stepRows;
     for (let b = begin; b < end; b++) {
       const r = first + b * batchRows, h = y + r * row, c1 = c + r * row, kept = saved + r * row * 4;
@@ -259,11 +297,12 @@ export function recurrentGrad(op: Op, at: usize, thread: u32, threads: u32): voi
     c0 = word(at, RecurrentGrad.c0);
   const lengths = word(at, RecurrentGrad.lengths), rectify = <u32>word(at, RecurrentGrad.rectify),
     reverse = word(at, RecurrentGrad.reverse);
-  const gates = gatesOf(op), row: usize = hidden << 2, n = <usize>gates * hidden;
-  const scratch = word(at, RecurrentGrad.workspace) + thread * recurrentWorkspace(op, batch, hidden),
+  const gates = gatesOf(op), row: usize = hidden << 2, n = <usize>gates * hidden, w = word(at, RecurrentGrad.w);
+  const direct = isDirect(steps, batch);
+  const scratch = word(at, RecurrentGrad.workspace) + thread * recurrentWorkspace(op, steps, batch, hidden),
     packed = scratch + TILE;
-  pack(packed, word(at, RecurrentGrad.w), hidden, n, false);
-  const zeros = packed + packedBytes(gates, hidden);
+  if (!direct) pack(packed, w, hidden, n, false);
+  const zeros = scratch + productBytes(op, steps, batch, hidden);
   memory.fill(zeros, 0, row);
   memory.fill(dh + begin * row, 0, (end - begin) * row);
   if (op == Op.LstmGrad) memory.fill(dc + begin * row, 0, (end - begin) * row);
@@ -290,8 +329,9 @@ export function recurrentGrad(op: Op, at: usize, thread: u32, threads: u32): voi
       else rnnCellGrad(dxb, dh + own, dyb, y + r * row, hidden, rectify);
     }
     const ld = batchRows * n << 2;
-    if (!last || h0)
-      product(dh + begin * row, row, dz + (first * n << 2) + begin * ld, ld, end - begin, hidden, n, packed, true,
-        scratch);
+    if (last && !h0) continue;
+    const to = dh + begin * row, from = dz + (first * n << 2) + begin * ld;
+    if (direct) directProduct(to, from, ld, w, end - begin, batch, hidden, n, 0, 1, scratch);
+    else product(to, row, from, ld, end - begin, hidden, n, packed, true, scratch);
   }
 }

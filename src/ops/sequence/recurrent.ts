@@ -151,7 +151,9 @@ function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; g
       const at = (v?: Value): number => (v ? address(v) : 0);
       const [y, ...more] = outputs;
       const c = hasCellState ? more.shift() : undefined;
-      const workspace = encoder.workspace(kernels().recurrentWorkspace!(cell.code, sizes.batch, sizes.hidden));
+      const workspace = encoder.workspace(
+        kernels().recurrentWorkspace!(cell.code, sizes.steps, sizes.batch, sizes.hidden),
+      );
       encodeRecurrent(encoder, cell.code, {
         y: at(y),
         c: at(c),
@@ -232,7 +234,9 @@ function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; g
       const sizes = geometry(dy, w.shape[1]!, attributes.batchFirst);
       const at = (v?: Value): number => (v ? address(v) : 0);
       const [dx, dh, last] = outputs;
-      const workspace = encoder.workspace(kernels().recurrentWorkspace!(cell.gradCode, sizes.batch, sizes.hidden));
+      const workspace = encoder.workspace(
+        kernels().recurrentWorkspace!(cell.gradCode, sizes.steps, sizes.batch, sizes.hidden),
+      );
       encodeRecurrentGrad(encoder, cell.gradCode, {
         dx: at(dx),
         dg: cell.splitsGradient ? at(last) : 0,
