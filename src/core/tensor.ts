@@ -202,10 +202,7 @@ export class Tensor implements Value {
     return this.handle.storage?.isGone ?? true;
   }
 
-  /**
-   * Frees the memory of the tensor and of its gradient. Using the tensor afterwards throws a DisposedError; disposing
-   * twice is fine.
-   */
+  /** Frees the memory of the tensor and its gradient. Later uses throw a DisposedError; a second dispose does nothing. */
   dispose(): void {
     checkNone("dispose", arguments);
     this.disposeBecause("dispose()");
