@@ -119,8 +119,8 @@ export function backpropagate(
 type Context = Parameters<NonNullable<GradientRule["vjp"]>>[1];
 
 /**
- * Computes gradients with an op's gradient kernel and records them for autograd as one node. Differentiating that node
- * uses the ops that the op is composed of.
+ * Computes gradients with an op's gradient kernel and records them for autograd as one node. To differentiate that
+ * node, autograd uses the ops that the op is composed of.
  */
 function recordGradient({ rule }: Node<Tensor>, dy: Tensor, context: Context): (Tensor | null)[] {
   const { inputs, attributes, needs, more } = context;
@@ -173,8 +173,8 @@ function composedGradients(
 }
 
 /**
- * Replaces those of an op's inputs that need a gradient with aliases. The aliases have new graph nodes, at which the
- * op's gradients end.
+ * Replaces each input of an op for which a gradient is needed with an alias. An alias has a new graph node, at which
+ * backpropagation through the op ends.
  */
 const proxiesOf = ({ inputs, needs }: Pick<Context, "inputs" | "needs">): Tensor[] =>
   inputs.map((x, i) => (needs[i] ? (x as Tensor).alias(x.shape) : (x as Tensor)));
@@ -293,7 +293,7 @@ export function customGradient<A extends Tensor[]>(
   return withRule(f);
 }
 
-/** `customGradient` for nabla's own functions, which are not checked while nabla loads. @internal */
+/** `customGradient` without its argument check, for functions that nabla itself defines while it loads. @internal */
 export function withRule<A extends Tensor[]>(
   f: Parameters<typeof customGradient<A>>[0],
 ): ReturnType<typeof customGradient<A>> {

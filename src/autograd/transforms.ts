@@ -147,7 +147,7 @@ const targetsOf = (variables: readonly Tensor[]): Set<Edge> => new Set(variables
  * of gradients in the same order. −1 is the last argument. An index may appear twice.
  */
 export type ArgNums = number | readonly number[];
-/** The type of an argument. For a negative index, the union of the types of all arguments. */
+/** The type of the argument at index N; for a negative index, the union of the types of all arguments. */
 type Argument<A extends unknown[], N> = N extends number
   ? `${N}` extends `-${string}`
     ? A[number]
@@ -309,8 +309,8 @@ export function jvp<X extends Tensor | Tensor[]>(
 }
 
 /**
- * Computes the product of f's Hessian at x and v without forming the Hessian, as the gradient of ∇f·v. The result has
- * the shape of x. f must return a single number.
+ * Computes H·v, where H is the Hessian of f at x. H is never formed: the result is the gradient of ∇f(x)·v, and has the
+ * shape of x. f must return a single number.
  * @throws ShapeError if v does not have the shape of x
  */
 export function hvp(f: (x: Tensor) => Tensor, x: Tensor, v: Tensor): Tensor {

@@ -148,12 +148,12 @@ function filledTensor(op: string, shape: Shape, value: number, options: TensorOp
 
 /** A number that compiled functions re-read on every call. Plain numbers, by contrast, become constants. */
 export type Scalar = Tensor & {
-  /** The number. Setting it does not make compile record again. */
+  /** The number. Setting it does not make compile record the function again. */
   value: number;
 };
 
 /**
- * Makes a float32 tensor with shape [] and a `value` that you can set. It lives until dispose().
+ * Makes a float32 tensor with shape [] and a `value` that you can set. The tensor lives until dispose().
  *
  * ```ts
  * const temperature = scalar(1);
@@ -197,7 +197,7 @@ export function onesLike(x: Tensor, options?: TensorOptions): Tensor {
 }
 
 /**
- * Checks only the first and the last value of a range, because it is monotonic.
+ * Checks only the first and the last value of a range, because ranges are monotonic.
  * @throws RangeError if the dtype cannot represent the first or the last value
  */
 function requireEnds(op: string, values: Float64Array, dtype: DType): void {
@@ -252,7 +252,7 @@ export function eye(...args: unknown[]): Tensor {
   return finish(fromElements(values, [n, m], options.dtype ?? "float32", "eye"), options);
 }
 
-/** @throws DTypeError unless the dtype is float32, the type of random numbers */
+/** @throws DTypeError if a dtype other than float32 is given */
 function requireFloat(op: string, options: TensorOptions): TensorOptions {
   if (options.dtype !== undefined && options.dtype !== "float32")
     throw new DTypeError(

@@ -1,6 +1,6 @@
 /**
- * Eager mode, which importing this module installs: it checks each op, allocates the op's outputs, runs the op, and
- * records it for autograd.
+ * Eager mode: checks each op, allocates the op's outputs, runs the op, and records it for autograd. Importing this
+ * module installs it.
  */
 
 import { verify } from "../ops/definition/check.ts";
@@ -72,14 +72,14 @@ function execute(op: AnyOp, inputs: readonly Value[], attributes: unknown): Tens
 }
 
 /**
- * Caches of tensors for numbers that are used as operands, keyed by dtype. A full cache evicts its least recently used
+ * For each dtype, a cache of tensors that hold numbers used as operands. A full cache evicts its least recently used
  * tensor.
  */
 const constants: Partial<Record<DType, Map<number | string, Tensor>>> = {};
 const MAX_CONSTANTS = 256;
 const allConstants = new WeakSet<Tensor>();
 
-/** Whether a tensor was made for these caches. User code can neither reach nor replace such tensors. */
+/** Whether `constant` made a tensor. User code can neither reach nor replace such a tensor. */
 export const isConstant = (x: Tensor): boolean => allConstants.has(x);
 
 /** The cached tensor with shape [] that holds a number. */

@@ -48,7 +48,7 @@ export const changedShapeError = (op: string, { shape }: Spec): Error =>
 
 /** @throws Error after an assignment such as x[0] = 5 */
 export function requireNoIndices(op: string, tensor: Spec): void {
-  // Indices come first among an object's properties.
+  // A for…in loop visits indices before all other properties.
   for (const name in tensor) {
     if (Number.isNaN(Number(name))) break;
     throw new Error(`${op}: elements cannot be set with x[${name}] = …. Use copyFrom(values), or where(mask, a, x).`);

@@ -175,8 +175,8 @@ export class Node<Leaf extends Stored> {
   }
 
   /**
-   * Drops a reference. If it was the last one, frees the node and releases the nodes before it. Uses a loop instead of
-   * recursion, because chains of nodes can be long.
+   * Drops a reference. If it was the last one, frees the node and releases the nodes that it depends on. Uses a loop
+   * instead of recursion, because chains of nodes can be long.
    */
   release(): void {
     const pending: Node<Leaf>[] = [this];

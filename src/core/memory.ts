@@ -274,7 +274,7 @@ export interface MemoryInfo {
   readonly capacity: number;
 }
 
-/** Reports the memory that nabla uses. All numbers are 0 before the first tensor. */
+/** Reports the memory that nabla uses. All numbers are 0 until the first tensor is made. */
 export function memory(): MemoryInfo {
   const heap = currentHeap();
   return {

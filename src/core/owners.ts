@@ -2,11 +2,11 @@
  * Frees tensors that the program does not dispose: at the end of their scope or, outside scopes, when they are garbage
  * collected.
  *
- * A FinalizationRegistry never calls back during a synchronous loop, and does not free its cells during one either.
- * Therefore a tensor made outside scopes waits in `unowned` until its job (a turn of the event loop) ends, and is
- * registered only then. If a job makes too many tensors, the least recently used storages move to JavaScript's memory
- * (memory.ts), and `unowned` drops their tensors. Unreachable tensors are then collected even during the loop, and the
- * storages of reachable tensors move back when they are used.
+ * During a synchronous loop, a FinalizationRegistry neither calls back nor frees its cells. Therefore a tensor made
+ * outside scopes waits in `unowned` until its job (a turn of the event loop) ends, and is registered only then. If a
+ * job makes too many tensors, the least recently used storages move to JavaScript's memory (memory.ts), and `unowned`
+ * drops their tensors. Unreachable tensors are then collected even during the loop, and the storages of reachable
+ * tensors move back when they are used.
  */
 
 import { onShortage } from "../runtime/engine.ts";
@@ -222,7 +222,7 @@ function liveStorages(all: boolean): Set<Storage> {
 
 /**
  * Moves out the least recently used storages until at most `max` storages with at most `maxBytes` bytes are left.
- * @returns the last op that used any of the moved storages; 0 if none was moved
+ * @returns the sequence number of the last op that used any of the moved storages; 0 if none was moved
  */
 function moveOldest(storages: Storage[], maxBytes: number, max: number): number {
   let [bytes, count, newest] = [bytesOf(storages), storages.length, 0];

@@ -89,7 +89,7 @@ export class ModuleState {
   private readonly tensorSet = new Set<Tensor>();
   private readonly owners = new Map<object, { readonly path: string; readonly names: ReadonlySet<string> }>();
 
-  /** Records the current properties of an object, unless it is recorded already. */
+  /** Records the current properties of an object, unless they were recorded before. */
   add(value: object, path = nameOf(value), depth = 0): void {
     if (this.owners.has(value)) return;
     const owner = value as Owner;

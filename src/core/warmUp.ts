@@ -9,7 +9,7 @@ import { tidy } from "./scope.ts";
  * tier.
  */
 const GROUP = 8;
-/** Warm-up ends when a group is not at least this fraction faster than the best group so far. */
+/** Warm-up ends when a group's improvement over the best group so far is below this fraction. */
 const GAIN = 0.1;
 
 /**

@@ -17,7 +17,7 @@ import type { Tensor } from "../tensor.ts";
  * @param v The values.
  * @throws ShapeError if the sizes do not match
  * @throws DTypeError if the mask is neither bool nor float32
- * @throws RangeError if dropout is outside 0 … 1
+ * @throws RangeError if dropout is not between 0 and 1
  * @example
  * ```ts
  * const x = tensor([[1, 0], [0, 1]]);

@@ -6,7 +6,7 @@ import { lift } from "../lift.ts";
 import type { Tensor } from "../tensor.ts";
 
 /**
- * The slices of x at the given indices along `dim`. The gradient is added back at the same indices.
+ * The slices of x at the given indices along `dim`. The gradient is dy, added to zeros at the same indices.
  *
  * x: any shape, index: [n] → x's shape but with size n at `dim`, x's type.
  *
@@ -26,7 +26,7 @@ export const indexSelect: (x: Tensor, dim: number, index: Tensor) => Tensor = /*
 );
 /**
  * Selects one element for each index along `dim`: out[i][j] = x[index[i][j]][j] for dim 0, and out[i][j] =
- * x[i][index[i][j]] for dim 1. The gradient is added back at the same positions.
+ * x[i][index[i][j]] for dim 1. The gradient is dy, added to zeros at the same positions.
  *
  * x: any shape, index: x's shape except at `dim` → the index's shape, x's type.
  *
@@ -42,8 +42,8 @@ export const indexSelect: (x: Tensor, dim: number, index: Tensor) => Tensor = /*
  */
 export const gather: (x: Tensor, dim: number, index: Tensor) => Tensor = /* @__PURE__ */ lift("gather", ops.gather);
 /**
- * Zeros of size n along `dim`, with each element of `source` added at its index. The gradient is gathered at the same
- * indices. Sums of int32 wrap around at ±2³¹.
+ * Zeros of size n along `dim`, with each element of `source` added at its index. The gradient is dy, gathered at the
+ * same indices. Sums of int32 wrap around at ±2³¹.
  *
  * source and index: the same shape → that shape but with size n at `dim`, the source's type: float32 or int32.
  *
@@ -104,7 +104,7 @@ export const indexAdd: (x: Tensor, dim: number, index: Tensor, source: Tensor) =
   ops.indexAdd,
 );
 /**
- * The rows of `weight` at the given indices. The gradient is added to the same rows.
+ * The rows of `weight` at the given indices. The gradient is dy, added to zeros at the same rows.
  *
  * index: any shape, weight: [entries, size] → [...index.shape, size], the weight's type.
  *
@@ -125,7 +125,7 @@ export const embedding: (index: Tensor, weight: Tensor) => Tensor = /* @__PURE__
  *
  * @param classes The number of classes.
  * @throws DTypeError if the index is not int32
- * @throws RangeError if an index is outside 0 … classes − 1
+ * @throws RangeError if an index is not between 0 and classes − 1
  * @example
  * ```ts
  * const index = tensor([2, 0], { dtype: "int32" });

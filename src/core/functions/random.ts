@@ -15,7 +15,7 @@ import type { Tensor } from "../tensor.ts";
  * @param shape The sizes of the result.
  * @param p The probability, from 0 to 1.
  * @param value The number to draw with probability p. Default 1.
- * @throws RangeError if p is not in 0 … 1
+ * @throws RangeError if p is not between 0 and 1
  * @example
  * ```ts
  * const kept = bernoulli([1000], 0.25);

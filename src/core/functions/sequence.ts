@@ -16,7 +16,7 @@ import type { Tensor } from "../tensor.ts";
  * @param weights The parameters in PyTorch's shapes.
  * @throws ShapeError if the sizes do not match
  * @throws DTypeError if lengths is not int32
- * @throws RangeError if a length is outside 0 … steps
+ * @throws RangeError if a length is not between 0 and the number of steps
  * @example
  * ```ts
  * const weights = { weightIh: ones([1, 2]).mul(0.5), weightHh: zeros([1, 1]) };
@@ -39,7 +39,7 @@ export const rnn: (x: Tensor, h0: Tensor | null, weights: RecurrentWeights, opti
  * @throws TypeError if only one of h0 and c0 is null
  * @throws ShapeError if the sizes do not match
  * @throws DTypeError if lengths is not int32
- * @throws RangeError if a length is outside 0 … steps
+ * @throws RangeError if a length is not between 0 and the number of steps
  * @example
  * ```ts
  * const weights = { weightIh: ones([4, 2]).mul(0.5), weightHh: zeros([4, 1]) };
@@ -65,7 +65,7 @@ export const lstm: (
  * @param weights The parameters in PyTorch's shapes.
  * @throws ShapeError if the sizes do not match
  * @throws DTypeError if lengths is not int32
- * @throws RangeError if a length is outside 0 … steps
+ * @throws RangeError if a length is not between 0 and the number of steps
  * @example
  * ```ts
  * const weights = { weightIh: ones([3, 2]).mul(0.5), weightHh: zeros([3, 1]) };

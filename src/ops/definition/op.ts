@@ -53,8 +53,8 @@ export interface OpDefinition<A = unknown> {
   readonly infer: (inputs: readonly Value[], attributes: A) => Spec[];
   /**
    * The cost in nanoseconds per operation on one thread. `npm run bench -- costs` measures it; the entries hold the
-   * costs on an Intel Sapphire Rapids at 2.6 GHz. The cost determines whether threads share a call; an error by a
-   * factor of two does no harm. Calls with cost 0 are never shared.
+   * costs on an Intel Sapphire Rapids at 2.6 GHz. The cost determines whether threads share a call; it may be wrong by
+   * a factor of two without harm. Calls with cost 0 are never shared.
    */
   readonly cost: number;
   /** Writes the op's instructions to the encoder. */
@@ -76,8 +76,8 @@ export interface OpDefinition<A = unknown> {
    */
   readonly differentiable?: number;
   /**
-   * Computes the differentiable outputs with other ops. Higher-order gradients need it if the gradient rule runs a
-   * kernel that has no gradient itself. An op that defines it must save all inputs.
+   * Computes the differentiable outputs with other ops. Required for higher-order gradients if the gradient rule runs a
+   * kernel that has no gradient of its own. An op that defines it must save all inputs.
    */
   readonly composed?: (inputs: readonly Value[], attributes: A) => Value[];
   /** The indices of the inputs whose memory the first output may reuse. */
@@ -99,18 +99,18 @@ export interface OpDefinition<A = unknown> {
   /** The number of floating-point operations in a call. Default: one per element of the largest operand. */
   readonly flops?: (inputs: readonly Value[], outputs: readonly Value[], attributes: A) => number;
   /**
-   * The number of independent parts into which a call can be divided. Only ops for which this number can be small need
-   * it; the default is no limit.
+   * The number of independent parts into which a call can be divided. Define it only if the number can be small.
+   * Default: no limit.
    */
   readonly units?: (inputs: readonly Value[], outputs: readonly Value[], attributes: A) => number;
   /**
-   * The ranges that the elements of inputs such as indices must be in. Every call checks them before it changes any
-   * state.
+   * The ranges in which the elements of certain inputs, such as indices, must lie. Every call checks them before it
+   * changes any state.
    */
   readonly checks?: (inputs: readonly Value[], attributes: A) => readonly RangeCheck[];
   /**
-   * For each output, n if its elements are always in 0 … n − 1, whatever the inputs are. Such an output needs no check
-   * when it is used as an index.
+   * For each output, n if its elements are always between 0 and n − 1, whatever the inputs are. Such an output needs no
+   * check when it is used as an index.
    */
   readonly below?: (inputs: readonly Value[], attributes: A) => readonly (number | undefined)[];
 }

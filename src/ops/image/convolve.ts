@@ -299,7 +299,7 @@ export interface Conv1dOptions {
 
 /** The options of convTranspose2d, for a single dim. */
 export interface ConvTranspose1dOptions {
-  /** The distance in the result between the positions of neighbouring inputs, in steps. Default 1. */
+  /** The distance between the output positions of neighbouring inputs, in steps. Default 1. */
   readonly stride?: number;
   /** The number of steps to remove at each end of the result. Default 0. */
   readonly padding?: number;

@@ -125,13 +125,13 @@ function indexOp(
   };
 }
 
-/** The slices of x at the given indices along a dim. The gradient is added back at the same indices. */
+/** The slices of x at the given indices along a dim. The gradient is dy, added to zeros at the same indices. */
 const indexSelectDefinition = indexOp(Op.IndexSelect, "indexSelect", false, false, (dy, index, attributes) =>
   apply(indexAddDefinition, [dy, index], attributes),
 );
 /**
- * Zeros to which slices are added at the given indices along a dim, one after another. The gradient is gathered at the
- * same indices.
+ * Zeros to which slices are added at the given indices along a dim, one after another. The gradient is dy, gathered at
+ * the same indices.
  */
 const indexAddDefinition = indexOp(Op.IndexAdd, "indexAdd", false, true, (dy, index, attributes) =>
   apply(indexSelectDefinition, [dy, index], attributes),
@@ -172,12 +172,12 @@ const segmentSumDefinition: OpDefinition<Pick<IndexAttributes, "n" | "skips">> =
   ],
 };
 
-/** One element of x per index along a dim. The gradient is added back at the same indices. */
+/** One element of x per index along a dim. The gradient is dy, added to zeros at the same indices. */
 const gatherDefinition = indexOp(Op.Gather, "gather", true, false, (dy, index, attributes) =>
   apply(scatterAddDefinition, [dy, index], attributes),
 );
 /**
- * Zeros to which each element is added at its index along a dim, one after another. The gradient is gathered at the
+ * Zeros to which each element is added at its index along a dim, one after another. The gradient is dy, gathered at the
  * same indices.
  */
 const scatterAddDefinition = indexOp(Op.ScatterAdd, "scatterAdd", true, true, (dy, index, attributes) =>
@@ -185,7 +185,7 @@ const scatterAddDefinition = indexOp(Op.ScatterAdd, "scatterAdd", true, true, (d
 );
 
 /**
- * The slices of x at the given indices along `dim`. The gradient is added back at the same indices.
+ * The slices of x at the given indices along `dim`. The gradient is dy, added to zeros at the same indices.
  *
  * x: any shape, index: [n] → x's shape but with size n at `dim`, x's type.
  *
@@ -218,7 +218,7 @@ function requireSameOuter(name: string, x: Value, index: Value, dim: number): vo
 
 /**
  * Selects one element for each index along `dim`: out[i][j] = x[index[i][j]][j] for dim 0, and out[i][j] =
- * x[i][index[i][j]] for dim 1. The gradient is added back at the same positions.
+ * x[i][index[i][j]] for dim 1. The gradient is dy, added to zeros at the same positions.
  *
  * x: any shape, index: x's shape except at `dim` → the index's shape, x's type.
  *
@@ -240,8 +240,8 @@ export function gather(x: Value, dim: number, index: Value): Value {
 }
 
 /**
- * Zeros of size n along `dim`, with each element of `source` added at its index. The gradient is gathered at the same
- * indices. Sums of int32 wrap around at ±2³¹.
+ * Zeros of size n along `dim`, with each element of `source` added at its index. The gradient is dy, gathered at the
+ * same indices. Sums of int32 wrap around at ±2³¹.
  *
  * source and index: the same shape → that shape but with size n at `dim`, the source's type: float32 or int32.
  *
@@ -319,7 +319,7 @@ export function indexAdd(x: Value, dim: number, index: Value, source: Value): Va
 }
 
 /**
- * The rows of `weight` at the given indices. The gradient is added to the same rows.
+ * The rows of `weight` at the given indices. The gradient is dy, added to zeros at the same rows.
  *
  * index: any shape, weight: [entries, size] → [...index.shape, size], the weight's type.
  *
@@ -340,8 +340,8 @@ export function embedding(index: Value, weight: Value): Value {
 }
 
 /**
- * 1 at each index, 0 elsewhere. `of` says what the indices are, for the error about an index that is out of range.
- * Without `of`, such an index gives a row of zeros.
+ * 1 at each index, 0 elsewhere. An index that is out of range gives a row of zeros or, if `of` is given, an error that
+ * calls it an index or a label.
  */
 const oneHotDefinition: OpDefinition<{ classes: number; of?: "index" | "labels"; dtype?: DType }> = {
   code: Op.OneHot,
@@ -377,7 +377,7 @@ export function oneHotOrZeros(labels: Value, classes: number, dtype: "float32" |
  *
  * @param classes The number of classes.
  * @throws DTypeError if the index is not int32
- * @throws RangeError if an index is outside 0 … classes − 1
+ * @throws RangeError if an index is not between 0 and classes − 1
  * @example
  * ```ts
  * const index = tensor([2, 0], { dtype: "int32" });

@@ -19,9 +19,9 @@ const allWeights = (weight: Value): Value => concat([sub(1, sum(weight, 1, { kee
 /**
  * out[j] = x[k₀] + Σ weight[j, t − 1]·(x[kₜ] − x[k₀]) over t > 0, where kₜ = index[j, t]. Each result is a sum of
  * slices along a dim, with weights that add up to 1; if all of these slices are equal, the result equals them. The
- * gradient is added back to the slices with the same weights; the weights have no gradient. If there are five operands,
- * the last two are the index and the weights of an interpolation along the next dim, which is done in the same way
- * before the slices are combined.
+ * gradient is dy, added to the slices with the same weights; the weights have no gradient. With five operands, every
+ * slice is first interpolated along the next dim in the same way; the last two operands are that interpolation's index
+ * and weights.
  */
 export const interpolateDefinition: OpDefinition<{ dim: number }> = {
   code: Op.Interpolate,

@@ -71,7 +71,7 @@ export const activationGrad: Record<Activation, (dy: Value, y: Value) => Value> 
   [Activation.SigmoidGrad]: fusedOnly,
 };
 
-/** Whether the third operand is the output y at which a derivative is evaluated, instead of a bias. */
+/** Whether the third operand is not a bias but the output y at which a derivative is evaluated. */
 export const readsOutput = ({ activation }: MatmulAttributes): boolean => activation >= Activation.ReluGrad;
 
 /**
@@ -148,7 +148,7 @@ export const matmulDefinition: OpDefinition<MatmulAttributes> = {
   },
 };
 
-/** Computes a batch of products with the same right operand as one tall product. */
+/** If a is a batch and b is a single matrix, computes one tall product instead of a batch of products. */
 function tall(a: Value, b: Value, bias: Value | undefined, attributes: MatmulAttributes): Value {
   const inputs = (x: Value) => (bias ? [x, b, bias] : [x, b]);
   if (a.shape.length <= 2 || b.shape.length !== 2 || attributes.transA)

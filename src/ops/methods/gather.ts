@@ -13,7 +13,7 @@ export const methods = {
 
 export interface Methods<Tensor> {
   /**
-   * The slices of x at the given indices along `dim`. The gradient is added back at the same indices.
+   * The slices of x at the given indices along `dim`. The gradient is dy, added to zeros at the same indices.
    *
    * x: any shape, index: [n] → x's shape but with size n at `dim`, x's type.
    *
@@ -30,7 +30,7 @@ export interface Methods<Tensor> {
   indexSelect(dim: number, index: Tensor): Tensor;
   /**
    * Selects one element for each index along `dim`: out[i][j] = x[index[i][j]][j] for dim 0, and out[i][j] =
-   * x[i][index[i][j]] for dim 1. The gradient is added back at the same positions.
+   * x[i][index[i][j]] for dim 1. The gradient is dy, added to zeros at the same positions.
    *
    * x: any shape, index: x's shape except at `dim` → the index's shape, x's type.
    *
@@ -86,7 +86,7 @@ export interface Methods<Tensor> {
    *
    * @param classes The number of classes.
    * @throws DTypeError if the index is not int32
-   * @throws RangeError if an index is outside 0 … classes − 1
+   * @throws RangeError if an index is not between 0 and classes − 1
    * @example
    * ```ts
    * const index = tensor([2, 0], { dtype: "int32" });

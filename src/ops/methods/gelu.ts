@@ -23,9 +23,9 @@ export interface Methods<Tensor> {
    */
   erf(): Tensor;
   /**
-   * Gaussian error linear unit: x·Φ(x) (Hendrycks and Gimpel 2016), where Φ is the distribution function of the standard
-   * normal distribution. With `approximate: "tanh"`, gelu computes ½x(1 + tanh(√(2/π)(x + 0.044715x³))) instead.
-   * Derivative Φ(x) + x·φ(x).
+   * Gaussian error linear unit: x·Φ(x) (Hendrycks and Gimpel 2016), where Φ is the cumulative distribution function of
+   * the standard normal distribution. With `approximate: "tanh"`, gelu computes ½x(1 + tanh(√(2/π)(x + 0.044715x³)))
+   * instead. Derivative Φ(x) + x·φ(x).
    *
    * x: any shape → the same shape, float32.
    *

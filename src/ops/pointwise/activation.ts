@@ -1,4 +1,4 @@
-/** Activation functions, and those of their derivatives that are faster as separate kernels. */
+/** Activation functions, and kernels for their derivatives where a separate kernel is faster. */
 
 import { Op } from "../../../assembly/opcodes.ts";
 import { RangeError } from "../../runtime/errors.ts";

@@ -69,7 +69,7 @@ export const clamp = unary({
   },
   integer(x, low, high) {
     // A lower bound below int32's range or an upper bound above it has no effect. A lower bound above the range, or an
-    // upper bound below it, would be the result, which int32 cannot represent, so the op then runs in float32.
+    // upper bound below it, would become the result. int32 cannot represent such a result, so the op runs in float32.
     const isLow = low === -Infinity || (Number.isInteger(low) && low <= MAX);
     const isHigh = high === Infinity || (Number.isInteger(high) && high >= MIN);
     if (!isLow || !isHigh) return null;

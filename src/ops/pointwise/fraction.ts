@@ -1,5 +1,5 @@
 /**
- * A check that float32 values are in 0 … 1, which also works in compiled functions. Losses use it; it is not public.
+ * Checks that float32 values are between 0 and 1, also in compiled functions. Losses use the check; it is not public.
  */
 
 import { apply, type OpDefinition, type RangeCheck } from "../definition/op.ts";
@@ -17,6 +17,6 @@ const definition = {
   vjp: (dy) => [dy],
 } satisfies OpDefinition<FractionAttributes>;
 
-/** Returns x after checking that all values are in 0 … 1. @throws the error for the first value that is not */
+/** Returns x after checking that all values are between 0 and 1. @throws the error for the first value that is not */
 export const checkedFraction = (x: Value, error: RangeCheck["error"]): Value =>
   apply<FractionAttributes>(definition, [x], Object.assign([0, 1], { error }));

@@ -152,7 +152,7 @@ export function derivative(
   return Object.assign(call, { definition });
 }
 
-/** How to round a number that is the first or the second operand. */
+/** How to round a number that is compared, as the first and as the second operand. */
 interface Rounding {
   readonly first: (x: number) => number;
   readonly second: (x: number) => number;
@@ -184,7 +184,7 @@ interface BinaryEntry {
 
 /**
  * Converts both operands to one element type: int32 if `keepInt` and neither is float32, otherwise float32. Two numbers
- * become float32. With `keepInt`, they become int32 if int32 can represent both, but float32 cannot.
+ * become float32. With `keepInt`, they become int32 if int32 can represent both of them and float32 cannot.
  */
 export function promote(op: string, a: Operand, b: Operand, keepInt: boolean): [Value, Value] {
   requireOperand(op, a);
@@ -198,9 +198,9 @@ export function promote(op: string, a: Operand, b: Operand, keepInt: boolean): [
 }
 
 /**
- * The operands of an exact comparison. int32 and float32 tensors are compared without a conversion. If a number is
- * compared with an int32 tensor and int32 cannot represent it, it is replaced with an operand that compares the same
- * way with every int32: the integer that `first` or `second` rounds it to, ±∞, or NaN.
+ * The operands of an exact comparison. int32 and float32 tensors are compared without a conversion. If int32 cannot
+ * represent a number that is compared with an int32 tensor, the number is replaced with an operand that compares the
+ * same way with every int32: the integer that `first` or `second` rounds it to, ±∞, or NaN.
  */
 function comparable(op: string, a: Operand, b: Operand, round?: Rounding): [Value, Value] {
   requireOperand(op, a);

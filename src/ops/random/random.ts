@@ -29,8 +29,8 @@ const distribution =
     encodeDistribution(encoder, code, { out: places.out, n: places.n, state: places.state, p, q });
 
 /**
- * Passes p·2⁶⁴ − 1 in two words: the kernel draws the value if 64 random bits do not exceed this number. No number
- * expresses p = 0, so the value to draw is then 0.
+ * Passes p·2⁶⁴ − 1 in two words: the kernel draws the value if 64 random bits do not exceed this number. No such number
+ * exists for p = 0; the value to draw is then 0.
  */
 const drawBernoulli: Draw = (encoder, places, p, value) => {
   const scaled = p * 2 ** 32;
@@ -134,7 +134,7 @@ export function randint(low: number, high: number, shape: Shape): Value {
  * @param shape The sizes of the result.
  * @param p The probability, from 0 to 1.
  * @param value The number to draw with probability p. Default 1.
- * @throws RangeError if p is not in 0 … 1
+ * @throws RangeError if p is not between 0 and 1
  * @example
  * ```ts
  * const kept = bernoulli([1000], 0.25);

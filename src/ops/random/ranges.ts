@@ -12,9 +12,9 @@ function formula(op: string, n: number, value: (i: number) => number): Float64Ar
 }
 
 /**
- * The numbers from, from + step, … that are below `to`, or above it for a negative step. There are ⌈(to − from)/step⌉
- * of them. A quotient within rounding error of an integer counts as that integer: from 1 to 1.3 in steps of 0.1, there
- * are three numbers.
+ * The numbers `from`, `from + step`, … below `to` (above `to` for a negative step). There are ⌈(to − from)/step⌉ of
+ * them. A quotient within rounding error of an integer counts as that integer: from 1 to 1.3 in steps of 0.1, there are
+ * three numbers.
  * @throws RangeError if the steps never reach `to`
  */
 export function rangeValues(op: string, from: number, to: number, step: number): Float64Array {

@@ -21,8 +21,8 @@ export interface SquaresAttributes extends Middle {
 const [FEW, PIECE] = [64, 8192];
 
 /**
- * Reduces n with `code`, which also divides by the divisor. If there are few results and n is long, reduces pieces of
- * n, which threads can share, and then reduces the results of the pieces with `finish`.
+ * Reduces n with `code`, which also divides by the divisor. If there are few results and n is large, reduces n in
+ * pieces, which threads can share, and then combines the pieces' results with `finish`.
  */
 const encodeFold: (code: ReduceCode, finish: ReduceCode) => OpDefinition<SquaresAttributes>["encode"] =
   (code, finish) =>

@@ -42,7 +42,7 @@ function fold(
   code: ReduceCode,
   name: string,
   rest: Pick<OpDefinition<FoldAttributes>, "cost" | "vjp" | "saves" | "below" | "units"> & {
-    /** Whether n may be reduced in two stages: in pieces, and then over the pieces' results. */
+    /** Whether n may be reduced in two stages: first in pieces, and then over the pieces' results. */
     pieces?: boolean;
     dtype?: "int32";
   },

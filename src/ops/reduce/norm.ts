@@ -360,8 +360,8 @@ export function groupNorm(
   if (own === 1 && channels > 1) {
     return normalized(v, weight, bias, { outer: batch, n: pixels, inner: channels, eps, center: true })[0]!;
   }
-  // A group's channels are adjacent in memory, but its pixels are not. Permute them into rows, normalize, and permute
-  // back.
+  // A group's channels are adjacent in memory, but its pixels are not. Permute the groups into contiguous rows,
+  // normalize the rows, and permute back.
   const together = permute(reshape(v, [batch, pixels, groups, own]), [0, 2, 1, 3]);
   const attributes = { outer: batch * groups, n: pixels * own, inner: 1, eps, center: true };
   const [y] = applyAll(normalizeDefinition, [reshape(together, [batch * groups, pixels * own])], attributes);

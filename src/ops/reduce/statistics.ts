@@ -60,8 +60,8 @@ export function centre(x: Value, dims: Dims | undefined): Value {
 }
 
 /**
- * x − mean for int32. Subtracts the rounded mean of the upper 16 bits first, which is exact, so that elements far from
- * 0 but close to each other lose no digits in float32.
+ * x − mean for int32. First subtracts the rounded mean of the upper 16 bits. This subtraction is exact, so elements far
+ * from 0 but close to each other lose no digits in float32.
  */
 function centreWhole(x: Value, dims: Dims | undefined): Value {
   const low = mod(x, 2 ** 16);

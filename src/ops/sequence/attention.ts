@@ -161,7 +161,7 @@ export function attend(
  * @param v The values.
  * @throws ShapeError if the sizes do not match
  * @throws DTypeError if the mask is neither bool nor float32
- * @throws RangeError if dropout is outside 0 … 1
+ * @throws RangeError if dropout is not between 0 and 1
  * @example
  * ```ts
  * const x = tensor([[1, 0], [0, 1]]);
@@ -182,7 +182,7 @@ export function scaledDotProductAttention(
       `${name}: query ${show(q.shape)}, key ${show(k.shape)} and value ${show(v.shape)} must have the same number of dimensions, two or more.`,
     );
   if (!(dropout >= 0 && dropout <= 1)) throw new RangeError(`${name}: dropout must be in 0 … 1, got ${dropout}.`);
-  // Reshapes the leading dims to one batch dim and one heads dim.
+  // Merge the leading dims into one batch dim and one heads dim.
   const heads = rank > 2 ? q.shape[rank - 3]! : 1;
   const batch = sizeOf(q.shape.slice(0, Math.max(0, rank - 3)));
   const inner = (x: Value): Value => reshape(x, [batch, heads, ...x.shape.slice(-2)]);
@@ -199,7 +199,7 @@ export function scaledDotProductAttention(
     const additive = additiveMask(mask);
     const ones = Array<number>(rank).fill(1);
     const shape = [...ones.slice(mask.shape.length), ...mask.shape];
-    // Dims that are merged into the batch dim must have their full size or all be 1.
+    // The dims that are merged into the batch dim must either all have their full size or all be 1.
     const whole = shape.slice(0, Math.max(0, rank - 3)).every((n) => n === 1)
       ? shape
       : scores.slice(0, -3).concat(shape.slice(-3));

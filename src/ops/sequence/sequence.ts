@@ -44,7 +44,7 @@ export interface RecurrentWeights {
   readonly biasHh?: Value | null;
 }
 
-/** True for steps within their sequence's length: bool, [steps, batch, 1] or [batch, steps, 1]. */
+/** True for the steps that belong to a sequence, false after its end: bool, [steps, batch, 1] or [batch, steps, 1]. */
 function activeSteps(lengths: Value, steps: number, batchFirst: boolean): Value {
   const count = counting(steps);
   const own = cast(lengths, "float32");
@@ -105,7 +105,7 @@ function run(
  * @param weights The parameters in PyTorch's shapes.
  * @throws ShapeError if the sizes do not match
  * @throws DTypeError if lengths is not int32
- * @throws RangeError if a length is outside 0 … steps
+ * @throws RangeError if a length is not between 0 and the number of steps
  * @example
  * ```ts
  * const weights = { weightIh: ones([1, 2]).mul(0.5), weightHh: zeros([1, 1]) };
@@ -136,7 +136,7 @@ export function rnn(
  * @throws TypeError if only one of h0 and c0 is null
  * @throws ShapeError if the sizes do not match
  * @throws DTypeError if lengths is not int32
- * @throws RangeError if a length is outside 0 … steps
+ * @throws RangeError if a length is not between 0 and the number of steps
  * @example
  * ```ts
  * const weights = { weightIh: ones([4, 2]).mul(0.5), weightHh: zeros([4, 1]) };
@@ -167,7 +167,7 @@ export function lstm(
  * @param weights The parameters in PyTorch's shapes.
  * @throws ShapeError if the sizes do not match
  * @throws DTypeError if lengths is not int32
- * @throws RangeError if a length is outside 0 … steps
+ * @throws RangeError if a length is not between 0 and the number of steps
  * @example
  * ```ts
  * const weights = { weightIh: ones([3, 2]).mul(0.5), weightHh: zeros([3, 1]) };
