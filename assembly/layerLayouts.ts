@@ -117,10 +117,10 @@ export const enum NormalizeGrad {
 }
 
 /**
- * Computes y, c (LSTM) and saved (LSTM and GRU: 4·hidden numbers per row) from x (gates·hidden numbers per row). In x and in
- * the outputs, consecutive steps are `stepRows` rows apart and consecutive sequences `batchRows` rows. w: [gates·hidden,
- * hidden]; bias: [gates·hidden] or 0; h0, c0: [batch, hidden], or 0 for zeros; lengths: int32 [batch] or 0. `rectify`: whether
- * Rnn uses relu instead of tanh.
+ * Computes y, c (LSTM) and saved (LSTM and GRU: 4·hidden numbers per row) from x (gates·hidden numbers per row). In x
+ * and in the outputs, consecutive steps are `stepRows` rows apart, and consecutive sequences are `batchRows` rows
+ * apart. w: [gates·hidden, hidden]; bias: [gates·hidden] or 0; h0, c0: [batch, hidden], or 0 for zeros; lengths: int32
+ * [batch] or 0. `rectify`: whether Rnn uses relu instead of tanh.
  */
 export const enum Recurrent {
   y = Head.words,

@@ -286,8 +286,8 @@ export const enum Type {
 }
 
 /**
- * The last step of gemm, applied to each element of C: an activation whose derivative is a function of its output y alone, or
- * multiplication by that derivative, act′ at y, where y is laid out like C.
+ * The last step of gemm, applied to each element of C: either an activation whose derivative depends only on its output
+ * y, or multiplication by that derivative at y, a matrix that is laid out like C.
  */
 export const enum Activation {
   None,
@@ -313,8 +313,8 @@ export const enum UpdateFlag {
 }
 
 /**
- * Byte offsets into the result of a program's checks: the lowest id of a failed check (0: none), then the position and the 32
- * bits of the element that failed it.
+ * Byte offsets into the result of a program's checks, which consists of the lowest id among the failed checks (0 if
+ * none failed), and the position and the 32 bits of the element that failed this check.
  */
 export const enum Status {
   id = 0,
@@ -345,7 +345,7 @@ export const enum Control {
   idle = 148,
   /** The number of workers inside a job. */
   inside = 256,
-  /** The number of the job's shares taken so far, and the number done. */
+  /** The number of the job's shares that have been taken, and the number that are done. */
   taken = 384,
   done = 512,
   /** The number of threads asleep until shares are done. */

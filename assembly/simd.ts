@@ -119,7 +119,7 @@ export function narrow(low: v128, high: v128): v128 {
 /** The number of vectors that are summed pairwise in float32. If they are equal, their sum is exact. */
 export const TREE: u32 = 8;
 
-/** Loads the n-th vector at an address. */
+/** Loads the n-th vector from an address, counting from 0. */
 @final export class At0 { @inline load(p: usize): v128 { return v128.load(p); } }
 @final export class At1 { @inline load(p: usize): v128 { return v128.load(p, 16); } }
 @final export class At2 { @inline load(p: usize): v128 { return v128.load(p, 32); } }

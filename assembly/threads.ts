@@ -81,7 +81,7 @@ function share(program: usize, count: u32, control: usize, sleeps: bool): u32 {
 
 /**
  * Runs the `count` instructions at `program` together with the threads that serve this control block; returns when all
- * are done. `sleeps`: whether this thread may sleep while it waits. A page's main thread may not.
+ * are done. `sleeps`: whether this thread may sleep while it waits. A page's main thread may not sleep.
  */
 export function lead(program: usize, count: u32, control: usize, sleeps: bool): void {
   store<u32>(control, program, Control.program);

@@ -33,7 +33,7 @@ export function firstOutside(x: usize, n: u32, low: i32, high: i32, skip: i32): 
   return n;
 }
 
-/** The position of the first of n float32 numbers outside low … high, or n if all pass. */
+/** The position of the first of n float32 numbers that is not in low … high, or n if all pass. */
 export function firstOutsideFloat(x: usize, n: u32, low: f32, high: f32): u32 {
   const l = f32x4.splat(low), h = f32x4.splat(high);
   const whole = n & ~15;

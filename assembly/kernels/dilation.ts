@@ -11,10 +11,10 @@ const LEAST: f64 = -9007199254740991;
 
 /**
  * Computes pixels [begin, end) of [batch, outHeight, outWidth, channels]: the largest sum, the index row·width + column
- * of its pixel in the image (places), and the index of its tap in the filter (taps). Of equal sums, the first is chosen.
- * Sums are computed in float64, so that rounding makes fewer of them equal; NaNs are ignored. If no sum in a window is
- * larger than LEAST, the result is LEAST, the tap is the window's first, and the pixel is the one in the image that is
- * nearest to the window's first.
+ * of its pixel in the image (places), and the index of its tap in the filter (taps). Of equal sums, the first is
+ * chosen. Sums are computed in float64, so that rounding makes fewer of them equal; NaNs are ignored. If no sum in a
+ * window is larger than LEAST, the result is LEAST, the tap is the window's first, and the pixel is the image's pixel
+ * that is nearest to that tap.
  */
 export function dilation(instruction: usize, begin: u32, end: u32): void {
   const out = word(instruction, MaxPool.out), places = word(instruction, MaxPool.places),

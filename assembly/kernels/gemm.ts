@@ -22,13 +22,13 @@ export const MC: usize = 192;
 @inline
 const NC: usize = 32;
 
-/** Packing does not pay off if C has at most FEW rows or if, in a C with at least WIDE columns, k is at most SHORT. */
+/** Packing does not pay off if C has at most FEW rows, or if C has at least WIDE columns and k is at most SHORT. */
 @inline
 const FEW: usize = 8;
 @inline
 const SHORT: usize = 16;
 
-/** The number of products that a lane sums before it adds them to C, on the paths that do not pack. */
+/** The number of products that a lane sums before it adds the sum to C, on the paths that do not pack. */
 @inline
 const DEPTH: usize = 256;
 
@@ -36,9 +36,9 @@ const DEPTH: usize = 256;
 @inline
 const LONG: usize = 16384;
 
-// The workspace: [one tile of C, and one to add to it | panels of B | a block of A, if transposed | partial sums, if k is
-// split | their float64 totals, if k is long].
-// The odd leading dimension of A spreads its rows over the cache's sets.
+// The workspace: [one tile of C, and one to add to it | panels of B | a block of A, if transposed | partial sums, if k
+// is split | their float64 totals, if k is long]. LDA is an odd number of cache lines, so that A's rows spread over the
+// cache's sets.
 @inline
 export const LDA: usize = (KC + 16) * 4;
 @inline

@@ -8,8 +8,8 @@ import { fma, storeLanes } from "../simd";
 function at(x: usize, n: u32, i: u32, j: u32): usize { return x + ((<usize>i * n + j) << 2); }
 
 /**
- * Computes L with L·Lᵀ = (A + Aᵀ)/2 and with zeros above the diagonal (Cholesky–Banachiewicz). From the first row at
- * which A is not positive definite, the elements are NaN.
+ * Computes L with L·Lᵀ = (A + Aᵀ)/2 and with zeros above the diagonal (Cholesky–Banachiewicz). If a pivot is negative,
+ * because A is not positive definite, the diagonal element and all elements computed from it are NaN.
  */
 export function cholesky(out: usize, x: usize, n: u32, begin: u32, end: u32): void {
   for (let m = begin; m < end; m++) {
@@ -26,8 +26,8 @@ export function cholesky(out: usize, x: usize, n: u32, begin: u32, end: u32): vo
 }
 
 /**
- * Solves op(A)·X = B with A triangular and X, B: [n, columns], row by row: from the first row if op(A) is lower
- * triangular, otherwise from the last.
+ * Solves op(A)·X = B row by row, where A is triangular and X and B are [n, columns]. Starts at the first row if op(A)
+ * is lower triangular, and at the last row otherwise.
  */
 export function triangularSolve(out: usize, a: usize, b: usize, n: u32, columns: u32, upper: u32, transposed: u32,
   unit: u32, begin: u32, end: u32): void

@@ -25,7 +25,7 @@ function longest(n: u32, grain: u32, parts: u32): u64 {
 
 /**
  * The number of row bands into which C is split, chosen so that the largest share costs least. The threads that share a
- * band split its columns. Every share packs the part of B that it needs, and that of A if A is transposed.
+ * band split its columns. Every share packs the part of B that it needs and, if A is transposed, the part of A.
  */
 function bandsOf(m: u32, n: u32, transA: u32, threads: u32): u32 {
   let bands: u32 = 1, least: u64 = u64.MAX_VALUE;

@@ -11,8 +11,9 @@ import { Same, selectLanes, storeLanes } from "../simd";
 import { cos, sin } from "../trig";
 
 /**
- * The four random 32-bit words of the block whose number is the counter at `state` plus `block`. The ten rounds run on one
- * block of four words held as [c0, c1, c2, c3] in one vector. An element that needs more words takes them from attempts 1, 2, …
+ * The four random 32-bit words of the block whose number is the counter at `state` plus `block`. The ten rounds run on
+ * one block of four words held as [c0, c1, c2, c3] in one vector. An element that needs more words takes them from
+ * further calls, with `attempt` = 1, 2, …
  */
 function philox(state: usize, block: u32, attempt: u32 = 0): v128 {
   const counter = load<u64>(state, 8) + block;

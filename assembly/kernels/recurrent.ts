@@ -1,10 +1,10 @@
 /**
- * Computes one layer of a recurrent network over a whole sequence, and the layer's gradient back through time. Each step
- * computes one product with the weights, and then one fused cell per sequence. The weights are packed once, except for
- * few sequences or a single step. x: [steps, batch, gates·hidden] holds the contribution of the inputs. In x, y, c and
- * saved, consecutive steps are `stepRows` rows apart, and consecutive sequences `batchRows` rows. A share is a range of
- * sequences: sequences are independent, so threads need no barrier before the end. A sequence that has ended keeps its
- * state.
+ * Computes one layer of a recurrent network over a whole sequence, and the layer's gradient back through time. Each
+ * step computes one product with the weights, and then one fused cell per sequence. The weights are packed once, unless
+ * there are few sequences or only one step. x: [steps, batch, gates·hidden] holds the contribution of the inputs. In x,
+ * y, c and saved, consecutive steps are `stepRows` rows apart, and consecutive sequences are `batchRows` rows apart. A
+ * share is a range of sequences: sequences are independent, so threads need no barrier before the end. A sequence that
+ * has ended keeps its state.
  */
 import { gateSigmoid, relu, reluGrad, sigmoidGrad, tanh, tanhGrad } from "../math";
 import { Recurrent, RecurrentGrad } from "../layerLayouts";
@@ -17,12 +17,15 @@ import { word } from "../operands";
 /** The number of scratch bytes for a tile. */
 const TILE: usize = 256;
 
-/** Up to this many sequences, each step reads the weights as they are: tiles of so few rows would be slow. */
+/**
+ * With up to this many sequences, each step reads the weights without packing them, because tiles with so few rows
+ * would be slow.
+ */
 const FEW: u32 = 2;
 
 /**
- * Whether the products read the weights without packing them. This depends on the whole batch, so that every share has
- * the same bits.
+ * Whether the products read the weights without packing them. This depends on the whole batch, so that the results'
+ * bits do not depend on how the batch is split into shares.
  */
 @inline
 function isDirect(steps: u32, batch: u32): bool { return batch <= FEW || steps == 1; }

@@ -22,7 +22,7 @@ const movers = new Map<Op, (inputs: readonly Operand[], attributes: unknown) => 
   [Op.Gather, ([x]) => [x!]],
 ]);
 
-/** Maps each storage whose elements are in 0 … n − 1 for any arguments to n. */
+/** Maps a storage to n if, for any arguments, its elements are in 0 … n − 1. */
 function boundsOf(steps: readonly Step[]): Map<Storage, number> {
   const bounds = new Map<Storage, number>();
   for (const { op, inputs, outputs, attributes } of steps) {
@@ -32,7 +32,7 @@ function boundsOf(steps: readonly Step[]): Map<Storage, number> {
       .map(({ storage }) => bounds.get(storage) ?? Number.POSITIVE_INFINITY);
     if (sources?.length) bounds.set(outputs[0]!.storage, Math.max(...sources));
   }
-  // A write in place may store any value, so its storage has no bound.
+  // An in-place write may store any value, so there is no bound for its storage.
   for (const step of steps) for (const storage of mutated(step)) bounds.delete(storage);
   return bounds;
 }

@@ -15,7 +15,10 @@ import { Profile, type ProfileOptions } from "./profile.ts";
 import { signatureOf, substitute } from "./signature.ts";
 import { Trace } from "./trace.ts";
 
-/** The number of recordings kept per function. A new recording beyond this number replaces the least recently used one. */
+/**
+ * The number of recordings kept per function. Once there are this many, a new recording replaces the least recently
+ * used one.
+ */
 const MAX_TRACES = 8;
 
 /** Options for compile. */
@@ -23,10 +26,10 @@ export interface CompileOptions {
   /** The name of the function in errors, warnings and listings. Default: f.name. */
   readonly name?: string;
   /**
-   * Check results, gradients and all writes for NaN and ±∞. If a call finds one, it throws a NonFiniteError that names the op
-   * and the line that produced the first one. Parameters, optimizers' state, running statistics and the random generator are
-   * then restored; results and gradients are undefined. Values that are masked out later, such as −∞ in attention scores, do
-   * not count. Needs memory for a copy of the state. Default false.
+   * Check results, gradients and all writes for NaN and ±∞. If a call finds such a value, it throws a NonFiniteError
+   * that names the op and the line that produced the first one. Parameters, optimizers' state, running statistics and
+   * the random generator are then restored; results and gradients are undefined. Values that are masked out later, such
+   * as −∞ in attention scores, do not count. Needs memory for a copy of the state. Default false.
    */
   readonly finite?: boolean;
 }
@@ -62,16 +65,17 @@ export interface Compiled<A extends unknown[], T> {
  * numbers are bit-identical to those of eager mode. Gradients flow inside f, not through its results; if an argument requires a gradient,
  * as in grad(compile(f)), f runs uncompiled.
  *
- * Errors are the same as in eager mode; for example, an index out of range throws. A compiled call that throws changes no
- * state: parameters, optimizers' state, running statistics, gradients and the random generator are the same as before. (An
- * eager call may already have updated BatchNorm's statistics and drawn random numbers.) After a throw, the results of
- * earlier calls are undefined.
+ * Errors are the same as in eager mode; for example, an index out of range throws. A compiled call that throws changes
+ * no state: parameters, optimizers' state, running statistics, gradients and the random generator are the same as
+ * before. (An eager call that throws may already have updated BatchNorm's statistics and drawn random numbers.) After a
+ * throw, the results of earlier calls are undefined.
  *
- * f is recorded again if a field changes in a module whose class methods f calls, or in a module nested in it. This
- * covers values, functions, `forward`, and elements of plain objects, arrays, Maps and Sets with up to 64 elements,
- * four levels deep. Every such change triggers a new recording, even if f never reads the field, so keep counters and
- * histories outside modules. If f sets such a field, compile throws: write tensors with copyFrom, and numbers with a
- * `scalar`. If f uses tensors from variables, the second call records f again and compares the two recordings.
+ * If f calls methods that a module's class defines, f is recorded again when a field of that module, or of a module
+ * nested in it, changes. This covers values, functions, `forward`, and elements of plain objects, arrays, Maps and Sets
+ * with up to 64 elements, four levels deep. Every such change triggers a new recording, even if f never reads the
+ * field, so keep counters and histories outside modules. If f sets such a field, compile throws: write tensors with
+ * copyFrom, and numbers with a `scalar`. If f uses tensors from variables, the second call records f again and compares
+ * the two recordings.
  *
  * compile does not notice changes to the following, and keeps using the values from the recording:
  *
@@ -79,7 +83,8 @@ export interface Compiled<A extends unknown[], T> {
  * - tensors in variables that are replaced after the second call;
  * - larger or deeper collections, and elements of typed arrays;
  * - fields in instances of other classes, #private, static and symbol-keyed fields, and accessors;
- * - fields of a module if f calls none of its class methods (f only reads `m.k`, or `forward` is an arrow function);
+ * - fields of a module m if f calls no method that m's class defines (f only reads `m.k`, or `forward` is an arrow
+ *   function);
  * - fields added to an instance of a class with its own `static kind`, such as nabla's layers.
  *
  * ```ts

@@ -42,7 +42,7 @@ export class Guard {
   private readonly copies: readonly (readonly [state: Storage, copy: Storage])[];
   private readonly checks: readonly RangeCheck[];
   private readonly draws: boolean;
-  /** The lowest id of any check among the steps. */
+  /** The lowest id among the steps' checks. */
   private readonly earliest: number;
   private readonly counter = new Uint32Array(2);
 

@@ -21,7 +21,7 @@ export interface ProfiledStep {
   readonly shapes: string;
   /** The median time of a call in microseconds. */
   readonly microseconds: number;
-  /** The instruction's share of the total time, 0 … 1. */
+  /** The instruction's share of the total time, from 0 to 1. */
   readonly share: number;
   /** Floating-point operations per nanosecond. */
   readonly gflops: number;

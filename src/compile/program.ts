@@ -213,8 +213,8 @@ export class Program {
   }
 
   /**
-   * Whether the recording is still valid. Read this before a run: it also detects disposed captured tensors, for which the run
-   * then throws.
+   * Whether the recording is still valid. Read this before a run: it also detects captured tensors that were disposed,
+   * which make the run throw.
    */
   get isValid(): boolean {
     const { captured, guards, gradEnabled } = this.recording;

@@ -81,7 +81,7 @@ class FunctionRecorder implements Recorder<Tensor> {
   readonly fixed = new Set<Tensor>();
   finite = false;
   private readonly outside = new Map<Tensor, Captured>();
-  /** Leaves whose gradients backward added to. */
+  /** The leaves whose gradients `backward` has added to. */
   private readonly leaves = new Set<Tensor>();
   /** The arguments and the outputs of ops. */
   private readonly own: Set<Tensor>;
@@ -250,7 +250,10 @@ class FunctionRecorder implements Recorder<Tensor> {
     for (const x of this.outputs) if (!results.has(x) && !x.isKept) x.disposeBecause(DISPOSED_BY_COMPILE);
   }
 
-  /** Tensors from outside. Tensors that the function made, such as constants, are not included: only their memory is needed. */
+  /**
+   * The tensors from outside that are not disposed. Tensors that the function made, such as constants, are not
+   * included, because only their memory is needed.
+   */
   get captured(): Captured[] {
     return Array.from(this.outside.values()).filter(({ tensor }) => !tensor.isDisposed && !this.own.has(tensor));
   }

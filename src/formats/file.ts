@@ -24,8 +24,8 @@ export interface SaveOptions {
 /** Options for loadFile. */
 export interface LoadFileOptions {
   /**
-   * Whether to load the newest intact older save, with a warning, if `path` is damaged or missing. If false, an error names that
-   * save. Default false.
+   * Whether to fall back, with a warning, to the most recent older save that is intact if `path` is damaged or missing.
+   * If false, loadFile throws an error that names that save. Default false.
    */
   readonly fallback?: boolean;
 }

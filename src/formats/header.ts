@@ -10,8 +10,8 @@ import { bitsOf } from "./stored.ts";
 /** The size of the length field at the start of the file, in bytes. */
 export const LENGTH_BYTES = 8;
 /**
- * The maximum size of a header, for reading and writing. The headers of the largest models have less than a tenth of this
- * size.
+ * The maximum size of a header, for reading and writing. The headers of the largest models are less than a tenth of
+ * this size.
  */
 export const MAX_HEADER_BYTES = 2 ** 24;
 /** The maximum number of dimensions of a tensor. */
@@ -94,11 +94,9 @@ function parseEntry(name: string, entry: unknown): TensorInfo {
   const { dtype, shape, data_offsets: offsets, ...rest } = entry;
   const [unknown] = Object.keys(rest);
   if (unknown !== undefined) fail(`${what} has an unknown key ${quote(unknown)}.`);
-  const bits = typeof dtype === "string" ? bitsOf(dtype) : undefined;
-  if (typeof dtype !== "string" || bits === undefined)
-    return fail(
-      `${what} has an unknown dtype ${typeof dtype === "string" ? quote(dtype) : `of type ${typeof dtype}`}.`,
-    );
+  if (typeof dtype !== "string") return fail(`${what} must have a dtype that is a string, got ${typeof dtype}.`);
+  const bits = bitsOf(dtype);
+  if (bits === undefined) return fail(`${what} has an unknown dtype ${quote(dtype)}.`);
   if (!Array.isArray(shape) || shape.length > MAX_DIMENSIONS || !shape.every(isSize))
     return fail(`${what} must have a shape of at most ${MAX_DIMENSIONS} whole numbers.`);
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize))
@@ -112,7 +110,7 @@ function parseEntry(name: string, entry: unknown): TensorInfo {
   return { dtype, shape, begin, end };
 }
 
-/** Parses __metadata__. null means that there is none, as in the reference implementation. */
+/** Parses __metadata__. As in the reference implementation, null means that there is no metadata. */
 function parseMetadata(metadata: unknown): Record<string, string> {
   if (metadata === null || metadata === undefined) return {};
   if (!isObject(metadata)) return fail("__metadata__ must be an object of strings.");

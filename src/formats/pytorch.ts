@@ -21,9 +21,9 @@ import { ShapeError } from "../runtime/errors.ts";
 export interface PyTorchOptions {
   /**
    * The number of image channels for each Linear layer that reads a flattened image, keyed by the layer's path. PyTorch
-   * flattens channels first, so the weights are reordered; with 1 channel, they stay as they are. The number is inferred if
-   * the layer is in one Sequential with the convolutions and the Flatten layer; set it for a layer that reads an image that
-   * a custom forward() flattened. Default: {}.
+   * flattens channels first, so the weights are reordered; with 1 channel, they stay as they are. The number is
+   * inferred if the layer, the convolutions and the Flatten layer are in one Sequential; set it if a custom forward()
+   * flattens the image. Default: {}.
    */
   readonly flattened?: Readonly<Record<string, number>>;
 }

@@ -36,7 +36,7 @@ export interface Training {
   readonly average?: EMA;
 }
 
-/** Values that saveState stores with the parts, and loadState returns. */
+/** Values that saveState stores with the parts, and that loadState returns. */
 export interface Progress {
   /** The number of steps taken. Default 0. */
   readonly step?: number;
@@ -87,8 +87,8 @@ const addPrefix = (prefix: string, tensors: Readonly<Record<string, Tensor>>): [
  * options and state (`optimizer.*`), averages of weights (`average.*`), the schedule, the state of the random generator, `step` and
  * `extra`. A checksum lets loadState detect damage.
  *
- * Functions under other names, such as the loss, are ignored. For any other property, saveState throws, because it would not save
- * it.
+ * Functions under other names, such as the loss, are ignored. For any other property, saveState throws, because the
+ * property would not be saved.
  *
  * ```ts
  * writeFileSync("training.safetensors", saveState({ model, optimizer, step }));

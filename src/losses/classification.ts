@@ -91,7 +91,7 @@ export function nll(x: Tensor, labels: Tensor, options: ClassLossOptions = {}): 
 
 /** Options for `crossEntropy`. */
 export interface CrossEntropyOptions extends ClassLossOptions {
-  /** The fraction of the target that is spread evenly over all classes, 0 … 1. Default 0. */
+  /** The fraction of the target that is spread evenly over all classes, between 0 and 1. Default 0. */
   readonly labelSmoothing?: number;
 }
 

@@ -1,4 +1,4 @@
-/** Losses between probabilities, element by element: bce, bceWithLogits, klDiv. Targets lie in 0 … 1. */
+/** Losses between probabilities, element by element: bce, bceWithLogits, klDiv. Targets are between 0 and 1. */
 
 import { withRule } from "../autograd/backward.ts";
 import { currentRecorder, withGrad } from "../core/context.ts";
@@ -53,10 +53,14 @@ function weightedLosses(
   return maskedProduct(ops.where(skipped, 0, each), weight);
 }
 
-/** A bool mask in x's shape: true where x is outside 0 … 1 or NaN. */
+/** A bool mask in x's shape: true where x is NaN or not between 0 and 1. */
 const isNotProbability = (x: Tensor): Tensor => ops.logicalNot(ops.logicalAnd(x.ge(0), x.le(1)));
 
-/** Checks that x lies in 0 … 1: in eager mode immediately, in compiled functions on each call. @returns x @throws RangeError */
+/**
+ * Checks that x is between 0 and 1: immediately in eager mode, and on each call in compiled functions.
+ * @returns x
+ * @throws RangeError
+ */
 function requireProbabilities(name: string, role: string, x: Tensor, remedy: string): Tensor {
   if (!x.size) return x;
   const error = (v: number, at: number): Error => {
@@ -90,9 +94,10 @@ const bceElements = withRule((x: Tensor, target: Tensor) => [
 ]);
 
 /**
- * Binary cross-entropy −t·log x − (1 − t)·log(1 − x) of probabilities; logarithms are clamped to at least −100. x and target: the same shape,
- * values in 0 … 1 → [], or that shape with reduction "none".
- * @throws ShapeError if the shapes differ; RangeError if x or the target is outside 0 … 1, or for an unknown reduction
+ * Binary cross-entropy −t·log x − (1 − t)·log(1 − x) of probabilities; logarithms are clamped to at least −100. x and
+ * target: the same shape, values from 0 to 1 → [], or that shape with reduction "none".
+ * @throws ShapeError if the shapes differ; RangeError if x or the target is not between 0 and 1, or for an unknown
+ * reduction
  */
 export function bce(x: Tensor, target: Tensor, options: WeightedLossOptions = {}): Tensor {
   check("bce", arguments, "x:tensor target:tensor {weight:tensor reduction:string}");

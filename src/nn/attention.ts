@@ -71,7 +71,7 @@ export class KeyValueCache {
 
 /** Options for MultiheadAttention. */
 export interface MultiheadAttentionOptions {
-  /** The probability, in 0 … 1, of dropping an attention weight in training. Default 0. */
+  /** The probability, between 0 and 1, of dropping an attention weight in training. Default 0. */
   readonly dropout?: number;
   /** Whether the projections have biases. Default true. */
   readonly bias?: boolean;
@@ -121,8 +121,8 @@ const forbid = (mask: Tensor): Tensor => additiveMask(mask.dtype === "bool" ? ma
  * ```ts
  * const [y] = new nn.MultiheadAttention(16, 4, { batchFirst: true }).forward(randn([2, 5, 16]));   // [2, 5, 16]
  * ```
- * @throws RangeError if embedDim is not a multiple of numHeads, dropout is not in 0 … 1, or the rotary embedding does
- * not have the heads' width
+ * @throws RangeError if embedDim is not a multiple of numHeads, dropout is not between 0 and 1, or the rotary embedding
+ * does not have the heads' width
  */
 export class MultiheadAttention extends Module {
   static override readonly kind: string = "MultiheadAttention";

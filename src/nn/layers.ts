@@ -91,11 +91,11 @@ export class Flatten extends Module {
 /**
  * In training, zeroes each element with probability p and scales the others by 1/(1 − p) (Srivastava et al. 2014). In evaluation,
  * returns its input. Any shape.
- * @throws RangeError if p is not in 0 … 1
+ * @throws RangeError if p is not between 0 and 1
  */
 export class Dropout extends Module {
   static override readonly kind: string = "Dropout";
-  /** @param p probability of dropping an element, 0 … 1, default 0.5 */
+  /** @param p probability of dropping an element, between 0 and 1, default 0.5 */
   constructor(readonly p = 0.5) {
     super();
     check("Dropout", arguments, "p?:number");

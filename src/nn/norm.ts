@@ -113,7 +113,9 @@ export class RMSNorm extends Module {
 
 /** Options for BatchNorm. */
 export interface BatchNormOptions extends NormOptions {
-  /** The weight of each batch in the running statistics, 0 … 1; null weights all batches equally. Default 0.1. */
+  /**
+   * The weight of each batch in the running statistics, between 0 and 1; null weights all batches equally. Default 0.1.
+   */
   readonly momentum?: number | null;
   /** Whether to learn a weight, initially 1, and a bias, initially 0. Default true. */
   readonly affine?: boolean;

@@ -20,11 +20,11 @@ export interface RecurrentOptions {
   readonly bias?: boolean;
   /** Whether x and the output are [batch, steps, …] instead of [steps, batch, …]; states are not affected. Default false. */
   readonly batchFirst?: boolean;
-  /** The probability, in 0 … 1, of dropping an element between layers in training. Default 0. */
+  /** The probability, between 0 and 1, of dropping an element between layers in training. Default 0. */
   readonly dropout?: number;
   /**
-   * Whether to add to each layer a second one that reads the sequence from its end; the two outputs are concatenated. Default
-   * false.
+   * Whether to add to each layer a second one that reads the sequence backwards; the two outputs are concatenated.
+   * Default false.
    */
   readonly bidirectional?: boolean;
 }
@@ -106,7 +106,7 @@ abstract class Recurrent extends Module {
   protected readonly nonlinearity: "tanh" | "relu" = "tanh";
   /** The number of layers. Each layer reads the output of the previous one. */
   readonly numLayers: number;
-  /** Whether each layer has a second one that reads the sequence from its end. */
+  /** Whether each layer has a second one that reads the sequence backwards. */
   readonly bidirectional: boolean;
   /** Whether x and the output are [batch, steps, …] instead of [steps, batch, …]. */
   readonly batchFirst: boolean;

@@ -16,8 +16,8 @@ export interface TransformerLayerOptions {
   /** The number of features between the two linear layers. Default 2048. */
   readonly dimFeedforward?: number;
   /**
-   * The probability, in 0 … 1, of dropping attention weights, block outputs and feed-forward activations in training.
-   * Default 0.1.
+   * The probability, between 0 and 1, of dropping attention weights, block outputs and feed-forward activations in
+   * training. Default 0.1.
    */
   readonly dropout?: number;
   /** The activation between the two linear layers: "relu", "gelu" or a function. Default "relu". */
@@ -135,7 +135,7 @@ abstract class TransformerLayer extends Module {
 
 /**
  * Transformer encoder layer: a self-attention block, then a feed-forward block of two linear layers. Each block has a
- * residual connection, dropout and a norm. With `isCausal`, the layer fits decoder-only language models.
+ * residual connection, dropout and a norm. With `isCausal`, you can use the layer in decoder-only language models.
  *
  * ```ts
  * const layer = new nn.TransformerEncoderLayer(16, 4, { dimFeedforward: 32, batchFirst: true });
@@ -219,8 +219,9 @@ export class TransformerDecoderLayer extends TransformerLayer {
 }
 
 /**
- * @throws TypeError if layers is not a list of modules. PyTorch instead takes one layer and copies it, so there, all layers
- * start with equal weights.
+ * Checks that layers is a list of modules. PyTorch instead takes one layer and copies it, so all of its layers start with
+ * equal weights.
+ * @throws TypeError if layers is not a list of modules
  */
 function requireLayers(name: string, layers: unknown): void {
   if (!Array.isArray(layers) || !layers.length)

@@ -12,13 +12,13 @@ import { requireKind } from "../runtime/kinds.ts";
 
 /** Options for EMA. */
 export interface EMAOptions {
-  /** The fraction of the average that each update keeps, 0 … 1. Default 0.999. */
+  /** The fraction of the average that each update keeps, between 0 and 1. Default 0.999. */
   readonly decay?: number;
 }
 
 /**
- * Keeps an exponential moving average of parameters: each `update()` computes ā ← d·ā + (1 − d)·p. It may run inside a compiled
- * step.
+ * Keeps an exponential moving average of parameters: each `update()` computes ā ← d·ā + (1 − d)·p. You can call it
+ * inside a compiled step.
  *
  * ```ts
  * const ema = new optim.EMA(model.parameters(), { decay: 0.99 });
@@ -26,7 +26,7 @@ export interface EMAOptions {
  * ema.update();
  * ema.average(() => model.forward(x));   // with the averaged weights
  * ```
- * @throws TypeError if params are not tensors; RangeError if decay is not in 0 … 1
+ * @throws TypeError if params are not tensors; RangeError if decay is not between 0 and 1
  */
 export class EMA {
   static readonly kind: string = "EMA";

@@ -29,9 +29,10 @@ export interface StateRule {
 /** Options for an optimizer's `minimize`. */
 export interface MinimizeOptions {
   /**
-   * Whether to check the loss, gradients, parameters and state for NaN and ±∞. If it finds one, minimize changes nothing and
-   * throws a NonFiniteError with the op and line that produced the first one. Inside compile, the check covers the whole
-   * function, like `compile(f, { finite: true })`; in eager mode, it is as slow as detectAnomaly. Default false.
+   * Whether to check the loss, gradients, parameters and state for NaN and ±∞. If minimize finds such a value, it
+   * changes nothing and throws a NonFiniteError with the op and line that produced the first one. Inside compile, the
+   * check covers the whole function, like `compile(f, { finite: true })`; in eager mode, it is as slow as
+   * detectAnomaly. Default false.
    */
   readonly finite?: boolean;
 }
@@ -220,8 +221,8 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
   private isWarned = false;
 
   /**
-   * Allocates the state of every parameter that has a gradient, before any update. Adds functions to `undos` that remove
-   * new state.
+   * Allocates the state of every parameter that has a gradient, before any update. Adds to `undos` functions that
+   * remove new state.
    */
   private prepare(undos: (() => void)[]): { readonly state: State; readonly rule: R; readonly run: () => void }[] {
     const groups = this.paramGroups.length;
@@ -248,7 +249,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
     updateParameter(kernel.kind, { p, g, lr: rate, step: state.step!, state: slots }, kernel);
   }
 
-  /** A parameter's state, created on first use. Adds a function to `undos` that removes new state. */
+  /** A parameter's state, created on first use. Adds to `undos` a function that removes new state. */
   private stateOf(p: Tensor, { slots, initial = 0 }: StateRule, undos: (() => void)[]): State {
     const state: State = this.state.get(p) ?? {};
     const make = (name: string, create: () => Tensor): void => {
@@ -362,7 +363,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
   }
 
   /**
-   * Checks the saved state of one parameter: empty, or a step count and at least the slots in use.
+   * Checks the saved state of one parameter: it must be empty, or have a step count and at least the slots in use.
    * @returns a function that loads it
    * @throws Error
    */

@@ -179,7 +179,8 @@ export interface LionOptions extends CommonOptions {
   /** The learning rate, ≥ 0. Default 1e-4. */
   lr: number;
   /**
-   * Two factors in 0 … 1: the weight of the momentum in the step, and the decay of the momentum. Default [0.9, 0.99].
+   * Two factors between 0 and 1: the weight of the momentum in the step, and the decay of the momentum.
+   * Default [0.9, 0.99].
    */
   betas: readonly [number, number];
   /** Decoupled weight decay, ≥ 0. Default 0. */

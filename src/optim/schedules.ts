@@ -159,7 +159,7 @@ export class CosineAnnealingWarmRestarts extends LRScheduler {
 export interface OneCycleOptions {
   /** The number of steps in the cycle, above 0. Required. */
   readonly totalSteps: number;
-  /** The fraction of the steps during which the rate rises, 0 … 1. Default 0.3. */
+  /** The fraction of the steps during which the rate rises, between 0 and 1. Default 0.3. */
   readonly pctStart?: number;
   /** The shape of the curve in both phases. Default "cos". */
   readonly annealStrategy?: "cos" | "linear";

@@ -1,6 +1,6 @@
 /**
- * Encoders write instructions: that of eager mode runs each instruction immediately, and that of a compiled function appends it
- * to a list.
+ * Encoders write instructions: the encoder of eager mode runs each instruction immediately, and the encoder of a
+ * compiled function appends it to a list.
  */
 import { Head, type Op } from "../../assembly/opcodes.ts";
 import { engine, execute } from "./engine.ts";

@@ -25,9 +25,9 @@ export interface InitOptions {
   /** The size in bytes that linear memory may grow to, at least 65536. Default 4 GiB, the most that WebAssembly can address. */
   memoryLimit?: number;
   /**
-   * The number of threads, 1 … 64, or "auto" for one per available core, up to 8. Results have the same bits for any number
-   * of threads. If the runtime does not allow workers or shared memory, nabla runs on one thread, and `info()` says why.
-   * Default 1.
+   * The number of threads, from 1 to 64, or "auto" for one per available core, up to 8. Results have the same bits for
+   * any number of threads. If the runtime does not allow workers or shared memory, nabla runs on one thread, and
+   * `info()` says why. Default 1.
    */
   threads?: number | "auto";
 }
@@ -220,8 +220,9 @@ export function execute(program: number, count: number, shared: boolean): void {
 }
 
 /**
- * Seeds all random ops. The same seed gives the same numbers on every machine, in both builds, with any number of threads.
- * @param seed an integer in 0 … 2⁵³ − 1
+ * Seeds all random ops. The same seed produces the same numbers on every machine, in both builds, with any number of
+ * threads.
+ * @param seed an integer from 0 to 2⁵³ − 1
  * @throws RangeError
  */
 export function manualSeed(seed: number): void {
@@ -247,7 +248,7 @@ export const randomState = (): Uint32Array => engine().heap.u32.slice(RANDOM_STA
 
 /**
  * Continues the sequence of random numbers from a state that `randomState` returned.
- * @throws RangeError if the state does not have four numbers
+ * @throws RangeError if the state does not consist of four numbers
  */
 export function setRandomState(state: ArrayLike<number>): void {
   check("setRandomState", arguments, "state:numbers");

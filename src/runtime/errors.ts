@@ -80,10 +80,11 @@ export class ThreadError extends CappedError {
 }
 
 /**
- * Thrown if linear memory could not be allocated. All tensors stay valid. Optimizers' `minimize` and `step`, `EMA.update`, and
- * the forward pass of Sequential and of every BatchNorm undo their writes and reset the random generator, so you can call them
- * again. The forward pass of your own module does not: a BatchNorm that ran before the failure has updated its statistics, and
- * dropout has advanced the random generator. Call such a module inside `minimize`, or put it into a Sequential.
+ * Thrown if linear memory could not be allocated. All tensors stay valid. Optimizers' `minimize` and `step`,
+ * `EMA.update`, and the forward pass of Sequential and of every BatchNorm undo their writes and reset the random
+ * generator, so you can call them again. The forward pass of your own module does not undo its writes: a BatchNorm that
+ * ran before the failure has updated its statistics, and dropout has advanced the random generator. Call such a module
+ * inside `minimize`, or put it into a Sequential.
  */
 export class OutOfMemoryError extends CappedError {
   override name = "OutOfMemoryError";

@@ -44,7 +44,7 @@ function blockSize(bytes: number): number {
   return Math.ceil(units / step) * step * UNIT;
 }
 
-/** The largest size class that fits into `bytes`, which is less than LARGE. */
+/** The largest size class that fits into `bytes` bytes, where `bytes` is less than LARGE. */
 function classWithin(bytes: number): number {
   const units = bytes / UNIT;
   const step = classStep(units);

@@ -29,7 +29,7 @@ const aliases: Readonly<Record<string, readonly string[]>> = {
   step: ["epoch", "iteration"],
   scaleFactor: ["scale"],
 };
-/** A name in lower case, without separators and spaces. */
+/** A name in lower case, without separators or spaces. */
 const normalize = (name: string): string => name.toLowerCase().replace(/[_\- ]/g, "");
 
 /** The Levenshtein distance between two strings. */

@@ -38,11 +38,11 @@ describe("malformed files are rejected with a reason, and create no tensors", ()
       fileOf({ x: { ...u8(0, 1), dtype: "constructor" } }, 1),
       /dtype "constructor"/,
     ],
-    ["a dtype that is not a string", fileOf({ x: { ...u8(0, 1), dtype: { a: 1 } } }, 1), /dtype/],
+    ["a dtype that is not a string", fileOf({ x: { ...u8(0, 1), dtype: { a: 1 } } }, 1), /a dtype that is a string/],
     [
       "a dtype that cannot be converted to a string",
       fileOf({ x: { ...u8(0, 1), dtype: { toString: 1, valueOf: 1 } } }, 1),
-      /unknown dtype of type object/,
+      /must have a dtype that is a string, got object/,
     ],
     [
       "a deeply nested dtype",

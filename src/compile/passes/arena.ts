@@ -44,7 +44,8 @@ function reusable(step: Step, i: number, lives: ReadonlyMap<Storage, Life>): Lif
 }
 
 /**
- * This many of the largest places are each compared with all those before, in quadratic time. A faster method places the rest.
+ * The number of lifetimes, largest first, that are placed by comparing each with all those placed before it, in
+ * quadratic time. A faster method places the rest.
  */
 const EXACT = 1024;
 

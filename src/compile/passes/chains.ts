@@ -27,7 +27,7 @@ interface Group extends Accesses {
   readonly parts: Step[];
 }
 
-/** Groups chainable steps, in an order that gives the same results. */
+/** Groups chainable steps. A step moves only if the results stay the same. */
 function group(steps: readonly Step[]): (Step | Group)[] {
   const list: (Step | Group)[] = [];
   for (const step of steps) {

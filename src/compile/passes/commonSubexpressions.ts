@@ -3,7 +3,7 @@ import type { Storage } from "../../core/memory.ts";
 import { isCheck } from "../checks.ts";
 import { hasEffect, mutated, type Operand, type Pass, type Step } from "../step.ts";
 
-/** Attributes as text. Numbers become strings, because JSON cannot represent −0, NaN and ±∞. */
+/** Attributes as text. Numbers become strings, because JSON cannot represent −0, NaN or ±∞. */
 const textOf = (attributes: unknown): string =>
   JSON.stringify(attributes, (_, v: unknown) => (typeof v === "number" ? (Object.is(v, -0) ? "-0" : String(v)) : v)) ??
   "";

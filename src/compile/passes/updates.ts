@@ -10,7 +10,10 @@ interface Group {
   readonly members: Step[];
 }
 
-/** The positions, in the reversed list, of the earliest steps that read and that write each storage. */
+/**
+ * The positions, in the reversed list, of the earliest step that reads each storage and of the earliest step that
+ * writes it.
+ */
 class EarliestUses {
   private readonly reads = new Map<Storage, number>();
   private readonly writes = new Map<Storage, number>();

@@ -79,7 +79,7 @@ export interface ThreadSetup {
 }
 
 /**
- * Starts a pool if possible. Never throws: without threads, `reason` says why.
+ * Starts a pool if possible. Never throws: if no pool was started, `reason` says why.
  * @param limit the number of bytes to which the memory may grow
  * @param compile compiles the kernels for shared memory
  */

@@ -109,7 +109,7 @@ function spawnWeb(init: WorkerInit, events: ThreadEvents): Thread {
     // This cannot be a data: URL, because the origin of such a URL is opaque, and memory cannot be shared with it.
     const url = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
     start(() => new Worker(url), end);
-    // By then, the worker has either fetched the script or never will.
+    // By then, the worker either has fetched the script or never will.
     setTimeout(() => URL.revokeObjectURL(url), 60_000);
   };
   // Most bundlers recognize exactly this expression. Other bundlers keep the file name, so the name must not clash with a user's

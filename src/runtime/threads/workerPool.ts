@@ -7,7 +7,8 @@ import { spawn, type Thread } from "./spawn.ts";
 import type { WorkerMessage } from "./worker.ts";
 
 /**
- * The size of two cache lines in bytes. Processors fetch lines in pairs, so each worker's state word has its own pair of lines.
+ * The size of two cache lines in bytes. Processors fetch cache lines in pairs, so each worker's state word has its own
+ * pair.
  */
 const PAIR = 128;
 /** The maximum time that workers may take to start and to stop, in milliseconds. */
@@ -16,8 +17,8 @@ const STOP_TIMEOUT = 2_000;
 /** The pool gives up after this many replacements of crashed workers. */
 const MAX_REPLACEMENTS = 8;
 /**
- * The number of polls before a waiting thread sleeps, at one or two nanoseconds each. The number is small if there are more threads than
- * cores.
+ * The number of polls before a waiting thread sleeps; a poll takes one or two nanoseconds. The number is small if there
+ * are more threads than cores.
  */
 const SPINS = { dedicated: 1_000_000, oversubscribed: 200 };
 
@@ -31,7 +32,7 @@ interface Helper {
 
 const hasEnded = ({ thread }: Helper): boolean => !thread || thread.isDead();
 
-/** Whether this thread may sleep. A page's main thread may not. */
+/** Whether this thread may sleep. A page's main thread may not sleep. */
 function canSleep(): boolean {
   try {
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 1, 0);
