@@ -37,7 +37,7 @@ const values = (tensors: Iterable<Tensor>): number[][] => Array.from(tensors, (x
 
 /**
  * Runs a job once for each allocation in its first step, and makes that allocation fail. Asserts that the failure changes no state, and
- * that a retry gives the same final state as an uninterrupted run.
+ * that a retry leads to the same final state as an uninterrupted run.
  */
 function expectAtomic(begin: () => Job): void {
   /** Runs two steps. If allocation number `limit` fails in the first step, retries that step. */
@@ -211,7 +211,7 @@ test("gradient transforms that fail leave no tensors behind", () => {
   }
 });
 
-test("backward that fails changes no leaf's .grad", () => {
+test("a failed backward changes no leaf's .grad", () => {
   const [a, b] = [tensor([1, 2], { requiresGrad: true }), tensor([3, 4], { requiresGrad: true })];
   const pass = () => a.mul(b).add(a.exp()).sum().backward();
   tidy(pass);

@@ -3,8 +3,8 @@
 
     /usr/bin/python3 test/formats/make.py      # Debian's python3-torch, 1.13
 
-Deterministic: one seed, one thread. The format is written here by hand, as https://github.com/huggingface/safetensors#format
-describes it, since Debian has no package that does.
+Deterministic: one seed, one thread. This script writes the format itself, as https://github.com/huggingface/safetensors#format
+describes it, because Debian has no package for it.
 """
 import json
 import pathlib

@@ -1,4 +1,4 @@
-/** Networks that PyTorch trained and saved (make.py) give the same outputs in nabla. */
+/** Networks that PyTorch trained and saved (make.py) produce the same outputs in nabla. */
 import { readFileSync } from "node:fs";
 import { memory, nn, type Tensor, tensor } from "nabla";
 import { fromPyTorch, inspectSafetensors, readSafetensors, toPyTorch, writeSafetensors } from "nabla/formats";

@@ -30,7 +30,7 @@ describe("adversaries", () => {
     const point = x();
     const expected = point.add(grad(lossOf)(point).sign().mul(0.1));
     expect(fgsm(lossOf, point, { epsilon: 0.1 }).data).toEqual(expected.data);
-    // An unreduced loss gives the same attack.
+    // An unreduced loss produces the same attack.
     const single = fgsm((z) => losses.crossEntropy(model.forward(z), labels, { reduction: "none" }), point, {
       epsilon: 0.1,
     });

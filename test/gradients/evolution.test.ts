@@ -55,8 +55,7 @@ describe("Lande's equation", () => {
     const fitness = [1, 1, 3, 3];
     expect([...selectionDifferential(traits, fitness)]).toEqual([0.25, 0]);
     expect(distance(selectionGradient(traits, fitness), [1, 0])).toBeLessThan(1e-14);
-    // The residuals are 0, so only the mean fitness contributes to the error: ψ = ±½ along the first trait, which gives
-    // √(¼/4).
+    // The residuals are 0, so only the mean fitness contributes to the error. Along the first trait, ψ = ±½, so the error is √(¼/4).
     const error = selectionGradientError(traits, fitness);
     expect(distance(error, [0.25, 0])).toBeLessThan(1e-14);
   });
@@ -292,7 +291,7 @@ describe("evolution strategies", () => {
     const square = objective((theta) => theta.square().sum(), [1, 2]);
     const { gradient: g, standardError } = esGradient(square, undefined, { samples: 2000, seed: 5 });
     expect([...square.theta]).toEqual([1, 2]);
-    // With m = 1000 pairs, component i has the variance (‖∇f‖² + (∂f/∂θᵢ)²)/m.
+    // With m = 1000 pairs, component i has variance (‖∇f‖² + (∂f/∂θᵢ)²)/m.
     [2, 4].forEach((v, i) => {
       expect(Math.abs(standardError[i]! / Math.sqrt((20 + v * v) / 1000) - 1)).toBeLessThan(0.15);
     });

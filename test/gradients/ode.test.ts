@@ -29,7 +29,7 @@ describe("integrate", () => {
   });
 
   test("dopri5 has order 5", () => {
-    // The tolerance accepts any error, so the integrator takes one step of the given size. The error of one step has order 6.
+    // With so large a tolerance, the integrator takes a single step of the given size, whose error is O(step⁶).
     const points = [0.4, 0.2, 0.1].map((step): [number, number] => [
       step,
       oscillatorError({ step, tolerance: 1e6, times: [step] }, step),

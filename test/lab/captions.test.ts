@@ -1,5 +1,5 @@
 /**
- * The numbers in the figures' captions are correct. The findings below a figure compare other numbers with theory.
+ * The numbers in the figures' captions are correct. The findings below the figures check other numbers.
  */
 import { describe, expect, test } from "vitest";
 import { type Result, valuesOf } from "../../lab/experiment.ts";

@@ -70,7 +70,7 @@ test("no two rows have the same name or paragraph", () => {
     expect(new Set(concepts.map((concept) => concept[key])).size).toBe(concepts.length);
 });
 
-test("the text before every figure ends with what to try or to look for", () => {
+test("the text before every figure ends with what to try or look for", () => {
   const blocks = readFileSync("lab/article/article.md", "utf8").split("\n\n");
   const figures = blocks.map((block, i) => [/^@figure (\S+)/.exec(block)?.[1], blocks[i - 1]!] as const);
   const without = figures.filter(([name, before]) => name && !/^\*(Try it:|Look (for|at)) .+\*$/.test(before));

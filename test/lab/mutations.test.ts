@@ -17,7 +17,7 @@ const inTable = new Set(concepts.flatMap((concept) => concept.functions));
 const functions = [...new Set([...inTable, ...Object.keys(mutations)])];
 /**
  * The rows of the concept table that name a function. For a function without a concept, each experiment that uses it counts as a row, and
- * any of the experiment's findings may notice the mistake.
+ * any of the experiment's findings may be the one that fails.
  */
 const rowsOf = (name: string): Row[] =>
   inTable.has(name)
@@ -48,7 +48,10 @@ test("without a mutation, all findings hold", { timeout: 300_000 }, async () => 
   expect(await outcomesOf(undefined, { rows, count: 0 })).toEqual(rows.map(({ name }) => ({ name })));
 });
 
-/** In test:deep, all mutations run in all rows' experiments. Otherwise, one mutation of each function runs until a row notices it. */
+/**
+ * In test:deep, every mutation runs in the experiments of all rows. Otherwise, one mutation of each function runs until a row's finding
+ * fails.
+ */
 const isDeep = runs(1) > 1;
 const random = uniform(Number(process.env.NABLA_SEED ?? 1));
 const cases = functions.flatMap((name) => {
@@ -56,7 +59,7 @@ const cases = functions.flatMap((name) => {
   const chosen = isDeep ? list : [list[Math.floor(random() * list.length)]!];
   return chosen.map((mutation): [string, string, Mutation] => [name, `${mutation.kind} in ${mutation.to}`, mutation]);
 });
-/** The number of mutations that findings noticed, by function and row. */
+/** How many mutations made a finding fail, keyed by function and row. */
 const noticed = new Map<string, number>();
 
 describe("a finding in the function's row fails", () => {

@@ -1,6 +1,6 @@
 /**
- * Mistakes in the functions that the concept table lists. test/lab/mutations.test.ts makes each mistake and requires that the concept's
- * findings notice it.
+ * Mistakes in the functions that the concept table lists. test/lab/mutations.test.ts makes each mistake and requires that one of the
+ * concept's findings fails.
  */
 import { type Mutation, within } from "../support/mutation.ts";
 

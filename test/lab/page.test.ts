@@ -34,7 +34,7 @@ const visiting = {
 };
 
 let found: Promise<string[]> | undefined;
-/** The experiments whose plots have handles. Skips experiments that train for seconds, because their plots have none. */
+/** The experiments whose plots have handles. Skips experiments that train for seconds, because their plots have no handles. */
 const namesWithHandles = (): Promise<string[]> => {
   found ??= Promise.all(
     experiments
@@ -80,7 +80,7 @@ describeInBrowsers(visiting, (name) => {
     expect(links).toEqual(headings);
     const ids = await page.$$eval("[id]", (all) => all.map(({ id }) => id));
     expect(ids.length).toBe(new Set(ids).size);
-    // Links to exercises lead to the list, which loads later.
+    // Links to exercises have no target yet, because the list of exercises loads later.
     const elsewhere = await page.$$eval("main a[href^='#']", (all) =>
       all.map((a) => a.getAttribute("href")!.slice(1)).filter((id) => !document.getElementById(id)),
     );

@@ -28,7 +28,7 @@ import {
   until,
 } from "../support/playground.ts";
 
-/** The height of the page's bar and the space below it. */
+/** The height of the page's bar, including the space below it. */
 const BAR = 64;
 let site: Served;
 let page: Page;

@@ -93,8 +93,8 @@ describe("gradients", () => {
     const learner = learn({ ...healthy(), ...part }, 3);
     const { layers, measured } = learner.gradients();
     const expected = byHand(learner);
-    // A sum of 784 float32 products is off by at most about 784·2⁻²⁴ ≈ 5·10⁻⁵ times the sum of its terms' magnitudes, and usually √784
-    // times less.
+    // A sum of 784 float32 products is off by at most about 784·2⁻²⁴ ≈ 5·10⁻⁵ times the sum of its terms' magnitudes, but the typical
+    // error is √784 = 28 times smaller.
     const close = (value: number): unknown => expect.closeTo(value, -Math.log10(2 * 3e-4 * Math.abs(value)));
     expect(measured.loss).toEqual(close(expected.loss));
     expect(measured.norms).toEqual(expected.norms.map(close));
@@ -171,7 +171,7 @@ describe("the diagnosis", () => {
   test("gradients vanish in 6 layers of sigmoid, but not in 2 layers of ReLU with He initialization", () => {
     const sigmoid = diagnosis({ ...healthy(), layers: 6, activation: "sigmoid", init: "Xavier" });
     expect(sigmoid.kind).toBe("vanishing");
-    // σ′ ≤ ¼, and Xavier's weights keep the norm, so each layer shrinks the gradient at least about fourfold.
+    // σ′ ≤ ¼, and Xavier initialization preserves the norm, so each layer shrinks the gradient by a factor of about 4 or more.
     expect(sigmoid.factor).toBeGreaterThan(1 / 6);
     expect(sigmoid.factor).toBeLessThan(1 / 3.5);
     expect(sigmoid.text).toContain(`shrinks ${(1 / sigmoid.factor).toPrecision(2)}-fold per layer`);
@@ -341,7 +341,7 @@ describe("answers", () => {
     expect(Math.max(...paper)).toBeGreaterThan(0);
   });
 
-  test("FGSM moves each pixel by ε in the direction that raises the loss, within 0 … 1", () => {
+  test("FGSM moves each pixel by ε in the direction that raises the loss, and keeps it between 0 and 1", () => {
     const epsilon = 0.05;
     const { attacked, answer, after } = explain(learner.model, drawing, { ...QUESTION, epsilon });
     const loss = (pixels: Float64Array): number => {

@@ -1,6 +1,6 @@
 /**
- * The exercises: solutions pass, starters fail, typical mistakes get a fitting hint, and code that does not load is
- * explained. `npx nabla practice` needs the build in dist/.
+ * The exercises: solutions pass, starters fail, typical mistakes get a fitting hint, and code that does not load gets an explanation.
+ * `npx nabla practice` needs the build in dist/.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -25,7 +25,7 @@ const failures = (outcomes: readonly Outcome[]): string[] =>
 const mistakesOf = async (name: string): Promise<readonly Mistake[]> =>
   ((await import(`../../lab/practice/${name}.ts`)) as { mistakes: readonly Mistake[] }).mistakes;
 
-/** Seeds for the random inputs. The lab uses the first one for readers. */
+/** Seeds for the random inputs. The lab itself uses the first one. */
 const SEEDS = [1, 2, 3, 4, 5, 6, 7, 8];
 
 describe.each(exercises.map((exercise) => [exercise.name, exercise] as const))("%s", (name, exercise) => {

@@ -1,4 +1,4 @@
-/** What the page does if its workers fail or files arrive late, in Chromium and Firefox. */
+/** The page recovers if its workers fail or files arrive late, in Chromium and Firefox. */
 import type { Browser, Page } from "puppeteer-core";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { alertsOf, changeParameter, ended, idOf, reach, shownIn } from "../support/figures.ts";

@@ -1,4 +1,4 @@
-/** Ticks and their labels: how many there are, round numbers, and room between them. */
+/** Axis ticks are round numbers, neither too few nor too many, and their labels do not touch. */
 import { expect, test } from "vitest";
 import { horizontalTicks, integerTicks, linearTicks, logTicks, showTick, typeset } from "../../lab/scale.ts";
 

@@ -1,4 +1,7 @@
-/** The lab's page draws training runs in progress, pauses and resumes them, and gets the command's result, in Chromium and Firefox. */
+/**
+ * The lab's page draws training runs in progress, pauses and resumes them, and ends with the same result as the command, in Chromium and
+ * Firefox.
+ */
 import type { Page } from "puppeteer-core";
 import { expect, test } from "vitest";
 import { type Result, valuesOf } from "../../lab/experiment.ts";

@@ -1,6 +1,5 @@
 /**
- * The page's worker: what it answers while an experiment trains, and how soon a training run ends, pauses and
- * continues.
+ * The page's worker: its answers while an experiment trains, and how soon it ends, pauses and resumes a training run.
  */
 import { afterEach, beforeAll, expect, test, vi } from "vitest";
 import type { Answer, Request } from "../../lab/page/worker.ts";

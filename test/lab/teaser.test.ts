@@ -55,7 +55,7 @@ describe.each(["wide", "narrow"])("the %s drawing", (name) => {
     const arrows = [...slopes.matchAll(/M([^M]*)M[^M]*/g)].map(([, shaft]) => shaft!);
     expect(arrows.length).toBeGreaterThan(40);
     const [, d] = /class="trail" pathLength="1" d="([^"]*)"/.exec(svg)!;
-    // The first racer's path gives the scale from parameters to pixels: both axes have the same unit, and (0, 0) is in the middle.
+    // The first racer's path gives the scale from parameters to pixels, which is the same on both axes. (0, 0) is in the middle.
     const [[x0, y0], [x1, y1]] = [pointsOf(d!)[0]!, pointsOf(d!).at(-1)!];
     const [a, b] = [racers[0]!.path[0]!, racers[0]!.path.at(-1)!];
     const unit = Math.hypot(x1 - x0, y1 - y0) / Math.hypot(b[0] - a[0], b[1] - a[1]);

@@ -29,7 +29,7 @@ const specifiers = Object.entries(manifest.exports).flatMap(([name, target]) => 
   return matches.map((file) => subpath.replace("*", file.slice(before.length, file.length - after.length)));
 });
 
-/** The names without a file extension: modules, which have types. */
+/** The names without a file extension, which are modules and have types. */
 const modules = specifiers.filter((name) => !/\.\w+$/.test(name));
 
 const { create } = createRequire(join(TOOLS, "package.json"))("enhanced-resolve") as {

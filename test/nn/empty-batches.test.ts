@@ -1,4 +1,4 @@
-/** Normalization layers for batches without elements or with one value per channel: running statistics, gradients and results. */
+/** Normalization layers on empty batches and on batches with one value per channel: running statistics, gradients and results. */
 import { compile, grad, manualSeed, nn, type Tensor, tensor, zeros } from "nabla";
 import { KFAC } from "nabla/gradients";
 import { describe, expect, test } from "vitest";

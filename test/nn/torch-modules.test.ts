@@ -32,7 +32,7 @@ describe(`modules agree with PyTorch ${values.torch}`, () => {
         const named = Object.fromEntries(module.namedParameters());
         for (const [name, stored] of Object.entries(one.grads)) expectTorch(named[name]!.grad!, stored, name);
 
-        // The compiled function gives the same bits for results and gradients.
+        // The compiled function produces the same bits for results and gradients.
         const eager = [...outputs, ...module.parameters().map((p) => p.grad!)].map((x) => x.data);
         for (const x of leaves) x.requiresGrad = false;
         module.zeroGrad();

@@ -142,7 +142,7 @@ test("an encoder and a decoder have finite gradients, and eval() turns dropout o
     y.square().sum().backward();
     for (const [name, p] of [...encoder.namedParameters(), ...decoder.namedParameters()])
       expect(p.grad?.data.every(Number.isFinite), name).toBe(true);
-    // Without dropout, two calls give the same result.
+    // Without dropout, two calls return the same result.
     encoder.eval();
     decoder.eval();
     const twice = [0, 1].map(() => decoder.forward(tgt, encoder.forward(src)).data);

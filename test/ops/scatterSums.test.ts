@@ -1,4 +1,4 @@
-/** Long sums at indices and in depthwise convolutions are accurate. */
+/** Long sums are accurate in ops that add elements at indices, and in depthwise convolutions. */
 import * as f from "nabla";
 import { compile, full, grad, manualSeed, ones, rand, type Tensor, tensor, tidy, zeros } from "nabla";
 import { describe, expect, test } from "vitest";

@@ -16,7 +16,10 @@ const copied = (x: Tensor, rows: Tensor, segments: Tensor, n: number): Tensor =>
 const HEIGHT = 7;
 const SEGMENTS = 5;
 const WIDTHS = [1, 3, 16, 37];
-/** The numbers of gathered rows: few terms per sum, and more than one block of terms. Segment 3 is always empty. */
+/**
+ * How many rows to gather: so few that sums have few terms, and so many that sums span more than one block of terms. Segment 3 is always
+ * empty.
+ */
 const COUNTS = [4, 300];
 const indices = (count: number): [rows: Tensor, segments: Tensor] => [
   ints(Array.from({ length: count }, (_, j) => (j * j + 3) % HEIGHT)),

@@ -241,7 +241,8 @@ describe("L-BFGS", () => {
     const optimizer = new optim.LBFGS([x], { lineSearchFn: "strongWolfe", maxIter: 100 });
     const before = optimizer.minimize(() => rosenbrock(x));
     expect(before).toBeCloseTo((a - 1) ** 2 + 100 * (b - a * a) ** 2, 2);
-    // float32 resolves x to 1e-7, and the valley is a thousand times as long as it is wide.
+    // float32 resolves x to 1e-7. Along the valley, which is a thousand times as long as it is wide, the error can be a thousand times
+    // larger.
     expectClose(x.data, [1, 1], 1e-4);
     expect(rosenbrock(x).item()).toBeLessThan(1e-8);
   });
@@ -325,7 +326,7 @@ describe("averages of weights", () => {
       expect(p.toArray()).toEqual(w);
     }
   });
-  test("a decay outside 0 … 1 is rejected", () => {
+  test("a decay that is not between 0 and 1 is rejected", () => {
     expect(() => new optim.EMA([], { decay: 1.5 })).toThrow("EMA: decay must be in 0 … 1, got 1.5.");
   });
 });

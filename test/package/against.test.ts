@@ -8,8 +8,8 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 const DRIVER = resolve("dist/bench/index.js");
 
 /**
- * The source of a bench that prints rows of the suite in its first argument. Each process appends its time to `log`, so `log` shows the
- * order of the processes.
+ * The source of a bench that prints rows for the suite that its first argument names. Each process appends its time to `log`, so `log`
+ * shows the order of the processes.
  */
 const bench = (time: number, log: string, help: string): string => `
   import { appendFileSync } from "node:fs";

@@ -30,7 +30,7 @@ function uncapped(name: string, text: string): string[] {
       // An error without a message, created for its stack, needs no cap.
       const hasMessage = ts.isExpressionWithTypeArguments(node) || Boolean(node.arguments?.length);
       const message = ts.isExpressionWithTypeArguments(node) ? undefined : node.arguments?.[0];
-      // An error of a class without a capped version may have a short fixed message.
+      // Classes without a capped version, such as SyntaxError, are allowed if the message is a string literal of at most 300 characters.
       const isFixed =
         !CAPPED.includes(own ?? "") && message && ts.isStringLiteral(message) && message.text.length <= 300;
       if (isGlobal && hasMessage && !isFixed && (!imported.has(own!) || classOf(node.expression) !== own))

@@ -59,7 +59,7 @@ function ordered(name: string, text: string): string[] {
   return found;
 }
 
-/** Calls with which a file writes the words of an instruction. */
+/** The calls in a file that write the words of an instruction. */
 function written(name: string, text: string): string[] {
   const file = parse(name, text);
   const found: string[] = [];

@@ -123,7 +123,7 @@ const valueOf = ({ name, type }: Parameter): unknown => {
   return found[1];
 };
 
-/** Objects on which methods are called, by class. Methods of other classes are called on an object without fields. */
+/** The objects on which methods are called, keyed by class. Methods of other classes are called on an object without fields. */
 const instances: Readonly<Record<string, object>> = {
   Module: model, Optimizer: sgd, Tensor: x, TransformerEncoder: new nn.TransformerEncoder([new nn.TransformerEncoderLayer(4, 2)]),
   TransformerDecoder: new nn.TransformerDecoder([new nn.TransformerDecoderLayer(4, 2)]),

@@ -1,4 +1,4 @@
-/** If processes are killed during a save, or several save to one path, the path always has a complete state. Runs the built package. */
+/** If processes are killed during a save, or several save to one path, the path always holds a complete state. Runs the built package. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";

@@ -1,4 +1,4 @@
-/** Work shared among threads: every thread does its share, and all shares together give the same bits as one thread. */
+/** Work shared among threads: every thread does its share, and all shares together produce the same bits as one thread. */
 import { manualSeed, type Tensor, tidy } from "nabla";
 import { expect, test } from "vitest";
 import type { Op } from "../../assembly/opcodes.ts";
@@ -22,7 +22,7 @@ for (const [key, op] of Object.entries(table) as [string, AnyOp][]) {
         manualSeed(4);
         const whole = applyAll(op, inputs, attributes) as Tensor[];
         const bytes = whole.map((y) => y.size * bytesPerElement[y.dtype]);
-        /** The outputs after `encoder` has run the op. A marker fills them beforehand. */
+        /** Fills the outputs with a marker, runs the op with `encoder`, and returns the outputs' bytes. */
         const written = (encoder: SplitEncoder): Uint8Array[] => {
           manualSeed(4);
           const outputs = whole.map((y) => y.clone());

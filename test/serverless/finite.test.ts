@@ -1,4 +1,4 @@
-/** Training that diverges in parameters, buffers or the optimizer's state stores nothing. */
+/** If training makes a parameter, a buffer or the optimizer's state non-finite, nothing is stored. */
 import { losses, memory, nn, ones, optim, type Tensor, tensor, tidy } from "nabla";
 import { saveState } from "nabla/formats";
 import { type Learner, type Store, type TrainingOptions, trainingHandler } from "nabla/serverless";

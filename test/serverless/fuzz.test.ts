@@ -78,7 +78,7 @@ const valid = fc.integer({ min: 1, max: 16 }).chain((n) =>
     ),
   ),
 );
-/** Bodies with correct names and partly invalid values. */
+/** Bodies with correct names, but some invalid values. */
 const invalid = fc.record(
   {
     inputs: fc.oneof(rows(2, 4, fc.oneof(real, odd)), odd),

@@ -98,7 +98,7 @@ describe("a client that disconnects", () => {
     const handler = handlerOf();
     const request = new AbortController();
     const headers = { "content-type": "application/json" };
-    // A body that the abort does not affect.
+    // A body that never ends, even if the request is aborted.
     const init = { method: "POST", headers, body: new ReadableStream(), duplex: "half" } as RequestInit;
     const sent = new Request("http://localhost/", init);
     Object.defineProperty(sent, "signal", { value: request.signal });

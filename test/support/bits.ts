@@ -55,7 +55,7 @@ export interface Run extends Plan {
   readonly hashes: Record<string, string>;
 }
 
-/** Runs a function `times` times in eager or compiled mode, and returns what `use` makes of the last result. */
+/** Runs a function `times` times in eager or compiled mode, and returns `use(result)` for the last result. */
 type Way = <T, U>(f: () => T, use: (result: T) => U, times?: number) => U;
 
 const eager: Way = (f, use, times = 1) =>
@@ -82,7 +82,7 @@ const bitsIn = (value: unknown): string => hashOf(Array.from(tensorsIn(value), (
 
 type Hashes = Record<string, string>;
 
-/** Every op: its samples, and calls that are large enough to be shared. */
+/** Hashes the results of every op, on its samples and on inputs that are large enough to be shared. */
 function ops(way: Way): Hashes {
   const hashes: Hashes = {};
   for (const [key, op] of Object.entries(table) as [string, AnyOp][]) {
@@ -109,7 +109,7 @@ function ops(way: Way): Hashes {
   return hashes;
 }
 
-/** Public ops on tensors that are large enough for many shares, with their gradients. */
+/** Public ops to run, with their gradients, on tensors that are large enough for many shares. */
 const large: Record<string, (x: Tensor, index: Tensor) => Tensor> = {
   matmul: (x) => x.matmul(x.t()),
   "matmul, batched": (x) => x.reshape([7, 30, 60]).matmul(x.reshape([7, 60, 30])),
@@ -149,7 +149,7 @@ function functions(way: Way): Hashes {
   return hashes;
 }
 
-/** Every layer in training mode: initial parameters, outputs, gradients of inputs and parameters, and buffers. */
+/** For every layer in training mode, hashes initial parameters, outputs, gradients of inputs and parameters, and buffers. */
 function layerBits(way: Way): Hashes {
   const hashes: Hashes = {};
   for (const [name, make] of Object.entries(layers)) {
@@ -185,7 +185,7 @@ function layerBits(way: Way): Hashes {
   return hashes;
 }
 
-/** Initial values that are computed partly in JavaScript. */
+/** Hashes the initial values that are computed partly in JavaScript. */
 function initialValues(): Hashes {
   const { kaimingNormal, kaimingUniform, orthogonal, truncNormal, xavierNormal, xavierUniform } = nn.init;
   return tidy(() => {
@@ -195,7 +195,7 @@ function initialValues(): Hashes {
   });
 }
 
-/** Five steps of every optimizer, and 30 learning rates of every schedule. */
+/** Hashes five steps of every optimizer and 30 learning rates of every schedule. */
 function learners(way: Way): Hashes {
   const hashes: Hashes = {};
   const each = (name: string, make: (params: Tensor[]) => Learner | optim.LBFGS, own: Way): void => {

@@ -61,8 +61,8 @@ function isProgram(text: string): boolean {
 }
 
 /**
- * The value that a comment starts with. Words may follow after a comma, a semicolon, a colon or in parentheses: `[1, 2], the article's
- * first example`. `≈ 0.69` stands for any number that rounds to 0.69. Returns PROSE if the comment does not start with a value.
+ * The value that a comment starts with. Words may follow it after a comma, a semicolon or a colon, or in parentheses: `[1, 2], the
+ * article's first example`. `≈ 0.69` stands for any number that rounds to 0.69. Returns PROSE if the comment does not start with a value.
  */
 export function valueOf(comment: string): unknown {
   const rounded = /^≈ (-?\d+(?:\.(\d+))?)(?![\w.])/.exec(comment);

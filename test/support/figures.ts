@@ -30,7 +30,7 @@ export const shownIn = (page: Page, name: string): Promise<string> =>
     return [...words, ...marks].join("\n").replaceAll(/ ?(id|clip-path)="[^"]*"/g, "");
   });
 
-/** Changes the first slider or, if there is none, the first menu with the keyboard. */
+/** Uses the keyboard to change the first slider or, if there is none, the first menu. */
 export async function changeParameter(page: Page, name: string): Promise<void> {
   const sliders = await page.$$(`${idOf(name)} .controls input[type=range]`);
   const selector = `${idOf(name)} .controls ${sliders.length ? "input[type=range]" : "select"}`;
@@ -83,7 +83,7 @@ export async function flaws(page: Page, name: string): Promise<string[]> {
   return found;
 }
 
-/** In all views of a figure, the tables that are wider than the space for them, and the labels outside the figure's frame. */
+/** The tables that are wider than the space for them and the labels outside the figure's frame, in all views of a figure. */
 export async function cutOff(page: Page, name: string): Promise<(string | null)[]> {
   const found: (string | null)[] = [];
   const tabs = `${idOf(name)} .tabs button`;

@@ -6,7 +6,7 @@ import ts from "typescript";
 /** The hover text of one symbol. */
 export interface Hover {
   /**
-   * The symbol's path, such as `nabla.nn.Linear#forward` or `nabla.softmax`. The path of an option is
+   * The symbol's path, such as `nabla.nn.Linear#forward` or `nabla.softmax`. An option's path has the form
    * `nabla.sort(options).descending`.
    */
   readonly path: string;

@@ -73,8 +73,8 @@ export const textOf = (page: Page, selector: string): Promise<string> =>
   page.$$eval(selector, (all) => all.map((element) => element.textContent).join("\n"));
 
 /**
- * The violations that axe-core finds in a part of the page, one per line. Loads axe-core only once per page, because a change of the
- * hash does not reload the page.
+ * The violations that axe-core finds in a part of the page, one per line. Loads axe-core only once per page, because changing the hash
+ * does not reload the page.
  */
 export async function violations(page: Page, part = "html"): Promise<string[]> {
   if (!(await page.evaluate("!!window.axe"))) await page.evaluate(axe);

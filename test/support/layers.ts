@@ -9,7 +9,7 @@ type Concrete<Exports, Base> = {
   [K in keyof Exports]: Exports[K] extends new (...args: never[]) => Base ? K : never;
 }[keyof Exports];
 
-/** Finds at run time the names that `Concrete` gives at compile time. */
+/** Returns at run time the names that `Concrete` computes at compile time. */
 export const concrete = (exports: object, base: { readonly prototype: object }): string[] =>
   Object.entries(exports).flatMap(([name, value]) =>
     typeof value === "function" && Object.prototype.isPrototypeOf.call(base.prototype, value.prototype) ? [name] : [],

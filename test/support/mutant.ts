@@ -1,6 +1,6 @@
 /**
  * The entry of a worker that runs experiments with a changed library. For each row of the concept table, it posts the first of the row's
- * findings that fails, with default or random parameters; if none fails, it posts what else went wrong.
+ * findings that fails with default or random parameters. If none of them fails, it posts what else went wrong.
  */
 import { parentPort, workerData } from "node:worker_threads";
 import { type Finding, holds, valuesOf } from "../../lab/experiment.ts";
@@ -8,34 +8,34 @@ import { experiments } from "../../lab/experiments/index.ts";
 import { context } from "./digits.ts";
 import { settings } from "./settings.ts";
 
-/** A concept's experiment, and the findings that must notice a mistake. */
+/** A concept's experiment, and its findings, at least one of which must fail if the library has a mistake. */
 export interface Row {
   /** The concept. */
   readonly name: string;
   readonly experiment: string;
-  /** The first words of the findings. */
+  /** The text that each finding starts with. */
   readonly findings: readonly string[];
 }
 export interface Task {
   readonly rows: readonly Row[];
   /** The number of random settings to run after the defaults, in experiments that are not long. */
   readonly count: number;
-  /** Whether to stop after the first row that notices the mistake. */
+  /** Whether to stop as soon as one row has a finding that fails. */
   readonly untilRed?: boolean;
 }
 export interface Outcome {
   /** The row's name. */
   readonly name: string;
-  /** A finding in the row that fails with finite numbers. */
+  /** One of the row's findings, if it fails with finite numbers. */
   readonly red?: Finding & { readonly values: object };
-  /** If no finding of the row is red: a finding that is not finite or not in the row, or an error. */
+  /** If `red` is missing: the error that the experiment threw, or a finding that failed but is not finite or not in the row. */
   readonly other?: string;
 }
 
 const isFiniteFinding = ({ measured, expected }: Finding): boolean =>
   [measured, ...Object.values(expected as Record<string, number>)].every(Number.isFinite);
 
-/** Runs an experiment until each of its rows has noticed the mistake, or only one row if `untilRed`. */
+/** Runs an experiment until each of its rows has a finding that fails or, if `untilRed` is true, until one row does. */
 async function outcomesOf(name: string, rows: readonly Row[]): Promise<Outcome[]> {
   const experiment = experiments.find((one) => one.name === name)!;
   const outcomes = new Map<string, Outcome>(rows.map((row) => [row.name, { name: row.name }]));
@@ -58,7 +58,7 @@ async function outcomesOf(name: string, rows: readonly Row[]): Promise<Outcome[]
   return [...outcomes.values()];
 }
 
-/** The findings that do not hold, or an error. */
+/** The findings that do not hold, or the error that the experiment threw. */
 async function contradicted(
   experiment: (typeof experiments)[number],
   values: Record<string, string | number>,

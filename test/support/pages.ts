@@ -68,8 +68,8 @@ export async function serve(folder: string, { isolated = false, path = "/lab/" }
 }
 
 /**
- * Firefox reports a formula as invalid if it lays out the page before the whole formula has arrived. The formula tests count the
- * children of every element in the complete page.
+ * An error to ignore: Firefox reports a formula as invalid if it lays out the page before the whole formula has arrived. The formula
+ * tests count the children of every element in the complete page.
  */
 const PARTIAL_FORMULA = /Invalid markup: Incorrect number of children for <m\w+\/> tag/;
 

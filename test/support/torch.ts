@@ -44,7 +44,7 @@ export interface ModuleCase {
   /** The flat list of results, and their upstream gradients. */
   out: Stored[];
   dy: Stored[];
-  /** The gradients of the parameters, and of the float32 inputs as a flat list. */
+  /** The gradients of the parameters, by name, and those of the float32 inputs, as a flat list. */
   grads: Record<string, Stored>;
   dx: Stored[];
 }
@@ -67,7 +67,7 @@ export interface OptimizerCase {
   options: { lr?: number };
   /** One learning rate per parameter, each in its own group; null means the optimizer's rate. */
   lrs?: (number | null)[];
-  /** The parameter that has no gradient in the first 3 steps. */
+  /** The index of the parameter that has no gradient in the first 3 steps. */
   late?: number;
   /** The parameters after steps 1, 2, 5, 10 and 20. */
   at: Stored[][];
@@ -162,7 +162,7 @@ export function load(stored: Stored): Tensor {
   return tensor(data.map(Number), shape, { dtype });
 }
 
-/** Converts an argument of a call: loads tensors and converts infinities, also inside arrays and options. */
+/** Converts an argument of a call: loads tensors and converts infinities, including those in arrays and options. */
 export function loadArgument(v: Argument): unknown {
   if (Array.isArray(v)) return v.map(loadArgument);
   if (isStored(v)) return load(v);

@@ -5,7 +5,10 @@ import { engine } from "../../src/runtime/engine.ts";
 
 /** One in every LEFT_TO_WORKERS jobs is left to the workers. */
 const LEFT_TO_WORKERS = 64;
-/** The time limit, in milliseconds, for a job that is left to the workers, and for all workers to take part. */
+/**
+ * How long to wait, in milliseconds, for the workers to finish a job that is left to them, and for every worker to have taken part in a
+ * job.
+ */
 const PATIENCE = 20_000;
 
 /**
@@ -63,7 +66,7 @@ export class Watch {
       throw new Error(`the workers did not finish job ${this.jobs}, which was left to them`);
   }
 
-  /** Creates work until every worker has taken part. On a busy machine a worker may have missed all jobs so far. */
+  /** Creates work until every worker has taken part in a job. On a busy machine, a worker may have missed all jobs so far. */
   async seeAll(): Promise<void> {
     const deadline = performance.now() + PATIENCE;
     while (this.pool && this.seen.size < this.pool.helpers.length && performance.now() < deadline) {

@@ -1,4 +1,4 @@
-/** The backend: registration, moving data between backends, memory, and what callers do with their arrays. */
+/** The backend: registration, moving data between backends, memory, and arrays that callers modify. */
 import * as tf from "@tensorflow/tfjs-core";
 import "nabla/tfjs";
 import { memory } from "nabla";

@@ -1,4 +1,4 @@
-/** fromLayersModel: every layer computes what TensorFlow.js computes, and has its gradients. */
+/** fromLayersModel: the outputs and gradients of every layer equal TensorFlow.js's. */
 import { readFileSync } from "node:fs";
 import * as tf from "@tensorflow/tfjs-core";
 import { type LayersModel, layers, sequential } from "@tensorflow/tfjs-layers";

@@ -16,7 +16,7 @@ const { layers } = tfl;
 
 function convnet(): tfl.LayersModel {
   const make = [
-    // No bias: before batch normalization, its gradient would consist only of rounding errors, which Adam would scale up to full steps.
+    // No bias: a bias before batch normalization has a gradient that is only rounding errors, which Adam would scale up to full steps.
     layers.conv2d({ filters: 4, kernelSize: 3, padding: "same", useBias: false, inputShape: [8, 8, 2] }),
     layers.batchNormalization({ momentum: 0.9 }),
     layers.activation({ activation: "tanh" }),
@@ -135,8 +135,8 @@ describe("noise", () => {
       input,
     );
     const first = Array.from({ length: 200 }, (_, i) => y[3 * i]!);
-    // Without recurrent weights, simpleRNN gives the same output in every step of a sequence. In the other layers, the state of a dropped
-    // element starts at 0 and stays 0.
+    // Without recurrent weights, simpleRNN returns the same output at every step of a sequence. In the other layers, the state of a
+    // dropped element starts at 0 and stays 0.
     const dropped = first.filter((v) => v === 0).length;
     expect(dropped).toBeGreaterThan(70);
     expect(dropped).toBeLessThan(130);

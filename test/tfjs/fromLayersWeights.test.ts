@@ -17,7 +17,7 @@ const chain = (...make: tfl.layers.Layer[]): tfl.Sequential => tfl.sequential({ 
 const x = (): Tensor => tensor([[1, -2, 3, 0.5]]);
 
 describe("weights", () => {
-  test("start equal, and are the module's own", () => {
+  test("belong to the module: changing them does not change the model", () => {
     const model = chain(dense());
     const module = fromLayersModel(model);
     const before = valuesOf(model);
@@ -105,7 +105,7 @@ describe("weights", () => {
       )
       .dispose();
     expect(frozen.map((p) => [...p.data])).toEqual(before);
-    // In training, TensorFlow.js normalizes with the batch's statistics and updates the moving ones, even if the layer is frozen.
+    // In training, TensorFlow.js normalizes with the batch's statistics and updates the moving averages, even if the layer is frozen.
     expect(module.buffers()[0]!.data).not.toEqual(new Float32Array(4));
   });
   test("of a shared layer are one parameter", () => {

@@ -1,4 +1,7 @@
-/** Models in TensorFlow's graph format, loaded from files by tfjs-converter, give the CPU backend's results on nabla and leak no tensors. */
+/**
+ * Models in TensorFlow's graph format, loaded from files by tfjs-converter, produce the CPU backend's results on nabla and leak no
+ * tensors.
+ */
 import { readFileSync } from "node:fs";
 import { type GraphModel, loadGraphModel } from "@tensorflow/tfjs-converter";
 import * as tf from "@tensorflow/tfjs-core";

@@ -1,4 +1,4 @@
-/** Every kernel gives the CPU backend's result: on all element types, with NaN and ±∞, on empty inputs, and on inputs with six dims. */
+/** Every kernel returns the CPU backend's result: on all element types, with NaN and ±∞, on empty inputs, and on inputs with six dims. */
 import * as tf from "@tensorflow/tfjs-core";
 import "nabla/tfjs";
 import { describe, expect, test, vi } from "vitest";

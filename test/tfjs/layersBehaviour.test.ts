@@ -1,4 +1,4 @@
-/** tfjs-layers programs give the same histories, weights and outputs on nabla as on the CPU backend. */
+/** tfjs-layers programs produce the same histories, weights and outputs on nabla as on the CPU backend. */
 import * as tf from "@tensorflow/tfjs-core";
 import {
   constraints,

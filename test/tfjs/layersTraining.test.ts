@@ -34,7 +34,7 @@ function classifier(): Sequential {
   return model;
 }
 const images = (): tf.Tensor => uniform([18, 6, 6, 2], 1);
-/** The class of an image is the third of its values with the largest mean, so a model can learn the classes. */
+/** An image's class is the index of the third of its values that has the largest mean, so a model can learn the classes. */
 const classes = (): tf.Tensor =>
   tf.tidy(() => {
     const parts = tf.mean(tf.reshape(images(), [18, 3, 24]), 2);

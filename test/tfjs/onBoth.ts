@@ -92,7 +92,7 @@ function differences(own: unknown, cpu: unknown, within: number, path: string): 
 }
 
 /**
- * Expects the same results, and equally many undisposed tensors, on both backends.
+ * Expects the same results and the same number of undisposed tensors on both backends.
  *
  * `within` is the largest difference, relative to the largest number of an array.
  */

@@ -25,7 +25,7 @@ describe.each([
   test.each([
     ["build simd, which is the deterministic one", { build: "simd" }],
     ["build relaxed", { build: "relaxed" }],
-    // Threads run only in Node here, because pages need special headers for them.
+    // Several threads are tested only in Node, because pages need special headers to use them.
     ...(place === "Node" ? [["two threads that share all work", { build: "simd", threads: 2 }] as const] : []),
   ] as const)("%s", { timeout: 600_000 }, async (_, init) => {
     const own = await run("nabla", init);

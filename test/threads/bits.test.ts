@@ -1,7 +1,7 @@
 /**
- * Results are bit-identical for any number of threads: ops, layers, optimizers and training. Runs 1 to 4 threads that
- * share work of any size, in two versions of Node and in pages and workers of Chromium and Firefox. The simd build
- * gives the same bits in all environments; the relaxed build gives the same bits within each environment.
+ * Results are bit-identical for any number of threads: ops, layers, optimizers and training. Runs 1 to 4 threads that share work of any
+ * size, in two versions of Node and in pages and workers of Chromium and Firefox. The simd build produces the same bits in all
+ * environments; the relaxed build produces the same bits within each environment.
  */
 import { execFile } from "node:child_process";
 import { writeFileSync } from "node:fs";
@@ -92,7 +92,7 @@ async function check(
     const { running, threads, workers, jobs, alone, lossDrops, hashes } = run;
     expect(running, what).toMatchObject({ threads, build: run.build });
     expect(running.reason, what).toMatch(/^as requested(?!.*died)/);
-    // With fewer cores than threads, a worker may miss every one of a few hundred jobs, because nothing waits for it.
+    // With fewer cores than threads, a worker may miss all of a few hundred jobs, because no job waits for it.
     const busy = run.everything ? threads - 1 : Math.min(threads - 1, 1);
     expect(workers, `${what}: workers that took part`).toBeGreaterThanOrEqual(busy);
     expect(workers, `${what}: workers that took part`).toBeLessThanOrEqual(threads - 1);

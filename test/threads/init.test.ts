@@ -135,7 +135,7 @@ describe("init and dispose", () => {
     await dispose();
     expect(tensor([1, 2]).mul(2).add(1).toArray()).toEqual([3, 5]);
     expect(info().threads).toBe(1);
-    // The function does not depend on disposed tensors, so it is recorded again.
+    // The function uses no disposed tensors, so this call records it again.
     expect(double(tensor([1, 2])).toArray()).toEqual([3, 5]);
     const model = new nn.Linear(2, 1);
     const optimizer = new optim.SGD(model.parameters(), { lr: 0.1 });

@@ -1,4 +1,4 @@
-/** Computes the largest curvature of a landscape, 100. This works only if nabla and nabla/gradients share one engine. */
+/** Computes the largest curvature of a landscape, which is 100. This works only if nabla and nabla/gradients share one engine. */
 import { dispose, tensor } from "nabla";
 import { hessianExtremes, objective } from "nabla/gradients";
 

@@ -100,7 +100,7 @@ function interpolated({ shape, data }: Reference, dim: number, index: Reference,
   return { shape: out, data: values };
 }
 
-/** Two dims: shapes around the kernel's blocks of columns, images of 1 row or column, and results without rows or columns. */
+/** For two dims: shapes around the kernel's blocks of columns, images with one row or column, and results without rows or columns. */
 const PLANES: [x: Shape, dim: number, rows: number, columns: number][] = [
   [[2, 3, 4, 3], 1, 7, 5],
   [[1, 5, 3, 16], 1, 4, 7],

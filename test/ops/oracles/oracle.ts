@@ -18,7 +18,7 @@ export interface SampleInput {
   readonly constant?: boolean;
   /** Values that are added to the diagonal of the last two dims, repeated as needed. */
   readonly diagonal?: readonly number[];
-  /** A large value. Edge-case tests compare the op at ±extreme. */
+  /** A large value. Edge-case tests also compare the op with its oracle at ±extreme. */
   readonly extreme?: number;
 }
 

@@ -73,7 +73,7 @@ const soft = crossEntropy(
   rowOf,
   SIZES.map((shape) => ({ inputs: [{ shape }, { shape, low: 0, high: 1 }], attributes: { ignoreIndex: -100 } })),
 );
-/** For ops that compute the gradient of an op with an oracle. */
+/** Marks ops that compute the gradient of another op, which has an oracle. */
 const gradient: TestedBy = { testedBy: "test/ops/ops.test.ts" };
 
 export const rows = {

@@ -36,7 +36,7 @@ async function held() {
 }
 
 await runScenario({
-  /** Makes shared calls before and after each growth, on operands in old and in new memory. */
+  /** Makes shared calls before memory grows and each time that it has grown, on operands in old and in new memory. */
   async growth() {
     await init({ threads: 2 });
     const old = new Product(nabla, 512);
@@ -126,7 +126,7 @@ await runScenario({
     };
   },
 
-  /** The garbage collector collects tensors from before dispose() while a new engine works. */
+  /** The garbage collector collects tensors that were created before dispose(), while a new engine runs. */
   async finalizers() {
     await init({ threads: 2 });
     let collected = 0;
@@ -162,7 +162,7 @@ await runScenario({
     };
   },
 
-  /** Calls and tensors during a pending init. */
+  /** Calls init and creates tensors while another init is pending. */
   async pending() {
     const settle = (promise) =>
       promise.then(

@@ -1,4 +1,4 @@
-/** Workers that die while idle or while working. A call gives the correct result or a ThreadError, and never hangs. */
+/** Workers that die while idle or while working. A call returns the correct result or throws a ThreadError, and never hangs. */
 import { setTimeout } from "node:timers/promises";
 import { alive, allHelp, load, override, Product, runScenario, spin, textOf, until, workers } from "./workers.mjs";
 

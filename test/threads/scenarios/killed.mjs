@@ -38,7 +38,7 @@ class Relayed extends EventEmitter {
   }
 }
 
-/** In the main thread: starts and terminates workers for `thread`. */
+/** Runs in the main thread: starts and terminates workers for `thread`. */
 function attend(thread) {
   const started = [];
   thread.on("message", ({ start, source, orders, ended, end, after }) => {
@@ -58,7 +58,7 @@ function attend(thread) {
   });
 }
 
-/** In nabla's thread: makes calls during which a worker is terminated, and reports their outcome. */
+/** Runs in nabla's thread: makes calls during which a worker is terminated, and reports their outcome. */
 async function serve({ threads, delays }) {
   replaceWorker(Relayed);
   parentPort.on("message", ({ index, event, value }) => workers[index].emit(event, value));
@@ -96,7 +96,7 @@ async function serve({ threads, delays }) {
   parentPort.close();
 }
 
-/** In nabla's thread: makes calls until the thread is terminated. */
+/** Runs in nabla's thread: makes calls until the thread is terminated. */
 async function call({ threads }) {
   const nabla = await load();
   await nabla.init({ threads });

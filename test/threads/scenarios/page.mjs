@@ -23,7 +23,7 @@ async function lose(product) {
   const [{ worker, orders }] = workers;
   const { memory, control, mark } = orders;
   worker.terminate();
-  // Wait, because Chromium gives a worker two seconds to end.
+  // Wait until the worker has ended: Chromium gives it two seconds to do so.
   await new Promise((resolve) => setTimeout(resolve, 3000));
   const words = new Int32Array(memory.buffer);
   Atomics.store(words, mark / 4, 2);
@@ -40,7 +40,7 @@ async function lose(product) {
   return { error, right, recovered, started: workers.length, reason: nabla.info().reason };
 }
 
-/** Starts nabla, computes, trains, and disposes nabla, `times` times. If `lost`, a worker fails each time. */
+/** Starts nabla, computes, trains, and disposes nabla, `times` times. If `lost` is true, a worker fails each time. */
 async function run({ threads, times, lost }) {
   const reports = [];
   for (let i = 0; i < times; i++) {

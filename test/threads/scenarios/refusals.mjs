@@ -1,4 +1,4 @@
-/** Hosts that refuse workers or shared memory: nabla runs on one thread or in less memory, and says why. */
+/** Hosts that refuse workers or shared memory: nabla runs on one thread or with less memory, and says why. */
 import {
   alive,
   load,

@@ -1,4 +1,4 @@
-/** Work with known results, and a check of whether a worker helps with it. Scripts in Node and pages share it. */
+/** Work with known results, and a check of whether a worker helps with it. Scripts in Node and scripts in pages share this file. */
 
 /**
  * Whether a worker helps with f. A worker that helps clears its mark, the word that says whether it is running a job
@@ -14,7 +14,7 @@ export function helps({ orders: { memory, mark } }, f) {
   return Atomics.compareExchange(words, mark / 4, UNTOUCHED, 0) === 0;
 }
 
-/** Waits until `holds()` is true. Returns false after `milliseconds`. */
+/** Waits until `holds()` is true, for at most `milliseconds`. Returns whether it is. */
 export async function until(holds, milliseconds = 10_000) {
   for (const end = Date.now() + milliseconds; Date.now() < end; await new Promise((resolve) => setTimeout(resolve, 10)))
     if (holds()) return true;

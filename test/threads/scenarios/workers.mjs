@@ -32,8 +32,8 @@ export const replaceWorker = (Class) => (threads.Worker = Class);
 export const alive = () => workers.filter((worker) => worker.alive);
 
 /**
- * Whether, within ten seconds, exactly `count` workers are alive, each has helped with a `call`, and the `dying` worker is dead. On a
- * busy machine a worker may be too late for a single call.
+ * Whether, within ten seconds, exactly `count` workers are alive, each has helped with a `call`, and the `dying` worker is dead. Makes
+ * several calls if needed, because on a busy machine a worker may be too late for one of them.
  */
 export function allHelp(count, call, dying) {
   const helped = new Set();
