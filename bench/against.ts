@@ -1,6 +1,6 @@
 /**
  * `npm run bench -- --against REV [suite…]`: compares this tree (B) with another commit (A), built in a temporary worktree. Processes
- * of A and B alternate: A B A B … A. Only their --json output is compared, so the benchmarks of the two commits may differ.
+ * of A and B alternate: A B A B … A. Only the benchmarks' --json output is compared, so their code may differ between the two commits.
  */
 import { execFileSync, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, unlinkSync } from "node:fs";

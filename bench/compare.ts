@@ -18,27 +18,27 @@ export interface Comparison {
   readonly a: number;
   /** B's median over all turns, in the row's unit. */
   readonly b: number;
-  /** The median over turns of B's time divided by the geometric mean of A's times in the turns before and after. */
+  /** B's time divided by the geometric mean of A's times in the turns before and after: the median over B's turns. */
   readonly ratio: number;
-  /** The median over A's turns of A's time divided by A's time in the previous turn: 1, apart from noise. */
+  /** A's time divided by A's time in the previous turn: the median over A's turns, which is 1 apart from noise. */
   readonly self: number;
   /** The largest deviation of `self` from 1, at 95 % confidence. */
   readonly noise: number;
-  /** The fraction by which B may be slower, in addition to noise. */
+  /** The relative slowdown of B to tolerate, in addition to the noise. */
   readonly allowed: number;
   readonly verdict: "slower" | "faster" | "";
 }
 
-/** The fraction by which B may be slower. */
+/** The relative slowdown to tolerate, in addition to the noise. */
 const ALLOWED = 0.03;
-/** The time by which a process start may be slower, in microseconds. */
+/** The difference in process startup time to tolerate, in microseconds, in addition to the noise. */
 const ALLOWED_START = 1000;
 /** The suite whose rows time whole processes. */
 export const START = "start";
 
 /**
  * The 95 % confidence interval of a median, by order statistics: for 15 values, from the fourth to the twelfth. For fewer than six
- * values, the interval contains all of them.
+ * values, the interval spans all of them.
  */
 export function medianInterval(values: readonly number[]): [low: number, high: number] {
   const sorted = [...values].sort((x, y) => x - y);
@@ -73,7 +73,7 @@ function byRow(turns: readonly Rows[]): Map<string, Row[]> {
 
 /**
  * Compares the rows of two trees. A runs first and last, so `a` must have one more turn than `b`.
- * @throws RangeError otherwise
+ * @throws RangeError if `a` does not have one more turn than `b`, or if `b` is empty
  */
 export function compare(a: readonly Rows[], b: readonly Rows[]): Comparison[] {
   if (a.length !== b.length + 1 || !b.length)

@@ -33,18 +33,18 @@ export interface Suite {
   cases(): Iterable<Case> | AsyncIterable<Case>;
 }
 
-/** Carefully written pure JavaScript. Ratios are relative to this contender. */
+/** The contender in carefully written pure JavaScript, to which ratios are relative by default. */
 export const PURE = "pure JS";
-/** The highest rate that multiply-adds can reach on this machine. Other rates are compared with it. */
+/** The contender that measures the machine's highest rate of multiply-adds. The table gives the other rates as fractions of it. */
 export const CEILING = "FMA ceiling";
 
-/** A row that `--json` prints. Each contender of each case has one. */
+/** A row that `--json` prints. There is one for each contender of each case. */
 export interface Row {
   readonly suite: string;
   readonly case: string;
   readonly impl: string;
   readonly unit: "µs" | "GFLOP/s";
-  /** The median over rounds of each round's median time per call, or the rate at that time. */
+  /** The median of the rounds' median times per call. If the unit is a rate, this is the rate at that time. */
   readonly median: number;
   /** The shortest time per call, in the row's unit. If the unit is a rate, this is the highest rate. */
   readonly min: number;
@@ -54,9 +54,9 @@ export interface Row {
 
 /** A row with the additional columns of the table. */
 export interface Result extends Row {
-  /** The speed relative to that of the case's base: the median over rounds of the ratio in each round. */
+  /** The speed relative to that of the case's base: the median of the rounds' ratios. */
   readonly ratio: number | undefined;
-  /** The rate relative to the ceiling's: the median over rounds of the ratio in each round. */
+  /** The rate relative to the ceiling's: the median of the rounds' ratios. */
   readonly share: number | undefined;
 }
 
@@ -85,7 +85,7 @@ export function cpuClock(): number {
  * runs.
  */
 const WARM_UP_CALLS = 3;
-/** The minimum length of a sample in milliseconds: well above the timer's resolution, and well below a scheduler's time slice. */
+/** The minimum length of a sample in milliseconds: well above the timer's resolution, and well below the scheduler's time slice. */
 const SAMPLE = 0.2;
 
 export function median(values: readonly number[]): number {
@@ -110,7 +110,7 @@ function warmUp({ run, reset }: Contender, { now, warmUp: length }: Effort): num
   return Math.max(1, Math.ceil(SAMPLE / least));
 }
 
-/** The time per call of one contender in milliseconds: for each round, and the shortest of all. */
+/** One contender's times per call, in milliseconds: the median of each round, and the shortest time of all rounds. */
 interface Times {
   readonly rounds: number[];
   least: number;
@@ -143,7 +143,7 @@ export function measure(suite: string, { name, contenders, flops, base = PURE }:
   }
 
   const rateOf = (i: number): number => contenders[i]!.flops ?? flops ?? 0;
-  /** The median over rounds of contender i's speed divided by contender j's. */
+  /** Contender i's speed divided by contender j's: the median of the rounds' ratios. */
   const versus = (i: number, j: number, scale = 1): number | undefined =>
     j < 0 ? undefined : scale * median(times[i]!.rounds.map((t, round) => times[j]!.rounds[round]! / t));
   const pure = contenders.findIndex(({ impl }) => impl === base);

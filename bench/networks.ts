@@ -63,7 +63,7 @@ export const networks: readonly Network[] = [
 ];
 
 export interface NetworkStart {
-  /** Images, sequences, or characters as numbers. */
+  /** Images, sequences, or text with one number for each character. */
   readonly x: Float32Array;
   readonly labels: Int32Array;
   /** The initial values and their shapes, in the order of the model's parameters, with channels last. */

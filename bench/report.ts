@@ -23,7 +23,7 @@ export function table(lines: readonly (readonly string[])[], leftColumns = 2): s
     .join("\n");
 }
 
-/** Formats a number: no decimals from 100 up, one from 10 up, otherwise two. */
+/** Formats a number with no decimals if it is at least 100, with one if it is at least 10, and with two otherwise. */
 export function figure(v: number): string {
   return v >= 100 ? v.toFixed(0) : v >= 10 ? v.toFixed(1) : v.toFixed(2);
 }

@@ -1,7 +1,7 @@
 /**
  * `npm run size` (after `npm run build`): prints the gzipped sizes (zlib level 9) of typical bundles. Fails if the JS with one WASM build
- * exceeds the budget. Each build is a string in a module, so an empty string takes the place of a build that a size excludes.
- * `npm run size -- --docs` writes the sizes to docs/sizes.md.
+ * exceeds the budget. Each build is a string in a module; to measure a bundle without a build, the script replaces that string
+ * with an empty one. `npm run size -- --docs` writes the sizes to docs/sizes.md.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
@@ -10,10 +10,10 @@ import { withBlock } from "../docs/tables.mjs";
 
 /**
  * The budget: 122 KB when the package moved to its present layout, plus 1.8 KB for exact sums of short blocks, 1.9 KB for the copy of
- * AssemblyScript's loader, 3.3 KB for generated ops and for fixes named in errors, and 5 KB for kernels that nabla/tfjs needs: pools
- * without positions, pairs of depthwise results, prelu, the unit step, squared differences, segment sums, products, interpolation, padding
- * in one pass and copies of short rows. Another 1.2 KB is for shorter loops over broadcast rows, interpolation along two dims in one pass,
- * and TensorFlow.js's RMSProp.
+ * AssemblyScript's loader, 3.3 KB for generated ops and for errors that say how to fix the call, and 5 KB for kernels that nabla/tfjs
+ * needs: pooling without positions, depthwise convolutions that compute two results at a time, prelu, the unit step, squared differences,
+ * segment sums, products, interpolation, padding in one pass and copies of short rows. Another 1.2 KB is for shorter loops over broadcast
+ * rows, interpolation along two dims in one pass, and TensorFlow.js's RMSProp.
  */
 const BUDGET = 135.2 * 1024;
 const builds = ["simd", "relaxed"];
@@ -24,7 +24,10 @@ const BUNDLES = [
   ["everything", "everything"],
 ];
 
-/** The minified bundle of a program with only these WASM builds: the code that loads at startup, and the code that loads on demand. */
+/**
+ * The minified bundle of a program that contains only the WASM builds in `included`, in two parts: the code that loads at startup, and the
+ * code that loads on demand.
+ */
 async function bundle(included, input = "dist/src/index.js") {
   const missing = new Set(builds.filter((build) => !included.includes(build)));
   const stub = {

@@ -2,9 +2,9 @@
 import { uniform } from "./values.ts";
 
 /**
- * "classes": relu between the layers, mean cross-entropy of the softmax against labels.
- * "values": tanh between the layers, sigmoid at the end, mean squared error.
- * Adam with lr 1e-3, betas 0.9 and 0.999, eps 1e-8.
+ * "classes" has relu between the layers, and minimizes the mean cross-entropy of the softmax.
+ * "values" has tanh between the layers and sigmoid at the end, and minimizes the mean squared error.
+ * Both train with Adam: lr 1e-3, betas 0.9 and 0.999, eps 1e-8.
  */
 export interface TrainingTask {
   readonly name: string;
@@ -20,8 +20,8 @@ export const LR = 1e-3;
 export const STEPS = 50;
 
 /**
- * The number of initial steps whose losses must agree up to rounding. The second loss depends on the first backward pass and
- * update.
+ * The number of initial steps whose losses must agree up to rounding: two, because the second loss depends on the first backward
+ * pass and update.
  */
 const EXACT_STEPS = 2;
 const EXACT = 1e-5;

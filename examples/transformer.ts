@@ -122,7 +122,7 @@ function* generate(): Generator<string> {
   const written = [...start];
   let fresh = written.slice(-context);
   for (let i = 0; i < characters; i++) {
-    // Training covers only distances within a window. At the end of a window, clear the cache and process the window's second half again.
+    // The model has learned only distances within a window. When a window is full, clear the cache and process its second half again.
     if (cache.length + fresh.length > context) {
       cache.clear();
       fresh = written.slice(-Math.ceil(context / 2));

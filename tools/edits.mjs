@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 /** The shortest copy, in bytes. Shorter ones would save another 5 KB, but with twice as many edits to apply at startup. */
 const SHORTEST = 24;
 
-/** Encodes a number as LEB128: 7 bits per byte, the lowest first. */
+/** Encodes a number as LEB128: 7 bits per byte, lowest bits first. */
 function leb128(number) {
   const bytes = [];
   for (; number > 127; number >>>= 7) bytes.push((number & 127) | 128);

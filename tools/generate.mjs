@@ -42,8 +42,8 @@ const show = ({ name, type, optional, rest, orUndefined }) =>
   `${rest ? "..." : ""}${name}${optional && !rest ? "?" : ""}: ${lifted(type)}${orUndefined ? " | undefined" : ""}`;
 
 /**
- * The documentation for one form of an op. `self` names the parameter that is the receiver of a method. Shorter forms, which omit
- * optional parameters, do not repeat the example.
+ * The documentation for one form of an op. `self` names the parameter that a method takes as its receiver, and that the documentation
+ * therefore omits. Shorter forms, which omit optional parameters, do not repeat the example.
  */
 function comment({ text, tags }, parameters, { self = "", indent = "", isShorter = false } = {}) {
   const names = parameters.map(({ name }) => name);
@@ -233,7 +233,7 @@ function formatted(files, root) {
 
 /**
  * Removes generated files whose source no longer exists, or, if `check` is set, only looks for them.
- * @throws Error if `check` is set and such a file exists
+ * @throws Error if `check` is set and a file would be removed
  */
 function removeOthers(root, written, check) {
   for (const folder of FOLDERS)

@@ -13,7 +13,7 @@ function resolve(directory, name) {
   }
 }
 
-/** The packages and all of their dependencies: some packages ship copies of their dependencies, whose licences then apply too. */
+/** The packages and all of their dependencies, because some packages ship copies of their dependencies, whose licences then apply too. */
 function withDependencies(directories) {
   const found = new Set();
   const add = (directory) => {

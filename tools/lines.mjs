@@ -4,7 +4,7 @@ import ts from "typescript";
 
 /** Lines longer than this are broken where possible. */
 const LONGEST = 240;
-/** The width of the pieces into which such a line is broken. */
+/** The width of the pieces into which longer lines are broken. */
 const COLUMNS = 116;
 
 /** Rolldown's output options. */
@@ -50,7 +50,7 @@ function longLines(code) {
   return found;
 }
 
-/** A regular expression rewritten as a string, which can be split across lines. */
+/** Rewrites a regular expression literal as `new RegExp(…)`, whose strings can be split across lines. */
 function asText(literal) {
   const end = literal.lastIndexOf("/");
   return `new RegExp(${JSON.stringify(literal.slice(1, end))}, "${literal.slice(end + 1)}")`;

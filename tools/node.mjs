@@ -73,7 +73,7 @@ const ignoredImports = {
   },
 };
 
-/** Matches an import of an optional peer: the names, each with its local name if that differs, and the package. */
+/** Matches an import of an optional peer. Captures the imported names, each with its local name if that differs, and the package. */
 const PEER = /import(?:\{([^}]*)\}from)?"(@tensorflow\/[\w-]+)";/g;
 
 /**
@@ -117,7 +117,7 @@ await bundle.write({
   comments: { legal: true, annotation: false, jsdoc: false },
   minify: { compress: true, mangle: { toplevel: false }, codegen: { removeWhitespace: true } },
   minifyInternalExports: false,
-  // Keep the core in these two files, even if other entries use only parts of it.
+  // Keep the core in the files `base` and `core`, even if other entries use only parts of it.
   codeSplitting: {
     groups: [
       { name: "base", test: (id) => CORE.test(id) && base.has(id) },

@@ -1,4 +1,4 @@
-// Writes the op reference (src/ops/REFERENCE.md), with a row for each op code that contains the comment above its declaration in src/ops.
+// Writes the op reference (src/ops/REFERENCE.md): one row for each op code, with the comment above the code's declaration in src/ops.
 import { join } from "node:path";
 import { rolldown } from "rolldown";
 import ts from "typescript";

@@ -7,7 +7,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 
 /**
  * The version after `current`. `wanted` is the part to increase, or the version itself. @throws Error if `wanted` is neither a part nor a
- * version above `current`
+ * version higher than `current`
  */
 export function nextVersion(current, wanted) {
   const parts = current.split(".").map(Number);
@@ -17,12 +17,14 @@ export function nextVersion(current, wanted) {
     throw new Error(`release: "${wanted ?? ""}" is not patch, minor, major or a version such as 1.2.3.`);
   const next = wanted.split(".").map(Number);
   const first = next.findIndex((part, i) => part !== parts[i]);
-  if (first < 0 || next[first] < parts[first]) throw new Error(`release: ${wanted} is not above ${current}.`);
+  if (first < 0 || next[first] < parts[first])
+    throw new Error(`release: the new version must be higher than the current one (${current}), got ${wanted}.`);
   return wanted;
 }
 
 /**
- * The changelog with its "Unreleased" section dated as `version`, below a new, empty one. @throws Error if there is nothing to release
+ * The changelog for a release: the "Unreleased" section becomes that of `version`, dated `date`, below a new, empty "Unreleased" section.
+ * @throws Error if there is nothing to release
  */
 export function released(changelog, version, date) {
   const heading = "## [Unreleased]\n";

@@ -6,10 +6,10 @@ import { pathToFileURL } from "node:url";
 import { rolldown } from "rolldown";
 import { withoutBinaries } from "./reference.mjs";
 
-/** Kernels of the CPU backend that only increment a reference count. They neither copy nor compute. */
+/** The CPU backend's kernels that neither copy nor compute, and only increment a reference count. */
 const SHARED = new Set(["Identity", "Reshape", "ExpandDims"]);
 
-/** The registry of nabla's kernels, and the names of all kernels of the CPU backend. */
+/** The registry of nabla's kernels, and the names of all of the CPU backend's kernels. */
 async function load(root) {
   mkdirSync(join(root, "build"), { recursive: true });
   const folder = mkdtempSync(join(root, "build", "kernels-"));

@@ -47,11 +47,11 @@ const { json, save: isSaved, cpuTime, only = "" } = program.opts();
 
 const encode = (values) => Buffer.from(values.buffer, values.byteOffset, values.byteLength).toString("base64");
 
-/** A process that answers each line of input with one line. */
+/** A process that answers each line of its input with one line of output. */
 class Peer {
   constructor(name, command, ...args) {
     this.name = name;
-    /** Replies that have not been read yet, and callers that wait for a reply. */
+    /** Replies that have not been read yet, and callers that are waiting for a reply. */
     this.replies = [];
     this.waiting = [];
     const env = { ...process.env, OMP_NUM_THREADS: "1", ...(cpuTime ? { CPU_TIME: "1" } : {}) };
@@ -199,7 +199,7 @@ for (const network of networks) {
     },
   });
 }
-/** Programs in TensorFlow.js's API (programs.mjs). Every backend runs the same programs. The losses of the first two runs must agree. */
+/** Programs in TensorFlow.js's API (programs.mjs). All backends run the same ones, and must agree on the losses of the first two runs. */
 const programNames = [
   "fit: dense 784-512-10 B=128",
   "fit: dense 784-128-10 B=32",
@@ -217,7 +217,7 @@ const tfjsPrograms = programNames.map((name) => ({
   task: () => ({ name, runs: 2 }),
 }));
 const suites = { matmul: cubes, step: steps, epoch: epochs, tfjs: tfjsPrograms };
-/** The contender to which ratios are relative. */
+/** For each suite, the contender to which ratios are relative. */
 const BASES = { matmul: "tfjs-wasm", step: "PyTorch", epoch: "PyTorch", tfjs: "tfjs-wasm" };
 /** The contender to which ratios are relative if the base cannot run the case. */
 const OTHER_BASE = "tfjs-cpu";

@@ -60,8 +60,8 @@ async function smallest(name) {
 }
 
 /**
- * Whether at most one result in a thousand differs by more than 10⁻³ of the largest magnitude. A few may differ, because rounding can
- * change which position a kernel returns.
+ * Whether at most one element in a thousand differs by more than 10⁻³ times the largest magnitude. A few may differ by more, because
+ * rounding can change which position a kernel returns.
  */
 function agree(got, expected) {
   if (got.length !== expected.length) return false;
@@ -99,7 +99,7 @@ async function compare(name, n) {
 }
 
 /**
- * @param only the names of the kernels to run, separated by commas; if empty, all kernels run
+ * @param only a comma-separated list of the kernels to run; if it is empty, all kernels run
  * @returns the rows of the table
  */
 export async function compareKernels(only, print) {

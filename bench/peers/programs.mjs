@@ -5,7 +5,7 @@ import { uniform } from "../../dist/bench/values.js";
 
 const { dense, conv2d, depthwiseConv2d, batchNormalization, reLU, add, globalAveragePooling2d } = layers.layers;
 
-/** Returns a function that creates an initializer for the next weight. The seeds are consecutive. */
+/** Returns a function that creates an initializer with a new seed on each call. The seeds are 1, 2, 3 and so on. */
 function seeded() {
   let seed = 1;
   return () => layers.initializers.glorotUniform({ seed: seed++ });

@@ -9,7 +9,9 @@ export interface ConvSizes {
   readonly kernel: number;
 }
 
-/** Calls f for every pixel, kernel tap and output channel with the offsets of the channels in x, w and y. */
+/**
+ * Calls f for each pixel, kernel tap and output channel, with the offsets of the input channels in x and w, and of the output channel in y.
+ */
 function forEach(
   { batch, size, channels, outChannels, kernel }: ConvSizes,
   f: (x: number, w: number, y: number) => void,

@@ -47,7 +47,7 @@ function* updates(): Generator<Case> {
       const p = randn([PARAMETERS]).keep();
       p.requiresGrad = true;
       const optimizer = make(p);
-      // The mean of squared gradients decays by a factor of 0.999 or 0.99 per step. From 10⁻³⁴, it would become denormal during the
+      // The mean of squared gradients decays by a factor of 0.999 or 0.99 per step. Starting at 10⁻³⁴, it would become denormal during the
       // warm-up.
       p.grad = randn([PARAMETERS])
         .mul(gradient ? 1e-2 : 1e-17)

@@ -1,7 +1,7 @@
 /**
- * Compares several threads with one, in the same process and memory. For the contender with one thread, programs are encoded so that no op
- * is shared. The last rows use twice as many threads as cores, which should cost little. Notes give the overhead of threads: the time of a
- * barrier, and of a call that has to wake threads.
+ * Compares runs on several threads with runs on one, in the same process and memory. For the contender with one thread, programs are
+ * encoded so that no op is shared. The last rows use twice as many threads as cores, which should cost little. The notes give the
+ * overhead of threads: the time of a barrier, and of a call that has to wake threads.
  */
 import { availableParallelism } from "node:os";
 import { compile, dispose, info, init, rand, randn, type Tensor, tidy } from "../../src/index.ts";
@@ -14,7 +14,7 @@ const ONE = "1 thread";
 const ELEMENTS = 2 ** 20;
 const LIMITS = { ...sharing };
 
-/** Runs f while threads share no op, every op, or only the ops for which sharing is worthwhile. */
+/** Runs f with threads sharing the work of no op, of every op, or (by default) only of ops that are large enough. */
 function withSharing<T>(mode: "none" | "all" | "default", f: () => T): T {
   const limit = { none: Infinity, all: 1e-9, default: undefined }[mode];
   Object.assign(sharing, limit === undefined ? LIMITS : { least: limit, program: limit });

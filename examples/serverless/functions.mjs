@@ -7,7 +7,7 @@ const network = () => new nn.Sequential(new nn.Linear(2, 8), new nn.Tanh(), new 
 const input = { shape: [null, 2] };
 const output = { shape: [null, 1] };
 
-/** The model for inference. It is created by the first request, because Workers must not compute earlier. */
+/** The model for inference. The first request creates it, because Workers must not compute before a request arrives. */
 let model;
 const servedModel = () => (model ??= network());
 

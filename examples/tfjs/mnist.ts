@@ -32,7 +32,7 @@ const model = sequential({
 });
 model.compile({ optimizer: tf.train.adam(settings.lr), loss: "sparseCategoricalCrossentropy", metrics: ["accuracy"] });
 
-/** Pixels in 0 … 1: [count, 28, 28, 1], and labels: [count, 1]. */
+/** The images as [count, 28, 28, 1], with pixels between 0 and 1, and the labels as [count, 1]. */
 function tensorsOf({ pixels, labels, count }: Digits): [tf.Tensor4D, tf.Tensor2D] {
   const images = Float32Array.from(pixels, (pixel) => pixel / 255);
   return [tf.tensor4d(images, [count, SIDE, SIDE, 1]), tf.tensor2d(Float32Array.from(labels), [count, 1])];

@@ -11,8 +11,8 @@ describe("nextVersion", () => {
     ["0.1.0", "0.3.0", "0.3.0"],
   ])("%s, %s: %s", (current, wanted, expected) => expect(nextVersion(current, wanted)).toBe(expected));
   test.each([
-    ["0.1.0", "0.0.9", "0.0.9 is not above 0.1.0"],
-    ["0.1.0", "0.1.0", "0.1.0 is not above 0.1.0"],
+    ["0.1.0", "0.0.9", "the new version must be higher than the current one (0.1.0), got 0.0.9."],
+    ["0.1.0", "0.1.0", "the new version must be higher than the current one (0.1.0), got 0.1.0."],
     ["0.1.0", "next", '"next" is not patch, minor, major'],
     ["0.1.0", undefined, '"" is not patch, minor, major'],
   ])("%s, %s is rejected", (current, wanted, message) => {

@@ -32,7 +32,7 @@ export function overNabla(load) {
   }, extra);
 }
 
-/** The network in tfjs's API. */
+/** Creates the network with tfjs's API. @returns a function that runs it */
 function inference(tf) {
   const { x, w1, b1, w2, b2 } = network;
   const [v1, c1, v2, c2] = [tf.tensor2d(w1, [128, 784]), tf.tensor1d(b1), tf.tensor2d(w2, [10, 128]), tf.tensor1d(b2)];

@@ -1,12 +1,12 @@
 /**
- * Servers preload this file. On SIGUSR2, it collects garbage, then prints to stderr how many bytes the server holds, and how much CPU
- * time it has used outside these collections.
+ * Servers preload this file. On SIGUSR2, the server collects garbage, then prints to stderr how many bytes it holds, and how much CPU time
+ * it has used, excluding the time for these collections.
  */
 const microseconds = () => {
   const { user, system } = process.cpuUsage();
   return user + system;
 };
-/** The CPU time spent in these collections, which does not count as the cost of requests. */
+/** The CPU time of the collections that SIGUSR2 started, in microseconds. It is not part of the cost of requests. */
 let collecting = 0;
 process.on("SIGUSR2", () => {
   const began = microseconds();

@@ -1,5 +1,5 @@
 /**
- * The served networks, and the inputs of one request. A formula computes the weights, so that they are the same on every
+ * The served networks, and the inputs for one request. A formula computes the weights, so that they are the same on every
  * server.
  */
 function values(count, scale, seed) {
