@@ -42,8 +42,8 @@ function rangeOf(plot: Plot, dimension: 0 | 1, log: boolean): [number, number] {
 }
 
 /**
- * The cells that series i covers: the cells of its points, for curves also the cells between them, and for bars also
- * the cells down to zero.
+ * The cells that series i covers: the cells of its points. A curve also covers the cells between its points, and a bar
+ * also covers the cells down to zero.
  */
 export function* cellsTaken(plot: Plot, i: number, x: Cells, y: Cells): Generator<[column: number, row: number]> {
   const { points, style } = plot.series[i]!;

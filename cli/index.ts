@@ -33,7 +33,7 @@ addServe(program);
 try {
   await program.parseAsync();
 } catch (error) {
-  // NODE_DEBUG=nabla shows the stack trace of a bug.
+  // If NODE_DEBUG is "nabla", print the error with its stack trace.
   console.error(
     process.env.NODE_DEBUG === "nabla" ? error : `nabla: ${error instanceof Error ? error.message : error}`,
   );

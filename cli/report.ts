@@ -60,7 +60,10 @@ function drawFinding(finding: Finding, width: number, { bold, dim, good, bad }: 
   return `${paint(mark)} ${first.replaceAll("\n", "\n  ")}\n  ${dim(second).replaceAll("\n", "\n  ")}`;
 }
 
-/** A graph as a table: a row for each node, with the local derivatives on the way to the loss. */
+/**
+ * A graph as a table with a row for each node. The last column holds the derivatives of the next nodes with respect to
+ * this node.
+ */
 function tableOf({ title, nodes, edges }: Graph): Table {
   const label = (id: string): string => nodes.find((node) => node.id === id)!.label;
   const out = (id: string): string =>
@@ -77,7 +80,7 @@ const GAP = "   ";
 /** The smallest width of a column of text. */
 const NARROW = 12;
 
-/** A table, at most `width` wide if its text can be wrapped that far. The widest columns shrink first. */
+/** A table as text. If it would be wider than `width`, its text columns are wrapped, the widest first. */
 function drawTable({ title, columns, rows }: Table, width: number, { bold, dim }: Terminal): string {
   const texts = rows.map((row) => row.map((value) => (typeof value === "number" ? showNumber(value) : value)));
   const widths = columns.map((column, i) => Math.max(column.length, ...texts.map((row) => row[i]?.length ?? 0)));

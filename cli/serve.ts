@@ -224,7 +224,7 @@ async function loadModel(
 const batchingOf = ({ batching }: InferenceOptions) => (typeof batching === "object" ? batching : {});
 
 /**
- * If an option requires it, wraps the handler that a module exports in `observe`.
+ * Wraps a module's exported handler in `observe` if an option requires it.
  * @throws Error for options that apply only to a module that exports the options of inferenceHandler
  */
 function wrap(handler: Handler, token: string | undefined, options: Options): Handler {

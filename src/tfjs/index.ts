@@ -35,7 +35,7 @@ for (const config of cpuKernels) {
   const own = kernelName === "Draw" ? draw(cpu) : native ? kernelFunc(native, cpu) : cpu;
   registerKernel({ ...config, backendName: BACKEND, kernelFunc: own });
 }
-// Priority 10 is higher than that of each of TensorFlow.js's own backends, so that nabla stays the default.
+// Priority 10 is higher than the priorities of TensorFlow.js's own backends, so nabla stays the default.
 registerBackend(BACKEND, () => new NablaBackend(), 10);
 installGradients();
 installSaving();

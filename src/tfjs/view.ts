@@ -70,7 +70,7 @@ export class View implements Value {
 
 /**
  * Copies `count` elements from position `start` of `from` to position `at` of `to`, which must have the same type.
- * Unlike TypedArray.set, this creates no subarray for each range.
+ * TypedArray.set would need a new subarray for each range; this function does not.
  */
 export function copyElements(from: View, start: number, to: View, at: number, count: number): void {
   use(from.storage);

@@ -18,8 +18,9 @@ import { outputGradients, perSampleRuleOf, recordPasses } from "./layers.ts";
 /** Options for perSampleGradients. */
 export interface PerSampleOptions {
   /**
-   * "batch": one compiled backward pass, for models whose parameters all belong to Linear, Conv2d (one group), Embedding, LayerNorm and
-   * RMSNorm layers, and whose samples do not affect each other. "loop": one pass per sample, for any model. Default: "batch" if possible.
+   * "batch": one compiled backward pass, for models whose parameters all belong to Linear, Conv2d (one group),
+   * Embedding, LayerNorm and RMSNorm layers, and which process each sample independently. "loop": one pass per sample,
+   * for any model. Default: "batch" if possible.
    */
   readonly method?: "batch" | "loop";
 }

@@ -26,8 +26,8 @@ export interface WeightBias {
 }
 
 /**
- * Compares the gradients of weight and bias for each Linear layer with a bias. A step of gradient descent changes
- * whichever of the two has the larger gradient more.
+ * Compares the gradients of weight and bias for each Linear layer with a bias. In a step of gradient descent, the one
+ * with the larger gradient changes more.
  * @param loss runs a forward pass of the model and returns a single number
  */
 export function weightsAgainstBiases(model: Module, loss: () => Tensor): WeightBias[] {

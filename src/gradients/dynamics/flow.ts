@@ -113,7 +113,7 @@ export function heavyBall(potential: Potential, options: HeavyBallOptions): Heav
 export function heavyBallOf(options: {
   /** SGD's learning rate, above 0. */
   lr: number;
-  /** SGD's momentum μ, in 0 … 1. */
+  /** SGD's momentum μ, between 0 and 1. */
   momentum: number;
 }): {
   /** The time √lr that one step of SGD covers. */

@@ -16,8 +16,8 @@ export interface Behaviour {
   /** Whether the critical point is stable. */
   readonly verdict: StabilityVerdict;
   /**
-   * How fast the logarithm of the distance grows along the fastest direction, per unit of time or per step. 0 if the
-   * distance grows in no direction.
+   * How fast the logarithm of the distance grows along the direction of fastest growth, per unit of time or per step. 0
+   * if the distance grows in no direction.
    */
   readonly escapeRate: number;
 }

@@ -241,7 +241,9 @@ export function breed(population: Population, fitness: (z: Vector) => number, op
   };
 }
 
-/** Returns a function that draws indices with probabilities proportional to the weights, up to 2·size times. */
+/**
+ * Returns a function that draws an index with a probability proportional to its weight. Call it at most 2·size times.
+ */
 function byWeight(weights: Vector, size: number): () => number {
   let total = 0;
   const cumulative = weights.map((w) => (total += w));

@@ -60,9 +60,9 @@ export interface EsEstimate {
 }
 
 /**
- * Estimates the gradient of the smoothed f, f_σ(θ) = E[f(θ + σε)] with ε ~ N(0, I), from values alone: the mean of c·ε,
- * where c is (f(θ + σε) − f(θ − σε))/2σ for pairs, (f(θ + σε) − f(θ))/σ with a baseline, and f(θ + σε)/σ without one
- * (Nesterov and Spokoiny 2017, §2; Salimans et al. 2017, §2). The estimate of ∇f_σ is unbiased. ∇f_σ equals ∇f for
+ * Estimates the gradient of the smoothed f, f_σ(θ) = E[f(θ + σε)] with ε ~ N(0, I), from values of f alone: the mean of
+ * c·ε, where c is (f(θ + σε) − f(θ − σε))/2σ for pairs, (f(θ + σε) − f(θ))/σ with a baseline, and f(θ + σε)/σ without
+ * one (Nesterov and Spokoiny 2017, §2; Salimans et al. 2017, §2). The estimate of ∇f_σ is unbiased. ∇f_σ equals ∇f for
  * quadratic f, and differs from ∇f by O(σ²) for smooth f.
  * @param theta [d], default the objective's parameters, which do not change
  *

@@ -156,8 +156,8 @@ export interface SmoothGradOptions extends TargetOptions, BatchOptions {
 
 /**
  * The mean of ∂score/∂x over copies of x with Gaussian noise: the gradient of the score smoothed by the noise (Smilkov
- * et al. 2017). x: [batch, …] → the same shape, signed; the paper shows `.abs()`. The noise comes from the generator
- * that `manualSeed` seeds. A sample whose values are all equal gets no noise.
+ * et al. 2017). x: [batch, …] → the same shape, signed. The paper shows absolute values: `.abs()`. The noise comes from
+ * the generator that `manualSeed` seeds. A sample whose values are all equal gets no noise.
  *
  * ```ts
  * manualSeed(1);

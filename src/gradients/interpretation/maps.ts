@@ -33,7 +33,10 @@ import {
 
 /** Options for gradCam. */
 export interface GradCamOptions extends TargetOptions {
-  /** Whether to resize the map to the size of x: [batch, height, width, channels], by bilinear interpolation. Default false. */
+  /**
+   * Whether to resize the map by bilinear interpolation to the height and width of x: [batch, height, width, channels].
+   * Default false.
+   */
   readonly resize?: boolean;
 }
 
@@ -114,8 +117,8 @@ export interface OcclusionOptions extends TargetOptions, BatchOptions {
    */
   readonly window?: number | readonly number[];
   /**
-   * The distance between windows, at most their size: one number for each dimension, or one number for all of them.
-   * Default: the size of the window.
+   * The distance between the starts of neighbouring windows, at most the size of a window: one number for each
+   * dimension, or one number for all of them. Default: the size of the window.
    */
   readonly stride?: number | readonly number[];
   /** What to put in place of covered values: a number, or a tensor that broadcasts to one sample. Default 0. */
@@ -155,7 +158,7 @@ export function occlusion(f: Scorer, x: Tensor, options: OcclusionOptions = {}):
         `${name}: stride must be at most the window size ${windows[i]}, to leave no gaps, got ${s}.`,
       );
   });
-  // The first corner of every window: all combinations of the start positions in each dimension.
+  // The start of each window: all combinations of the start positions along the dimensions.
   const corners = positions
     .map((n, i) => startsAlong(n, windows[i]!, strides[i]!))
     .reduce<number[][]>((all, starts) => all.flatMap((corner) => starts.map((s) => [...corner, s])), [[]]);

@@ -157,7 +157,7 @@ export function repeatTarget(target: number | Tensor, times: number): number | T
   return target.reshape([1, -1]).broadcastTo([times, target.size]).reshape([-1]);
 }
 
-/** Splits n items into parts of at most `most`, as [from, count]. */
+/** Splits n items into ranges [from, count] of at most `most` items each. */
 export function* parts(n: number, most: number): Generator<readonly [from: number, count: number]> {
   for (let from = 0; from < n; from += most) yield [from, Math.min(most, n - from)];
 }

@@ -300,7 +300,8 @@ export interface Along {
 
 /**
  * Measures a ravine: slope and curvature across it (along the eigenvector of the Hessian's largest eigenvalue) and
- * along its floor (the eigenvector of the smallest), and the fraction of the gradient that points across.
+ * along its floor (along the eigenvector of the smallest), and the fraction of the gradient that points across the
+ * ravine.
  */
 export function ravine(
   objective: Objective,

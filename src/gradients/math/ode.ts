@@ -40,8 +40,8 @@ export interface IntegrateOptions {
   /** The maximum number of steps, including rejected ones. Default 100,000. */
   readonly maxSteps?: number;
   /**
-   * The times at which to return states, ascending, in 0 … duration. States inside a step are interpolated. Default:
-   * the start and the end of each step.
+   * The times at which to return states, in ascending order, between 0 and the duration. States inside a step are
+   * interpolated. Default: the start and the end of each step.
    */
   readonly times?: readonly number[];
 }
@@ -56,7 +56,7 @@ export interface Trajectory {
   readonly evaluations: number;
   /** The number of accepted steps. */
   readonly steps: number;
-  /** The number of steps that exceeded the tolerance and were retried with a smaller size. */
+  /** The number of steps that exceeded the tolerance and were retried with a smaller step size. */
   readonly rejected: number;
 }
 
@@ -111,7 +111,10 @@ const allFinite = (v: Vector): boolean => v.every(Number.isFinite);
 
 type Slope = (t: number, theta: Vector) => Vector;
 
-/** One step, from `from` at time t to `to` at time `end`. Evaluates the slope at the end of the step on first use. */
+/**
+ * A step from the state `from` at time `t` to the state `to` at time `end`. Evaluates the slope at the end on first
+ * use.
+ */
 class Step {
   readonly to: Vector;
   private readonly k: Vector[];
@@ -147,8 +150,8 @@ class Step {
   }
 
   /**
-   * θ at a time within the step: the cubic with the values and slopes of both ends, plus a term for dopri5 that makes
-   * the interpolation accurate to order 4 (Hairer, Nørsett and Wanner 1993, §II.6).
+   * θ at a time within the step: the cubic that matches the values and slopes at both ends, plus a term for dopri5 that
+   * makes the interpolation accurate to order 4 (Hairer, Nørsett and Wanner 1993, §II.6).
    */
   at(time: number): Vector {
     const { from, to, h, slopeAtEnd, k, tableau } = this;
@@ -183,7 +186,7 @@ class StepControl {
 
   constructor(public size: number) {}
 
-  /** Updates the size from the error of a step of length h. @returns whether to accept that step */
+  /** Updates the step size, given the error of a step of length h. @returns whether to accept that step */
   accepts(error: number, h: number): boolean {
     const { ALPHA, BETA } = StepControl;
     const wasRejected = this.rejected;

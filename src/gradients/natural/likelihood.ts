@@ -19,9 +19,12 @@ export type Likelihood = "softmax" | "bernoulli" | "gaussian";
 interface Rules {
   /** The mean of −log p over the batch, without constant terms. */
   loss(y: Tensor, target: Tensor): Tensor;
-  /** H·v, row by row, for the outputs' Fisher information H = E (∂log p/∂y)(∂log p/∂y)ᵀ, which equals −∂²log p/∂y² here. */
+  /**
+   * H·v for each sample, with the outputs' Fisher information H = E (∂log p/∂y)(∂log p/∂y)ᵀ, which equals −∂²log p/∂y²
+   * here.
+   */
   information(y: Tensor, v: Tensor): Tensor;
-  /** Column k of S, row by row, where S·Sᵀ = H. S has as many columns as there are outputs. */
+  /** Column k of S for each sample, where S·Sᵀ = H. S has as many columns as there are outputs. */
   factor(y: Tensor, k: number): Tensor;
   /** A target drawn from p. */
   sample(y: Tensor): Tensor;

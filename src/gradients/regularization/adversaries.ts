@@ -72,9 +72,9 @@ export interface PgdOptions extends BoxOptions {
 }
 
 /**
- * Projected gradient ascent on the loss within ε of x (Madry et al. 2018, eq. after 2.1): steps along the gradient's
- * sign (linf) or along the gradient itself (l2), each followed by a projection to within ε of x and to [min, max]. x:
- * [batch, …] within [min, max] → the same shape. Later gradients treat the result as a constant. Each step costs one
+ * Projected gradient ascent on the loss within ε of x (Madry et al. 2018, eq. after 2.1): each step follows the
+ * gradient's sign (linf) or the gradient itself (l2), and its result is projected to within ε of x and to [min, max].
+ * x: [batch, …] within [min, max] → the same shape. Later gradients treat the result as a constant. Each step costs one
  * forward and one backward pass.
  *
  * ```ts
@@ -189,7 +189,7 @@ export interface AdversarialLossOptions {
  *   ),
  * );
  * ```
- * @throws ShapeError if the attack returns a different shape; RangeError if clean is not in 0 … 1
+ * @throws ShapeError if the attack returns a different shape; RangeError if `clean` is not between 0 and 1
  */
 export function adversarialLoss(
   lossOf: InputLoss,

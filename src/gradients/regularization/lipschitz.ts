@@ -39,13 +39,13 @@ const bounds: readonly (readonly [abstract new (...args: never[]) => Module, Bou
   entry(layers.GELU, () => 1.13), // 1.1289 at √2; 1.1290 for the tanh approximation
   entry(layers.SiLU, () => 1.0999), // 1.09984 at 2.399
   entry(layers.Mish, () => 1.089), // 1.0885 at 1.491
-  entry(layers.Softmax, () => 1 / 2), // by Gershgorin, for the Jacobian diag(p) − ppᵀ: 2p(1 − p) ≤ ½
+  entry(layers.Softmax, () => 1 / 2), // by Gershgorin's theorem for the Jacobian diag(p) − ppᵀ: 2p(1 − p) ≤ ½
   entry(layers.Dropout, ({ training, p }) => (training ? 1 / (1 - p) : 1)),
   entry(GlobalAvgPool2d, () => 1),
   entry(MaxPool2d, overlap),
 ];
 
-/** The square root of the number of windows that can contain a pixel: 1 if windows do not overlap. */
+/** The square root of the largest number of windows that can contain the same pixel; 1 if windows do not overlap. */
 function overlap(pool: MaxPool2d): number {
   const { stride = pool.kernelSize, dilation = 1 } = pool.options;
   const along = (v: number | readonly [number, number], i: 0 | 1): number => (typeof v === "number" ? v : v[i]);

@@ -41,7 +41,7 @@ function squaredNorms(name: string, f: Scorer, x: Tensor): Tensor {
 const roots = (squares: Tensor): Tensor => squares.add(TINY).sqrt();
 
 /**
- * ‖∂f/∂x‖₂ of each sample: how steep f is at its inputs. f is a network or a function of x: [batch, …] → [batch] or
+ * ‖∂f/∂x‖₂ for each sample: how steep f is at that sample. f is a network or a function of x: [batch, …] → [batch] or
  * [batch, 1], and its value for a sample must depend on that sample alone (no batch norm in training mode). The result
  * is √(‖∂f/∂x‖² + 10⁻¹²): [batch]. It is differentiable with respect to f's parameters even if a norm is 0, and is
  * never below 10⁻⁶.

@@ -41,13 +41,13 @@ export interface WorstCase {
    * direction 2".
    */
   readonly where: string;
-  /** The derivative from backward. */
+  /** The derivative that `backward` computes. */
   readonly analytic: number;
-  /** The derivative from finite differences. */
+  /** The derivative that finite differences give. */
   readonly numeric: number;
-  /** The distance between the two. */
+  /** The distance between the two derivatives. */
   readonly error: number;
-  /** The allowed distance. */
+  /** The largest distance allowed. */
   readonly allowed: number;
 }
 

@@ -39,7 +39,10 @@ export interface ActivationRow {
 
 /** The measurements of one step. */
 export interface WatchedStep {
-  /** The gradient at the output of each layer with weights, in the order of the forward pass. Empty if it was not measured. */
+  /**
+   * The gradient at the output of each layer with weights, in the order of the forward pass. Empty if these gradients
+   * were not measured.
+   */
   readonly depth: readonly DepthRow[];
   /** One row per parameter. */
   readonly parameters: readonly ParameterRow[];
@@ -47,7 +50,7 @@ export interface WatchedStep {
   readonly activations: readonly ActivationRow[];
 }
 
-/** What a diagnosis found. */
+/** The kind of problem that a diagnosis finds, or "healthy". */
 export type VerdictKind =
   | "healthy"
   | "vanishing"
@@ -60,7 +63,7 @@ export type VerdictKind =
 
 /** One finding from a diagnosis. */
 export interface Verdict {
-  /** What was found. */
+  /** The kind of problem, or "healthy". */
   readonly kind: VerdictKind;
   /** The observation, with numbers. */
   readonly text: string;
@@ -102,7 +105,7 @@ const REMEDIES = {
     "Clip the gradient (optim.clipGradNorm), start from smaller weights, or use a normalization layer or gates (nn.LSTM, nn.GRU).",
   saturated: "Start from smaller weights, standardize the inputs, or put a normalization layer before the activation.",
   dead: "Lower the learning rate, use nn.LeakyReLU or nn.GELU, or start from biases of 0.",
-  fast: "Lower the learning rate, or warm it up.",
+  fast: "Lower the learning rate, or use a warmup.",
   slow: "Raise the learning rate.",
   none: "Check that the loss depends on these parameters, and that you call step() after backward.",
 };

@@ -35,7 +35,9 @@ export function bodyType(request: HandlerRequest): BodyType {
   return known;
 }
 
-/** The weight that an Accept header gives a type, 0 … 1. The most specific range decides. */
+/**
+ * The weight that an Accept header gives a type, 0 … 1. If several media ranges match, the most specific one decides.
+ */
 function quality(accept: string, type: string): number {
   let [best, q] = [-1, 0];
   for (const part of accept.toLowerCase().split(",")) {

@@ -18,7 +18,7 @@ const titles = {
   503: "Service Unavailable",
 } as const;
 
-/** An error response. Any code may throw it; the router answers with it. */
+/** An error response. Any code may throw a Problem; the router then sends it as the response. */
 export class Problem extends Error {
   override name = "Problem";
   constructor(

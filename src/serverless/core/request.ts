@@ -31,8 +31,8 @@ export interface HandlerRequest {
 }
 
 /**
- * In Node, a signal never aborts once its Request has been garbage collected. This map prevents the collection of a
- * Request whose signal is still in use.
+ * In Node, a signal never aborts once its Request has been garbage collected. While a signal is in use, this map keeps
+ * its Request alive.
  */
 const requests = new WeakMap<AbortSignal, Request>();
 

@@ -35,7 +35,10 @@ export interface HandlerOptions extends ObserveOptions {
    * client. A result that is not a boolean is also reported to onError. Default: everyone is admitted.
    */
   readonly authorize?: (token: string | undefined, request: Request) => boolean | Promise<boolean>;
-  /** Receives the errors that clients do not see, such as why a model failed to load. Default: console.error. */
+  /**
+   * Receives the errors that clients do not see, such as the error that kept a model from loading. Default:
+   * console.error.
+   */
   readonly onError?: (error: unknown) => void;
 }
 

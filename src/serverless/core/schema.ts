@@ -24,8 +24,8 @@ export interface TensorSpec {
 export interface Limits {
   /**
    * The maximum size of a request's body in bytes. Default: the size of `batch` samples as JSON, but at least 64 KiB,
-   * and at most 4 MiB (16 MiB for training) or the size of one sample, whichever is larger. If a size other than the
-   * batch is null, the default is 4 MiB.
+   * and at most 4 MiB (16 MiB for training) or, if that is more, the size of one sample. If a size other than the batch
+   * is null, the default is 4 MiB.
    */
   readonly bytes: number;
   /** The maximum number of samples per request. Default 1024 for inference, 65,536 for training. */
@@ -37,8 +37,8 @@ export interface Limits {
    */
   readonly milliseconds: number;
   /**
-   * The maximum number of requests processed at once. A request counts once its body has arrived. Further requests get
-   * a 503 with Retry-After. Default 64 for inference, 1 for training.
+   * The maximum number of requests processed at once. A request counts as soon as its body has arrived. If the limit is
+   * reached, further requests get a 503 with Retry-After. Default 64 for inference, 1 for training.
    */
   readonly concurrency: number;
   /**

@@ -42,8 +42,8 @@ export interface InferenceOptions extends HandlerOptions {
   readonly output?: TensorSpec;
   /**
    * Limits on what a request may cost. Defaults: batch 1024; milliseconds 10,000 for the body to arrive, and another
-   * 10,000 for the model to load (a running model is not interrupted: `batch` bounds its time); concurrency 64. For
-   * bytes and unfinished, see Limits.
+   * 10,000 for the model to load (a running model is not interrupted, but `batch` bounds its run time); concurrency 64.
+   * For bytes and unfinished, see Limits.
    */
   readonly limits?: Partial<Limits>;
   /**

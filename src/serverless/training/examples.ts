@@ -58,7 +58,7 @@ function splitJson(json: unknown) {
 function elementsOf(body: Body, name: string, spec: FullSpec, type: BodyType, batch: number): Elements {
   const { single, ...elements } = body.elements(name, spec, batch);
   if (single) throw new Problem(422, `"${name}" must be an array of examples, got a single example.`);
-  // JSON cannot represent NaN and infinities, but files can.
+  // JSON cannot represent NaN or infinities, but safetensors files can.
   const wrong = type === JSON_TYPE ? -1 : elements.values.findIndex((value) => value - value !== 0);
   if (wrong >= 0) {
     const example = Math.floor((wrong * elements.shape[0]!) / elements.values.length);

@@ -53,7 +53,8 @@ interface FusedAttributes {
 
 /**
  * Runs `compute`, a product or convolution, with the activation fused if possible. If nabla cannot fuse the activation,
- * or if `addsBias` is true, runs it without one, then adds the bias if `addsBias` is true, and applies the activation.
+ * or if `addsBias` is true, runs `compute` without an activation, adds the bias (only if `addsBias` is true), and then
+ * applies the activation.
  */
 export function finish(
   { bias, preluActivationWeights }: Inputs,

@@ -67,8 +67,8 @@ const attributesOf = (info: backend_util.Conv2DInfo, groups: number): ConvAttrib
 export const isSized = (outputSize: readonly number[]): boolean => outputSize.every((size) => size > 0);
 
 /**
- * Whether a convolution is a matrix product of the pixels with the filter, because the filter is 1 × 1, the stride is
- * 1, and there is no padding.
+ * Whether a convolution is a matrix product of the pixels with the filter: the filter is 1 × 1, the stride is 1, and
+ * there is no padding.
  */
 const isProduct = (info: backend_util.Conv2DInfo): boolean =>
   info.filterHeight * info.filterWidth * info.strideHeight * info.strideWidth === 1 &&
@@ -82,7 +82,7 @@ const rows = (x: Value): Value => reshape(x, [x.size / x.shape[3]!, x.shape[3]!]
 function ohwi(filter: View, depthwise: boolean): Value {
   const [height, width, inputs, last] = filter.shape as [number, number, number, number];
   const [taps, out] = depthwise ? [height * width, inputs * last] : [height * width * inputs, last];
-  // A filter and its reshaped views share their data and its layouts, so the layout's name includes the number of rows.
+  // A filter and its reshaped views share cached layouts, so the layout's name includes the number of rows.
   const rows = filter.inLayout(`transposed, ${out} rows`, () => t(reshape(filter, [taps, out])));
   return reshape(rows, [out, height, width, depthwise ? 1 : inputs]);
 }

@@ -39,8 +39,8 @@ function flatten(indices: View, rank: number, strides: readonly number[], count:
 }
 
 /**
- * Fills `out` with slices: for each place that has updates, the last of them, and for every other place the slice of
- * `base`. Copies each slice only once.
+ * Fills each place of `out` with the last update for that place or, if there is none, with the slice of `base`. Copies
+ * each slice only once.
  */
 function replaceSlices(out: View, base: View, updates: View, places: NumericArray, size: number): void {
   const count = out.size / size;

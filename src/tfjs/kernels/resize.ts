@@ -67,7 +67,7 @@ function bilinearGradient(images: View, dy: View, alignCorners: boolean): Value 
     const both = weights.flatMap((weight) => [1 - weight, weight]);
     return interpolateGrad(d, dim, index, reshape(vector(both, "float32"), index.shape), size);
   };
-  // The CPU kernel exchanges the height and width of its result, so this does too.
+  // The CPU kernel exchanges the height and width of its result, so this kernel does too.
   return reshape(along(along(dy, 1), 2), [batch, width, height, depth]);
 }
 

@@ -37,10 +37,10 @@ function isAscending(sorted: NumericArray, start: number, n: number): boolean {
 }
 
 /**
- * For each of `count` values from position `first`, writes the number of smaller elements in the sorted row of n
- * elements at `start`. Four searches run at a time, because each step of a search waits for the previous one. In the
- * last round, some of the four may repeat the last value. All compared numbers are read directly from typed arrays: if
- * both come from a Float32Array, V8 compares them in float32 without a conversion.
+ * For each of the `count` values that start at position `first`, writes the number of smaller elements in a sorted row,
+ * which has n elements and starts at `start`. Four searches run at a time, because each step of a search waits for the
+ * previous one. In the last round, some of the four may repeat the last value. All compared numbers are read directly
+ * from typed arrays: if both come from a Float32Array, V8 compares them in float32 without a conversion.
  */
 function searchRow(
   sorted: NumericArray,
@@ -79,9 +79,9 @@ function searchRow(
 }
 
 /**
- * For each value, the number of elements in its row of the sorted sequence that are smaller (if isLeft) or not larger
- * (otherwise). Null if the sequence is not sorted or contains NaNs, or if isLeft is false and a value has no next
- * larger number.
+ * For each value, the number of elements in the same row of the sorted sequence that are smaller than the value (if
+ * isLeft) or not larger than the value (otherwise). Null if the sequence is not sorted or contains NaNs, or if isLeft
+ * is false and a value has no next larger number.
  */
 function searchSorted(sequence: View, values: View, isLeft: boolean): View | null {
   const out = newView(values.shape, "int32");

@@ -51,8 +51,8 @@ class Candidates {
 }
 
 /**
- * Selects boxes, and returns their indices and scores. If a candidate overlaps a selected box, its score is multiplied
- * by a Gaussian weight (if softNmsSigma > 0). If the overlap reaches iouThreshold, the candidate is dropped. Null if a
+ * Selects boxes, and returns their indices and scores. If softNmsSigma > 0, the score of a candidate that overlaps a
+ * selected box is multiplied by a Gaussian weight. A candidate whose overlap reaches iouThreshold is dropped. Null if a
  * score is Infinity, or if the area of a candidate is not finite.
  */
 function select({ boxes, scores }: Inputs, attributes: Attributes): { indices: number[]; scores: number[] } | null {

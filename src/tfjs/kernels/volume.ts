@@ -44,7 +44,7 @@ const ofFrames = (info: Geometry): ConvAttributes => ({
 const frames = (x: Value): Value => reshape(x, [x.shape[0]! * x.shape[1]!, ...x.shape.slice(2)]);
 const volumes = (x: Value, depth: number): Value => reshape(x, [x.shape[0]! / depth, depth, ...x.shape.slice(1)]);
 
-/** Where slice `tap` of the filter reads its frames in a volume that is padded along its depth. */
+/** The box of frames that slice `tap` of the filter reads, in a volume that is padded along its depth. */
 function framesOf(tap: number, info: Geometry, shape: Shape) {
   const starts = [0, tap * info.dilationDepth, 0, 0, 0];
   return { starts, sizes: [shape[0]!, info.outDepth, ...shape.slice(2)], steps: [1, info.strideDepth, 1, 1, 1] };

@@ -146,7 +146,8 @@ const pool1d =
 const spatial = ({ dataFormat }: Config): [number, number] => (dataFormat === "channelsFirst" ? [2, 3] : [1, 2]);
 
 /**
- * Replaces each pixel along a dim by one copy per fraction, interpolated at that fraction of the way to the next pixel.
+ * Replaces each pixel along a dim with one pixel per fraction, interpolated at that fraction of the way to the next
+ * pixel.
  */
 function upsample(x: Tensor, dim: number, fractions: readonly number[]): Tensor {
   const size = x.shape[dim]!;

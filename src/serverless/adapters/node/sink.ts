@@ -12,9 +12,9 @@ export interface Sink {
   end(): unknown;
   /** Sends the last chunk and ends the response. */
   end(whole: Uint8Array): unknown;
-  /** Listens for an event of the response, once. */
+  /** Calls `listener` the next time this event occurs. */
   once(event: string, listener: () => void): unknown;
-  /** Stops listening for an event of the response. */
+  /** Removes a listener that `once` added. */
   off?(event: string, listener: () => void): unknown;
   /** Closes the connection immediately. */
   destroy(): unknown;
