@@ -137,8 +137,8 @@ export const concepts: readonly Concept[] = [
     experiment: "vanishing",
     functions: ["gradientByDepth", "diagnose"],
     findings: [
-      "log of layer 1's gradient divided by the last layer's: sigmoid, xavier, biases 10",
-      "saturated outputs of the first layer with biases of 10",
+      "log of the ratio of layer 1's gradient to the last layer's: sigmoid, xavier, biases with std 10",
+      "saturated outputs of the first layer, for biases with std 10",
     ],
     exercise: "preserve-the-gradient",
   },

@@ -38,7 +38,7 @@ export interface Setup {
   readonly remedy: string;
 }
 export const nameOf = ({ activation, init, bias, remedy }: Setup): string =>
-  [activation, init, bias && `biases ${bias}`, remedy !== "none" && remedy].filter(Boolean).join(", ");
+  [activation, init, bias && `biases with std ${bias}`, remedy !== "none" && remedy].filter(Boolean).join(", ");
 
 /** A network with `depth` layers. */
 export function build(depth: number, { activation, init, bias, remedy }: Setup): nn.Sequential {

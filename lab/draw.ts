@@ -1,6 +1,7 @@
 /**
  * Draws a Plot as SVG with Observable Plot, in a browser's document or in linkedom's. Axes use the text colour. The
- * page's style sheet sets series colours for each theme. Without it, the colours in scale.ts work on any background.
+ * page's style sheet sets series colours for each theme. Outside the page, drawings use the colours in scale.ts, which
+ * work on any background.
  */
 import * as marks from "@observablehq/plot";
 import type { Axis, Plot, Series } from "./experiment.ts";
@@ -31,8 +32,8 @@ export interface DrawOptions {
   /** The number of points to draw of each growing series. Default: all. The axes always fit all points. */
   readonly upTo?: number;
   /**
-   * The latest drawing, if it is no longer needed. If the axes and the field have not changed, it is updated and
-   * returned.
+   * The latest drawing, if it is no longer needed. If the axes and the field have not changed, it is updated in place
+   * and returned.
    */
   readonly latest?: Drawing | undefined;
 }

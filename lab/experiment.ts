@@ -213,8 +213,8 @@ export interface Training {
 export interface Context {
   /**
    * Reports progress from 0 to 1, and lets the event loop run. An experiment that trains calls this after every step,
-   * with a function that draws the state so far. The promise rejects if nobody waits for the result anymore, which ends
-   * the run.
+   * with a function that draws the state so far. The promise rejects if nobody is waiting for the result anymore, which
+   * ends the run.
    */
   progress(fraction: number, what?: string, draw?: () => Drawing): Promise<void>;
   /** The first handwritten digits of MNIST. */

@@ -5,13 +5,13 @@ import type { Generator } from "./random.ts";
 
 const PIXELS = SIDE * SIDE;
 
-/** `count` digits from index `from` on, as [count, 28, 28, 1], with pixels from 0 (paper) to 1 (ink). */
+/** `count` digits, starting at index `from`, as [count, 28, 28, 1]. Pixels range from 0 (paper) to 1 (ink). */
 export function images({ pixels }: Digits, from: number, count: number): Tensor {
   const ink = Float32Array.from(pixels.subarray(from * PIXELS, (from + count) * PIXELS), (v) => v / 255);
   return tensor(ink, [count, SIDE, SIDE, 1]);
 }
 
-/** The labels of `count` digits from index `from` on: int32 [count]. */
+/** The labels of `count` digits, starting at index `from`, as int32 [count]. */
 export const labels = (digits: Digits, from: number, count: number): Tensor =>
   tensor(Int32Array.from(digits.labels.subarray(from, from + count)));
 

@@ -190,7 +190,7 @@ function lossOf([w, u, b, v, c]: Network, x: Tensor, y: Tensor): Tensor {
 }
 
 /**
- * Draws inputs of noise. The target is the sum of the inputs, scaled to variance 1 so that always answering 0 has a
+ * Draws random inputs and their target: the sum of the inputs, scaled to variance 1 so that always answering 0 has a
  * loss of 1.
  */
 function draw(length: number): readonly [x: Tensor, y: Tensor] {

@@ -168,7 +168,7 @@ function coast({
   const velocity = distance(0, 1, entry) - distance(0, 1, entry - 1);
   const position = (k: number): number =>
     k <= entry ? start + distance(0, 1, k) : start + distance(0, 1, entry) + distance(velocity, slope, k - entry);
-  // The position only grows, so find the first step beyond the plateau by bisection.
+  // The position grows with every step, so find the first step beyond the plateau by bisection.
   let [before, crossing] = [entry - 1, entry];
   while (position(crossing) <= width) [before, crossing] = [crossing, 2 * crossing];
   while (crossing - before > 1) {

@@ -73,7 +73,7 @@ export default stream({
       const height = (2 / S ** 2) * Math.exp(-(c * c) / (2 * S * S));
       const slope = gradientOf(c, x, y);
       const isDouble = gap > 2 * S;
-      // Four products and sums in float32, each at most 2/s² and rounded by 2⁻²⁴ of its value.
+      // The gradient is computed with four float32 products and sums, each at most 2/s² and rounded by 2⁻²⁴ of its value.
       const within = 2 ** -20 * (2 / S ** 2);
       const findings: Finding[] = [
         {
@@ -131,7 +131,7 @@ export default stream({
           {
             text: "θ₁ of the right minimum, found by Newton's method",
             measured: Math.max(...found.map(([a]) => a)),
-            // An error of the gradient moves the minimum by the error divided by the curvature there.
+            // An error in the gradient moves the minimum by this error divided by the curvature at the minimum.
             expected: { equals: well, within: (2 * within) / Math.abs(curvatureAt(c, well)) },
             theory: "the solution of θ₁ = (d/2)·tanh(θ₁d/2s²)",
           },

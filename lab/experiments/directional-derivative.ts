@@ -87,7 +87,7 @@ export default experiment({
                 text: "slope along the direction of steepest descent, from differences",
                 measured: difference(degrees(Math.atan2(...flip(steepestDescent(at).direction)))),
                 expected: { equals: -length, within: rounding },
-                theory: "−‖∇L‖: no other direction falls faster",
+                theory: "−‖∇L‖: the loss falls no faster in any other direction",
               },
               {
                 text: "slope of the steepest descent",

@@ -13,7 +13,7 @@ const DIMENSIONS = [4, 16, 64, 256];
 const REPEATS = 80;
 /** The number of single updates on ½‖θ‖², all from the same start. */
 const ENDS = 200;
-/** The number of updates of each network. */
+/** The number of updates to each network. */
 const STEPS = 250;
 
 /**

@@ -20,7 +20,7 @@ const LARGEST = 0.5;
 const LAST = 5;
 /** A run has diverged if its loss is not finite, or above both the target and this many times its lowest value. */
 const DIVERGED = 10;
-/** The KL divergence by which the findings' small steps change the predictions. */
+/** The KL divergence between the predictions before and after each of the small steps that the findings compare. */
 const KL = 1e-4;
 
 type Batch = readonly [x: Tensor, y: Tensor];

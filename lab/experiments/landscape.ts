@@ -21,12 +21,12 @@ import { stream } from "../stream.ts";
 const PROBES = 6;
 /** The residual at which Lanczos stops, relative to the largest curvature. */
 const TOLERANCE = 1e-6;
-/** Lower densities are drawn at this height. */
+/** Densities below this floor are drawn at the floor. */
 const FLOOR = 1e-6;
 
 /**
- * The standard deviation of the mean of vᵀHv over random unit vectors v. For one vector, it is √(2·(Σλ²/n − (Σλ/n)²)/(n
- * + 2)).
+ * The standard deviation of the mean of vᵀHv over random unit vectors v. For a single vector, the standard deviation is
+ * √(2·(Σλ²/n − (Σλ/n)²)/(n + 2)).
  */
 function spreadOfMean(values: Float64Array, probes: number): number {
   const n = values.length;
@@ -64,8 +64,8 @@ export default stream({
     const total = dense.reduce((sum, c) => sum + c, 0);
     const densityMean = density.reduce((sum, p, i) => sum + p * curvatures[i]!, 0) * (curvatures[1]! - curvatures[0]!);
     const top = dense.at(-1)!;
-    // Lanczos may stop before it separates two curvatures that differ by less than about ten times its tolerance. It may then return either of
-    // them.
+    // Lanczos may stop before it separates two curvatures that differ by less than about ten times its tolerance, and
+    // may then return either of them.
     const gap = (first: number, second: number): number => {
       const distance = Math.abs(second - first);
       return distance < 10 * TOLERANCE * top ? distance : 0;

@@ -18,8 +18,8 @@ const REPEATS = 3;
 const LAST = 20;
 /**
  * Let r be the gradient at the first step divided by the gradient at the last. Networks with r above OPEN learn the
- * task; networks with r below CLOSED guess. CLOSED is lower for plain networks, because training raises their r more
- * easily than the r of an LSTM with half-closed gates.
+ * task; networks with r below CLOSED guess. CLOSED is lower for plain networks, because training raises r more easily
+ * for them than for an LSTM with half-closed gates.
  */
 const OPEN = 0.5;
 const CLOSED = { rnn: 1e-15, lstm: 1e-10 };

@@ -66,8 +66,8 @@ export default stream({
       // Near the saddle, θ̇₂ = θ₂(5 − 3θ₁²) and θ̇₁ = θ₁(1 − θ₁²), so ln θ₂ + 3·ln θ₁ grows by 2 per unit of time.
       const rate = Math.log1p(2 * lr);
       const slow = (Math.log(FAR / Math.abs(y)) + 3 * Math.log(x)) / rate;
-      // Allow one step for rounding up, 0.02 for the landscape's deviation from θ₁² − θ₂², and what remains of θ₁ − 1
-      // at the end.
+      // Allow one step for rounding up. In the logarithm, allow 0.02 for the landscape's deviation from θ₁² − θ₂², and
+      // a bound on 3·ln θ₁ at the end.
       const slack = 1 + (0.02 + 4.5 * Math.abs(Math.log(x)) * (Math.abs(y) / FAR / x ** 3 + 2 * lr)) / rate;
       const curvatures: Finding[] = (
         [

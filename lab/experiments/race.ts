@@ -52,7 +52,7 @@ const LANDSCAPES: Readonly<Record<"ravine" | "saddle" | "Rosenbrock" | "plateau"
     curvature: 2,
   },
 };
-/** A path ends as soon as its distance from the origin is at least this, because it has then diverged. */
+/** A path has diverged, and ends, once it is at least this far from the origin. */
 const FAR = 50;
 
 export default stream({

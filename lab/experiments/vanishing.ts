@@ -132,13 +132,13 @@ export default experiment({
           ]
         : []),
       {
-        text: `saturated outputs of the first layer with biases of ${BIASED.bias}, according to diagnose`,
+        text: `saturated outputs of the first layer, for biases with std ${BIASED.bias}, according to diagnose`,
         measured: saturated.saturated * x.size,
         expected: saturatedOutputs(first, x),
         theory: "those with |σ − ½| > 0.49: |z| > ln 99, with z = Wx + b in float64",
       },
       ...predicted.map(({ name, from, log, mean, within }) => ({
-        text: `log of layer ${from}'s gradient divided by the last layer's: ${name}`,
+        text: `log of the ratio of layer ${from}'s gradient to the last layer's: ${name}`,
         measured: log,
         expected: { equals: mean, within },
         theory: "mean-field theory: each layer scales the squared norm by ‖W‖²_F/n·E[φ′(z)²] (Schoenholz et al. 2017)",
@@ -236,12 +236,13 @@ const BIASED: Setup = { activation: "sigmoid", init: "xavier", bias: 10, remedy:
 const isAccurate = (gradient: number): boolean => gradient > 1e-37 && gradient < 1e37;
 
 /**
- * The log of the ratio of the gradient at a layer to the gradient at the last: as measured, and as mean-field theory
- * predicts it for layers of this width. `within` is 0 where the theory does not apply. `from` is the first layer whose
- * gradient does not underflow.
+ * Compares the gradient at layer `from`, the first whose gradient is accurate, with the gradient at the last layer:
+ * `log` is the log of their ratio, and `mean` is the log that mean-field theory predicts for layers of this width. If
+ * the theory does not apply, `log`, `mean` and `within` are 0.
  *
- * A layer multiplies the squared norm by X = ‖W‖²_F/n·E[φ′(z)²]. For n independent units, X has the relative variance v = 2κ/n, with
- * κ = E[φ′⁴]/E[φ′²]². E[log X] is between log E[X] − v/2, if X is the same for all samples, and log E[X]; four standard errors are added.
+ * A layer multiplies the squared norm by X = ‖W‖²_F/n·E[φ′(z)²]. For n independent units, X has the relative variance v
+ * = 2κ/n, with κ = E[φ′⁴]/E[φ′²]². E[log X] is between log E[X] − v/2 (if X is the same for all samples) and log E[X].
+ * `mean` uses the middle of this range, and `within` adds four standard errors to half its width.
  */
 function logRatio(model: nn.Sequential, points: readonly [number, number][], x: Tensor, { remedy, activation }: Setup) {
   const first = points.findIndex(([, g]) => isAccurate(g));
@@ -349,7 +350,7 @@ function saturatedOutputs(
 ): { readonly equals: number; readonly within: number } {
   const outputs = product(x.toArray() as number[][], transpose(weight.toArray() as number[][]));
   const distances = outputs.flatMap((row) => row.map((z, j) => Math.abs(z + bias!.data[j]!) - Math.log(99)));
-  // σ has an error of about 2⁻²³ in float32, and a slope of 0.0099 there.
+  // At the flat part's border, float32 σ has an error of about 2⁻²³, and its slope is 0.0099.
   const within = distances.filter((d) => Math.abs(d) < 2e-5).length;
   return { equals: distances.filter((d) => d > 0).length, within };
 }

@@ -104,7 +104,7 @@ export function newHandles(
   };
 }
 
-/** The parameters that a handle sets if it is moved to a point, within their ranges. */
+/** The parameters that a handle sets when it is moved to a point, clamped to their ranges. */
 export function changesOf(
   { sets }: Pick<Handle, "sets">,
   [x, y]: readonly [number, number],

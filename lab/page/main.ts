@@ -105,7 +105,8 @@ const visibility = new IntersectionObserver((entries) => {
 });
 
 /**
- * Scrolls to the part that the hash names: a heading, a paragraph, an exercise, or a figure, whose parameters it sets.
+ * Scrolls to the part that the hash names: a heading, a paragraph, an exercise or a figure. Sets a figure's parameters
+ * to the values in the hash.
  */
 function follow(): void {
   const { name, given } = readHash(location.hash);
@@ -118,7 +119,7 @@ function follow(): void {
     void import("./practice/view.ts").then(({ openPractice }) => openPractice(exercise));
     return;
   }
-  // A paragraph and an experiment can have the same name. If the hash has parameters, it means the experiment.
+  // A paragraph and an experiment can have the same name. If the hash has parameters, the name is the experiment's.
   const figure = document.getElementById(`figure-${name}`);
   const target = (Object.keys(given).length ? figure : undefined) ?? document.getElementById(name) ?? figure;
   if (!target) {

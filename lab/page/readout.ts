@@ -21,8 +21,8 @@ export function newReadout(frame: HTMLElement): Readout {
   let current: { readonly plot: Plot; readonly drawing: Drawing; readonly upTo: number } | undefined;
   frame.addEventListener("pointermove", (event) => {
     if (!current) return;
-    // During a drag, the controls show the values. A read-out would measure the frame, and so lay out the page, on
-    // every move.
+    // During a drag, the controls show the values. A read-out would measure the frame on every move, which would force
+    // a layout of the page.
     if (event.buttons && (event.target as Element).closest(".handle")) return void (box.hidden = true);
     const { plot, drawing, upTo } = current;
     const area = frame.getBoundingClientRect();

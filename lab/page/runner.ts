@@ -18,9 +18,9 @@ export interface Listener {
 /** The requests for one experiment. */
 interface Line {
   readonly listener: Listener;
-  /** The number of the latest request that was sent to the worker. */
+  /** The ID of the latest request that was sent to the worker. */
   id: number;
-  /** Whether the worker has not finished that request. */
+  /** Whether the worker is still working on that request. */
   isBusy: boolean;
   /** The request to send next. */
   next: { readonly values: Values; readonly steps?: number } | undefined;
@@ -66,8 +66,8 @@ export class Runner {
   }
 
   /**
-   * Ends a run, or drops a request that has not started. A later request with the same values continues a training run
-   * where it ended.
+   * Ends a run, or drops a request that has not started. A later request with the same values resumes a training run
+   * where it stopped.
    */
   cancel(name: string): void {
     this.lines.delete(name);

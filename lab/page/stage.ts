@@ -67,15 +67,15 @@ export function newStage(
   let views: View[] = [];
   let chosen = 0;
   /**
-   * The title of the view that the reader chose. It may be missing during a training run, which draws some views only
-   * at its end.
+   * The title of the view that the reader chose. During a training run, this view may be missing, because some views
+   * are drawn only at the end.
    */
   let wanted: string | undefined;
   let live: Live | undefined;
   let drawn: DrawnPlot | undefined;
   /**
-   * The size of the frame. It is kept here because reading it from the document would lay out the page before every
-   * drawing.
+   * The size of the frame. It is kept here because reading it from the document would force a layout of the page before
+   * every drawing.
    */
   let [width, height] = [0, 0];
 

@@ -46,8 +46,8 @@ export function landscape(): { value(point: Point): number; gradient(point: Poin
 }
 
 /**
- * A drawing's width and height in pixels, `reach`, the largest x that it shows (0 is in the middle), and the distance
- * between arrows in pixels.
+ * A drawing's size and the distance between its arrows, in pixels. `reach` is the largest x in the drawing; x = 0 is in
+ * the middle.
  */
 interface Frame {
   readonly name: string;
@@ -131,7 +131,7 @@ function arrow([x, y]: Point, [gx, gy]: Point, spacing: number): string {
   return `M${round(x - (length / 2) * ux)},${round(y - (length / 2) * uy)}L${round(tipX)},${round(tipY)}M${wing(1)}L${round(tipX)},${round(tipY)}L${wing(-1)}`;
 }
 
-/** A CSS easing that moves along a line by one point in each of equal time steps. */
+/** A CSS easing function that moves from each point of a line to the next in the same time. */
 function paceOf(line: readonly Point[]): string {
   let length = 0;
   const lengths = line.map(([x, y], i) => {

@@ -1,7 +1,7 @@
 /**
- * Runs experiments in a worker, so that the page never freezes. The worker runs one request at a time. A newer request
- * for the same experiment ends a run at the run's next report of progress; an experiment that trains reports after
- * every step.
+ * Runs experiments in a worker, so that the page never freezes. The worker runs one request at a time. If a newer
+ * request for the same experiment has arrived, a run ends at its next progress report; an experiment that trains
+ * reports after every step.
  */
 import type { Drawing, Parameters, Result, Training } from "../experiment.ts";
 import { experiments } from "../experiments/index.ts";
@@ -58,8 +58,8 @@ export type Answer =
 /** The shortest time between two reports of progress, in milliseconds. */
 const INTERVAL = 40;
 /**
- * The time between two pauses of a training run, which let requests arrive, in milliseconds. Browsers extend each pause
- * to up to 4 ms.
+ * How long a training run computes, in milliseconds, before it pauses to let requests arrive. Browsers may extend each
+ * pause to 4 ms.
  */
 const LISTEN = 25;
 /**
@@ -73,7 +73,7 @@ const DRAWING_SHARE = 0.25;
 class Ended extends Error {}
 
 const answer = (message: Answer): void => postMessage(message);
-/** The training runs, keyed by the name of their experiment. */
+/** Each experiment's training runs, keyed by the experiment's name. */
 const trainings = new Map<string, Map<string, Training>>();
 /** The latest request for each experiment, in the order of arrival. */
 const waiting = new Map<string, Extract<Request, { kind: "run" }>>();

@@ -40,7 +40,8 @@ function condition(rows: Rows): number {
 function varianceHint(found: number, before: number, n: number): string {
   const near = (value: number): boolean => Math.abs(found / value - 1) < 1e-6;
   if (near(1 / before)) return "You divided by the variance. Divide by the standard deviation, its square root.";
-  if (near((n - 1) / n)) return "You divided the sum of squares by n − 1. Here, the variance is the mean: divide by n.";
+  if (near((n - 1) / n))
+    return "You divided the sum of squares by n − 1. Here, the variance is the mean of the squared deviations, so divide by n.";
   if (near(before)) return "You centred the columns, but did not divide by the standard deviation.";
   return "Divide every column by its own standard deviation.";
 }

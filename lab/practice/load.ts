@@ -1,6 +1,6 @@
 /**
- * Loads a reader's code as a module. Imports from nabla are replaced with data: modules that re-export the nabla which
- * this file imports, so they work in Node, in browsers, in workers and outside of projects.
+ * Loads a reader's code as a module. Replaces imports from nabla with modules in `data:` URLs that re-export this
+ * file's copy of nabla, so the imports work in Node, browsers and workers, even outside of a project.
  */
 import { type AnyNode, type Node, type Program, parse } from "acorn";
 import * as nabla from "nabla";

@@ -6,12 +6,12 @@ import { exercises } from "./index.ts";
 import { check } from "./run.ts";
 import type { Message, Task } from "./supervise.ts";
 
-/** The number of lines that are posted from console.log, so that a loop that prints cannot fill the page's memory. */
+/** The largest number of console.log lines to post, so that a loop that prints cannot fill the page's memory. */
 const LINES = 100;
 
 /**
- * Formats a value for console.log. An object that cannot be converted to text, such as a cyclic one, gives its type,
- * such as "[object Object]".
+ * Formats a value for console.log. An object that cannot be converted to text, such as a cyclic one, is shown as its
+ * type, such as "[object Object]".
  */
 function asText(value: unknown): string {
   if (typeof value === "string") return value;

@@ -1,4 +1,6 @@
-/** Computes the colours of a Picture, and encodes it as a bitmap in a data: URL, which needs no canvas and no file. */
+/**
+ * Computes the colours of a Picture, and encodes it as a bitmap in a `data:` URL, which needs no canvas and no file.
+ */
 import type { Picture } from "../experiment.ts";
 
 export type Rgb = readonly [red: number, green: number, blue: number];
@@ -16,7 +18,7 @@ const [NEGATIVE, MIDDLE, POSITIVE]: Rgb[] = [
 ];
 
 /**
- * The colour of each value: from paper to ink for 0 … 1, or from blue through white (0) to vermilion, scaled to the
+ * The colour of each value: from paper (0) to ink (1), or from blue through white (0) to vermilion, scaled to the
  * largest magnitude.
  */
 export function coloursOf({ values, colours }: Picture): Rgb[] {

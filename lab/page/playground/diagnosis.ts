@@ -132,13 +132,13 @@ function kindOf({ loss, recentLoss, norms, weights, problems }: Measured): Kind 
 }
 
 /**
- * Whether the initialization was derived for the activation, and the two also work in deep networks, which excludes the
- * sigmoid.
+ * Whether the initialization was derived for the activation, and the two work in deep networks. The sigmoid does not
+ * work there with any initialization.
  */
 const isUsual = ({ activation, init }: Settings): boolean =>
   init === (activation === "tanh" || activation === "sigmoid" ? "Xavier" : "He") && activation !== "sigmoid";
 
-/** The initialization that fits the activation; for the sigmoid, ReLU with He. */
+/** Offers the initialization that fits the activation or, instead of the sigmoid, ReLU with He. */
 function remedyFor({ activation }: Settings): Remedy {
   if (activation === "sigmoid") return RELU;
   if (activation === "tanh") return TANH;
@@ -161,7 +161,7 @@ const usualOf = ({ optimizer, lr }: Settings): Remedy[] =>
   lr === USUAL_RATES[optimizer]
     ? [FEWER]
     : [{ text: `learning rate ${USUAL_RATES[optimizer]}`, settings: { lr: USUAL_RATES[optimizer] } }];
-/** Offers a lower learning rate, at most the usual one. */
+/** Offers the optimizer's usual learning rate or a third of the current one, whichever is lower. */
 function slowerOf({ optimizer, lr }: Settings): Remedy[] {
   const usual = Math.min(USUAL_RATES[optimizer], lr / 3);
   return [{ text: `learning rate ${Number(usual.toPrecision(1))}`, settings: { lr: Number(usual.toPrecision(1)) } }];
@@ -171,7 +171,7 @@ const layerName = (i: number, count: number): string => (i < count - 1 ? `layer 
 /** "layer 1", "layer 1 and layer 2", "layer 1, layer 2 and the output". */
 const listed = (names: readonly string[]): string => names.join(", ").replace(/, ([^,]*)$/, " and $1");
 
-/** The row with the largest value, and the number of its layer: the rows are in the order of the layers. */
+/** The row with the largest value for `key`, and the number of its layer. The rows are in the order of the layers. */
 function mostOf(rows: readonly ActivationRow[], oneSided: boolean, key: "saturated" | "dead"): [ActivationRow, number] {
   const most = rows.filter((row) => row.oneSided === oneSided).sort((a, b) => b[key] - a[key])[0]!;
   return [most, rows.indexOf(most) + 1];

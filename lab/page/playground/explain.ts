@@ -4,7 +4,7 @@ import { fgsm, gradientTimesInput, integratedGradients, pgd, smoothGrad } from "
 import { PIXELS } from "../../../cli/mnist/packed.ts";
 import type { AttackName, Method, Question } from "./settings.ts";
 
-/** A network's answer for 784 pixels. */
+/** A network's answer for a drawing of 784 pixels. */
 export interface Answer {
   /** The probability of each digit. */
   readonly probabilities: readonly number[];
@@ -18,7 +18,7 @@ export interface Explanation {
   readonly explained: number;
   /** The signed contribution of each pixel to this score. */
   readonly attribution: Float32Array;
-  /** The attacked drawing: each pixel changed by at most ε, within 0 … 1. */
+  /** The attacked drawing. Each pixel is changed by at most ε, and stays between 0 and 1. */
   readonly attacked: Float32Array;
   readonly after: Answer;
 }

@@ -16,7 +16,7 @@ const ROWS = 150;
 const ROW = 38;
 /** Bins with less than this fraction of a layer's elements do not extend the axis. */
 const RARE = 0.005;
-/** The initial ends of the axis, as exponents of ten. The axis grows if gradients are outside. */
+/** The initial ends of the axis, as exponents of ten. The axis grows if gradients lie outside it. */
 const DOMAIN = [-8, 0] as const;
 
 export interface GradientsPanel {
@@ -67,7 +67,7 @@ export function newGradients(onTry: (settings: Partial<Settings>) => void): Grad
       if (title.textContent !== `${diagnosis.title}.`) title.textContent = `${diagnosis.title}.`;
       text.textContent = diagnosis.text;
       const names = diagnosis.remedies.map((remedy) => remedy.text).join();
-      if (names === offered) return; // redrawing a button would lose its focus, or a click on it
+      if (names === offered) return; // redrawing a button would remove its focus, and could lose a click
       offered = names;
       const buttons = diagnosis.remedies.map((remedy) => {
         const button = make("button", { type: "button" }, remedy.text);

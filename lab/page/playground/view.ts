@@ -38,7 +38,7 @@ export function mountPlayground(element: HTMLElement): { close(): void } {
    * this.
    */
   let awaited: number | undefined;
-  /** The number of the latest request for an example. */
+  /** The ID of the latest request for an example. */
   let requests = 0;
   /** Whether the user wants the network to train. Training pauses while the playground is outside the window. */
   let isTraining = false;
@@ -46,15 +46,15 @@ export function mountPlayground(element: HTMLElement): { close(): void } {
   let drawing: Float32Array | undefined;
   let question: Question = QUESTION;
   /**
-   * Whether the page waits for an explanation, and whether the drawing or the question has changed since it was
+   * Whether the page is waiting for an explanation, and whether the drawing or the question has changed since it was
    * requested.
    */
   let isReading = false;
   let isStale = false;
 
   /**
-   * Requests an explanation of the drawing, one at a time. If something has changed by the time it arrives, requests
-   * another.
+   * Requests an explanation of the drawing, one at a time. If the drawing or the question has changed when the
+   * explanation arrives, requests another.
    */
   const read = (): void => {
     isStale = isReading;

@@ -27,7 +27,8 @@ export class ProgressStore {
   }
 
   /**
-   * Changes the progress in one exercise. If the browser forbids storage, the progress is lost when the page is closed.
+   * Updates the progress in one exercise, and stores it. If the browser forbids storage, the progress is lost when the
+   * page is closed.
    */
   update(name: string, change: { readonly [K in keyof Progress]?: Progress[K] | undefined }): void {
     this.all[name] = { ...this.all[name], ...change } as Progress;

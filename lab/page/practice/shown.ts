@@ -27,7 +27,7 @@ const inline = (text: string): Html =>
     })
     .join("");
 
-/** Renders a paragraph, or a displayed formula. If a formula is too wide, it scrolls, also with the keyboard. */
+/** Renders a paragraph, or a displayed formula. A formula that is too wide can be scrolled, also with the keyboard. */
 function paragraph(text: string): Html {
   const tex = displayedFormula(text);
   return tex === undefined
