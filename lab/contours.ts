@@ -13,8 +13,8 @@ export interface Grid {
 
 /**
  * For each level, a path that encloses all values ≥ the level. The path crosses the grid's edges where linear
- * interpolation reaches the level, and runs half a cell outside the grid where it encloses values on the border. NaN
- * counts as less than every level.
+ * interpolation reaches the level, and runs half a cell outside the grid where it encloses values on the border. NaN is
+ * treated as less than every level.
  */
 export function contourPaths({ columns, values, x, y }: Grid, levels: readonly number[]): string[] {
   const rows = values.length / columns;

@@ -39,8 +39,8 @@ export interface DrawOptions {
 }
 const ROW = 20;
 /**
- * The marks of series i have the description `series i`. After Plot has drawn them, the attribute data-series replaces
- * the description.
+ * The marks of series i have the description `series i`. After Plot has drawn the marks, the attribute data-series
+ * replaces this description.
  */
 const SERIES = "series ";
 
@@ -183,7 +183,10 @@ function drawLayers(
   return svg;
 }
 
-/** Draws with Plot, then removes its style sheet, which would also affect the page, and its accessible names. */
+/**
+ * Draws with Plot, then removes the accessible names that Plot adds, and its style sheet, which would also affect the
+ * page.
+ */
 function draw(options: marks.PlotOptions): Drawing {
   const svg = marks.plot({ ...options, marks: [...logAxes(options), ...options.marks!] }) as Drawing; // Plot returns a figure only if it draws titles or legends
   svg.querySelector("style")?.remove();

@@ -117,7 +117,7 @@ export interface Plot {
   /** Whether one unit has the same length on both axes, so that angles are not distorted. */
   readonly equal?: boolean;
   readonly handles?: readonly Handle[];
-  /** The parameters that do not affect this plot. The page disables them while it shows the plot. */
+  /** The parameters that do not affect this plot. The page disables these parameters while it shows the plot. */
   readonly ignores?: readonly string[];
   /** A field of values behind the curves, on a grid whose rows go from the smallest y to the largest. */
   readonly field?: {

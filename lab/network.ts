@@ -1,4 +1,4 @@
-/** Turns digits into tensors, trains networks to read digits step by step, and measures their accuracy. */
+/** Turns digits into tensors, trains networks step by step to read digits, and measures their accuracy. */
 import { compile, losses, type nn, optim, randperm, type Tensor, tensor, tidy } from "nabla";
 import { type Digits, SIDE } from "../cli/mnist/packed.ts";
 import type { Generator } from "./random.ts";

@@ -3,8 +3,8 @@ import { type Axis, type Plot, type Series, showNumber } from "./experiment.ts";
 
 /**
  * The colours of series, in order: blue, vermilion, green, violet, magenta, mauve, rose, brick. Each has a contrast
- * ratio of at least 3.2 against the background of either theme. The distance between any two is at least 0.12 in OKLab,
- * and at least 0.06 as protanopes, deuteranopes and tritanopes see them (Machado et al. 2009, severity 1).
+ * ratio of at least 3.2 against the background of either theme. The distance between any two colours is at least 0.12
+ * in OKLab, and at least 0.06 as protanopes, deuteranopes and tritanopes see them (Machado et al. 2009, severity 1).
  */
 export const COLOURS = [
   "#1f7fc4",
@@ -63,7 +63,7 @@ export const drawingOrder = (series: readonly Series[]): number[] =>
 
 /**
  * The smallest and the largest finite coordinate; undefined if there is none. If `positive` is true, only coordinates
- * above 0 count.
+ * above 0 are considered.
  */
 export function extent(series: readonly Series[], dimension: 0 | 1, positive = false): [number, number] | undefined {
   let [low, high] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
@@ -120,9 +120,9 @@ export function horizontalTicks([low, high]: readonly [number, number], room: nu
 
 /**
  * The ticks of a log axis: three to about `count` numbers from low to high, or at least four if they fit. The numbers
- * are powers of ten times 1, 2 and 5, or times 1 and 3, or powers of ten alone. If there are too many, some are
- * skipped. If an axis is too short for three of these numbers, the ticks are equally spaced round numbers, or the
- * axis's two ends.
+ * are powers of ten times 1, 2 and 5, or times 1 and 3, or powers of ten alone. If there are too many such numbers,
+ * some are skipped. If an axis is too short for three of these numbers, the ticks are equally spaced round numbers, or
+ * the axis's two ends.
  */
 export function logTicks(low: number, high: number, count: number): number[] {
   const most = Math.max(4, Math.floor(count));

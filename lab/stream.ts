@@ -19,7 +19,10 @@ const KEPT = 4;
 type MaybePromise<T> = T | Promise<T>;
 
 export interface Stream<P extends Parameters, K extends keyof P, S> extends Definition<P> {
-  /** The parameters that the state depends on. The others only change what is drawn and measured. Default: all parameters. */
+  /**
+   * The parameters that the state depends on. The other parameters only change what is drawn and measured. Default: all
+   * parameters.
+   */
   readonly dependsOn?: readonly K[];
   /** The state before the first step. */
   init(values: Pick<Values<P>, K>, context: Context): MaybePromise<S>;

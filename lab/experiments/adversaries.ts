@@ -1,6 +1,6 @@
 /**
- * Small changes along the gradient with respect to the inputs flip a network's answers. Training on such inputs makes
- * the answers harder to flip.
+ * Small changes along the gradient with respect to the inputs flip a network's answers. Training on inputs with such
+ * changes makes the answers harder to flip.
  */
 import { grad, losses, nn, type Tensor, tidy } from "nabla";
 import { adversarialLoss, fgsm, pgd } from "nabla/gradients";

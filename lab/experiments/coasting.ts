@@ -25,7 +25,7 @@ export default stream({
   },
   dependsOn: [],
   // L′ is −1 on the ramp (θ < 0), −ε on the plateau, and θ − width − 1 in the bowl (θ > width). The gradient is
-  // compiled once, because the loss is differentiated hundreds of times for every drag.
+  // compiled once, because the loss is differentiated hundreds of times per drag.
   init: () => ({
     gradient: compile((at: Tensor, width: Tensor, slope: Tensor) =>
       grad((theta: Tensor) => {

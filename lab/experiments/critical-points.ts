@@ -240,7 +240,7 @@ const away = ([a, b]: Point, [x, y]: Point): number => Math.hypot(a - x, b - y);
 const count = (kinds: readonly string[], kind: string): number => kinds.filter((one) => one === kind).length;
 /** Rounds away the tiny remainder that Newton's method leaves where a coordinate should be 0. */
 const rounded = ([a, b]: Point): Point => [Number(a.toFixed(4)), Number(b.toFixed(4))];
-/** Table rows, each with a quantity's name and its values at the point and at the critical point. */
+/** Table rows, each with a quantity's name and its values at the point and at the nearest critical point. */
 const derivativeRows = (point: Point, here: CriticalPoint, critical: Point, there: CriticalPoint) => [
   ["θ₁", point[0], critical[0]],
   ["θ₂", point[1], critical[1]],

@@ -8,8 +8,8 @@ import { experiment, showNumber } from "../experiment.ts";
 
 const DIRECTIONS = 24;
 /**
- * The step h of central differences. It can be large, which keeps the effect of float32 rounding small, because the
- * truncation error is 0 for a quadratic L.
+ * The step h of central differences. A large step keeps the effect of float32 rounding small, and the truncation error
+ * is 0 for a quadratic L.
  */
 const H = 0.1;
 

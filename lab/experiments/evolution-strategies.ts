@@ -23,9 +23,9 @@ const STEPS = 250;
 const DEVIATIONS = 5;
 
 /**
- * Moments of an estimate from m pairs, for a gradient e of length 1 and a function without third derivatives. Its error
- * is the mean of m terms (e·ε)ε − e. The formulas follow from the moments of a normal distribution, where k = d − 1 is
- * the number of directions perpendicular to e.
+ * Moments of an estimate from m pairs, for a gradient e of length 1 and a function without third derivatives. The
+ * estimate's error is the mean of m terms (e·ε)ε − e. The formulas follow from the moments of a normal distribution,
+ * where k = d − 1 is the number of directions perpendicular to e.
  */
 function momentsOf(d: number, m: number) {
   const k = d - 1;

@@ -1,6 +1,6 @@
 /**
- * The unit of a feature scales the partial derivative of the feature's weight, and shapes the ravine. Standardizing
- * removes the effect of units; whitening also removes correlation.
+ * The unit of a feature scales the partial derivative with respect to the feature's weight, and shapes the ravine.
+ * Standardizing removes the effect of units; whitening also removes correlation.
  */
 import { compile, losses, manualSeed, nn, noGrad, optim, randn, type Tensor, tensor, tidy } from "nabla";
 import { conditioning, objective, partialsUnderScaling, standardize, whiten } from "nabla/gradients";

@@ -34,7 +34,7 @@ interface Optimizer {
 interface Training {
   readonly name: string;
   readonly settings: string;
-  /** After each step, the mean loss of the last LAST steps. */
+  /** After each step, the mean of the last LAST losses. */
   readonly losses: number[];
   /** The time from the start of training to the end of each step, in seconds. */
   readonly seconds: number[];
@@ -195,7 +195,7 @@ const bestOf = (all: readonly Run[]): Run[] =>
     .map((name) => all.filter((run) => run.name === name).sort(compare)[0]!)
     .sort(compare);
 
-/** Whether the run has diverged at the last of these losses. */
+/** Whether the last of these losses shows that the run has diverged. */
 const hasDiverged = (path: readonly number[], target: number): boolean =>
   path.length > 0 && !(path.at(-1)! <= Math.max(target, DIVERGED * Math.min(...path)));
 

@@ -4,8 +4,8 @@ import { discretizationError, gradientDescent, gradientFlow, objective, type Poi
 import { experiment } from "../experiment.ts";
 
 /**
- * The weight of the landscape's quartic terms. It is small because the leading terms of RK4's error would cancel if the
- * cubic terms dominated the gradient.
+ * The weight of the landscape's quartic terms. The weight is small, because the leading terms of RK4's error would
+ * cancel if the cubic terms dominated the gradient.
  */
 const Q = 0.05;
 const last = <T>(list: readonly T[]): T => list[list.length - 1]!;

@@ -219,8 +219,8 @@ async function explore(
 }
 
 /**
- * ∫₀¹ f(t) dt by Simpson's rule with 16 intervals, and how far it is from the result with 8 intervals, which is about
- * 15 times the error.
+ * ∫₀¹ f(t) dt by Simpson's rule with 16 intervals, and the difference from the result with 8 intervals, which is about
+ * 15 times the error with 16.
  */
 function integral(f: (t: number) => number): { readonly value: number; readonly difference: number } {
   const values = Array.from({ length: 17 }, (_, i) => f(i / 16));

@@ -40,7 +40,7 @@ export default experiment({
     const k = Math.min(sample, batch);
     const g = upstream.gradient().slice(5 * (k - 1), 5 * k);
     const input = x.data.slice(width * (k - 1), width * k);
-    /** A picture of a matrix. The title gives the matrix's largest magnitude. */
+    /** A picture of a matrix. The title gives the largest magnitude of an element. */
     const picture = (title: string, columns: number, values: ArrayLike<number>): Picture => ({
       title: `${title}; darkest: ±${showNumber(significant(Math.max(...Array.from(values, Math.abs)), 2))}`,
       width: columns,
@@ -51,8 +51,8 @@ export default experiment({
     });
     const exact = inFloat64(layer, head, x, target);
     /**
-     * The largest difference of autograd's or the closed form's gradient from the gradient in float64, relative to the
-     * sum of absolute terms.
+     * The largest difference between autograd's or the closed form's gradient and the gradient in float64, relative to
+     * the sum of absolute terms.
      */
     const apart = (name: "weight" | "bias") =>
       Math.max(

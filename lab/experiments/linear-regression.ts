@@ -38,8 +38,8 @@ export default experiment({
     const lr = curvature && 1 / curvature;
     const fitted = [theta1 - lr * g1, theta2 - lr * g2] as const;
     const after = at.value(fitted);
-    // After the step, only rounding errors are left in the residual: about eight roundings to float32 of the terms
-    // before and after the step. The loss is half the square of the residual.
+    // After the step, the residual consists of rounding errors only: about eight float32 roundings of the terms before
+    // and after the step. The loss is half the square of the residual.
     const rest = 2 ** -21 * (terms + Math.abs(fitted[0] * x1) + Math.abs(fitted[1] * x2) + Math.abs(y));
     const along = (i: 0 | 1) =>
       Array.from({ length: 33 }, (_, k): [number, number] => {

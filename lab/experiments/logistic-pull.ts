@@ -157,8 +157,9 @@ const distance = (a: readonly number[], b: readonly number[]): number =>
   Math.max(...a.map((v, k) => Math.abs(v - b[k]!)));
 
 /**
- * (σ(wᵀx) − y)·x of each sample, and their mean. In float32, rounding changes wᵀx by at most 2⁻²²·‖w‖·‖x‖. At most a quarter of that
- * reaches σ, whose slope is at most ¼; rounding σ and its product with x adds 2⁻²³ each.
+ * (σ(wᵀx) − y)·x of each sample, and their mean. In float32, rounding changes wᵀx by at most 2⁻²²·‖w‖·‖x‖. This changes
+ * σ(wᵀx) by at most a quarter as much, because σ's slope is at most ¼; rounding σ and its product with x adds 2⁻²³
+ * each.
  */
 function pullsInFloat64(w: readonly number[], inputs: readonly (readonly number[])[], labels: readonly number[]) {
   const pulls = inputs.map((x, i) => {

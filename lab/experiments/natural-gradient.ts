@@ -112,7 +112,8 @@ export default experiment({
     // √F₁₁, θ, the outputs and the products with F are rounded to float32. Conjugate gradients stop at a relative
     // residual of 10⁻¹⁰, which leaves an error of up to F₁₁·10⁻¹⁰·‖θ‖.
     const withinOf = (value: number): number => 2 ** -21 * Math.abs(value) + 1e-10 * f1 * norm(theta1, theta2);
-    // The condition number of Fφ = BᵀFB, from its determinant and trace. It amplifies the rounding of Fφ and of the gradient.
+    // The condition number of Fφ = BᵀFB, from its determinant and trace, amplifies the rounding of Fφ and of the
+    // gradient.
     const kappa = (f1 * (stretch ** 2 + 0.25) + 1) ** 2 / (f1 * stretch ** 2);
     // ∇φL = Bᵀ∇L. θ₁ = stretch·φ₁ + φ₂/2 can cancel, so its rounding error is relative to the terms.
     const moved = toTheta([stretch * plain[0]!, 0.5 * plain[0]! + plain[1]!]);

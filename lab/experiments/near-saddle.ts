@@ -52,7 +52,7 @@ export default stream({
     return { data, batches, predicted, median, gradient: newGradient() };
   },
   measure({ data, batches, predicted, median, gradient }, { x, y, lr, batch }) {
-    /** The path of gradient descent. Step t uses the samples that `samplesAt` returns for it. */
+    /** The path of gradient descent. Step t uses the samples that `samplesAt(t)` returns. */
     const walk = (samplesAt: (t: number) => Float32Array): Points => {
       let t = 0;
       const potential = { gradient: (w: ArrayLike<number>) => gradient(Float32Array.from(w), samplesAt(t++)).data };
@@ -118,7 +118,7 @@ export default stream({
           text: `median steps of stochastic gradient descent from the saddle to |θ₂| = ${FAR}, over ${RUNS} runs`,
           measured: median,
           // As in saddle-escape, allow five standard errors of the median, and one step for rounding. The curvature of
-          // a mini-batch varies too, with variance s²: this lowers the growth of ln|θ₂| per step by η²s²/2.
+          // a mini-batch varies too, with variance s², which lowers the growth of ln|θ₂| per step by η²s²/2.
           expected: {
             equals: predicted,
             within:

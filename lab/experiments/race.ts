@@ -181,7 +181,7 @@ export default stream({
 });
 
 interface Racer {
-  /** The path from a start. It ends early if it diverges. */
+  /** The path from a start, which ends early if it diverges. */
   walk(start: Point, steps: number): Point[];
   dispose(): void;
 }

@@ -1,6 +1,6 @@
 /**
- * With residual blocks, x + f(x), the gradient reaches the first layer of a deep network. Without them, it vanishes,
- * and the network does not learn.
+ * With residual blocks, x + f(x), the gradient reaches the first layer of a deep network. Without residual blocks, the
+ * gradient vanishes, and the network does not learn.
  */
 import { compile, losses, manualSeed, nn, optim, randn, type Tensor, tidy } from "nabla";
 import { gradientByDepth, growthPerStep } from "nabla/gradients";

@@ -1,4 +1,7 @@
-/** Gradient descent stays at a saddle point forever. With noise it escapes, after a time that theory predicts. */
+/**
+ * Gradient descent stays at a saddle point forever. With noise, gradient descent escapes after a time that theory
+ * predicts.
+ */
 import { manualSeed, type Tensor, tensor } from "nabla";
 import { classifyCriticalPoint, type Escape, escape, objective, predictedEscape } from "nabla/gradients";
 import { experiment, type Finding } from "../experiment.ts";

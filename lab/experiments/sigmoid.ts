@@ -54,7 +54,8 @@ export default stream({
         {
           text: "σ′(z) from autograd",
           measured: slope,
-          // 1 − σ(z) inherits the rounding error of σ(z) ≤ 1, at most half of 2⁻²⁴, and the products round again.
+          // 1 − σ(z) inherits the rounding error of σ(z), which is at most half of 2⁻²⁴ because σ(z) ≤ 1. The products
+          // are rounded again.
           expected: { equals: derivative(z), within: 2 ** -22 },
           theory: "σ(z)(1 − σ(z))",
         },

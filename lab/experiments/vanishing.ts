@@ -68,7 +68,7 @@ export default experiment({
     ]
       .filter((setup) => nameOf(setup) !== chosen.name)
       .map(measure);
-    // The largest slope of the activation. Multiplied by the weight's norm, it bounds the factor by which each block
+    // The largest slope of the activation. This slope times the weight's norm bounds the factor by which each block
     // scales the gradient.
     const limit = { sigmoid: 0.25, tanh: 1, relu: 1, gelu: 1.13 }[activation];
     const norms = [...chosen.model.namedParameters()]

@@ -14,18 +14,18 @@ import type { Description } from "./worker.ts";
 
 const make = maker(document);
 /**
- * The time for which parameters must stay unchanged before the address shows them, in milliseconds. Browsers limit how
- * often a page may change its address.
+ * How long parameters must stay unchanged, in milliseconds, before the address shows them. Browsers limit how often a
+ * page may change its address.
  */
 const REST = 400;
 /**
- * The time after which a run dims the figure, in milliseconds. Shorter runs, such as those during a drag, do not dim
- * it.
+ * How long a run lasts, in milliseconds, before it dims the figure. Shorter runs, such as those during a drag, do not
+ * dim it.
  */
 const PATIENCE = 250;
 
 export interface Figure {
-  /** Sets parameters from the address. If one is invalid, shows the error, and uses the defaults. */
+  /** Sets parameters from the address. If a value is invalid, shows the error, and uses the defaults. */
   set(given: Readonly<Record<string, string>>): void;
   /** Runs the experiment if it has no result for the current values. */
   resume(): void;
@@ -38,7 +38,7 @@ export function newFigure(element: HTMLElement, description: Description, runner
   let values: Values = valuesOf(parameters);
   /** Whether the result for the current values is shown or on its way. */
   let isCurrent = false;
-  /** Whether the reader has paused training. A change of parameters does not resume it. */
+  /** Whether the reader has paused training. Changing parameters does not resume training. */
   let isPaused = false;
   /** Whether anything has been drawn yet. */
   let hasDrawn = false;

@@ -29,8 +29,8 @@ export function newHandles(
   let drawing: Drawing | undefined;
   let buttons: HTMLButtonElement[] = [];
   /**
-   * The index of the dragged handle, and the drawing at the start of the drag. Until the drag ends, its axes convert
-   * pixels to values.
+   * The index of the dragged handle, and the drawing at the start of the drag. Until the drag ends, the axes of that
+   * drawing convert pixels to values.
    */
   let drag: { readonly index: number; readonly drawing: Drawing } | undefined;
 
@@ -56,7 +56,7 @@ export function newHandles(
     button.style.translate = `${x}px ${y - drawing.viewBox.baseVal.y}px`;
   };
   /**
-   * The position of a pointer in pixels of the drawing. Above the plot, the legend has negative y coordinates, so add
+   * The position of a pointer in the drawing's pixels. Above the plot, the legend has negative y coordinates, so add
    * the top of the viewBox.
    */
   const pointer = (event: PointerEvent, on: Drawing): [number, number] => {

@@ -17,7 +17,7 @@ export function showLife(): Promise<void> {
   });
 }
 
-/** A name for a worker. It is unique among all pages of the site, because they share their locks. */
+/** A name for a worker, unique among all pages of the site, because the pages share their locks. */
 export const nameWorker = (): string => `lab-${Date.now()}-${Math.random()}`;
 
 /**

@@ -1,6 +1,6 @@
 /**
  * The page's program. The document already contains the article's text; this program adds each figure when the reader
- * reaches it, explains symbols, saves the reader's place and follows links. It loads everything large on first use.
+ * reaches it, explains symbols, saves the reader's place and follows links. Large parts load on first use.
  */
 import "../view/view.css";
 import "./page.css";

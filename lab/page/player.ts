@@ -5,7 +5,7 @@
 import { maker } from "../view/dom.ts";
 
 const make = maker(document);
-/** The time that it takes to play all steps, in milliseconds. */
+/** How long it takes to play all steps, in milliseconds. */
 const DURATION = 5000;
 
 /** The state of a training run that has not ended. */

@@ -68,8 +68,8 @@ function letterIn(alphabet, letter) {
 }
 
 /**
- * A style sheet's text with a font for the characters of all formulas. It includes the italic form of each letter,
- * because browsers show single letters in italics.
+ * A style sheet's text with a font for the characters of all formulas. The font includes the italic form of each
+ * letter, because browsers show single letters in italics.
  */
 export async function renderFont(html) {
   const formulas = [...html.matchAll(/<math.*?<\/math>/gs)].map(([math]) => math).join("");
@@ -223,7 +223,7 @@ export function renderArticle(text, experiments, pictures, references) {
   return scenes.join("\n");
 }
 
-/** The headings of a rendered article as a list of links. Their classes give the heading's level. */
+/** The headings of a rendered article as a list of links. Each link's class gives its heading's level. */
 export function renderContents(html) {
   const items = [...html.matchAll(/<h([234]) id="([\w-]+)">(.*?) <a class="anchor"/g)];
   return `<ul>${items.map(([, level, id, text]) => `<li class="level${level}"><a href="#${id}">${text}</a></li>`).join("")}</ul>`;

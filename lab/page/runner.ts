@@ -8,7 +8,7 @@ import type { Answer, Description, Request, Values } from "./worker.ts";
 
 export interface Listener {
   onProgress(fraction: number, what: string): void;
-  /** Receives the state of a training run. @param isPaused whether the run has paused in this state */
+  /** Receives the state of a training run. @param isPaused whether training has paused at this state */
   onDrawing(drawing: Drawing, fraction: number, isPaused: boolean): void;
   /** @param isLatest whether no request with newer values is running or waiting */
   onResult(result: Result, seconds: number, isLatest: boolean): void;
@@ -98,7 +98,7 @@ export class Runner {
     else listener.onError(data.message);
   }
 
-  /** Reports a failure to all listeners that wait for a result. The next run starts another worker. */
+  /** Reports a failure to all listeners that are waiting for a result. The next run starts another worker. */
   private fail(message: string): void {
     this.worker = undefined;
     this.described = undefined;

@@ -1,6 +1,6 @@
 /**
- * A figure's stage. It shows one view of a result at a time, which the reader chooses with tabs, and has handles to
- * drag, read-outs and a player.
+ * A figure's stage, which shows one view of a result at a time. The reader chooses the view with tabs. The stage also
+ * has handles to drag, read-outs and a player.
  */
 import { type Drawing as DrawnPlot, drawPlot } from "../draw.ts";
 import type { Drawing, Graph, Parameters, Plot } from "../experiment.ts";

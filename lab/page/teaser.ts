@@ -115,8 +115,8 @@ const places = (count: number, half: number): number[] =>
   Array.from({ length: count }, (_, i) => half * ((2 * i) / (count - 1) - 1));
 
 /**
- * An arrow along −∇L, centred on a point in pixels. The steeper the slope, the longer the arrow; empty if it would be
- * shorter than 4 pixels.
+ * An arrow along −∇L, centred on a point in pixels. The steeper the slope, the longer the arrow. The path is empty if
+ * the arrow would be shorter than 4 pixels.
  */
 function arrow([x, y]: Point, [gx, gy]: Point, spacing: number): string {
   const slope = Math.hypot(gx, gy);

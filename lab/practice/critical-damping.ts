@@ -3,7 +3,7 @@ import { showNumber } from "../experiment.ts";
 import type { Code, Exercise, Mistake } from "./exercise.ts";
 import { agree, draw, fail, format, read } from "./values.ts";
 
-/** θ after each step of the heavy ball on ½hθ², from rest at 1. */
+/** θ after each step of the heavy ball on ½hθ², which starts at rest at θ = 1. */
 function ball(lr: number, curvature: number, mu: number, steps: number): number[] {
   const path = [1, 1];
   for (let t = 0; t < steps; t++) {

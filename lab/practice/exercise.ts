@@ -40,7 +40,7 @@ export interface Exercise {
   readonly exports: readonly string[];
   /** Whether the code must not call autograd, because it has to derive the gradient itself. */
   readonly byHand?: boolean;
-  /** The code that the reader starts with. It loads, but fails the checks. */
+  /** The code that the reader starts with. This code loads, but fails the checks. */
   readonly starter: string;
   /** Three hints, from a small nudge to almost the whole solution. */
   readonly hints: readonly [string, string, string];

@@ -99,7 +99,7 @@ export function initialize(fanIn, fanOut) {
       run(code) {
         const variance = mean(sample(code.initialize as Initialize).map((value) => value ** 2));
         const want = 2 / FAN_OUT;
-        // The relative standard error of the variance of n normal numbers is √(2/n) = 0.6%.
+        // The relative standard error of the variance of n normally distributed numbers is √(2/n) = 0.6%.
         const near = (value: number): boolean => Math.abs(variance / value - 1) < 0.03;
         if (near(want)) return;
         const factor = format(variance / want);

@@ -2,7 +2,7 @@
 
 type Child = Node | string | undefined | false;
 
-/** Creates elements of a document. */
+/** Creates an element in the document that was given to `maker`. */
 export type Make = <K extends keyof HTMLElementTagNameMap>(
   tag: K,
   attributes?: Readonly<Record<string, string | number | boolean>>,

@@ -60,7 +60,7 @@ const MEANINGS: Readonly<Record<Method, string>> = {
   SmoothGrad: "∂s/∂x, averaged over noisy copies: where more ink raises or lowers s.",
 };
 
-/** Creates the panel that colours the pixels that the answer depends on, over the ink. */
+/** Creates the panel that colours, over the ink, the pixels on which the answer depends. */
 export function newSaliency(onChange: (change: Partial<Question>) => void): Panel {
   const pixels = newPixels("Nothing is drawn");
   const meaning = make("p", { class: "pg-note" }, MEANINGS[QUESTION.method]);

@@ -35,9 +35,9 @@ export interface Listeners {
   onTrain(): void;
   onStep(): void;
   onRestart(): void;
-  /** Called if a setting changed that needs a new network. */
+  /** Called when a setting that needs a new network has changed. */
   onNetwork(settings: Settings): void;
-  /** Called if only the optimizer or the learning rate changed. */
+  /** Called when only the optimizer or the learning rate has changed. */
   onTune(settings: Settings): void;
 }
 

@@ -159,7 +159,7 @@ function drawRow(
   return group;
 }
 
-/** At most about `count` ticks: the exponent `high`, and exponents below it at even distances. */
+/** At most about `count` ticks: the exponent `high`, and evenly spaced exponents below it. */
 function ticksOf(low: number, high: number, count: number): number[] {
   const step = 2 * Math.ceil((high - low) / 2 / Math.max(2, count));
   return Array.from({ length: Math.floor((high - low) / step) + 1 }, (_, i) => high - i * step).reverse();

@@ -1,6 +1,6 @@
 /**
- * A network that learns to read digits, one mini-batch at a time, and the gradients that reach its layers. It does not
- * depend on workers or pages.
+ * A network that learns to read digits, one mini-batch at a time, and the gradients that reach its layers. This file
+ * does not depend on workers or pages.
  */
 import {
   type Compiled,

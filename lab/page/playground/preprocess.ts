@@ -7,7 +7,7 @@ import { SIDE } from "../../../cli/mnist/packed.ts";
 /** The length of a digit's longer side, in pixels. */
 const DIGIT = 20;
 
-/** A drawing: `values` has the pixels row by row, from 0 (paper) to 1 (ink). */
+/** A drawing: `values` holds the pixels row by row, from 0 (paper) to 1 (ink). */
 export interface Ink {
   readonly width: number;
   readonly height: number;

@@ -42,7 +42,7 @@ export interface Settings {
 /** The choices of how to explain the network's answer, and how to attack it. */
 export interface Question {
   readonly method: Method;
-  /** The digit whose score is explained. If it is undefined, that is the network's answer. */
+  /** The digit whose score is explained; undefined means the network's answer. */
   readonly target: number | undefined;
   readonly attack: AttackName;
   /** The largest change to a pixel, from 0 (none) to 1 (from paper to ink). */

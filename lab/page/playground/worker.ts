@@ -11,7 +11,7 @@ import { BATCH, type LayerGradient, Learner } from "./network.ts";
 import type { OptimizerName, Question, Settings } from "./settings.ts";
 
 export type Request =
-  /** Creates a network. `run` identifies it in the states that the worker reports. */
+  /** Creates a network. `run` identifies this network in the states that the worker reports. */
   | { readonly kind: "start"; readonly run: number; readonly settings: Settings }
   | { readonly kind: "tune"; readonly optimizer: OptimizerName; readonly lr: number }
   | { readonly kind: "train" | "pause" | "step" }
@@ -46,7 +46,7 @@ export type Message =
  * left open.
  */
 const EPOCHS = 40;
-/** The time that the network trains between two pauses for messages, and between two reports, in milliseconds. */
+/** How long the network trains between two pauses for messages, and between two reports, in milliseconds. */
 const SLICE = 25;
 const REPORT = 100;
 
@@ -63,8 +63,8 @@ let losses: number[] = [];
 /** Whether an error was reported. This worker then ignores all messages, because the page starts another one. */
 let hasFailed = false;
 /**
- * For each digit, the number of examples requested so far. It selects the next example, so that successive requests get
- * different ones.
+ * For each digit, the number of examples requested so far. This number selects the next example, so that successive
+ * requests get different ones.
  */
 const requested = new Array<number>(10).fill(0);
 

@@ -1,4 +1,7 @@
-/** The reader's progress in each exercise. The browser stores it if it allows storage; it is never sent anywhere. */
+/**
+ * The reader's progress in each exercise. The browser stores the progress if it allows storage; nothing is sent
+ * anywhere.
+ */
 
 export interface Progress {
   /** The answer to the prediction. */

@@ -4,7 +4,7 @@ import type { Html } from "./shown.ts";
 
 export const make = maker(document);
 
-/** Parses HTML that the build has rendered into nodes. */
+/** Parses the build's HTML into nodes. */
 export const nodesOf = (html: Html): DocumentFragment => document.createRange().createContextualFragment(html);
 
 /** Converts a check's message to nodes: text between backticks becomes code, and line breaks are kept. */
