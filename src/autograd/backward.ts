@@ -1,7 +1,7 @@
 /**
  * Reverse-mode differentiation over the op table, to any order. Gradients are computed with ops. With `createGraph`,
- * autograd records these ops too, so the gradients can be differentiated again. Higher-order gradients need no other
- * code.
+ * autograd records these ops too, so the gradients can be differentiated again. Higher-order gradients need no
+ * additional code.
  *
  * No other file sums gradients over broadcast dims, accumulates them, or checks their shapes.
  */
@@ -173,8 +173,8 @@ function composedGradients(
 }
 
 /**
- * Replaces each input of an op for which a gradient is needed with an alias. An alias has a new graph node, at which
- * backpropagation through the op ends.
+ * Returns an op's inputs, with an alias in place of each input that needs a gradient. An alias has a new graph node, at
+ * which backpropagation through the op ends.
  */
 const proxiesOf = ({ inputs, needs }: Pick<Context, "inputs" | "needs">): Tensor[] =>
   inputs.map((x, i) => (needs[i] ? (x as Tensor).alias(x.shape) : (x as Tensor)));

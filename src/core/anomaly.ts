@@ -21,7 +21,9 @@ export interface Flaw {
   /** The position in execution order: a lower number is earlier. */
   readonly order: number;
   readonly isNaN: boolean;
-  /** Whether an op made the NaN or ±∞. If not, it was in an argument, a constant or a tensor from outside. */
+  /**
+   * Whether an op made the NaN or ±∞. If not, it was in an argument, a constant or a tensor from outside the function.
+   */
   readonly isFromOp: boolean;
   /** A clause such as `log produced -Infinity at train.ts:3:10`. */
   readonly origin: string;

@@ -132,8 +132,8 @@ export function tensor(values: TensorValues, shape?: Shape | TensorOptions, opti
 }
 
 /**
- * Makes a tensor filled with one value, float32 by default. int32 truncates and saturates the value; uint8 keeps the
- * low eight bits of the int32 result.
+ * Makes a tensor filled with one value, float32 by default. For int32, the value is truncated and saturated; for uint8,
+ * the low eight bits of the int32 result are kept.
  */
 export function full(shape: Shape, value: number, options: TensorOptions = {}): Tensor {
   check("full", arguments, `shape:any value:number ${OPTIONS}`);

@@ -16,7 +16,7 @@ export interface Handle<N> {
   registered: boolean;
   /** Whether the tensor's reference to the storage is weak (see Storage.weaken). */
   weak: boolean;
-  /** The value that Storage.count returned, for Storage.uncount. */
+  /** The value that Storage.count returned, to pass to Storage.uncount. */
   readonly counted: number;
 }
 export type AnyHandle = Handle<{ release(): void }>;

@@ -226,7 +226,7 @@ export class Journal {
 
   note(storage: Storage): void {
     if (storage.symbolic || this.before.has(storage)) return;
-    // A storage that the function made is not state, unless it is kept, like an optimizer's state.
+    // A storage that the function made is not state, unless it is kept, as an optimizer's state is.
     if (storage.id >= this.start && !storage.isPinned) return;
     const { address, bytes, version } = storage;
     this.before.set(storage, { bytes: engine().heap.u8.slice(address, address + bytes), version });

@@ -47,7 +47,7 @@ export type Edge = GraphEdge<Tensor>;
 
 /** Options for Tensor.backward. */
 export interface BackwardOptions {
-  /** The gradient of the tensor itself, with the same shape. Default 1, for tensors with one element. */
+  /** The gradient with respect to this tensor, with its shape. Default 1, for tensors with one element. */
   readonly gradient?: Tensor;
   /** Keep the graph, so that backward can be called again. Default: the value of createGraph. */
   readonly retainGraph?: boolean;
@@ -92,7 +92,7 @@ export class Tensor implements Value {
   readonly handle: Handle<Node>;
   private leaf = false;
   private gradient: Tensor | null = null;
-  /** A fingerprint of the shape, to detect that a caller changed the shape. */
+  /** A fingerprint of the shape, to detect whether a caller changed the shape. */
   private readonly shapeFingerprint: number;
   /**
    * structuredClone and postMessage reject objects that hold a function, and show its source in the error. @internal

@@ -8,8 +8,8 @@ import { currentRecorder } from "./context.ts";
 import { isJournaling, Journal, withJournal } from "./memory.ts";
 
 /**
- * Runs f. If linear memory runs out, restores parameters, buffers and the random generator, so that a retry gives the
- * same results.
+ * Runs f. If linear memory runs out, restores parameters, buffers and the random generator, so that a retry produces
+ * the same results.
  */
 export function withUndo<T>(f: () => T): T {
   // While compile records a function, nothing is written, so there is nothing to undo.

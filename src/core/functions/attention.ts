@@ -8,7 +8,7 @@ import type { Tensor } from "../tensor.ts";
 
 /**
  * Attention: softmax(scale·q·kᵀ + mask)·v (Vaswani et al. 2017, eq. 1). The op computes the weights of one block of
- * queries at a time and never stores all weights. A query that may not attend to any key gets 0.
+ * queries at a time and never stores all weights. A query whose keys are all masked gets 0.
  *
  * q: [..., queries, width], k: [..., keys, width], v: [..., keys, valueWidth] → [..., queries, valueWidth], float32.
  *

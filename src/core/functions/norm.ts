@@ -258,7 +258,7 @@ export const batchNorm: {
 } = /* @__PURE__ */ lift("batchNorm", ops.batchNorm);
 /**
  * Group normalization: in each image, normalizes the channels of a group together, over all pixels (Wu and He 2018).
- * With as many groups as channels, it is instance normalization.
+ * With as many groups as channels, group normalization is instance normalization.
  *
  * x: [batch, ..., channels]; weight, bias: [channels] → x's shape, float32.
  *
@@ -276,7 +276,7 @@ export const batchNorm: {
 export const groupNorm: {
   /**
    * Group normalization: in each image, normalizes the channels of a group together, over all pixels (Wu and He 2018).
-   * With as many groups as channels, it is instance normalization.
+   * With as many groups as channels, group normalization is instance normalization.
    *
    * x: [batch, ..., channels]; weight, bias: [channels] → x's shape, float32.
    *
@@ -294,7 +294,7 @@ export const groupNorm: {
   (x: Tensor | number, groups: number, weight?: Tensor | null, bias?: Tensor | null, options?: NormOptions): Tensor;
   /**
    * Group normalization: in each image, normalizes the channels of a group together, over all pixels (Wu and He 2018).
-   * With as many groups as channels, it is instance normalization.
+   * With as many groups as channels, group normalization is instance normalization.
    *
    * x: [batch, ..., channels]; weight, bias: [channels] → x's shape, float32.
    *
@@ -305,7 +305,7 @@ export const groupNorm: {
   (x: Tensor | number, groups: number, options: NormOptions): Tensor;
   /**
    * Group normalization: in each image, normalizes the channels of a group together, over all pixels (Wu and He 2018).
-   * With as many groups as channels, it is instance normalization.
+   * With as many groups as channels, group normalization is instance normalization.
    *
    * x: [batch, ..., channels]; weight, bias: [channels] → x's shape, float32.
    *

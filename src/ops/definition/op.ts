@@ -40,7 +40,7 @@ export interface RangeCheck {
   readonly high: number;
   /** Whether the input is float32 rather than int32. */
   readonly isFloat?: boolean;
-  /** A value outside the range that is also allowed. */
+  /** A value that is allowed although it is outside the range. */
   readonly skip?: number;
   /** Creates the error for a value that is out of range, where `at` is its index in the flat array. */
   readonly error: (value: number, at: number) => Error;
@@ -77,7 +77,7 @@ export interface OpDefinition<A = unknown> {
   readonly differentiable?: number;
   /**
    * Computes the differentiable outputs with other ops. Required for higher-order gradients if the gradient rule runs a
-   * kernel that has no gradient of its own. An op that defines it must save all inputs.
+   * kernel that has no gradient of its own. An op that defines `composed` must save all inputs.
    */
   readonly composed?: (inputs: readonly Value[], attributes: A) => Value[];
   /** The indices of the inputs whose memory the first output may reuse. */
@@ -99,7 +99,7 @@ export interface OpDefinition<A = unknown> {
   /** The number of floating-point operations in a call. Default: one per element of the largest operand. */
   readonly flops?: (inputs: readonly Value[], outputs: readonly Value[], attributes: A) => number;
   /**
-   * The number of independent parts into which a call can be divided. Define it only if the number can be small.
+   * The number of independent parts into which a call can be divided. Define `units` only if the number can be small.
    * Default: no limit.
    */
   readonly units?: (inputs: readonly Value[], outputs: readonly Value[], attributes: A) => number;

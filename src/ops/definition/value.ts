@@ -49,8 +49,9 @@ export const [INT32_MIN, INT32_MAX] = [-(2 ** 31), 2 ** 31 - 1];
 export const isInt32 = (value: number): boolean => value === (value | 0);
 
 /**
- * Converts a number to an element type by the rules of the Cast kernel: int32 truncates and saturates, and NaN becomes
- * 0; uint8 keeps the low eight bits of the int32 result; bool is false only for 0, so it is true for NaN.
+ * Converts a number to an element type by the rules of the Cast kernel. For int32, the number is truncated and
+ * saturated, and NaN becomes 0. For uint8, the low eight bits of the int32 result are kept. For bool, only 0 becomes
+ * false, so NaN becomes true.
  */
 export function toDType(value: number, dtype: DType): number {
   if (dtype === "float32") return value;
@@ -94,8 +95,8 @@ export function sameShape(a: Shape, b: Shape): boolean {
 }
 
 /**
- * A hash of a shape, to detect that a caller changed a tensor's shape array. Freezing the arrays instead would double
- * the cost of a small op.
+ * A hash of a shape, to detect whether a caller changed a tensor's shape array. Freezing the arrays instead would
+ * double the cost of a small op.
  */
 export function fingerprint(shape: Shape): number {
   let hash = shape.length;

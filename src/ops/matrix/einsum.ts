@@ -66,7 +66,7 @@ function contracted(a: Labelled, b: Labelled, kept: ReadonlySet<string>, sizes: 
   const pick = (labels: Iterable<string>, test: (label: string) => boolean): string =>
     [...labels].filter(test).join("");
   if (shared.every((label) => kept.has(label))) {
-    // With no letter to sum over, this is an elementwise product.
+    // If there is no letter to sum over, the product is elementwise.
     const labels = left.labels + pick(right.labels, (label) => !left.labels.includes(label));
     const aligned = ({ x, labels: own }: Labelled): Value => {
       const order = pick(labels, (label) => own.includes(label));

@@ -157,9 +157,9 @@ export interface Methods<Tensor> {
    */
   split(sizes: number | readonly number[], dim?: number): Tensor[];
   /**
-   * Converts the elements to another type. int32 truncates and saturates (NaN becomes 0); uint8 keeps the low 8 bits of
-   * the int32 result; bool is false only for 0, so it is true for NaN. Only a conversion from float32 to float32, which
-   * changes nothing, passes a gradient.
+   * Converts the elements to another type. For int32, numbers are truncated and saturated (NaN becomes 0). For uint8, the
+   * low 8 bits of the int32 result are kept. For bool, only 0 becomes false, so NaN becomes true. Only a conversion from
+   * float32 to float32, which changes nothing, passes a gradient.
    *
    * x: any shape → the same shape, `dtype`.
    *

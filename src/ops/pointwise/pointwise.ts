@@ -55,7 +55,7 @@ export function float(x: Operand, op = "op"): Value {
   return typeof x === "number" ? constant(x) : cast(x, "float32");
 }
 
-/** Converts int32, bool and uint8 to int32, which represents them exactly, and numbers and float32 to float32. */
+/** Converts int32, bool and uint8 tensors to int32, which is exact, and numbers and float32 tensors to float32. */
 export function exact(x: Operand, op = "op"): Value {
   requireOperand(op, x);
   return typeof x === "number" || x.dtype === "float32" ? float(x, op) : cast(x, "int32");
@@ -152,7 +152,7 @@ export function derivative(
   return Object.assign(call, { definition });
 }
 
-/** How to round a number that is compared, as the first and as the second operand. */
+/** How to round a number that is compared: as the first operand, and as the second. */
 interface Rounding {
   readonly first: (x: number) => number;
   readonly second: (x: number) => number;

@@ -321,7 +321,7 @@ export function batchNorm(
 
 /**
  * Group normalization: in each image, normalizes the channels of a group together, over all pixels (Wu and He 2018).
- * With as many groups as channels, it is instance normalization.
+ * With as many groups as channels, group normalization is instance normalization.
  *
  * x: [batch, ..., channels]; weight, bias: [channels] → x's shape, float32.
  *

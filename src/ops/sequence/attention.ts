@@ -33,7 +33,7 @@ export function attentionWeights(
   let masked = mask ? add(scores, mask) : scores;
   if (causal !== null) masked = add(masked, causalMask(queries, keys, causal));
   if (!mask && (causal === null || causal >= 0)) return softmax(masked);
-  // A query that may not attend to any key gets weights of 0, instead of 0/0.
+  // A query whose keys are all masked gets weights of 0, instead of 0/0.
   const nothing = eq(max(masked, -1, { keepdim: true }), Number.NEGATIVE_INFINITY);
   return where(nothing, 0, softmax(where(nothing, 0, masked)));
 }
@@ -152,7 +152,7 @@ export function attend(
 
 /**
  * Attention: softmax(scale·q·kᵀ + mask)·v (Vaswani et al. 2017, eq. 1). The op computes the weights of one block of
- * queries at a time and never stores all weights. A query that may not attend to any key gets 0.
+ * queries at a time and never stores all weights. A query whose keys are all masked gets 0.
  *
  * q: [..., queries, width], k: [..., keys, width], v: [..., keys, valueWidth] → [..., queries, valueWidth], float32.
  *

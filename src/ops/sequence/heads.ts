@@ -14,7 +14,7 @@ export type Layout = "bhtd" | "bthd" | "tbhd";
 export interface AttentionAttributes {
   readonly layout: Layout;
   readonly scale: number;
-  /** Query i attends to keys 0 … i + causal; if `causal` is null, to all keys. */
+  /** Query i attends to keys 0 to i + `causal`, or to all keys if `causal` is null. */
   readonly causal: number | null;
   /** Whether there is a mask to add, [batch or 1, heads or 1, queries or 1, keys]. */
   readonly masked: boolean;

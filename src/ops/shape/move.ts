@@ -113,8 +113,8 @@ const concatDefinition: OpDefinition<{ dim: number }> = {
 };
 
 /**
- * Converts the element type: int32 truncates and saturates (NaN becomes 0), uint8 keeps the low 8 bits of the int32
- * result, and bool is x ≠ 0 (true for NaN). A conversion has no gradient.
+ * Converts the element type. For int32, numbers are truncated and saturated (NaN becomes 0); for uint8, the low 8 bits
+ * of the int32 result are kept; for bool, the result is x ≠ 0 (true for NaN). A conversion has no gradient.
  */
 const castDefinition: OpDefinition<{ dtype: DType }> = {
   code: Op.Cast,
