@@ -14,7 +14,9 @@ const good = [
 const all = (v: number): number[] => [v, v, v];
 const weight = [1, 2, 3];
 
-/** Losses of logits with an excluded middle row, and the expected −log p and weight of the other rows. */
+/**
+ * Losses of logits whose middle row is excluded. For the other rows, `own` is the expected loss, from −log p, and `mass` is the weight.
+ */
 const forms: Record<
   string,
   {

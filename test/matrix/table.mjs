@@ -19,7 +19,7 @@ export function table(seen) {
     .join("\n");
 }
 
-/** The page's text with its table replaced by the table of these results. */
+/** The page's text, with a table of these results in place of its own table. */
 export const withTable = (page, seen) => withBlock(page, "matrix", table(seen));
 
 if (process.argv[1] === import.meta.filename) {

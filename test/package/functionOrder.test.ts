@@ -1,4 +1,4 @@
-/** The order of the functions in a build, which decides how well it compresses (tools/order.mjs). */
+/** The order of a build's functions, which decides how well the build compresses (tools/order.mjs). */
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 

@@ -1,5 +1,5 @@
 // Posts an expensive body to two handlers and then a valid one, in a process with a heap of 256 MB, and prints the three statuses.
-// node --max-old-space-size=256 deep.mjs '{"kind": "json" | "file" | …, "bytes": n, "shape": […]}'
+// Usage: node --max-old-space-size=256 deep.mjs '{"kind": "json" | "file" | …, "bytes": n, "shape": […]}'
 import { losses, nn, optim } from "nabla";
 import { inferenceHandler, trainingHandler } from "nabla/serverless";
 

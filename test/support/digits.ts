@@ -1,4 +1,4 @@
-/** The lab's digits without a build: the first digits of MNIST, as packed by tools/cli.mjs. */
+/** The lab's digits, available without a build: the first digits of MNIST, as packed by tools/cli.mjs. */
 import { firstDigits, loadMnist } from "../../cli/mnist/data.ts";
 import type { Context } from "../../lab/experiment.ts";
 

@@ -21,7 +21,7 @@ export function seeded(seed: number): () => number {
   };
 }
 
-/** Values for one input of a sample: float32-exact, away from kinks. */
+/** Values for one input of a sample, exact in float32 and away from kinks. */
 export function draw(input: SampleInput, random: () => number): Reference {
   const {
     shape,

@@ -70,7 +70,7 @@ describe("a compiled training step", () => {
       const expected = valuesOf(model);
       module.copyTo(model);
       const actual = valuesOf(model);
-      // Rounding errors of about 1e-7 grow by a small factor in each step, and Adam divides them by the gradients' size.
+      // Rounding errors of about 1e-7 grow by a small factor in each step, and Adam divides them by the gradients' magnitude.
       for (const [i, value] of expected.entries()) expect(Math.abs(actual[i]! - value), `${i}`).toBeLessThan(2e-5);
       const x = random([5, ...shape], 99);
       const y = module.eval().forward(toNabla(x)).data;

@@ -1,4 +1,4 @@
-/** The weights of modules from fromLayersModel, in both directions, and errors. */
+/** The weights of modules from fromLayersModel, copied in both directions, and errors. */
 import * as tf from "@tensorflow/tfjs-core";
 import "@tensorflow/tfjs-core/dist/public/chained_ops/register_all_chained_ops.js";
 import * as tfl from "@tensorflow/tfjs-layers";

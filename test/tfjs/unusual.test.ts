@@ -1,4 +1,4 @@
-/** Calls that few programs make return the CPU backend's results or throw its errors, and never read memory outside of their tensors. */
+/** Unusual calls return the CPU backend's results or throw its errors, and never read memory outside of their tensors. */
 import * as tf from "@tensorflow/tfjs-core";
 // Registers TensorFlow.js's gradients.
 import "@tensorflow/tfjs-layers";

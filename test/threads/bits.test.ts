@@ -78,7 +78,8 @@ function differences(run: Run, where: string, other: Run, elsewhere: string): st
 let reference: { readonly run: Run; readonly where: string } | undefined;
 
 /**
- * Runs all plans in one environment and compares them with one thread there and, for the simd build, with other environments.
+ * Runs all plans in one environment and compares their results with those of one thread there and, for the simd build, with those of
+ * other environments.
  */
 async function check(
   where: string,

@@ -71,7 +71,7 @@ const oneHot: Oracle<{ classes: number }> = {
   })),
 };
 
-/** Counts, taps and shapes around the kernel's blocks of 4 and 16 columns. */
+/** For one dim: counts, taps and shapes around the kernel's blocks of 4 and 16 columns. */
 const INTERPOLATIONS: [x: Shape, dim: number, count: number, taps: number][] = [
   [[5], 0, 7, 2],
   [[3, 4, 1], 1, 6, 2],

@@ -1,5 +1,5 @@
 // A small transformer encoder: token ids [batch, length], where 0 is padding → probabilities of 3 classes. Its layers are written as
-// TensorFlow exports them: layer normalization from elementary ops, GELU by erf, attention once with reshapes and once with Einsum.
+// TensorFlow exports them: layer normalization from elementary ops, GELU with erf, attention once with reshapes and once with Einsum.
 import { Graph } from "./graph.mjs";
 
 const T = "DT_FLOAT";

@@ -101,7 +101,7 @@ await runScenario({
       await init({ threads: 2 });
       const product = new Product(nabla, 256);
       const [a, b] = product.factors;
-      // Create the matrix from numbers instead of with an op, because a worker with this program may exit during any op.
+      // Create the matrix from numbers, not with an op, because a worker with this program may exit during any op.
       const long = nabla.tensor(symmetric(320), [320, 320]);
       const program = nabla.compile((s) => [nabla.eigh(s)[0].sum(), a.matmul(b)]);
       const call = () => (product.is(program(long)[1].data) ? "right" : "wrong");
