@@ -63,8 +63,8 @@ export const enum MaxPool {
 
 /**
  * The geometry describes the forward op. AvgPool: out: [batch, outHeight, outWidth, channels] from x: [batch, height,
- * width, channels]; AvgPoolGrad: out = dx from x = dy. `countPad`: whether to divide by the size of the whole window,
- * instead of that of its part inside the image.
+ * width, channels]; AvgPoolGrad: out = dx from x = dy. `countPad`: whether to divide by the whole window's size instead
+ * of the size of its part inside the image.
  */
 export const enum AvgPool {
   out = Head.words,

@@ -187,8 +187,8 @@ export const enum Unslice {
 }
 
 /**
- * One dimension in Unslice: the size of out, and the `count` positions in out at which x's elements are. The positions begin at
- * `start` and are `step` apart; `step` may be negative.
+ * One dimension in Unslice: the size of out, and the `count` positions in out at which x's elements are placed. The
+ * positions begin at `start` and are `step` apart; `step` may be negative.
  */
 export const enum BoxDim {
   size,

@@ -323,8 +323,8 @@ export const enum Status {
 }
 
 /**
- * Byte offsets into the control block through which threads coordinate (threads.ts). Words that several threads write are two
- * cache lines apart, because processors fetch lines in pairs.
+ * Byte offsets into the control block through which threads coordinate (threads.ts). Words that several threads write
+ * are two cache lines apart, because processors fetch cache lines in pairs.
  */
 export const enum Control {
   /** Changes with every job, and when the pool stops. Workers wait for a change. */

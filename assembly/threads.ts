@@ -1,8 +1,9 @@
 /**
- * Lets several threads run one program together. The program is divided into numbered shares: the head of an instruction that
- * is worth splitting contains its number of shares, and consecutive other instructions form one share. A free thread takes the
- * next share and waits until all earlier instructions are done. A thread that took no share is never waited for, so a thread
- * that wakes late, or never, does not delay the others. The result does not depend on which thread takes which share.
+ * Lets several threads run one program together. The program is divided into numbered shares: the head of an
+ * instruction that is worth splitting contains its number of shares, and consecutive instructions that are not split
+ * form one share. A free thread takes the next share, and runs it once all earlier instructions are done. A thread that
+ * took no share is never waited for, so a thread that wakes late, or never, does not delay the others. The result does
+ * not depend on which thread takes which share.
  *
  * Threads share a control block in memory (opcodes.ts: Control); the module itself holds no state.
  */

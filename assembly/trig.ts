@@ -349,7 +349,7 @@ export function mod(a: v128, b: v128): v128 {
   const a0 = low(a), b0 = low(b), a1 = high(a), b1 = high(b);
   const q0 = quotient(a0, b0), q1 = quotient(a1, b1);
   let m0 = remainder(a0, b0, q0), m1 = remainder(a1, b1, q1);
-  // In a lane, the quotient has too many bits, or the result is NaN because b is infinite.
+  // A lane's quotient has too many bits, or its result is NaN because b is infinite.
   const size = f64x2.add(f64x2.abs(q0), f64x2.abs(q1)), sum = f64x2.add(m0, m1);
   if (v128.any_true(v128.or(f64x2.ge(size, splat64(EXACT_QUOTIENT)), f64x2.ne(sum, sum)))) {
     const c0 = rareMod(f64x2.extract_lane(a0, 0), f64x2.extract_lane(b0, 0)),

@@ -121,7 +121,7 @@ export function gather(phase: usize, to: usize, ld: usize, from: usize, channels
 
 /** Runs a convolution instruction (layerLayouts.ts: Conv). */
 export function conv(op: Op, at: usize, thread: u32, threads: u32): void {
-  // The first share's workspace has no offset, so do not compute the size of a workspace for it.
+  // The first thread's workspace is at offset 0, so skip computing the size of a workspace.
   const workspace = word(at, Conv.workspace) + (thread ? thread * convWorkspace(at) : 0);
   switch (op) {
     case Op.Conv: computePhase(at, writePhase(at, workspace, true, 0, 0), thread, threads); break;

@@ -18,7 +18,10 @@ import { longTotal, rowTotal } from "./reduce";
 /** The number of rows that are summed in float32 before their sum is added to a float64 total. */
 const COLUMN_BLOCK: u32 = 32;
 
-/** A group is far from 0 if m² is more than FAR times the mean of (x − m)²; in that case the rounding of m matters. */
+/**
+ * A group is far from 0 if m² is more than FAR times the mean of (x − m)²; in that case, the rounding error of m
+ * matters.
+ */
 const FAR: f32 = 1024;
 
 /**

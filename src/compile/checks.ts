@@ -9,7 +9,7 @@ import type { RangeCheck } from "../ops/definition/op.ts";
 import { addAccesses, collides, draws, mutated, noAccesses, type Operand, type Step, written } from "./step.ts";
 
 /**
- * Maps each op that only moves elements to a function that selects the inputs whose elements it moves. The output
+ * Maps each op that only moves elements to a function that selects the inputs whose elements the op moves. The output
  * contains only those elements and zeros, so the inputs' upper bound also holds for the output.
  */
 const movers = new Map<Op, (inputs: readonly Operand[], attributes: unknown) => readonly Operand[]>([

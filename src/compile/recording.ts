@@ -59,7 +59,7 @@ export interface Recording<T> {
   readonly retained: readonly Storage[];
 }
 
-/** The cause of disposal for tensors made during a recording, for the error that a later use throws. */
+/** Why a tensor made during a recording was disposed, for the error that a later use of the tensor throws. */
 export const DISPOSED_BY_COMPILE =
   "compile, which gave it no value. Keep state in a tensor made outside, and write it with copyFrom(…)";
 

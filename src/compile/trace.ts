@@ -241,7 +241,7 @@ export class Trace<T> {
   }
 }
 
-/** @throws TypeError if a result has a type in which tensors cannot be replaced */
+/** @throws TypeError if a result is an object whose tensors cannot be replaced, such as a Map */
 function requireMappable(name: string, result: unknown): void {
   const found = new Set<Tensor>();
   mapTensors(result, (x) => void found.add(x));

@@ -130,7 +130,7 @@ function hostOf(os: { hostname(): string }): string {
   return `host-${Math.random().toString(16).slice(2)}`;
 }
 
-/** The operations that saveFile and loadFile need, on Node's file system modules. */
+/** The file operations that saveFile and loadFile need, implemented with Node's file system modules. */
 export class Disk {
   private readonly process = (globalThis as unknown as { process: Process }).process;
   constructor(

@@ -42,8 +42,8 @@ const saves = new Map<string, Promise<void>>();
  * await saveFile("run.safetensors", { model, optimizer, step }, { keep: 3 });
  * const { step } = loadState(await loadFile("run.safetensors"), { model, optimizer });
  * ```
- * @throws Error with the file system's `code`, or if there is no file system; TypeError or RangeError for invalid
- * arguments. In each case, `path` is unchanged
+ * @throws Error if a file operation fails (with the file system's `code`) or there is no file system; TypeError or
+ * RangeError for invalid arguments. In each case, `path` is unchanged
  */
 export async function saveFile(
   path: string | URL,

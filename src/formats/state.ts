@@ -135,7 +135,7 @@ function encode(record: TrainingRecord): string {
   }
 }
 
-/** @throws FormatError if the entry is missing or malformed, or has another version */
+/** @throws FormatError if the entry is missing or malformed, or has a different version */
 function decodeRecord(metadata: Readonly<Record<string, string>>): TrainingRecord {
   const text = metadata[KEY];
   if (text === undefined)

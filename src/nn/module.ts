@@ -102,8 +102,8 @@ export interface StateDictMismatch {
  */
 export abstract class Module {
   /**
-   * The class's name for printing and errors, which minifiers do not change. Subclasses inherit the name. In yours, set `static
-   * kind = "Residual"` to see that name in summaries even if the bundle is minified.
+   * The class's name for printing and errors, which minifiers do not change. Subclasses inherit the name. In your own
+   * classes, set `static kind`, such as "Residual", to see that name in summaries even if the bundle is minified.
    */
   static readonly kind: string = "Module";
 

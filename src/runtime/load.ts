@@ -8,7 +8,10 @@ import relaxedText from "./binaries/relaxed.ts";
 import simdText from "./binaries/simd.ts";
 import { Error } from "./errors.ts";
 
-/** `simd` computes the same bits on every machine. `relaxed` uses fused multiply-add, which is faster, but the last bits may differ. */
+/**
+ * `simd` computes the same bits on every machine. `relaxed` uses fused multiply-add, which is faster, but the last bits
+ * of a result may differ between machines.
+ */
 export type Build = "simd" | "relaxed";
 
 /** The exports of a build. Kernels take addresses and sizes; `run(program, count, thread, threads)` runs instructions. */
