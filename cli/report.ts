@@ -77,7 +77,7 @@ function tableOf({ title, nodes, edges }: Graph): Table {
 
 /** The space between two columns. */
 const GAP = "   ";
-/** The smallest width of a column of text. */
+/** The minimum width of a text column. */
 const NARROW = 12;
 
 /** A table as text. If it would be wider than `width`, its text columns are wrapped, the widest first. */

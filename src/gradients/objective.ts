@@ -62,7 +62,9 @@ export class Objective {
     });
   }
 
-  /** Runs f with the parameters at θ, then restores them and the running statistics. @returns f's result */
+  /**
+   * Runs f with the parameters set to θ, then restores the parameters and the running statistics. @returns f's result
+   */
   at<T>(theta: Point | undefined, f: () => T): T {
     const before = theta && this.theta;
     const saved = this.buffers.map((buffer) => buffer.data);

@@ -105,7 +105,7 @@ export function invertFactors({ a, g }: KroneckerFactors, damping: number): Kron
   return { a: inverse(a, pi * root), g: inverse(g, root / pi) };
 }
 
-/** (M + λ)⁻¹ of a symmetric positive semidefinite matrix, by Cholesky factorization. */
+/** (M + λ)⁻¹ for a symmetric positive semidefinite matrix M, by Cholesky factorization. */
 function inverse(m: Tensor, damping: number): Tensor {
   const n = m.shape[0]!;
   const half = ops.triangularSolve(ops.cholesky(m.add(eye(n).mul(full([], damping)))), eye(n));

@@ -8,7 +8,7 @@ import { requireRange } from "../../runtime/errors.ts";
 import { dot, plus, scale, type Vector } from "../math/vector.ts";
 import { type Likelihood, likelihoodOf } from "./likelihood.ts";
 
-/** Options that both optimizers share. */
+/** Options that KFAC and NaturalGradient share. */
 export interface NaturalOptions {
   readonly likelihood: Likelihood;
   readonly lr: number;

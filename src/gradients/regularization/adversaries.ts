@@ -119,7 +119,10 @@ export function pgd(lossOf: InputLoss, x: Tensor, options: PgdOptions): Tensor {
   });
 }
 
-/** The ball of radius ε in a norm: the projection onto it, the steepest direction of length 1, and a random point in it. */
+/**
+ * The ball of radius ε in a norm: the projection onto it, the direction of steepest ascent (of length 1), and a random
+ * point in it.
+ */
 interface Ball {
   project(delta: Tensor, epsilon: number): Tensor;
   steepest(g: Tensor): Tensor;

@@ -8,7 +8,7 @@ interface Timeout {
   readonly milliseconds: number;
   /** Creates the error to throw when time runs out. */
   readonly timeoutError: () => Problem;
-  /** Ends the wait if the client disconnects. */
+  /** Aborted if the client disconnects, which ends the wait. */
   readonly signal?: AbortSignal | undefined;
   /** Receives a function that ends the wait with an error. */
   readonly onStart?: (reject: (error: Problem) => void) => void;

@@ -36,7 +36,7 @@ function rotate(image: View, { radians, fillValue, center }: Attributes): Value 
 }
 
 /**
- * Maps a coordinate outside an image of `size` pixels to one inside, in the given fill mode; "constant" leaves it
+ * Maps a coordinate outside an image of `size` pixels to one inside, according to the fill mode; "constant" leaves it
  * unchanged.
  */
 function inside(at: number, size: number, mode: string): number {
