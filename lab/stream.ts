@@ -32,7 +32,7 @@ export interface Stream<P extends Parameters, K extends keyof P, S> extends Defi
    * all the work.
    */
   step?(state: S): number;
-  /** Draws the state. This must be fast, because it is called many times during training. */
+  /** Draws the state. Drawing must be fast, because it happens many times during training. */
   draw?(state: S, values: Values<P>): Drawing;
   /** Called after the last step: returns the findings, and whatever takes too long to draw during training. */
   measure(state: S, values: Values<P>, context: Context): MaybePromise<Partial<Drawing> & Pick<Result, "findings">>;

@@ -250,7 +250,8 @@ function measure(model: nn.Sequential, { x, y }: Points): Measured {
 }
 
 /**
- * The minimum, over all points, of the distance to the nearest cell where f has the other sign, divided by |f|/bound.
+ * Divides each point's distance to the nearest cell where f has the other sign by |f|/bound, and returns the minimum
+ * over all points.
  */
 function closest(model: nn.Sequential, x: Tensor, bound: number): number {
   const cells = grid();

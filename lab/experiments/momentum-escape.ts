@@ -1,5 +1,5 @@
 /**
- * Measures how fast gradient flow and a heavy ball leave a saddle, and compares them with the discrete optimizers that
+ * Measures how fast gradient flow and a heavy ball leave a saddle, and compares both with the discrete optimizers that
  * approximate them.
  */
 import { tensor, tidy } from "nabla";

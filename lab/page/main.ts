@@ -56,7 +56,7 @@ function reach(element: HTMLElement): Promise<Figure> {
   return figure;
 }
 
-/** Runs the figure in an element. Ignores a failure to load it, because `reach` has shown that failure. */
+/** Runs the figure in an element. Ignores a failure to load the figure, because `reach` has already shown it. */
 function resume(element: HTMLElement): void {
   void reach(element).then(
     (figure) => figure.resume(),

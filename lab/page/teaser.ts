@@ -131,7 +131,7 @@ function arrow([x, y]: Point, [gx, gy]: Point, spacing: number): string {
   return `M${round(x - (length / 2) * ux)},${round(y - (length / 2) * uy)}L${round(tipX)},${round(tipY)}M${wing(1)}L${round(tipX)},${round(tipY)}L${wing(-1)}`;
 }
 
-/** A CSS easing function that moves from each point of a line to the next in the same time. */
+/** A CSS easing function that takes the same time from each point of a line to the next. */
 function paceOf(line: readonly Point[]): string {
   let length = 0;
   const lengths = line.map(([x, y], i) => {

@@ -1,6 +1,6 @@
 /**
- * Loads a reader's code as a module. Replaces imports from nabla with modules in `data:` URLs that re-export this
- * file's copy of nabla, so the imports work in Node, browsers and workers, even outside of a project.
+ * Loads a reader's code as a module. Replaces imports from nabla with modules in data URLs that re-export this file's
+ * copy of nabla, so the imports work in Node, browsers and workers, even outside of a project.
  */
 import { type AnyNode, type Node, type Program, parse } from "acorn";
 import * as nabla from "nabla";

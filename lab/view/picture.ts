@@ -1,6 +1,4 @@
-/**
- * Computes the colours of a Picture, and encodes it as a bitmap in a `data:` URL, which needs no canvas and no file.
- */
+/** Computes the colours of a Picture, and encodes it as a bitmap in a data URL, which needs no canvas and no file. */
 import type { Picture } from "../experiment.ts";
 
 export type Rgb = readonly [red: number, green: number, blue: number];
