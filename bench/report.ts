@@ -2,7 +2,7 @@
 import { cpus } from "node:os";
 import type { Result } from "./measure.ts";
 
-/** The environment of a run: Node, V8, nabla's build and the processor. */
+/** Describes the environment of a run: Node, V8, nabla's build and the processor. */
 export function machine(build: string, threads = "one thread"): string {
   const { node, v8 } = process.versions;
   return `Node ${node}, V8 ${v8}, nabla ${build}, ${cpus()[0]?.model.trim() ?? "unknown CPU"} × ${cpus().length}, ${threads}`;

@@ -1,7 +1,7 @@
 // Assembles the text of a module, and reads the sections of the result.
 import binaryen from "binaryen";
 
-/** Exports that src, tests or benchmarks call by name. All others are removed. */
+/** Exports that src, tests or benchmarks call by name. All other exports are removed. */
 const CALLED =
   /^(run|step|serve|lead|firstOutsideFloat|gemm|rowStep|colStep|fmaCeiling|\w+Workspace|exp|tanh|sigmoid|gelu|relu|add|mul|softmax|sum)$/;
 
@@ -30,7 +30,7 @@ export function assemble(wat) {
   return { bytes, names: functions.filter((one) => !one.module).map(({ name }) => name) };
 }
 
-/** Returns a reader for a part of a module, which reads LEB128 numbers and bytes. */
+/** Returns an object that reads LEB128 numbers and bytes from a part of a module. */
 export function readerOf(part) {
   let at = 0;
   return {

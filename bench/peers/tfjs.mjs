@@ -3,7 +3,7 @@
  * clock starts.
  */
 import * as tf from "@tensorflow/tfjs-core";
-// Imported because it registers the gradients. Node cannot resolve the module that contains only the gradients.
+// This package registers the gradients. Node cannot resolve the module that contains only the gradients.
 import "@tensorflow/tfjs-layers";
 import "@tensorflow/tfjs-backend-cpu";
 import { setThreadsCount } from "@tensorflow/tfjs-backend-wasm";

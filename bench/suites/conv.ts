@@ -1,6 +1,6 @@
 /**
- * Compares a convolution and its two gradients, called as layers call them, with pure JS. Results are rates in GFLOP/s, also given as
- * fractions of the ceiling.
+ * Compares nabla's convolution and its two gradients, called as layers call them, with pure JS. Results are rates in GFLOP/s, also given
+ * as fractions of the ceiling.
  */
 import { type Tensor, tensor, tidy } from "../../src/index.ts";
 import { apply } from "../../src/ops/definition/op.ts";

@@ -1,6 +1,6 @@
 /**
- * Measures the cost of ops on one thread, in nanoseconds per operation, and prints it next to the estimate in their entries (`cost`), which
- * decides whether threads share an op.
+ * Measures the cost of each op on one thread, in nanoseconds per operation, and prints it next to the estimate (`cost`) in the op's entry,
+ * which decides whether threads share the op.
  */
 import { Family, Op } from "../../assembly/opcodes.ts";
 import { manualSeed, rand, randint, type Tensor, tidy } from "../../src/index.ts";

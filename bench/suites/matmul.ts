@@ -1,6 +1,6 @@
 /**
- * Compares matrix products with pure JS: square ones, and the three that train a linear layer. Results are rates in GFLOP/s, also given
- * as fractions of the ceiling.
+ * Compares nabla's matrix products with pure JS: square ones, and the three that train a linear layer. Results are rates in GFLOP/s, also
+ * given as fractions of the ceiling.
  */
 import { linear, type Tensor, tensor, tidy } from "../../src/index.ts";
 import { engine, kernels } from "../../src/runtime/engine.ts";
