@@ -61,7 +61,10 @@ function* line([column, row]: Place, [toColumn, toRow]: Place): Generator<[numbe
     yield [column + (step / steps) * (toColumn - column), row + (step / steps) * (toRow - row)];
 }
 
-/** The cells of the bars of series i, which are two cells wide and side by side with the bars of other series. */
+/**
+ * The cells that the bars of series i cover. Each bar is two cells wide; bars of different series at the same position
+ * stand side by side.
+ */
 function* bars(
   places: readonly Place[],
   series: readonly Series[],

@@ -57,7 +57,10 @@ function hasEnded(pid: number): boolean {
   }
 }
 
-/** Resolves at the first signal to stop. A second signal finds no listener and ends the process. */
+/**
+ * Resolves on the first stop signal, or if the npm or npx process that started this process ends. A second signal finds
+ * no listener and ends the process.
+ */
 export function stopRequested(): Promise<void> {
   return new Promise((resolve) => {
     const own = process.ppid;

@@ -185,7 +185,7 @@ export const concepts: readonly Concept[] = [
     paragraph: "slow-saddles",
     experiment: "near-saddle",
     functions: ["gradientDescent"],
-    findings: ["steps of gradient descent to", "θ₂ after one step"],
+    findings: ["steps that gradient descent needs", "θ₂ after one step"],
     exercise: "escape-direction",
   },
   {

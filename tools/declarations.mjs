@@ -187,7 +187,7 @@ export function readDeclarations(root = dirname(import.meta.dirname)) {
   return { ops, types, fieldsOf: (name) => fieldsOf(name, interfaces) };
 }
 
-/** The signature of an op, in the form that runtime/arguments.ts reads. */
+/** The signature of an op for `check` in runtime/arguments.ts. */
 export function signatureOf({ parameters }, options) {
   return parameters
     .map(({ name, type, optional, rest, isOptions }) =>
@@ -196,5 +196,5 @@ export function signatureOf({ parameters }, options) {
     .join(" ");
 }
 
-/** The text of an interface's options, in the form that runtime/arguments.ts reads. */
+/** The options of an interface, as a signature for `check` in runtime/arguments.ts without its braces. */
 export const optionsText = (fields) => fields.map(({ name, type }) => `${name}:${kindOf(type)}`).join(" ");

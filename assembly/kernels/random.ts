@@ -108,8 +108,8 @@ export function randomInteger(out: usize, state: usize, low: i32, range: u32, be
 }
 
 /**
- * Writes a permutation of 0…n−1 as int32, by the Fisher–Yates shuffle; each exchange uses two words. A single share
- * computes the whole permutation.
+ * Writes a random permutation of 0…n−1 as int32 with a Fisher–Yates shuffle; each swap uses two random words. A single
+ * share computes the whole permutation.
  */
 export function randomPermutation(out: usize, state: usize, n: u32): void {
   for (let i: u32 = 0; i < n; i++) store<u32>(out + (<usize>i << 2), i);

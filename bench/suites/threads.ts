@@ -102,7 +102,7 @@ async function measureWaking(): Promise<string> {
   }
   for (const x of [a, b]) x.dispose();
   const us = (values: number[]): string => median(values).toFixed(0);
-  return `256³: ${busy.toFixed(0)} µs back to back, ${us(afterPause)} µs after a pause of 20 ms; on one thread ${alone.toFixed(0)} and ${us(aloneAfterPause)} µs`;
+  return `256×256×256 product: ${busy.toFixed(0)} µs back to back (${alone.toFixed(0)} µs on one thread), ${us(afterPause)} µs after a 20 ms pause (${us(aloneAfterPause)} µs on one thread)`;
 }
 
 async function* cases(): AsyncGenerator<Case> {

@@ -156,7 +156,7 @@ export default stream({
     return {
       findings: [
         ...followers.map((name) => ({
-          text: `steps of ${name} to a training loss of ${target}, divided by those of gradient descent at its best rate`,
+          text: `steps that ${name} needs to reach a training loss of ${target}, divided by the steps that gradient descent needs at its best learning rate`,
           measured: stepsOf(name) / stepsOf("gradient descent"),
           expected: { atMost: 1 } as const,
           theory:

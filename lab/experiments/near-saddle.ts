@@ -107,7 +107,7 @@ export default stream({
         ...(Math.abs(y) >= 1e-3 && Math.abs(y) <= 0.05 && slow + 0.5 + slack < STEPS
           ? [
               {
-                text: `steps of gradient descent to |θ₂| = ${FAR}`,
+                text: `steps that gradient descent needs to reach |θ₂| = ${FAR}`,
                 measured: escapeTime(path),
                 expected: { equals: slow + 0.5, within: slack },
                 theory: "(ln(r/|θ₂|) + 3·ln θ₁)/ln(1 + 2η)",
@@ -115,7 +115,7 @@ export default stream({
             ]
           : []),
         {
-          text: `median steps of stochastic gradient descent from the saddle to |θ₂| = ${FAR}, over ${RUNS} runs`,
+          text: `median number of steps that stochastic gradient descent needs from the saddle to |θ₂| = ${FAR}, over ${RUNS} runs`,
           measured: median,
           // As in saddle-escape, allow five standard errors of the median, and one step for rounding. The curvature of
           // a mini-batch varies too, with variance s², which lowers the growth of ln|θ₂| per step by η²s²/2.

@@ -106,7 +106,7 @@ export default experiment({
           ],
         },
         {
-          title: "Steps until the escape",
+          title: "Steps to escape",
           x: { label: "run, sorted", integer: true },
           y: { label: "steps" },
           series: [

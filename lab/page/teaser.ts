@@ -1,6 +1,6 @@
 /**
  * Draws the picture at the top of the page, in which three optimizers race down a winding valley, with −∇L as arrows.
- * The build makes the picture part of the document, so it appears before any script runs.
+ * The build inlines the picture into the HTML, so it appears before any script runs.
  */
 import { parseHTML } from "linkedom";
 import { optim, type Tensor, tensor, tidy } from "nabla";

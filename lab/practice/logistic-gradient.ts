@@ -132,7 +132,7 @@ export function gradient(w, x, y) {
     {
       title: "Confident samples pull with weight 0 if they are right, and 1 if wrong.",
       run(code) {
-        // The logits are ±40, at which σ differs from 0 or 1 by less than 10⁻¹⁷.
+        // The logits are ±40, where σ is within 10⁻¹⁷ of 0 or 1.
         const data = {
           w: [20, -20],
           x: [

@@ -14,7 +14,7 @@ export interface Outcome {
   readonly message?: string;
 }
 
-/** Runs all checks. Reports each outcome immediately, so that it is known even if a later check never ends. */
+/** Runs all checks. Reports each outcome immediately, so that it is known even if a later check never finishes. */
 export async function check(
   exercise: Exercise,
   source: string,

@@ -161,7 +161,9 @@ export class ModuleState {
     return found[0];
   }
 
-  /** Returns a fast check that no property was changed or added, and that no module has a different forward method. */
+  /**
+   * Returns a fast check that no property was changed or added, and that no module's forward method was replaced.
+   */
   guard(): () => boolean {
     const elements = this.all.filter(({ owner }) => Array.isArray(owner));
     const [lists, places] = [

@@ -80,7 +80,7 @@ const dictionary = <T>(entries: Iterable<readonly [string, T]>): Record<string, 
   Object.assign(Object.create(null), Object.fromEntries(entries));
 
 /**
- * Lists the tensors and the metadata of a file without creating tensors. The list includes types that nabla does not read.
+ * Lists the tensors and the metadata of a file without creating tensors. The list includes tensors whose types nabla cannot read.
  * @throws FormatError if the file is malformed or damaged
  */
 export function inspectSafetensors(file: Uint8Array | ArrayBuffer, options: VerifyOptions = {}): Inspected {

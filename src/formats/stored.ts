@@ -121,7 +121,7 @@ export const storedAs: Readonly<Record<DType, Stored>> = { float32: "F32", int32
 export const isStored = (dtype: string): dtype is Stored => Object.hasOwn(stored, dtype);
 
 /**
- * The number of bits per element of any type; undefined if it is unknown. The names of types that nabla does not read (U64, F8_E4M3, F4)
+ * The number of bits per element of any type; undefined if it is unknown. The names of types that nabla cannot read (U64, F8_E4M3, F4)
  * contain this number.
  */
 export function bitsOf(dtype: string): number | undefined {

@@ -125,7 +125,7 @@ export class Objective {
     return this.byName(this.gradient(theta));
   }
 
-  /** Splits a vector [n] into copies of its parts, by parameter name. @throws ShapeError */
+  /** Splits a vector [n] into one vector per parameter, keyed by name. The vectors are copies. @throws ShapeError */
   byName(v: Point): Record<string, Vector> {
     this.requireSize(v);
     return Object.fromEntries(this.names.map((name, i) => [name, vector(this.part(v, i))]));

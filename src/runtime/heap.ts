@@ -7,10 +7,10 @@
  *     └────────┴─────────────┴───────────────────┴──────────────── … ───────┴──────────┘
  *
  * Small blocks come in size classes: eight per power of two, so at most 12.5 % of a block is unused. Each class has a
- * list of free blocks. Large blocks have their exact size; freeing one merges it with free neighbours and with the
- * untouched memory above `top`. Before memory grows, free small blocks are merged too. So after any sequence of calls,
- * a request succeeds if enough contiguous memory is free. The last 64 bytes are never allocated: kernels may read up to
- * 16 bytes past the end of a buffer.
+ * list of free blocks. Large blocks have no size class and are only rounded up to a multiple of 64 bytes; freeing one
+ * merges it with free neighbours and with the untouched memory above `top`. Before memory grows, free small blocks are
+ * merged too. So after any sequence of calls, a request succeeds if enough contiguous memory is free. The last 64 bytes
+ * are never allocated: kernels may read up to 16 bytes past the end of a buffer.
  */
 import { OutOfMemoryError } from "./errors.ts";
 

@@ -32,7 +32,7 @@ function textFile(header: string, data: Uint8Array = new Uint8Array(0)): Uint8Ar
   return file;
 }
 
-describe("element types that nabla does not read", () => {
+describe("element types that nabla cannot read", () => {
   const unread: [dtype: string, shape: number[], bytes: number][] = [
     ["U64", [2], 16],
     ["C64", [2], 16],

@@ -164,7 +164,7 @@ describe("errors say how to fix the call", () => {
     [
       "a loss that is not a tensor",
       () => fgsm(() => 1 as unknown as Tensor, x, { epsilon: 0.1 }),
-      "fgsm: the loss must be a tensor, got 1. Return it from the function.",
+      "fgsm: the loss must be a tensor, got 1. Return a tensor from the function.",
     ],
     [
       "clean",

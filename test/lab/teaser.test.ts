@@ -1,4 +1,4 @@
-/** The picture at the top of the page: its race is computed, and the picture is small enough to be part of the document. */
+/** The picture at the top of the page: its race is computed, and the picture is small enough to inline into the HTML. */
 import { gzipSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
 import { drawTeaser, landscape, race } from "../../lab/page/teaser.ts";

@@ -1,6 +1,6 @@
 /**
- * The reader's progress in each exercise. The browser stores the progress if it allows storage; nothing is sent
- * anywhere.
+ * The reader's progress in each exercise. Progress is saved in localStorage if the browser allows it, and is never sent
+ * to a server.
  */
 
 export interface Progress {

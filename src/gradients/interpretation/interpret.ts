@@ -48,7 +48,8 @@ export function saliency(f: Scorer, x: Tensor, options: TargetOptions = {}): Ten
 
 /**
  * x·∂score/∂x: to first order, how much the score would fall if an input were 0 (Shrikumar et al. 2016). x: [batch, …] → the same shape,
- * signed. If scores are proportional to x, as in ReLU networks without biases, the sum over inputs is the score.
+ * signed. If scaling x by any positive factor scales the score by the same factor, as in ReLU networks without biases,
+ * the values sum to the score.
  *
  * ```ts
  * const parts = gradientTimesInput(model.eval(), images);

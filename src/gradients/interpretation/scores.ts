@@ -74,7 +74,9 @@ export function requireBroadcast(name: string, what: string, tensor: Tensor, sha
 export function scoresOf(name: string, f: Scorer, x: Tensor): Tensor {
   const scores: unknown = f instanceof Module ? f.forward(x) : f(x);
   if (!(scores instanceof Tensor))
-    throw new TypeError(`${name}: the scores must be a tensor, got ${describe(scores)}. Return it from the function.`);
+    throw new TypeError(
+      `${name}: the scores must be a tensor, got ${describe(scores)}. Return a tensor of scores from the function.`,
+    );
   const [batch] = x.shape;
   const { shape } = scores;
   if (shape[0] !== batch || shape.length > 2 || scores.size === 0)

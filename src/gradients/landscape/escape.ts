@@ -25,7 +25,7 @@ export interface EscapeOptions {
 
 /** The result of `escape`. */
 export interface Escape {
-  /** The number of steps until the escape; Infinity if θ did not escape. */
+  /** The number of steps to escape; Infinity if θ did not escape. */
   readonly steps: number;
   /** The distance from the start, before the first step and after each step. */
   readonly distances: readonly number[];

@@ -155,7 +155,9 @@ function inputGradient(name: string, lossOf: InputLoss, x: Tensor): Tensor {
   return grad((z: Tensor) => {
     const loss: unknown = lossOf(z);
     if (!(loss instanceof Tensor))
-      throw new TypeError(`${name}: the loss must be a tensor, got ${describe(loss)}. Return it from the function.`);
+      throw new TypeError(
+        `${name}: the loss must be a tensor, got ${describe(loss)}. Return a tensor from the function.`,
+      );
     return loss.sum();
   })(x);
 }

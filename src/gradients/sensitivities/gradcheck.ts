@@ -61,7 +61,7 @@ export interface GradcheckResult {
   readonly worst: WorstCase;
 }
 
-/** Thrown if finite differences contradict a gradient, or if their rounding errors hide it. */
+/** Thrown if finite differences contradict a gradient, or if float32 rounding errors hide the derivatives. */
 export class GradcheckError extends Error {
   override name = "GradcheckError";
 }

@@ -40,7 +40,7 @@ export interface RangeCheck {
   readonly high: number;
   /** Whether the input is float32 rather than int32. */
   readonly isFloat?: boolean;
-  /** A value that is allowed although it is outside the range. */
+  /** A value that is allowed even if it is outside the range. */
   readonly skip?: number;
   /** Creates the error for a value that is out of range, where `at` is its index in the flat array. */
   readonly error: (value: number, at: number) => Error;

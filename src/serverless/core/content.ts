@@ -1,4 +1,4 @@
-/** Content negotiation: finds the type of a request's body, and the type for the answer. */
+/** Content negotiation: finds the content type of a request's body, and the content type of the response. */
 import { Problem, quote } from "./problems.ts";
 import type { HandlerRequest } from "./request.ts";
 
@@ -65,6 +65,6 @@ export function negotiate<T extends string>(request: HandlerRequest, offered: re
   return best.type;
 }
 
-/** The type for the answer: the type of the request's body, unless the client prefers another. */
+/** The content type of the response: that of the request's body, unless the client prefers another. */
 export const answerType = (request: HandlerRequest, requestType: BodyType): BodyType =>
   negotiate(request, [requestType, ...TYPES.filter((type) => type !== requestType)]);

@@ -54,7 +54,7 @@ export interface ObserveOptions {
 export const isObserved = ({ cors, metrics, requestIds, accessLog, onRefused }: ObserveOptions): boolean =>
   Boolean(cors || metrics || requestIds || accessLog || onRefused);
 
-/** The options for observe, in the form that argument checks read. */
+/** The options of observe, as a signature for `checkOptions` without its braces. */
 export const OBSERVE = "cors:object metrics:boolean requestIds:boolean accessLog:function onRefused:function";
 
 interface Inner {

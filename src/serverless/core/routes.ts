@@ -42,7 +42,7 @@ export interface HandlerOptions extends ObserveOptions {
   readonly onError?: (error: unknown) => void;
 }
 
-/** These options, in the form that argument checks read. */
+/** The options of HandlerOptions, as a signature for `check` without its braces. */
 export const HANDLER = `name:string path:string token:any authorize:function onError:function ${OBSERVE}`;
 
 /** The parts that differ between inference and training. */

@@ -24,8 +24,8 @@ export interface TensorSpec {
 export interface Limits {
   /**
    * The maximum size of a request's body in bytes. Default: the size of `batch` samples as JSON, but at least 64 KiB,
-   * and at most 4 MiB (16 MiB for training) or, if that is more, the size of one sample. If a size other than the batch
-   * is null, the default is 4 MiB.
+   * and at most 4 MiB (16 MiB for training) or, if that is more, the size of one sample. If a dimension
+   * of a tensor's shape other than the batch dimension is null, the default is 4 MiB.
    */
   readonly bytes: number;
   /** The maximum number of samples per request. Default 1024 for inference, 65,536 for training. */
@@ -173,8 +173,8 @@ function arraysOf({ shape }: FullSpec, batch: number): number {
 }
 
 /**
- * Limits on the nesting of a JSON body. Allows twice as many arrays as the largest batch has, so that the error for a
- * batch that is too large can say how large it is.
+ * Limits on the nesting of a JSON body. Allows over twice as many arrays as a batch of the maximum size needs, so that
+ * the error for a batch that is too large can say how large it is.
  */
 export function nestingOf(specs: readonly FullSpec[], batch: number): JsonLimits {
   const arrays = specs.reduce((sum, spec) => sum + arraysOf(spec, batch), 0);

@@ -49,7 +49,7 @@ const SMALL = 2 ** 16;
 
 const EXCESS: Record<keyof JsonLimits, string> = {
   depth: "is nested deeper than the input's shape",
-  containers: "has more arrays than the largest batch",
+  containers: "has more arrays than a batch of the maximum size needs",
   names: "has too many names",
 };
 
@@ -170,7 +170,7 @@ function readBinary(bytes: Uint8Array): Body {
   if (header > MAX_HEADER && header <= bytes.length)
     throw new Problem(
       413,
-      `The file's header has ${header} bytes, but the limit is ${MAX_HEADER}. Send fewer tensors and less metadata.`,
+      `The file's header is ${header} bytes long, but the limit is ${MAX_HEADER}. Send fewer tensors and less metadata.`,
     );
   /** Reports a FormatError to the client. */
   const checked = <T>(read: () => T): T => {

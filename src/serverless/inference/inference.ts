@@ -59,7 +59,8 @@ export interface InferenceOptions extends HandlerOptions {
   /**
    * Runs the model repeatedly after it has loaded, for up to half a second (see nabla's warmUp), so that the first
    * requests are fast. The inputs are zeros or, if the spec excludes 0, the number between `min` and `max` that is
-   * closest to 0. Has no effect if a size other than the batch is null. Default false.
+   * closest to 0. Has no effect if a dimension of the input's shape other than the batch dimension is null. Default
+   * false.
    */
   readonly warm?: boolean;
 }
@@ -126,7 +127,7 @@ export function inferenceHandler(options: InferenceOptions): Handler {
   });
 }
 
-/** A body, its type, and the type for the answer. */
+/** A request body, its content type, and the content type of the response. */
 interface ReceivedBody {
   readonly type: BodyType;
   readonly answerType: BodyType;
