@@ -140,7 +140,10 @@ function rnnCell(h: usize, x: usize, g: usize, bias: usize, n: u32, rectify: u32
   }
 }
 
-/** c′ = f·c + i·g, h = o·tanh c′; saved: i, f, g, o. */
+/**
+ * c′ = f·c + i·g, h = o·tanh c′; saved: i, f, g, o. In two loops, because a long chain of dependent operations per
+ * iteration would leave the processor waiting.
+ */
 function lstmCell(h: usize, c1: usize, saved: usize, x: usize, g: usize, bias: usize, c0: usize, n: u32): void {
   const ld: usize = n << 2;
   for (let j: u32 = 0; j < n; j += 4) {
@@ -153,23 +156,28 @@ function lstmCell(h: usize, c1: usize, saved: usize, x: usize, g: usize, bias: u
     storeLanes(saved + atG, u, rest);
     storeLanes(saved + atO, o, rest);
     storeLanes(c1 + at, c, rest);
-    storeLanes(h + at, f32x4.mul(o, tanh(c)), rest);
+  }
+  const o = saved + 3 * ld;
+  for (let j: u32 = 0; j < n; j += 4) {
+    const at: usize = j << 2;
+    storeLanes(h + at, f32x4.mul(v128.load(o + at), tanh(v128.load(c1 + at))), n - j);
   }
 }
 
-/** n = tanh(xₙ + r·gₙ), h′ = n + z·(h − n); saved: r, z, n, gₙ. */
+/** n = tanh(xₙ + r·gₙ), h′ = n + z·(h − n); saved: r, z, n, gₙ. In two loops, as in lstmCell. */
 function gruCell(h: usize, saved: usize, x: usize, g: usize, bias: usize, h0: usize, n: u32): void {
   const ld: usize = n << 2;
   for (let j: u32 = 0; j < n; j += 4) {
     const rest = n - j, at: usize = j << 2, atZ = at + ld, atN = atZ + ld;
-    const r = gateSigmoid(gate(x, g, bias, at)), z = gateSigmoid(gate(x, g, bias, atZ));
-    const part = hiddenPart(g, bias, atN);
-    const u = tanh(fma(r, part, v128.load(x + atN)));
-    storeLanes(saved + at, r, rest);
-    storeLanes(saved + atZ, z, rest);
+    storeLanes(saved + at, gateSigmoid(gate(x, g, bias, at)), rest);
+    storeLanes(saved + atZ, gateSigmoid(gate(x, g, bias, atZ)), rest);
+    storeLanes(saved + atN + ld, hiddenPart(g, bias, atN), rest);
+  }
+  for (let j: u32 = 0; j < n; j += 4) {
+    const rest = n - j, at: usize = j << 2, atZ = at + ld, atN = atZ + ld;
+    const u = tanh(fma(v128.load(saved + at), v128.load(saved + atN + ld), v128.load(x + atN)));
     storeLanes(saved + atN, u, rest);
-    storeLanes(saved + atN + ld, part, rest);
-    storeLanes(h + at, fma(z, f32x4.sub(v128.load(h0 + at), u), u), rest);
+    storeLanes(h + at, fma(v128.load(saved + atZ), f32x4.sub(v128.load(h0 + at), u), u), rest);
   }
 }
 

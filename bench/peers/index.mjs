@@ -222,11 +222,11 @@ const BASES = { matmul: "tfjs-wasm", step: "PyTorch", epoch: "PyTorch", tfjs: "t
 /** The contender to which ratios are relative if the base cannot run the case. */
 const OTHER_BASE = "tfjs-cpu";
 /**
- * The contenders that run each suite. ml-matrix has no gradients, and therefore no training steps. Only compiled nabla and PyTorch run an
+ * The contenders that run each suite. A compiled function would only add its call to a product. ml-matrix has no gradients, and therefore no training steps. Only compiled nabla and PyTorch run an
  * epoch. tfjs-wasm cannot train CNNs, so tfjs-cpu trains the small one in its place; larger CNNs would take tfjs-cpu too long.
  */
 const TAKES_PART = {
-  matmul: (name) => !/^(tfjs-cpu|fromLayersModel)/.test(name),
+  matmul: (name) => !/^tfjs-cpu|compiled$/.test(name),
   step: (name, one) =>
     !name.startsWith("ml-matrix") && (!name.startsWith("tfjs-cpu") || one.name.startsWith("CNN 8-16")),
   epoch: (name) => (name.startsWith("nabla") && name.endsWith("compiled")) || name.startsWith("PyTorch"),
