@@ -74,23 +74,24 @@ const ignoredImports = {
 };
 
 /** Matches an import of an optional peer. Captures the imported names, each with its local name if that differs, and the package. */
-const PEER = /import(?:\{([^}]*)\}from)?"(@tensorflow\/[\w-]+)";/g;
+const PEER = /import\{([^}]*)\}from"(@tensorflow\/[\w-]+)";/g;
 
 /**
- * Adds a copy of tfjs.js that loads the peers with require(). When an ES module imports a CommonJS module, Node reads the file twice and
- * scans it for exports, which takes 6 ms for the two peers. Bundlers cannot follow createRequire(), so tfjs.js keeps the imports for
- * them.
+ * Adds a copy of tfjs.js that gets the peers from a CommonJS file. When an ES module imports a CommonJS module, Node reads the file twice
+ * and scans it for exports, which takes 6 ms for the two peers. tfjs.js keeps the imports for bundlers, which can then drop unused code.
  */
 const requiredPeers = {
   name: "required-peers",
   generateBundle(_, output) {
-    let peers = 0;
+    const peers = [];
     const code = output["tfjs.js"].code.replace(PEER, (_, names, peer) => {
-      peers++;
-      return `${names ? `const{${names.replace(/ as /g, ":")}}=` : ""}require("${peer}");`;
+      peers.push(peer);
+      return `const{${names.replace(/ as /g, ":")}}=peers["${peer}"];`;
     });
-    if (peers !== 2) throw new Error(`tools/node.mjs: expected imports of two peers in tfjs.js, got ${peers}.`);
-    const source = `import{createRequire}from"node:module";const require=createRequire(import.meta.url);\n${code}`;
+    if (peers.length !== 2) throw new Error(`tools/node.mjs: expected imports of two peers in tfjs.js, got ${peers}.`);
+    const required = peers.map((peer) => `exports["${peer}"] = require("${peer}");\n`).join("");
+    this.emitFile({ type: "asset", fileName: "tfjs-peers.cjs", source: required });
+    const source = `import peers from"./tfjs-peers.cjs";\n${code}`;
     this.emitFile({ type: "asset", fileName: "tfjs-require.js", source });
   },
 };

@@ -1,7 +1,7 @@
 /**
  * Computes one layer of a recurrent network over a whole sequence, and the layer's gradient back through time. Each
  * step computes one product with the weights, and then one fused cell per sequence. The weights are packed once, unless
- * there are few sequences or only one step. x: [steps, batch, gates·hidden] holds the contribution of the inputs. In x,
+ * packing does not pay off. x: [steps, batch, gates·hidden] holds the contribution of the inputs. In x,
  * y, c and saved, consecutive steps are `stepRows` rows apart, and consecutive sequences are `batchRows` rows apart. A
  * share is a range of sequences: sequences are independent, so threads need no barrier before the end. A sequence that
  * has ended keeps its state.
@@ -18,17 +18,12 @@ import { word } from "../operands";
 const TILE: usize = 256;
 
 /**
- * With up to this many sequences, each step reads the weights without packing them, because tiles with so few rows
- * would be slow.
- */
-const FEW: u32 = 2;
-
-/**
- * Whether the products read the weights without packing them. This depends on the whole batch, so that the results'
- * bits do not depend on how the batch is split into shares.
+ * Whether the products read the weights without packing them. Packing does not pay off for one sequence, because a tile
+ * would have one row, or for a single step of two. This depends on the whole batch, so that the results' bits do not
+ * depend on how the batch is split into shares.
  */
 @inline
-function isDirect(steps: u32, batch: u32): bool { return batch <= FEW || steps == 1; }
+function isDirect(steps: u32, batch: u32): bool { return batch == 1 || (steps == 1 && batch == 2); }
 
 /** The gates of a cell, in the order of PyTorch's weights: i, f, g, o (LSTM); r, z, n (GRU). */
 @inline
@@ -93,20 +88,11 @@ function product(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, n: usi
   }
 }
 
-/**
- * C[rows, n] = A[rows, k]·W (+ C if accumulate), where W is [k, n] or, if `transposed`, [n, k]. The rows of A are `lda`
- * bytes apart; those of C are adjacent. The path depends on the whole batch, not on the share.
- */
-function directProduct(c: usize, a: usize, lda: usize, w: usize, rows: usize, batch: u32, n: usize, k: usize,
-  transposed: u32, accumulate: u32, scratch: usize): void
+/** C[rows, n] = A[rows, k]·W (+ C if accumulate), where W is [k, n] or, if `transposed`, [n, k]. */
+function directProduct(c: usize, a: usize, w: usize, rows: usize, n: usize, k: usize, transposed: u32, accumulate: u32,
+  scratch: usize): void
 {
-  if (lda == k << 2) {
-    gemm(c, a, w, 0, 0, batch, n, k, 0, transposed, 1, Activation.None, accumulate, scratch, 0, rows, 0, n);
-    return;
-  }
-  for (let i: usize = 0; i < rows; i++)
-    gemm(c + i * (n << 2), a + i * lda, w, 0, 0, 1, n, k, 0, transposed, 1, Activation.None, accumulate, scratch, 0, 1,
-      0, n);
+  gemm(c, a, w, 0, 0, rows, n, k, 0, transposed, 1, Activation.None, accumulate, scratch, 0, rows, 0, n);
 }
 
 /** Packs panels of W[n, k]ᵀ or, in the backward pass, of W[k, n]. */
@@ -210,7 +196,7 @@ export function recurrent(op: Op, at: usize, thread: u32, threads: u32): void {
   for (let s: u32 = 0; s < steps; s++) {
     const t = reverse ? steps - 1 - s : s;
     if (!ld) memory.fill(g, 0, (end - begin) * ldg);
-    else if (direct) directProduct(g, stateH + begin * ld, ld, w, end - begin, batch, n, hidden, 1, 0, scratch);
+    else if (direct) directProduct(g, stateH + begin * ld, w, end - begin, n, hidden, 1, 0, scratch);
     else product(g, ldg, stateH + begin * ld, ld, end - begin, n, hidden, packed, false, scratch);
     const first = t * stepRows;
     for (let b = begin; b < end; b++) {
@@ -342,7 +328,7 @@ export function recurrentGrad(op: Op, at: usize, thread: u32, threads: u32): voi
     const ld = batchRows * n << 2;
     if (last && !h0) continue;
     const to = dh + begin * row, from = dz + (first * n << 2) + begin * ld;
-    if (direct) directProduct(to, from, ld, w, end - begin, batch, hidden, n, 0, 1, scratch);
+    if (direct) directProduct(to, from, w, end - begin, hidden, n, 0, 1, scratch);
     else product(to, row, from, ld, end - begin, hidden, n, packed, true, scratch);
   }
 }

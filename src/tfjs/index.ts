@@ -6,7 +6,6 @@ import {
   registerBackend,
   registerKernel,
   setBackend,
-  version_core,
 } from "@tensorflow/tfjs-core";
 import { Error } from "../runtime/errors.ts";
 import { BACKEND, NablaBackend } from "./backend.ts";
@@ -27,7 +26,7 @@ const cpuKernels = getKernelsForBackend("cpu");
 // says that its Node build has no side effects.
 if (!cpuKernels.length)
   throw new Error(
-    `nabla/tfjs: @tensorflow/tfjs-backend-cpu ${version_cpu} has registered its kernels in another copy of @tensorflow/tfjs-core than this one, ${version_core}. Install the same version of both, and bundle each only once.`,
+    `nabla/tfjs: @tensorflow/tfjs-backend-cpu ${version_cpu} registered no kernels. If a bundler dropped them, mark the package as having side effects, or as external.`,
   );
 for (const config of cpuKernels) {
   const { kernelName, kernelFunc: cpu } = config;

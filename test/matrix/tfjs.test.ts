@@ -2,7 +2,8 @@
  * `nabla/tfjs` from the tarball: with its peers alone and with all of TensorFlow.js, in every version of Node, in Deno and Bun, bundled for
  * Node, and on a page built by Vite.
  */
-import { cpSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { serve } from "../support/pages.ts";
@@ -67,30 +68,47 @@ test.each([
 );
 
 /**
- * For each bundler, the command that bundles core.mjs for Node. The bundle must contain the copy of tfjs-core that the program imports,
- * and no other.
+ * For each bundler, the file that it writes and the command that bundles core.mjs for Node. The bundle must contain the copy of tfjs-core
+ * that the program imports, and no other. It runs in an empty folder, where it cannot load packages.
  */
-test.each<[string, string, string[]]>([
-  ["esbuild", commandOf("esbuild"), ["core.mjs", "--bundle", "--platform=node", "--outfile=esbuild.cjs"]],
+const ESBUILD = ["core.mjs", "--bundle", "--platform=node"];
+const BUN = ["build", "core.mjs", "--target=node"];
+test.each<[string, string, string, (output: string) => string[]]>([
+  ["esbuild", "core.cjs", commandOf("esbuild"), (output) => [...ESBUILD, `--outfile=${output}`]],
+  // With custom conditions, esbuild does not set the condition "module".
+  [
+    "esbuild, custom conditions",
+    "core.cjs",
+    commandOf("esbuild"),
+    (output) => [...ESBUILD, "--conditions=source", `--outfile=${output}`],
+  ],
   [
     "webpack",
+    "core.cjs",
     process.execPath,
-    [`${TOOLS}/hosts/webpack.mjs`, project("peers"), "core.mjs", join(project("peers"), "webpack"), "node"],
+    (output) => [`${TOOLS}/hosts/webpack.mjs`, project("peers"), "core.mjs", dirname(output), "node"],
   ],
-  ["vite", commandOf("vite"), ["build", "--ssr", "core.mjs", "--config", "noexternal.config.js"]],
-  ["bun build", binaryOf("@oven", "bin/bun"), ["build", "core.mjs", "--target=node", "--outfile=bun.mjs"]],
+  [
+    "vite",
+    "core.js",
+    commandOf("vite"),
+    (output) => ["build", "--ssr", "core.mjs", "--outDir", dirname(output), "--config", "noexternal.config.js"],
+  ],
+  ["bun build", "core.mjs", binaryOf("@oven", "bin/bun"), (output) => [...BUN, `--outfile=${output}`]],
 ])(
   "bundled for Node by %s: nabla is the backend of the program's copy of TensorFlow.js",
-  async (name, command, args) => {
+  async (_, file, command, argsFor) => {
     const cwd = project("peers");
-    writeFileSync(
-      join(cwd, "noexternal.config.js"),
-      `export default { ssr: { noExternal: true }, build: { outDir: "vite" } };`,
-    );
-    await run(command, args, { cwd });
-    const output =
-      { webpack: "webpack/core.cjs", vite: "vite/core.js" }[name] ?? (name === "esbuild" ? "esbuild.cjs" : "bun.mjs");
-    expect(await lastJson(process.execPath, [output], { cwd })).toEqual(CHECKED);
+    writeFileSync(join(cwd, "noexternal.config.js"), "export default { ssr: { noExternal: true } };");
+    const bundled = mkdtempSync(join(tmpdir(), "nabla-bundled-"));
+    try {
+      writeFileSync(join(bundled, "package.json"), `{ "type": "module" }`);
+      const output = join(bundled, "dist", file);
+      await run(command, argsFor(output), { cwd });
+      expect(await lastJson(process.execPath, [output], { cwd: bundled })).toEqual(CHECKED);
+    } finally {
+      rmSync(bundled, { recursive: true });
+    }
   },
 );
 

@@ -10,30 +10,33 @@ import { expectClose } from "../support/oracle.ts";
 const GATES = { rnn: 1, lstm: 4, gru: 3 } as const;
 
 test.each([
-  ["rnn", 7],
-  ["lstm", 7],
-  ["gru", 7],
-  ["rnn", 1],
-  ["lstm", 2],
-  ["gru", 1],
+  ["rnn", 2, 7],
+  ["lstm", 2, 7],
+  ["gru", 2, 7],
+  ["rnn", 3, 1],
+  ["lstm", 3, 1],
+  ["gru", 3, 1],
+  ["lstm", 1, 2],
+  ["gru", 1, 2],
 ] as const)(
-  "%s: the kernel agrees with the composed ops for %i sequences and 600 hidden units, which is more than one block",
-  (kind, batch) => {
+  "%s: the kernel agrees with the composed ops for %i steps, %i sequences and 600 hidden units, which is more than one block",
+  (kind, steps, batch) => {
     tidy(() => {
       manualSeed(3);
       const { forward } = recurrences[kind];
       const attributes = {
-        batchFirst: false,
+        batchFirst: true,
         reverse: false,
-        initial: false,
+        initial: true,
         bias: false,
         masked: false,
         rectify: false,
       };
       const n = GATES[kind] * 600;
-      const [x, w] = [randn([2, batch, n]), randn([n, 600]).mul(0.04)];
+      const states = Array.from({ length: kind === "lstm" ? 2 : 1 }, () => randn([batch, 600]));
+      const given = [randn([batch, steps, n]), randn([n, 600]).mul(0.04), ...states];
       const run = (f: (inputs: Tensor[]) => Tensor): Tensor[] => {
-        const leaves = [x.clone(), w.clone()];
+        const leaves = given.map((input) => input.clone());
         for (const leaf of leaves) leaf.requiresGrad = true;
         const y = f(leaves);
         y.square().sum().backward();

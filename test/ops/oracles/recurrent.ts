@@ -26,9 +26,9 @@ const CASES: Case[] = [
   [1, 7, 4, { reverse: true, initial: false }],
   [3, 2, 2, { masked: true, bias: true, initial: false }],
   [2, 0, 3, {}],
-  // One or two sequences, and single steps, read the weights without packing them.
-  [3, 2, 9, { batchFirst: true, bias: true }],
-  [1, 9, 5, { bias: true }],
+  // One sequence, and a single step of two, read the weights without packing them.
+  [3, 1, 9, { batchFirst: true, bias: true }],
+  [1, 2, 5, { bias: true }],
 ];
 const PLAIN = { batchFirst: false, reverse: false, initial: true, bias: false, masked: false, rectify: false };
 
