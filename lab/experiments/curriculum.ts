@@ -20,7 +20,7 @@ interface Run {
   readonly points: Point[];
   /** The mean fraction of signs that flip from batch to batch, for each epoch up to a divergence. */
   readonly flips: number[];
-  /** The mean and the variance, over all pairs of batches, of the fraction of signs that differ, for each epoch. */
+  /** For each epoch, the fraction of signs that differ between two batches: its mean and variance over all pairs. */
   readonly pairs: { readonly mean: number; readonly variance: number }[];
   isDiverged: boolean;
   /** Trains on one mini-batch. */
@@ -123,7 +123,7 @@ export default stream({
     const pairs = random.runs.flatMap((run) => run.pairs);
     const expected = average(pairs.map(({ mean }) => mean));
     const error = Math.sqrt(average(pairs.map((pair) => pair.variance)) / (BATCHES - 1) / pairs.length);
-    // Check the order on eight sign patterns, the corners of a cube, for which the result follows without training.
+    // Check the order on eight sign patterns, the corners of a cube, for which the result is known without training.
     const cube = [0, 7, 1, 6, 2, 5, 3, 4].map((bits) => Float64Array.from([1, 2, 4], (bit) => (bits & bit ? 1 : -1)));
     const walked = gradientConfusion(curriculum({ by: "signs", gradients: cube }).map((i) => cube[i]!)).signFlips;
     return {

@@ -85,8 +85,8 @@ export default experiment({
         {
           text: "order of forward differences where rounding dominates",
           measured: forward.roundingSlope,
-          // The fit uses 23 random errors, whose logarithms vary by about 1.1, over 5.5 decades of h, so the standard
-          // error of the slope is 0.063. Allow five.
+          // The fit uses 23 random errors over 5.5 decades of h. Their logarithms have a standard deviation of about 1.1,
+          // so the standard error of the slope is 0.063. Allow five standard errors.
           expected: { equals: -1, within: 0.32 },
           theory: "the rounding error ε·|f| of f is divided by h",
         },

@@ -60,8 +60,8 @@ function slopeError(xs: readonly number[], errors: readonly { error: number; sta
 }
 
 /**
- * The standard error of the mean, over ENDS steps, of the fraction of ½‖θ‖² that remains after one step. For an error
- * with the component `along` along the gradient, this fraction is (1 − rate)² − 2·rate·(1 − rate)·along +
+ * One step leaves a fraction of ½‖θ‖². Computes the standard error of this fraction's mean over ENDS steps. For an error
+ * with the component `along` along the gradient, the fraction is (1 − rate)² − 2·rate·(1 − rate)·along +
  * rate²·‖error‖².
  */
 function remainderError(d: number, m: number, rate: number): number {

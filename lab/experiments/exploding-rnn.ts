@@ -1,6 +1,7 @@
 /**
  * Each step back in time multiplies the gradient by the transposed Jacobian of the recurrence. The spectral norm of the
- * recurrent weight bounds the growth; the weight's spectral radius and the activation determine it.
+ * recurrent weight bounds the gradient's growth. The weight's spectral radius and the activation determine how fast the
+ * gradient grows.
  */
 import { manualSeed, nn, randn, type Tensor, zeros } from "nabla";
 import { gradientThroughTime, growthPerStep, spectralNorm } from "nabla/gradients";

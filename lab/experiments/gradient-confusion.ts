@@ -17,8 +17,8 @@ const SAMPLES = 512;
 const SIZES = [1, 2, 4, 8, 16, 32, 64];
 
 /**
- * The expected fraction of components whose sign flips between batches, from each component's mean and standard deviation
- * over samples.
+ * The expected fraction of components whose sign flips between batches, computed from each component's mean and standard
+ * deviation over samples.
  */
 function expectedFlips(samples: PerSample, size: number): number {
   const parts = Object.values(samples).map((g) => {

@@ -250,8 +250,8 @@ function measure(model: nn.Sequential, { x, y }: Points): Measured {
 }
 
 /**
- * Divides each point's distance to the nearest cell where f has the other sign by |f|/bound, and returns the minimum
- * over all points.
+ * For each point, computes the distance to the nearest cell where f has the other sign, and divides this distance by
+ * |f|/bound. Returns the smallest of these ratios.
  */
 function closest(model: nn.Sequential, x: Tensor, bound: number): number {
   const cells = grid();

@@ -1,4 +1,7 @@
-/** F = diag(100, 1): the natural gradient divides by the model's sensitivity, and does not depend on the parametrization. */
+/**
+ * With F = diag(100, 1), the natural gradient divides each partial derivative by the model's sensitivity to the parameter.
+ * Its steps do not depend on the parametrization.
+ */
 import { noGrad, type Tensor, tensor, tidy } from "nabla";
 import { fisherMatrix, naturalGradient, objective } from "nabla/gradients";
 import { experiment } from "../experiment.ts";
@@ -256,5 +259,5 @@ export default experiment({
   },
 });
 
-/** The share of a step along one axis that stays in the plot. */
+/** The factor by which to scale a step along one axis so that it ends at the plot's edge; 1 for a step of 0. */
 const roomFor = (from: number, by: number): number => (by ? (Math.sign(by) * 2.15 - from) / by : 1);

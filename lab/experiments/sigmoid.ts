@@ -74,7 +74,7 @@ export default stream({
         {
           text: "relative change of σ′ per unit of z, σ″/σ′",
           measured: decay,
-          // σ′ and σ″ each have an error of about 2⁻²², which the ratio divides by σ′ ≥ e^{−|z|}/4.
+          // σ′ and σ″ each have an error of about 2⁻²². In the ratio, these errors are divided by σ′ ≥ e^{−|z|}/4.
           expected: { equals: -Math.tanh(z / 2), within: 2 ** -19 * Math.exp(Math.abs(z)) },
           theory: "−tanh(z/2): for large |z|, σ′ falls by a factor of e per unit",
         },

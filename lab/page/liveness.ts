@@ -3,7 +3,7 @@
  * holds a lock for as long as it lives.
  */
 
-/** Call this in the worker before its first message. Holds a lock with the worker's name until the worker ends. */
+/** Call this in the worker before the worker sends its first message. Holds a lock with the worker's name until the worker ends. */
 export function showLife(): Promise<void> {
   // Pages that are not served over HTTPS have no locks, and tests in Node 20 have no navigator.
   const locks: LockManager | undefined = globalThis.navigator?.locks;
@@ -21,8 +21,8 @@ export function showLife(): Promise<void> {
 export const nameWorker = (): string => `lab-${Date.now()}-${Math.random()}`;
 
 /**
- * If the worker fails, ends it and calls `onFailure` once with the reason. `name` is the worker's name.
- * @returns a function that ends the worker
+ * If the worker fails, terminates it and calls `onFailure` once with the reason. `name` is the worker's name.
+ * @returns a function that terminates the worker
  */
 export function supervise(worker: Worker, name: string, onFailure: (reason: string) => void): () => void {
   const over = new AbortController();

@@ -1,5 +1,5 @@
 /**
- * Starts a worker that checks code, and ends it if the code runs too long. Supports the workers of Node and of
+ * Checks code in a worker, and terminates the worker if the code runs too long. Supports the workers of Node and of
  * browsers.
  */
 import type { Outcome } from "./run.ts";

@@ -22,8 +22,8 @@ import { Error, ShapeError, TypeError } from "../runtime/errors.ts";
 export const onesLike = (x: Tensor): Tensor => full(x.shape, 1) as Tensor;
 
 /**
- * Finds the nodes between the roots and the targets, earliest first, and checks whether anything else in the graph can
- * be differentiated.
+ * Finds the nodes between the roots and the targets, earliest first, and checks whether the graph has either another
+ * leaf that requires a gradient or a target that is not a leaf.
  * @param targets the edges to compute gradients for; null for all leaves
  */
 function nodesBetween(
@@ -54,9 +54,12 @@ function nodesBetween(
 export interface BackpropagateOptions {
   /** The edges to compute gradients for; null for all leaves. */
   targets: ReadonlySet<Edge> | null;
-  /** Keep the graph for another backward pass. */
+  /** Whether to keep the graph for another backward pass. */
   retain: boolean;
-  /** Record the gradients for autograd. "auto" records them if anything besides the targets can be differentiated. */
+  /**
+   * Whether to record the gradients for autograd. "auto" records them if gradients are enabled and the graph has either
+   * another leaf that requires a gradient or a target that is not a leaf.
+   */
   create: boolean | "auto";
 }
 

@@ -76,7 +76,10 @@ export class Program {
   readonly recordedSteps: number;
   /** The instructions of each step. */
   readonly places: readonly Place[];
-  /** All storages that the program holds: arena, instructions, inputs, results, and storages from outside. */
+  /**
+   * All storages that the program holds: the arena, the instructions, the workspace, saved state, inputs, results,
+   * gradients, and the storages of captured tensors.
+   */
   private readonly memory: Storage[];
   private readonly address: number;
   private readonly addresses: readonly [first: number, uncertain: number, rest: number];

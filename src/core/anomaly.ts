@@ -117,7 +117,7 @@ export class Watch {
     for (const x of inputs) this.require(x, `a write (${op.name})`);
   }
 
-  /** Called after each op, to check what it wrote. @throws NonFiniteError if it wrote NaN or ±∞ to state */
+  /** Called after each op, to check what the op wrote. @throws NonFiniteError if the op wrote NaN or ±∞ to state */
   after(op: AnyOp, inputs: readonly Tensor[], outputs: readonly Tensor[], attributes: unknown): void {
     this.ops++;
     const mutated = (op.mutates?.(inputs, attributes) ?? []).map((i) => inputs[i]!);

@@ -66,7 +66,7 @@ export function withGrad<T>(enabled: boolean, f: () => T): T {
   }
 }
 
-/** Runs f and adds all tensors that it makes to `made`, except those made in nested scopes. */
+/** Runs f, and adds to `made` all tensors that f makes, except those made in nested scopes. */
 export function withScope<T, O extends Owned>(made: O[], f: () => T): T {
   const outer = context.scope;
   context.scope = made as Owned[];

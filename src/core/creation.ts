@@ -282,7 +282,7 @@ export function normal(shape: Shape, mean: number, std: number, options: TensorO
   return finish(random.randn(shape, mean, std, "normal") as Tensor, requireFloat("normal", options));
 }
 /**
- * Draws integers uniformly from low … high − 1, as int32 by default.
+ * Draws integers uniformly from low to high − 1, as int32 by default.
  * @throws RangeError unless low and high are integers, low < high, and all results are in the range of int32 and of the
  * dtype
  */

@@ -9,8 +9,8 @@ import { Error } from "../runtime/errors.ts";
 import type { Storage } from "./memory.ts";
 
 /**
- * How a node propagates a gradient to its inputs. The entries of the op table are such rules, and so are the rules for
- * reshape and custom gradients.
+ * How a node propagates a gradient to its inputs. Each entry of the op table is a gradient rule; reshape and custom
+ * gradients have gradient rules too.
  */
 export type GradientRule = Pick<AnyOp, "name" | "vjp" | "saves" | "composed" | "differentiable">;
 
@@ -36,7 +36,7 @@ interface Saved<Leaf extends Stored> {
 let nodes = 0;
 
 let current: Node<Stored> | null = null;
-/** The node whose gradient rule is running. Ops that run now help to compute that gradient. */
+/** The node whose gradient rule is running. Ops that run now help to compute the gradient of this node's op. */
 export const currentNode = (): Node<Stored> | null => current;
 
 /** Runs f as part of a node's gradient rule. */

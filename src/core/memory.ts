@@ -9,7 +9,7 @@ let created = 0;
 /** The id of the next storage. Ids increase. */
 export const nextStorageId = (): number => created;
 
-/** The number of in-place writes so far. Each write gives its storage a version that no storage had before. */
+/** The number of in-place writes so far. Each write gives the storage a version that no storage has had before. */
 let writes = 0;
 
 let clock = 0;
@@ -34,46 +34,46 @@ export class Storage {
   references = 1;
   /** Changes on every in-place write, so that a gradient never silently uses a changed value. */
   version = 0;
-  /** Its address; NaN for symbolic storages. */
+  /** The address; NaN for symbolic storages. */
   address: number;
-  /** How many times it has moved to JavaScript's memory. */
+  /** How many times the bytes have moved to JavaScript's memory. */
   private moves = 0;
-  /** The number of tensors that hold it, as memory() counts them. */
+  /** The number of tensors that hold the storage, as memory() counts them. */
   private tensors = 0;
   /**
    * The number of tensors that hold a weak reference and may be unreachable. When the last strong reference is
    * released, the bytes move to JavaScript's memory in case one of these tensors is still in use.
    */
   private weak = 0;
-  /** The number of kept tensors and programs that need its address to stay fixed. */
+  /** The number of kept tensors and programs that need the address to stay fixed. */
   private pins = 0;
-  /** The sequence number of the op that last used it. */
+  /** The sequence number of the op that last used the storage. */
   lastUse = clock;
-  /** Whether, as far as is known, only graph nodes hold it. */
+  /** Whether, as far as is known, only graph nodes hold the storage. */
   private ownerless = false;
   // A private field, so that printing or serializing a tensor does not print all memory.
   readonly #heap = engine().heap;
-  /** The heap that holds its bytes; null after they were moved out or freed. */
+  /** The heap that holds the bytes; null after they were moved out or freed. */
   #home: Heap | null = this.#heap;
   #moved: Uint8Array | null = null;
 
   constructor(
     readonly bytes: number,
-    /** Whether it stands for a value in a function that compile records, and so has no memory. */
+    /** Whether the storage stands for a value in a function that compile records, and so has no memory. */
     readonly symbolic = false,
   ) {
     this.address = symbolic ? Number.NaN : this.#heap.allocate(bytes);
   }
-  /** Whether its memory no longer exists because nabla was disposed. */
+  /** Whether the memory no longer exists because nabla was disposed. */
   get isGone(): boolean {
     return this.#heap !== currentHeap();
   }
-  /** Whether its bytes are in linear memory. */
+  /** Whether the bytes are in linear memory. */
   get isResident(): boolean {
     return this.#home !== null && this.#home === currentHeap();
   }
 
-  /** Ensures that its bytes are in linear memory during the current op. Returns false if they no longer exist. */
+  /** Ensures that the bytes are in linear memory during the current op. Returns false if they no longer exist. */
   use(): boolean {
     this.lastUse = clock;
     return this.isResident || this.#moveBack();
@@ -89,7 +89,7 @@ export class Storage {
     return true;
   }
   /**
-   * Its bytes if they are in JavaScript's memory, otherwise null. Callers can read them there without moving them back.
+   * The bytes if they are in JavaScript's memory, otherwise null. Callers can read them there without moving them back.
    */
   get moved(): Uint8Array | null {
     return this.isGone ? null : this.#moved;
@@ -108,18 +108,18 @@ export class Storage {
     else return;
     this.version = version;
   }
-  /** Whether its bytes may move to JavaScript's memory. */
+  /** Whether the bytes may move to JavaScript's memory. */
   get isMovable(): boolean {
     return this.isResident && this.pins === 0 && !this.symbolic;
   }
   /**
-   * Whether its bytes have ever moved out. If they are in linear memory now, they have moved back, which proves that the storage is
+   * Whether the bytes have ever moved out. If they are in linear memory now, they have moved back, which proves that the storage is
    * reachable.
    */
   get isReachable(): boolean {
     return this.moves > 0;
   }
-  /** Moves its bytes to JavaScript's memory. It must be movable. @throws RangeError if that memory is full */
+  /** Moves the bytes to JavaScript's memory. The storage must be movable. @throws RangeError if that memory is full */
   moveOut(): void {
     const heap = this.#heap;
     this.#moved = heap.u8.slice(this.address, this.address + this.bytes);
@@ -131,15 +131,15 @@ export class Storage {
     if (this.ownerless) this.#claim();
   }
 
-  /** Registers a tensor that holds it. Returns the argument to pass to `uncount`. */
+  /** Registers a tensor that holds the storage. Returns the argument to pass to `uncount`. */
   count(): number {
     this.tensors++;
     this.#heap.tensors++;
     return this.moves;
   }
   /**
-   * Unregisters a tensor. If the bytes moved out after the tensor was registered, the move already removed it from the
-   * count.
+   * Unregisters a tensor. If the bytes moved out after the tensor was registered, the move has already removed the tensor
+   * from the count.
    */
   uncount(counted: number): void {
     if (counted === this.moves) {
@@ -149,7 +149,7 @@ export class Storage {
     this.release();
     if (this.tensors === 0 && this.references > 0 && !this.pins && !this.symbolic) this.#abandon();
   }
-  /** Marks it as held only by graph nodes, which may be garbage. */
+  /** Marks the storage as held only by graph nodes, which may be garbage. */
   #abandon(): void {
     if (this.ownerless) return;
     this.ownerless = true;
@@ -169,7 +169,7 @@ export class Storage {
   releaseWeak(): void {
     if (--this.weak === 0 && this.references === 0) this.#free();
   }
-  /** Whether it has more than one holder. */
+  /** Whether the storage has more than one holder. */
   get isShared(): boolean {
     return this.references + this.weak > 1;
   }
@@ -191,7 +191,7 @@ export class Storage {
   get isPinned(): boolean {
     return this.pins > 0;
   }
-  /** Fixes its address until `unpin`. */
+  /** Fixes the address until `unpin`. */
   pin(): this {
     this.pins++;
     return this;
@@ -199,7 +199,7 @@ export class Storage {
   unpin(): void {
     this.pins--;
   }
-  /** Retains and pins it for a compiled program, which contains its address. */
+  /** Retains and pins the storage for a compiled program, which contains the storage's address. */
   retainPinned(): this {
     return this.retain().pin();
   }

@@ -142,7 +142,7 @@ function schedule(): void {
   void Promise.resolve().then(endJob);
 }
 
-/** Registers the tensors that remain after the job with the finalizer. */
+/** Registers with the finalizer the tensors that remain at the end of the job. */
 function endJob(): void {
   scheduled = false;
   for (const tensor of kept) register(tensor);
@@ -174,7 +174,7 @@ function sweepIfDue(): void {
   const newest = moveOldest(idle, isFull ? MAX_BYTES / 2 : MAX_BYTES, 0.75 * MAX_TENSORS);
   if (newest) {
     if (isFull) warn();
-    // Also move storages that only graph nodes hold and that were not used later than the moved ones: they are idle
+    // Also move storages that only graph nodes hold and that were last used no later than a moved storage: they are idle
     // too.
     else for (const storage of ownerless) if (storage.isMovable && storage.lastUse <= newest) storage.moveOut();
     tick();

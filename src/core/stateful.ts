@@ -174,8 +174,8 @@ export class ModuleState {
     const [owners, keys] = [named.map(({ owner }) => owner), named.map(({ key }) => key)];
     const [items, values] = [elements.map(({ value }) => value), named.map(({ value }) => value)];
     const all = Array.from(this.owners.keys()) as Owner[];
-    // Counting properties is slow, so skip classes with a kind of their own, such as nabla's layers, whose methods
-    // never read properties that users add.
+    // Counting properties is slow, so skip instances of classes that define their own static `kind`, such as nabla's
+    // layers. Their methods never read properties that users add.
     const counted = all.filter(
       (owner) => !Array.isArray(owner) && !(isStateful(owner) && Object.hasOwn(owner.constructor as object, "kind")),
     );

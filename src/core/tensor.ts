@@ -47,7 +47,7 @@ export type Edge = GraphEdge<Tensor>;
 
 /** Options for Tensor.backward. */
 export interface BackwardOptions {
-  /** The gradient with respect to this tensor, with its shape. Default 1, for tensors with one element. */
+  /** The gradient with respect to this tensor, of the same shape. Default 1, for tensors with one element. */
   readonly gradient?: Tensor;
   /** Keep the graph, so that backward can be called again. Default: the value of createGraph. */
   readonly retainGraph?: boolean;
@@ -339,7 +339,7 @@ export class Tensor implements Value {
     return this.peek("data").slice();
   }
 
-  /** Returns the element of a tensor with one element, as a number. @throws ShapeError if it has more elements, or none */
+  /** Returns the element of a tensor with one element, as a number. @throws ShapeError if there are more elements, or none */
   item(): number {
     checkNone("item", arguments);
     if (this.size !== 1) {

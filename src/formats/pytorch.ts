@@ -1,5 +1,5 @@
 /**
- * Converts state dicts from and to PyTorch. PyTorch's names are nabla's names in snake_case. Layouts differ in convolutions,
+ * Converts state dicts to and from PyTorch's format. PyTorch's names are nabla's names in snake_case. Layouts differ in convolutions,
  * where PyTorch puts channels before the kernel's dimensions, and in layers after a flattened image, where PyTorch puts
  * channels before pixels.
  */

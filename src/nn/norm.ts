@@ -15,7 +15,7 @@ import { inputOf, Module, parameter } from "./module.ts";
 
 /** Options for the normalizing layers. */
 export interface NormOptions {
-  /** A number ≥ 0 to add to the variance. Default 1e-5; RMSNorm: 2⁻²³, float32's precision. */
+  /** The number, at least 0, added to the variance. Default 1e-5; RMSNorm: 2⁻²³, float32's precision. */
   readonly eps?: number;
 }
 

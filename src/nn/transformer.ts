@@ -22,7 +22,7 @@ export interface TransformerLayerOptions {
   readonly dropout?: number;
   /** The activation between the two linear layers: "relu", "gelu" or a function. Default "relu". */
   readonly activation?: "relu" | "gelu" | ((x: Tensor) => Tensor);
-  /** A number to add to the variance in the norms. Default 1e-5. */
+  /** The number added to the variance in each LayerNorm. Default 1e-5. */
   readonly layerNormEps?: number;
   /** Whether tensors are [batch, steps, dModel] instead of [steps, batch, dModel]. Default false. */
   readonly batchFirst?: boolean;

@@ -3,9 +3,10 @@
  * `optim.clipGradNorm`.
  *
  * Denormal numbers slow processors down, so the update kernels replace tiny numbers with 0: gradients and momenta whose product
- * with the learning rate is below 2⁻¹²⁶. If eps ≥ 2⁻³⁴, they also replace means of squared gradients up to 2⁻¹²⁰ and the squares
- * of gradients up to 2⁻⁵⁶, because eps dominates the root of both. With a smaller eps, the squares of gradients below 2⁻⁷⁵
- * underflow like any other float32; for such gradients, PyTorch also divides by eps alone.
+ * with the learning rate is below 2⁻¹²⁶. If eps ≥ 2⁻³⁴, they also replace with 0 any mean of squared gradients that is at most
+ * 2⁻¹²⁰, and the square of any gradient whose magnitude is at most 2⁻⁵⁶: their square roots are negligible next to eps. With a
+ * smaller eps, the squares of gradients below 2⁻⁷⁵ underflow like any other float32; for such gradients, PyTorch also divides by
+ * eps alone.
  */
 export * from "./average.ts";
 export { clipGradNorm, clipGradValue } from "./clip.ts";

@@ -1,5 +1,6 @@
 /**
- * The exercises: solutions pass, starters fail, typical mistakes get a fitting hint, and code that does not load gets an explanation.
+ * The exercises: solutions pass, starters fail, each typical mistake gets the matching hint, and code that does not load gets an
+ * explanation.
  * `npx nabla practice` needs the build in dist/.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";

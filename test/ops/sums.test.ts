@@ -1,5 +1,5 @@
 /**
- * Large reductions, which threads share in chunks, are correct, and their bits do not depend on how the work is shared.
+ * Large reductions, split into chunks across threads, are correct and bit-identical however the work is split.
  */
 import { manualSeed, rand, type Tensor, tidy } from "nabla";
 import { describe, expect, test } from "vitest";

@@ -75,7 +75,7 @@ const resized = (): Case[] =>
     ]),
   );
 
-/** Overlapping boxes: with equal scores, with swapped corners, without area, and with NaN and ±∞. */
+/** Overlapping boxes: with equal scores, with swapped corners, with zero area, and with NaN and ±∞. */
 function suppressions(): Case[] {
   const boxes = (n: number): Input =>
     exact(

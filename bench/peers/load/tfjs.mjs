@@ -1,4 +1,7 @@
-/** `node tfjs.mjs mlp|lstm` serves the same networks with tfjs-wasm, on one thread and behind the same router, and prints its URL. */
+/**
+ * `node tfjs.mjs mlp|lstm` serves one of the networks in networks.mjs with tfjs-wasm, on one thread and behind Hono, which also
+ * provides the router of `nabla serve`, and prints the server's URL.
+ */
 import { createRequire } from "node:module";
 import { dirname } from "node:path";
 import { serve } from "@hono/node-server";

@@ -24,7 +24,7 @@ const DENSE = 200;
 export interface Curvature {
   /** The eigenvalue. */
   readonly value: number;
-  /** Its eigenvector, of length 1. */
+  /** The eigenvector, of length 1. */
   readonly direction: Vector;
   /** ‖H·v − λ·v‖: some eigenvalue of the Hessian is at most this far from the value. */
   readonly residual: number;
@@ -184,8 +184,9 @@ export type CriticalKind =
 /** A point with a small gradient, classified by its curvature. */
 export interface CriticalPoint {
   /**
-   * "flat …": no curvature has the opposite sign, but some are nearly 0; "plateau": all are nearly 0; "undecided": the extreme eigenvalues
-   * are not accurate enough to decide, so allow more iterations.
+   * "flat minimum": some curvatures are nearly 0 and none is negative; "flat maximum": some are nearly 0 and none is
+   * positive; "plateau": all are nearly 0; "undecided": the extreme eigenvalues are not accurate enough to decide, so
+   * allow more iterations.
    */
   readonly kind: CriticalKind;
   /** The length of the gradient at the point. */

@@ -176,9 +176,9 @@ export function partialsUnderScaling(
   x: Tensor,
   factors: readonly number[],
 ): {
-  /** The partial derivatives before the scaling. */
+  /** The partial derivatives before scaling. */
   before: Vector;
-  /** The partial derivatives after the scaling. */
+  /** The partial derivatives after scaling. */
   after: Vector;
 } {
   check("partialsUnderScaling", arguments, "objectiveOf:function x:tensor factors:numbers");

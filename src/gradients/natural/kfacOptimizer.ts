@@ -206,7 +206,10 @@ export class KFAC {
     return { groups: [{ ...this.options }], state: [numbers, byLayer(this.factors), byLayer(this.inverses)] };
   }
 
-  /** Loads options and state. Checks everything before it changes anything. @throws Error if they do not fit the model */
+  /**
+   * Loads options and state. Checks everything before it changes anything.
+   * @throws Error if the options or the state do not fit the model
+   */
   loadStateDict(saved: OptimizerState): void {
     tidy(() => this.checkState(saved)());
   }

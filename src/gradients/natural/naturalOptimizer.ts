@@ -128,7 +128,10 @@ export class NaturalGradient {
     return { groups: [{ ...this.options }], state: [packVectors(this.layout.parameters, vectors)] };
   }
 
-  /** Loads options and state. Checks everything before it changes anything. @throws Error if they do not fit the model */
+  /**
+   * Loads options and state. Checks everything before it changes anything.
+   * @throws Error if the options or the state do not fit the model
+   */
   loadStateDict(saved: OptimizerState): void {
     this.checkState(saved)();
   }

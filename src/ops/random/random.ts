@@ -113,7 +113,7 @@ export function randn(shape: Shape, mean = 0, std = 1, name = "randn"): Value {
 }
 
 /**
- * Draws int32 numbers uniformly from low … high − 1. @throws RangeError unless low and high are whole, low < high, and
+ * Draws int32 numbers uniformly from low to high − 1. @throws RangeError unless low and high are whole, low < high, and
  * int32 can represent all results
  */
 export function randint(low: number, high: number, shape: Shape): Value {

@@ -207,8 +207,8 @@ export class WorkerPool {
     // From here on, handleExit ignores the old workers.
     this.helpers = [];
     this.signalStop();
-    // A worker that is still running a share writes to memory that the caller may free as soon as the error is thrown, so
-    // wait for it.
+    // A worker that is still running its share writes to memory that the caller may free as soon as the error is thrown.
+    // Wait for such workers.
     const deadline = performance.now() + STOP_TIMEOUT;
     while (old.some((helper) => this.isWorking(helper)) && performance.now() < deadline) {}
     for (const { thread } of old) thread?.terminate();

@@ -12,7 +12,7 @@ export class Share {
   hold(bytes: number): void {
     this.budget.resize(this, bytes);
   }
-  /** Returns the bytes to the budget. Calling it again has no effect. */
+  /** Returns the bytes to the budget. Further calls have no effect. */
   release(): void {
     this.budget.remove(this);
   }
@@ -28,7 +28,7 @@ export class Budget {
     this.#limit = bytes;
   }
 
-  /** @param evict ends the request if others need its bytes */
+  /** @param evict ends the request if other requests need its bytes */
   share(evict: () => void): Share {
     const share = new Share(this, evict);
     this.#shares.add(share);

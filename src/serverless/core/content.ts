@@ -7,7 +7,7 @@ export const BINARY_TYPES = ["application/vnd.safetensors", "application/octet-s
 const TYPES = [JSON_TYPE, ...BINARY_TYPES] as const;
 export type BodyType = (typeof TYPES)[number];
 
-/** The type of a request's body. @throws Problem 415 if it is not supported */
+/** The type of a request's body. @throws Problem 415 if the type is not supported */
 export function bodyType(request: HandlerRequest): BodyType {
   const [type, ...parameters] = (request.header("content-type") ?? "")
     .split(";")

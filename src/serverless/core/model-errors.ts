@@ -31,10 +31,10 @@ const hasOpenSizes = ({ shape }: FullSpec): boolean => shape.indexOf(null, 1) > 
 const hasOpenRange = ({ dtype, min, max }: FullSpec): boolean =>
   (dtype === "int32" && !(min >= 0 && max < 2 ** 31 - 1)) || (dtype === "uint8" && !(max < 255));
 
-/** Returns `result`, the output of a model or a loss, unless it is a promise. @throws TypeError if it is a promise */
+/** Returns `result`, the output of a model or a loss, unless it is a promise. @throws TypeError if the result is a promise */
 export function synchronous<T>(what: string, result: T): T {
   if (typeof (result as { then?: unknown } | undefined)?.then !== "function") return result;
-  // An unhandled rejection would end the process.
+  // An unhandled rejection would crash the process.
   Promise.resolve(result).catch(() => {});
   throw new TypeError(`${what} returned a promise. Make it synchronous.`);
 }

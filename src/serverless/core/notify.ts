@@ -1,4 +1,4 @@
-/** Calls the listeners that users pass. A listener that throws or rejects never ends a request or the process. */
+/** Calls the listeners that users pass. A listener that throws or rejects never fails a request or crashes the process. */
 
 export type Notify<T = unknown> = (event: T) => void;
 

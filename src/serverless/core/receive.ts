@@ -1,4 +1,6 @@
-/** Receives a request's body within limits on bytes and time. It does not interpret the body. */
+/**
+ * Reads a request's body, with limits on its size and on how long it may take to arrive. Does not interpret the body.
+ */
 import type { Budget } from "./budget.ts";
 import { Problem, unavailable } from "./problems.ts";
 import type { HandlerRequest } from "./request.ts";
@@ -10,7 +12,8 @@ export const REQUEST_BYTES = 2 ** 14;
 /**
  * Receives a request's body. Accepts at most `bytes` bytes, counts them in `budget` until the body is complete, and
  * waits at most `milliseconds`.
- * @throws Problem 413; 408; 503 if the budget runs out; 400 if the client disconnects
+ * @throws Problem 413 if the body is too large, 408 if it does not arrive in time, 503 if the budget runs out, 400 if the
+ * body is incomplete or the client disconnects
  */
 export async function receiveBody(
   request: HandlerRequest,

@@ -14,7 +14,7 @@ export interface Receiving {
 
 export interface HandlerRequest {
   readonly method: string;
-  /** The absolute URL. Reading it may throw: Deno builds it from the Host header, which may be invalid. */
+  /** The absolute URL. Reading this property may throw: Deno builds the URL from the Host header, which may be invalid. */
   readonly url: string;
   /** Aborted if the client disconnects before it has received the whole response. */
   readonly signal: AbortSignal;

@@ -68,7 +68,7 @@ const json = (value: object): Reply =>
 
 /**
  * The number of requests that may wait for authorization or loading at the same time. They take no slots from requests
- * that are computing.
+ * that are being processed.
  */
 const WAITING = 64;
 

@@ -129,7 +129,7 @@ export const readPath = (what: string, value: unknown = "/"): string => read(`${
 const MAX_MILLISECONDS = 2 ** 31 - 1;
 const DURATIONS = ["milliseconds", "writeTimeout", "wait"];
 
-/** Validates integer options and returns them. @throws TypeError if one is out of range or unknown */
+/** Validates integer options and returns them. @throws TypeError if an option is out of range or unknown */
 function readCounts<K extends string>(what: string, given: object, defaults: Record<K, number>): Record<K, number> {
   checkOptions(what, given, `{${Object.keys(defaults).join(" ")}}`);
   const counts = { ...defaults };
@@ -234,7 +234,7 @@ export function readBatching(
   return { size, wait };
 }
 
-/** nodeListener's options, with defaults filled in. @throws TypeError if one is not an integer above 0, or is unknown */
+/** nodeListener's options, with defaults filled in. @throws TypeError if an option is not an integer above 0, or is unknown */
 export const readNodeOptions = (what: string, given: object): { writeTimeout: number; unsent: number } =>
   readCounts(what, given, { writeTimeout: 10_000, unsent: 2 ** 26 });
 

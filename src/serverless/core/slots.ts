@@ -24,7 +24,7 @@ export class Slot {
     if (this.#isReleased) free();
     else this.#free = free;
   }
-  /** Calling it again has no effect. */
+  /** Releases the slot. Further calls have no effect. */
   release(): void {
     if (this.#isReleased) return;
     this.#isReleased = true;

@@ -78,7 +78,7 @@ export function readTensors(
 
 /**
  * @returns whether the shape is that of one sample, without the batch dimension
- * @throws Problem 422 or 413 if the shape does not match the spec
+ * @throws Problem 422 if the shape does not match the spec, 413 if there are more than `batch` samples
  */
 function requireShape(name: string, shape: readonly number[], spec: FullSpec, batch: number): boolean {
   const hasBatch = spec.shape[0] === null;
@@ -144,7 +144,7 @@ function fromNested(name: string, nested: unknown, spec: FullSpec, batch: number
     for (let i = 0; i < row.length; i++) {
       if (dim < rank - 1) {
         indices.push(i);
-        fill(row[i] as unknown[], dim + 1); // requireRows has checked that it is an array
+        fill(row[i] as unknown[], dim + 1); // requireRows has checked that row[i] is an array
         indices.pop();
         continue;
       }

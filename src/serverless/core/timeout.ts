@@ -1,7 +1,7 @@
 /** Limits how long a request waits. */
 import { Problem } from "./problems.ts";
 
-/** The error that ends the request of a disconnected client, which never receives it. */
+/** The error for a request whose client has disconnected. The client never receives it. */
 export const disconnectError = (): Problem => new Problem(400, "The client disconnected.");
 
 interface Timeout {
@@ -15,7 +15,7 @@ interface Timeout {
 }
 
 /**
- * Settles the same way as `work`, unless that takes longer than `milliseconds`.
+ * Settles the same way as `work`, unless `work` takes longer than `milliseconds`.
  * @throws the result of `timeoutError`; Problem if `signal` is aborted
  */
 export async function withTimeout<T>(

@@ -5,7 +5,10 @@ import type { HandlerRequest } from "./request.ts";
 export const invalidTarget = (): Problem =>
   new Problem(400, "The request's method, URL or Host header is invalid. Correct it.");
 
-/** Parses a URL. @throws Problem 400 if it is invalid, or contains a user name, which a web Request must not have */
+/**
+ * Parses a URL.
+ * @throws Problem 400 if the URL is invalid, or contains a user name or a password, which a web Request cannot have
+ */
 export function readUrl(text: () => string): URL {
   let url: URL | undefined;
   try {

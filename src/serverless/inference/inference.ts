@@ -172,7 +172,7 @@ function inferrer(model: ServedModel, batching: Batching | undefined) {
       model.run(elements, (y) => {
         reply = rowWriter("outputs", y)({ type, single, from: 0, count: y.shape[0] ?? 1 });
       });
-      return reply!; // model.run has called the callback that sets it
+      return reply!; // model.run has called the callback that sets `reply`
     } catch (error) {
       throw model.problemOf(error);
     }

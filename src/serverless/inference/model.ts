@@ -147,7 +147,7 @@ export class ServedModel {
     }
   }
 
-  /** Returns the model's output. @throws Error, which onError receives, if it does not match the specs */
+  /** Returns the model's output. @throws Error, which onError receives, if the output does not match the specs */
   #checkOutput(y: unknown, batch: number | undefined): Tensor {
     const { what, input, output } = this.#options;
     if (!(y instanceof Tensor)) throw new TypeError(`${what}: the model must return a tensor, got ${describe(y)}.`);

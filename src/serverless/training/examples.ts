@@ -25,7 +25,7 @@ interface ExampleLimits {
   readonly batchSize: number;
 }
 
-/** Returns a function that parses bodies. It throws a Problem 400, 413 or 422 for an invalid body. */
+/** Returns a function that parses bodies. For an invalid body, the function throws a Problem 400, 413 or 422. */
 export function exampleReader(
   specs: { readonly input: FullSpec; readonly target: FullSpec },
   limits: ExampleLimits,

@@ -28,8 +28,8 @@ function* numbersOf({ model, optimizer }: Learner): Generator<Named> {
 }
 
 /**
- * The buffers and options that contain NaN or infinities even before training, such as a causal mask of −∞ or a limit
- * of Infinity. They may be stored.
+ * The buffers and options that already contain NaN or infinities before training, such as a causal mask of −∞ or a
+ * limit of Infinity. They may be stored.
  */
 export type Constants = ReadonlyMap<string, ArrayLike<number>>;
 

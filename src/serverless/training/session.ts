@@ -34,7 +34,7 @@ const PROGRESS_INTERVAL = 50;
 /** A learner with the stored state, ready to be trained. */
 interface Restored {
   readonly learner: Learner;
-  /** The numbers in the learner's state that were not finite even before training. */
+  /** The buffers and options of the learner that already contained NaN or infinities before training. */
   readonly constants: Constants;
   /** The number of steps taken by earlier requests. */
   readonly step: number;
@@ -58,7 +58,8 @@ export class TrainingSession {
 
   /**
    * Starts a session. Its learner is freed when the slot is released.
-   * @throws Problem 503 if the start takes too long, 500 if the stored state cannot be trained, 400 if the client disconnects
+   * @throws Problem 503 if training does not start in time or the stored weights cannot be read, 500 if the initial weights are
+   * not finite, 400 if the client disconnects
    */
   static async start(
     trainer: Trainer,

@@ -80,7 +80,7 @@ function select({ boxes, scores }: Inputs, attributes: Attributes): { indices: n
     const right = Math.max(corners[4 * box + 1]!, corners[4 * box + 3]!);
     const area = (bottom - top) * (right - left);
     if (!(area < Number.POSITIVE_INFINITY)) return null;
-    // Move the top of a box without area to infinity, so that the box overlaps nothing.
+    // Move the top of a zero-area box to infinity, so that the box overlaps nothing.
     if (area === 0) top = Number.POSITIVE_INFINITY;
     const original = current[box]!;
     let score = original;

@@ -1,5 +1,5 @@
 /**
- * Convolutions, pools and the other layers that work on images. Filters are HWIO in TensorFlow.js and OHWI in nabla.
+ * Convolution, pooling and other layers that work on images. Filters are HWIO in TensorFlow.js and OHWI in nabla.
  */
 import { Activation } from "../../../assembly/opcodes.ts";
 import { tensor } from "../../core/creation.ts";

@@ -82,7 +82,10 @@ export async function runInChromium(backend, init = {}, { filter = "" } = {}) {
 /** A spec's name contains the backend's name and flags after the name of the outer suite. */
 const neutral = (name, backend) => name.replaceAll(`${backend} {}`, "BACKEND {}");
 
-/** Compares a backend's results with the CPU backend's: which specs fail, and which specs only one of the backends has. */
+/**
+ * Compares a backend's results with the CPU backend's: finds the specs that fail here but not there, and the specs that only one
+ * of the two has.
+ */
 export function compare(cpu, own) {
   const names = ({ passed, failed }, backend) =>
     [...passed, ...failed.map(({ name }) => name)].map((name) => neutral(name, backend));

@@ -5,7 +5,7 @@ import { invalidTarget, readUrl, urlAt } from "../../core/urls.ts";
 import { onAbort } from "./sink.ts";
 import type { NodeRequest, NodeResponse } from "./types.ts";
 
-/** Methods that a web Request must not have. */
+/** Methods that a web Request cannot have. */
 const FORBIDDEN = ["CONNECT", "TRACE", "TRACK"];
 
 const disconnectError = (): Error => new TypeError("the client disconnected");
