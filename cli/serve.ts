@@ -84,7 +84,7 @@ async function serve(model: string, options: Options): Promise<void> {
   const { port, host, threads, grace, maxConnections } = options;
   const stop = stopRequested();
   let isListening = false;
-  // Before the server listens, there are no requests to wait for, so exit immediately.
+  // Until the server listens, no request can be in progress, so a stop signal ends the process immediately.
   void stop.then(() => isListening || process.exit(0));
   // Call init before the module is imported, because the module may create tensors, which starts the engine.
   if (threads !== undefined) await init({ threads });

@@ -152,8 +152,7 @@ export default stream({
       const { reached, isDiverged } = runs.find((run) => run.name === name)!;
       return isDiverged ? Infinity : reached;
     };
-    // If gradient descent does not reach the target in MORE times as many steps, there is no number of steps to compare
-    // with.
+    // Skip the comparison if gradient descent does not reach the target, even in MORE times as many steps.
     const isComparable = Number.isFinite(stepsOf("gradient descent"));
     const followers = isComparable ? ["K-FAC", ...(damping === "fixed" ? ["natural gradient"] : [])] : [];
     return {

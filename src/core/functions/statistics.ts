@@ -8,8 +8,8 @@ import { lift } from "../lift.ts";
 import type { Tensor } from "../tensor.ts";
 
 /**
- * The log of the sum of exponentials along `dims`, log Σ eˣ, computed without overflow. If there are no elements, the
- * result is −∞. The gradient is the softmax, or 0 where all elements are −∞.
+ * Computes log Σ eˣ along `dims` without overflow. The result is −∞ if there are no elements. The gradient is the
+ * softmax, or 0 where all elements are −∞.
  *
  * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
  *
@@ -23,8 +23,8 @@ import type { Tensor } from "../tensor.ts";
  */
 export const logSumExp: {
   /**
-   * The log of the sum of exponentials along `dims`, log Σ eˣ, computed without overflow. If there are no elements, the
-   * result is −∞. The gradient is the softmax, or 0 where all elements are −∞.
+   * Computes log Σ eˣ along `dims` without overflow. The result is −∞ if there are no elements. The gradient is the
+   * softmax, or 0 where all elements are −∞.
    *
    * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
    *
@@ -38,8 +38,8 @@ export const logSumExp: {
    */
   (x: Tensor | number, dims?: Dims, options?: ReduceOptions): Tensor;
   /**
-   * The log of the sum of exponentials along `dims`, log Σ eˣ, computed without overflow. If there are no elements, the
-   * result is −∞. The gradient is the softmax, or 0 where all elements are −∞.
+   * Computes log Σ eˣ along `dims` without overflow. The result is −∞ if there are no elements. The gradient is the
+   * softmax, or 0 where all elements are −∞.
    *
    * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
    *

@@ -17,8 +17,8 @@ import { shiftDefinition, smallestDefinition } from "./fold.ts";
 import { counted, type Dims, max, mean, min, type ReduceOptions, reduce, reducedShape, sum } from "./reduce.ts";
 
 /**
- * The log of the sum of exponentials along `dims`, log Σ eˣ, computed without overflow. If there are no elements, the
- * result is −∞. The gradient is the softmax, or 0 where all elements are −∞.
+ * Computes log Σ eˣ along `dims` without overflow. The result is −∞ if there are no elements. The gradient is the
+ * softmax, or 0 where all elements are −∞.
  *
  * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
  *
