@@ -67,12 +67,13 @@ test.each([
   },
 );
 
+const ESBUILD = ["core.mjs", "--bundle", "--platform=node"];
+const BUN = ["build", "core.mjs", "--target=node"];
+
 /**
  * For each bundler, the file that it writes and the command that bundles core.mjs for Node. The bundle must contain the copy of tfjs-core
  * that the program imports, and no other. It runs in an empty folder, where it cannot load packages.
  */
-const ESBUILD = ["core.mjs", "--bundle", "--platform=node"];
-const BUN = ["build", "core.mjs", "--target=node"];
 test.each<[string, string, string, (output: string) => string[]]>([
   ["esbuild", "core.cjs", commandOf("esbuild"), (output) => [...ESBUILD, `--outfile=${output}`]],
   // With custom conditions, esbuild does not set the condition "module".
