@@ -52,7 +52,11 @@ export interface Compiled<A extends unknown[], T> {
    * @throws Error if the function has not been called yet and no arguments are passed
    */
   explain(args?: Arguments<A>): Explanation;
-  /** Calls the function several times and measures each instruction. Print it with `console.log(step.profile([x, y]))`. */
+  /**
+   * Calls the function several times, measures each instruction, and compares its time with the fastest that the machine's
+   * arithmetic and memory allow. Print it with `console.log(step.profile([x, y]))`.
+   * @throws RangeError if an option is out of range
+   */
   profile(args: Arguments<A>, options?: ProfileOptions): Profile;
   /** Frees the recordings and their memory, including results. */
   dispose(): void;
@@ -177,7 +181,7 @@ export function compile<A extends unknown[], T>(f: (...args: A) => T, options: C
       return new Explanation(name, trace);
     },
     profile(args: Arguments<A>, options: ProfileOptions = {}): Profile {
-      check("profile", arguments, "args:array {calls:number}");
+      check("profile", arguments, "args:array {calls:number groupBy:string}");
       return new Profile(name, find(args), args, options);
     },
     dispose(): void {

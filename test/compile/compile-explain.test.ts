@@ -1,10 +1,10 @@
-/** explain and profile of compiled functions. */
+/** explain of compiled functions. */
 
 import { inspect } from "node:util";
-import { compile, losses, manualSeed, nn, optim, randint, randn, type Tensor } from "nabla";
+import { compile, losses, nn, optim, randint, randn, type Tensor } from "nabla";
 import { describe, expect, test } from "vitest";
 
-describe("explain and profile", () => {
+describe("explain", () => {
   const model = new nn.Sequential(new nn.Linear(20, 32), new nn.ReLU(), new nn.Linear(32, 5));
   const optimizer = new optim.Adam(model.parameters());
   const make = () =>
@@ -37,33 +37,5 @@ describe("explain and profile", () => {
     );
     expect(text.split("\n")).toHaveLength(explained.steps.length + 2);
     expect(inspect(explained)).toBe(text);
-  });
-  test("profile runs the function and reports the share of each instruction", () => {
-    const step = make();
-    const before = model.parameters()[0]!.data;
-    const profile = step.profile(args(), { calls: 5 });
-    expect(model.parameters()[0]!.data).not.toEqual(before);
-    expect(profile.steps.map(({ name }) => name)).toEqual(step.explain().steps.map(({ name }) => name));
-    expect(profile.steps.reduce((sum, { share }) => sum + share, 0)).toBeCloseTo(1, 6);
-    for (const { microseconds, gflops, ofCeiling } of profile.steps) {
-      expect(microseconds).toBeGreaterThanOrEqual(0);
-      expect(ofCeiling).toBeCloseTo(gflops / profile.ceiling, 9);
-    }
-    expect(profile.ceiling).toBeGreaterThan(1);
-    expect(String(profile).split("\n")).toHaveLength(profile.steps.length + 2);
-    expect(() => step.profile(args(), { calls: 0 })).toThrow("profile: calls must be a whole number above 0, got 0.");
-  });
-  test("profile and calls give the same bits", () => {
-    const run = (profiled: boolean): number[] => {
-      manualSeed(3);
-      const net = new nn.Linear(4, 2);
-      const sgd = new optim.SGD(net.parameters(), { lr: 0.1 });
-      const step = compile((x: Tensor) => sgd.minimize(() => net.forward(x).square().mean()));
-      const x = randn([3, 4]);
-      if (profiled) step.profile([x], { calls: 3 });
-      else for (let i = 0; i < 6; i++) step(x);
-      return Array.from(net.parameters()[0]!.data);
-    };
-    expect(run(true)).toEqual(run(false));
   });
 });

@@ -96,7 +96,15 @@ export interface OpDefinition<A = unknown> {
    * one instruction.
    */
   readonly update?: boolean;
-  /** The number of floating-point operations in a call. Default: one per element of the largest operand. */
+  /**
+   * The number of floating-point operations in a call that computes products (matrix products, convolutions, attention,
+   * recurrent layers, linear algebra): two per multiply-add whose result is used. Other ops define `flops` instead.
+   */
+  readonly products?: (inputs: readonly Value[], outputs: readonly Value[], attributes: A) => number;
+  /**
+   * The number of floating-point operations in a call without products; 0 for ops that only copy elements. Default: one
+   * per element of the largest operand.
+   */
   readonly flops?: (inputs: readonly Value[], outputs: readonly Value[], attributes: A) => number;
   /**
    * The number of independent parts into which a call can be divided. Define `units` only if the number can be small.

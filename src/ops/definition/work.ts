@@ -20,8 +20,14 @@ function largest({ inputs, outputs }: Call): number {
 }
 
 /** The number of floating-point operations in a call. */
-export const flopsOf = (op: AnyOp, call: Call): number =>
-  op.flops ? op.flops(call.inputs, call.outputs, call.attributes) : largest(call);
+export function flopsOf(op: AnyOp, call: Call): number {
+  const count = op.products ?? op.flops;
+  return count ? count(call.inputs, call.outputs, call.attributes) : largest(call);
+}
+
+/** The number of floating-point operations in a call's products; 0 if the op computes no products. */
+export const productFlopsOf = ({ products }: AnyOp, { inputs, outputs, attributes }: Call): number =>
+  products?.(inputs, outputs, attributes) ?? 0;
 
 /**
  * The number of operations in a call: the number of its floating-point operations or of the elements in its largest

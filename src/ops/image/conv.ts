@@ -75,7 +75,7 @@ const encodeAs: (code: ConvCode) => OpDefinition<ConvAttributes>["encode"] =
     encodeConv(encoder, code, operands);
   };
 
-const flopsOf = (pixels: number, w: Value): number => 2 * pixels * w.size;
+const productsOf = (pixels: number, w: Value): number => 2 * pixels * w.size;
 const channelSums = (dy: Value): Value => sum(dy, [0, 1, 2]);
 
 /**
@@ -91,7 +91,7 @@ export const convDefinition: OpDefinition<ConvAttributes> = {
     for (const v of bias ? [x!, w!, bias] : [x!, w!]) requireType("conv", v, "float32");
     return [{ shape: [x!.shape[0]!, ...outputSize, w!.shape[0]!], dtype: "float32" }];
   },
-  flops: ([, w], [y]) => flopsOf(y!.size / y!.shape[3]!, w!),
+  products: ([, w], [y]) => productsOf(y!.size / y!.shape[3]!, w!),
   encode: encodeAs(Op.Conv),
   vjp(dy, { inputs: [x, w, bias], outputs: [y], attributes, needs }) {
     const d = activationGrad[attributes.activation](dy, y!);
@@ -117,7 +117,7 @@ export const convInputDefinition: OpDefinition<ConvAttributes> = {
     for (const v of bias ? [dy!, w!, bias] : [dy!, w!]) requireType("convTranspose", v, "float32");
     return [{ shape: [dy!.shape[0]!, ...inputSize, w!.shape[3]! * groups], dtype: "float32" }];
   },
-  flops: ([dy, w]) => flopsOf(dy!.size / dy!.shape[3]!, w!),
+  products: ([dy, w]) => productsOf(dy!.size / dy!.shape[3]!, w!),
   encode: encodeAs(Op.ConvInput),
   vjp(g, { inputs: [dy, w, bias], outputs: [dx], attributes, needs }) {
     const d = activationGrad[attributes.activation](g, dx!);
@@ -139,7 +139,7 @@ export const convWeightDefinition: OpDefinition<ConvAttributes> = {
   infer: ([x, dy], { kernelSize, groups }) => [
     { shape: [dy!.shape[3]!, ...kernelSize, x!.shape[3]! / groups], dtype: "float32" },
   ],
-  flops: ([, dy], [dw]) => flopsOf(dy!.size / dy!.shape[3]!, dw!),
+  products: ([, dy], [dw]) => productsOf(dy!.size / dy!.shape[3]!, dw!),
   encode: encodeAs(Op.ConvWeight),
   vjp: (g, { inputs: [x, dy], attributes, needs }) => [
     needs[0] ? apply(convInputDefinition, [dy!, g], attributes) : null,

@@ -85,7 +85,7 @@ function indexOp(
     code,
     name,
     cost: 0.3,
-    flops: () => 0,
+    flops: ([x]) => (adds ? x!.size : 0),
     saves: [1],
     infer([x, index], { dim, n, caller = name }) {
       requireType(caller, index!, "int32", "index");
@@ -146,7 +146,7 @@ const segmentSumDefinition: OpDefinition<Pick<IndexAttributes, "n" | "skips">> =
   code: indexAddDefinition.code,
   name: "segmentSum",
   cost: 0.3,
-  flops: () => 0,
+  flops: ([, rows], [out], { n }) => rows!.size * (out!.size / n || 0),
   saves: [1, 2],
   infer([x, rows, segments], { n }) {
     requireType("segmentSum", x!, "float32");

@@ -61,7 +61,7 @@ const choleskyDefinition: OpDefinition<null> = {
     requireSquare("cholesky", a!);
     return [{ shape: a!.shape, dtype: "float32" }];
   },
-  flops: ([a]) => (a!.size * a!.shape.at(-1)!) / 3,
+  products: ([a]) => (a!.size * a!.shape.at(-1)!) / 3,
   units: matrices,
   encode: encodeAs(Op.Cholesky, () => 0),
   vjp(dy, { outputs: [l] }) {
@@ -97,7 +97,7 @@ const triangularSolveDefinition: OpDefinition<SolveAttributes> = {
       );
     return [{ shape: b!.shape, dtype: "float32" }];
   },
-  flops: ([a], [x]) => x!.size * a!.shape.at(-1)!,
+  products: ([a], [x]) => x!.size * a!.shape.at(-1)!,
   units: matrices,
   encode(encoder, { inputs: [a, b], outputs: [x], attributes: { upper, transposed, unit }, address }) {
     const n = a!.shape.at(-1)!;
@@ -140,7 +140,7 @@ const eighDefinition: OpDefinition<null> = {
       { shape: a!.shape, dtype: "float32" },
     ];
   },
-  flops: ([a]) => 40 * a!.size * a!.shape.at(-1)!,
+  products: ([a]) => 40 * a!.size * a!.shape.at(-1)!,
   units: matrices,
   encode: encodeAs(Op.Eigh, (n) => kernels().eighWorkspace!(n)),
   vjp(dw, { outputs: [w, v], more: [dv] }) {

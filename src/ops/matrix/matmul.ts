@@ -107,7 +107,7 @@ export const matmulDefinition: OpDefinition<MatmulAttributes> = {
       },
     ];
   },
-  flops: ([a, b], [out], attributes) => 2 * out!.size * sizes(a!, b!, attributes).k,
+  products: ([a, b], [out], attributes) => 2 * out!.size * sizes(a!, b!, attributes).k,
   encode(encoder, { inputs: [a, b, third], outputs: [out], attributes, address }) {
     const { m, n, k } = sizes(a!, b!, attributes);
     const [bias, y] = readsOutput(attributes) ? [undefined, third] : [third, undefined];

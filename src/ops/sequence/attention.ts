@@ -16,7 +16,7 @@ import { softmax, softmaxGrad } from "../reduce/rows.ts";
 import { reshape } from "../shape/reshape.ts";
 import { broadcastTo, full, permute } from "../shape/shape.ts";
 import { causalMask } from "../shape/triangle.ts";
-import { type AttentionAttributes, encodeDirection, infer, type Layout, places, sizes } from "./heads.ts";
+import { type AttentionAttributes, encodeDirection, infer, type Layout, pairs, places, sizes } from "./heads.ts";
 
 /**
  * The attention weights in terms of ops, for cases that the kernels do not cover: higher-order gradients, gradients of
@@ -56,9 +56,9 @@ export const attentionDefinition: OpDefinition<AttentionAttributes> = {
     const { batch, heads } = sizes(q!, v!, attributes);
     return batch * heads;
   },
-  flops: ([q, , v], _, attributes) => {
-    const { batch, heads, queries, keys, width, valueWidth } = sizes(q!, v!, attributes);
-    return 2 * batch * heads * queries * keys * (width + valueWidth);
+  products: ([q, , v], _, attributes) => {
+    const { width, valueWidth } = sizes(q!, v!, attributes);
+    return 2 * pairs(q!, v!, attributes) * (width + valueWidth);
   },
   encode: (encoder, { inputs, outputs: [out], attributes, address }) =>
     encodeDirection(encoder, Op.Attention, inputs, out!, [], attributes, address),
@@ -101,9 +101,9 @@ const attentionGradDefinition: OpDefinition<AttentionAttributes> = {
     const { batch, heads } = sizes(q!, v!, attributes);
     return batch * heads;
   },
-  flops: ([, q, , v], _, attributes) => {
-    const { batch, heads, queries, keys, width, valueWidth } = sizes(q!, v!, attributes);
-    return 2 * batch * heads * queries * keys * (3 * width + 2 * valueWidth);
+  products: ([, q, , v], _, attributes) => {
+    const { width, valueWidth } = sizes(q!, v!, attributes);
+    return 2 * pairs(q!, v!, attributes) * (3 * width + 2 * valueWidth);
   },
   encode: (encoder, { inputs: [dy, ...inputs], outputs, attributes, address }) =>
     encodeDirection(encoder, Op.AttentionGrad, inputs, dy!, outputs, attributes, address),

@@ -36,6 +36,16 @@ export function sizes(q: { shape: Shape }, v: { shape: Shape }, { layout }: Atte
   };
 }
 
+/** The number of pairs of a query and a key to which it attends, in all heads. Masks do not count. */
+export function pairs(q: { shape: Shape }, v: { shape: Shape }, attributes: AttentionAttributes): number {
+  const { batch, heads, queries, keys } = sizes(q, v, attributes);
+  const { causal } = attributes;
+  if (causal === null) return batch * heads * queries * keys;
+  let total = 0;
+  for (let i = 0; i < queries; i++) total += Math.min(keys, Math.max(0, i + 1 + causal));
+  return batch * heads * total;
+}
+
 /** The shape, in the given layout, of a tensor with t rows of d numbers for each batch entry and head. */
 export function shaped(
   { batch, heads }: { batch: number; heads: number },

@@ -101,6 +101,15 @@ function statesBefore(y: Value, h0: Value | undefined, { batchFirst, reverse }: 
   return concat(reverse ? [rest, start] : [start, rest], dim);
 }
 
+/**
+ * The floating-point operations in the products of states and W, or of their gradients and W. The first step has a
+ * product only if there is an initial state, because the state is 0 otherwise.
+ */
+function productsOf(y: Value, w: Value, { batchFirst, initial }: RecurrentAttributes): number {
+  const { batch, steps } = geometry(y, w.shape[1]!, batchFirst);
+  return 2 * batch * (initial ? steps : steps - 1) * w.size;
+}
+
 /** The forward op of one kind of cell, and its gradient. */
 function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; grad: AnyOp } {
   const { gates, saved, hasCellState, name } = cell;
@@ -143,7 +152,7 @@ function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; g
         );
       return [{ input: inputs.indexOf(lengths), low: 0, high: steps, error }];
     },
-    flops: ([, w], [y]) => 2 * (y!.size / w!.shape[1]!) * w!.size,
+    products: ([, w], [y], attributes) => productsOf(y!, w!, attributes),
     units: ([x, w], _, { batchFirst }) => geometry(x!, w!.shape[1]!, batchFirst).batch,
     encode(encoder, { inputs, outputs, attributes, address }) {
       const { x, w, h0, c0, bias, lengths } = namedInputs(cell, inputs, attributes);
@@ -227,7 +236,7 @@ function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; g
       const state = { shape: [geometry(dy, hidden, batchFirst).batch, hidden], dtype: "float32" as const };
       return [dx, state, ...(hasCellState ? [state] : []), ...(cell.splitsGradient ? [dx] : [])];
     },
-    flops: ([dy, , w]) => 2 * (dy!.size / w!.shape[1]!) * w!.size,
+    products: ([dy, , w], _, attributes) => productsOf(dy!, w!, attributes),
     units: ([dy, , w], _, { batchFirst }) => geometry(dy!, w!.shape[1]!, batchFirst).batch,
     encode(encoder, { inputs, outputs, attributes, address }) {
       const { dy, y, w, h0, saved: kept, c, c0, dcs, lengths } = namedGradInputs(cell, inputs, attributes);
