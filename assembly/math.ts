@@ -336,9 +336,9 @@ export function geluTanhSlope(x: v128): v128 {
 @inline
 export function relu(x: v128): v128 { return v128.andnot(x, f32x4.le(x, f32x4.splat(0))); }
 
-/** min(max(x, 0), 6). */
+/** min(max(x, 0), 6), with the bits of formulas.ts: hardTanh. */
 @inline
-export function relu6(x: v128): v128 { return f32x4.pmin(relu(x), f32x4.splat(6)); }
+export function relu6(x: v128): v128 { return f32x4.pmin(f32x4.pmax(x, f32x4.splat(0)), f32x4.splat(6)); }
 
 /** dy where y > 0. */
 @inline

@@ -4,9 +4,9 @@
  * the requested share of C. The path and the order of the sum over k depend only on the shape of the whole product, so an
  * element's bits do not depend on how C is split into shares.
  */
-import { relu, relu6, reluGrad, sigmoid, sigmoidGrad, tanh, tanhGrad } from "../math";
 import { Activation } from "../opcodes";
 import { narrow, promoteHigh } from "../simd";
+import { clamped, complete, finish, isClamped } from "./epilogue";
 import { copyPanel, MR, micro4, micro6, narrowRow, NR, rowDots, rowNarrow, rowWide, transpose, WIDE,
   wideRow } from "./pack";
 
@@ -27,6 +27,10 @@ const NC: usize = 32;
 const FEW: usize = 8;
 @inline
 const SHORT: usize = 16;
+
+/** The number of rows without packing after which the epilogue is applied. */
+@inline
+const STRIP: usize = 32;
 
 /** The number of products that a lane sums before it adds the sum to C, on the paths that do not pack. */
 @inline
@@ -183,7 +187,8 @@ export function deepThin(c: usize, ldc: usize, a: usize, lda: usize, stepA: usiz
 function thinOf(deep: bool, c: usize, ldc: usize, a: usize, lda: usize, stepA: usize, b: usize, ldb: usize, bias: usize,
   m: usize, n: usize, k: usize, alpha: f32, activation: u32, toY: usize, accumulate: u32, tile: usize): void
 {
-  const plain = alpha == 1 && !bias && activation == Activation.None && !accumulate;
+  const inPlace = isClamped(alpha, activation) && !accumulate;
+  const plain = !bias && activation == Activation.None;
   const wide = n >= WIDE;
   const step = wide ? WIDE : NR;
   for (let j: usize = 0; j < n; j += step) {
@@ -192,14 +197,17 @@ function thinOf(deep: bool, c: usize, ldc: usize, a: usize, lda: usize, stepA: u
     const back: usize = wide ? (WIDE - cols) << 2 : 0;
     const bt = b + (j << 2) - back;
     const bj = bias ? bias + (j << 2) : 0;
-    for (let i: usize = 0; i < m; i++) {
-      const at = a + i * lda;
-      const ct = c + i * ldc + (j << 2);
-      const target = plain && cols == step ? ct : tile;
-      if (deep) deepRow(target, at, stepA, bt, ldb, wide, cols, k, tile + WIDE * 4);
-      else if (wide) wideRow(target, at, stepA, bt, ldb, k);
-      else narrowRow(target, at, stepA, bt, ldb, cols, k);
-      if (target == tile) finish(ct, ldc, tile + back, 0, 1, cols, 0, alpha, bj, activation, toY, accumulate);
+    for (let i: usize = 0; i < m; i += STRIP) {
+      const strip = c + i * ldc + (j << 2), rows = min(STRIP, m - i);
+      let ct = strip, at = a + i * lda;
+      for (const end = ct + rows * ldc; ct < end; ct += ldc, at += lda) {
+        const target = inPlace && cols == step ? ct : tile;
+        if (deep) deepRow(target, at, stepA, bt, ldb, wide, cols, k, tile + WIDE * 4);
+        else if (wide) wideRow(target, at, stepA, bt, ldb, k);
+        else narrowRow(target, at, stepA, bt, ldb, cols, k);
+        if (target == tile) finish(ct, ldc, tile + back, 0, 1, cols, 0, alpha, bj, activation, toY, accumulate);
+      }
+      if (inPlace && cols == step && !plain) clamped(strip, ldc, rows, step, bj, activation);
     }
   }
 }
@@ -319,27 +327,6 @@ export function tileRows(rest: usize): usize {
   return rest < MR ? rest : rest == 8 ? 4 : MR;
 }
 
-/** Applies α, bias and activation after the last sum of a whole tile. */
-@inline
-function complete(c: usize, ldc: usize, rows: usize, alpha: f32, bias: usize, activation: u32, toY: usize): void {
-  if (alpha == 1 && bias && activation <= <u32>Activation.Relu6) biased(c, ldc, rows, bias, activation);
-  else finish(c, ldc, c, ldc, rows, NR, 0, alpha, bias, activation, toY, 0);
-}
-
-/**
- * c ← c + bias for a whole tile, then Relu or Relu6 if `activation` is one of them: the same as `finish`, but faster.
- */
-@inline
-function biased(c: usize, ldc: usize, rows: usize, bias: usize, activation: u32): void {
-  const b0 = v128.load(bias), b1 = v128.load(bias, 16);
-  const floor = f32x4.splat(activation ? 0 : -Infinity);
-  const ceiling = f32x4.splat(activation == Activation.Relu6 ? 6 : Infinity);
-  for (const end = c + rows * ldc; c < end; c += ldc) {
-    v128.store(c, f32x4.pmin(f32x4.max(f32x4.add(v128.load(c), b0), floor), ceiling));
-    v128.store(c, f32x4.pmin(f32x4.max(f32x4.add(v128.load(c, 16), b1), floor), ceiling), 16);
-  }
-}
-
 /**
  * Computes one tile of at most MR × NR elements: c = act(A·panel + bias) (+ C if load), where A's rows are segments of
  * an image (pack.ts: micro6). `scratch` holds NR·MR floats.
@@ -354,44 +341,5 @@ export function tile(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, co
   } else {
     micro(scratch, NR * 4, a, lda, rows, panel, kc, segments, jump, false);
     finish(c, ldc, scratch, NR * 4, rows, cols, load, 1, bias, activation, 0, 0);
-  }
-}
-
-/**
- * c = act(α·(tile + c if partial) + bias) (+ c if accumulate), for rows × cols elements. Writes no other elements. y is
- * `toY` bytes after c.
- */
-function finish(c: usize, ldc: usize, tile: usize, ldt: usize, rows: usize, cols: usize, partial: u32, alpha: f32,
-  bias: usize, activation: u32, toY: usize, accumulate: u32): void
-{
-  const scale = f32x4.splat(alpha);
-  for (let i: usize = 0; i < rows; i++, c += ldc, tile += ldt) {
-    for (let j: usize = 0; j < cols; j += 4) {
-      const at = c + (j << 2);
-      let v = v128.load(tile + (j << 2));
-      if (partial) v = f32x4.add(v128.load(at), v);
-      v = f32x4.mul(v, scale);
-      if (bias) v = f32x4.add(v, v128.load(bias + (j << 2)));
-      if (activation == Activation.Relu) v = relu(v);
-      else if (activation == Activation.Relu6) v = relu6(v);
-      else if (activation == Activation.Tanh) v = tanh(v);
-      else if (activation == Activation.Sigmoid) v = sigmoid(v);
-      else if (activation == Activation.ReluGrad) v = reluGrad(v, v128.load(at + toY));
-      else if (activation == Activation.TanhGrad) v = tanhGrad(v, v128.load(at + toY));
-      else if (activation == Activation.SigmoidGrad) v = sigmoidGrad(v, v128.load(at + toY));
-      if (accumulate) v = f32x4.add(v128.load(at), v);
-      storeHead(at, v, cols - j);
-    }
-  }
-}
-
-/** Stores the first min(count, 4) lanes. */
-@inline
-function storeHead(at: usize, v: v128, count: usize): void {
-  if (count >= 4) v128.store(at, v);
-  else {
-    if (count > 1) v128.store_lane<u64>(at, v, 0);
-    if (count == 1) v128.store_lane<f32>(at, v, 0);
-    if (count == 3) v128.store_lane<f32>(at, v, 2, 8);
   }
 }

@@ -83,6 +83,23 @@ describe("matrix products and the ops after them", () => {
       ]);
     }
   });
+  test("ReLU6 is fused, as a layer and as a clamp; other bounds are not", () => {
+    const relu6 = new nn.ReLU6();
+    const f = (x: Tensor) => [
+      relu6.forward(linear.forward(x)),
+      linear.forward(x).clamp(0, 6),
+      linear.forward(x).clamp(0, 5),
+      linear.forward(x).clamp(-0, 6),
+    ];
+    expect(around(pass, f, matrix())[1]).toEqual([
+      "matmul+hardTanh",
+      "matmul+clamp",
+      "matmul",
+      "clamp",
+      "matmul",
+      "clamp",
+    ]);
+  });
   test("an activation's derivative is fused into the product in the backward pass", () => {
     const net = new nn.Sequential(new nn.Linear(3, 5), new nn.Tanh(), new nn.Linear(5, 2));
     const optimizer = new optim.SGD(net.parameters(), { lr: 0.1 });

@@ -13,12 +13,22 @@ const activations = new Map([
   [Op.Tanh, Activation.Tanh],
   [Op.Sigmoid, Activation.Sigmoid],
 ]);
+/** Ops with one operand and two bounds. With the bounds 0 and 6, they are relu6. */
+const clamps = new Set([Op.HardTanh, Op.Clamp]);
 /** Maps pointwise ops with two operands, the product and y, to epilogues. */
 const derivatives = new Map([
   [Op.ReluGrad, Activation.ReluGrad],
   [Op.TanhGrad, Activation.TanhGrad],
   [Op.SigmoidGrad, Activation.SigmoidGrad],
 ]);
+
+/** The epilogue that equals a pointwise step with one operand, bit for bit. */
+function activationOf({ op, attributes }: Step): Activation | undefined {
+  if (!clamps.has(op.code)) return activations.get(op.code);
+  const [low, high] = attributes as readonly number[];
+  // A lower bound of −0 would give other bits.
+  return Object.is(low, 0) && high === 6 ? Activation.Relu6 : undefined;
+}
 
 const isProduct = ({ op }: Step): boolean => op.code === Op.Matmul || op.code === Op.Conv || op.code === Op.ConvInput;
 
@@ -37,8 +47,7 @@ export const fuseMatmulEpilogues: Pass = (steps, placed) => {
     const y = next.inputs[1];
     const [x, ...rest] = next.inputs;
     if (x!.storage !== storage || x!.size !== size || rest.some((other) => other.storage === storage)) return;
-    const activation =
-      activations.get(next.op.code) ?? (step.op.code === Op.Matmul ? derivatives.get(next.op.code) : undefined);
+    const activation = activationOf(next) ?? (step.op.code === Op.Matmul ? derivatives.get(next.op.code) : undefined);
     if (activation === undefined) return;
     if (y) {
       // y must be computed before the product, and must not change between the product and the pointwise step.

@@ -1,0 +1,95 @@
+/**
+ * The last steps of a matrix product, applied to tiles of C: scaling by α, adding a bias, and an activation, or
+ * multiplication by an activation's derivative.
+ */
+import { reluGrad, sigmoid, sigmoidGrad, tanh, tanhGrad } from "../math";
+import { Activation } from "../opcodes";
+import { NR } from "./pack";
+
+/** Whether `clamped` can compute this epilogue. */
+@inline
+export function isClamped(alpha: f32, activation: u32): bool {
+  return alpha == 1 && activation <= <u32>Activation.Relu6;
+}
+
+// For activations up to Relu6, act(v + bias) = min(max(v + b, floor), ceiling). relu turns −0 into +0: adding +0 to the bias
+// does this, because −0 + b is then never −0. Adding −0 changes nothing.
+@inline
+function zeroOf(activation: u32): v128 { return f32x4.splat(activation == Activation.Relu ? 0 : -0.0); }
+@inline
+function shiftAt(bias: usize, zero: v128): v128 { return bias ? f32x4.add(v128.load(bias), zero) : zero; }
+@inline
+function floorOf(activation: u32): v128 { return f32x4.splat(activation ? 0 : -Infinity); }
+@inline
+function ceilingOf(activation: u32): v128 { return f32x4.splat(activation == Activation.Relu6 ? 6 : Infinity); }
+
+@inline
+function clamp(v: v128, floor: v128, ceiling: v128): v128 { return f32x4.pmin(f32x4.pmax(v, floor), ceiling); }
+
+/** c ← act(c + bias) for rows × cols elements, if `isClamped`; cols is a multiple of NR. The same as `finish`, but faster. */
+export function clamped(c: usize, ldc: usize, rows: usize, cols: usize, bias: usize, activation: u32): void {
+  const zero = zeroOf(activation), floor = floorOf(activation), ceiling = ceilingOf(activation);
+  for (const right = c + (cols << 2); c < right; c += NR << 2) {
+    const b0 = shiftAt(bias, zero), b1 = shiftAt(bias ? bias + 16 : 0, zero);
+    if (bias) bias += NR << 2;
+    let at = c;
+    for (const end = c + rows * ldc; at < end; at += ldc) {
+      v128.store(at, clamp(f32x4.add(v128.load(at), b0), floor, ceiling));
+      v128.store(at, clamp(f32x4.add(v128.load(at, 16), b1), floor, ceiling), 16);
+    }
+  }
+}
+
+/** Applies α, bias and activation after the last sum of a whole tile. */
+@inline
+export function complete(c: usize, ldc: usize, rows: usize, alpha: f32, bias: usize, activation: u32,
+  toY: usize): void
+{
+  if (isClamped(alpha, activation)) clamped(c, ldc, rows, NR, bias, activation);
+  else finish(c, ldc, c, ldc, rows, NR, 0, alpha, bias, activation, toY, 0);
+}
+
+/**
+ * c = act(α·(tile + c if partial) + bias) (+ c if accumulate), for rows × cols elements. Writes no other elements. y is
+ * `toY` bytes after c.
+ */
+export function finish(c: usize, ldc: usize, tile: usize, ldt: usize, rows: usize, cols: usize, partial: u32,
+  alpha: f32, bias: usize, activation: u32, toY: usize, accumulate: u32): void
+{
+  const scale = f32x4.splat(alpha);
+  const isCurved = activation > <u32>Activation.Relu6, kind = isCurved ? 0 : activation;
+  const zero = zeroOf(kind), floor = floorOf(kind), ceiling = ceilingOf(kind);
+  for (let i: usize = 0; i < rows; i++, c += ldc, tile += ldt) {
+    for (let j: usize = 0; j < cols; j += 4) {
+      const at = c + (j << 2);
+      let v = v128.load(tile + (j << 2));
+      if (partial) v = f32x4.add(v128.load(at), v);
+      v = f32x4.add(f32x4.mul(v, scale), shiftAt(bias ? bias + (j << 2) : 0, zero));
+      v = clamp(v, floor, ceiling);
+      if (isCurved) v = curved(v, at + toY, activation);
+      if (accumulate) v = f32x4.add(v128.load(at), v);
+      storeHead(at, v, cols - j);
+    }
+  }
+}
+
+/** The activations after Relu6, or v times an activation's derivative at y. */
+@inline
+function curved(v: v128, y: usize, activation: u32): v128 {
+  if (activation == Activation.Tanh) return tanh(v);
+  if (activation == Activation.Sigmoid) return sigmoid(v);
+  if (activation == Activation.ReluGrad) return reluGrad(v, v128.load(y));
+  if (activation == Activation.TanhGrad) return tanhGrad(v, v128.load(y));
+  return sigmoidGrad(v, v128.load(y));
+}
+
+/** Stores the first min(count, 4) lanes. */
+@inline
+function storeHead(at: usize, v: v128, count: usize): void {
+  if (count >= 4) v128.store(at, v);
+  else {
+    if (count > 1) v128.store_lane<u64>(at, v, 0);
+    if (count == 1) v128.store_lane<f32>(at, v, 0);
+    if (count == 3) v128.store_lane<f32>(at, v, 2, 8);
+  }
+}
