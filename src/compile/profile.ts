@@ -5,7 +5,8 @@ import { productFlopsOf } from "../ops/definition/work.ts";
 import { RangeError } from "../runtime/errors.ts";
 import { requireChoice } from "../runtime/names.ts";
 import { nameOf, shapesOf } from "./explain.ts";
-import { accessesOf, Bandwidth, measureCeiling } from "./roofline.ts";
+import { bandwidthProbe, measureCeiling, trafficOf } from "./roofline.ts";
+import type { Step } from "./step.ts";
 import type { Trace } from "./trace.ts";
 
 /** Options for a compiled function's profile. */
@@ -23,10 +24,8 @@ export interface ProfileOptions {
 export interface ProfiledStep {
   /** The instruction's op, or the ops fused into it. With `groupBy: "op"`, the op. */
   readonly name: string;
-  /** The shapes of inputs and outputs. With `groupBy: "op"`, "". */
+  /** The shapes of inputs and outputs. With `groupBy: "op"`, the number of instructions. */
   readonly shapes: string;
-  /** The number of instructions. Without `groupBy`, 1. */
-  readonly count: number;
   /** The median time of a call in microseconds. */
   readonly microseconds: number;
   /** The share of the total time, from 0 to 1. */
@@ -51,8 +50,18 @@ function median(values: readonly number[]): number {
   return sorted.length ? sorted[sorted.length >> 1]! : 0;
 }
 
-const sum = <T>(items: readonly T[], f: (item: T) => number): number =>
-  items.reduce((total, item) => total + f(item), 0);
+/** The sums over one instruction, or over all instructions of an op. Times are in nanoseconds. */
+interface Group {
+  readonly step: Step;
+  count: number;
+  measured: number;
+  flops: number;
+  bytes: number;
+  /** The time that the products need at the ceiling, minus the time that the traffic needs. */
+  excess: number;
+  /** For each instruction, the longer of these two times. */
+  least: number;
+}
 
 /** The result of profile(). Print it to see a table, sorted by time, or read its fields. */
 export class Profile {
@@ -69,7 +78,6 @@ export class Profile {
   /** The speed, in GFLOP/s, that a kernel of independent multiply-adds reaches on this machine with one thread. */
   readonly ceiling: number;
   private readonly title: string;
-  private readonly isGrouped: boolean;
 
   /** @internal */
   constructor(
@@ -94,73 +102,66 @@ export class Profile {
       program.runTimed((step, milliseconds) => times[step]!.push(milliseconds));
     }
     this.title = `${name}: median of ${calls} calls`;
-    this.isGrouped = groupBy === "op";
+    const isGrouped = groupBy === "op";
     this.ceiling = measureCeiling();
     this.microseconds = 1000 * median(whole);
-    const bandwidth = new Bandwidth();
-    const accesses = accessesOf(program.steps);
-    const measured = program.steps.map((step, i) => {
+    const traffic = trafficOf(program.steps, bandwidthProbe());
+    const groups = new Map<unknown, Group>();
+    let [total, allFlops] = [0, 0];
+    program.steps.forEach((step, i) => {
       const flops = productFlopsOf(step.op, step);
-      return {
-        step,
-        microseconds: 1000 * median(times[i]!),
-        flops,
-        bytes: sum(accesses[i]!, ({ bytes }) => bytes),
-        // The least time in microseconds, by each of the two bounds.
-        compute: flops / this.ceiling / 1000,
-        memory: sum(accesses[i]!, ({ bytes, distance }) => bytes / bandwidth.at(distance) / 1000),
-      };
+      const { bytes, time: memory } = traffic[i]!;
+      const [measured, compute] = [1e6 * median(times[i]!), flops / this.ceiling];
+      const key = isGrouped ? step.op : step;
+      const group = groups.get(key) ?? { step, count: 0, measured: 0, flops: 0, bytes: 0, excess: 0, least: 0 };
+      groups.set(key, group);
+      group.count++;
+      group.measured += measured;
+      group.flops += flops;
+      group.bytes += bytes;
+      group.excess += compute - memory;
+      group.least += Math.max(compute, memory);
+      total += measured;
+      allFlops += flops;
     });
-    this.flops = sum(measured, ({ flops }) => flops);
-    const total = sum(measured, ({ microseconds }) => microseconds);
-    const groups = new Map<unknown, typeof measured>();
-    for (const one of measured) {
-      const key = this.isGrouped ? one.step.op : one;
-      groups.set(key, [...(groups.get(key) ?? []), one]);
-    }
-    this.steps = Array.from(groups.values(), (group) => {
-      const { step } = group[0]!;
-      const microseconds = sum(group, (one) => one.microseconds);
-      const flops = sum(group, (one) => one.flops);
-      const least = sum(group, ({ compute, memory }) => Math.max(compute, memory));
-      return {
-        name: this.isGrouped ? step.op.name : nameOf(step),
-        shapes: this.isGrouped ? "" : shapesOf(step),
-        count: group.length,
-        microseconds,
-        share: total > 0 ? microseconds / total : 0,
-        flops,
-        gflops: microseconds > 0 ? flops / microseconds / 1000 : 0,
-        bytes: sum(group, ({ bytes }) => bytes),
-        bound: sum(group, ({ compute, memory }) => compute - memory) > 0 ? "compute" : "memory",
-        ofBound: microseconds > 0 ? least / microseconds : 0,
-      };
-    });
+    this.flops = allFlops;
+    this.steps = Array.from(groups.values(), ({ step, count, measured, flops, bytes, excess, least }) => ({
+      name: isGrouped ? step.op.name : nameOf(step),
+      shapes: isGrouped ? `${count} instructions` : shapesOf(step),
+      microseconds: measured / 1000,
+      share: measured / total || 0,
+      flops,
+      gflops: flops / measured || 0,
+      bytes,
+      bound: excess > 0 ? "compute" : "memory",
+      ofBound: least / measured || 0,
+    }));
   }
 
   /** A table of the steps, the slowest first, for printing. */
   toString(): string {
-    const { isGrouped, flops, microseconds, ceiling } = this;
+    const { flops, microseconds, ceiling } = this;
     const percent = (x: number): string => `${(100 * x).toFixed(1)} %`;
     const rows = [...this.steps]
       .sort((a, b) => b.microseconds - a.microseconds)
-      .map((step) => [
-        step.name,
-        isGrouped ? String(step.count) : step.shapes,
+      .map(({ name, shapes, share, gflops, bytes, bound, ofBound, ...step }) => [
+        name,
+        shapes,
         step.microseconds.toFixed(step.microseconds < 100 ? 2 : 0),
-        percent(step.share),
-        step.flops ? step.gflops.toFixed(1) : "",
-        (step.bytes / step.microseconds / 1000).toFixed(1),
-        step.bound,
-        percent(step.ofBound),
+        percent(share),
+        gflops ? gflops.toFixed(1) : "",
+        (bytes / step.microseconds / 1000).toFixed(1),
+        bound,
+        percent(ofBound),
       ]);
     const rate = flops / microseconds / 1000;
-    const head = ["instruction", "shapes", "µs", "share", "GFLOP/s", "GB/s", "bound", "of bound"];
-    if (isGrouped) head.splice(0, 2, "op", "instructions");
     return [
       `${this.title}: ${amount(microseconds / 1e6, "s")}, ${amount(flops, "FLOP")} at ${rate.toFixed(1)} GFLOP/s, ` +
         `${percent(rate / ceiling)} of the ceiling of ${ceiling.toFixed(1)}`,
-      table([head, ...rows], [...(isGrouped ? [1] : []), 2, 3, 4, 5, 7]),
+      table(
+        [["instruction", "shapes", "µs", "share", "GFLOP/s", "GB/s", "bound", "of bound"], ...rows],
+        [2, 3, 4, 5, 7],
+      ),
     ].join("\n");
   }
   [Symbol.for("nodejs.util.inspect.custom")](): string {

@@ -4,61 +4,48 @@
  * that hold them.
  */
 import type { Storage } from "../core/memory.ts";
-import { bytesPerElement, type Value } from "../ops/definition/value.ts";
 import { kernels } from "../runtime/engine.ts";
-import { mutated, type Step } from "./step.ts";
+import { read, type Step, written } from "./step.ts";
 
-const sizeInBytes = ({ size, dtype }: Value): number => size * bytesPerElement[dtype];
-
-/** A part of an instruction's traffic. */
-export interface Access {
-  /** The number of bytes that are read or written. */
+/** The least memory traffic of an instruction. */
+export interface Traffic {
+  /** The number of bytes that must be read and written. Each operand counts once. */
   readonly bytes: number;
-  /** The number of bytes that the program reads and writes between the previous use of this data and the end of this one. */
-  readonly distance: number;
-}
-
-/** The bytes that a step must read from each storage, and the number of bytes that it must write. */
-function trafficOf(step: Step): { reads: Map<Storage, number>; writes: number } {
-  const { op, inputs, outputs, attributes } = step;
-  const changed = new Set(mutated(step));
-  const isCopy = op.flops?.(inputs, outputs, attributes) === 0;
-  const reads = new Map<Storage, number>();
-  let writes = outputs.reduce((total, x) => total + sizeInBytes(x), 0);
-  for (const x of inputs) {
-    const isChanged = changed.has(x.storage);
-    if (isChanged) writes += sizeInBytes(x);
-    if (!isChanged || !isCopy) reads.set(x.storage, sizeInBytes(x));
-  }
-  // A copy, such as a slice or a lookup in a table, reads no more of an operand than it writes.
-  if (isCopy) for (const [storage, bytes] of reads) reads.set(storage, Math.min(bytes, writes));
-  return { reads, writes };
+  /** The time that this takes at the given bandwidth. */
+  readonly time: number;
 }
 
 /**
- * The reads and writes of each step of a program that runs in a loop. Each operand counts once per step. Reads come from wherever their data was left:
- * a small distance means a small cache. Writes go to the cache that holds the step's operands.
+ * The traffic of each step of a program that runs in a loop. An operand is read from the cache that still holds it:
+ * `bandwidth` receives its distance, the number of bytes read and written since its last use, including this step's. A
+ * step's results are written to the cache that holds its operands.
  */
-export function accessesOf(steps: readonly Step[]): readonly (readonly Access[])[] {
-  const traffic = steps.map(trafficOf);
-  const lastUse = new Map<Storage, number>();
+export function trafficOf(steps: readonly Step[], bandwidth: (distance: number) => number): readonly Traffic[] {
+  /** The value of `clock`, which counts bytes, after the last use of each storage. */
+  const used = new Map<Storage, number>();
   let clock = 0;
-  const pass = (): Access[][] =>
-    traffic.map(({ reads, writes }, i) => {
-      const own = [...reads.values()].reduce((total, bytes) => total + bytes, writes);
-      const start = clock;
-      clock += own;
-      const accesses = [...reads].map(([storage, bytes]) => ({
-        bytes,
-        distance: own + start - (lastUse.get(storage) ?? start),
-      }));
-      const { inputs, outputs } = steps[i]!;
-      for (const { storage } of [...inputs, ...outputs]) lastUse.set(storage, clock);
-      return [...accesses, { bytes: writes, distance: own }];
+  const call = (): Traffic[] =>
+    steps.map((step) => {
+      const { op, inputs, outputs, attributes } = step;
+      const reads = new Set(read(step));
+      const writes = written(step);
+      const bytesWritten = writes.reduce((total, storage) => total + storage.bytes, 0);
+      // A copy, such as a slice or a lookup in a table, reads no more of an operand than it writes, and overwrites the
+      // storage that it changes without reading it.
+      const isCopy = op.flops?.(inputs, outputs, attributes) === 0;
+      if (isCopy) for (const storage of writes) reads.delete(storage);
+      const bytesRead = (storage: Storage): number => (isCopy ? Math.min(storage.bytes, bytesWritten) : storage.bytes);
+      let bytes = bytesWritten;
+      for (const storage of reads) bytes += bytesRead(storage);
+      let time = bytesWritten / bandwidth(bytes);
+      for (const storage of reads) time += bytesRead(storage) / bandwidth(bytes + clock - (used.get(storage) ?? clock));
+      clock += bytes;
+      for (const storage of [...read(step), ...writes]) used.set(storage, clock);
+      return { bytes, time };
     });
-  // The first pass shows where the previous call leaves the operands of the second.
-  pass();
-  return pass();
+  // The first call leaves the operands where the second finds them.
+  call();
+  return call();
 }
 
 /**
@@ -69,7 +56,7 @@ const ROUNDS = 20;
 const ROUND = 1;
 
 /** The highest rate, per nanosecond, at which calls of `run` do `work`. */
-function peakRate(work: number, run: () => void): number {
+function peakRate(work: number, run: () => unknown): number {
   let peak = 0;
   for (let round = 0; round < ROUNDS; round++) {
     const begin = performance.now();
@@ -91,31 +78,32 @@ const FLOPS = 96 * CHAIN;
 /** Measures the ceiling: the highest rate, in GFLOP/s, of a kernel that runs only independent multiply-adds. */
 export function measureCeiling(): number {
   const { fmaCeiling } = kernels();
-  return peakRate(FLOPS, () => void fmaCeiling!(CHAIN, 0.5, 1));
+  return peakRate(FLOPS, () => fmaCeiling!(CHAIN, 0.5, 1));
 }
 
-/** The smallest and the largest working set whose bandwidth is measured, in bytes. Each is four times as large as the one before. */
-const SMALLEST = 2 ** 14;
+/**
+ * The smallest and the largest working set whose bandwidth is measured, in bytes. Each is four times as large as the
+ * one before. A copy of a smaller set would be too short for the clock.
+ */
+const SMALLEST = 2 ** 16;
 const LARGEST = 2 ** 26;
 
-/** The bandwidth of the caches and the memory: the sum of the bytes that copies read and write. */
-export class Bandwidth {
-  private readonly measured = new Map<number, number>();
-
-  /** The bandwidth, in GB/s, for data that is used again after `distance` bytes of other traffic. */
-  at(distance: number): number {
+/**
+ * Measures the bandwidth of the caches and the memory: the bytes that copies read and write. Returns a function that
+ * measures, in GB/s, the bandwidth for data that is used again after `distance` bytes of traffic.
+ */
+export function bandwidthProbe(): (distance: number) => number {
+  const known = new Map<number, number>();
+  return (distance) => {
     let bytes = SMALLEST;
     while (bytes < distance && bytes < LARGEST) bytes *= 4;
-    let known = this.measured.get(bytes);
-    if (known === undefined) {
+    if (!known.has(bytes)) {
       const buffer = new Uint8Array(bytes);
-      // Copy small buffers several times, so that reading the clock takes little of the time.
-      const repeats = Math.max(1, 2 ** 19 / bytes);
-      known = peakRate(repeats * bytes, () => {
-        for (let i = 0; i < repeats; i++) buffer.copyWithin(bytes / 2, 0, bytes / 2);
-      });
-      this.measured.set(bytes, known);
+      known.set(
+        bytes,
+        peakRate(bytes, () => buffer.copyWithin(bytes / 2, 0, bytes / 2)),
+      );
     }
-    return known;
-  }
+    return known.get(bytes)!;
+  };
 }
