@@ -25,10 +25,11 @@ import { costs } from "./suites/costs.ts";
 import { elementwise } from "./suites/elementwise.ts";
 import { gradients } from "./suites/gradients.ts";
 import { matmul } from "./suites/matmul.ts";
+import { models } from "./suites/models.ts";
 import { step } from "./suites/step.ts";
 import { threads } from "./suites/threads.ts";
 
-const suites: readonly Suite[] = [matmul, conv, elementwise, step, gradients, costs, threads];
+const suites: readonly Suite[] = [matmul, conv, elementwise, step, models, gradients, costs, threads];
 const names = suites.map(({ name }) => name);
 
 const program = new Command("bench")

@@ -54,6 +54,8 @@ export interface Row {
 
 /** A row with the additional columns of the table. */
 export interface Result extends Row {
+  /** The median time of a call in milliseconds. */
+  readonly time: number;
   /** The speed relative to that of the case's base: the median of the rounds' ratios. */
   readonly ratio: number | undefined;
   /** The rate relative to the ceiling's: the median of the rounds' ratios. */
@@ -159,6 +161,7 @@ export function measure(suite: string, { name, contenders, flops, base = PURE }:
       median: inUnit(median(own)),
       min: inUnit(least),
       samples,
+      time: median(own),
       ratio: i === ceiling ? undefined : versus(i, pure),
       share: i === ceiling || ceiling < 0 ? undefined : versus(i, ceiling, rateOf(i) / rateOf(ceiling)),
     };

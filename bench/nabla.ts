@@ -1,6 +1,9 @@
 /** The benchmarks' training steps in nabla, eager and compiled, written as users write them. */
 import { type Compiled, compile, losses, nn, optim, type Tensor, type TypedArray, tensor } from "../src/index.ts";
-import { type Cnn, type Network, networkStart, type RecurrentNetwork, type Transformer } from "./networks.ts";
+import { cnn } from "./models/perceptrons.ts";
+import { Recurrent } from "./models/recurrent.ts";
+import { LanguageModel } from "./models/transformers.ts";
+import { type Network, networkStart } from "./networks.ts";
 import { type EPOCH, LR, startOf, type TrainingTask } from "./training.ts";
 
 type Mode = "eager" | "compiled";
@@ -86,60 +89,10 @@ export class NablaTraining extends OneBatch {
   }
 }
 
-function convolutional({ size, channels, outputs }: Cnn): nn.Module {
-  const [first, second] = channels;
-  return new nn.Sequential(
-    new nn.Conv2d(1, first, 3, { padding: 1 }),
-    new nn.ReLU(),
-    new nn.Conv2d(first, second, 3, { padding: 1 }),
-    new nn.ReLU(),
-    new nn.MaxPool2d(2),
-    new nn.Flatten(),
-    new nn.Linear((size / 2) ** 2 * second, outputs),
-  );
-}
-
-/** A recurrent layer, and a linear layer on its last state. */
-class Recurrent extends nn.Module {
-  private readonly recurrent: nn.LSTM | nn.GRU;
-  private readonly linear: nn.Linear;
-
-  constructor({ kind, inputs, hidden, outputs }: RecurrentNetwork) {
-    super();
-    this.recurrent = kind === "lstm" ? new nn.LSTM(inputs, hidden) : new nn.GRU(inputs, hidden);
-    this.linear = new nn.Linear(hidden, outputs);
-  }
-  forward(x: Tensor): Tensor {
-    const [, last] = this.recurrent.forward(x);
-    return this.linear.forward((Array.isArray(last) ? last[0] : last).squeeze(0));
-  }
-}
-
-/** Predicts the next character at each position. */
-class LanguageModel extends nn.Module {
-  private readonly embedding: nn.Embedding;
-  private readonly encoder: nn.TransformerEncoder;
-  private readonly linear: nn.Linear;
-
-  constructor({ width, heads, feedforward, layers, outputs }: Transformer) {
-    super();
-    const options = { dimFeedforward: feedforward, dropout: 0, batchFirst: true };
-    this.embedding = new nn.Embedding(outputs, width);
-    this.encoder = new nn.TransformerEncoder(
-      Array.from({ length: layers }, () => new nn.TransformerEncoderLayer(width, heads, options)),
-    );
-    this.linear = new nn.Linear(width, outputs);
-  }
-  forward(x: Tensor): Tensor {
-    const y = this.encoder.forward(this.embedding.forward(x), { isCausal: true });
-    return this.linear.forward(y).flatten(0, 1);
-  }
-}
-
 /** Creates a network, and its input in the shape that the network expects. */
-function build(network: Network, x: Float32Array): [nn.Module, Tensor] {
+export function build(network: Network, x: Float32Array): [nn.Module, Tensor] {
   const { batch } = network;
-  if (network.kind === "cnn") return [convolutional(network), tensor(x, [batch, network.size, network.size, 1])];
+  if (network.kind === "cnn") return [cnn(network), tensor(x, [batch, network.size, network.size, 1])];
   const { steps } = network;
   return network.kind === "transformer"
     ? [new LanguageModel(network), tensor(Int32Array.from(x), [batch, steps])]

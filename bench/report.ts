@@ -1,6 +1,6 @@
 /** Formats results: a line about the machine, numbers, and aligned tables. */
 import { cpus } from "node:os";
-import type { Result } from "./measure.ts";
+import { CEILING, type Result } from "./measure.ts";
 
 /** Describes the environment of a run: Node, V8, nabla's build and the processor. */
 export function machine(build: string, threads = "one thread"): string {
@@ -28,23 +28,28 @@ export function figure(v: number): string {
   return v >= 100 ? v.toFixed(0) : v >= 10 ? v.toFixed(1) : v.toFixed(2);
 }
 
-/** A suite's table. */
+/** Formats a time in milliseconds, with its unit. */
+export const time = (milliseconds: number): string =>
+  milliseconds < 1 ? `${figure(1000 * milliseconds)} µs` : `${figure(milliseconds)} ms`;
+
+/** A suite's table. Rates also have their times, and columns without entries are left out. */
 export function suiteTable(results: readonly Result[], base: string): string {
-  const head = ["case", "impl", "median", "min*", "unit", `× ${base}`, "of ceiling"];
+  const head = ["case", "impl", "median", "min*", "unit", "time", `× ${base}`, "of ceiling"];
   let last = "";
   const lines = results.map((r) => {
     const name = r.case === last ? "" : r.case;
     last = r.case;
-    const ratio = r.ratio === undefined ? "" : figure(r.ratio);
     return [
       name,
       r.impl,
       figure(r.median),
       figure(r.min),
       r.unit,
-      ratio,
+      r.unit === "µs" || r.impl === CEILING ? "" : time(r.time),
+      r.ratio === undefined ? "" : figure(r.ratio),
       r.share === undefined ? "" : `${(100 * r.share).toFixed(0)} %`,
     ];
   });
-  return table([head, ...lines]);
+  const isUsed = head.map((_, column) => lines.some((line) => line[column]));
+  return table([head, ...lines].map((line) => line.filter((_, column) => isUsed[column])));
 }

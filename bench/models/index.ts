@@ -1,0 +1,103 @@
+/** The tasks of the suite `models`: whole networks with random weights, inference and training. */
+import {
+  type Compiled,
+  compile,
+  losses,
+  type nn,
+  noGrad,
+  optim,
+  rand,
+  randint,
+  randn,
+  type Tensor,
+  tensor,
+} from "../../src/index.ts";
+import { build } from "../nabla.ts";
+import { networkStart, networks } from "../networks.ts";
+import { LR } from "../training.ts";
+import { MobileNetV2 } from "./mobilenet.ts";
+import { BagOfWords, mlp } from "./perceptrons.ts";
+import { Recurrent } from "./recurrent.ts";
+import { ResNet18 } from "./resnet.ts";
+import { Bert, Gpt } from "./transformers.ts";
+
+/** A compiled function, and the arguments with which the benchmark calls it. */
+export interface Job {
+  readonly run: Compiled<Tensor[], Tensor>;
+  readonly args: Tensor[];
+  dispose(): void;
+}
+
+export interface ModelTask {
+  readonly name: string;
+  /** Creates the model and its data. */
+  readonly make: () => Job;
+}
+
+function job(model: nn.Module, f: (...args: Tensor[]) => Tensor, args: readonly Tensor[], optimizer?: optim.Adam): Job {
+  const run = compile(f);
+  const own = args.map((x) => x.keep());
+  return {
+    run,
+    args: own,
+    dispose() {
+      run.dispose();
+      optimizer?.dispose();
+      model.dispose();
+      for (const x of own) x.dispose();
+    },
+  };
+}
+
+function infer(model: nn.Module, x: Tensor): Job {
+  model.eval();
+  return job(model, (input) => noGrad(() => model.forward(input!) as Tensor), [x]);
+}
+
+/** A step of Adam. @param loss the mean cross-entropy by default */
+function train(model: nn.Module, x: Tensor, target: Tensor, loss: typeof losses.mse = losses.crossEntropy): Job {
+  const optimizer = new optim.Adam(model.parameters(), { lr: LR });
+  const step = (input?: Tensor, wanted?: Tensor): Tensor =>
+    optimizer.minimize(() => loss(model.forward(input!) as Tensor, wanted!));
+  return job(model, step, [x, target], optimizer);
+}
+
+const bert = { layers: 6, width: 384, heads: 6, vocabulary: 30_522, steps: 128 };
+const gpt = { layers: 6, width: 256, heads: 8, vocabulary: 256, steps: 128 };
+const tokens = (batch: number, { vocabulary, steps }: typeof gpt): Tensor => randint(0, vocabulary, [batch, steps]);
+
+export const tasks: readonly ModelTask[] = [
+  { name: "infer: MLP 784-128-10 B=1", make: () => infer(mlp(784, 128, 10), rand([1, 784])) },
+  { name: "infer: MLP 784-128-10 B=64", make: () => infer(mlp(784, 128, 10), rand([64, 784])) },
+  {
+    name: "infer: LSTM 28→128 T=28 B=1",
+    make: () => infer(new Recurrent({ kind: "lstm", inputs: 28, hidden: 128, outputs: 10 }), rand([28, 1, 28])),
+  },
+  { name: "infer: BERT 6×384 T=128 B=1", make: () => infer(new Bert(bert), tokens(1, bert)) },
+  { name: "infer: ResNet-18 224×224 B=1", make: () => infer(new ResNet18("large", 1000), rand([1, 224, 224, 3])) },
+  { name: "infer: MobileNetV2 224×224 B=1", make: () => infer(new MobileNetV2(1000), rand([1, 224, 224, 3])) },
+  {
+    name: "train: ResNet-18 32×32 B=32",
+    make: () => train(new ResNet18("small", 10), rand([32, 32, 32, 3]), randint(0, 10, [32])),
+  },
+  {
+    name: "train: GPT 6×256 T=128 B=8",
+    make: () => train(new Gpt(gpt), tokens(8, gpt), randint(0, gpt.vocabulary, [8 * gpt.steps])),
+  },
+  {
+    name: "train: tabular MLP 100-256-128-1 B=1024",
+    make: () => train(mlp(100, 256, 128, 1), randn([1024, 100]), randn([1024, 1]), losses.mse),
+  },
+  {
+    name: "train: embedding 50000×128, 256 tokens",
+    make: () => train(new BagOfWords(50_000, 128, 10), randint(0, 50_000, [8, 32]), randint(0, 10, [8])),
+  },
+  ...networks.map((network) => ({
+    name: `train: ${network.name}`,
+    make: () => {
+      const { x, labels } = networkStart(network);
+      const [model, input] = build(network, x);
+      return train(model, input, tensor(labels));
+    },
+  })),
+];
