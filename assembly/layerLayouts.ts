@@ -30,6 +30,7 @@ export const enum Conv {
   dilationW,
   groups,
   activation,
+  winograd,
   workspace,
   words,
 }

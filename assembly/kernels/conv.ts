@@ -9,6 +9,7 @@ import { bandFloats, direct, directWeight, panelsOf } from "./convDirect";
 import { lines, offsetOf, paddedSize, patchesFrom, Phase, positionOf, writePhase } from "./convPhase";
 import { depthwise, depthwiseWeight } from "./depthwise";
 import { fill } from "./shape";
+import { usesWinograd, winograd, winogradWeight, winogradWorkspace } from "./winograd";
 import { Conv } from "../layerLayouts";
 import { Op } from "../opcodes";
 import { shareBegin } from "../simd";
@@ -52,7 +53,7 @@ export function convWorkspace(at: usize): u32 {
     (width + stride - 1) / stride);
   const band = bandFloats(reachH + 1, wide, channels), bandBack = bandFloats(reachH + 1, wideBack, outChannels);
   const bands = groups == 1 ? lines((band > bandBack ? band : bandBack) << 2) : 0;
-  return <u32>(patchesFrom(at) + (gathered > bands ? gathered : bands));
+  return <u32>(patchesFrom(at) + max(max(gathered, bands), lines(winogradWorkspace(at))));
 }
 
 /** Copies n floats; may write up to three more. */
@@ -155,6 +156,10 @@ function computePhase(at: usize, phase: usize, thread: u32, threads: u32): void 
     depthwise(at, phase, begin, end);
     return;
   }
+  if (usesWinograd(at, forward ? Op.Conv : Op.ConvInput)) {
+    winograd(at, phase, thread, threads);
+    return;
+  }
   const taps = word(phase, Phase.countH) * word(phase, Phase.countW);
   const whole = word(phase, Phase.whole);
   // With rows of one or two pixels, `direct` would leave most of each tile empty.
@@ -232,6 +237,10 @@ function convWeight(at: usize, phase: usize, thread: u32, threads: u32): void {
   const m = outC / groups, c = inC / groups, k = kernelHeight * kernelWidth * c;
   if (m == 1 && c == 1) {
     depthwiseWeight(at, phase, shareBegin(inC, 16, thread, threads), shareBegin(inC, 16, thread + 1, threads));
+    return;
+  }
+  if (usesWinograd(at, Op.ConvWeight)) {
+    winogradWeight(at, phase, shareBegin(m, 4, thread, threads), shareBegin(m, 4, thread + 1, threads));
     return;
   }
   const whole = word(phase, Phase.whole);

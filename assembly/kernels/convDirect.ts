@@ -72,32 +72,29 @@ function sourceOf(at: usize, phase: usize, padded: u32, n: u32, i: u32, count: u
 /** The largest k that is summed in one pass. */
 const DEEP: u32 = 1024;
 
-/** Packs the weights of a phase's taps into panels. W is [m, k] or, in the backward pass, [c, taps, m]. */
-function packWeights(at: usize, phase: usize): void {
+/**
+ * Packs the weights of a phase's taps for the result's channels [jr, jr + NR) into a panel. W is [m, k] or, in the backward
+ * pass, [c, taps, m].
+ */
+export function packPanel(at: usize, phase: usize, panel: usize, jr: u32): void {
   const w = word(at, Conv.b), m = word(phase, Phase.outChannels), c = word(phase, Phase.channels);
   const tapsH = word(phase, Phase.tapsH), tapsW = word(phase, Phase.tapsW);
   const countH = word(phase, Phase.countH), countW = word(phase, Phase.countW), k = countH * countW * c;
-  const forward = word(phase, Phase.forward), ldw = word(at, Conv.kernelHeight) * word(at, Conv.kernelWidth) * m << 2;
-  let panel = word(phase, Phase.weights);
-  for (let jr: u32 = 0; jr < m; jr += NR) {
-    const cols = min<u32>(NR, m - jr);
-    if (forward) {
-      transpose(panel, NR * 4, w + ((<usize>jr * k) << 2), k << 2, cols, k);
-      panel += <usize>k * NR * 4;
-      continue;
-    }
-    for (let a: u32 = 0; a < countH; a++) {
-      for (let b: u32 = 0; b < countW; b++, panel += <usize>c * NR * 4) {
-        const tap = positionOf(tapsH, a) + positionOf(tapsW, b);
-        copyPanel(panel, w + ((tap * m + jr) << 2), ldw, cols, c);
-      }
+  const ldw = word(at, Conv.kernelHeight) * word(at, Conv.kernelWidth) * m << 2, cols = min<u32>(NR, m - jr);
+  if (word(phase, Phase.forward)) {
+    transpose(panel, NR * 4, w + ((<usize>jr * k) << 2), k << 2, cols, k);
+    return;
+  }
+  for (let a: u32 = 0; a < countH; a++) {
+    for (let b: u32 = 0; b < countW; b++, panel += <usize>c * NR * 4) {
+      const tap = positionOf(tapsH, a) + positionOf(tapsW, b);
+      copyPanel(panel, w + ((tap * m + jr) << 2), ldw, cols, c);
     }
   }
 }
 
 /** Computes rows [begin, end) of a phase's grid. */
 export function direct(at: usize, phase: usize, begin: u32, end: u32): void {
-  packWeights(at, phase);
   const out = word(at, Conv.out) + word(phase, Phase.outFirst), bias = word(at, Conv.bias);
   const activation = word(at, Conv.activation), m = word(phase, Phase.outChannels);
   const gridH = word(phase, Phase.gridHeight), gridW = word(phase, Phase.gridWidth);
@@ -110,6 +107,7 @@ export function direct(at: usize, phase: usize, begin: u32, end: u32): void {
   const most = padded ? rowsOfBand(phase, padded) : gridH;
   const step = word(phase, Phase.stepH) * rowBytes, jump = word(phase, Phase.gapH) * rowBytes;
   const lda = word(phase, Phase.stepW) * pixel, ldc = word(phase, Phase.outPixel);
+  for (let jr: u32 = 0; jr < m; jr += NR) packPanel(at, phase, packed + ((<usize>jr * k) << 2), jr);
   for (let r = begin; r < end;) {
     const n = r / gridH, i = r % gridH;
     const count = min<u32>(most, min<u32>(end - r, gridH - i));

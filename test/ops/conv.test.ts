@@ -66,6 +66,9 @@ describe("sizes beyond the kernels' blocks agree with float64, and several threa
     ["a stride longer than the image", [1, 3, 4, 23], 262, 3, 5, 1, 1],
     ["outputs of one pixel", [3, 4, 4, 24], 20, 4, 1, 0],
     ["images two pixels wide", [5, 9, 2, 12], 7, 3, 1, 1],
+    ["several blocks of Winograd's tiles", [2, 40, 26, 16], 24, 3, 1, 1],
+    ["more of Winograd's tiles than channels", [3, 10, 9, 20], 19, 3, 1, 1],
+    ["more channels than Winograd's tiles", [1, 5, 7, 33], 42, 3, 1, 2],
     ["a depthwise convolution with more channels than a vector step", [2, 9, 8, 37], 37, 3, 2, 1, 1, 37],
   ];
   const TERMS_ERROR = 2 ** -23;

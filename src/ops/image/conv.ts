@@ -5,7 +5,7 @@
  */
 import { Activation, Op } from "../../../assembly/opcodes.ts";
 import { draft } from "../../runtime/encoder.ts";
-import { kernels } from "../../runtime/engine.ts";
+import { allowsWinograd, kernels } from "../../runtime/engine.ts";
 import { SCRATCH } from "../../runtime/heap.ts";
 import { type ConvCode, encodeConv } from "../../runtime/instructions.ts";
 import { apply, type OpDefinition } from "../definition/op.ts";
@@ -67,6 +67,7 @@ const encodeAs: (code: ConvCode) => OpDefinition<ConvAttributes>["encode"] =
       dilationW,
       groups,
       activation,
+      winograd: allowsWinograd() ? 1 : 0,
       workspace: 0,
     };
     // Write a draft of the instruction first, from which convWorkspace computes the size of the workspace.

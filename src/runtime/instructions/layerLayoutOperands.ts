@@ -22,6 +22,7 @@ export interface ConvOperands {
   readonly dilationW: number;
   readonly groups: number;
   readonly activation: number;
+  readonly winograd: number;
   readonly workspace: number;
 }
 

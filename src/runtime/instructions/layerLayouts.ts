@@ -25,7 +25,7 @@ import type {
 } from "./layerLayoutOperands.ts";
 
 export function encodeConv(encoder: Encoder, code: ConvCode, o: ConvOperands): void {
-  encoder.begin(code, 24);
+  encoder.begin(code, 25);
   encoder.set(2, o.out);
   encoder.set(3, o.a);
   encoder.set(4, o.b);
@@ -47,7 +47,8 @@ export function encodeConv(encoder: Encoder, code: ConvCode, o: ConvOperands): v
   encoder.set(20, o.dilationW);
   encoder.set(21, o.groups);
   encoder.set(22, o.activation);
-  encoder.set(23, o.workspace);
+  encoder.set(23, o.winograd);
+  encoder.set(24, o.workspace);
   encoder.end();
 }
 

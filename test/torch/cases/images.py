@@ -20,22 +20,31 @@ def first(x):
     return x.movedim(-1, 1)
 
 
-def make_convs():
-    def conv2d(x, w, b=None, **o):
-        return F.conv2d(first(x), first(w), b, **o).movedim(1, -1)
+def conv2d(x, w, b=None, **o):
+    return F.conv2d(first(x), first(w), b, **o).movedim(1, -1)
 
+
+def transposed2d(x, w, b=None, **o):
+    return F.conv_transpose2d(first(x), first(w), b, **o).movedim(1, -1)
+
+
+def both(f, torch_f, x, w, bias, **o):
+    inputs = (randn(*x), randn(*w, scale=0.5)) + ((randn(bias),) if bias else (None,))
+    case("convs", f, torch_f, *inputs, wrt=(0, 1, 2) if bias else (0, 1), **o)
+
+
+def make_wide_convs():
+    """Convolutions with enough channels for Winograd's method."""
+    both("conv2d", conv2d, (1, 6, 5, 16), (16, 3, 3, 16), 16, padding=1)
+    both("convTranspose2d", transposed2d, (1, 6, 5, 16), (16, 3, 3, 16), 16, padding=1)
+
+
+def make_convs():
     def conv1d(x, w, b=None, **o):
         return F.conv1d(first(x), first(w), b, **o).movedim(1, -1)
 
-    def transposed2d(x, w, b=None, **o):
-        return F.conv_transpose2d(first(x), first(w), b, **o).movedim(1, -1)
-
     def transposed1d(x, w, b=None, **o):
         return F.conv_transpose1d(first(x), first(w), b, **o).movedim(1, -1)
-
-    def both(f, torch_f, x, w, bias, **o):
-        inputs = (randn(*x), randn(*w, scale=0.5)) + ((randn(bias),) if bias else (None,))
-        case("convs", f, torch_f, *inputs, wrt=(0, 1, 2) if bias else (0, 1), **o)
 
     for stride in (1, 2, [2, 1]):
         for padding in (0, 1, [2, 1]):
