@@ -21,8 +21,9 @@ import { Recurrent } from "./recurrent.ts";
 import { ResNet18 } from "./resnet.ts";
 import { Bert, Gpt } from "./transformers.ts";
 
-/** A compiled function, and the arguments with which the benchmark calls it. */
+/** A model, the compiled function that runs or trains it, and the arguments with which the benchmark calls the function. */
 export interface Job {
+  readonly model: nn.Module;
   readonly run: Compiled<Tensor[], Tensor>;
   readonly args: Tensor[];
   dispose(): void;
@@ -38,6 +39,7 @@ function job(model: nn.Module, f: (...args: Tensor[]) => Tensor, args: readonly 
   const run = compile(f);
   const own = args.map((x) => x.keep());
   return {
+    model,
     run,
     args: own,
     dispose() {

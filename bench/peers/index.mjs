@@ -16,6 +16,7 @@ import { requireClose, shuffledOrder, uniform } from "../../dist/bench/values.js
 import { installedDirectory } from "../../dist/cli/mnist/data.js";
 import { installNabla } from "./install.mjs";
 import { compareKernels } from "./kernels.mjs";
+import { modelCases, requireResults } from "./models.mjs";
 
 const ROUNDS = 9;
 /**
@@ -24,12 +25,12 @@ const ROUNDS = 9;
  */
 const ROUND = 60;
 const NETWORK_ROUND = 500;
-const names = ["matmul", "step", "epoch", "tfjs"];
+const names = ["matmul", "step", "models", "epoch", "tfjs"];
 /** This suite compares TensorFlow.js's backends kernel by kernel. It takes minutes, so it runs only if the command line names it. */
 const KERNELS = "kernels";
 const program = new Command("bench:peers")
   .description(
-    "Compares nabla with tfjs-wasm, jax-js, ml-matrix and PyTorch. Compares an epoch of MNIST with PyTorch only.",
+    "Compares nabla with tfjs-wasm, onnxruntime-web, jax-js, ml-matrix and PyTorch. Compares an epoch of MNIST with PyTorch only.",
   )
   .addArgument(
     new Argument("[suite...]", "what to measure").choices([...names, KERNELS]).default(names, names.join(", ")),
@@ -54,7 +55,15 @@ class Peer {
     /** Replies that have not been read yet, and callers that are waiting for a reply. */
     this.replies = [];
     this.waiting = [];
-    const env = { ...process.env, OMP_NUM_THREADS: "1", ...(cpuTime ? { CPU_TIME: "1" } : {}) };
+    const env = {
+      ...process.env,
+      OMP_NUM_THREADS: "1",
+      PYTHONDONTWRITEBYTECODE: "1",
+      ...(cpuTime ? { CPU_TIME: "1" } : {}),
+    };
+    // These variables can restrict OpenBLAS, and so PyTorch, to fewer instructions than the machine has.
+    delete env.OPENBLAS_CORETYPE;
+    delete env.OPENBLAS_L2_SIZE;
     this.process = spawn(command, args, {
       cwd: fileURLToPath(new URL(".", import.meta.url)),
       env,
@@ -107,6 +116,8 @@ async function startPeers() {
     node("jax-js wasm", "jax"),
     node("ml-matrix", "ml-matrix"),
     new Peer("PyTorch", "/usr/bin/python3", "torch_step.py"),
+    // After PyTorch, which exports the models.
+    node("onnxruntime-web", "ort"),
   ];
   for (const peer of peers) {
     const { name, error } = await peer.reply();
@@ -117,8 +128,14 @@ async function startPeers() {
 }
 
 /** Checks a contender's results against those of the first contender. @throws Error if they differ */
-function check(peer, { name, epoch, tfjs }, { result, losses }, reference) {
+function check(peer, { name, epoch, tfjs, model }, { result, losses }, reference) {
   const what = `${name}, ${peer.name}`;
+  if (model) {
+    // TensorFlow.js's models have their own weights. The suite "tfjs" checks them.
+    const valuesOf = (reply) => reply.losses ?? decode(reply.result);
+    if (!peer.name.startsWith("tfjs")) requireResults(what, valuesOf({ result, losses }), valuesOf(reference));
+    return;
+  }
   if (epoch) requireEpoch(what, losses[0], reference.losses[0]);
   else if (tfjs && losses) requireClose(what, losses, reference.losses, 1e-3);
   else if (losses) requireLosses(what, losses, reference.losses);
@@ -216,19 +233,23 @@ const tfjsPrograms = programNames.map((name) => ({
   network: true,
   task: () => ({ name, runs: 2 }),
 }));
-const suites = { matmul: cubes, step: steps, epoch: epochs, tfjs: tfjsPrograms };
+const suites = { matmul: cubes, step: steps, models: modelCases(), epoch: epochs, tfjs: tfjsPrograms };
 /** For each suite, the contender to which ratios are relative. */
-const BASES = { matmul: "tfjs-wasm", step: "PyTorch", epoch: "PyTorch", tfjs: "tfjs-wasm" };
+const BASES = { matmul: "tfjs-wasm", step: "PyTorch", models: "nabla relaxed", epoch: "PyTorch", tfjs: "tfjs-wasm" };
 /** The contender to which ratios are relative if the base cannot run the case. */
 const OTHER_BASE = "tfjs-cpu";
 /**
- * The contenders that run each suite. A compiled function would only add its call to a product. ml-matrix has no gradients, and therefore no training steps. Only compiled nabla and PyTorch run an
+ * The contenders that run each suite. onnxruntime-web runs only models. TensorFlow.js runs those that its programs define. A compiled function would only add its call to a product. ml-matrix has no gradients, and therefore no training steps. Only compiled nabla and PyTorch run an
  * epoch. tfjs-wasm cannot train CNNs, so tfjs-cpu trains the small one in its place; larger CNNs would take tfjs-cpu too long.
  */
 const TAKES_PART = {
-  matmul: (name) => !/^tfjs-cpu|compiled$/.test(name),
+  matmul: (name) => !/^tfjs-cpu|^onnx|compiled$/.test(name),
   step: (name, one) =>
-    !name.startsWith("ml-matrix") && (!name.startsWith("tfjs-cpu") || one.name.startsWith("CNN 8-16")),
+    !/^(ml-matrix|onnx)/.test(name) && (!name.startsWith("tfjs-cpu") || one.name.startsWith("CNN 8-16")),
+  models: (name, one) =>
+    /^(nabla relaxed, compiled|PyTorch)/.test(name) ||
+    (name.startsWith("onnx") && one.name.startsWith("infer")) ||
+    (name.startsWith("tfjs-wasm") && one.name.includes("224×224")),
   epoch: (name) => (name.startsWith("nabla") && name.endsWith("compiled")) || name.startsWith("PyTorch"),
   tfjs: (name, one) => /^tfjs.(nabla|wasm|on)/.test(name) || (name.startsWith("tfjs-cpu") && one.name.includes("CNN")),
 };
@@ -281,7 +302,7 @@ for (const suite of chosenSuites) {
       "min*",
       "unit",
       `× ${BASES[suite]}`,
-      { step: `loss at step ${STEPS}`, epoch: "mean loss", tfjs: "loss" }[suite] ?? "",
+      { step: `loss at step ${STEPS}`, epoch: "mean loss", models: "loss", tfjs: "loss" }[suite] ?? "",
     ],
   ];
   const missing = new Set();

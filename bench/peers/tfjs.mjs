@@ -30,6 +30,9 @@ export async function open(backend = "wasm") {
 /** Runs one of the programs that every backend shares. */
 export const tfjs = ({ name }) => programs[name]();
 
+/** Runs the program with the same architecture. Its weights are its own. */
+export const models = ({ name }) => programs[name.replace("infer", "predict")]();
+
 export function matmul({ m, k, n, a, b }) {
   const [left, right] = [tf.tensor2d(a, [m, k]), tf.tensor2d(b, [k, n])];
   return {

@@ -1,5 +1,6 @@
 """Runs native PyTorch on one thread, in its own process. serve.mjs describes the protocol."""
 import base64
+import ctypes
 import json
 import os
 import statistics
@@ -9,6 +10,8 @@ import time
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+
+from torch_models import Model
 
 STEPS, WARM_UP, SAMPLE = 50, 0.3, 0.2e-3
 now = time.process_time if os.environ.get("CPU_TIME") else time.perf_counter
@@ -167,12 +170,12 @@ NETWORKS = {"cnn": Cnn, "lstm": Recurrent, "gru": Recurrent, "transformer": Tran
 
 def open_job(request):
     suite = request["open"]
-    kinds = {"matmul": Matmul, "step": NETWORKS.get(request.get("kind"), Step), "epoch": Epoch}
+    kinds = {"matmul": Matmul, "step": NETWORKS.get(request.get("kind"), Step), "epoch": Epoch, "models": Model}
     job = kinds[suite](request)
     reply = {}
     if job.reset:
         job.reset()
-        reply["losses"] = [job.run() for _ in range(1 if suite == "epoch" else STEPS)]
+        reply["losses"] = [job.run() for _ in range(1 if suite == "epoch" else request.get("runs", STEPS))]
         if suite == "epoch":
             return job, 1, reply
     else:
@@ -203,11 +206,18 @@ def measure(job, repeat, seconds):
 
 
 def blas():
-    """Names the BLAS that computes matrix products. Debian's reference BLAS is ten times slower than OpenBLAS."""
+    """
+    Names the BLAS that computes matrix products and the instructions that it uses. Debian's reference BLAS is ten times slower than
+    OpenBLAS.
+    """
     with open("/proc/self/maps") as maps:
         paths = {line.split()[-1] for line in maps if "blas" in line}
-    if any("openblas" in path for path in paths):
-        return "OpenBLAS"
+    for path in paths:
+        if "openblas" in path:
+            corename = ctypes.CDLL(path).openblas_get_corename
+            corename.restype = ctypes.c_char_p
+            core = corename().decode()
+            return f"OpenBLAS {'AVX-512' if core in ('SkylakeX', 'Cooperlake', 'Sapphirerapids') else core}"
     return "SLOW reference BLAS" if any("libblas" in path for path in paths) else "own BLAS"
 
 
