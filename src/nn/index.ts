@@ -2,6 +2,7 @@
 export * from "./attention.ts";
 export * from "./conv.ts";
 export * from "./embedding.ts";
+export * from "./fuse.ts";
 export * as init from "./init.ts";
 export * from "./layers.ts";
 export {

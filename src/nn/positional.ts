@@ -46,6 +46,12 @@ export interface RotaryOptions {
   readonly interleaved?: boolean;
 }
 
+/** Each module's last tables. They are not a property, because compile would record a function again if they changed. */
+const lastTables = new WeakMap<
+  RotaryEmbedding,
+  { steps: number; offset: number; tables: [Float32Array, Float32Array] }
+>();
+
 /**
  * Rotary position embedding (Su et al. 2021, eq. 34): rotates each pair of elements of x: [..., steps, dim] by an angle proportional
  * to the position, so that attention scores depend on the distance between query and key. The result has x's shape.
@@ -82,7 +88,8 @@ export class RotaryEmbedding extends Module {
    */
   private tables(steps: number, offset: number): [Float32Array, Float32Array] {
     const { half, base } = this;
-    if (this.#cached?.steps === steps && this.#cached.offset === offset) return this.#cached.tables;
+    const cached = lastTables.get(this);
+    if (cached?.steps === steps && cached.offset === offset) return cached.tables;
     const tables: [Float32Array, Float32Array] = [new Float32Array(steps * half), new Float32Array(steps * half)];
     for (let i = 0; i < half; i++) {
       const period = rootPower(base, i / half);
@@ -91,10 +98,9 @@ export class RotaryEmbedding extends Module {
         tables[1][t * half + i] = Math.sin((offset + t) / period);
       }
     }
-    this.#cached = { steps, offset, tables };
+    lastTables.set(this, { steps, offset, tables });
     return tables;
   }
-  #cached: { steps: number; offset: number; tables: [Float32Array, Float32Array] } | null = null;
 
   /** Rotates x: [..., steps, dim] → the same shape. @throws ShapeError */
   forward(x: Tensor, options: PositionOptions = {}): Tensor {

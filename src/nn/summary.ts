@@ -62,6 +62,37 @@ export class Summary {
   }
 }
 
+/** Observes a forward pass on symbolic inputs. */
+interface ForwardObserver {
+  /** Called instead of each module's forward pass. */
+  around(call: Call): unknown;
+  /** Called for each op. */
+  record(op: AnyOp, inputs: readonly Tensor[], outputs: readonly Tensor[], attributes: unknown): void;
+}
+
+/**
+ * Runs a model's forward pass on inputs without values, and no kernel.
+ * @param name the caller's name for errors @param dtype the type of the input, or of each input
+ */
+export function traceForward(
+  name: string,
+  model: Module,
+  inputShape: Shape | readonly Shape[],
+  dtype: DType | readonly DType[] = "float32",
+  { around, record }: ForwardObserver,
+): void {
+  const shapes = (inputShape.length && typeof inputShape[0] !== "number" ? inputShape : [inputShape]) as Shape[];
+  const typeOf = (i: number): DType => (typeof dtype === "string" ? dtype : (dtype[i] ?? "float32"));
+  const recorder = { record, siteOf: () => "", guard() {}, gradient() {} };
+  interceptDuring(model, around, () =>
+    withRecorder(recorder, () =>
+      withGrad(false, () =>
+        tidy(() => void model.forward(...shapes.map((shape, i) => Tensor.allocate({ shape, dtype: typeOf(i) }, name)))),
+      ),
+    ),
+  );
+}
+
 export interface SummaryOptions {
   /** The type of the input, or of each input. Default "float32". */
   readonly dtype?: DType | readonly DType[];
@@ -79,20 +110,8 @@ export interface SummaryOptions {
  */
 export function summary(model: Module, inputShape: Shape | readonly Shape[], options: SummaryOptions = {}): Summary {
   check("summary", arguments, "model:module inputShape:array {dtype:any}");
-  const { dtype = "float32" } = options;
-  const shapes = (inputShape.length && typeof inputShape[0] !== "number" ? inputShape : [inputShape]) as Shape[];
-  const typeOf = (i: number): DType => (typeof dtype === "string" ? dtype : (dtype[i] ?? "float32"));
   const rows: { -readonly [K in keyof SummaryRow]: SummaryRow[K] }[] = [];
   const open: number[] = [];
-  const recorder = {
-    record(op: AnyOp, inputs: readonly Tensor[], outputs: readonly Tensor[], attributes: unknown): void {
-      const row = rows[open.at(-1)!];
-      if (row) row.flops += flopsOf(op, { inputs, outputs, attributes });
-    },
-    siteOf: () => "",
-    guard() {},
-    gradient() {},
-  };
   const learnt = new Set(model.parameters());
   const around = ({ name, module, forward }: Call): unknown => {
     const own = Object.values(module).filter((x) => x instanceof Tensor && learnt.has(x)) as Tensor[];
@@ -105,16 +124,13 @@ export function summary(model: Module, inputShape: Shape | readonly Shape[], opt
     row.bytes = outputs.reduce((total, x) => total + x.size * bytesPerElement[x.dtype], 0);
     return result;
   };
-  interceptDuring(model, around, () =>
-    withRecorder(recorder, () =>
-      withGrad(false, () =>
-        tidy(
-          () =>
-            void model.forward(...shapes.map((shape, i) => Tensor.allocate({ shape, dtype: typeOf(i) }, "summary"))),
-        ),
-      ),
-    ),
-  );
+  traceForward("summary", model, inputShape, options.dtype, {
+    around,
+    record(op, inputs, outputs, attributes) {
+      const row = rows[open.at(-1)!];
+      if (row) row.flops += flopsOf(op, { inputs, outputs, attributes });
+    },
+  });
   const bytes = [...new Set(Object.values(model.stateDict()))].reduce(
     (total, x) => total + x.size * bytesPerElement[x.dtype],
     0,

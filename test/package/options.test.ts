@@ -103,7 +103,7 @@ const values: readonly (readonly [RegExp, unknown])[] = [
   [/^(Tensor|number \| Tensor)$/, x],
   [/^(number|Size2d|number \| Shape)$/, 1],
   [/^(Shape|TensorValues)\b/, [1]],
-  [/^(Module|L|Parametric)\b/, model],
+  [/^(Module|L|M|Parametric)\b/, model],
   [/^(Iterable<|Params<)/, weights],
   [/^readonly Tensor\[\]$/, [x]],
   [/^(Objective|Potential|Evaluable)$/, objective],

@@ -111,6 +111,17 @@ export interface BatchNormCase {
   eval: Stored;
 }
 
+/** A layer and a batch norm in evaluation mode: the result, and the layer's weight and bias after folding. */
+export interface FusionCase {
+  name: string;
+  layers: [string, ...unknown[]][];
+  state: Record<string, Stored>;
+  x: Stored;
+  out: Stored;
+  weight: Stored;
+  bias: Stored;
+}
+
 export interface InitCase {
   name: "xavierUniform" | "xavierNormal" | "kaimingUniform" | "kaimingNormal" | "truncNormal";
   shape: number[];
@@ -137,6 +148,7 @@ interface Values {
   linalg: Case[];
   several: SeveralCase[];
   batches: BatchNormCase[];
+  fusions: FusionCase[];
   layers: LayerCase[];
   optimizers: OptimizerCase[];
   marathons: MarathonCase[];

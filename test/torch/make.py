@@ -17,6 +17,7 @@ import pathlib
 import torch
 from cases.case import SEED, encode, groups, places
 from cases.explanations import make_gradients
+from cases.fusions import make_fusions
 from cases.images import make_convs, make_norms, make_pools, make_pools_1d, make_sizes, make_wide_convs
 from cases.init import make_clips, make_init
 from cases.layers import make_layers
@@ -26,7 +27,7 @@ from cases.modules import make_attention, make_recurrent
 from cases.ops import make_ops
 from cases.optimizers import make_more_optimizers, make_optimizers, make_schedules, problem
 
-for make in (make_losses, make_layers, make_ops, make_optimizers, make_clips, make_init, make_convs, make_pools, make_norms, make_sizes, make_recurrent, make_attention, make_more_optimizers, make_schedules, make_linalg, make_pools_1d, make_gradients, make_certain, make_wide_convs):
+for make in (make_losses, make_layers, make_ops, make_optimizers, make_clips, make_init, make_convs, make_pools, make_norms, make_sizes, make_recurrent, make_attention, make_more_optimizers, make_schedules, make_linalg, make_pools_1d, make_gradients, make_certain, make_wide_convs, make_fusions):
     make()
 groups["problem"] = {k: encode(v, short=True) for k, v in problem.items()}
 parts = []
