@@ -12,7 +12,7 @@ export * from "./kernels/gather";
 export * from "./kernels/random";
 export * from "./kernels/optimizer";
 export { colStep, deepRow, deepThin, gemm, gemmWorkspace, rowStep, thin } from "./kernels/gemm";
-export { rowNarrow, rowWide } from "./kernels/pack";
+export { rowNarrow, rowWide } from "./kernels/rows";
 export * from "./kernels/matmul";
 export { convWorkspace } from "./kernels/conv";
 export { deepTile } from "./kernels/convDirect";

@@ -10,7 +10,7 @@ import { gateSigmoid, relu, reluGrad, sigmoidGrad, tanh, tanhGrad } from "../mat
 import { Recurrent, RecurrentGrad } from "../layerLayouts";
 import { Activation, Op } from "../opcodes";
 import { fma, shareBegin, storeLanes } from "../simd";
-import { gemm, gemmWorkspace, KC, tile, tileRows } from "./gemm";
+import { BLOCK, deepThin, dots, KC, tile, tileRows } from "./gemm";
 import { copyPanel, MR, NR, transpose } from "./pack";
 import { word } from "../operands";
 
@@ -18,15 +18,14 @@ import { word } from "../operands";
 const TILE: usize = 256;
 
 /**
- * Whether the products read the weights without packing them. Packing does not pay off for one sequence, because a tile
- * would have one row, or for a single step of two. This depends on the whole batch, so that the results' bits do not
- * depend on how the batch is split into shares.
+ * Whether the products read the weights without packing them. Packing does not pay off for a few sequences, whose tiles
+ * would have few rows, or for a few steps. This depends on the whole batch, so that the results' bits do not depend on how
+ * the batch is split into shares.
  */
 @inline
-function isDirect(steps: u32, batch: u32): bool { return batch == 1 || (steps == 1 && batch == 2); }
+function isDirect(steps: u32, batch: u32): bool { return batch <= 3 || (steps <= 4 && batch <= 8); }
 
 /** The gates of a cell, in the order of PyTorch's weights: i, f, g, o (LSTM); r, z, n (GRU). */
-@inline
 function gatesOf(op: Op): u32 {
   switch (op) {
     case Op.Lstm:
@@ -44,24 +43,20 @@ function gatesOf(op: Op): u32 {
   return 0;
 }
 
-@inline
-function isGrad(op: Op): bool { return op == Op.RnnGrad || op == Op.LstmGrad || op == Op.GruGrad; }
-
 function packedBytes(gates: u32, hidden: u32): usize {
   const n = (<usize>gates * hidden + NR) * (hidden + NR) << 2;
   return (n + 63) & ~63;
 }
 
-/** The number of scratch bytes for the products: gemm's workspace, or a tile and the packed weights. */
-function productBytes(op: Op, steps: u32, batch: u32, hidden: u32): usize {
-  const gates = gatesOf(op), n = gates * hidden;
-  if (!isDirect(steps, batch)) return TILE + packedBytes(gates, hidden);
-  return isGrad(op) ? gemmWorkspace(batch, hidden, n, 0, 0) : gemmWorkspace(batch, n, hidden, 0, 1);
+/** The number of scratch bytes for the products: gemm's, or a tile and the packed weights. */
+function productBytes(direct: bool, gates: u32, hidden: u32): usize {
+  return direct ? BLOCK : TILE + packedBytes(gates, hidden);
 }
 
 /** The number of scratch bytes that one thread needs, a multiple of 64. */
 export function recurrentWorkspace(op: u32, steps: u32, batch: u32, hidden: u32): u32 {
-  return <u32>(productBytes(<Op>op, steps, batch, hidden) + (<usize>batch + 1) * rowBytes(gatesOf(<Op>op), hidden));
+  const gates = gatesOf(<Op>op);
+  return <u32>(productBytes(isDirect(steps, batch), gates, hidden) + (<usize>batch + 1) * rowBytes(gates, hidden));
 }
 
 /**
@@ -88,13 +83,6 @@ function product(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, n: usi
   }
 }
 
-/** C[rows, n] = A[rows, k]·W (+ C if accumulate), where W is [k, n] or, if `transposed`, [n, k]. */
-function directProduct(c: usize, a: usize, w: usize, rows: usize, n: usize, k: usize, transposed: u32, accumulate: u32,
-  scratch: usize): void
-{
-  gemm(c, a, w, 0, 0, rows, n, k, 0, transposed, 1, Activation.None, accumulate, scratch, 0, rows, 0, n);
-}
-
 /** Packs panels of W[n, k]ᵀ or, in the backward pass, of W[k, n]. */
 function pack(panel: usize, w: usize, n: usize, k: usize, transposed: bool): void {
   for (let pc: usize = 0; pc < k; pc += KC) {
@@ -107,63 +95,68 @@ function pack(panel: usize, w: usize, n: usize, k: usize, transposed: bool): voi
   }
 }
 
-/** A gate before its activation: the sum of the input's part, the state's part and the state's bias (or 0). */
-@inline
-function gate(x: usize, g: usize, bias: usize, at: usize): v128 {
-  return f32x4.add(v128.load(x + at), hiddenPart(g, bias, at));
-}
-
+/** The state's part of a gate, with the state's bias (or 0). */
 @inline
 function hiddenPart(g: usize, bias: usize, at: usize): v128 {
   return bias ? f32x4.add(v128.load(g + at), v128.load(bias + at)) : v128.load(g + at);
 }
 
-/** h = act(x + g). */
-function rnnCell(h: usize, x: usize, g: usize, bias: usize, n: u32, rectify: u32): void {
-  for (let j: u32 = 0; j < n; j += 4) {
-    const at: usize = j << 2, v = gate(x, g, bias, at);
-    storeLanes(h + at, rectify ? relu(v) : tanh(v), n - j);
-  }
-}
-
 /**
- * c′ = f·c + i·g, h = o·tanh c′; saved: i, f, g, o. In two loops, because a long chain of dependent operations per
- * iteration would leave the processor waiting.
+ * The cells compute one gate after another, in short loops: a long chain of dependent operations per iteration would leave
+ * the processor waiting. out[n] = σ(x + g + bias).
  */
-function lstmCell(h: usize, c1: usize, saved: usize, x: usize, g: usize, bias: usize, c0: usize, n: u32): void {
-  const ld: usize = n << 2;
-  for (let j: u32 = 0; j < n; j += 4) {
-    const rest = n - j, at: usize = j << 2, atF = at + ld, atG = atF + ld, atO = atG + ld;
-    const i = gateSigmoid(gate(x, g, bias, at)), f = gateSigmoid(gate(x, g, bias, atF));
-    const u = tanh(gate(x, g, bias, atG)), o = gateSigmoid(gate(x, g, bias, atO));
-    const c = fma(f, v128.load(c0 + at), f32x4.mul(i, u));
-    storeLanes(saved + at, i, rest);
-    storeLanes(saved + atF, f, rest);
-    storeLanes(saved + atG, u, rest);
-    storeLanes(saved + atO, o, rest);
-    storeLanes(c1 + at, c, rest);
-  }
-  const o = saved + 3 * ld;
+function sigmoids(out: usize, x: usize, g: usize, bias: usize, n: u32): void {
   for (let j: u32 = 0; j < n; j += 4) {
     const at: usize = j << 2;
-    storeLanes(h + at, f32x4.mul(v128.load(o + at), tanh(v128.load(c1 + at))), n - j);
+    storeLanes(out + at, gateSigmoid(f32x4.add(v128.load(x + at), hiddenPart(g, bias, at))), n - j);
   }
 }
 
-/** n = tanh(xₙ + r·gₙ), h′ = n + z·(h − n); saved: r, z, n, gₙ. In two loops, as in lstmCell. */
-function gruCell(h: usize, saved: usize, x: usize, g: usize, bias: usize, h0: usize, n: u32): void {
-  const ld: usize = n << 2;
+/** out[n] = tanh(x + g + bias). */
+function tanhs(out: usize, x: usize, g: usize, bias: usize, n: u32): void {
   for (let j: u32 = 0; j < n; j += 4) {
-    const rest = n - j, at: usize = j << 2, atZ = at + ld, atN = atZ + ld;
-    storeLanes(saved + at, gateSigmoid(gate(x, g, bias, at)), rest);
-    storeLanes(saved + atZ, gateSigmoid(gate(x, g, bias, atZ)), rest);
-    storeLanes(saved + atN + ld, hiddenPart(g, bias, atN), rest);
+    const at: usize = j << 2;
+    storeLanes(out + at, tanh(f32x4.add(v128.load(x + at), hiddenPart(g, bias, at))), n - j);
+  }
+}
+
+/** h = act(x + g). */
+function rnnCell(h: usize, x: usize, g: usize, bias: usize, n: u32, rectify: u32): void {
+  if (!rectify) {
+    tanhs(h, x, g, bias, n);
+    return;
   }
   for (let j: u32 = 0; j < n; j += 4) {
-    const rest = n - j, at: usize = j << 2, atZ = at + ld, atN = atZ + ld;
-    const u = tanh(fma(v128.load(saved + at), v128.load(saved + atN + ld), v128.load(x + atN)));
-    storeLanes(saved + atN, u, rest);
-    storeLanes(h + at, fma(v128.load(saved + atZ), f32x4.sub(v128.load(h0 + at), u), u), rest);
+    const at: usize = j << 2;
+    storeLanes(h + at, relu(f32x4.add(v128.load(x + at), hiddenPart(g, bias, at))), n - j);
+  }
+}
+
+/** c′ = f·c + i·g, h = o·tanh c′; saved: i, f, g, o. */
+function lstmCell(h: usize, c1: usize, saved: usize, x: usize, g: usize, bias: usize, c0: usize, n: u32): void {
+  const ld: usize = n << 2, f = saved + ld, u = f + ld, o = u + ld;
+  const biasG = bias ? bias + 2 * ld : 0, biasO = bias ? bias + 3 * ld : 0;
+  sigmoids(saved, x, g, bias, 2 * n);
+  tanhs(u, x + 2 * ld, g + 2 * ld, biasG, n);
+  sigmoids(o, x + 3 * ld, g + 3 * ld, biasO, n);
+  for (let j: u32 = 0; j < n; j += 4) {
+    const at: usize = j << 2, rest = n - j;
+    const c = fma(v128.load(f + at), v128.load(c0 + at), f32x4.mul(v128.load(saved + at), v128.load(u + at)));
+    storeLanes(c1 + at, c, rest);
+    storeLanes(h + at, f32x4.mul(v128.load(o + at), tanh(c)), rest);
+  }
+}
+
+/** n = tanh(xₙ + r·gₙ), h′ = n + z·(h − n); saved: r, z, n, gₙ. */
+function gruCell(h: usize, saved: usize, x: usize, g: usize, bias: usize, h0: usize, n: u32): void {
+  const ld: usize = n << 2, z = saved + ld, u = z + ld, part = u + ld;
+  sigmoids(saved, x, g, bias, 2 * n);
+  for (let j: u32 = 0; j < n; j += 4) {
+    const rest = n - j, at: usize = j << 2, atN = at + 2 * ld;
+    const gn = hiddenPart(g, bias, atN), v = tanh(fma(v128.load(saved + at), gn, v128.load(x + atN)));
+    storeLanes(part + at, gn, rest);
+    storeLanes(u + at, v, rest);
+    storeLanes(h + at, fma(v128.load(z + at), f32x4.sub(v128.load(h0 + at), v), v), rest);
   }
 }
 
@@ -185,10 +178,11 @@ export function recurrent(op: Op, at: usize, thread: u32, threads: u32): void {
     lengths = word(at, Recurrent.lengths);
   const rectify = <u32>word(at, Recurrent.rectify), reverse = word(at, Recurrent.reverse);
   const gates = gatesOf(op), row: usize = hidden << 2, n = <usize>gates * hidden, w = word(at, Recurrent.w);
-  const direct = isDirect(steps, batch), ldg = direct ? n << 2 : rowBytes(gates, hidden);
+  const direct = isDirect(steps, batch), ldg = rowBytes(gates, hidden);
   const scratch = word(at, Recurrent.workspace) + thread * recurrentWorkspace(op, steps, batch, hidden);
-  const packed = scratch + TILE, g = scratch + productBytes(op, steps, batch, hidden);
-  if (!direct) pack(packed, w, n, hidden, true);
+  const packed = scratch + TILE, g = scratch + productBytes(direct, gates, hidden);
+  // With one step and no initial state, there is no product.
+  if (!direct && (steps > 1 || h0)) pack(packed, w, n, hidden, true);
   // Without an initial state, all sequences start from the same row of zeros.
   const zeros = g + (end - begin) * ldg;
   memory.fill(zeros, 0, row);
@@ -196,7 +190,8 @@ export function recurrent(op: Op, at: usize, thread: u32, threads: u32): void {
   for (let s: u32 = 0; s < steps; s++) {
     const t = reverse ? steps - 1 - s : s;
     if (!ld) memory.fill(g, 0, (end - begin) * ldg);
-    else if (direct) directProduct(g, stateH + begin * ld, w, end - begin, n, hidden, 1, 0, scratch);
+    else if (direct)
+      dots(g, ldg, stateH + begin * ld, ld, w, row, 0, end - begin, n, hidden, 1, Activation.None, 0, 0, scratch);
     else product(g, ldg, stateH + begin * ld, ld, end - begin, n, hidden, packed, false, scratch);
     const first = t * stepRows;
     for (let b = begin; b < end; b++) {
@@ -298,8 +293,8 @@ export function recurrentGrad(op: Op, at: usize, thread: u32, threads: u32): voi
   const direct = isDirect(steps, batch);
   const scratch = word(at, RecurrentGrad.workspace) + thread * recurrentWorkspace(op, steps, batch, hidden),
     packed = scratch + TILE;
-  if (!direct) pack(packed, w, hidden, n, false);
-  const zeros = scratch + productBytes(op, steps, batch, hidden);
+  if (!direct && (steps > 1 || h0)) pack(packed, w, hidden, n, false);
+  const zeros = scratch + productBytes(direct, gates, hidden), g = zeros + rowBytes(gates, hidden);
   memory.fill(zeros, 0, row);
   memory.fill(dh + begin * row, 0, (end - begin) * row);
   if (op == Op.LstmGrad) memory.fill(dc + begin * row, 0, (end - begin) * row);
@@ -328,7 +323,9 @@ export function recurrentGrad(op: Op, at: usize, thread: u32, threads: u32): voi
     const ld = batchRows * n << 2;
     if (last && !h0) continue;
     const to = dh + begin * row, from = dz + (first * n << 2) + begin * ld;
-    if (direct) directProduct(to, from, w, end - begin, hidden, n, 0, 1, scratch);
-    else product(to, row, from, ld, end - begin, hidden, n, packed, true, scratch);
+    if (direct) {
+      deepThin(g, row, from, ld, 4, w, row, 0, end - begin, hidden, n, 1, Activation.None, 0, 0, scratch);
+      addRow(to, g, (end - begin) * hidden);
+    } else product(to, row, from, ld, end - begin, hidden, n, packed, true, scratch);
   }
 }

@@ -168,6 +168,47 @@ describe("gemm", () => {
       }
     });
   }
+  for (const [transA, transB] of TRANSPOSITIONS) {
+    test(`is correct for 1 to 13 rows, n and k of all remainders, and every epilogue, transA=${transA} transB=${transB}`, () => {
+      let bits = 0;
+      for (let m = 1; m <= 13; m++) {
+        for (const n of [1, 8, 13, 31, 35, 66]) {
+          for (const k of [3, 4, 7, 12, 17, 28, 63, 130, 261]) {
+            bits = (bits + 1) % 8;
+            check({ m, n, k, transA, transB, bias: (bits & 1) > 0, relu: (bits & 2) > 0, accumulate: (bits & 4) > 0 });
+          }
+        }
+      }
+    });
+    test(`is correct for few rows and a B beyond the L2 cache, transA=${transA} transB=${transB}`, () => {
+      for (const m of [1, 2, 3, 8]) check({ m, n: 1029, k: 262, transA, transB, bias: m === 2, accumulate: m === 3 });
+      for (const m of [1, 3]) check({ m, n: 1024, k: 1030, transA, transB });
+    });
+  }
+  for (const [transA, transB] of TRANSPOSITIONS.slice(0, 3)) {
+    test(`gives equal rows of C the same bits, for 1 to 8 rows, transA=${transA} transB=${transB}`, () => {
+      for (const [n, k] of [
+        [35, 140],
+        [64, 28],
+        [300, 1100],
+      ] as const) {
+        run({ m: 8, n, k, transA, transB });
+        const memory = heap.f32;
+        const row = memory.slice(a / 4, a / 4 + k);
+        let first: Float32Array | undefined;
+        for (let m = 1; m <= 8; m++) {
+          for (let i = 0; i < m; i++)
+            row.forEach((x, p) => void (memory[a / 4 + (transA ? p * m + i : i * k + p)] = x));
+          call("gemm", c, a, b, 0, 0, m, n, k, transA, transB, 1, 0, 0, workspace, 0, m, 0, n);
+          for (let i = 0; i < m; i++) {
+            const own = memory.slice(c / 4 + i * n, c / 4 + (i + 1) * n);
+            first ??= own;
+            expect(own, `row ${i} of ${m}, n=${n} k=${k}`).toEqual(first);
+          }
+        }
+      }
+    });
+  }
   test("combines alpha, bias, activation and accumulation", () => {
     for (const [m, n, k] of [
       [1, 5, 3],

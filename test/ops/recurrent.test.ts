@@ -18,6 +18,12 @@ test.each([
   ["gru", 3, 1],
   ["lstm", 1, 2],
   ["gru", 1, 2],
+  ["rnn", 5, 3],
+  ["lstm", 5, 3],
+  ["gru", 5, 3],
+  ["rnn", 5, 7],
+  ["lstm", 5, 7],
+  ["gru", 5, 7],
 ] as const)(
   "%s: the kernel agrees with the composed ops for %i steps, %i sequences and 600 hidden units, which is more than one block",
   (kind, steps, batch) => {
