@@ -26,6 +26,8 @@ const PRODUCTS: u32 = REACH * REACH;
 /** A block has at least LEAST tiles, and more if its inputs and products, 2·PRODUCTS matrices, fit in the L2 cache. */
 const LEAST: u32 = 96;
 const CACHED: u32 = 131072;
+/** The number of floats in a block's inputs up to which they are read again for every panel of weights. */
+const CACHED_INPUTS: u32 = 262144;
 
 /** With fewer channels, the transforms take longer than the products. */
 const FEWEST: u32 = 8;
@@ -61,9 +63,9 @@ export function winogradWorkspace(at: usize): usize {
   // Blocks have at most this number of tiles, whatever the width of the image.
   const tiles = max(tilesW, max(LEAST, cachedTiles(c, m)));
   const weights = max(matrix(most, min(c, m) + <u32>NR), matrix(min(c, m), most + <u32>NR));
-  // The panel of weights and its transform need room in place of the bands.
-  const bands = 2 * (REACH + 1) * lineBytes(tilesW, most), panels = 21 * matrix(most, <u32>NR);
-  return PRODUCTS * (matrix(tiles, c) + matrix(tiles, m) + weights) + max(bands, panels);
+  // Besides the matrices: a band of the image, and then either a panel of weights and its transform, or a band of dy.
+  const band = (REACH + 1) * lineBytes(tilesW, most), panel = 21 * matrix(most, <u32>NR);
+  return PRODUCTS * (matrix(tiles, c) + matrix(tiles, m) + weights) + band + max(band, panel);
 }
 
 /**
@@ -263,16 +265,26 @@ function tileRows(at: usize, phase: usize, begin: u32, end: u32, first: u32, las
   const stepX = matrix(rows * tilesW, c), stepY = matrix(rows * tilesW, m), stepW = matrix(c, m + <u32>NR);
   const x = word(phase, Phase.patches), y = x + PRODUCTS * stepX, w = y + PRODUCTS * stepY, band = w + PRODUCTS * stepW;
   const image = word(phase, Phase.height) * word(phase, Phase.width) * (<usize>c << 2);
-  weightPanels(at, phase, first, last, w, stepW, band);
+  const packed = zerosOf(band, tilesW, c) + lineBytes(tilesW, c);
   memory.fill(zerosOf(band, tilesW, c), 0, lineBytes(tilesW, c));
+  // If one block has all tiles and its inputs stay in the L2 cache, use a panel of weights right after its transform, so that the
+  // transformed weights, which are larger than the weights, need not go to memory.
+  const isOne = end - begin <= rows && PRODUCTS * (end - begin) * tilesW * c <= CACHED_INPUTS;
+  const group = isOne ? <u32>NR : m;
   for (let r = begin; r < end; r += rows) {
     const count = min<u32>(rows, end - r);
     for (let q: u32 = 0; q < count; q++) {
       const n = (r + q) / tilesH, i = (r + q) % tilesH;
       inputTiles(phase, word(at, Conv.a) + n * image, i, tilesW, x + ((<usize>q * tilesW * c) << 2), stepX, band);
     }
-    for (let u: usize = 0; u < PRODUCTS; u++)
-      multiply(y + u * stepY, x + u * stepX, w + u * stepW, count * tilesW, m, c, word(phase, Phase.workspace));
+    for (let j: u32 = 0; j < m; j += group) {
+      const cols = min(group, m - j);
+      if (r == begin) weightPanels(at, phase, first + j, first + j + cols, w, stepW, packed);
+      for (let u: usize = 0; u < PRODUCTS; u++) {
+        multiply(y + u * stepY + (<usize>j << 2), m, x + u * stepX, w + u * stepW, count * tilesW, cols, c,
+          word(phase, Phase.workspace));
+      }
+    }
     // The last row first, because the transform overwrites up to three products of the next row.
     for (let q = count; q-- > 0;) {
       const n = (r + q) / tilesH, i = (r + q) % tilesH;
@@ -282,13 +294,13 @@ function tileRows(at: usize, phase: usize, begin: u32, end: u32, first: u32, las
   }
 }
 
-/** C[m, n] = A[m, k]·B[k, n], where B is packed in panels. */
-function multiply(c: usize, a: usize, panel: usize, m: u32, n: u32, k: u32, scratch: usize): void {
+/** C[m, n] = A[m, k]·B[k, n], where B is packed in panels and a row of C has `all` elements. */
+function multiply(c: usize, all: u32, a: usize, panel: usize, m: u32, n: u32, k: u32, scratch: usize): void {
   for (let jr: u32 = 0; jr < n; jr += <u32>NR, panel += <usize>k * NR * 4) {
     const cols = min<u32>(<u32>NR, n - jr);
     for (let i: u32 = 0; i < m; i += <u32>MR) {
-      tile(c + ((<usize>i * n + jr) << 2), n << 2, a + ((<usize>i * k) << 2), k << 2, min<u32>(<u32>MR, m - i), cols,
-        panel, k, 1, 0, 0, Activation.None, false, scratch);
+      tile(c + ((<usize>i * all + jr) << 2), all << 2, a + ((<usize>i * k) << 2), k << 2, min<u32>(<u32>MR, m - i),
+        cols, panel, k, 1, 0, 0, Activation.None, false, scratch);
     }
   }
 }
