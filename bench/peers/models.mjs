@@ -18,9 +18,12 @@ const TOLERANCE = 1e-3;
 
 /**
  * Writes the elements of a model's parameters, and of the arguments, to FILE.bin, one after another, and their shapes and
- * types to FILE.json.
+ * types to FILE.json. Returns FILE, in a folder that is removed at the end.
  */
-function writeModel({ make }, file) {
+function writeModel({ make }) {
+  const folder = mkdtempSync(join(tmpdir(), "nabla-models-"));
+  process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
+  const file = join(folder, "model");
   manualSeed(SEED);
   const { model, args, dispose } = make();
   const describe = ({ shape, dtype }) => ({ shape, dtype });
@@ -28,6 +31,7 @@ function writeModel({ make }, file) {
   writeFileSync(`${file}.bin`, Buffer.concat([...parameters, ...args].map((x) => Buffer.from(x.data.slice().buffer))));
   writeFileSync(`${file}.json`, JSON.stringify({ parameters: parameters.map(describe), args: args.map(describe) }));
   dispose();
+  return file;
 }
 
 /** Inference and training of models, except the networks that the suite "step" trains. */
@@ -35,18 +39,15 @@ export function modelCases() {
   const inStep = new Set(networks.map(({ name }) => `train: ${name}`));
   return tasks
     .filter(({ name }) => !inStep.has(name))
-    .map((task) => ({
-      name: task.name,
-      model: true,
-      network: true,
-      task() {
-        const folder = mkdtempSync(join(tmpdir(), "nabla-models-"));
-        process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
-        const file = join(folder, "model");
-        writeModel(task, file);
+    .map((task) => {
+      /** The files, which all contenders read. */
+      let file;
+      const open = () => {
+        file ??= writeModel(task);
         return { name: task.name, file, runs: RUNS };
-      },
-    }));
+      };
+      return { name: task.name, model: true, network: true, task: open };
+    });
 }
 
 /** @throws Error if results differ from the expected ones by more than rounding */
