@@ -12,6 +12,7 @@ import { norm, squares } from "./kernels/euclid";
 import { prod } from "./kernels/product";
 import { cast, copyUnits, fill, stridedCopy, unslice } from "./kernels/shape";
 import { gather, indexAdd, indexSelect, interpolate, interpolatePlane, oneHot, scatterAdd } from "./kernels/gather";
+import { unique, updateRows } from "./kernels/sparse";
 import { advance, randomPermutation } from "./kernels/random";
 import { adagrad, adam, lion, power, rmsProp, sgd, stepOf } from "./kernels/optimizer";
 import { batchedGemm } from "./kernels/matmul";
@@ -77,6 +78,7 @@ export function step(at: usize, thread: u32, threads: u32): void {
     case Family.Index: stepIndex(op, at, thread, threads); break;
     case Family.Interpolate: only(op, Op.Interpolate); stepInterpolate(at, thread, threads); break;
     case Family.OneHot: only(op, Op.OneHot); stepOneHot(at, thread, threads); break;
+    case Family.Unique: only(op, Op.Unique); if (!thread) unique(at); break;
     case Family.Distribution: stepDistribution(op, at, thread, threads); break;
     case Family.Bernoulli: only(op, Op.Bernoulli); stepBernoulli(at, thread, threads); break;
     case Family.RandomInteger: only(op, Op.RandomInteger); stepRandomInteger(at, thread, threads); break;
@@ -359,25 +361,30 @@ function stepUpdate(op: Op, at: usize, thread: u32, threads: u32): void {
   let power0: f64 = 1, power1: f64 = 1;
   let part = at + (Update.words << 2);
   for (let i = word(at, Update.count); i > 0; i--, part += UpdatePart.words << 2) {
-    const n = word(part, UpdatePart.n);
+    if (op == Op.Adam) {
+      // Recompute the powers only if this parameter's step differs from the previous one's, which happens only if
+      // some parameters were frozen.
+      const t = stepOf(part);
+      if (t != known) {
+        known = t;
+        power0 = power(double(at, Update.c0), t);
+        power1 = power(double(at, Update.c1), t);
+      }
+    }
+    const n = word(part, UpdatePart.n), g = word(part, UpdatePart.g);
+    if (word(part, UpdatePart.rows)) {
+      const rows = n / word(part, UpdatePart.width);
+      updateRows(op, at, part, power0, power1, shareBegin(rows, 1, thread, threads),
+        shareBegin(rows, 1, thread + 1, threads));
+      continue;
+    }
     const begin = shareBegin(n, CHUNK, thread, threads), end = shareBegin(n, CHUNK, thread + 1, threads);
     switch (op) {
-      case Op.Sgd: sgd(at, part, begin, end); break;
-      case Op.Adam: {
-        // Recompute the powers only if this parameter's step differs from the previous one's, which happens only if
-        // some parameters were frozen.
-        const t = stepOf(part);
-        if (t != known) {
-          known = t;
-          power0 = power(double(at, Update.c0), t);
-          power1 = power(double(at, Update.c1), t);
-        }
-        adam(at, part, power0, power1, begin, end);
-        break;
-      }
+      case Op.Sgd: sgd(at, part, g, begin, end); break;
+      case Op.Adam: adam(at, part, g, power0, power1, begin, end); break;
       case Op.RmsProp: rmsProp(at, part, begin, end); break;
       case Op.Lion: lion(at, part, begin, end); break;
-      case Op.Adagrad: adagrad(at, part, begin, end); break;
+      case Op.Adagrad: adagrad(at, part, g, begin, end); break;
       default:
         unreachable();
     }

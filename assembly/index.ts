@@ -9,6 +9,7 @@ export { norm, squares } from "./kernels/euclid";
 export * from "./kernels/softmax";
 export * from "./kernels/shape";
 export * from "./kernels/gather";
+export { unique } from "./kernels/sparse";
 export * from "./kernels/random";
 export * from "./kernels/optimizer";
 export { colStep, deepRow, deepThin, gemm, gemmWorkspace, rowStep, thin } from "./kernels/gemm";

@@ -266,6 +266,20 @@ export const enum OneHot {
 }
 
 /**
+ * out: int32 [count], the distinct indices in ascending order, followed by −1s. inverse: int32 [count], the position in out of
+ * each index. Indices that are outside 0 … n − 1 do not count: their inverse is −1. The workspace has 2·count + 256 words.
+ */
+export const enum Unique {
+  out = Head.words,
+  inverse,
+  index,
+  n,
+  count,
+  workspace,
+  words,
+}
+
+/**
  * Random numbers, uniform in [p, q), or normal with mean p and standard deviation q. `state` is the address of [seed low, seed
  * high, counter low, counter high].
  */
@@ -332,8 +346,10 @@ export const enum Update {
 }
 
 /**
- * A parameter p of n elements and its gradient g. s0, s1 and s2 are the optimizer's state (0 if unused). `step` is the
- * address of a u32, the number of the step, starting at 1.
+ * A parameter p and its gradient g of n elements. s0, s1 and s2 are the optimizer's state (0 if unused). `step` is the
+ * address of a u32, the number of the step, starting at 1. If g is dense, `rows` is 0, and p has n elements too. If g is sparse, it
+ * consists of rows of `width` elements, and `rows` is the address of the rows of p that they belong to: distinct numbers, followed by
+ * −1s, whose rows of g are ignored.
  */
 export const enum UpdatePart {
   p,
@@ -343,6 +359,8 @@ export const enum UpdatePart {
   s2,
   n,
   step,
+  rows,
+  width,
   words,
 }
 

@@ -55,6 +55,8 @@ export const enum Family {
   /** Interpolating between elements at indices. */
   Interpolate,
   OneHot,
+  /** Finding the distinct indices in a list. */
+  Unique,
   /** Random float32. */
   Distribution,
   Bernoulli,
@@ -210,6 +212,8 @@ export const enum Op {
   Interpolate = Family.Interpolate << Head.family,
 
   OneHot = Family.OneHot << Head.family,
+
+  Unique = Family.Unique << Head.family,
 
   Uniform = Family.Distribution << Head.family,
   Normal,

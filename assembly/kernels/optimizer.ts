@@ -1,6 +1,7 @@
 /**
  * Optimizer updates. Each kernel makes one pass over elements [begin, end) of a parameter p, its gradient g and the
- * optimizer's state, and changes p and the state in place. A kernel reads its constants from the instruction
+ * optimizer's state, and changes p and the state in place. If g is sparse, the engine calls the kernel for each row (sparse.ts); g is then the
+ * address at which the gradient would begin if it had all rows. A kernel reads its constants from the instruction
  * (layouts.ts: Update), and p, g and the state from one of the instruction's parts (UpdatePart). The formulas and their
  * order of operations are PyTorch's (torch.optim). Constants are float64, so that 1 − β has no error before it is
  * rounded to float32.
@@ -99,10 +100,10 @@ function direction(g: v128, p: v128, maximize: u32, decays: bool, decay: v128): 
  * b ← μ·b + (1 − τ)·g (b = g at the first step);  p ← p − lr·(g + μ·b  if nesterov, else b).
  * s0: b, or 0 if the momentum μ is 0.
  */
-export function sgd(at: usize, part: usize, begin: u32, end: u32): void {
+export function sgd(at: usize, part: usize, g: usize, begin: u32, end: u32): void {
   const lr = rateOf(at), step = stepOf(part), flags = word(at, Update.flags);
   const momentum = double(at, Update.c0), dampening = double(at, Update.c1), decay = double(at, Update.c2);
-  const p = word(part, UpdatePart.p), g = word(part, UpdatePart.g), s0 = word(part, UpdatePart.s0);
+  const p = word(part, UpdatePart.p), s0 = word(part, UpdatePart.s0);
   const rate = splat(-lr), mu = splat(momentum), fresh = splat(step == 1 ? 1 : 1 - dampening),
     low = least(lr, s0 ? 1 - dampening : 1);
   const shrink = splat(decay), decays = decay != 0;
@@ -125,15 +126,17 @@ export function sgd(at: usize, part: usize, begin: u32, end: u32): void {
  * m ← β₁m + (1 − β₁)g;  v ← β₂v + (1 − β₂)g²;  p ← p − lr/(1 − β₁ᵗ) · m / (√v/√(1 − β₂ᵗ) + ε)
  * (Kingma and Ba 2015, algorithm 1); decoupled decay first scales p by 1 − lr·decay (Loshchilov and Hutter 2019).
  * s0: m, s1: v, s2: the largest v so far if amsgrad; beta1t = β₁ᵗ, beta2t = β₂ᵗ. Nadam (Dozat 2016) replaces m/(1 − β₁ᵗ) with
- * (1 − μₜ)/(1 − ∏μ)·g + μₜ₊₁/(1 − ∏μ·μₜ₊₁)·m, where μᵢ = β₁(1 − ½·qⁱ).
+ * (1 − μₜ)/(1 − ∏μ)·g + μₜ₊₁/(1 − ∏μ·μₜ₊₁)·m, where μᵢ = β₁(1 − ½·qⁱ). If g is sparse, the denominator is (√v + ε)/√(1 − β₂ᵗ), as in
+ * PyTorch's SparseAdam.
  */
-export function adam(at: usize, part: usize, beta1t: f64, beta2t: f64, begin: u32, end: u32): void {
+export function adam(at: usize, part: usize, g: usize, beta1t: f64, beta2t: f64, begin: u32, end: u32): void {
   const lr = rateOf(at), t = stepOf(part), flags = word(at, Update.flags);
   const beta1 = double(at, Update.c0), beta2 = double(at, Update.c1), eps = double(at, Update.c2);
   const decay = double(at, Update.c3), q = double(at, Update.c4);
-  const p = word(part, UpdatePart.p), g = word(part, UpdatePart.g);
+  const p = word(part, UpdatePart.p);
   const s0 = word(part, UpdatePart.s0), s1 = word(part, UpdatePart.s1), s2 = word(part, UpdatePart.s2);
-  const b1 = splat(beta1), b2 = splat(beta2), c1 = splat(1 - beta1), c2 = splat(1 - beta2), e = splat(eps);
+  const b1 = splat(beta1), b2 = splat(beta2), c1 = splat(1 - beta1), c2 = splat(1 - beta2),
+    e = splat(word(part, UpdatePart.rows) ? eps / Math.sqrt(1 - beta2t) : eps);
   let ofGradient: f64 = 0, ofMean = 1 / (1 - beta1t);
   if (flags & UpdateFlag.Nadam) {
     const product = momentumProduct(beta1, q, t), qt = power(q, t);
@@ -244,10 +247,10 @@ function rmsPropOf(isCentered: bool, hasMomentum: bool, ofTensorFlow: bool, part
  * s ← s + g²;  p ← p − lr/(1 + (t − 1)·lrDecay) · g / (√s + ε)  (Duchi et al. 2011), or g / √(s + ε) in TensorFlow.js.
  * s0: s.
  */
-export function adagrad(at: usize, part: usize, begin: u32, end: u32): void {
+export function adagrad(at: usize, part: usize, g: usize, begin: u32, end: u32): void {
   const lr = rateOf(at), step = stepOf(part), flags = word(at, Update.flags);
   const eps = double(at, Update.c0), decay = double(at, Update.c1), lrDecay = double(at, Update.c2);
-  const p = word(part, UpdatePart.p), g = word(part, UpdatePart.g), s0 = word(part, UpdatePart.s0);
+  const p = word(part, UpdatePart.p), s0 = word(part, UpdatePart.s0);
   // TensorFlow.js adds ε inside the root (`inner`), PyTorch outside (`outer`).
   const inner = splat(flags & UpdateFlag.TensorFlow ? eps : 0), outer = splat(flags & UpdateFlag.TensorFlow ? 0 : eps);
   const rate = splat(-lr / (1 + <f64>(step - 1) * lrDecay)), root = leastRoot(eps), low = least(1, 1);

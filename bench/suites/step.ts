@@ -1,8 +1,9 @@
 /**
  * Compares whole training steps (forward, backward, Adam): nabla, eager and compiled, with pure JS. All must reach the same loss. The
- * suite also measures optimizer updates alone, with normal gradients and long after the gradients have vanished.
+ * suite also measures optimizer updates alone, with normal gradients and long after the gradients have vanished, and steps of a large
+ * embedding with dense and with sparse gradients.
  */
-import { optim, randn, type Tensor, zeros } from "../../src/index.ts";
+import { compile, nn, optim, randint, randn, type Tensor, zeros } from "../../src/index.ts";
 import { type Case, PURE, type Suite } from "../measure.ts";
 import { NablaTraining } from "../nabla.ts";
 import { PureTraining } from "../pure/training.ts";
@@ -72,10 +73,40 @@ function* updates(): Generator<Case> {
   }
 }
 
+const ROWS = 50_000;
+const WIDTH = 128;
+const TOKENS = 256;
+const BATCHES = 64;
+const DENSE = "Adam";
+
+/** Compiled steps of a table of which each batch uses a few rows. The batches differ, so most rows that a step uses are not in a cache. */
+function* embeddings(): Generator<Case> {
+  const batches = Array.from({ length: BATCHES }, () => randint(0, ROWS, [TOKENS]).keep());
+  const own = [DENSE, "SparseAdam"].map((impl) => {
+    const layer = new nn.Embedding(ROWS, WIDTH, { sparse: impl !== DENSE });
+    const optimizer = impl === DENSE ? new optim.Adam(layer.parameters()) : new optim.SparseAdam(layer.parameters());
+    const train = compile((x: Tensor) => optimizer.minimize(() => layer.forward(x).square().mean()));
+    let at = 0;
+    return { impl, layer, optimizer, train, run: () => void train(batches[at++ % BATCHES]!) };
+  });
+  yield {
+    name: `embedding ${ROWS}×${WIDTH}, ${TOKENS} tokens`,
+    base: DENSE,
+    contenders: own.map(({ impl, run }) => ({ impl, run })),
+  };
+  for (const { layer, optimizer, train } of own) {
+    train.dispose();
+    optimizer.dispose();
+    layer.dispose();
+  }
+  for (const batch of batches) batch.dispose();
+}
+
 export const step: Suite = {
   name: "step",
   *cases() {
     yield* cases();
     yield* updates();
+    yield* embeddings();
   },
 };

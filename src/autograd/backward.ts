@@ -9,10 +9,13 @@
 import { currentWatch } from "../core/anomaly.ts";
 import { currentRecorder, isGradEnabled, withGrad } from "../core/context.ts";
 import { rejectOtherCopy } from "../core/copies.ts";
+import { type Gradient, SparseGradient } from "../core/gradient.ts";
 import { type GradientRule, Node, withNode } from "../core/graph.ts";
 import { requireSynchronous, tidy } from "../core/scope.ts";
 import { type BackwardOptions, type Edge, Tensor } from "../core/tensor.ts";
+import type { SparseRows } from "../ops/definition/op.ts";
 import { sameShape, show } from "../ops/definition/value.ts";
+import { coalesce, densify } from "../ops/index/sparse.ts";
 import { add } from "../ops/pointwise/arithmetic.ts";
 import { sumTo } from "../ops/reduce/reduce.ts";
 import { full } from "../ops/shape/shape.ts";
@@ -61,17 +64,22 @@ export interface BackpropagateOptions {
    * another leaf that requires a gradient or a target that is not a leaf.
    */
   create: boolean | "auto";
+  /**
+   * Whether gradients of leaves may be sparse. They are, if all gradients that are added to a leaf's gradient are sparse, and none is recorded
+   * for autograd.
+   */
+  sparse?: boolean;
 }
 
 /**
  * For each target that the roots depend on, computes the sum of (∂root/∂target)ᵀ·seed over all roots. The results are
  * new tensors in the open scope. On an error, frees everything that it made.
- * @returns the gradients, and whether they were recorded for autograd @internal
+ * @returns the gradients, those that are sparse, and whether they were recorded for autograd @internal
  */
 export function backpropagate(
   roots: readonly (readonly [root: Tensor, seed: Tensor])[],
   options: BackpropagateOptions,
-): { gradients: Map<Edge, Tensor>; created: boolean } {
+): { gradients: Map<Edge, Tensor>; sparse: Map<Tensor, SparseGradient<Tensor>>; created: boolean } {
   const edges = roots.flatMap(([root]) => root.edge ?? []);
   const { nodes, needed, hasOtherLeaves } = nodesBetween(edges, options.targets);
   const create = options.create === "auto" ? isGradEnabled() && hasOtherLeaves : options.create;
@@ -86,6 +94,29 @@ export function backpropagate(
     return sum;
   };
 
+  /** The sparse gradients of each leaf. */
+  const parts = new Map<Tensor, SparseRows[]>();
+  /** Adds the gradient of a node's first input to its leaf's sparse gradients. Returns undefined if the gradient is not sparse. */
+  const addSparse = (node: Node<Tensor>, dy: Tensor, context: Context): SparseRows | undefined => {
+    const [leaf] = node.edges;
+    if (!options.sparse || create || !(leaf instanceof Tensor) || !context.needs[0]) return undefined;
+    const part = node.rule.sparse?.(dy, context);
+    if (!part) return undefined;
+    const own = { index: part.index, rows: (part.rows as Tensor).alias(part.rows.shape) };
+    parts.set(leaf, [...(parts.get(leaf) ?? []), own]);
+    return own;
+  };
+  /** The sum of each leaf's sparse gradients. If the leaf has a dense gradient too, they are added to it. */
+  const sumSparse = (): Map<Tensor, SparseGradient<Tensor>> => {
+    const sums = new Map<Tensor, SparseGradient<Tensor>>();
+    for (const [leaf, own] of parts) {
+      const n = leaf.shape[0]!;
+      if (gradients.has(leaf)) for (const part of own) accumulate(leaf, densify(part, n) as Tensor);
+      else sums.set(leaf, sparseGradient(own, n));
+    }
+    return sums;
+  };
+
   const run = (): void => {
     for (const [root, seed] of roots) if (root.edge && needed.has(root.edge)) accumulate(root.edge, seed);
     for (let i = nodes.length - 1; i >= 0; i--) {
@@ -97,6 +128,8 @@ export function backpropagate(
         const needs = node.edges.map((edge) => edge !== null && needed.has(edge));
         const dy = first ?? (full(node.outputShape, 0) as Tensor);
         const context = node.context(needs, more, Tensor.wrap);
+        const part = addSparse(node, dy, context);
+        if (part) return [part.index, part.rows] as Tensor[];
         const results = create && composed ? recordGradient(node, dy, context) : vjp(dy, context);
         return node.edges.map((edge, k) => {
           const g = results[k];
@@ -115,8 +148,14 @@ export function backpropagate(
   };
   return tidy(() => {
     withGrad(create, run);
-    return { gradients, created: create };
+    return { gradients, sparse: sumSparse(), created: create };
   });
+}
+
+/** The sum of sparse gradients of a table with n rows. */
+function sparseGradient(parts: readonly SparseRows[], n: number): SparseGradient<Tensor> {
+  const { index, rows } = coalesce(parts, n);
+  return new SparseGradient(index as Tensor, rows as Tensor, n);
 }
 
 type Context = Parameters<NonNullable<GradientRule["vjp"]>>[1];
@@ -239,29 +278,40 @@ export function backward(loss: Tensor, options: BackwardOptions = {}): void {
   }
   currentWatch()?.require(loss, "a loss");
   tidy(() => {
-    const { gradients } = backpropagate([[loss, gradient ?? onesLike(loss)]], {
+    const { gradients, sparse } = backpropagate([[loss, gradient ?? onesLike(loss)]], {
       targets: null,
       retain: retainGraph,
       create: createGraph,
+      sparse: true,
     });
-    leafCheck?.(gradients.keys());
+    leafCheck?.([...gradients.keys(), ...sparse.keys()]);
     // Compute all gradients before writing any, so that every .grad is unchanged if memory runs out.
-    const updates = Array.from(gradients).flatMap(([leaf, g]) => {
+    const updates = [...gradients, ...sparse].flatMap(([leaf, g]) => {
       if (!(leaf instanceof Tensor) || leaf.isDisposed) return [];
-      currentWatch()?.require(g, `the gradient of a parameter ${show(leaf.shape)}`);
+      const values = g instanceof SparseGradient ? g.rows : g;
+      currentWatch()?.require(values, `the gradient of a parameter ${show(leaf.shape)}`);
       currentRecorder()?.gradient(leaf, "added");
-      const before = leaf.grad;
-      // .grad must not share memory, because writing to it must not change another gradient.
-      const own = withGrad(createGraph, () => (before ? (add(before, g) as Tensor) : g.isShared ? g.clone() : g));
+      const before = leaf.gradient;
+      const own = withGrad(createGraph, () => (before ? addGradients(before, g) : ownMemory(g)));
       if (own !== g) g.dispose();
       return [{ leaf, before, own }];
     });
     for (const { leaf, before, own } of updates) {
-      leaf.grad = own.keep();
+      leaf.gradient = own.keep();
       before?.disposeBecause("backward, which replaced the gradient");
     }
   });
 }
+
+/** The sum of two gradients, which is sparse if both are. */
+function addGradients(a: Gradient<Tensor>, b: Gradient<Tensor>): Gradient<Tensor> {
+  if (a instanceof SparseGradient && b instanceof SparseGradient) return sparseGradient([a, b], a.n);
+  const table = (g: Gradient<Tensor>): Tensor => (g instanceof SparseGradient ? (densify(g, g.n) as Tensor) : g);
+  return add(table(a), table(b)) as Tensor;
+}
+
+/** The gradient, or a copy if it shares memory, because a write to `grad` must not change another gradient. */
+const ownMemory = (g: Gradient<Tensor>): Gradient<Tensor> => (g instanceof Tensor && g.isShared ? g.clone() : g);
 
 Tensor.prototype.backward = function (options) {
   backward(this, options);

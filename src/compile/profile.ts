@@ -40,8 +40,7 @@ export interface ProfiledStep {
   readonly bound: "compute" | "memory";
   /**
    * The time of the slower of the two bounds, divided by the measured time: near 1 if the instruction cannot be faster.
-   * Above 1 if threads share the work, because the bounds are those of one thread, or if Winograd's method saves
-   * multiply-adds.
+   * Threads share the work, but the bounds are those of one thread, so that the share can exceed 1.
    */
   readonly ofBound: number;
 }

@@ -4,6 +4,7 @@
  */
 import { isGradEnabled, type Recorder, withRecorder } from "../core/context.ts";
 import { isConstant } from "../core/eager.ts";
+import { type Gradient, SparseGradient, tensorsOf } from "../core/gradient.ts";
 import { currentNode } from "../core/graph.ts";
 import { nextStorageId, type Storage } from "../core/memory.ts";
 import { requireSynchronous, tensorsIn, tidy } from "../core/scope.ts";
@@ -31,7 +32,7 @@ export interface Recording<T> {
   /** The storages of the tensors in the result and of gradients. */
   readonly storageOf: ReadonlyMap<Tensor, Storage>;
   /** Maps each leaf to the gradient that the function assigned to it. */
-  readonly gradients: ReadonlyMap<Tensor, Tensor>;
+  readonly gradients: ReadonlyMap<Tensor, Gradient<Tensor>>;
   /** Leaves whose gradient the function cleared and did not assign again. */
   readonly cleared: readonly Tensor[];
   /** Results through which gradients would flow if the function were not compiled. */
@@ -63,6 +64,8 @@ export interface Recording<T> {
 export const DISPOSED_BY_COMPILE =
   "compile, which gave it no value. Keep state in a tensor made outside, and write it with copyFrom(…)";
 
+const isSymbolic = (g: Gradient<Tensor>): boolean => tensorsOf(g)[0]!.storage("grad").symbolic;
+
 const operand = (x: Tensor, op: string): Operand => ({
   storage: x.storage(op),
   shape: x.shape,
@@ -89,7 +92,7 @@ class FunctionRecorder implements Recorder<Tensor> {
   private readonly argumentStorages: ReadonlySet<Storage>;
   private readonly sites = new Map<Storage, string>();
   /** The leaves' gradients from before the recording, which are restored afterwards. */
-  private readonly gradientsBefore = new Map<Tensor, Tensor | null>();
+  private readonly gradientsBefore = new Map<Tensor, Gradient<Tensor> | null>();
   private readonly firstId = nextStorageId();
 
   /** @param inputs the symbolic arguments */
@@ -140,13 +143,13 @@ class FunctionRecorder implements Recorder<Tensor> {
   }
 
   gradient(leaf: Tensor, event: "cleared" | "added"): void {
-    if (!this.gradientsBefore.has(leaf)) this.gradientsBefore.set(leaf, leaf.grad);
+    if (!this.gradientsBefore.has(leaf)) this.gradientsBefore.set(leaf, leaf.gradient);
     if (event === "cleared") {
       this.cleared.add(leaf);
-      if (leaf.grad?.storage("clearGrad").symbolic) leaf.grad.dispose();
+      if (leaf.gradient && isSymbolic(leaf.gradient)) leaf.gradient.dispose();
       return;
     }
-    if (!this.cleared.has(leaf) && leaf.grad && !leaf.grad.storage("backward").symbolic) {
+    if (!this.cleared.has(leaf) && leaf.gradient && !isSymbolic(leaf.gradient)) {
       throw new TraceError(
         `backward: a parameter ${show(leaf.shape)} had a gradient before the compiled function ran, so each call would add to it. ` +
           "Call optimizer.zeroGrad() inside the function, before backward (optimizer.minimize does).",
@@ -210,7 +213,7 @@ class FunctionRecorder implements Recorder<Tensor> {
 
   /** Restores the gradients from before the recording. */
   restoreGradients(): void {
-    for (const [leaf, grad] of this.gradientsBefore) leaf.grad = grad?.isDisposed ? null : grad;
+    for (const [leaf, grad] of this.gradientsBefore) leaf.gradient = grad?.isDisposed ? null : grad;
   }
 
   /**
@@ -224,15 +227,15 @@ class FunctionRecorder implements Recorder<Tensor> {
   /** Undoes all effects of f after it has failed. */
   undo(): void {
     for (const leaf of this.leaves)
-      if (leaf.grad && !leaf.grad.isDisposed && leaf.grad.storage("compile").symbolic) leaf.grad.dispose();
+      if (leaf.gradient && !leaf.gradient.isDisposed && isSymbolic(leaf.gradient)) leaf.gradient.dispose();
     this.restoreGradients();
     for (const storage of this.retained) storage.releasePinned();
   }
 
   /** The gradients that the function assigned. @throws TraceError if the next call would add to one of these gradients */
-  takeGradients(): Map<Tensor, Tensor> {
-    const gradients = new Map<Tensor, Tensor>();
-    for (const leaf of this.leaves) if (leaf.grad && !leaf.isDisposed) gradients.set(leaf, leaf.grad);
+  takeGradients(): Map<Tensor, Gradient<Tensor>> {
+    const gradients = new Map<Tensor, Gradient<Tensor>>();
+    for (const leaf of this.leaves) if (leaf.gradient && !leaf.isDisposed) gradients.set(leaf, leaf.gradient);
     for (const leaf of gradients.keys()) {
       if (this.cleared.has(leaf)) continue;
       this.undo();
@@ -259,7 +262,7 @@ class FunctionRecorder implements Recorder<Tensor> {
   }
 
   /** Leaves from outside whose gradient the function cleared and did not assign again. */
-  clearedOnly(gradients: ReadonlyMap<Tensor, Tensor>): Tensor[] {
+  clearedOnly(gradients: ReadonlyMap<Tensor, Gradient<Tensor>>): Tensor[] {
     return Array.from(this.cleared).filter((leaf) => !gradients.has(leaf) && !this.own.has(leaf));
   }
 }
@@ -291,8 +294,10 @@ export function record<A extends unknown[], T>(f: (...args: A) => T, inputs: A):
     }
     const gradients = recorder.takeGradients();
     const results = [...tensorsIn(result)];
-    const kept = [...results, ...gradients.values()];
-    recorder.disposeOutputs(new Set(kept));
+    const kept = [...results, ...Array.from(gradients.values()).flatMap(tensorsOf)];
+    const named = new Set(kept);
+    recorder.disposeOutputs(named);
+    for (const g of gradients.values()) if (g instanceof SparseGradient) g.freeTable(DISPOSED_BY_COMPILE, named);
     return {
       result,
       gradients,

@@ -29,12 +29,16 @@ export function trafficOf(steps: readonly Step[], bandwidth: (distance: number) 
       const { op, inputs, outputs, attributes } = step;
       const reads = new Set(read(step));
       const writes = written(step);
-      const bytesWritten = writes.reduce((total, storage) => total + storage.bytes, 0);
+      // An op that uses only some rows of a table, such as an update with a sparse gradient, does not read or write the rest.
+      const most = op.touches ? 4 * op.touches(inputs, outputs, attributes) : Number.POSITIVE_INFINITY;
+      const bytesOf = ({ bytes }: Storage): number => Math.min(bytes, most);
+      const bytesWritten = writes.reduce((total, storage) => total + bytesOf(storage), 0);
       // A copy, such as a slice or a lookup in a table, reads no more of an operand than it writes, and overwrites the
       // storage that it changes without reading it.
       const isCopy = op.flops?.(inputs, outputs, attributes) === 0;
       if (isCopy) for (const storage of writes) reads.delete(storage);
-      const bytesRead = (storage: Storage): number => (isCopy ? Math.min(storage.bytes, bytesWritten) : storage.bytes);
+      const bytesRead = (storage: Storage): number =>
+        isCopy ? Math.min(bytesOf(storage), bytesWritten) : bytesOf(storage);
       let bytes = bytesWritten;
       for (const storage of reads) bytes += bytesRead(storage);
       let time = bytesWritten / bandwidth(bytes);

@@ -1,5 +1,6 @@
 /** A function recorded for one signature: its inputs, its program and its results. */
 import { mapTensors } from "../autograd/transforms.ts";
+import { type Gradient as LeafGradient, mapGradient, tensorsOf } from "../core/gradient.ts";
 import type { Storage } from "../core/memory.ts";
 import { tensorsIn } from "../core/scope.ts";
 import type { Tensor } from "../core/tensor.ts";
@@ -11,7 +12,7 @@ import type { Operand } from "./step.ts";
 import { barrierHandleOf, handleOf, symbolFor, TraceMemory } from "./traceMemory.ts";
 
 /** Gradients that traces have assigned to leaves. A trace does not dispose gradients that another trace has assigned. */
-const assigned = new WeakSet<Tensor>();
+const assigned = new WeakSet<LeafGradient<Tensor>>();
 
 /** Records f on symbolic arguments, which the caller must dispose. */
 export function recordFor<A extends unknown[], T>(
@@ -42,13 +43,13 @@ interface Result {
 }
 
 /**
- * A gradient: its leaf, its memory, and the tensor in the leaf's `grad`. Clearing the leaf's gradient frees that tensor, but not the
- * memory.
+ * A gradient: its leaf, its memory, and the gradient that the leaf gets. Clearing the leaf's gradient frees that gradient's tensors, but not
+ * the memory.
  */
 interface Gradient {
   readonly leaf: Tensor;
-  readonly memory: Tensor;
-  handle: Tensor;
+  readonly memory: LeafGradient<Tensor>;
+  handle: LeafGradient<Tensor>;
 }
 
 /** Attributes as text. Functions are omitted, because every call recreates them. */
@@ -109,8 +110,8 @@ export class Trace<T> {
       requireMappable(name, recording.result);
       this.inputs = memory.addInputs(symbols);
       this.gradients = Array.from(recording.gradients, ([leaf, gradient]) => {
-        const place = memory.placeFor(gradient);
-        return { leaf, memory: place, handle: addHandle(handleOf(place)) };
+        const place = mapGradient(gradient, (x) => memory.placeFor(x));
+        return { leaf, memory: place, handle: mapGradient(place, (x) => addHandle(handleOf(x))) };
       });
       const made = [...tensorsIn(recording.result)].filter((x) => memory.isMade(x));
       this.results = made.map((recorded) => {
@@ -126,7 +127,11 @@ export class Trace<T> {
         {
           name,
           real,
-          gradients: new Set(Array.from(recording.gradients.values(), (x) => recording.storageOf.get(x)!)),
+          gradients: new Set(
+            Array.from(recording.gradients.values()).flatMap((g) =>
+              tensorsOf(g).map((x) => recording.storageOf.get(x)!),
+            ),
+          ),
           nameOf: (storage) => argumentNames.get(storage),
           finite: finite || recording.finite,
         },
@@ -206,17 +211,17 @@ export class Trace<T> {
     for (let i = 0; i < gradients.length; i++) {
       const gradient = gradients[i]!;
       const { leaf, memory } = gradient;
-      if (leaf.grad === gradient.handle && !leaf.grad.isDisposed) continue;
+      if (leaf.gradient === gradient.handle && !gradient.handle.isDisposed) continue;
       // Free a gradient from eager mode, because it is about to be replaced.
-      if (leaf.grad && !assigned.has(leaf.grad)) leaf.grad.dispose();
-      if (gradient.handle.isDisposed) gradient.handle = handleOf(memory);
-      leaf.grad = gradient.handle;
-      assigned.add(leaf.grad);
+      if (leaf.gradient && !assigned.has(leaf.gradient)) leaf.gradient.dispose();
+      if (gradient.handle.isDisposed) gradient.handle = mapGradient(memory, (x) => handleOf(x));
+      leaf.gradient = gradient.handle;
+      assigned.add(gradient.handle);
     }
     for (let i = 0; i < cleared.length; i++) {
       const leaf = cleared[i]!;
-      if (leaf.grad && assigned.has(leaf.grad)) leaf.grad = null;
-      else if (leaf.grad) leaf.clearGrad();
+      if (leaf.gradient && assigned.has(leaf.gradient)) leaf.gradient = null;
+      else if (leaf.gradient) leaf.clearGrad();
     }
     let isStale = false;
     for (let i = 0; i < results.length; i++) {
@@ -236,7 +241,7 @@ export class Trace<T> {
   dispose({ results = false } = {}): void {
     this.program.dispose();
     this.memory.dispose();
-    for (const { leaf, handle } of this.gradients) if (leaf.grad !== handle) handle.dispose();
+    for (const { leaf, handle } of this.gradients) if (leaf.gradient !== handle) handle.dispose();
     if (results) for (const { handle } of this.results) handle.dispose();
   }
 }

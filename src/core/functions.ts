@@ -7,6 +7,7 @@ export * from "./functions/attention.ts";
 export * from "./functions/comparison.ts";
 export * from "./functions/convolve.ts";
 export * from "./functions/einsum.ts";
+export * from "./functions/embedding.ts";
 export * from "./functions/exponential.ts";
 export * from "./functions/extremes.ts";
 export * from "./functions/gather.ts";

@@ -12,7 +12,7 @@ import type { Storage } from "./memory.ts";
  * How a node propagates a gradient to its inputs. Each entry of the op table is a gradient rule; reshape and custom
  * gradients have gradient rules too.
  */
-export type GradientRule = Pick<AnyOp, "name" | "vjp" | "saves" | "composed" | "differentiable">;
+export type GradientRule = Pick<AnyOp, "name" | "vjp" | "sparse" | "saves" | "composed" | "differentiable">;
 
 /** A tensor as the graph sees it. A tensor that is an edge is a leaf, which collects a gradient. */
 export interface Stored extends Value {

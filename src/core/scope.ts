@@ -4,6 +4,7 @@ import { check } from "../runtime/arguments.ts";
 import { Error } from "../runtime/errors.ts";
 import { withScope } from "./context.ts";
 import { isFromOtherCopy, rejectOtherCopy } from "./copies.ts";
+import { freeGradient } from "./gradient.ts";
 import { Tensor } from "./tensor.ts";
 
 /**
@@ -83,7 +84,7 @@ export function tidy<T>(f: () => T): T {
       else {
         tensor.disposeBecause(SCOPE_END);
         // backward exempted the leaf's gradient from scopes, so free it with the leaf.
-        if (tensor.grad && !returned.has(tensor.grad)) tensor.grad.disposeBecause(SCOPE_END);
+        if (tensor.gradient) freeGradient(tensor.gradient, SCOPE_END, returned);
       }
     }
   }

@@ -10,7 +10,6 @@ import {
   requireShape,
   type Shape,
   type Spec,
-  sameShape,
   show,
   sizeOf,
   type Value,
@@ -33,6 +32,7 @@ import {
   requireNoIndices,
   type TypedArray,
 } from "./elements.ts";
+import { currentGradient, denseGradient, type Gradient, requireGradient } from "./gradient.ts";
 import { type Edge as GraphEdge, Node as GraphNode, reshapeRule } from "./graph.ts";
 import { type Handle, newHandle } from "./handle.ts";
 import { epoch, isJournaling, journalWrite, Storage, tick } from "./memory.ts";
@@ -91,7 +91,7 @@ export class Tensor implements Value {
   /** @internal */
   readonly handle: Handle<Node>;
   private leaf = false;
-  private gradient: Tensor | null = null;
+  private ownGradient: Gradient<Tensor> | null = null;
   /** A fingerprint of the shape, to detect whether a caller changed the shape. */
   private readonly shapeFingerprint: number;
   /**
@@ -175,21 +175,22 @@ export class Tensor implements Value {
   }
 
   /**
-   * The gradient that `backward` computed; null before that. @throws TypeError, ShapeError if you set it to anything
-   * but null or a tensor of the same shape
+   * The gradient that `backward` computed; null before that. Reading a sparse gradient allocates a tensor of this shape.
+   * @throws TypeError, ShapeError if you set it to anything but null or a tensor of the same shape
    */
   get grad(): Tensor | null {
-    return this.gradient;
+    return denseGradient(this.ownGradient);
   }
   set grad(value: Tensor | null) {
-    if (value !== null) {
-      if (!(value instanceof Tensor)) requireKind("grad", "value", "tensor|null", value);
-      if (!sameShape(value.shape, this.shape))
-        throw new ShapeError(
-          `grad: the gradient is ${show(value.shape)}, but the tensor is ${show(this.shape)}. Reshape the gradient.`,
-        );
-    }
-    this.gradient = value;
+    this.ownGradient = requireGradient(value, this);
+  }
+
+  /** The gradient, which may be sparse. @internal */
+  get gradient(): Gradient<Tensor> | null {
+    return currentGradient(this.ownGradient);
+  }
+  set gradient(value: Gradient<Tensor> | null) {
+    this.ownGradient = value;
   }
 
   /** Whether backward can still pass through the op that made the tensor. @internal */
@@ -206,7 +207,7 @@ export class Tensor implements Value {
   dispose(): void {
     checkNone("dispose", arguments);
     this.disposeBecause("dispose()");
-    this.grad?.dispose();
+    this.ownGradient?.dispose();
   }
   [Symbol.dispose](): void {
     this.dispose();
@@ -222,7 +223,7 @@ export class Tensor implements Value {
     // While compile records, keep the gradient: it is restored afterwards, and only calls to the compiled function
     // clear it.
     if (context.recorder) context.recorder.gradient(this, "cleared");
-    else this.grad?.dispose();
+    else this.ownGradient?.dispose();
     this.grad = null;
   }
 

@@ -3,19 +3,20 @@
 import { randn } from "../core/creation.ts";
 import * as ops from "../core/functions.ts";
 import type { Tensor } from "../core/tensor.ts";
+import { type EmbeddingOptions, paddingRow } from "../ops/index/embedding.ts";
 import { check } from "../runtime/arguments.ts";
-import { RangeError, requireWhole } from "../runtime/errors.ts";
+import { requireWhole } from "../runtime/errors.ts";
 import { inputOf, Module, parameter } from "./module.ts";
 
-/** Options for Embedding. */
-export interface EmbeddingOptions {
-  /** The row that is initially 0 and never trained, counted from the end if negative. Default: none. */
-  readonly paddingIdx?: number;
-}
+export type { EmbeddingOptions };
 
 /**
  * Looks up rows of a learnable weight [numEmbeddings, embeddingDim], initially N(0, 1). To tie input and output embeddings, multiply
- * by `weight.t()` at the output.
+ * by `weight.t()` at the output. The row `paddingIdx` is initially 0 and never trained.
+ *
+ * With `sparse: true`, the gradient of the weight consists of the rows that were used, so a step takes time for these rows instead of the
+ * whole table. Train it with `optim.SparseAdam`, `optim.SGD` or `optim.Adagrad`. Reading `weight.grad` makes the whole table. If the weight is
+ * also used in another way, such as a tied output layer, or second derivatives are needed, the gradient is dense.
  *
  * ```ts
  * new nn.Embedding(100, 8).forward(tensor([3, 7], { dtype: "int32" })).shape; // [2, 8]
@@ -28,6 +29,8 @@ export class Embedding extends Module {
   readonly weight: Tensor;
   /** The row that is not trained, or null. */
   readonly paddingIdx: number | null;
+  /** Whether the gradient of the weight is sparse. */
+  readonly sparse: boolean;
 
   /** @param numEmbeddings the number of rows, one per index @param embeddingDim the number of elements per row */
   constructor(
@@ -38,17 +41,14 @@ export class Embedding extends Module {
     options: EmbeddingOptions = {},
   ) {
     super();
-    check("Embedding", arguments, "numEmbeddings:number embeddingDim:number {paddingIdx:number}");
-    const { paddingIdx } = options;
+    check("Embedding", arguments, "numEmbeddings:number embeddingDim:number {paddingIdx:number sparse:boolean}");
+    const { paddingIdx, sparse = false } = options;
     requireWhole("Embedding", { numEmbeddings, embeddingDim });
-    const padding = paddingIdx === undefined ? null : paddingIdx < 0 ? paddingIdx + numEmbeddings : paddingIdx;
-    if (padding !== null && !(Number.isInteger(padding) && padding >= 0 && padding < numEmbeddings))
-      throw new RangeError(
-        `Embedding: paddingIdx must be a whole number in ${-numEmbeddings} … ${numEmbeddings - 1}, got ${paddingIdx}.`,
-      );
-    this.paddingIdx = padding;
+    const padding = paddingRow("Embedding", paddingIdx, numEmbeddings);
+    this.paddingIdx = padding ?? null;
+    this.sparse = sparse;
     const weight = randn([numEmbeddings, embeddingDim]);
-    if (padding !== null) weight.live().fill(0, padding * embeddingDim, (padding + 1) * embeddingDim);
+    if (padding !== undefined) weight.live().fill(0, padding * embeddingDim, (padding + 1) * embeddingDim);
     this.weight = parameter(weight, this);
   }
   /**
@@ -56,13 +56,12 @@ export class Embedding extends Module {
    * @throws DTypeError if the index is not int32; RangeError if an index is out of range
    */
   forward(index: Tensor): Tensor {
-    const y = ops.embedding(inputOf(this, index, arguments, "index"), this.weight);
-    if (this.paddingIdx === null) return y;
-    // Both operands of `where` have the same values, but the padding row gets no gradient through the detached one.
-    return y.where(index.ne(this.paddingIdx).unsqueeze(-1), y.detach());
+    const { weight, paddingIdx, sparse } = this;
+    const options = { sparse, ...(paddingIdx !== null && { paddingIdx }) };
+    return ops.embedding(inputOf(this, index, arguments, "index"), weight, options);
   }
   protected override describe(): string {
     const padding = this.paddingIdx === null ? "" : `, paddingIdx=${this.paddingIdx}`;
-    return `${this.numEmbeddings}, ${this.embeddingDim}${padding}`;
+    return `${this.numEmbeddings}, ${this.embeddingDim}${padding}${this.sparse ? ", sparse=true" : ""}`;
   }
 }

@@ -15,6 +15,7 @@ export const CONV_TRANSPOSE1D_OPTIONS =
   "stride:number padding:number outputPadding:number dilation:number groups:number";
 export const MAX_POOL2D_OPTIONS = "stride:number|pair padding:number|pair dilation:number|pair ceilMode:boolean";
 export const AVG_POOL2D_OPTIONS = "stride:number|pair padding:number|pair countIncludePad:boolean";
+export const EMBEDDING_OPTIONS = "paddingIdx:number sparse:boolean";
 export const TRIANGULAR_SOLVE_OPTIONS = "upper:boolean transpose:boolean unitriangular:boolean";
 export const SORT_OPTIONS = "descending:boolean";
 export const TOP_K_OPTIONS = "largest:boolean";
@@ -36,12 +37,12 @@ export const signatures = {
   maxPool2d: `x:tensor|number kernelSize:number|pair {${MAX_POOL2D_OPTIONS}}`,
   avgPool2d: `x:tensor|number kernelSize:number|pair {${AVG_POOL2D_OPTIONS}}`,
   globalAvgPool2d: X,
+  embedding: `index:tensor weight:tensor {${EMBEDDING_OPTIONS}}`,
   indexSelect: "x:tensor dim:number index:tensor",
   gather: "x:tensor dim:number index:tensor",
   scatterSum: "source:tensor dim:number index:tensor n:number",
   scatterAdd: "x:tensor dim:number index:tensor source:tensor",
   indexAdd: "x:tensor dim:number index:tensor source:tensor",
-  embedding: "index:tensor weight:tensor",
   oneHot: "index:tensor classes:number",
   einsum: "equation:string ...operands:tensor",
   cholesky: "a:tensor",

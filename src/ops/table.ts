@@ -11,6 +11,7 @@ import { dilationDefinition } from "./image/dilation.ts";
 import { avgPoolDefinition, avgPoolGradDefinition, maxPoolDefinition } from "./image/pool.ts";
 import { gatherDefinitions } from "./index/gather.ts";
 import { interpolateDefinition } from "./index/interpolate.ts";
+import { uniqueDefinition } from "./index/sparse.ts";
 import { linalgDefinitions } from "./matrix/linalg.ts";
 import { matmulDefinition } from "./matrix/matmul.ts";
 import { chainDefinition } from "./pointwise/chain.ts";
@@ -61,6 +62,7 @@ export const table: { readonly [code in Op]: AnyOp } = {
   [Op.ScatterAdd]: gatherDefinitions.scatterAdd,
   [Op.Interpolate]: interpolateDefinition,
   [Op.OneHot]: gatherDefinitions.oneHot,
+  [Op.Unique]: uniqueDefinition,
   [Op.Uniform]: randomDefinitions.uniform,
   [Op.Normal]: randomDefinitions.normal,
   [Op.Bernoulli]: randomDefinitions.bernoulli,

@@ -4,19 +4,32 @@ import { withGrad } from "../core/context.ts";
 import { rejectOtherCopy } from "../core/copies.ts";
 import { full } from "../core/creation.ts";
 import { div, norm, stack, where } from "../core/functions.ts";
+import { SparseGradient } from "../core/gradient.ts";
 import { tidy } from "../core/scope.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { check } from "../runtime/arguments.ts";
 import { requireRange } from "../runtime/errors.ts";
 
-/** Replaces each gradient g with f(g). If f throws, no gradient changes. */
+/** Replaces each gradient g with f(g), where f works element by element and f(0) = 0. If f throws, no gradient changes. */
 function replaceGradients(params: Iterable<Tensor>, f: (g: Tensor) => Tensor): void {
-  const replaced = Array.from(new Set(params)).flatMap((p) => (p.grad ? [{ p, before: p.grad, now: f(p.grad) }] : []));
+  const replaced = Array.from(new Set(params)).flatMap((p) => {
+    const { gradient } = p;
+    if (!gradient) return [];
+    const now =
+      gradient instanceof SparseGradient
+        ? new SparseGradient(gradient.index.detach(), f(gradient.rows), gradient.n)
+        : f(gradient);
+    return [{ p, before: gradient, now }];
+  });
   for (const { p, before, now } of replaced) {
-    p.grad = now.keep();
+    p.gradient = now.keep();
     before.dispose();
   }
 }
+
+/** The norm of a gradient. A norm of negative order depends on the zeros too, which are not among the rows of a sparse gradient. */
+const normOf = (p: Tensor, order: number): Tensor =>
+  norm(p.gradient instanceof SparseGradient && order >= 0 ? p.gradient.rows : p.grad!, order);
 
 /**
  * A scale below this is applied as two factors, because as a single float32 it could underflow to 0 or lose precision.
@@ -42,7 +55,7 @@ export function clipGradNorm(params: Iterable<Tensor>, maxNorm: number, options:
   for (const p of list) rejectOtherCopy("clipGradNorm", "a parameter", p);
   return withGrad(false, () =>
     tidy(() => {
-      const norms = list.flatMap((p) => (p.grad?.size ? [norm(p.grad, normType)] : []));
+      const norms = list.flatMap((p) => (p.gradient && p.size ? [normOf(p, normType)] : []));
       if (!norms.length) return full([], 0);
       const total = norm(stack(norms), normType);
       // Add PyTorch's ε, which keeps the quotient finite.

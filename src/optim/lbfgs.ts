@@ -12,7 +12,7 @@ import { check, checkNone } from "../runtime/arguments.ts";
 import { Error, RangeError, requireRange, requireWhole } from "../runtime/errors.ts";
 import { withoutUndefined } from "../runtime/options.ts";
 import { type LinePoint, RESOLUTION, strongWolfe } from "./lineSearch.ts";
-import { requireLoss } from "./optimizer.ts";
+import { requireLoss } from "./loss.ts";
 import { type OptimizerState, stateError } from "./optimizerState.ts";
 import { concatenate, dot, packVectors, readOptions, unpackVectors } from "./vectors.ts";
 

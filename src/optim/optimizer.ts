@@ -4,6 +4,7 @@ import { runFinite } from "../core/anomaly.ts";
 import { currentRecorder, withGrad, withRecorder } from "../core/context.ts";
 import { rejectOtherCopy } from "../core/copies.ts";
 import { full } from "../core/creation.ts";
+import { type Gradient, SparseGradient, tensorsOf } from "../core/gradient.ts";
 import { requireSynchronous, tidy } from "../core/scope.ts";
 import { Tensor } from "../core/tensor.ts";
 import { withoutUndo, withUndo } from "../core/undo.ts";
@@ -12,9 +13,10 @@ import { sameShape, show } from "../ops/definition/value.ts";
 import { advance } from "../ops/random/random.ts";
 import { updateParameter } from "../ops/update/update.ts";
 import { check, checkNone, checkOptions } from "../runtime/arguments.ts";
-import { Error, ShapeError, TypeError } from "../runtime/errors.ts";
+import { Error, TypeError } from "../runtime/errors.ts";
 import { describe, kindOf, requireKind } from "../runtime/kinds.ts";
 import { withoutUndefined } from "../runtime/options.ts";
+import { requireLoss } from "./loss.ts";
 import { mergeOptions, type OptimizerState, type State, stateError } from "./optimizerState.ts";
 import { type CommonOptions, checkRate, type GroupOptions, ParamGroup } from "./paramGroup.ts";
 
@@ -24,6 +26,11 @@ export interface StateRule {
   slots: readonly (string | undefined)[];
   /** The initial value of the slots. Default 0. */
   initial?: number;
+  /**
+   * How to use a sparse gradient: update only its rows, or treat it as a dense gradient. "weightDecay" says that this option rules it out.
+   * Default: the optimizer rules it out.
+   */
+  sparse?: "rows" | "dense" | "weightDecay";
 }
 
 /** Options for an optimizer's `minimize`. */
@@ -42,34 +49,6 @@ export interface UpdateRule extends StateRule {
   kind: Parameters<typeof updateParameter>[0];
   flags: number;
   constants: readonly number[];
-}
-
-/**
- * Checks the result of a loss function.
- * @returns the result
- * @throws TypeError if the result is not a tensor; ShapeError if it does not have exactly one element; Error if it does not
- * require a gradient
- */
-export function requireLoss(name: string, value: unknown): Tensor {
-  requireSynchronous(name, value);
-  if (value === undefined) throw new TypeError(`${name}: the function returned nothing. Return the loss from it.`);
-  rejectOtherCopy(name, "the loss", value);
-  if (!(value instanceof Tensor))
-    throw new TypeError(
-      `${name}: the loss must be a tensor, got ${describe(value)}. ` +
-        (typeof value === "number"
-          ? "Return the loss tensor itself, without item() or toArray()."
-          : "Return only the loss; keep() other results in outer variables."),
-    );
-  if (value.size !== 1)
-    throw new ShapeError(
-      `${name}: the loss is ${show(value.shape)}, not a single number. Reduce it with mean() or sum().`,
-    );
-  if (!value.requiresGrad)
-    throw new Error(
-      `${name}: the loss depends on nothing that requires a gradient. Compute it from the model's parameters, outside noGrad and without detach() or item().`,
-    );
-  return value;
 }
 
 /** @throws TypeError unless the caller passed a group */
@@ -232,21 +211,35 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
       const { changes } = group;
       currentRecorder()?.guard(() => group.changes === changes);
       return group.params.flatMap((p) => {
-        const { grad } = p;
-        if (!grad) return [];
+        const { gradient } = p;
+        if (!gradient) return [];
+        const g = this.usable(gradient, p, rule);
         const state = this.stateOf(p, rule, undos);
         currentRecorder()?.addFixed?.([p, group.rate, ...Object.values(state)]);
-        for (const x of [p, grad, ...Object.values(state)]) x.storage(kindOf(this));
-        return [{ state, rule, run: () => this.update(p, grad, state, group, rule) }];
+        for (const x of [p, ...tensorsOf(g), ...Object.values(state)]) x.storage(kindOf(this));
+        return [{ state, rule, run: () => this.update(p, g, state, group, rule) }];
       });
     });
   }
 
-  /** Updates one parameter in place, with the kernel. */
-  protected update(p: Tensor, g: Tensor, state: State, { rate }: ParamGroup<O>, rule: R): void {
+  /** The gradient in the form that `update` takes. @throws Error if it is sparse, and the optimizer needs a dense one */
+  private usable(g: Gradient<Tensor>, p: Tensor, { sparse }: R): Gradient<Tensor> {
+    if (!(g instanceof SparseGradient) || sparse === "rows") return g;
+    if (sparse === "dense") return g.dense;
+    const fix = sparse
+      ? `Set ${sparse} to 0 in the parameter's group, or use an embedding without sparse: true.`
+      : "Use optim.SparseAdam, SGD or Adagrad, or an embedding without sparse: true.";
+    throw new Error(
+      `${kindOf(this)}: a parameter ${show(p.shape)} has a sparse gradient, but ${sparse ?? kindOf(this)} changes every row. ${fix}`,
+    );
+  }
+
+  /** Updates one parameter in place, with the kernel. The gradient is sparse only if the rule accepts that. */
+  protected update(p: Tensor, gradient: Gradient<Tensor>, state: State, { rate }: ParamGroup<O>, rule: R): void {
     const kernel = rule as StateRule as UpdateRule; // optimizers without a kernel override this method
     const slots = rule.slots.map((name) => (name === undefined ? undefined : state[name]));
-    updateParameter(kernel.kind, { p, g, lr: rate, step: state.step!, state: slots }, kernel);
+    const [g, rows] = gradient instanceof SparseGradient ? [gradient.rows, gradient.index] : [gradient];
+    updateParameter(kernel.kind, { p, g, rows, lr: rate, step: state.step!, state: slots }, kernel);
   }
 
   /** A parameter's state, created on first use. Adds to `undos` a function that removes new state. */
@@ -296,7 +289,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
         try {
           if (value) value.backward();
           const mean = value || this.accumulate(several!);
-          if (!this.paramGroups.some(({ params }) => params.some((p) => p.grad)))
+          if (!this.paramGroups.some(({ params }) => params.some((p) => p.gradient)))
             throw new Error(
               `${name}: the loss depends on none of the optimizer's parameters. Create the optimizer with the parameters of the model that computes the loss.`,
             );

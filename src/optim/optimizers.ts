@@ -30,7 +30,8 @@ export interface SGDOptions extends CommonOptions {
 }
 
 /**
- * Stochastic gradient descent with momentum (Sutskever et al. 2013): b ← μ·b + (1 − dampening)·g, p ← p − lr·b.
+ * Stochastic gradient descent with momentum (Sutskever et al. 2013): b ← μ·b + (1 − dampening)·g, p ← p − lr·b. If a gradient is sparse,
+ * SGD without momentum updates only its rows. With momentum it updates all rows, because rows from earlier batches keep moving.
  * @throws RangeError for an invalid option
  */
 export class SGD extends Optimizer<SGDOptions> {
@@ -61,6 +62,7 @@ export class SGD extends Optimizer<SGDOptions> {
       flags: (nesterov ? UpdateFlag.Nesterov : 0) | (maximize ? UpdateFlag.Maximize : 0),
       constants: [momentum, dampening, weightDecay],
       slots: [momentum ? "momentumBuffer" : undefined],
+      sparse: weightDecay ? "weightDecay" : momentum ? "dense" : "rows",
     };
   }
 }
@@ -91,6 +93,12 @@ const ADAM: AdamOptions = {
   maximize: false,
 };
 
+/** @throws RangeError unless the decay rates are in 0 … 1, below 1, and the other options are ≥ 0 */
+function validateAdam(name: string, [beta1, beta2]: AdamOptions["betas"], others: Record<string, number>): void {
+  notNegative(name, others);
+  requireRange(name, { beta1, beta2 }, (v) => v >= 0 && v < 1, "in 0 … 1, below 1");
+}
+
 /** Adam (Kingma and Ba 2015). @throws RangeError for an invalid option */
 export class Adam extends Optimizer<AdamOptions> {
   static override readonly kind: string = "Adam";
@@ -98,9 +106,8 @@ export class Adam extends Optimizer<AdamOptions> {
     check("Adam", arguments, `params:any {${ADAM_OPTIONS}}`);
     super(params, { ...ADAM, ...withoutUndefined(options) });
   }
-  protected validate({ betas: [beta1, beta2], eps, weightDecay }: AdamOptions): void {
-    notNegative(kindOf(this), { eps, weightDecay });
-    requireRange(kindOf(this), { beta1, beta2 }, (v) => v >= 0 && v < 1, "in 0 … 1, below 1");
+  protected validate({ betas, eps, weightDecay }: AdamOptions): void {
+    validateAdam(kindOf(this), betas, { eps, weightDecay });
   }
   /** Whether weight decay is decoupled from the gradient. */
   protected get decoupled(): boolean {
@@ -131,6 +138,38 @@ export class AdamW extends Adam {
   }
 }
 
+/** Options for SparseAdam. */
+export type SparseAdamOptions = Omit<AdamOptions, "weightDecay" | "amsgrad">;
+
+/**
+ * Adam for models with sparse embeddings. If a gradient is sparse, SparseAdam updates only its rows of the parameter and of the running means;
+ * other rows, and their means, stay as they are. The bias correction counts all steps. As in PyTorch, the denominator is then (√v + ε)/√(1 −
+ * β₂ᵗ), where Adam has √v/√(1 − β₂ᵗ) + ε. Unlike PyTorch's SparseAdam, it also accepts dense gradients, and uses them like Adam: one
+ * optimizer can train the whole model.
+ *
+ * ```ts
+ * const table = new nn.Embedding(50_000, 128, { sparse: true });
+ * const model = new nn.Sequential(table, new nn.Linear(128, 2));
+ * const optimizer = new optim.SparseAdam(model.parameters());
+ * ```
+ * @throws RangeError for an invalid option
+ */
+export class SparseAdam extends Optimizer<SparseAdamOptions> {
+  static override readonly kind: string = "SparseAdam";
+  constructor(params: Params<SparseAdamOptions>, options: Partial<SparseAdamOptions> = {}) {
+    check("SparseAdam", arguments, "params:any {lr:number betas:pair eps:number maximize:boolean}");
+    const { lr, betas, eps, maximize } = ADAM;
+    super(params, { lr, betas, eps, maximize, ...withoutUndefined(options) });
+  }
+  protected validate({ betas, eps }: SparseAdamOptions): void {
+    validateAdam("SparseAdam", betas, { eps });
+  }
+  protected rule({ betas, eps, maximize }: SparseAdamOptions): UpdateRule {
+    const flags = maximize ? UpdateFlag.Maximize : 0;
+    return { kind: "adam", flags, constants: [...betas, eps], slots: ["expAvg", "expAvgSq"], sparse: "rows" };
+  }
+}
+
 /** Options for NAdam. */
 export interface NAdamOptions extends Omit<AdamOptions, "amsgrad"> {
   /** The rate ≥ 0 at which the momentum coefficient approaches β₁. Default 4e-3. */
@@ -157,9 +196,8 @@ export class NAdam extends Optimizer<NAdamOptions> {
       ...withoutUndefined(options),
     });
   }
-  protected validate({ betas: [beta1, beta2], eps, weightDecay, momentumDecay }: NAdamOptions): void {
-    notNegative("NAdam", { eps, weightDecay, momentumDecay });
-    requireRange("NAdam", { beta1, beta2 }, (v) => v >= 0 && v < 1, "in 0 … 1, below 1");
+  protected validate({ betas, eps, weightDecay, momentumDecay }: NAdamOptions): void {
+    validateAdam("NAdam", betas, { eps, weightDecay, momentumDecay });
   }
   protected rule({ betas, eps, weightDecay, momentumDecay, decoupledWeightDecay, maximize }: NAdamOptions): UpdateRule {
     return {
@@ -276,7 +314,7 @@ export interface AdagradOptions extends CommonOptions {
   maximize: boolean;
 }
 
-/** Adagrad (Duchi et al. 2011). @throws RangeError for an invalid option */
+/** Adagrad (Duchi et al. 2011). If a gradient is sparse, Adagrad updates only its rows. @throws RangeError for an invalid option */
 export class Adagrad extends Optimizer<AdagradOptions> {
   static override readonly kind: string = "Adagrad";
   constructor(params: Params<AdagradOptions>, options: Partial<AdagradOptions> = {}) {
@@ -310,6 +348,7 @@ export class Adagrad extends Optimizer<AdagradOptions> {
       constants: [eps, weightDecay, lrDecay],
       slots: ["sum"],
       initial: initialAccumulatorValue,
+      sparse: weightDecay ? "weightDecay" : "rows",
     };
   }
 }

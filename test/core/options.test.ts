@@ -19,7 +19,7 @@ const valid: Record<string, unknown[]> = {
   avgPool2d: [image, 2], maxPool2d: [image, 2], maxPool2dWithIndices: [image, 2],
   batchNorm: [x, ones([4]), ones([4])], groupNorm: [image, 1], layerNorm: [x, 4], rmsNorm: [x, 4],
   rnn: [ones([1, 2, 4]), null, weights], gru: [ones([1, 2, 4]), null, weights], lstm: [ones([1, 2, 4]), null, null, weights],
-  scaledDotProductAttention: [x, x, x], triangularSolve: [ones([2, 2]), ones([2, 2])],
+  embedding: [tensor(Int32Array.of(0)), x],  scaledDotProductAttention: [x, x, x], triangularSolve: [ones([2, 2]), ones([2, 2])],
 }; // biome-ignore format: a table
 const ops = Object.entries(signatures).filter(([name, text]) => text.includes("{") && name in nabla);
 
@@ -62,7 +62,7 @@ describe("layers reject unknown options", () => {
 
 describe("optimizers and schedules reject unknown options", () => {
   const taking: Record<string, () => unknown[]> = {
-    LBFGS: () => [params()], EMA: () => [params()], Muon: () => [[ones([2, 2])]], SGD: () => [params()], Adam: () => [params()], AdamW: () => [params()],
+    LBFGS: () => [params()], EMA: () => [params()], Muon: () => [[ones([2, 2])]], SGD: () => [params()], Adam: () => [params()], AdamW: () => [params()], SparseAdam: () => [params()],
     NAdam: () => [params()], Lion: () => [params()], RMSProp: () => [params()], Adagrad: () => [params()],
     OneCycleLR: () => [sgd(), 1], ReduceLROnPlateau: () => [sgd()], clipGradNorm: () => [params(), 1],
   }; // biome-ignore format: a table

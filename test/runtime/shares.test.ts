@@ -5,7 +5,7 @@ import type { Op } from "../../assembly/opcodes.ts";
 import { type AnyOp, applyAll } from "../../src/ops/definition/op.ts";
 import { bytesPerElement } from "../../src/ops/definition/value.ts";
 import { table } from "../../src/ops/table.ts";
-import { cases, UPDATES, updateCase } from "../support/cases.ts";
+import { cases, UPDATES, updateCases } from "../support/cases.ts";
 import { addressOf, SplitEncoder } from "../support/oracle.ts";
 
 const THREADS = 3;
@@ -49,17 +49,17 @@ for (const [key, op] of Object.entries(table) as [string, AnyOp][]) {
 }
 
 test("optimizer updates: threads update each element once", () => {
-  for (const code of UPDATES) {
-    tidy(() => {
-      const op = table[code] as AnyOp;
-      const run = (encoder: SplitEncoder): number[][] => {
-        const { inputs, attributes } = updateCase(code);
-        op.encode(encoder, { inputs, outputs: [], attributes, address: addressOf });
-        return inputs.map((x) => Array.from(x.data));
-      };
-      const [whole, cut] = [run(new SplitEncoder(1)), run(together)];
-      expect(cut, op.name).toEqual(whole);
-      expect(cut[1], `${op.name} changes the parameter`).not.toEqual(Array.from(updateCase(code).inputs[1]!.data));
-    });
-  }
+  for (const code of UPDATES)
+    for (const make of updateCases(code))
+      tidy(() => {
+        const op = table[code] as AnyOp;
+        const run = (encoder: SplitEncoder): number[][] => {
+          const { inputs, attributes } = make();
+          op.encode(encoder, { inputs, outputs: [], attributes, address: addressOf });
+          return inputs.map((x) => Array.from(x.data));
+        };
+        const [whole, cut] = [run(new SplitEncoder(1)), run(together)];
+        expect(cut, op.name).toEqual(whole);
+        expect(cut[1], `${op.name} changes the parameter`).not.toEqual(Array.from(make().inputs[1]!.data));
+      });
 });

@@ -24,7 +24,7 @@ import { type AnyOp, applyAll } from "../../src/ops/definition/op.ts";
 import { sharing } from "../../src/ops/definition/work.ts";
 import { table } from "../../src/ops/table.ts";
 import { samplesOf } from "../ops/oracles/index.ts";
-import { type Case, cases, UPDATES, updateCase } from "./cases.ts";
+import { type Case, cases, UPDATES, updateCases } from "./cases.ts";
 import { type Learner, layers, optimizers, schedules } from "./layers.ts";
 import { draw, seeded, toTensor } from "./oracle.ts";
 import { Watch } from "./watch.ts";
@@ -93,7 +93,7 @@ function ops(way: Way): Hashes {
     });
     const made = tidy(() => cases(code).length);
     const large = Array.from({ length: made }, (_, i) => (): Case => cases(code)[i]!);
-    const updates = UPDATES.filter((update) => update === code).map((update) => () => updateCase(update));
+    const updates = UPDATES.includes(code) ? updateCases(code) : [];
     [...samples, ...large, ...updates].forEach((make, i) => {
       tidy(() => {
         manualSeed(3);

@@ -1,5 +1,5 @@
 /** Calls to ops that are large enough to be shared among threads. */
-import { manualSeed, rand, randint, type Tensor } from "nabla";
+import { manualSeed, rand, randint, type Tensor, tensor } from "nabla";
 import { Family, Op } from "../../assembly/opcodes.ts";
 import { type AnyOp, familyOf } from "../../src/ops/definition/op.ts";
 import { table } from "../../src/ops/table.ts";
@@ -98,8 +98,16 @@ const SAMPLES: Partial<Record<Op, number>> = {
 
 /** The codes of the optimizers' update ops. */
 export const UPDATES = Object.values(table).flatMap((op: AnyOp) => (op.update ? [op.code] : []));
-/** A call to an update op, which changes a parameter and the optimizer's state in place. */
-export function updateCase(code: Op): Case {
+/** The update ops that support sparse gradients. */
+const SPARSE = [Op.Sgd, Op.Adam, Op.Adagrad];
+
+/** Calls to an update op, which changes a parameter and the optimizer's state in place. */
+export const updateCases = (code: Op): (() => Case)[] => [
+  () => denseUpdate(code),
+  ...(SPARSE.includes(code) ? [sparseUpdate] : []),
+];
+
+function denseUpdate(code: Op): Case {
   manualSeed(5);
   const state = [floats([5001]), floats([5001]), floats([5001])];
   return {
@@ -109,5 +117,16 @@ export function updateCase(code: Op): Case {
       constants: [0.9, 0.8, 0.01, 0.1],
       slots: [0, 1, 2],
     },
+  };
+}
+
+/** The gradient is 150 rows of a table with 400. The last of them belong to row −1, so they are ignored. */
+function sparseUpdate(): Case {
+  manualSeed(6);
+  const rows = tensor(Int32Array.from({ length: 150 }, (_, i) => (i < 140 ? (i * 59) % 400 : -1)));
+  const state = [floats([400, 33]), floats([400, 33])];
+  return {
+    inputs: [floats([]), floats([400, 33]), floats([150, 33]), randint(2, 3, []), ...state, rows],
+    attributes: { flags: 0, constants: [0.9, 0.8, 0.01], slots: [0, 1], sparse: true },
   };
 }

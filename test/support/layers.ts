@@ -62,7 +62,10 @@ export const layers: Record<Concrete<typeof nn, nn.Module>, () => Example[]> = {
   ConvTranspose2d: () => [on(new nn.ConvTranspose2d(8, 6, 3, { stride: 2, padding: 1 }), image())],
   Dropout: () => pointwise(new nn.Dropout(0.3)),
   ELU: () => pointwise(new nn.ELU(0.7)),
-  Embedding: () => [on(new nn.Embedding(50, 24, { paddingIdx: 3 }), randint(0, 50, [9, 30]))],
+  Embedding: () => [
+    on(new nn.Embedding(50, 24, { paddingIdx: 3 }), randint(0, 50, [9, 30])),
+    on(new nn.Embedding(50, 24, { paddingIdx: 3, sparse: true }), randint(0, 50, [9, 30])),
+  ],
   Flatten: () => [on(new nn.Flatten(), image())],
   GELU: () => [...pointwise(new nn.GELU()), ...pointwise(new nn.GELU({ approximate: "tanh" }))],
   GRU: () => [on(new nn.GRU(24, 20), sequence()), on(new nn.GRU(24, 20, DEEP), sequence(), undefined, { lengths })],
@@ -155,6 +158,7 @@ export const optimizers: Record<Concrete<typeof optim, Learner>, readonly ((para
     (ps) => new optim.SGD(ps, { lr: 0.1 }),
     (ps) => new optim.SGD(ps, { lr: 0.1, momentum: 0.9, nesterov: true, weightDecay: 0.01 }),
   ],
+  SparseAdam: [(ps) => new optim.SparseAdam(ps)],
 };
 
 /** Schedules for 30 steps. */

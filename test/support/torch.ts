@@ -82,6 +82,20 @@ export interface MarathonCase {
   at: Stored[][];
 }
 
+/** 20 steps on a table with a sparse gradient. Step t uses the batch t % batches.length. */
+export interface SparseCase {
+  name: string;
+  optimizer: "SparseAdam" | "SGD" | "Adagrad";
+  options: object;
+  /** How a step uses the table; make_sparse in test/torch/cases/optimizers.py computes each. */
+  uses: "once" | "twice" | "accumulated" | "tied";
+  paddingIdx?: number;
+  /** The norm to clip gradients to. */
+  clip?: number;
+  /** The table after steps 1, 2, 5, 10 and 20. */
+  at: Stored[];
+}
+
 /** A schedule's rates for two groups that start at 0.1 and 0.3. */
 export interface ScheduleCase {
   name: string;
@@ -153,6 +167,7 @@ interface Values {
   optimizers: OptimizerCase[];
   marathons: MarathonCase[];
   schedules: ScheduleCase[];
+  sparse: { table: Stored; a: Stored; y: Stored; batches: number[][]; runs: SparseCase[] };
   problem: { x: Stored; y: Stored; start: Stored[] };
   clips: { name: string; max: number; normType?: Num; before: Stored[]; total?: Num; after: Stored[] }[];
   gains: { name: string; args: Parameters<typeof nabla.nn.init.calculateGain>; gain: number }[];

@@ -104,21 +104,6 @@ export const indexAdd: (x: Tensor, dim: number, index: Tensor, source: Tensor) =
   ops.indexAdd,
 );
 /**
- * The rows of `weight` at the given indices. The gradient is dy, added to zeros at the same rows.
- *
- * index: any shape, weight: [entries, size] → [...index.shape, size], the weight's type.
- *
- * @param index The indices of the rows, int32.
- * @param weight The table, one row per entry.
- * @throws RangeError if an index is outside the table
- * @example
- * ```ts
- * const weight = tensor([[1, 2], [3, 4]]);
- * embedding(tensor([1, 0, 1], { dtype: "int32" }), weight).toArray(); // [[3, 4], [1, 2], [3, 4]]
- * ```
- */
-export const embedding: (index: Tensor, weight: Tensor) => Tensor = /* @__PURE__ */ lift("embedding", ops.embedding);
-/**
  * 1 at the position of each index, 0 elsewhere. No gradient.
  *
  * index: any shape, int32 → [...index.shape, classes], float32.

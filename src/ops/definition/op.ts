@@ -32,6 +32,14 @@ export interface EncodeIO<A> {
   readonly address: (value: Value) => number;
 }
 
+/** The gradient of a table [n, …] that is 0 except in some rows. */
+export interface SparseRows {
+  /** The numbers of the rows, int32 [count]. Numbers outside 0 … n − 1 do not count, nor do their rows. */
+  readonly index: Value;
+  /** The rows, float32 [count, …]. Rows with the same number are added. */
+  readonly rows: Value;
+}
+
 /** A check that all elements of an int32 or float32 input are in the range from `low` to `high`, inclusive. */
 export interface RangeCheck {
   /** The index of the input. */
@@ -71,6 +79,11 @@ export interface OpDefinition<A = unknown> {
    */
   readonly vjp?: (dy: Value, context: Context<A>) => (Value | null)[];
   /**
+   * The gradient with respect to the first input as rows, if the call asks for a sparse gradient; otherwise undefined. Used instead of `vjp` if
+   * this input is a leaf that needs a gradient, and no second derivatives are needed.
+   */
+  readonly sparse?: (dy: Value, context: Context<A>) => SparseRows | undefined;
+  /**
    * The number of outputs that have gradients, counted from the first (default 1). The other outputs are only for the
    * gradient rule.
    */
@@ -106,6 +119,8 @@ export interface OpDefinition<A = unknown> {
    * per element of the largest operand.
    */
   readonly flops?: (inputs: readonly Value[], outputs: readonly Value[], attributes: A) => number;
+  /** The number of elements that a call reads or writes. Define it only if that may be less than the size of the largest operand. */
+  readonly touches?: (inputs: readonly Value[], outputs: readonly Value[], attributes: A) => number;
   /**
    * The number of independent parts into which a call can be divided. Define `units` only if the number can be small.
    * Default: no limit.

@@ -11,8 +11,9 @@ export interface Call {
   readonly attributes: unknown;
 }
 
-/** The number of elements in the largest operand. */
-function largest({ inputs, outputs }: Call): number {
+/** The number of elements in the largest operand or, if the op does not use all of them, the number that it uses. */
+function elements(op: AnyOp, { inputs, outputs, attributes }: Call): number {
+  if (op.touches) return op.touches(inputs, outputs, attributes);
   let most = 0;
   for (const { size } of inputs) most = Math.max(most, size);
   for (const { size } of outputs) most = Math.max(most, size);
@@ -22,7 +23,7 @@ function largest({ inputs, outputs }: Call): number {
 /** The number of floating-point operations in a call. */
 export function flopsOf(op: AnyOp, call: Call): number {
   const count = op.products ?? op.flops;
-  return count ? count(call.inputs, call.outputs, call.attributes) : largest(call);
+  return count ? count(call.inputs, call.outputs, call.attributes) : elements(op, call);
 }
 
 /** The number of floating-point operations in a call's products; 0 if the op computes no products. */
@@ -30,10 +31,10 @@ export const productFlopsOf = ({ products }: AnyOp, { inputs, outputs, attribute
   products?.(inputs, outputs, attributes) ?? 0;
 
 /**
- * The number of operations in a call: the number of its floating-point operations or of the elements in its largest
- * operand, whichever is larger.
+ * The number of operations in a call: the number of its floating-point operations or of the elements that it uses, whichever is
+ * larger.
  */
-export const operationsOf = (op: AnyOp, call: Call): number => Math.max(flopsOf(op, call), largest(call));
+export const operationsOf = (op: AnyOp, call: Call): number => Math.max(flopsOf(op, call), elements(op, call));
 
 /** The thresholds for sharing work, in nanoseconds. Tests lower them so that everything is shared. */
 export const sharing = {

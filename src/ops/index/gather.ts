@@ -17,7 +17,6 @@ import {
 } from "../definition/value.ts";
 import { add } from "../pointwise/arithmetic.ts";
 import { patternOf } from "../shape/copy.ts";
-import { reshape } from "../shape/reshape.ts";
 
 export interface IndexAttributes {
   readonly dim: number;
@@ -86,6 +85,9 @@ function indexOp(
     name,
     cost: 0.3,
     flops: ([x]) => (adds ? x!.size : 0),
+    ...(!adds && {
+      touches: ([, index]: readonly Value[], [out]: readonly Value[]) => Math.max(index!.size, out!.size),
+    }),
     saves: [1],
     infer([x, index], { dim, n, caller = name }) {
       requireType(caller, index!, "int32", "index");
@@ -316,27 +318,6 @@ export function indexAdd(x: Value, dim: number, index: Value, source: Value): Va
     );
   }
   return add(x, apply(indexAddDefinition, [source, index], { dim: at, n: x.shape[at]! }));
-}
-
-/**
- * The rows of `weight` at the given indices. The gradient is dy, added to zeros at the same rows.
- *
- * index: any shape, weight: [entries, size] → [...index.shape, size], the weight's type.
- *
- * @param index The indices of the rows, int32.
- * @param weight The table, one row per entry.
- * @throws RangeError if an index is outside the table
- * @example
- * ```ts
- * const weight = tensor([[1, 2], [3, 4]]);
- * embedding(tensor([1, 0, 1], { dtype: "int32" }), weight).toArray(); // [[3, 4], [1, 2], [3, 4]]
- * ```
- * @op function
- */
-export function embedding(index: Value, weight: Value): Value {
-  const n = weight.shape[normalizeDim("embedding", 0, weight.shape.length)]!;
-  const rows = apply(indexSelectDefinition, [weight, reshape(index, [index.size])], { dim: 0, n, caller: "embedding" });
-  return reshape(rows, [...index.shape, ...weight.shape.slice(1)]);
 }
 
 /**

@@ -14,16 +14,19 @@ export interface UpdateAttributes {
   readonly constants: readonly number[];
   /** The state slots (s0, s1, s2) that the inputs after `step` fill. */
   readonly slots: readonly number[];
+  /** Whether the gradient is sparse. SGD without momentum, Adam and Adagrad support this. */
+  readonly sparse?: boolean;
 }
 
 /**
  * Inputs: lr (float32 []), and then, for each parameter: the parameter, its gradient, the step (int32 [], starting at
- * 1) and the optimizer's state. Eager mode updates one parameter at a time; compile's passes join updates with the same
+ * 1) and the optimizer's state. If the gradient is sparse, it is the rows, and the last input is the numbers of these rows. Eager mode updates one parameter at a time; compile's passes join updates with the same
  * lr and attributes.
  */
 function update(code: UpdateCode, name: string): OpDefinition<UpdateAttributes> {
-  const partsOf = (inputs: readonly Value[], { slots }: UpdateAttributes): Value[][] => {
-    const size = 3 + slots.length;
+  const sizeOf = ({ slots, sparse }: UpdateAttributes): number => 3 + slots.length + (sparse ? 1 : 0);
+  const partsOf = (inputs: readonly Value[], attributes: UpdateAttributes): Value[][] => {
+    const size = sizeOf(attributes);
     const parts: Value[][] = [];
     for (let i = 1; i < inputs.length; i += size) parts.push(inputs.slice(i, i + size));
     return parts;
@@ -33,32 +36,35 @@ function update(code: UpdateCode, name: string): OpDefinition<UpdateAttributes> 
     name,
     cost: 0.06,
     update: true,
-    mutates(inputs, { slots }) {
+    mutates(inputs, attributes) {
       const places: number[] = [];
-      for (let i = 1; i < inputs.length; i += 3 + slots.length) {
+      for (let i = 1; i < inputs.length; i += sizeOf(attributes)) {
         places.push(i);
-        for (let k = 0; k < slots.length; k++) places.push(i + 3 + k);
+        for (let k = 0; k < attributes.slots.length; k++) places.push(i + 3 + k);
       }
       return places;
     },
-    infer([, p, g, , ...state]) {
+    infer([, p, g, , ...rest], { slots, sparse }) {
+      const state = rest.slice(0, slots.length);
       for (const x of [p!, g!, ...state]) requireType(name, x, "float32");
       for (const s of state)
         if (s.size !== p!.size)
           throw new ShapeError(`${name}: the state ${show(s.shape)} does not fit the parameter ${show(p!.shape)}.`);
-      if (!sameShape(p!.shape, g!.shape))
+      const shape = sparse ? [rest.at(-1)!.size, ...p!.shape.slice(1)] : p!.shape;
+      if (!sameShape(shape, g!.shape))
         throw new ShapeError(`${name}: the gradient ${show(g!.shape)} does not fit the parameter ${show(p!.shape)}.`);
       return [];
     },
     flops: (inputs, _, attributes) =>
-      FLOPS_PER_ELEMENT * partsOf(inputs, attributes).reduce((total, [p]) => total + p!.size, 0),
+      FLOPS_PER_ELEMENT * partsOf(inputs, attributes).reduce((total, [, g]) => total + g!.size, 0),
+    touches: (inputs, _, attributes) => Math.max(...partsOf(inputs, attributes).map(([, g]) => g!.size)),
     encode(encoder, { inputs, attributes, address }) {
-      const { flags, constants, slots } = attributes;
+      const { flags, constants, slots, sparse } = attributes;
       const [c0 = 0, c1 = 0, c2 = 0, c3 = 0, c4 = 0] = constants;
-      const parts = partsOf(inputs, attributes).map(([p, g, step, ...state]) => {
+      const parts = partsOf(inputs, attributes).map(([p, g, step, ...rest]) => {
         const stateAt = (slot: number): number => {
           const found = slots.indexOf(slot);
-          return found < 0 ? 0 : address(state[found]!);
+          return found < 0 ? 0 : address(rest[found]!);
         };
         return {
           p: address(p!),
@@ -66,8 +72,10 @@ function update(code: UpdateCode, name: string): OpDefinition<UpdateAttributes> 
           s0: stateAt(0),
           s1: stateAt(1),
           s2: stateAt(2),
-          n: p!.size,
+          n: g!.size,
           step: address(step!),
+          rows: sparse ? address(rest.at(-1)!) : 0,
+          width: sparse ? Math.max(1, p!.size / p!.shape[0]!) : 0,
         };
       });
       encodeUpdate(encoder, code, { lr: address(inputs[0]!), flags, c0, c1, c2, c3, c4, parts });
@@ -94,12 +102,13 @@ export const updateDefinitions = {
   adagrad: update(Op.Adagrad, "Adagrad"),
 };
 
-/** Runs an update in place on p and the state. */
+/** Runs an update in place on p and the state. If the gradient is sparse, g is its rows, and `rows` is the numbers of these rows. */
 export function updateParameter(
   kind: keyof typeof updateDefinitions,
   io: {
     p: Value;
     g: Value;
+    rows?: Value | undefined;
     lr: Value;
     step: Value;
     state: readonly (Value | undefined)[];
@@ -108,8 +117,10 @@ export function updateParameter(
 ): void {
   const slots = io.state.flatMap((s, slot) => (s ? [slot] : []));
   const state = io.state.filter((s) => s !== undefined);
-  apply(updateDefinitions[kind], [io.lr, io.p, io.g, io.step, ...state], {
-    ...attributes,
+  apply(updateDefinitions[kind], [io.lr, io.p, io.g, io.step, ...state, ...(io.rows ? [io.rows] : [])], {
+    flags: attributes.flags,
+    constants: attributes.constants,
     slots,
+    ...(io.rows && { sparse: true }),
   });
 }

@@ -172,6 +172,15 @@ export interface OneHotOperands {
   readonly one: number;
 }
 
+export interface UniqueOperands {
+  readonly out: number;
+  readonly inverse: number;
+  readonly index: number;
+  readonly n: number;
+  readonly count: number;
+  readonly workspace: number;
+}
+
 export interface DistributionOperands {
   readonly out: number;
   readonly n: number;
@@ -225,6 +234,8 @@ export interface UpdateOperands {
     readonly s2: number;
     readonly n: number;
     readonly step: number;
+    readonly rows: number;
+    readonly width: number;
   }[];
 }
 

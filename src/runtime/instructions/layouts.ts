@@ -40,6 +40,7 @@ import type {
   SoftmaxOperands,
   StridedCopyOperands,
   UnaryOperands,
+  UniqueOperands,
   UnsliceOperands,
   UpdateOperands,
   WhereOperands,
@@ -275,6 +276,17 @@ export function encodeOneHot(encoder: Encoder, o: OneHotOperands): void {
   encoder.end();
 }
 
+export function encodeUnique(encoder: Encoder, o: UniqueOperands): void {
+  encoder.begin(Op.Unique, 8);
+  encoder.set(2, o.out);
+  encoder.set(3, o.inverse);
+  encoder.set(4, o.index);
+  encoder.set(5, o.n);
+  encoder.set(6, o.count);
+  encoder.set(7, o.workspace);
+  encoder.end();
+}
+
 export function encodeDistribution(encoder: Encoder, code: DistributionCode, o: DistributionOperands): void {
   encoder.begin(code, 7);
   encoder.set(2, o.out);
@@ -323,7 +335,7 @@ export function encodeAdvance(encoder: Encoder, o: AdvanceOperands): void {
 }
 
 export function encodeUpdate(encoder: Encoder, code: UpdateCode, o: UpdateOperands): void {
-  encoder.begin(code, 15 + 7 * o.parts.length);
+  encoder.begin(code, 15 + 9 * o.parts.length);
   encoder.set(2, o.lr);
   encoder.set(3, o.flags);
   encoder.setDouble(4, o.c0);
@@ -341,6 +353,8 @@ export function encodeUpdate(encoder: Encoder, code: UpdateCode, o: UpdateOperan
     encoder.set(at++, part.s2);
     encoder.set(at++, part.n);
     encoder.set(at++, part.step);
+    encoder.set(at++, part.rows);
+    encoder.set(at++, part.width);
   }
   encoder.end();
 }

@@ -48,6 +48,7 @@ export const oracles: { readonly [code in Op]: AnyOracle | TestedBy } = {
   [Op.RmsProp]: update,
   [Op.Adagrad]: update,
   [Op.Lion]: update,
+  [Op.Unique]: { testedBy: "test/ops/sparse.test.ts" },
   [Op.Assign]: { testedBy: "test/core/tensor.test.ts" },
   [Op.Chain]: { testedBy: "test/compile/passes.test.ts" },
   [Op.Check]: { testedBy: "test/compile/compile-checks.test.ts" },

@@ -116,6 +116,63 @@ def make_more_optimizers():
     run("LBFGS", max_iter=2, history_size=3, line_search_fn="strong_wolfe")
 
 
+def make_sparse():
+    """20 steps on the mean square of tanh(rows·A) − y, for rows of a table with a sparse gradient. The batches take turns."""
+    table, a, y = randn(7, 3), randn(3, 2), randn(5, 2)
+    batches = [[1, 4, 1, 0, 1], [2, 2, 2, 2, 2], [5, 0, 4, 4, 1], [6, 1, 5, 5, 0]]  # no batch uses row 3
+    groups["sparse"] = {"table": encode(table, short=True), "a": encode(a, short=True), "y": encode(y, short=True), "batches": batches, "runs": []}
+
+    def run(kind, uses="once", padding_idx=None, clip=None, **options):
+        weight = table.clone().requires_grad_()
+        optimizer = getattr(torch.optim, kind)([weight], **options)
+        at = []
+        for step in range(1, max(STEPS) + 1):
+            index = torch.tensor(batches[step % len(batches)])
+            look = lambda indices: F.embedding(indices, weight, padding_idx=padding_idx, sparse=True)
+            loss = lambda rows: F.mse_loss(torch.tanh(rows @ a), y)
+            optimizer.zero_grad(set_to_none=True)
+            if uses == "twice":
+                loss(look(index) + look(index.flip(0) // 2)).backward()
+            elif uses == "accumulated":
+                loss(look(index)).backward()
+                loss(look(index // 3)).backward()
+            elif uses == "tied":
+                (loss(look(index)) + 0.1 * (look(index) @ weight.T).square().mean()).backward()
+            else:
+                loss(look(index)).backward()
+            assert weight.grad.is_sparse == (uses != "tied")
+            if clip is not None:
+                # The formula of clip_grad_norm_, which in PyTorch 1.13 scales a copy of a sparse gradient and so leaves it as it is.
+                norm = weight.grad.coalesce().values().norm()
+                weight.grad.mul_(torch.clamp(clip / (norm + 1e-6), max=1))
+            optimizer.step()
+            if step in STEPS:
+                at.append(encode(weight.detach().clone()))
+        parts = [uses] + [f"{name} {value}" for name, value in (("paddingIdx", padding_idx), ("clipped to", clip)) if value is not None]
+        described = ", ".join(parts + [f"{camel(k)} {show(v) if not isinstance(v, tuple) else list(v)}" for k, v in options.items()])
+        groups["sparse"]["runs"].append({"name": f"{kind}: {described}", "optimizer": kind, "options": encode(options), "uses": uses,
+                                         **({} if padding_idx is None else {"paddingIdx": padding_idx}), **({} if clip is None else {"clip": clip}), "at": at})
+
+    for uses in ("once", "twice", "accumulated"):
+        run("SparseAdam", uses, lr=0.05)
+        run("SGD", uses, lr=0.5)
+        run("Adagrad", uses, lr=0.1)
+    run("SparseAdam", lr=0.05, betas=(0.5, 0.9), eps=0.05)
+    run("SparseAdam", lr=0.05, maximize=True)
+    run("SparseAdam", padding_idx=1, lr=0.05)
+    run("SparseAdam", clip=0.05, lr=0.05, eps=0.01)
+    run("SGD", padding_idx=4, lr=0.5)
+    run("SGD", clip=0.05, lr=0.5)
+    run("SGD", lr=0.1, maximize=True)
+    run("SGD", lr=0.1, momentum=0.9)
+    run("SGD", lr=0.1, momentum=0.9, dampening=0.3)
+    run("SGD", lr=0.1, momentum=0.9, nesterov=True)
+    run("Adagrad", lr=0.1, lr_decay=0.1, initial_accumulator_value=0.2, eps=0.01)
+    run("Adagrad", lr=0.05, maximize=True)
+    run("SGD", "tied", lr=0.1)
+    run("Adagrad", "tied", lr=0.1)
+
+
 def make_schedules():
     """The learning rates of two groups at each of 24 steps."""
     runs = groups["schedules"] = []

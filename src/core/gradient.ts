@@ -1,0 +1,110 @@
+/** The gradient of a leaf: a tensor or, for a table of which backward used only some rows, a SparseGradient. */
+import type { SparseRows } from "../ops/definition/op.ts";
+import { sameShape, show, type Value } from "../ops/definition/value.ts";
+import { densify } from "../ops/index/sparse.ts";
+import { ShapeError } from "../runtime/errors.ts";
+import { requireKind } from "../runtime/kinds.ts";
+import { withGrad, withRecorder } from "./context.ts";
+import type { Stored } from "./graph.ts";
+
+/** A tensor, as this file sees it. tensor.ts imports this file, so this file cannot import Tensor. */
+interface Part extends Stored {
+  readonly isDisposed: boolean;
+  keep(): this;
+  disposeBecause(reason: string): void;
+}
+
+/** The gradient of a table [n, …], as rows. The numbers of the rows are distinct and ascending, followed by −1s, whose rows are 0. */
+export class SparseGradient<T extends Part> implements SparseRows {
+  /** The gradient as a table, if it was read. */
+  private table: T | null = null;
+  /** The version of the rows from which the table was computed, and the version of the table then. */
+  private versions = { rows: 0, table: 0 };
+
+  constructor(
+    readonly index: T,
+    readonly rows: T,
+    /** The number of rows of the table. */
+    readonly n: number,
+  ) {}
+
+  /** The gradient as a table. It is computed when it is first read, and again if the rows have changed. */
+  get dense(): T {
+    const { version, symbolic } = this.rows.storage("grad");
+    if (this.table && !this.table.isDisposed) {
+      if (this.isOverwritten || this.versions.rows === version) return this.table;
+      this.table.disposeBecause("a read of grad, after the gradient had changed");
+    }
+    const compute = (): T => withGrad(false, () => densify(this, this.n) as Value as T).keep();
+    // compile records how the table is computed only if it recorded how the rows are computed.
+    this.table = symbolic ? compute() : withRecorder(null, compute);
+    this.versions = { rows: version, table: this.table.storage("grad").version };
+    return this.table;
+  }
+
+  /** Whether code wrote to the table, which is then the gradient in place of the rows. */
+  get isOverwritten(): boolean {
+    const { table } = this;
+    return table !== null && !table.isDisposed && table.storage("grad").version !== this.versions.table;
+  }
+
+  /** Frees the table, unless it is one of the tensors in `except`. */
+  freeTable(reason: string, except: ReadonlySet<T>): void {
+    if (this.table && !except.has(this.table)) this.table.disposeBecause(reason);
+  }
+
+  /** A gradient with f(index) and f(rows). */
+  map(f: (x: T) => T): SparseGradient<T> {
+    return new SparseGradient(f(this.index), f(this.rows), this.n);
+  }
+
+  get isDisposed(): boolean {
+    return this.rows.isDisposed;
+  }
+  keep(): this {
+    this.index.keep();
+    this.rows.keep();
+    return this;
+  }
+  dispose(): void {
+    this.disposeBecause("dispose()");
+  }
+  disposeBecause(reason: string): void {
+    for (const x of [this.index, this.rows, this.table]) x?.disposeBecause(reason);
+  }
+}
+
+/** The gradient of a leaf of type T. */
+export type Gradient<T extends Part> = T | SparseGradient<T>;
+
+/** Returns a value if it can be the gradient of a leaf. @throws TypeError, ShapeError otherwise */
+export function requireGradient<T extends Part>(value: T | null, leaf: T): T | null {
+  requireKind("grad", "value", "tensor|null", value);
+  if (value && !sameShape(value.shape, leaf.shape))
+    throw new ShapeError(
+      `grad: the gradient is ${show(value.shape)}, but the tensor is ${show(leaf.shape)}. Reshape the gradient.`,
+    );
+  return value;
+}
+
+/** The gradient as a tensor. */
+export const denseGradient = <T extends Part>(g: Gradient<T> | null): T | null =>
+  g instanceof SparseGradient ? g.dense : g;
+
+/** The gradient, as a tensor only if it is one, or if code wrote to the table of a sparse gradient. */
+export const currentGradient = <T extends Part>(g: Gradient<T> | null): Gradient<T> | null =>
+  g instanceof SparseGradient && g.isOverwritten ? g.dense : g;
+
+/** The tensors that make up a gradient. */
+export const tensorsOf = <T extends Part>(g: Gradient<T>): T[] =>
+  g instanceof SparseGradient ? [g.index, g.rows] : [g];
+
+/** A gradient of the same kind that is made up of f(x) for each tensor x of g. */
+export const mapGradient = <T extends Part>(g: Gradient<T>, f: (x: T) => T): Gradient<T> =>
+  g instanceof SparseGradient ? g.map(f) : f(g);
+
+/** Frees the tensors of a gradient, except those in `except`. */
+export function freeGradient<T extends Part>(g: Gradient<T>, reason: string, except: ReadonlySet<T>): void {
+  for (const x of tensorsOf(g)) if (!except.has(x)) x.disposeBecause(reason);
+  if (g instanceof SparseGradient) g.freeTable(reason, except);
+}
