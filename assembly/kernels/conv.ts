@@ -2,7 +2,8 @@
  * Convolutions of images [batch, height, width, channels] with weights [outChannels, kernelHeight, kernelWidth,
  * channels per group], as gemm products: C = patches·Wᵀ, dX = patches of dY·W, dW = dYᵀ·patches. Patches are gathered
  * for one block of pixels at a time, or read directly from the image (convDirect.ts), so the full matrix of patches is
- * never stored. Results with the same taps are computed together (convPhase.ts).
+ * never stored. Results with the same taps are computed together (convPhase.ts). Some 3 × 3 convolutions need fewer
+ * multiplications (winograd.ts).
  */
 import { blocks, KC } from "./gemm";
 import { bandFloats, direct, directWeight, panelsOf } from "./convDirect";

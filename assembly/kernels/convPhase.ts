@@ -43,7 +43,10 @@ export const enum Phase {
   outImage,
   outRow,
   outPixel,
-  /** The parts of the workspace: gemm's workspace, the rearranged weights, and a block of patches or a band of the source. */
+  /**
+   * The parts of the workspace: gemm's workspace, the rearranged weights, and either a block of patches, a band of the source, or
+   * Winograd's matrices.
+   */
   workspace,
   weights,
   patches,
@@ -74,7 +77,8 @@ export function paddedSize(size: i32, first: i32, last: i32, step: i32, grid: i3
   return size + max<i32>(0, -first) + max<i32>(0, (grid - 1) * step + last - (size - 1));
 }
 
-// The workspace: [gemm's workspace | the phase | its taps | rearranged weights | a block of patches | a block of results].
+// The workspace: [gemm's workspace | the phase | its taps | rearranged weights | a block of patches | a block of results]; winograd.ts
+// uses what follows the rearranged weights for its matrices.
 @inline
 export function lines(bytes: usize): usize { return (bytes + 63) & ~63; }
 

@@ -4,6 +4,7 @@
  */
 import { reluGrad, sigmoid, sigmoidGrad, tanh, tanhGrad } from "../math";
 import { Activation } from "../opcodes";
+import { narrow, promoteHigh } from "../simd";
 import { NR } from "./pack";
 
 /** Whether `clamped` can compute this epilogue. */
@@ -91,5 +92,25 @@ function storeHead(at: usize, v: v128, count: usize): void {
     if (count > 1) v128.store_lane<u64>(at, v, 0);
     if (count == 1) v128.store_lane<f32>(at, v, 0);
     if (count == 3) v128.store_lane<f32>(at, v, 2, 8);
+  }
+}
+
+/**
+ * Adds a part, [m, n] with rows `ld` floats apart, to the float64 totals if `more`; otherwise starts new totals. If the
+ * part is the `last`, replaces it with the rounded totals.
+ */
+export function addTotals(totals: usize, part: usize, ld: usize, m: usize, n: usize, more: bool, last: bool): void {
+  for (let i: usize = 0; i < m; i++, totals += ld << 3, part += ld << 2) {
+    for (let j: usize = 0; j < n; j += 4) {
+      const v = v128.load(part + (j << 2)), at = totals + (j << 3);
+      let low = f64x2.promote_low_f32x4(v), high = promoteHigh(v);
+      if (more) {
+        low = f64x2.add(v128.load(at), low);
+        high = f64x2.add(v128.load(at, 16), high);
+      }
+      v128.store(at, low);
+      v128.store(at, high, 16);
+      if (last) v128.store(part + (j << 2), narrow(low, high));
+    }
   }
 }

@@ -5,8 +5,7 @@
  * element's bits do not depend on how C is split into shares.
  */
 import { Activation } from "../opcodes";
-import { narrow, promoteHigh } from "../simd";
-import { clamped, complete, finish, isClamped } from "./epilogue";
+import { addTotals, clamped, complete, finish, isClamped } from "./epilogue";
 import { copyPanel, MR, micro4, micro6, NR, transpose } from "./pack";
 import { narrowRow, pairDots, rowDots, rowNarrow, rowWide, WIDE, wideRow } from "./rows";
 
@@ -127,7 +126,7 @@ export function gemm(out: usize, a: usize, b: usize, bias: usize, y: usize, m: u
         const from = a0 + i * downA + p * stepA, other = b0 + j * acrossB + p * stepB;
         product(path, partial, MC * 4, from, lda, transA, other, ldb, transB, 0, mc, nc, min(LONG, k - p), 1, 0, 0, 0,
           workspace);
-        if (cut) addTotals(totals, partial, mc, nc, p > 0, p + LONG >= k);
+        if (cut) addTotals(totals, partial, MC, mc, nc, p > 0, p + LONG >= k);
       }
       finish(c + i * ldc + (j << 2), ldc, partial, MC * 4, mc, nc, 0, alpha, bias0 ? bias0 + (j << 2) : 0, activation,
         toY, accumulate);
@@ -163,26 +162,6 @@ function product(path: Path, c: usize, ldc: usize, a: usize, lda: usize, transA:
   else if (path == Path.Dots)
     dots(c, ldc, a, lda, b, ldb, bias, m, n, k, alpha, activation, toY, accumulate, workspace);
   else blocks(c, ldc, a, lda, transA, b, ldb, transB, bias, m, n, k, alpha, activation, toY, accumulate, workspace);
-}
-
-/**
- * Adds a part, [m, n] with rows MC floats apart, to the float64 totals if `more`; otherwise starts new totals. If the
- * part is the `last`, replaces it with the rounded totals.
- */
-function addTotals(totals: usize, part: usize, m: usize, n: usize, more: bool, last: bool): void {
-  for (let i: usize = 0; i < m; i++, totals += MC * 8, part += MC * 4) {
-    for (let j: usize = 0; j < n; j += 4) {
-      const v = v128.load(part + (j << 2)), at = totals + (j << 3);
-      let low = f64x2.promote_low_f32x4(v), high = promoteHigh(v);
-      if (more) {
-        low = f64x2.add(v128.load(at), low);
-        high = f64x2.add(v128.load(at, 16), high);
-      }
-      v128.store(at, low);
-      v128.store(at, high, 16);
-      if (last) v128.store(part + (j << 2), narrow(low, high));
-    }
-  }
 }
 
 /**

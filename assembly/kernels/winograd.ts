@@ -9,7 +9,7 @@
  * along one dimension of the tile and then along the other, to lines of adjacent channels.
  */
 import { finish } from "./epilogue";
-import { blocks, tile } from "./gemm";
+import { blocks, KC, tile } from "./gemm";
 import { packPanel } from "./convDirect";
 import { lines, offsetOf, Phase } from "./convPhase";
 import { MR, NR } from "./pack";
@@ -23,14 +23,23 @@ const SIDE: u32 = 2;
 const REACH: u32 = 4;
 const PRODUCTS: u32 = REACH * REACH;
 
-/** A block has at least LEAST tiles, and more if its inputs and products, 2·PRODUCTS matrices, fit in the L2 cache. */
+/**
+ * A block has as many whole rows of tiles as fit in LEAST tiles, or in the L2 cache if more fit there: CACHED floats of inputs and
+ * products. A block has at least one row of tiles.
+ */
 const LEAST: u32 = 96;
 const CACHED: u32 = 131072;
 /** The number of floats in a block's inputs up to which they are read again for every panel of weights. */
 const CACHED_INPUTS: u32 = 262144;
 
-/** With fewer channels, the transforms take longer than the products. */
+/** The number of floats of transformed weights, or of their gradients, that a share keeps at once. */
+const KEPT: u32 = 1 << 21;
+/** The number of products that are summed one after the other, so that rounding errors stay small. */
+const DEPTH: usize = 256;
+/** The smallest number of channels, in x and in y, for which the products take longer than the transforms. */
 const FEWEST: u32 = 8;
+/** The largest number of elements in a block of inputs and products, each of which has PRODUCTS values in the workspace. */
+const LARGEST: u64 = 1 << 20;
 
 @inline
 function tilesOf(size: u32): u32 { return (size + SIDE - 1) / SIDE; }
@@ -55,30 +64,40 @@ function blockRows(tilesW: u32, channels: u32, outChannels: u32): u32 {
   return max<u32>(1, max(LEAST, cachedTiles(channels, outChannels)) / tilesW);
 }
 
+/** The number of channels, a multiple of NR, whose transformed weights are kept at once, if each has `weights` weights per tap. */
+function keptChannels(weights: u32, channels: u32): u32 {
+  return min<u32>(channels, max<u32>(1, KEPT / (PRODUCTS * <u32>NR * weights)) * <u32>NR);
+}
+
+/** The size in bytes of a matrix of transformed weights, [weights, channels] or [channels, weights]. */
+@inline
+function keptMatrix(weights: u32, channels: u32): usize {
+  return matrix(weights, keptChannels(weights, channels) + <u32>NR);
+}
+
 /** The number of scratch bytes that one share needs for this instruction's convolution, or for either of its gradients. */
 export function winogradWorkspace(at: usize): usize {
   if (!usesWinograd(at, Op.Conv) && !usesWinograd(at, Op.ConvInput) && !usesWinograd(at, Op.ConvWeight)) return 0;
   const c = word(at, Conv.channels), m = word(at, Conv.outChannels), most = max(c, m);
   const tilesW = max(tilesOf(word(at, Conv.width)), tilesOf(word(at, Conv.outWidth)));
-  // Blocks have at most this number of tiles, whatever the width of the image.
-  const tiles = max(tilesW, max(LEAST, cachedTiles(c, m)));
-  const weights = max(matrix(most, min(c, m) + <u32>NR), matrix(min(c, m), most + <u32>NR));
-  // Besides the matrices: a band of the image, and then either a panel of weights and its transform, or a band of dy.
+  const tiles = max(tilesW, max(LEAST, cachedTiles(c, m))), weights = max(keptMatrix(c, m), keptMatrix(m, c));
+  // Besides the matrices: a band of the image, and either a band of dy or a panel of 9 weights and its 12 half-transformed ones.
   const band = (REACH + 1) * lineBytes(tilesW, most), panel = 21 * matrix(most, <u32>NR);
   return PRODUCTS * (matrix(tiles, c) + matrix(tiles, m) + weights) + band + max(band, panel);
 }
 
 /**
- * Whether this method computes the results of op, whose image has `channels` channels and whose result has `outChannels`. The
- * costs are in multiplications; the weights of the transforms were fitted to the times of 80 geometries in both builds on x64.
+ * Whether this method is faster than the direct one for op, whose image has `channels` channels and whose result has
+ * `outChannels`. Compares the numbers of multiplications, plus terms for the transforms of inputs, results and weights. The factors
+ * were fitted to the times of 80 geometries in both builds on x64.
  */
 function pays(at: usize, op: Op, channels: u32, outChannels: u32, height: u32, width: u32): bool {
-  const c = <f64>(channels + 3 & ~3), m = <f64>(outChannels + 7 & ~7), batch = <f64>word(at, Conv.batch);
-  const tiles = batch * <f64>tilesOf(height) * <f64>tilesOf(width);
-  // Without this method, 6 pixels of a row are computed at a time, unless rows are very short (conv.ts).
+  const c = <f64>channels, m = <f64>(outChannels + 7 & ~7), batch = <f64>word(at, Conv.batch);
+  const tiles = batch * <f64>tilesOf(height) * <f64>tilesOf(width), lines = <f64>(channels + 3 & ~3) + m;
+  // The direct kernel computes 6 pixels of a row at a time, unless rows are very short (conv.ts).
   const direct = 9 * batch * <f64>height * <f64>(width > 2 ? (width + 5) / 6 * 6 : width) * c * m;
-  if (op == Op.ConvWeight) return PRODUCTS * (tiles * (c * m + 4 * (c + m)) + 20 * c * m) < 1.15 * direct;
-  return PRODUCTS * tiles * (c * m + 10 * (c + m)) < 1.15 * direct;
+  const isWeight = op == Op.ConvWeight;
+  return PRODUCTS * (tiles * (c * m + (isWeight ? 4 : 10) * lines) + (isWeight ? 20 : 8) * c * m) < 1.15 * direct;
 }
 
 /** Whether this method computes instruction `at`, whose geometry is that of the forward convolution. */
@@ -89,14 +108,15 @@ export function usesWinograd(at: usize, op: Op): bool {
     || word(at, Conv.dilationH) != 1 || word(at, Conv.dilationW) != 1
   ) return false;
   const c = word(at, Conv.channels), m = word(at, Conv.outChannels);
-  if (min(c, m) < FEWEST) return false;
+  const tilesW = tilesOf(max(word(at, Conv.width), word(at, Conv.outWidth)));
+  if (min(c, m) < FEWEST || <u64>max(tilesW, LEAST) * (<u64>c + m) > LARGEST) return false;
   return op == Op.ConvInput
     ? pays(at, op, m, c, word(at, Conv.height), word(at, Conv.width))
     : pays(at, op, c, m, word(at, Conv.outHeight), word(at, Conv.outWidth));
 }
 
-// Each of the following functions applies one matrix to `count` columns: p… are addresses of the rows of the input, and the rows
-// of the output are `step` bytes apart. They write up to three columns more.
+// Each of the following functions applies one matrix to `count` columns. p, p0 … p3 are the addresses of the input's rows; the output's
+// rows are `step` bytes apart. They write up to three columns more, which the next line overwrites, or for which `matrix` has room.
 
 /** Bᵀ: 4 rows to 4. */
 function inputLine(p0: usize, p1: usize, p2: usize, p3: usize, to: usize, step: usize, count: u32): void {
@@ -139,7 +159,7 @@ function weightLine(p: usize, jump: usize, to: usize, step: usize, count: u32): 
 }
 
 /**
- * Transforms rows [2·i, 2·i + 4) of an image, counted from its first pixel that taps read, for `tilesW` tiles: 16 matrices at `to`,
+ * Transforms rows [2·i, 2·i + 4) of an image, where row 0 is the first row that a tap reads, possibly in the padding: 16 matrices at `to`,
  * `step` bytes apart, whose rows are the tiles' channels. `image` has the phase's size, and pixels outside it are 0.
  */
 function inputTiles(phase: usize, image: usize, i: u32, tilesW: u32, to: usize, step: usize, band: usize): void {
@@ -246,9 +266,13 @@ function resultTiles(at: usize, phase: usize, from: usize, step: usize, image: u
 export function winograd(at: usize, phase: usize, thread: u32, threads: u32): void {
   const tilesH = tilesOf(word(phase, Phase.gridHeight)), total = word(at, Conv.batch) * tilesH;
   const tilesW = tilesOf(word(phase, Phase.gridWidth)), all = word(phase, Phase.outChannels);
-  // Transform as little as possible twice: all threads transform the same weights if they share the tiles, and the same
-  // tiles if they share the output channels.
-  if (total * tilesW >= all) {
+  const panels = (all + <u32>NR - 1) / <u32>NR;
+  // All threads transform the same weights if they share the rows of tiles, and the same tiles if they share the channels. Repeat the
+  // smaller of these, unless there are too few rows or panels for all threads.
+  const byRows = total * tilesW >= all
+    ? total >= 2 * threads || total >= panels
+    : panels < 2 * threads && panels < total;
+  if (byRows) {
     tileRows(at, phase, shareBegin(total, 1, thread, threads), shareBegin(total, 1, thread + 1, threads), 0, all);
   } else {
     tileRows(at, phase, 0, total, shareBegin(all, <u32>NR, thread, threads),
@@ -262,7 +286,7 @@ function tileRows(at: usize, phase: usize, begin: u32, end: u32, first: u32, las
   const c = word(phase, Phase.channels), all = word(phase, Phase.outChannels), m = last - first;
   const tilesH = tilesOf(word(phase, Phase.gridHeight)), tilesW = tilesOf(word(phase, Phase.gridWidth));
   const rows = blockRows(tilesW, c, all);
-  const stepX = matrix(rows * tilesW, c), stepY = matrix(rows * tilesW, m), stepW = matrix(c, m + <u32>NR);
+  const stepX = matrix(rows * tilesW, c), stepY = matrix(rows * tilesW, m), stepW = keptMatrix(c, all);
   const x = word(phase, Phase.patches), y = x + PRODUCTS * stepX, w = y + PRODUCTS * stepY, band = w + PRODUCTS * stepW;
   const image = word(phase, Phase.height) * word(phase, Phase.width) * (<usize>c << 2);
   const packed = zerosOf(band, tilesW, c) + lineBytes(tilesW, c);
@@ -270,7 +294,7 @@ function tileRows(at: usize, phase: usize, begin: u32, end: u32, first: u32, las
   // If one block has all tiles and its inputs stay in the L2 cache, use a panel of weights right after its transform, so that the
   // transformed weights, which are larger than the weights, need not go to memory.
   const isOne = end - begin <= rows && PRODUCTS * (end - begin) * tilesW * c <= CACHED_INPUTS;
-  const group = isOne ? <u32>NR : m;
+  const kept = keptChannels(c, all), group = isOne ? <u32>NR : kept;
   for (let r = begin; r < end; r += rows) {
     const count = min<u32>(rows, end - r);
     for (let q: u32 = 0; q < count; q++) {
@@ -279,7 +303,7 @@ function tileRows(at: usize, phase: usize, begin: u32, end: u32, first: u32, las
     }
     for (let j: u32 = 0; j < m; j += group) {
       const cols = min(group, m - j);
-      if (r == begin) weightPanels(at, phase, first + j, first + j + cols, w, stepW, packed);
+      if (r == begin || kept < m) weightPanels(at, phase, first + j, first + j + cols, w, stepW, packed);
       for (let u: usize = 0; u < PRODUCTS; u++) {
         multiply(y + u * stepY + (<usize>j << 2), m, x + u * stepX, w + u * stepW, count * tilesW, cols, c,
           word(phase, Phase.workspace));
@@ -295,24 +319,32 @@ function tileRows(at: usize, phase: usize, begin: u32, end: u32, first: u32, las
 }
 
 /** C[m, n] = A[m, k]·B[k, n], where B is packed in panels and a row of C has `all` elements. */
-function multiply(c: usize, all: u32, a: usize, panel: usize, m: u32, n: u32, k: u32, scratch: usize): void {
+function multiply(c: usize, all: usize, a: usize, panel: usize, m: u32, n: u32, k: usize, scratch: usize): void {
   for (let jr: u32 = 0; jr < n; jr += <u32>NR, panel += <usize>k * NR * 4) {
     const cols = min<u32>(<u32>NR, n - jr);
-    for (let i: u32 = 0; i < m; i += <u32>MR) {
-      tile(c + ((<usize>i * all + jr) << 2), all << 2, a + ((<usize>i * k) << 2), k << 2, min<u32>(<u32>MR, m - i),
-        cols, panel, k, 1, 0, 0, Activation.None, false, scratch);
+    for (let p: usize = 0; p < k; p += DEPTH) {
+      const from = a + (p << 2), weights = panel + p * NR * 4, depth = min<usize>(DEPTH, k - p);
+      for (let i: u32 = 0; i < m; i += <u32>MR) {
+        tile(c + ((<usize>i * all + jr) << 2), all << 2, from + ((<usize>i * k) << 2), k << 2, min<u32>(<u32>MR, m - i),
+          cols, weights, depth, 1, 0, 0, Activation.None, p > 0, scratch);
+      }
     }
   }
 }
 
-/** Computes dw for the output channels [first, last), as a sum over blocks of tiles. */
+/** Computes dw for the output channels [first, last). */
 export function winogradWeight(at: usize, phase: usize, first: u32, last: u32): void {
-  if (first >= last) return;
+  const kept = keptChannels(word(phase, Phase.channels), word(phase, Phase.outChannels));
+  for (let o = first; o < last; o += kept) tileSums(at, phase, o, min(o + kept, last));
+}
+
+/** Computes dw for the output channels [first, last), as a sum over blocks of tiles. */
+function tileSums(at: usize, phase: usize, first: u32, last: u32): void {
   const c = word(phase, Phase.channels), all = word(phase, Phase.outChannels), m = last - first;
   const gridH = word(phase, Phase.gridHeight), gridW = word(phase, Phase.gridWidth);
   const tilesH = tilesOf(gridH), tilesW = tilesOf(gridW), total = word(at, Conv.batch) * tilesH;
   const rows = blockRows(tilesW, c, all);
-  const stepX = matrix(rows * tilesW, c), stepY = matrix(rows * tilesW, m), stepW = matrix(m, c);
+  const stepX = matrix(rows * tilesW, c), stepY = matrix(rows * tilesW, m), stepW = keptMatrix(c, all);
   const x = word(phase, Phase.patches), y = x + PRODUCTS * stepX, w = y + PRODUCTS * stepY, band = w + PRODUCTS * stepW;
   const bandY = zerosOf(band, tilesW, c) + lineBytes(tilesW, c);
   const pixel = <usize>c << 2, pixelY = <usize>m << 2;
@@ -328,9 +360,12 @@ export function winogradWeight(at: usize, phase: usize, first: u32, last: u32): 
       inputTiles(phase, word(at, Conv.a) + n * image, i, tilesW, x + q * tilesW * pixel, stepX, band);
       gradTiles(phase, dy, i, m, y + q * tilesW * pixelY, stepY, bandY);
     }
+    const k = count * tilesW;
     for (let u: usize = 0; u < PRODUCTS; u++) {
-      blocks(w + u * stepW, pixel, y + u * stepY, pixelY, 1, x + u * stepX, pixel, 0, 0, m, c, count * tilesW, 1, 0, 0,
-        r > 0 ? 1 : 0, word(phase, Phase.workspace));
+      for (let p: u32 = 0; p < k; p += <u32>KC) {
+        blocks(w + u * stepW, pixel, y + u * stepY + p * pixelY, pixelY, 1, x + u * stepX + p * pixel, pixel, 0, 0, m,
+          c, min(<u32>KC, k - p), 1, 0, 0, r + p > 0 ? 1 : 0, word(phase, Phase.workspace));
+      }
     }
   }
   weightGrads(w, stepW, word(at, Conv.out) + <usize>first * 9 * pixel, m, c);

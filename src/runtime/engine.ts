@@ -31,9 +31,10 @@ export interface InitOptions {
    */
   threads?: number | "auto";
   /**
-   * Whether convolutions may use Winograd's method, which needs 2.25 times fewer multiplications for a 3×3 kernel with stride 1. nabla uses
-   * it where it is faster. Rounding errors are of the same size, but NaN and infinities also reach other results near those that read
-   * them. Default true, or false with `deterministic`, so that its bits stay those of earlier versions.
+   * Whether convolutions with a 3×3 kernel and stride 1 may use Winograd's method, which needs 2.25× fewer multiplications. nabla uses it
+   * if a cost model predicts that it is faster. Rounding errors are at most about 4 times those of the direct method, and usually smaller. A
+   * NaN or an infinity also reaches the other results of its 2×2 tiles. Default true, or false with `deterministic`, which keeps the results of
+   * earlier versions.
    */
   winograd?: boolean;
 }

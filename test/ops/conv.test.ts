@@ -67,6 +67,8 @@ describe("sizes beyond the kernels' blocks agree with float64, and several threa
     ["outputs of one pixel", [3, 4, 4, 24], 20, 4, 1, 0],
     ["images two pixels wide", [5, 9, 2, 12], 7, 3, 1, 1],
     ["several blocks of Winograd's tiles", [2, 40, 26, 16], 24, 3, 1, 1],
+    ["a row of more than 512 of Winograd's tiles", [1, 6, 1100, 12], 12, 3, 1, 1],
+    ["a row of Winograd's tiles and partial tiles of gemm", [1, 4, 1100, 16], 17, 3, 1, 1],
     ["more of Winograd's tiles than channels", [3, 10, 9, 20], 19, 3, 1, 1],
     ["more channels than Winograd's tiles", [1, 5, 7, 33], 42, 3, 1, 2],
     ["a depthwise convolution with more channels than a vector step", [2, 9, 8, 37], 37, 3, 2, 1, 1, 37],
@@ -96,7 +98,7 @@ describe("sizes beyond the kernels' blocks agree with float64, and several threa
           }
           const again = result.clone();
           const address = (value: unknown) => addressOf(value === result ? again : (value as Tensor));
-          for (const threads of [1, 2, 3]) {
+          for (const threads of [1, 2, 3, 7]) {
             again.copyFrom(new Float32Array(again.size).fill(Number.NaN));
             op.encode(new SplitEncoder(threads), { inputs: tensors, outputs: [result], attributes, address });
             expect(again.data, `${name} in ${threads} threads`).toEqual(actual);

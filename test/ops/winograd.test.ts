@@ -1,5 +1,5 @@
 /** Winograd's method for 3×3 convolutions: where nabla uses it, the rounding error, and the bits. */
-import { compile, conv2d, dispose, grad, init, manualSeed, rand, randn, type Tensor, tensor, tidy } from "nabla";
+import { compile, conv2d, dispose, full, grad, init, manualSeed, rand, randn, type Tensor, tensor, tidy } from "nabla";
 import { afterAll, describe, expect, test } from "vitest";
 import { Activation } from "../../assembly/opcodes.ts";
 import { apply } from "../../src/ops/definition/op.ts";
@@ -53,6 +53,9 @@ function shapesOf(g: Geometry): readonly [x: number[], w: number[], dy: number[]
   ];
 }
 
+const WIDE: Geometry = { batch: 2, size: [11, 10], channels: 32, outChannels: 24 };
+const SMALL: Geometry = { batch: 3, size: [6, 7], channels: 16, outChannels: 18 };
+
 const OPS = [
   { name: "the forward pass", op: convDefinition, operands: [0, 1] },
   { name: "the input's gradient", op: convInputDefinition, operands: [2, 1] },
@@ -81,11 +84,11 @@ describe("nabla uses Winograd's method", () => {
     ["for images of odd sizes", { size: [7, 13], batch: 4, channels: 24, outChannels: 40 }, [true, true, true]],
     ["without padding", { size: [9, 9], batch: 3, channels: 32, outChannels: 32, pad: 0 }, [true, true, true]],
     ["not for a few channels", { size: [28, 28], channels: 3, outChannels: 64 }, [false, false, false]],
-    [
-      "not for a single small tile's weights",
-      { size: [3, 3], channels: 64, outChannels: 64, pad: 0 },
-      [false, true, false],
-    ],
+    ["not for one row", { size: [1, 64], channels: 64, outChannels: 64 }, [false, false, false]],
+    ["not for images of a few pixels", { size: [2, 2], channels: 64, outChannels: 64 }, [false, false, false]],
+    ["for many such images", { size: [2, 2], batch: 64, channels: 64, outChannels: 64 }, [true, true, true]],
+    ["for the images of the tests below", WIDE, [true, true, true]],
+    ["for the images of the gradient tests", SMALL, [true, true, true]],
   ];
   for (const [what, g, ops] of used) {
     test(what, async () => {
@@ -182,8 +185,23 @@ describe("the largest error of a tile is at most 4 times that of the direct kern
       (shape, i) => randn(shape).add(ramp(shape, (j) => (i !== 1 && j === 40 * shape[3]! ? 1e4 : 0))),
     ],
   ];
-  const g: Geometry = { batch: 2, size: [11, 10], channels: 32, outChannels: 24 };
-  for (const [what, f] of inputs) {
+  const kinds = [
+    ...inputs.map(([what, f]) => ({ what, f, g: WIDE })),
+    ...[512, 2048].flatMap((channels) =>
+      [
+        { what: "positive values", f: (shape: number[]) => rand(shape) },
+        { what: "equal values", f: (shape: number[]) => full(shape, 0.1) },
+      ].flatMap(({ what, f }) => [
+        { what: `${what} in ${channels} channels`, f, g: { size: [6, 6] as const, channels, outChannels: 16 } },
+        {
+          what: `${what} in ${channels} output channels`,
+          f,
+          g: { size: [6, 6] as const, channels: 16, outChannels: channels },
+        },
+      ]),
+    ),
+  ];
+  for (const { what, f, g } of kinds) {
     test(what, async () => {
       manualSeed(4);
       const values = draw(g, f);
@@ -199,18 +217,32 @@ describe("the largest error of a tile is at most 4 times that of the direct kern
   }
 });
 
+test("weights that are transformed in several parts give the results of the direct kernel, within rounding errors", async () => {
+  manualSeed(8);
+  const g: Geometry = { size: [32, 32], channels: 512, outChannels: 520 };
+  const [fast, direct] = await resultsOf(
+    g,
+    draw(g, (shape) => randn(shape)),
+  );
+  OPS.forEach(({ name }, i) => {
+    const scale = Math.sqrt(direct![i]!.reduce((sum, v) => sum + v * v, 0) / direct![i]!.length);
+    const error = direct![i]!.reduce((most, v, j) => Math.max(most, Math.abs(fast![i]![j]! - v)), 0);
+    expect(error / scale, name).toBeLessThan(1e-5);
+    expect(error, name).toBeGreaterThan(0);
+  });
+});
+
 describe("gradients agree with finite differences of the float64 reference along random directions", () => {
-  const g: Geometry = { batch: 3, size: [6, 7], channels: 16, outChannels: 18 };
-  const attributes = { ...attributesOf(g), activation: Activation.Tanh };
+  const attributes = { ...attributesOf(SMALL), activation: Activation.Tanh };
   const cases = [
-    { name: "conv", op: convDefinition, operands: [0, 1], bias: g.outChannels, result: 2 },
-    { name: "convInput", op: convInputDefinition, operands: [2, 1], bias: g.channels, result: 0 },
+    { name: "conv", op: convDefinition, operands: [0, 1], bias: SMALL.outChannels, result: 2 },
+    { name: "convInput", op: convInputDefinition, operands: [2, 1], bias: SMALL.channels, result: 0 },
   ] as const;
   for (const { name, op, operands, bias, result } of cases) {
     test(`${name}, its gradients, and their gradients`, async () => {
       await restart({ build });
       manualSeed(7);
-      const shapes = shapesOf(g);
+      const shapes = shapesOf(SMALL);
       const inputs = [...operands.map((i) => randn(shapes[i]!).mul(0.2)), randn([bias])];
       const u = randn(shapes[result]!);
       const loss = (...xs: Tensor[]): Tensor => (apply(op, xs, attributes) as Tensor).mul(u).sum();
