@@ -24,8 +24,8 @@ const NC: usize = 32;
 /**
  * Packing does not pay off if C has at most FEW rows, or if C has at least WIDE columns and k is at most SHORT. Measured in
  * both builds, for n and k from 64 to 1024: without packing, 1 row is 3 to 7 times as fast, 4 rows 1.1 to 2.5 times, and 8
- * rows 0.95 to 1.7 times. If B is transposed and k is at least DEEP, 12 rows are still 1.0 to 1.25 times as fast, so SEVERAL
- * rows are not packed.
+ * rows 0.95 to 1.7 times. If B is transposed and k is at least DEEP, 12 rows are still 1.0 to 1.25 times as fast, so up to
+ * SEVERAL rows are not packed.
  */
 @inline
 const FEW: usize = 8;

@@ -126,8 +126,8 @@ export function sgd(at: usize, part: usize, g: usize, begin: u32, end: u32): voi
  * m ← β₁m + (1 − β₁)g;  v ← β₂v + (1 − β₂)g²;  p ← p − lr/(1 − β₁ᵗ) · m / (√v/√(1 − β₂ᵗ) + ε)
  * (Kingma and Ba 2015, algorithm 1); decoupled decay first scales p by 1 − lr·decay (Loshchilov and Hutter 2019).
  * s0: m, s1: v, s2: the largest v so far if amsgrad; beta1t = β₁ᵗ, beta2t = β₂ᵗ. Nadam (Dozat 2016) replaces m/(1 − β₁ᵗ) with
- * (1 − μₜ)/(1 − ∏μ)·g + μₜ₊₁/(1 − ∏μ·μₜ₊₁)·m, where μᵢ = β₁(1 − ½·qⁱ). If g is sparse, the denominator is (√v + ε)/√(1 − β₂ᵗ), as in
- * PyTorch's SparseAdam.
+ * (1 − μₜ)/(1 − ∏μ)·g + μₜ₊₁/(1 − ∏μ·μₜ₊₁)·m, where μᵢ = β₁(1 − ½·qⁱ). If g is sparse, the denominator is
+ * (√v + ε)/√(1 − β₂ᵗ), as in PyTorch's SparseAdam.
  */
 export function adam(at: usize, part: usize, g: usize, beta1t: f64, beta2t: f64, begin: u32, end: u32): void {
   const lr = rateOf(at), t = stepOf(part), flags = word(at, Update.flags);

@@ -47,7 +47,7 @@ export function unique(at: usize): void {
     }
     set(inverse, j, rows - 1);
   }
-  memory.fill(out + (<usize>rows << 2), 0xff, <usize>(count - rows) << 2);
+  memory.fill(out + (<usize>rows << 2), 0xff, <usize>(min(count, n) - rows) << 2);
 }
 
 /** Copies `count` positions, sorted by the byte at bit `shift` of their indices. `starts` is scratch memory for 256 numbers. */
@@ -70,7 +70,7 @@ function sortByByte(to: usize, from: usize, count: u32, index: usize, shift: u32
   }
 }
 
-/** Updates the rows of a parameter to which rows [begin, end) of its gradient belong. */
+/** Updates the rows of p that rows [begin, end) of its gradient refer to. */
 export function updateRows(op: Op, at: usize, part: usize, beta1t: f64, beta2t: f64, begin: u32, end: u32): void {
   const rows = word(part, UpdatePart.rows), width = word(part, UpdatePart.width);
   for (let r = begin; r < end; r++) {

@@ -64,7 +64,7 @@ export interface Recording<T> {
 export const DISPOSED_BY_COMPILE =
   "compile, which gave it no value. Keep state in a tensor made outside, and write it with copyFrom(…)";
 
-const isSymbolic = (g: Gradient<Tensor>): boolean => tensorsOf(g)[0]!.storage("grad").symbolic;
+const isSymbolic = (g: Gradient<Tensor>): boolean => !g.isDisposed && tensorsOf(g)[0]!.storage("grad").symbolic;
 
 const operand = (x: Tensor, op: string): Operand => ({
   storage: x.storage(op),
@@ -226,8 +226,7 @@ class FunctionRecorder implements Recorder<Tensor> {
 
   /** Undoes all effects of f after it has failed. */
   undo(): void {
-    for (const leaf of this.leaves)
-      if (leaf.gradient && !leaf.gradient.isDisposed && isSymbolic(leaf.gradient)) leaf.gradient.dispose();
+    for (const leaf of this.leaves) if (leaf.gradient && isSymbolic(leaf.gradient)) leaf.gradient.dispose();
     this.restoreGradients();
     for (const storage of this.retained) storage.releasePinned();
   }

@@ -2,10 +2,12 @@
 import type { SparseRows } from "../ops/definition/op.ts";
 import { sameShape, show, type Value } from "../ops/definition/value.ts";
 import { densify } from "../ops/index/sparse.ts";
+import { assign } from "../ops/shape/shape.ts";
 import { ShapeError } from "../runtime/errors.ts";
 import { requireKind } from "../runtime/kinds.ts";
 import { withGrad, withRecorder } from "./context.ts";
 import type { Stored } from "./graph.ts";
+import { withJournal } from "./memory.ts";
 
 /** A tensor, as this file sees it. tensor.ts imports this file, so this file cannot import Tensor. */
 interface Part extends Stored {
@@ -28,24 +30,47 @@ export class SparseGradient<T extends Part> implements SparseRows {
     readonly n: number,
   ) {}
 
-  /** The gradient as a table. It is computed when it is first read, and again if the rows have changed. */
+  /** The gradient as a table. It is computed when it is first read, and again, in place, if the rows have changed. */
   get dense(): T {
     const { version, symbolic } = this.rows.storage("grad");
-    if (this.table && !this.table.isDisposed) {
-      if (this.isOverwritten || this.versions.rows === version) return this.table;
-      this.table.disposeBecause("a read of grad, after the gradient had changed");
-    }
-    const compute = (): T => withGrad(false, () => densify(this, this.n) as Value as T).keep();
+    const { table } = this;
+    if (table && this.versions.rows === version) return table;
+    const compute = (): T => {
+      const made = densify(this, this.n) as Value as T;
+      if (!table) return made.keep();
+      // Errors must not undo this write, because the rows stay as they are.
+      withJournal("shortage", null, () => withJournal("nonFinite", null, () => assign(table, made)));
+      made.disposeBecause("grad, which copied it");
+      return table;
+    };
+    const withoutGrad = (): T => withGrad(false, compute);
     // compile records how the table is computed only if it recorded how the rows are computed.
-    this.table = symbolic ? compute() : withRecorder(null, compute);
-    this.versions = { rows: version, table: this.table.storage("grad").version };
-    return this.table;
+    const now = symbolic ? withoutGrad() : withRecorder(null, withoutGrad);
+    const storage = now.storage("grad");
+    storage.isExposed = false;
+    this.table = now;
+    this.versions = { rows: version, table: storage.version };
+    return now;
   }
 
-  /** Whether code wrote to the table, which is then the gradient in place of the rows. */
+  /**
+   * Whether the table is the gradient in place of the rows, because code disposed it, or may have written to it since it was computed from
+   * the current rows.
+   */
   get isOverwritten(): boolean {
+    const { table, rows, versions } = this;
+    if (!table || rows.isDisposed) return false;
+    if (table.isDisposed) return true;
+    const { version, isExposed } = table.storage("grad");
+    return rows.storage("grad").version === versions.rows && (isExposed || version !== versions.table);
+  }
+
+  /** Frees the rows. Returns the table, which then belongs to the caller, if it was read. */
+  release(): T | null {
     const { table } = this;
-    return table !== null && !table.isDisposed && table.storage("grad").version !== this.versions.table;
+    this.table = null;
+    this.dispose();
+    return table;
   }
 
   /** Frees the table, unless it is one of the tensors in `except`. */
@@ -77,13 +102,17 @@ export class SparseGradient<T extends Part> implements SparseRows {
 /** The gradient of a leaf of type T. */
 export type Gradient<T extends Part> = T | SparseGradient<T>;
 
-/** Returns a value if it can be the gradient of a leaf. @throws TypeError, ShapeError otherwise */
-export function requireGradient<T extends Part>(value: T | null, leaf: T): T | null {
+/**
+ * Returns a value that replaces a leaf's gradient, and frees the rows of that gradient, which nothing else can reach.
+ * @throws TypeError, ShapeError if the value cannot be the gradient of the leaf
+ */
+export function replaceGradient<T extends Part>(before: Gradient<T> | null, value: T | null, leaf: T): T | null {
   requireKind("grad", "value", "tensor|null", value);
   if (value && !sameShape(value.shape, leaf.shape))
     throw new ShapeError(
       `grad: the gradient is ${show(value.shape)}, but the tensor is ${show(leaf.shape)}. Reshape the gradient.`,
     );
+  if (before instanceof SparseGradient) before.release();
   return value;
 }
 
@@ -91,9 +120,9 @@ export function requireGradient<T extends Part>(value: T | null, leaf: T): T | n
 export const denseGradient = <T extends Part>(g: Gradient<T> | null): T | null =>
   g instanceof SparseGradient ? g.dense : g;
 
-/** The gradient, as a tensor only if it is one, or if code wrote to the table of a sparse gradient. */
+/** The gradient. If code overwrote the table of a sparse gradient, frees the rows and returns the table. */
 export const currentGradient = <T extends Part>(g: Gradient<T> | null): Gradient<T> | null =>
-  g instanceof SparseGradient && g.isOverwritten ? g.dense : g;
+  g instanceof SparseGradient && g.isOverwritten ? g.release() : g;
 
 /** The tensors that make up a gradient. */
 export const tensorsOf = <T extends Part>(g: Gradient<T>): T[] =>

@@ -34,6 +34,8 @@ export class Storage {
   references = 1;
   /** Changes on every in-place write, so that a gradient never silently uses a changed value. */
   version = 0;
+  /** Whether live() returned a view of the bytes, through which code can write without changing the version. */
+  isExposed = false;
   /** The address; NaN for symbolic storages. */
   address: number;
   /** How many times the bytes have moved to JavaScript's memory. */

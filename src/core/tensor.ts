@@ -32,7 +32,7 @@ import {
   requireNoIndices,
   type TypedArray,
 } from "./elements.ts";
-import { currentGradient, denseGradient, type Gradient, requireGradient } from "./gradient.ts";
+import { currentGradient, denseGradient, type Gradient, replaceGradient } from "./gradient.ts";
 import { type Edge as GraphEdge, Node as GraphNode, reshapeRule } from "./graph.ts";
 import { type Handle, newHandle } from "./handle.ts";
 import { epoch, isJournaling, journalWrite, Storage, tick } from "./memory.ts";
@@ -94,9 +94,7 @@ export class Tensor implements Value {
   private ownGradient: Gradient<Tensor> | null = null;
   /** A fingerprint of the shape, to detect whether a caller changed the shape. */
   private readonly shapeFingerprint: number;
-  /**
-   * structuredClone and postMessage reject objects that hold a function, and show its source in the error. @internal
-   */
+  /** structuredClone and postMessage reject objects that hold a function, and show its source. @internal */
   readonly refusal = cannotBeCloned;
 
   private constructor(spec: Spec, storage: Storage, node: Node | null, op: string) {
@@ -176,18 +174,20 @@ export class Tensor implements Value {
 
   /**
    * The gradient that `backward` computed; null before that. Reading a sparse gradient allocates a tensor of this shape.
+   * Writing to that tensor, or calling live() on it, makes the gradient dense.
    * @throws TypeError, ShapeError if you set it to anything but null or a tensor of the same shape
    */
   get grad(): Tensor | null {
-    return denseGradient(this.ownGradient);
+    return denseGradient(this.gradient);
   }
   set grad(value: Tensor | null) {
-    this.ownGradient = requireGradient(value, this);
+    this.ownGradient = replaceGradient(this.ownGradient, value, this);
   }
 
   /** The gradient, which may be sparse. @internal */
   get gradient(): Gradient<Tensor> | null {
-    return currentGradient(this.ownGradient);
+    this.ownGradient = currentGradient(this.ownGradient);
+    return this.ownGradient;
   }
   set gradient(value: Gradient<Tensor> | null) {
     this.ownGradient = value;
@@ -220,11 +220,10 @@ export class Tensor implements Value {
   /** Sets `grad` to null and frees the gradient. */
   clearGrad(): void {
     checkNone("clearGrad", arguments);
-    // While compile records, keep the gradient: it is restored afterwards, and only calls to the compiled function
-    // clear it.
+    // While compile records, keep the gradient, which is restored afterwards. Only compiled calls clear it.
     if (context.recorder) context.recorder.gradient(this, "cleared");
     else this.ownGradient?.dispose();
-    this.grad = null;
+    this.ownGradient = null;
   }
 
   /** Exempts the tensor from all open scopes: it lives until dispose() or garbage collection. Returns it. */
@@ -318,6 +317,7 @@ export class Tensor implements Value {
    */
   live(): TypedArray {
     checkNone("live", arguments);
+    this.storage("live").isExposed = true;
     return this.elements("live");
   }
 

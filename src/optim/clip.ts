@@ -28,8 +28,11 @@ function replaceGradients(params: Iterable<Tensor>, f: (g: Tensor) => Tensor): v
 }
 
 /** The norm of a gradient. A norm of negative order depends on the zeros too, which are not among the rows of a sparse gradient. */
-const normOf = (p: Tensor, order: number): Tensor =>
-  norm(p.gradient instanceof SparseGradient && order >= 0 ? p.gradient.rows : p.grad!, order);
+function normOf(p: Tensor, order: number): Tensor {
+  const { gradient } = p;
+  if (!(gradient instanceof SparseGradient) || order < 0) return norm(p.grad!, order);
+  return gradient.rows.size ? norm(gradient.rows, order) : full([], 0);
+}
 
 /**
  * A scale below this is applied as two factors, because as a single float32 it could underflow to 0 or lose precision.

@@ -27,8 +27,8 @@ export interface StateRule {
   /** The initial value of the slots. Default 0. */
   initial?: number;
   /**
-   * How to use a sparse gradient: update only its rows, or treat it as a dense gradient. "weightDecay" says that this option rules it out.
-   * Default: the optimizer rules it out.
+   * What to do with a sparse gradient. "rows": update only its rows. "dense": treat it as a dense gradient. "weightDecay": throw, because
+   * weight decay changes every row. Default: throw, because the optimizer changes every row.
    */
   sparse?: "rows" | "dense" | "weightDecay";
 }

@@ -1,5 +1,22 @@
 /** Sparse gradients of embeddings: when gradients are sparse, and what `grad` and the clipping functions do with them. */
-import { compile, embedding, grad, hvp, memory, type nn, optim, randn, type Tensor, tensor, tidy, zeros } from "nabla";
+import {
+  compile,
+  DisposedError,
+  detectAnomaly,
+  embedding,
+  grad,
+  hvp,
+  memory,
+  NonFiniteError,
+  type nn,
+  optim,
+  randn,
+  type Tensor,
+  tensor,
+  tidy,
+  zeros,
+} from "nabla";
+import { watch } from "nabla/gradients";
 import { describe, expect, test } from "vitest";
 import { expectClose } from "../support/oracle.ts";
 import { batches, inMode, ints, isSparse, lossOf, MODES, N, rowwise, table } from "../support/sparse.ts";
@@ -172,6 +189,186 @@ describe("the gradient", () => {
     }
   });
 
+  test.each([
+    ["live()", (p: Tensor) => p.grad!.live()],
+    ["live() of an alias", (p: Tensor) => p.grad!.detach().live()],
+  ])("written through %s is the one that the step uses", (_, view) => {
+    const [own, dense] = [true, false].map((sparse) => {
+      const weight = zeros([5]);
+      weight.requiresGrad = true;
+      embedding(ints([1, 2]), weight, { sparse })
+        .sum()
+        .backward();
+      const g = view(weight);
+      g[1] = 10;
+      g[4] = 7;
+      new optim.SGD([weight], { lr: 1 }).step();
+      return [...weight.data];
+    });
+    expect(own).toEqual([0, -10, -1, 0, -7]);
+    expect(dense).toEqual(own);
+  });
+
+  test("stays sparse if code only reads it", () => {
+    const layer = table(6);
+    const watcher = watch(layer);
+    lossOf(layer.forward(index)).backward();
+    expect(layer.weight.grad!.data.length).toBe(6 * N);
+    expect(watcher.step().parameters[0]!.gradient).toBeGreaterThan(0);
+    expect(isSparse(layer.weight)).toBe(true);
+    watcher.stop();
+  });
+
+  test("has at most as many rows as the table", () => {
+    const weight = randn([100, 4]);
+    const dense = weight.clone();
+    for (const x of [weight, dense]) x.requiresGrad = true;
+    const list = Array.from({ length: 500 }, (_, i) => (7 * i) % 90);
+    for (let t = 0; t < 6; t++)
+      for (const x of [weight, dense]) lossOf(embedding(ints(list), x, { sparse: x === weight })).backward();
+    const { rows, index: numbers } = weight.gradient as unknown as { rows: Tensor; index: Tensor };
+    expect([rows.shape, numbers.shape]).toEqual([[100, 4], [100]]);
+    expectClose(weight.grad!.data, dense.grad!.data, 1e-5);
+  });
+
+  test("of an empty batch has norm 0 of any order", () => {
+    for (const normType of [2, 1, 0, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
+      const [own, dense] = [true, false].map((sparse) => {
+        const layer = table(3, { sparse });
+        layer.forward(ints([])).sum().backward();
+        return optim.clipGradNorm(layer.parameters(), 1, { normType }).item();
+      });
+      expect([own, dense]).toEqual([0, 0]);
+    }
+  });
+
+  test("that was disposed throws in a step, as a dense one does, and compiled calls replace it", () => {
+    for (const sparse of [true, false]) {
+      const layer = table(6, { sparse });
+      const optimizer = rowwise.SGD(layer.parameters());
+      const f = compile((x: Tensor) => optimizer.minimize(() => lossOf(layer.forward(x))));
+      for (let t = 0; t < 2; t++) {
+        lossOf(layer.forward(index)).backward();
+        layer.weight.grad!.dispose();
+        expect(() => optimizer.step()).toThrow(DisposedError);
+        expect(() => optim.clipGradNorm(layer.parameters(), 1)).toThrow(DisposedError);
+        f(index);
+        expect(isSparse(layer.weight)).toBe(sparse);
+        layer.weight.grad!.dispose();
+        f(index);
+        expect(layer.weight.grad!.data.length).toBe(6 * N);
+        layer.zeroGrad();
+      }
+    }
+  });
+
+  test("that code holds is updated in place by later compiled calls, also after a write", () => {
+    const [own, dense] = [true, false].map((sparse) => {
+      const layer = table(6, { sparse });
+      const f = compile((x: Tensor) => {
+        layer.zeroGrad();
+        const loss = lossOf(layer.forward(x));
+        loss.backward();
+        return loss.detach();
+      });
+      f(index);
+      const g = layer.weight.grad!;
+      const seen = [g.data];
+      for (const write of [() => {}, () => void g.copyFrom(g.mul(2)), () => void g.live().fill(3)]) {
+        write();
+        f(ints([9, 8, 9, 0, 0, 2]));
+        expect(layer.weight.grad).toBe(g);
+        seen.push(g.data);
+        f(index);
+        expect(layer.weight.grad).toBe(g);
+        seen.push(g.data);
+      }
+      expect(isSparse(layer.weight)).toBe(sparse);
+      return seen;
+    });
+    own!.forEach((data, i) => void expectClose(data, dense![i]!, 1e-6));
+  });
+
+  test("that was read again before an error is still that of the last compiled call", () => {
+    const layer = table(6);
+    const optimizer = rowwise.SGD(layer.parameters());
+    const f = compile((x: Tensor) => optimizer.minimize(() => lossOf(layer.forward(x))));
+    f(index);
+    const g = layer.weight.grad!;
+    const weight = layer.weight.detach().clone();
+    const next = ints([9, 8, 9, 0, 0, 2]);
+    f(next);
+    const read = (): Tensor => {
+      void layer.weight.grad;
+      return tensor([-1]).sqrt();
+    };
+    expect(() => detectAnomaly(read)).toThrow(NonFiniteError);
+    expect(layer.weight.grad).toBe(g);
+    expect(isSparse(layer.weight)).toBe(true);
+    expect(g.data).toEqual(grad((w: Tensor) => lossOf(embedding(next, w)))(weight).data);
+  });
+
+  test.each([
+    ["overwritten", (p: Tensor) => void p.grad!.copyFrom(p.grad!.mul(2))],
+    ["exposed", (p: Tensor) => void p.grad!.live()],
+    ["read", (p: Tensor) => void p.grad],
+  ])("that was %s outlives the compiled function", (_, change) => {
+    const [own, dense] = [true, false].map((sparse) => {
+      const layer = table(6, { sparse });
+      const optimizer = rowwise.SGD(layer.parameters());
+      const f = compile((x: Tensor) => optimizer.minimize(() => lossOf(layer.forward(x))));
+      f(index);
+      change(layer.weight);
+      f.dispose();
+      return layer.weight.grad!.data;
+    });
+    expectClose(own!, dense!, 1e-6);
+  });
+
+  test.each<[string, (p: Tensor, backward: () => void) => void]>([
+    ["backward", (_, backward) => backward()],
+    ["clipGradNorm", (p) => void optim.clipGradNorm([p], 0.1).dispose()],
+    ["clipGradValue", (p) => optim.clipGradValue([p], 0.1)],
+    [
+      "setting it to null",
+      (p) => {
+        p.grad!.dispose();
+        p.grad = null;
+      },
+    ],
+    [
+      "a compiled step",
+      (p) => {
+        const optimizer = rowwise.SGD([p]);
+        const f = compile(() => optimizer.minimize(() => lossOf(embedding(index, p, { sparse: true }))));
+        for (let t = 0; t < 2; t++) {
+          f();
+          p.grad!.copyFrom(p.grad!.data);
+        }
+        f.dispose();
+        optimizer.dispose();
+      },
+    ],
+    ["dispose() of the leaf", () => {}],
+  ])("that was overwritten is freed by %s", (_, change) => {
+    const cycle = (overwrite: boolean): void => {
+      tidy(() => {
+        const weight = randn([N, 6]).keep();
+        weight.requiresGrad = true;
+        const backward = (): void => lossOf(embedding(index, weight, { sparse: true })).backward();
+        backward();
+        if (overwrite) weight.grad!.copyFrom(weight.grad!.data);
+        change(weight, backward);
+        weight.dispose();
+      });
+    };
+    cycle(true);
+    const { tensors, bytes } = memory();
+    for (let t = 0; t < 3; t++) cycle(t !== 1);
+    const after = memory();
+    expect({ tensors: after.tensors, bytes: after.bytes }).toEqual({ tensors, bytes });
+  });
+
   test("of a table that a scope frees is freed with it, and training leaks nothing", () => {
     const layer = table(6);
     const optimizer = rowwise.SparseAdam(layer.parameters());
@@ -180,7 +377,11 @@ describe("the gradient", () => {
         const other = randn([N, 6]);
         other.requiresGrad = true;
         lossOf(embedding(index, other, { sparse: true })).backward();
-        void other.grad;
+        other.grad!.copyFrom(other.grad!.data);
+        const unwritten = randn([N, 6]);
+        unwritten.requiresGrad = true;
+        lossOf(embedding(index, unwritten, { sparse: true })).backward();
+        void unwritten.grad;
         optimizer.minimize(() => lossOf(layer.forward(index)));
         void layer.weight.grad;
       });

@@ -17,7 +17,7 @@ function reference(values: readonly number[], n: number): { out: number[]; inver
   const distinct = [...new Set(counted)].sort((a, b) => a - b);
   const places = new Map(distinct.map((v, i) => [v, i]));
   return {
-    out: values.map((_, i) => distinct[i] ?? -1),
+    out: Array.from({ length: Math.min(values.length, n) }, (_, i) => distinct[i] ?? -1),
     inverse: values.map((v) => places.get(v) ?? -1),
   };
 }
@@ -57,7 +57,16 @@ describe("unique lists the distinct indices in ascending order, and the place of
     const [out, inverse] = unique(ints(values), 10);
     expect([...out!.data]).toEqual([4, 5, 9, -1, -1, -1, -1, -1, -1]);
     expect([...inverse!.data]).toEqual([1, -1, 0, 1, -1, 2, -1, -1, 0]);
-    expect([...unique(ints([0, 1]), 0)[0]!.data]).toEqual([-1, -1]);
+    const [none, nowhere] = unique(ints([0, 1]), 0);
+    expect([none!.shape, [...nowhere!.data]]).toEqual([[0], [-1, -1]]);
+  });
+  test("without more entries than there are values", () => {
+    const values = [2, 1, 2, 2, 5, 1, 1];
+    for (const n of [3, 4]) {
+      const [out, inverse] = unique(ints(values), n);
+      expect({ out: [...out!.data], inverse: [...inverse!.data] }).toEqual(reference(values, n));
+      expect(out!.size).toBe(n);
+    }
   });
   test("in compiled functions", () => {
     const values = draw(500, 70_000, 200);
@@ -116,6 +125,14 @@ describe("coalesce", () => {
     expect([...(made.index as Tensor).data]).toEqual([0, 2, 7, -1, -1, -1, -1]);
     const listed = parts.map(({ list, rows }) => ({ index: list, rows: rows as Tensor }));
     expectClose((densify(made, 9) as Tensor).data, sums(listed, 9, 5), 1e-6);
+  });
+
+  test("returns at most as many rows as the table has", () => {
+    const index = draw(300, 7, 7);
+    const rows = randn([300, 5]);
+    const made = coalesce([{ index: ints(index), rows }], 7);
+    expect([made.index.shape, made.rows.shape]).toEqual([[7], [7, 5]]);
+    expectClose((densify(made, 7) as Tensor).data, sums([{ index, rows }], 7, 5), 1e-6);
   });
 
   test("of no rows is empty, and its table is 0", () => {

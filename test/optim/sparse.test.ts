@@ -174,6 +174,21 @@ describe.each(Object.entries(rowwise))("%s", (kind, make) => {
     expect(optimizer.stateDict().state[0]!.step!.item()).toBe(2);
   });
 
+  test.each(MODES)("a table without elements changes nothing but the step count: %s", (mode) => {
+    for (const shape of [[0, 4], [0], [3, 0]]) {
+      const weight = zeros(shape);
+      weight.requiresGrad = true;
+      const optimizer = make([weight]);
+      const step = inMode(mode, (index: Tensor) =>
+        optimizer.minimize(() => embedding(index, weight, { sparse: true }).sum()),
+      );
+      for (let t = 0; t < 2; t++) step(ints([]));
+      expect(isSparse(weight)).toBe(true);
+      expect(weight.grad!.shape).toEqual(shape);
+      expect(optimizer.stateDict().state[0]!.step!.item()).toBe(2);
+    }
+  });
+
   test.each(MODES)("an index outside the table throws and changes nothing: %s", (mode) => {
     const layer = table(5);
     const optimizer = make(layer.parameters());

@@ -129,7 +129,7 @@ export class Watcher {
       const moved = old ? Math.sqrt(now[i]!.reduce((sum, v, k) => sum + (v - old[k]!) ** 2, 0)) : Number.NaN;
       return {
         name,
-        gradient: p.grad ? norm(Float64Array.from(p.grad.live())) : 0,
+        gradient: p.grad ? norm(Float64Array.from(p.grad.data)) : 0,
         weight,
         shape: p.shape,
         update: moved / weight,

@@ -10,14 +10,14 @@ import { gatherDefinitions } from "./gather.ts";
  * The distinct indices in ascending order, followed by −1s, and the position of each index among them. Indices outside 0 … n − 1 do not
  * count: their position is −1. No gradient.
  *
- * index: int32 [count] → int32 [count], int32 [count].
+ * index: int32 [count] → int32 [min(count, n)], int32 [count].
  */
 export const uniqueDefinition: OpDefinition<{ readonly n: number }> = {
   code: Op.Unique,
   name: "unique",
   cost: 0,
   flops: () => 0,
-  infer: ([index]) => [index!, index!],
+  infer: ([index], { n }) => [{ shape: [Math.min(index!.size, n)], dtype: "int32" }, index!],
   encode(encoder, { inputs: [index], outputs: [out, inverse], attributes: { n }, address }) {
     const count = index!.size;
     const workspace = encoder.workspace(4 * (256 + 2 * count));

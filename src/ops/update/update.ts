@@ -5,7 +5,7 @@ import { Op } from "../../../assembly/opcodes.ts";
 import { ShapeError } from "../../runtime/errors.ts";
 import { encodeUpdate, type UpdateCode } from "../../runtime/instructions.ts";
 import { apply, type OpDefinition } from "../definition/op.ts";
-import { requireType, sameShape, show, type Value } from "../definition/value.ts";
+import { requireType, sameShape, show, sizeOf, type Value } from "../definition/value.ts";
 
 export interface UpdateAttributes {
   /** UpdateFlag bits (opcodes.ts). */
@@ -20,13 +20,13 @@ export interface UpdateAttributes {
 
 /**
  * Inputs: lr (float32 []), and then, for each parameter: the parameter, its gradient, the step (int32 [], starting at
- * 1) and the optimizer's state. If the gradient is sparse, it is the rows, and the last input is the numbers of these rows. Eager mode updates one parameter at a time; compile's passes join updates with the same
- * lr and attributes.
+ * 1) and the optimizer's state. If the gradient g is sparse, g holds only the used rows, and the last input holds their row
+ * numbers. Eager mode updates one parameter at a time; compile's passes join updates with the same lr and attributes.
  */
 function update(code: UpdateCode, name: string): OpDefinition<UpdateAttributes> {
-  const sizeOf = ({ slots, sparse }: UpdateAttributes): number => 3 + slots.length + (sparse ? 1 : 0);
+  const inputsPerPart = ({ slots, sparse }: UpdateAttributes): number => 3 + slots.length + (sparse ? 1 : 0);
   const partsOf = (inputs: readonly Value[], attributes: UpdateAttributes): Value[][] => {
-    const size = sizeOf(attributes);
+    const size = inputsPerPart(attributes);
     const parts: Value[][] = [];
     for (let i = 1; i < inputs.length; i += size) parts.push(inputs.slice(i, i + size));
     return parts;
@@ -38,7 +38,7 @@ function update(code: UpdateCode, name: string): OpDefinition<UpdateAttributes> 
     update: true,
     mutates(inputs, attributes) {
       const places: number[] = [];
-      for (let i = 1; i < inputs.length; i += sizeOf(attributes)) {
+      for (let i = 1; i < inputs.length; i += inputsPerPart(attributes)) {
         places.push(i);
         for (let k = 0; k < attributes.slots.length; k++) places.push(i + 3 + k);
       }
@@ -75,7 +75,7 @@ function update(code: UpdateCode, name: string): OpDefinition<UpdateAttributes> 
           n: g!.size,
           step: address(step!),
           rows: sparse ? address(rest.at(-1)!) : 0,
-          width: sparse ? Math.max(1, p!.size / p!.shape[0]!) : 0,
+          width: sparse ? sizeOf(p!.shape.slice(1)) || 1 : 0,
         };
       });
       encodeUpdate(encoder, code, { lr: address(inputs[0]!), flags, c0, c1, c2, c3, c4, parts });
@@ -102,7 +102,7 @@ export const updateDefinitions = {
   adagrad: update(Op.Adagrad, "Adagrad"),
 };
 
-/** Runs an update in place on p and the state. If the gradient is sparse, g is its rows, and `rows` is the numbers of these rows. */
+/** Runs an update in place on p and the state. If the gradient is sparse, g holds only the used rows, and `rows` holds their row numbers. */
 export function updateParameter(
   kind: keyof typeof updateDefinitions,
   io: {
