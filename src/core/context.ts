@@ -9,6 +9,8 @@ import type { Storage } from "./memory.ts";
 
 /** Records ops instead of running them. compile/recording.ts implements it. */
 export interface Recorder<T extends Stored = Stored> {
+  /** The recording function's name in errors, default "compile". */
+  readonly name?: string;
   /** Records an op. The tensors may have symbolic storages. */
   record(op: AnyOp, inputs: readonly T[], outputs: readonly T[], attributes: unknown): void;
   /** The file, line and column where the function made a value; "" if unknown. */

@@ -60,6 +60,6 @@ export function noValueError(op: string, { dtype, shape }: Spec, maker: string, 
   const site = context.recorder?.siteOf(storage);
   return new TraceError(
     `${op}: the ${dtype} tensor ${show(shape)} made by ${maker}${site ? ` at ${site}` : ""} has no value ` +
-      "while compile records the function. Return it and read it outside, or choose between values with where(…).",
+      `while ${context.recorder?.name ?? "compile"} records the function. Return it and read it outside, or choose between values with where(…).`,
   );
 }

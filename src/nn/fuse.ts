@@ -36,7 +36,10 @@ const isFoldable = (x: unknown): x is Foldable =>
   x instanceof Module && foldable.some((type) => isPlain(x, type)) && isParameter((x as Foldable).weight);
 const isNorm = (module: Module): module is BatchNorm => isPlain(module, BatchNorm);
 
-/** What flows where: pairs of the layer that makes a value, if it is foldable, and the module that reads it. */
+/**
+ * The data flow: pairs of a value's maker and its reader. `undefined` as the reader stands for any use that prevents folding, and
+ * as the maker for any other value.
+ */
 type Flow = [maker: unknown, reader: unknown][];
 
 /** The modules of nested Sequentials, in the order in which they run. */
@@ -45,50 +48,146 @@ function* leavesOf(module: Module): Generator<Module> {
   else yield module;
 }
 
-/** The flow through nested Sequentials. @throws Error if another module contains batch normalization */
+const isPlainObject = (value: object): boolean => [Object.prototype, null].includes(Object.getPrototypeOf(value));
+
+/**
+ * The values in the properties of a module, also in arrays, Maps, Sets and plain objects.
+ * @param deep whether to continue in the modules that it contains
+ */
+function* partsOf(value: object, deep: boolean, seen = new Set<unknown>()): Generator<unknown> {
+  const parts: Iterable<unknown> =
+    value instanceof Map || value instanceof Set
+      ? value.values()
+      : Object.values(Object.getOwnPropertyDescriptors(value)).map((property) => property.get ?? property.value);
+  for (const part of parts) {
+    if (seen.has(part)) continue;
+    seen.add(part);
+    yield part;
+    if (typeof part !== "object" || part === null) continue;
+    if (part instanceof Module ? deep : [Array, Map, Set].some((type) => part instanceof type) || isPlainObject(part))
+      yield* partsOf(part, deep, seen);
+  }
+}
+
+/** The flow through nested Sequentials. @throws Error if it depends on modules or functions that fuse cannot see into */
 function listedFlow(model: Module): Flow {
   const leaves = [...leavesOf(model)];
-  for (const [name, module] of model.namedModules())
-    if (isNorm(module) && !leaves.includes(module))
+  const flow: Flow = [...leaves, undefined].map((leaf, i) => [leaves[i - 1], leaf]);
+  // A leaf can use all modules in its properties.
+  const used = new Map<unknown, Module>();
+  for (const leaf of leaves)
+    for (const part of partsOf(leaf, true)) {
+      if (part === leaf || !(part instanceof Module)) continue;
+      used.set(part, leaf);
+      flow.push([part, undefined], [undefined, part]);
+    }
+  for (const [name, module] of model.namedModules()) {
+    const user = used.get(module);
+    if (user && isNorm(module) && !leaves.includes(module))
       throw new Error(
-        `fuse: ${name} (${nameOf(module)}) is not in a Sequential, so its input is unknown. Pass { inputShape }.`,
+        `fuse: ${name} (${nameOf(module)}) is in ${nameOf(user)}, which has its own forward, so its input is unknown. Pass { inputShape }.`,
       );
-  return [...leaves, undefined].map((leaf, i) => [leaves[i - 1], leaf]);
+    const parts = [...partsOf(module, false)];
+    const hasState = parts.some((part) => part instanceof Module || part instanceof Tensor);
+    for (const part of parts)
+      if (typeof part === "function" && (hasState || /\bthis\b/.test(String(part))))
+        throw new Error(
+          `fuse: the copy of ${nameOf(module)} may use the model through a function (${part.name || "anonymous"}). Make it a method, or pass { inputShape }.`,
+        );
+  }
+  return flow;
 }
 
 /** The flow in one forward pass. */
 function tracedFlow(model: Module, inputShape: Shape | readonly Shape[], dtype: FuseOptions["dtype"]): Flow {
   const flow: Flow = [];
-  /** The weights and results of foldable layers, with their layers. */
+  const keepWhole = (module: Module) => void flow.push([module, undefined], [undefined, module]);
+  /** The properties of foldable layers and normalizations, and the owners of the tensors in them. */
+  const states = new Map<Module, unknown[]>();
+  const owners = new Map<Storage, Module[]>();
+  for (const [, module] of model.namedModules()) {
+    if (!isFoldable(module) && !isNorm(module)) continue;
+    const values = Object.values(module);
+    states.set(module, values);
+    for (const x of tensorsIn(values)) {
+      const storage = x.storage("fuse");
+      owners.set(storage, [...(owners.get(storage) ?? []), module]);
+    }
+  }
+  /** The results of foldable layers, with their layers. */
   const made = new Map<Storage, readonly [Tensor, Module]>();
-  const add = (x: Tensor, module: Module) => made.set(x.storage("fuse"), [x, module]);
-  const madeAt = (x: unknown) => (x instanceof Tensor && made.get(x.storage("fuse"))) || [];
-  for (const [, module] of model.namedModules()) if (isFoldable(module)) add(module.weight, module);
+  /** @param own the input of the module that reads x */
+  const read = (x: Tensor, module?: Module, own?: unknown): void => {
+    const storage = x.storage("fuse");
+    const holders = owners.get(storage) ?? [];
+    if (!holders.includes(module!)) holders.forEach(keepWhole);
+    const [y, maker] = made.get(storage) ?? [];
+    // Another view of the result, such as a flattened one, can have other channels.
+    if (maker && maker !== module) flow.push([maker, y === own ? module : undefined]);
+  };
   /** The modules that are running, with their inputs. */
   const open: (readonly [Module, unknown])[] = [];
   traceForward("fuse", model, inputShape, dtype, {
     around({ module, inputs: [x], forward }) {
-      if (isNorm(module)) flow.push([madeAt(x)[1], module]);
+      // A weight that forward replaces is not the one to fold.
+      const now = Object.values(module);
+      if (states.get(module)?.some((value, i) => value !== now[i])) keepWhole(module);
+      if (isNorm(module)) flow.push([x instanceof Tensor ? made.get(x.storage("fuse"))?.[1] : undefined, module]);
       open.push([module, x]);
       const result = forward();
       open.pop();
-      if (isFoldable(module)) add(result as Tensor, module);
-      if (!open.length) for (const each of tensorsIn(result)) flow.push([madeAt(each)[1], undefined]);
+      if (isFoldable(module)) made.set((result as Tensor).storage("fuse"), [result as Tensor, module]);
+      if (!open.length) {
+        for (const y of tensorsIn(result)) read(y);
+        for (const y of tensorsIn(model)) if (!y.isDisposed && !owners.has(y.storage("fuse"))) read(y);
+      }
       return result;
     },
     record(_, inputs) {
-      const [module, own] = open.at(-1)!; // the model is running
-      for (const x of inputs) {
-        const [y, maker] = madeAt(x);
-        // Another view of the result, such as a flattened one, can have other channels.
-        if (maker !== module) flow.push([maker, y === own ? module : undefined]);
-      }
+      for (const x of inputs) read(x, ...open.at(-1)!); // the model is running
     },
   });
   return flow;
 }
 
-/** The layers whose results only one batch normalization reads, which reads nothing else. */
+/** Traces a copy. @throws Error if it uses modules or tensors of the original */
+function requireSeparate(
+  model: Module,
+  copy: Module,
+  inputShape: Shape | readonly Shape[],
+  dtype: FuseOptions["dtype"],
+): void {
+  const open = [copy];
+  const refuse = (): never => {
+    throw new Error(
+      `fuse: the copy of ${nameOf(open.at(-1)!)} uses the model through a function or a variable. Make it a method that uses this.`,
+    );
+  };
+  const modules = Array.from(model.namedModules(), ([, module]) => module);
+  const originals = new Set<Storage>();
+  const traps = ["forward", "training"];
+  for (const module of modules) {
+    for (const x of partsOf(module, false)) if (x instanceof Tensor && !x.isDisposed) originals.add(x.storage("fuse"));
+    for (const name of traps) Object.defineProperty(module, name, { configurable: true, get: refuse });
+  }
+  try {
+    traceForward("fuse", copy, inputShape, dtype, {
+      around({ module, forward }) {
+        open.push(module);
+        const result = forward();
+        open.pop();
+        return result;
+      },
+      record(_, inputs) {
+        if (inputs.some((x) => originals.has(x.storage("fuse")))) refuse();
+      },
+    });
+  } finally {
+    for (const module of modules) for (const name of traps) Reflect.deleteProperty(module, name);
+  }
+}
+
+/** Each layer whose result is read only by one batch normalization, if that normalization reads only this result. */
 function pairsIn(flow: Flow): [Foldable, BatchNorm][] {
   const single = (at: 0 | 1, module: unknown): unknown => {
     const others = new Set(flow.flatMap((pair) => (pair[at] === module ? [pair[1 - at]] : [])));
@@ -134,26 +233,42 @@ function fold(layer: Foldable, norm: BatchNorm, name: string): { weight: Tensor;
   };
 }
 
-/** A new object of the same kind: a whole tensor, but modules, arrays, Maps and others without contents. */
+/** Whether the source of a class uses #private members, also after TypeScript, esbuild or Babel has replaced them. */
+function hasPrivate(source: string): boolean {
+  // A string such as ".#id" contains no declaration of #id.
+  const declared = [...source.matchAll(/[\s;{}*](#[\w$]+)/g)];
+  return (
+    declared.some(([, name]) => source.includes(`.${name}`)) || /private_?(field_?)?(get|method)\d?\(/i.test(source)
+  );
+}
+
+/**
+ * A new object of the same kind: a tensor with the same values, or an empty module, array, Map, Set or plain object. Objects of
+ * other classes are returned as they are.
+ */
 function newLike(value: object): object {
   if (value instanceof Tensor) {
+    // Using a disposed activation in the copy fails in the same way as in the original.
+    if (value.isDisposed && !isParameter(value)) return value;
+    value.storage("fuse");
     const copy = value.clone();
     if (isParameter(value)) parameter(copy).requiresGrad = value.requiresGrad;
     return copy.keep();
   }
   if (value instanceof Module) {
+    if (Object.hasOwn(value, "forward"))
+      throw new Error(`fuse: cannot copy ${nameOf(value)}, because its forward is a property. Make it a method.`);
     for (let type: unknown = value.constructor; type !== Module; type = Object.getPrototypeOf(type))
-      if (Object.hasOwn(value, "forward") || /\.#\w|private_?(field_?)?get\(/i.test(String(type)))
+      if (hasPrivate(String(type)))
         throw new Error(
-          `fuse: cannot copy ${nameOf(value)}, because it has #private fields or its forward is not a method. Use ordinary fields and methods.`,
+          `fuse: cannot copy ${nameOf(value)}, because it has #private members. Use public fields and methods.`,
         );
     return Reflect.construct(Module, [], value.constructor) as Module;
   }
   if (Array.isArray(value)) return [];
   if (value instanceof Map) return new Map();
   if (value instanceof Set) return new Set();
-  const prototype = Object.getPrototypeOf(value) as object | null;
-  return prototype === null || prototype === Object.prototype ? (Object.create(prototype) as object) : value;
+  return isPlainObject(value) ? (Object.create(Object.getPrototypeOf(value) as object | null) as object) : value;
 }
 
 /**
@@ -177,14 +292,16 @@ function copyOf<T>(value: T, copies: Map<unknown, unknown>, replaced: ReadonlyMa
 }
 
 /**
- * Copies a model for inference, and folds batch normalization into the `Linear` or convolution layer before it, which then
- * costs nothing extra: w ← w·s and b ← (b − mean)·s + shift, with s = scale/√(variance + eps) and the running statistics, also
- * if the model is in training mode. In the copy, `Identity` replaces the batch normalization. Results differ from the model's
- * in evaluation mode by rounding errors.
+ * Copies a model for inference, and folds batch normalization into the `Linear` or convolution layer before it, so that it
+ * takes no time of its own: w ← w·s and b ← (b − mean)·s + shift, with s = scale/√(variance + eps) and the running statistics,
+ * even if the model is in training mode. In the copy, `Identity` replaces the batch normalization. Results differ from the
+ * model's in evaluation mode by rounding errors.
  *
- * A batch normalization is folded if nothing else reads the layer's result. `fuse` finds those in nested `Sequential`s; for
- * modules of your own, pass `inputShape`. The copy is in evaluation mode and has its own tensors; the model does not change,
- * and you can dispose of it.
+ * A batch normalization is folded if nothing else uses it, the layer or the layer's result. `fuse` finds those in nested
+ * `Sequential`s; for modules of your own, pass `inputShape`, with which `fuse` follows one pass through `forward`. Other methods,
+ * and branches that this pass does not take, must not use the folded layers. The copy is in evaluation mode and has its own
+ * tensors; the model does not change, and you can dispose of it. Functions in properties are shared with the model, so they must
+ * not use its modules or parameters. Without `inputShape`, `fuse` cannot check this, and rejects them in modules that have any.
  *
  * ```ts
  * const model = new nn.Sequential(new nn.Conv2d(3, 8, 3), new nn.BatchNorm2d(8), new nn.ReLU());
@@ -192,14 +309,14 @@ function copyOf<T>(value: T, copies: Map<unknown, unknown>, replaced: ReadonlyMa
  * const infer = compile((x: Tensor) => noGrad(() => fused.forward(x)));
  * ```
  * @throws Error if a batch normalization to fold has no running statistics, if a module of your own contains one and inputShape
- * is missing, or if a module cannot be copied
+ * is missing, if a module cannot be copied, or if the copy would use the model
  */
 export function fuse<M extends Module>(model: M, options: FuseOptions = {}): M {
   check("fuse", arguments, "model:module {inputShape:array dtype:any}");
   const { inputShape, dtype } = options;
   const flow = inputShape ? inEval(model, () => tracedFlow(model, inputShape, dtype)) : listedFlow(model);
   const names = new Map(Array.from(model.namedModules(), ([name, module]) => [module, name]));
-  return withUndo(() =>
+  const copy = withUndo(() =>
     noGrad(() => {
       const copies = new Map<unknown, unknown>();
       const replaced = new Map<unknown, Record<string, Tensor>>();
@@ -210,6 +327,8 @@ export function fuse<M extends Module>(model: M, options: FuseOptions = {}): M {
       return copyOf(model, copies, replaced);
     }),
   );
+  if (inputShape) requireSeparate(model, copy, inputShape, dtype);
+  return copy;
 }
 
 /** Runs f with all modules in evaluation mode, and then restores their modes. */

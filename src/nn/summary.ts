@@ -3,6 +3,7 @@
 import { withGrad, withRecorder } from "../core/context.ts";
 import { amount, table } from "../core/printing.ts";
 import { tensorsIn, tidy } from "../core/scope.ts";
+import { ModuleState } from "../core/stateful.ts";
 import { Tensor } from "../core/tensor.ts";
 import type { AnyOp } from "../ops/definition/op.ts";
 import { bytesPerElement, type DType, type Shape, show } from "../ops/definition/value.ts";
@@ -71,7 +72,7 @@ interface ForwardObserver {
 }
 
 /**
- * Runs a model's forward pass on inputs without values, and no kernel.
+ * Runs a model's forward pass on inputs without values, and no kernel. Restores the properties that the pass changes.
  * @param name the caller's name for errors @param dtype the type of the input, or of each input
  */
 export function traceForward(
@@ -83,14 +84,22 @@ export function traceForward(
 ): void {
   const shapes = (inputShape.length && typeof inputShape[0] !== "number" ? inputShape : [inputShape]) as Shape[];
   const typeOf = (i: number): DType => (typeof dtype === "string" ? dtype : (dtype[i] ?? "float32"));
-  const recorder = { record, siteOf: () => "", guard() {}, gradient() {} };
-  interceptDuring(model, around, () =>
-    withRecorder(recorder, () =>
-      withGrad(false, () =>
-        tidy(() => void model.forward(...shapes.map((shape, i) => Tensor.allocate({ shape, dtype: typeOf(i) }, name)))),
+  const recorder = { record, name, siteOf: () => "", guard() {}, gradient() {} };
+  const state = new ModuleState();
+  for (const [, module] of model.namedModules()) state.add(module);
+  try {
+    interceptDuring(model, around, () =>
+      withRecorder(recorder, () =>
+        withGrad(false, () =>
+          tidy(
+            () => void model.forward(...shapes.map((shape, i) => Tensor.allocate({ shape, dtype: typeOf(i) }, name))),
+          ),
+        ),
       ),
-    ),
-  );
+    );
+  } finally {
+    state.changed(true);
+  }
 }
 
 export interface SummaryOptions {

@@ -73,6 +73,15 @@ const DECODER =
   "tgt:tensor memory:tensor {tgtMask:tensor memoryMask:tensor tgtKeyPaddingMask:tensor memoryKeyPaddingMask:tensor " +
   "tgtIsCausal:boolean cache:any}";
 
+const makeNorm = (dModel: number, { layerNormEps: eps = 1e-5, bias = true }: TransformerLayerOptions) =>
+  new LayerNorm(dModel, { eps, bias });
+const makeAttention = (
+  dModel: number,
+  nhead: number,
+  { dropout = 0.1, batchFirst = false, bias = true }: TransformerLayerOptions,
+  rotary?: Pick<TransformerLayerOptions, "rotary">,
+) => new MultiheadAttention(dModel, nhead, { dropout, batchFirst, bias, ...rotary });
+
 /** Base class of the encoder and decoder layers, which consist of residual blocks, each with a norm and dropout. */
 abstract class TransformerLayer extends Module {
   /** Self-attention: the sequence attends to itself. */
@@ -86,40 +95,27 @@ abstract class TransformerLayer extends Module {
   /** The dropout applied to each block's output. */
   private readonly blockDropout: Dropout;
   private readonly normFirst: boolean;
-  private readonly activation: (x: Tensor) => Tensor;
-  /** Functions that create norms and attention layers with this layer's options. */
-  protected readonly makeNorm: () => LayerNorm;
-  protected readonly makeAttention: () => MultiheadAttention;
+  private readonly activation: "relu" | "gelu" | ((x: Tensor) => Tensor);
 
-  constructor(
-    dModel: number,
-    nhead: number,
-    {
+  constructor(dModel: number, nhead: number, options: TransformerLayerOptions) {
+    super();
+    const {
       dimFeedforward = 2048,
       dropout = 0.1,
       activation = "relu",
-      layerNormEps = 1e-5,
-      batchFirst = false,
       normFirst = false,
       bias = true,
       rotary,
-    }: TransformerLayerOptions,
-  ) {
-    super();
+    } = options;
     if (typeof activation === "string" && activation !== "relu" && activation !== "gelu")
       throw new RangeError(`${kindOf(this)}: activation must be "relu", "gelu" or a function, got "${activation}".`);
-    this.makeAttention = () => new MultiheadAttention(dModel, nhead, { dropout, batchFirst, bias });
-    this.makeNorm = () => new LayerNorm(dModel, { eps: layerNormEps, bias });
-    this.selfAttn = rotary
-      ? new MultiheadAttention(dModel, nhead, { dropout, batchFirst, bias, rotary })
-      : this.makeAttention();
+    this.selfAttn = makeAttention(dModel, nhead, options, rotary && { rotary });
     this.linear1 = new Linear(dModel, dimFeedforward, { bias });
     this.linear2 = new Linear(dimFeedforward, dModel, { bias });
     this.dropout = new Dropout(dropout);
     this.blockDropout = new Dropout(dropout);
     this.normFirst = normFirst;
-    this.activation =
-      typeof activation === "function" ? activation : (x) => (activation === "relu" ? x.relu() : x.gelu());
+    this.activation = activation;
   }
 
   /** x + block(norm(x)) with normFirst, else norm(x + block(x)). */
@@ -129,7 +125,11 @@ abstract class TransformerLayer extends Module {
       : norm.forward(x.add(this.blockDropout.forward(block(x))));
   }
   protected feedForward(x: Tensor): Tensor {
-    return this.linear2.forward(this.dropout.forward(this.activation(this.linear1.forward(x))));
+    const y = this.linear1.forward(x);
+    const { activation } = this;
+    return this.linear2.forward(
+      this.dropout.forward(typeof activation === "function" ? activation(y) : y[activation]()),
+    );
   }
 }
 
@@ -154,8 +154,8 @@ export class TransformerEncoderLayer extends TransformerLayer {
   constructor(dModel: number, nhead: number, options: TransformerLayerOptions = {}) {
     check("TransformerEncoderLayer", arguments, LAYER);
     super(dModel, nhead, options);
-    this.norm1 = this.makeNorm();
-    this.norm2 = this.makeNorm();
+    this.norm1 = makeNorm(dModel, options);
+    this.norm2 = makeNorm(dModel, options);
   }
   /** src: [steps, batch, dModel] (batchFirst: [batch, steps, dModel]) → the same shape. @throws ShapeError */
   forward(src: Tensor, options: EncoderOptions = {}): Tensor {
@@ -192,10 +192,10 @@ export class TransformerDecoderLayer extends TransformerLayer {
   constructor(dModel: number, nhead: number, options: TransformerLayerOptions = {}) {
     check("TransformerDecoderLayer", arguments, LAYER);
     super(dModel, nhead, options);
-    this.multiheadAttn = this.makeAttention();
-    this.norm1 = this.makeNorm();
-    this.norm2 = this.makeNorm();
-    this.norm3 = this.makeNorm();
+    this.multiheadAttn = makeAttention(dModel, nhead, options);
+    this.norm1 = makeNorm(dModel, options);
+    this.norm2 = makeNorm(dModel, options);
+    this.norm3 = makeNorm(dModel, options);
   }
   /**
    * tgt: [steps, batch, dModel], memory: [keys, batch, dModel] (batchFirst: batch comes first) → tgt's shape. `memory`

@@ -45,7 +45,7 @@ describe("modules of your own", () => {
     expect(fused.layers[4]).toBeInstanceOf(Block);
     expect((fused.layers[4] as Block).conv1.bias!.shape).toEqual([12]);
     expect(() => nn.fuse(model)).toThrow(
-      "fuse: 3.bn1 (BatchNorm2d) is not in a Sequential, so its input is unknown. Pass { inputShape }.",
+      "fuse: 3.bn1 (BatchNorm2d) is in Block, which has its own forward, so its input is unknown. Pass { inputShape }.",
     );
   });
   test("in lists and maps, with shared modules and cycles, keep their structure", () => {
@@ -186,9 +186,40 @@ describe("modules of your own", () => {
       forward = (x: Tensor) => this.layer.forward(x);
     }
     class Inherited extends Hidden {}
-    for (const module of [new Hidden(), new Arrow(), new Inherited()])
+    class Marked extends nn.Module {
+      #mark = 1;
+      #double(x: Tensor): Tensor {
+        return x.mul(2 * this.#mark);
+      }
+      forward(x: Tensor): Tensor {
+        return this.#double(x);
+      }
+    }
+    for (const module of [new Hidden(), new Inherited(), new Marked()])
       expect(() => nn.fuse(new nn.Sequential(module))).toThrow(
-        `fuse: cannot copy ${module.constructor.name}, because it has #private fields or its forward is not a method. Use ordinary fields and methods.`,
+        `fuse: cannot copy ${module.constructor.name}, because it has #private members. Use public fields and methods.`,
       );
+    expect(() => nn.fuse(new Arrow(), { inputShape: [1, 2] })).toThrow(
+      "fuse: cannot copy Arrow, because its forward is a property. Make it a method.",
+    );
+    class Selector extends nn.Module {
+      selector = "a.#abc, .#abc";
+      forward(x: Tensor): Tensor {
+        return this.selector === "a.#abc, .#abc" ? x.neg() : x;
+      }
+    }
+    expect(nn.fuse(new Selector()).forward(tensor([1])).data).toEqual(new Float32Array([-1]));
+  });
+  test("in a subclass of Sequential with its own forward are rejected without inputShape", () => {
+    class Doubled extends nn.Sequential {
+      override forward(x: Tensor): Tensor {
+        return super.forward(x).mul(2);
+      }
+    }
+    const model = train(new Doubled(new nn.Linear(4, 4), new nn.BatchNorm1d(4)));
+    expect(() => nn.fuse(model)).toThrow(
+      "fuse: 1 (BatchNorm1d) is in Doubled, which has its own forward, so its input is unknown. Pass { inputShape }.",
+    );
+    requireFused(model, randn([3, 4]), 0, { inputShape: [1, 4] });
   });
 });
