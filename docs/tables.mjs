@@ -22,9 +22,20 @@ const number = (v) =>
       ? String(Math.round(10 * v) / 10)
       : String(Number(v.toPrecision(2)));
 
-/** A table with one row per case and one column per contender. The best figure in a row is bold. */
-export function table({ command, machine, date, rows }) {
-  const impls = [...new Set(rows.map(({ impl }) => impl))];
+/**
+ * The contenders that the page compares, in the order of the columns, for tables that show only some of them. The start of a name
+ * stands for all names that begin with it: PyTorch's name ends with its version.
+ */
+const COLUMNS = {
+  "peers-matmul": ["nabla relaxed", "PyTorch", "jax-js wasm", "tfjs-wasm", "ml-matrix", "pure JS"],
+  "peers-step": ["nabla relaxed, compiled", "PyTorch", "jax-js wasm", "tfjs-wasm", "tfjs-cpu", "pure JS"],
+  "peers-models": ["nabla relaxed, compiled", "onnxruntime-web", "tfjs-wasm", "PyTorch"],
+};
+
+/** A table with one row per case and one column per contender, or per entry of `columns`. The best figure in a row is bold. */
+export function table({ command, machine, date, rows }, columns) {
+  const all = [...new Set(rows.map(({ impl }) => impl))];
+  const impls = columns?.flatMap((start) => all.find((impl) => impl.startsWith(start)) ?? []) ?? all;
   const [{ unit }] = rows;
   const higherIsBetter = unit.endsWith("/s");
   const lines = [...new Set(rows.map((row) => row.case))].map((name) => {
@@ -52,7 +63,8 @@ export function table({ command, machine, date, rows }) {
 export function withTables(page) {
   const names = Array.from(page.matchAll(/^<!-- ([\w-]+) -->$/gm), ([, name]) => name);
   return names.reduce(
-    (text, name) => withBlock(text, name, table(JSON.parse(readFileSync(`docs/data/${name}.json`, "utf8")))),
+    (text, name) =>
+      withBlock(text, name, table(JSON.parse(readFileSync(`docs/data/${name}.json`, "utf8")), COLUMNS[name])),
     page,
   );
 }

@@ -239,7 +239,8 @@ const BASES = { matmul: "tfjs-wasm", step: "PyTorch", models: "nabla relaxed", e
 /** The contender to which ratios are relative if the base cannot run the case. */
 const OTHER_BASE = "tfjs-cpu";
 /**
- * The contenders that run each suite. onnxruntime-web runs only models. TensorFlow.js runs those that its programs define. A compiled function would only add its call to a product. ml-matrix has no gradients, and therefore no training steps. Only compiled nabla and PyTorch run an
+ * The contenders that run each suite. onnxruntime-web runs only models, and TensorFlow.js those that its programs define. A compiled function
+ * would only add its call to a product. ml-matrix has no gradients, and therefore no training steps. Only compiled nabla and PyTorch run an
  * epoch. tfjs-wasm cannot train CNNs, so tfjs-cpu trains the small one in its place; larger CNNs would take tfjs-cpu too long.
  */
 const TAKES_PART = {

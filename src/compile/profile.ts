@@ -40,7 +40,8 @@ export interface ProfiledStep {
   readonly bound: "compute" | "memory";
   /**
    * The time of the slower of the two bounds, divided by the measured time: near 1 if the instruction cannot be faster.
-   * Threads share the work, but the bounds are those of one thread, so that the share can exceed 1.
+   * Above 1 if threads share the work, because the bounds are those of one thread, or if Winograd's method saves
+   * multiply-adds.
    */
   readonly ofBound: number;
 }
