@@ -111,7 +111,11 @@ const settingsOf = (options: InitOptions): Settings => ({
 /** @throws Error that lists the requested settings that differ from those in use */
 function requireEqual(running: Settings, requested: Settings, state: string): void {
   const showSetting = (value: unknown): string => (typeof value === "object" ? "[module]" : String(value));
-  const differ = (Object.keys(running) as (keyof Settings)[]).filter((key) => running[key] !== requested[key]);
+  const differ = (Object.keys(running) as (keyof Settings)[]).filter(
+    // The default of winograd follows from deterministic.
+    (key) =>
+      running[key] !== requested[key] && (key !== "winograd" || running.deterministic === requested.deterministic),
+  );
   if (!differ.length) return;
   const list = differ.map((key) => `${key} is ${showSetting(running[key])}, not ${showSetting(requested[key])}`);
   throw new Error(

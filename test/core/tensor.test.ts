@@ -319,6 +319,8 @@ describe("errors say what is wrong and how to fix it", () => {
       "Call init once, before the first tensor, or await dispose() first.";
     await expect(init({ build, threads: 2 })).rejects.toThrow(differs("threads is 1, not 2"));
     await expect(init({ build, memoryLimit: 65536 })).rejects.toThrow(differs("memoryLimit is 4294967296, not 65536"));
+    await init({ build, winograd: true });
+    await expect(init({ build, winograd: false })).rejects.toThrow(differs("winograd is true, not false"));
     await expect(init({ deterministic: true, threads: "auto" })).rejects.toThrow(
       differs(
         `${build === "simd" ? "" : "build is relaxed, not simd; "}deterministic is false, not true; threads is 1, not auto`,
