@@ -12,6 +12,7 @@ const kinds = {
   RMSProp: (p: Iterable<Tensor>) => new optim.RMSProp(p, { lr: 0.01, centered: true, momentum: 0.5 }),
   Adagrad: (p: Iterable<Tensor>) => new optim.Adagrad(p, { lr: 0.05 }),
   Lion: (p: Iterable<Tensor>) => new optim.Lion(p, { lr: 0.001 }),
+  SparseAdam: (p: Iterable<Tensor>) => new optim.SparseAdam(p, { lr: 0.01 }),
   Muon: (p: Iterable<Tensor>) => new optim.Muon([...p].filter(({ shape }) => shape.length === 2)),
 };
 
