@@ -13,6 +13,7 @@ import { withJournal } from "./memory.ts";
 interface Part extends Stored {
   readonly isDisposed: boolean;
   keep(): this;
+  /** @internal */
   disposeBecause(reason: string): void;
 }
 

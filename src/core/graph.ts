@@ -16,7 +16,7 @@ export type GradientRule = Pick<AnyOp, "name" | "vjp" | "sparse" | "saves" | "co
 
 /** A tensor as the graph sees it. A tensor that is an edge is a leaf, which collects a gradient. */
 export interface Stored extends Value {
-  /** Returns the tensor's memory, for an op that is about to use it. @throws DisposedError */
+  /** Returns the tensor's memory, for an op that is about to use it. @throws DisposedError @internal */
   storage(op: string): Storage;
 }
 

@@ -189,7 +189,7 @@ export class Tensor implements Value {
     this.ownGradient = currentGradient(this.ownGradient);
     return this.ownGradient;
   }
-  set gradient(value: Gradient<Tensor> | null) {
+  /** @internal */ set gradient(value: Gradient<Tensor> | null) {
     this.ownGradient = value;
   }
 
