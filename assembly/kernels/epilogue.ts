@@ -20,12 +20,12 @@ function zeroOf(activation: u32): v128 { return f32x4.splat(activation == Activa
 @inline
 function shiftAt(bias: usize, zero: v128): v128 { return bias ? f32x4.add(v128.load(bias), zero) : zero; }
 @inline
-function floorOf(activation: u32): v128 { return f32x4.splat(activation ? 0 : -Infinity); }
+export function floorOf(activation: u32): v128 { return f32x4.splat(activation ? 0 : -Infinity); }
 @inline
-function ceilingOf(activation: u32): v128 { return f32x4.splat(activation == Activation.Relu6 ? 6 : Infinity); }
+export function ceilingOf(activation: u32): v128 { return f32x4.splat(activation == Activation.Relu6 ? 6 : Infinity); }
 
 @inline
-function clamp(v: v128, floor: v128, ceiling: v128): v128 { return f32x4.pmin(f32x4.pmax(v, floor), ceiling); }
+export function clamp(v: v128, floor: v128, ceiling: v128): v128 { return f32x4.pmin(f32x4.pmax(v, floor), ceiling); }
 
 /** c ← act(c + bias) for rows × cols elements, if `isClamped`; cols is a multiple of NR. The same as `finish`, but faster. */
 export function clamped(c: usize, ldc: usize, rows: usize, cols: usize, bias: usize, activation: u32): void {

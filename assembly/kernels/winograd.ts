@@ -8,7 +8,7 @@
  * The sums over channels and, for dw, over tiles make each of the 16 products ⊙ a matrix product. Each transform is applied
  * along one dimension of the tile and then along the other, to lines of adjacent channels.
  */
-import { finish } from "./epilogue";
+import { ceilingOf, clamp, finish, floorOf } from "./epilogue";
 import { blocks, KC, tile } from "./gemm";
 import { packPanel } from "./convDirect";
 import { lines, offsetOf, Phase } from "./convPhase";
@@ -228,9 +228,8 @@ function resultTiles(at: usize, phase: usize, from: usize, step: usize, image: u
   const width = word(phase, Phase.gridWidth), tilesW = tilesOf(width);
   const bias = word(at, Conv.bias), activation = word(at, Conv.activation);
   const row = word(phase, Phase.outRow), pixel = word(phase, Phase.outPixel);
-  const isSimple = activation <= <u32>Activation.Relu6;
-  const floor = f32x4.splat(isSimple && activation ? 0 : -Infinity);
-  const ceiling = f32x4.splat(activation == Activation.Relu6 ? 6 : Infinity);
+  const isSimple = activation <= <u32>Activation.Relu6, kind = isSimple ? activation : <u32>Activation.None;
+  const floor = floorOf(kind), ceiling = ceilingOf(kind);
   const bottom = i * SIDE + 1 < word(phase, Phase.gridHeight);
   const out = image + i * SIDE * row + (<usize>first << 2), bias0 = bias + (<usize>first << 2);
   for (let u: u32 = 0; u < REACH; u++) {
@@ -250,10 +249,10 @@ function resultTiles(at: usize, phase: usize, from: usize, step: usize, image: u
         const offset = <usize>k << 2, p = tile + offset, x1 = v128.load(p + p1), x2 = v128.load(p + p2);
         const b = bias ? v128.load(bias0 + offset) : f32x4.splat(0);
         let y = f32x4.add(f32x4.add(v128.load(p), f32x4.add(x1, x2)), b);
-        storeLanes(to + offset, f32x4.pmin(f32x4.max(y, floor), ceiling), m - k);
+        storeLanes(to + offset, clamp(y, floor, ceiling), m - k);
         if (!bottom) continue;
         y = f32x4.add(f32x4.sub(f32x4.sub(x1, x2), v128.load(p + p3)), b);
-        storeLanes(to + row + offset, f32x4.pmin(f32x4.max(y, floor), ceiling), m - k);
+        storeLanes(to + row + offset, clamp(y, floor, ceiling), m - k);
       }
     }
   }

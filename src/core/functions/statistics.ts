@@ -8,7 +8,7 @@ import { lift } from "../lift.ts";
 import type { Tensor } from "../tensor.ts";
 
 /**
- * Computes log Σ eˣ along `dims` without overflow. The result is −∞ if there are no elements. The gradient is the
+ * Computes log Σ eˣ along `dims` without overflow. For no elements, the result is −∞. The gradient is the
  * softmax, or 0 where all elements are −∞.
  *
  * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
@@ -23,7 +23,7 @@ import type { Tensor } from "../tensor.ts";
  */
 export const logSumExp: {
   /**
-   * Computes log Σ eˣ along `dims` without overflow. The result is −∞ if there are no elements. The gradient is the
+   * Computes log Σ eˣ along `dims` without overflow. For no elements, the result is −∞. The gradient is the
    * softmax, or 0 where all elements are −∞.
    *
    * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
@@ -38,7 +38,7 @@ export const logSumExp: {
    */
   (x: Tensor | number, dims?: Dims, options?: ReduceOptions): Tensor;
   /**
-   * Computes log Σ eˣ along `dims` without overflow. The result is −∞ if there are no elements. The gradient is the
+   * Computes log Σ eˣ along `dims` without overflow. For no elements, the result is −∞. The gradient is the
    * softmax, or 0 where all elements are −∞.
    *
    * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.

@@ -14,7 +14,7 @@ export const methods = {
 
 export interface Methods<Tensor> {
   /**
-   * Computes log Σ eˣ along `dims` without overflow. The result is −∞ if there are no elements. The gradient is the
+   * Computes log Σ eˣ along `dims` without overflow. For no elements, the result is −∞. The gradient is the
    * softmax, or 0 where all elements are −∞.
    *
    * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
@@ -29,7 +29,7 @@ export interface Methods<Tensor> {
    */
   logSumExp(dims?: Dims, options?: ReduceOptions): Tensor;
   /**
-   * Computes log Σ eˣ along `dims` without overflow. The result is −∞ if there are no elements. The gradient is the
+   * Computes log Σ eˣ along `dims` without overflow. For no elements, the result is −∞. The gradient is the
    * softmax, or 0 where all elements are −∞.
    *
    * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.

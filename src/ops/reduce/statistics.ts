@@ -17,7 +17,7 @@ import { shiftDefinition, smallestDefinition } from "./fold.ts";
 import { counted, type Dims, max, mean, min, type ReduceOptions, reduce, reducedShape, sum } from "./reduce.ts";
 
 /**
- * Computes log Σ eˣ along `dims` without overflow. The result is −∞ if there are no elements. The gradient is the
+ * Computes log Σ eˣ along `dims` without overflow. For no elements, the result is −∞. The gradient is the
  * softmax, or 0 where all elements are −∞.
  *
  * x: any shape → x's shape without `dims`, or with size 1 in their place if `keepdim` is true; float32.
