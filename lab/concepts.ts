@@ -18,7 +18,7 @@ export interface Concept {
   readonly functions: readonly string[];
   /** The first words of each finding that compares the concept with theory. */
   readonly findings: readonly string[];
-  /** The name of the exercise that practises the concept. */
+  /** The name of the exercise about the concept. */
   readonly exercise: string;
 }
 

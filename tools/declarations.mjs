@@ -15,7 +15,7 @@ const KINDS = {
   Value: "tensor",
   "Value | null": "tensor|null",
   "readonly Value[]": "tensors",
-  "Value[]": "tensor", // of a rest parameter
+  "Value[]": "tensor", // the type of a rest parameter
   "[shape: Shape] | number[]": "number|numbers",
   "[dims: readonly number[]] | number[]": "number|numbers",
   Shape: "numbers",

@@ -116,7 +116,7 @@ async function startPeers() {
     node("jax-js wasm", "jax"),
     node("ml-matrix", "ml-matrix"),
     new Peer("PyTorch", "/usr/bin/python3", "torch_step.py"),
-    // After PyTorch, which exports the models.
+    // onnxruntime-web starts after PyTorch, because PyTorch exports its models.
     node("onnxruntime-web", "ort"),
   ];
   for (const peer of peers) {

@@ -103,8 +103,7 @@ export default stream({
             text: `|∂L/∂θ₂| divided by |∂L/∂θ₁| at the scale ${switches.toPrecision(3)}`,
             measured: Math.abs(balanced[1]! / balanced[0]!),
             expected: { equals: 1, within: error1 + error2 },
-            theory:
-              "1, because at this scale, the ratio of the derivatives at scale 1, both derivatives are equally large",
+            theory: "this scale is the ratio of the derivatives at scale 1, so here both derivatives are equally large",
           },
           {
             text: "condition number of standardized features",

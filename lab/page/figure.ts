@@ -55,7 +55,7 @@ export function newFigure(element: HTMLElement, description: Description, runner
   const problem = make("p", { class: "alert", role: "alert" });
   const body = element.querySelector<HTMLElement>(".body")!;
 
-  /** Dims the figure after PATIENCE if it waits for a run; otherwise, undims it. */
+  /** If the figure waits for a run, dims the figure after PATIENCE; otherwise, ends the dimming. */
   const dim = (waits: boolean): void => {
     if (waits) dimming ??= setTimeout(() => body.classList.add("slow"), PATIENCE);
     else {

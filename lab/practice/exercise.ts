@@ -31,7 +31,7 @@ export interface Exercise {
   readonly title: string;
   /** The section of the article. */
   readonly section: string;
-  /** The concept that the exercise practises, in a few words. */
+  /** The concept that the exercise is about, in a few words. */
   readonly concept: string;
   readonly prediction: Prediction;
   /** Paragraphs. */
@@ -42,7 +42,7 @@ export interface Exercise {
   readonly byHand?: boolean;
   /** The code that the reader starts with. This code loads, but fails the checks. */
   readonly starter: string;
-  /** Three hints, from a small nudge to almost the whole solution. */
+  /** Three hints: the first helps a little, and the last gives almost the whole solution. */
   readonly hints: readonly [string, string, string];
   readonly solution: string;
   readonly checks: readonly Check[];

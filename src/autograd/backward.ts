@@ -25,8 +25,8 @@ import { Error, ShapeError, TypeError } from "../runtime/errors.ts";
 export const onesLike = (x: Tensor): Tensor => full(x.shape, 1) as Tensor;
 
 /**
- * Finds the nodes between the roots and the targets, earliest first, and checks whether the graph has either another
- * leaf that requires a gradient or a target that is not a leaf.
+ * Finds the nodes between the roots and the targets, earliest first. Also checks whether the graph has a target that is
+ * not a leaf, or a leaf that requires a gradient but is not a target.
  * @param targets the edges to compute gradients for; null for all leaves
  */
 function nodesBetween(
@@ -41,7 +41,8 @@ function nodesBetween(
     if (targets?.has(edge) || edge instanceof Tensor) {
       if (edge instanceof Tensor && !edge.requiresGrad) continue;
       if (!targets || targets.has(edge)) needed.add(edge);
-      // The caller may want to differentiate further, beyond an inner target or at another leaf.
+      // The caller may want to differentiate the gradients again, beyond a target that is not a leaf or with respect to
+      // another leaf.
       if (edge instanceof Node || !targets?.has(edge)) hasOtherLeaves = true;
     } else if (!found.has(edge)) {
       found.add(edge);
@@ -60,13 +61,13 @@ export interface BackpropagateOptions {
   /** Whether to keep the graph for another backward pass. */
   retain: boolean;
   /**
-   * Whether to record the gradients for autograd. "auto" records them if gradients are enabled and the graph has either
-   * another leaf that requires a gradient or a target that is not a leaf.
+   * Whether to record the gradients for autograd. "auto" records them if gradients are enabled and the graph has a
+   * target that is not a leaf, or a leaf that requires a gradient but is not a target.
    */
   create: boolean | "auto";
   /**
-   * Whether gradients of leaves may be sparse. They are, if all gradients that are added to a leaf's gradient are sparse, and none is recorded
-   * for autograd.
+   * Whether gradients of leaves may be sparse. If so, a leaf's gradient is sparse if all of its terms are sparse and
+   * none of them is recorded for autograd.
    */
   sparse?: boolean;
 }
@@ -106,7 +107,7 @@ export function backpropagate(
     parts.set(leaf, [...(parts.get(leaf) ?? []), own]);
     return own;
   };
-  /** The sum of each leaf's sparse gradients. If the leaf has a dense gradient too, they are added to it. */
+  /** Sums the sparse gradients of each leaf. If a leaf also has a dense gradient, adds the sparse ones to it. */
   const sumSparse = (): Map<Tensor, SparseGradient<Tensor>> => {
     const sums = new Map<Tensor, SparseGradient<Tensor>>();
     for (const [leaf, own] of parts) {

@@ -19,8 +19,8 @@ const zerosLike = (x: Tensor): Tensor => full(x.shape, 0) as Tensor;
 const identityRule: GradientRule = { name: "identity", vjp: (dy) => [dy] };
 
 /**
- * A tensor with x's elements at which a transform's gradients stop: a leaf, or the result of an identity op if a caller
- * is differentiating x itself.
+ * Makes a tensor with x's elements, at which a transform's gradients stop. The tensor is a leaf or, if a caller of the
+ * transform differentiates x itself, the result of an identity op on x.
  */
 function variable(x: Tensor): Tensor {
   const copy = x.detach();

@@ -91,7 +91,7 @@ export async function explainErrors<T>(op: string, path: string | URL, disk: Dis
   }
 }
 
-/** An error with a file-system `code`. */
+/** Creates an error with the `code` of a file-system error. */
 export const fileError = (message: string, code: "ENOENT" | "EISDIR"): Error =>
   Object.assign(new Error(message), { code });
 

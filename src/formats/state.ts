@@ -50,7 +50,7 @@ export interface LoadOptions extends VerifyOptions {
   readonly random?: boolean;
 }
 
-/** The parts as options in a signature (runtime/arguments.ts). */
+/** The parts of a training run, as options in a signature for `check` (runtime/arguments.ts). */
 const PARTS = "model:module|object optimizer:any scheduler:any average:any";
 
 /** The metadata entry that holds everything except the tensors. */

@@ -21,9 +21,9 @@ type OnOverflow = (index: number, value: number | bigint) => void;
 interface StoredType {
   /** Bytes per element. */
   readonly bytes: number;
-  /** The element type of the tensor that is read. */
+  /** The element type of the tensor that nabla creates. */
   readonly dtype: DType;
-  /** Converts bytes to elements of that type; absent if no conversion is needed. */
+  /** Converts bytes to elements of that tensor; absent if no conversion is needed. */
   readonly convert?: (bytes: Uint8Array, onOverflow: OnOverflow) => TypedArray;
 }
 

@@ -41,7 +41,8 @@ export function cosineEmbedding(a: Tensor, b: Tensor, target: Tensor, options: C
   const { margin = 0, reduction } = options;
   return runInternal(() => {
     requireSame("cosineEmbedding", a, b);
-    // x/√(|x|² + ε) with PyTorch's ε = 10⁻¹², which keeps the quotient finite at 0. Unlike squares, norms do not overflow.
+    // x/√(|x|² + ε) with PyTorch's ε = 10⁻¹², which keeps the quotient finite at 0. The root is computed as the norm of
+    // (|x|, √ε), because |x|² could overflow.
     const unit = (x: Tensor): Tensor => {
       const length = ops.norm(x, 2, -1, { keepdim: true }) as Tensor;
       const root = ops.norm(ops.pad(length, [0, 1], 1e-6), 2, -1, { keepdim: true }) as Tensor;

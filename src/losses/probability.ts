@@ -15,10 +15,7 @@ import { isNotFinite, type LossOptions, maskedProduct, reduce, requireSame } fro
 
 /** Options for `bce`. */
 export interface WeightedLossOptions extends LossOptions {
-  /**
-   * Weights that broadcast to the elements. A weight of 0 excludes an element, even if it is NaN or infinite. Default:
-   * none.
-   */
+  /** Weights that broadcast to the elements. A weight of 0 excludes an element, even one that is NaN or infinite. Default: none. */
   readonly weight?: Tensor;
 }
 

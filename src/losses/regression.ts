@@ -8,13 +8,13 @@ import { type LossOptions, reduce, requireSame } from "./reduction.ts";
 
 /** Options for `huber`. */
 export interface HuberOptions extends LossOptions {
-  /** The value of |x − t| at which the loss changes from quadratic to linear, above 0. Default 1. */
+  /** The value of |x − t| at which the loss changes from quadratic to linear. It must be above 0. Default 1. */
   delta?: number;
 }
 
 /** Options for `smoothL1`. */
 export interface SmoothL1Options extends LossOptions {
-  /** The value of |x − t| at which the loss changes from quadratic to linear, ≥ 0; 0 gives l1. Default 1. */
+  /** The value of |x − t| at which the loss changes from quadratic to linear. It must be at least 0, and 0 gives l1. Default 1. */
   beta?: number;
 }
 

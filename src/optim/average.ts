@@ -88,7 +88,7 @@ export class EMA {
   loadStateDict(state: StateDict): void {
     this.checkState(state)();
   }
-  /** Checks averages. @returns a function that loads them and cannot fail @internal */
+  /** Checks saved averages. @returns a function that loads the averages and cannot fail @internal */
   checkState(state: StateDict): () => void {
     return checkStateDict(this.stateDict(), state).copy;
   }

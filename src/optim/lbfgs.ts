@@ -207,7 +207,7 @@ export class LBFGS {
   loadStateDict(saved: OptimizerState): void {
     this.checkState(saved)();
   }
-  /** Checks a state. @returns a function that loads it and cannot fail @internal */
+  /** Checks a saved state. @returns a function that loads the state and cannot fail @internal */
   checkState(saved: OptimizerState): () => void {
     const options = readOptions("LBFGS", saved, this.options, 1);
     validate(options);

@@ -4,11 +4,11 @@
 export interface Loadable<S> {
   /** Loads a state. */
   loadStateDict(state: S): unknown;
-  /** Checks a state. @returns a function that loads it and cannot fail @internal */
+  /** Checks a saved state. @returns a function that loads the state and cannot fail @internal */
   checkState?(state: S): () => void;
 }
 
-/** Checks a state now if the part has checkState. @returns a function that loads the state */
+/** Checks a saved state now if the object has checkState. @returns a function that loads the state */
 export function checkLoad<S>(part: Loadable<S> | undefined, state: S): () => void {
   if (!part) return () => {};
   // A class that overrides only loadStateDict cannot be checked in advance: its checks are in loadStateDict.

@@ -1,4 +1,4 @@
-/** The check of losses that `minimize` gets. */
+/** Checks the losses that `minimize` receives. */
 
 import { rejectOtherCopy } from "../core/copies.ts";
 import { requireSynchronous } from "../core/scope.ts";

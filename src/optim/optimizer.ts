@@ -188,7 +188,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
     }
   }
 
-  /** Warns once about a step that changes nothing. */
+  /** Prints a warning the first time that a step changes nothing. */
   private warnOfIdleStep(): void {
     if (this.isWarned) return;
     this.isWarned = true;
@@ -222,7 +222,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
     });
   }
 
-  /** The gradient in the form that `update` takes. @throws Error if it is sparse, and the optimizer needs a dense one */
+  /** The gradient in the form that `update` takes. @throws Error if the optimizer needs a dense gradient instead of a sparse one */
   private usable(g: Gradient<Tensor>, p: Tensor, { sparse }: R): Gradient<Tensor> {
     if (!(g instanceof SparseGradient) || sparse === "rows") return g;
     if (sparse === "dense") return g.dense;
@@ -234,9 +234,9 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
     );
   }
 
-  /** Updates one parameter in place, with the kernel. The gradient is sparse only if the rule accepts that. */
+  /** Updates one parameter in place, with the kernel. The gradient is sparse only if the rule accepts sparse gradients. */
   protected update(p: Tensor, gradient: Gradient<Tensor>, state: State, { rate }: ParamGroup<O>, rule: R): void {
-    const kernel = rule as StateRule as UpdateRule; // optimizers without a kernel override this method
+    const kernel = rule as StateRule as UpdateRule; // optimizers without a kernel override `update`
     const slots = rule.slots.map((name) => (name === undefined ? undefined : state[name]));
     const [g, rows] = gradient instanceof SparseGradient ? [gradient.rows, gradient.index] : [gradient];
     updateParameter(kernel.kind, { p, g, rows, lr: rate, step: state.step!, state: slots }, kernel);
@@ -263,9 +263,10 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
   }
 
   /**
-   * Takes one step on a loss []: clears gradients, runs backward and updates the parameters. If you pass a function, minimize
-   * frees everything that the function creates. Pass several functions to step on their mean: backward runs for each before the
-   * next is called, so only one graph at a time is in memory (gradient accumulation).
+   * Takes one step on a loss []: clears gradients, runs backward and updates the parameters. If you pass a function,
+   * minimize frees everything that the function creates. Pass several functions to take one step on the mean of their
+   * losses (gradient accumulation). minimize runs backward for each loss before it calls the next function, so only one
+   * graph at a time is in memory.
    *
    * ```ts
    * const loss = optimizer.minimize(() => losses.mse(model.forward(x), y));
@@ -333,7 +334,10 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
     tidy(() => this.checkState(state)());
   }
 
-  /** Checks a state; call it in a scope. @returns a function that loads it in that scope and cannot fail @internal */
+  /**
+   * Checks a saved state. Call this method, and the function that it returns, in one scope. That function loads the state and cannot fail.
+   * @internal
+   */
   checkState({ groups, state }: OptimizerState): () => void {
     const params = this.paramGroups.flatMap((group) => group.params);
     if (groups?.length !== this.paramGroups.length || state?.length !== params.length) {

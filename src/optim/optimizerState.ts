@@ -4,7 +4,7 @@ import type { Tensor } from "../core/tensor.ts";
 import { Error } from "../runtime/errors.ts";
 import { describe } from "../runtime/kinds.ts";
 
-/** The error for a state that does not fit. @param what the rest of the sentence, after "the state" */
+/** Creates the error for a saved state that does not fit the optimizer. @param what the problem, as a clause that follows "the state" */
 export const stateError = (optimizer: string, what: string): Error =>
   new Error(`${optimizer}: the state ${what}. Was it saved by this optimizer, for this model?`);
 

@@ -71,7 +71,7 @@ export class SGD extends Optimizer<SGDOptions> {
 export interface AdamOptions extends CommonOptions {
   /** The learning rate, ≥ 0. Default 1e-3; NAdam: 2e-3. */
   lr: number;
-  /** The decay rates for the running means of g and g², from 0 to below 1. Default [0.9, 0.999]. */
+  /** The decay rates for the running means of g and g², each at least 0 and below 1. Default [0.9, 0.999]. */
   betas: readonly [number, number];
   /** A number ≥ 0 to add to the denominator. Default 1e-8. */
   eps: number;
@@ -142,10 +142,11 @@ export class AdamW extends Adam {
 export type SparseAdamOptions = Omit<AdamOptions, "weightDecay" | "amsgrad">;
 
 /**
- * Adam for models with sparse embeddings. If a gradient is sparse, SparseAdam updates only its rows of the parameter and of the running means;
- * other rows, and their means, stay as they are. The bias correction counts all steps. As in PyTorch, the denominator is then (√v + ε)/√(1 −
- * β₂ᵗ), where Adam has √v/√(1 − β₂ᵗ) + ε. Unlike PyTorch's SparseAdam, it also accepts dense gradients, and uses them like Adam: one
- * optimizer can train the whole model.
+ * Adam for models with sparse embeddings. If a gradient is sparse, SparseAdam updates only its rows of the parameter
+ * and of the running means; other rows, and their means, stay as they are. The bias correction counts all steps. As in
+ * PyTorch, the denominator for sparse gradients is (√v + ε)/√(1 − β₂ᵗ), but Adam's is √v/√(1 − β₂ᵗ) + ε. Unlike
+ * PyTorch's SparseAdam, this class also accepts dense gradients, for which its update is Adam's, so one optimizer can
+ * train the whole model.
  *
  * ```ts
  * const table = new nn.Embedding(50_000, 128, { sparse: true });

@@ -22,7 +22,7 @@ export type GroupOptions<O> = Partial<O> & {
 export class ParamGroup<O extends CommonOptions> {
   /** The parameters of the group. */
   readonly params: readonly Tensor[];
-  /** The group's options; assign to change them. Options other than lr make compiled functions record again. */
+  /** The group's options; assign to change them. After a change to any option except lr, compiled functions record again. */
   readonly options: O;
   /** The learning rate, float32 []: update kernels read it from memory, so compiled functions use its current value. */
   readonly rate: Tensor;
@@ -59,7 +59,7 @@ export class ParamGroup<O extends CommonOptions> {
   }
 }
 
-/** Whether two values of an option are equal. They can be numbers, flags, or lists of these. */
+/** Whether two values of an option are equal. A value can be a number, a flag, or a list of these. */
 const isSame = (a: unknown, b: unknown): boolean =>
   Object.is(a, b) ||
   (Array.isArray(a) && Array.isArray(b) && a.length === b.length && a.every((v, i) => isSame(v, b[i])));

@@ -11,7 +11,7 @@ export interface PlateauOptions {
   readonly mode?: "min" | "max";
   /** The factor by which the rates are multiplied, below 1. Default 0.1. */
   readonly factor?: number;
-  /** The number of steps without improvement before the rates are reduced. Default 10. */
+  /** The number of successive steps without improvement to tolerate. The next such step reduces the rates. Default 10. */
   readonly patience?: number;
   /** The smallest change that counts as an improvement. Default 1e-4. */
   readonly threshold?: number;
@@ -112,7 +112,7 @@ export class ReduceLROnPlateau {
   loadStateDict(state: PlateauState): void {
     this.checkState(state)();
   }
-  /** Checks a state. @returns a function that loads it and cannot fail @internal */
+  /** Checks a saved state. @returns a function that loads the state and cannot fail @internal */
   checkState(state: PlateauState): () => void {
     const { best, bad, cooling } = state ?? {};
     if (!(best === null || isNumber(best)) || !isNumber(bad) || !isNumber(cooling))

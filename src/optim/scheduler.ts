@@ -43,7 +43,7 @@ export abstract class LRScheduler {
   /** Advances by one step and sets every group's learning rate. @throws RangeError if a rate is negative or not finite */
   step(): void {
     checkNone(`${kindOf(this)}.step`, arguments);
-    // The base of a group that was added later is its current rate.
+    // For a group that was added after the schedule was created, the base rate is the group's current rate.
     const bases = this.optimizer.paramGroups.map((group, i) => this.bases[i] ?? group.lr);
     this.plan(this.lastEpoch + 1, bases)();
   }
@@ -51,7 +51,7 @@ export abstract class LRScheduler {
   protected apply(): void {
     this.plan(this.lastEpoch, this.bases)();
   }
-  /** Computes the rates of step t from each group's base. @returns a function that sets them and cannot fail */
+  /** Computes the rates of step t from each group's base. @returns a function that sets the rates and cannot fail */
   private plan(t: number, bases: readonly number[]): () => void {
     const rates = bases.map((base) => this.rate(base, t));
     for (const rate of rates) checkRate(kindOf(this), rate);
@@ -78,7 +78,7 @@ export abstract class LRScheduler {
   loadStateDict(state: SchedulerState): void {
     this.checkState(state)();
   }
-  /** Checks a state. @returns a function that loads it and cannot fail @internal */
+  /** Checks a saved state. @returns a function that loads the state and cannot fail @internal */
   checkState(state: SchedulerState): () => void {
     const { lastEpoch, bases } = state ?? {};
     const groups = this.optimizer.paramGroups.length;

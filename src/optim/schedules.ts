@@ -157,7 +157,7 @@ export class CosineAnnealingWarmRestarts extends LRScheduler {
 
 /** Options for OneCycleLR. */
 export interface OneCycleOptions {
-  /** The number of steps in the cycle, above 0. Required. */
+  /** The number of steps in the cycle. Required, and must be above 0. */
   readonly totalSteps: number;
   /** The fraction of the steps during which the rate rises, between 0 and 1. Default 0.3. */
   readonly pctStart?: number;

@@ -66,7 +66,7 @@ export class SequentialLR {
   loadStateDict(state: SequentialState): void {
     this.checkState(state)();
   }
-  /** Checks a state. @returns a function that loads it and cannot fail @internal */
+  /** Checks a saved state. @returns a function that loads the state and cannot fail @internal */
   checkState(state: SequentialState): () => void {
     const { lastEpoch, schedulers } = state ?? {};
     if (!isCount(lastEpoch) || !Array.isArray(schedulers) || schedulers.length !== this.schedulers.length)

@@ -89,9 +89,9 @@ export function signature(text: string): Signature {
 }
 
 /**
- * A signature's options include this name if the options object may also hold functions under other names, such as the
- * `loss` of a training task. Such functions are ignored, unless a name looks like a misspelled option or the object sets no
- * options.
+ * If a signature's options include this name, the options object may also hold functions under other names, such as the
+ * `loss` of a training task. Such functions are ignored, unless a name looks like a misspelled option or the object
+ * sets no options.
  */
 const OTHERS = "...";
 
@@ -297,7 +297,7 @@ export function check<A extends ArrayLike<unknown>>(op: string, args: A, text: s
   return checked;
 }
 
-/** Returns `check` for one function, whose signature is read and parsed on the first call. */
+/** Returns `check` for a single function. The function's signature is created and parsed on the first call. */
 export function checker(op: string, text: () => string): <A extends ArrayLike<unknown>>(args: A) => A {
   let expected: Signature | undefined;
   return (args) => {

@@ -112,7 +112,7 @@ const settingsOf = (options: InitOptions): Settings => ({
 function requireEqual(running: Settings, requested: Settings, state: string): void {
   const showSetting = (value: unknown): string => (typeof value === "object" ? "[module]" : String(value));
   const differ = (Object.keys(running) as (keyof Settings)[]).filter(
-    // The default of winograd follows from deterministic.
+    // winograd's default depends on deterministic.
     (key) =>
       running[key] !== requested[key] && (key !== "winograd" || running.deterministic === requested.deterministic),
   );

@@ -101,7 +101,7 @@ export const alternatives: Readonly<Record<string, string>> = {
   pad: "Only constant padding is supported: pad(padding, value).",
 };
 
-/** The fix for calling a function, or passing an argument, that only nabla itself may use. */
+/** What to do instead of calling a function, or passing an argument, that is internal to nabla. */
 const internal: Readonly<Record<string, string>> = {
   ParamGroup: "Pass an array of groups [{ params, lr }] to an optimizer instead.",
   "KeyValueCache.append": "Layers call it: pass the cache to their forward(x, { cache }).",

@@ -40,14 +40,11 @@ const listed = (gradients: Gradients): Gradient[] =>
 /** How to run an optimizer's step as one of nabla's updates. */
 interface Rule<S extends State> {
   readonly kind: Parameters<typeof updateParameter>[0];
-  /**
-   * The lists of the state's variables, each with the suffix of the variables' names and their initial value (default
-   * 0).
-   */
+  /** The lists of state variables. Each list comes with the suffix and the initial value (default 0) of its variables. */
   readonly slots: (state: S) => [list: Slot[], suffix: string, initial?: number][];
   readonly constants: (state: S) => number[];
   readonly flags?: (state: S) => number;
-  /** The number of the step, starting at 1. */
+  /** The step count, starting at 1. */
   readonly step: (state: S) => number;
   /** Whether the optimizer has options that the update does not support. */
   readonly rejects?: (state: S) => boolean;

@@ -158,7 +158,7 @@ describe("bytes", () => {
     const update = profileOf(step as (...args: Tensor[]) => Tensor, randn([n])).steps.find(
       ({ name }) => name === "Adam",
     )!;
-    // Also the learning rate and the number of the step.
+    // The other 8 bytes are the learning rate and the step count.
     expect(update.bytes).toBe(7 * 4 * n + 8);
   });
   test("an assignment reads only the new values", () => {

@@ -127,7 +127,7 @@ describe("scopes", () => {
   });
 
   test("the graph of a returned loss survives the scope and is freed with the loss", () => {
-    tidy(() => tensor([1]).mul(3).square().mul(2)); // the constants are cached
+    tidy(() => tensor([1]).mul(3).square().mul(2)); // the first call caches constants
     const before = memory().bytes;
     const w = tensor([2], { requiresGrad: true });
     const loss = tidy(() => w.mul(3).square().sum());

@@ -120,7 +120,7 @@ describe("adversaries", () => {
       () => jacobianPenalty(model, point, { projections: 3 }),
       () => adversarialLoss(lossOf, point, (l, z) => pgd(l, z, { epsilon: 0.1, steps: 2 })),
     ];
-    for (const f of all()) f().dispose(); // constants are cached
+    for (const f of all()) f().dispose(); // the first calls cache constants
     const before = memory();
     for (const [i, f] of all().entries()) {
       const result = f();

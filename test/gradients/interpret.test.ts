@@ -194,7 +194,7 @@ describe("side effects", () => {
 
   test("disposing the result frees all memory, and so does an error", () => {
     const x = randn([3, 6, 6, 2]);
-    for (const f of all(x)) tidy(() => void f()); // constants are cached
+    for (const f of all(x)) tidy(() => void f()); // the first calls cache constants
     const before = memory();
     for (const f of all(x)) {
       const result = f() as Tensor | { attributions: Tensor };

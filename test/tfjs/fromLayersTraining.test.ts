@@ -16,7 +16,8 @@ const { layers } = tfl;
 
 function convnet(): tfl.LayersModel {
   const make = [
-    // No bias: a bias before batch normalization has a gradient that is only rounding errors, which Adam would scale up to full steps.
+    // Omit the bias: before batch normalization, its gradient consists only of rounding errors, which Adam would scale
+    // up to full steps.
     layers.conv2d({ filters: 4, kernelSize: 3, padding: "same", useBias: false, inputShape: [8, 8, 2] }),
     layers.batchNormalization({ momentum: 0.9 }),
     layers.activation({ activation: "tanh" }),

@@ -132,13 +132,13 @@ function kindOf({ loss, recentLoss, norms, weights, problems }: Measured): Kind 
 }
 
 /**
- * Whether the initialization was derived for the activation, and the two work in deep networks. The sigmoid does not
- * work there with any initialization.
+ * Whether the initialization was derived for the activation, and the combination works in deep networks. No
+ * initialization makes the sigmoid work in deep networks.
  */
 const isUsual = ({ activation, init }: Settings): boolean =>
   init === (activation === "tanh" || activation === "sigmoid" ? "Xavier" : "He") && activation !== "sigmoid";
 
-/** Offers the initialization that fits the activation or, instead of the sigmoid, ReLU with He. */
+/** Offers the initialization that fits the activation. If the activation is the sigmoid, offers ReLU with He initialization instead. */
 function remedyFor({ activation }: Settings): Remedy {
   if (activation === "sigmoid") return RELU;
   if (activation === "tanh") return TANH;

@@ -27,7 +27,7 @@ interface Network {
 /** Fills the element with the playground. `close` stops the network and releases everything. */
 export function mountPlayground(element: HTMLElement): { close(): void } {
   let worker: Network | undefined;
-  /** Sends a request. If the last worker failed, first starts another one with the same network. */
+  /** Sends a request. If the last worker failed, first starts another one with a new network of the same settings. */
   const ask = (request: Request): void => {
     if (!worker) start(controls.settings);
     worker!.ask(request);

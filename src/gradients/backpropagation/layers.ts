@@ -148,5 +148,5 @@ export function perSampleRuleOf(layer: Module): PerSampleRule<Module> | undefine
         : isPlain(layer, LayerNorm)
           ? layerNorm
           : isPlain(layer, RMSNorm) && rmsNorm;
-  return (rule || undefined) as PerSampleRule<Module> | undefined; // isPlain has checked the class that the rule expects
+  return (rule || undefined) as PerSampleRule<Module> | undefined; // isPlain has checked that the layer is of the rule's class
 }

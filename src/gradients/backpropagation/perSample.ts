@@ -166,7 +166,7 @@ function batch(
   const dys = outputGradients(total, onesLike(total), passes, check);
   passes.forEach(({ module, input }, i) => {
     for (const [key, g] of Object.entries(perSampleRuleOf(module)!(module, input, dys[i]!))) {
-      const p = (module as unknown as Record<string, Tensor>)[key]!; // a rule's keys are names of the layer's parameters
+      const p = (module as unknown as Record<string, Tensor>)[key]!; // the keys are the names of the layer's parameters
       const name = nameOf.get(p);
       if (!g || name === undefined) continue;
       samples[name] = samples[name] ? samples[name].add(g) : g;

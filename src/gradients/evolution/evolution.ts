@@ -242,7 +242,8 @@ export function breed(population: Population, fitness: (z: Vector) => number, op
 }
 
 /**
- * Returns a function that draws an index with a probability proportional to its weight. Call it at most 2·size times.
+ * Returns a function that draws an index with a probability proportional to the index's weight. The function can be
+ * called at most 2·size times, because the random numbers are drawn in advance.
  */
 function byWeight(weights: Vector, size: number): () => number {
   let total = 0;

@@ -38,9 +38,9 @@ export interface EsOptions {
    */
   readonly baseline?: boolean;
   /**
-   * Whether to replace values by their centred ranks, −½ … ½ (Salimans et al. 2017, §2.1). This limits the influence of
-   * outliers. The estimate then depends only on the order of the values, so its length says nothing about the length of
-   * the gradient. Default false.
+   * Whether to replace values with their centred ranks, from −½ to ½ (Salimans et al. 2017, §2.1). This limits the
+   * influence of outliers. The estimate then depends only on the order of the values, so its length says nothing about
+   * the length of the gradient. Default false.
    */
   readonly ranks?: boolean;
   /** The seed for the random numbers. Default: use the generator that `manualSeed` seeds. */

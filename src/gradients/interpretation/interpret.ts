@@ -245,7 +245,7 @@ function averageGradients(
         });
         before?.dispose();
       }
-      return total!.reshape([count, ...inner]); // there is at least one point
+      return total!.reshape([count, ...inner]); // every rule has at least one point, so `total` is defined
     }),
   );
   return sums.length === 1 ? sums[0]! : concat(sums, 0);

@@ -17,7 +17,7 @@ import {
 import { basis, dot, mean, norm, type Vector, variance } from "../math/vector.ts";
 import type { Objective } from "../objective.ts";
 
-/** The largest number of parameters for which functions compute the full Hessian and all of its eigenvalues. */
+/** The largest number of parameters for which the functions below compute the full Hessian and all of its eigenvalues. */
 const DENSE = 200;
 
 /** An eigenvector of the Hessian, and the second derivative along it. */

@@ -7,7 +7,7 @@ import { quote, RangeError, ShapeError } from "../../runtime/errors.ts";
 import type { Point } from "../objective.ts";
 import { minus, type Vector, vector } from "./vector.ts";
 
-/** f(t, θ): the velocity θ̇. It must not modify θ. */
+/** A function f(t, θ) that returns the velocity θ̇. The function must not modify θ. */
 export type VectorField = (t: number, theta: Vector) => Point;
 
 /** Euler's method, the classical Runge–Kutta method, or Dormand and Prince's method with adaptive steps. */

@@ -23,7 +23,8 @@ export const rules: Readonly<Record<Rule, (n: number) => Nodes>> = {
  */
 function gaussLegendre(n: number): Nodes {
   const nodes = Array.from({ length: n }, (_, k) => {
-    // An approximation of root k, in ascending order, from which Newton's method converges (Abramowitz and Stegun 22.16.6).
+    // Start at an approximation of the k-th smallest root, from which Newton's method converges (Abramowitz and Stegun
+    // 22.16.6).
     let t = -Math.cos((Math.PI * (k + 0.75)) / (n + 0.5));
     let slope = 0;
     for (let step = 0, change = 1; step < 100 && Math.abs(change) > 1e-15; step++) {

@@ -73,7 +73,7 @@ export function factorsOf(passes: readonly Pass[], dys: readonly Tensor[]): Reco
   for (const { name } of passes) uses.set(name, (uses.get(name) ?? 0) + 1);
   passes.forEach(({ name, module, input }, i) => {
     const dy = dys[i]!;
-    const layer = module as KroneckerLayer; // recordPasses records only such layers
+    const layer = module as KroneckerLayer; // recordPasses has recorded only layers of this type
     const x = layer instanceof Conv2d ? patches(layer, input, [dy.shape[1]!, dy.shape[2]!]) : asPositions(input);
     const [batch, positions] = [x.shape[0]!, x.shape[1]!];
     const inputs = withOne(x.reshape([batch * positions, -1]), layer.bias !== null);

@@ -35,11 +35,11 @@ const bounds: readonly (readonly [abstract new (...args: never[]) => Module, Bou
   entry(layers.Sigmoid, () => 1 / 4),
   entry(layers.Hardsigmoid, () => 1 / 6),
   entry(layers.LogSigmoid, () => 1),
-  entry(layers.Hardswish, () => 1.5), // at 3
-  entry(layers.GELU, () => 1.13), // 1.1289 at √2; 1.1290 for the tanh approximation
-  entry(layers.SiLU, () => 1.0999), // 1.09984 at 2.399
-  entry(layers.Mish, () => 1.089), // 1.0885 at 1.491
-  entry(layers.Softmax, () => 1 / 2), // by Gershgorin's theorem for the Jacobian diag(p) − ppᵀ: 2p(1 − p) ≤ ½
+  entry(layers.Hardswish, () => 1.5), // the slope at 3
+  entry(layers.GELU, () => 1.13), // the slope at √2 is 1.1289, or 1.1290 with the tanh approximation
+  entry(layers.SiLU, () => 1.0999), // the slope at 2.399 is 1.09984
+  entry(layers.Mish, () => 1.089), // the slope at 1.491 is 1.0885
+  entry(layers.Softmax, () => 1 / 2), // Gershgorin: the norm of diag(p) − ppᵀ is at most 2p(1 − p) ≤ ½
   entry(layers.Dropout, ({ training, p }) => (training ? 1 / (1 - p) : 1)),
   entry(GlobalAvgPool2d, () => 1),
   entry(MaxPool2d, overlap),

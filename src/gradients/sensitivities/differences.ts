@@ -15,7 +15,7 @@ export interface DifferenceOptions {
   readonly method?: "forward" | "central";
   /** The step h, above 0. Default: the step that `bestStep` returns. */
   readonly step?: number;
-  /** The relative error of f's values, which sets the default step. Default 2⁻⁵² (float64). For a float32 f, pass 2⁻²³. */
+  /** The relative error of f's values, from which the default step is computed. Default 2⁻⁵² (float64). For a float32 f, pass 2⁻²³. */
   readonly epsilon?: number;
 }
 

@@ -46,7 +46,7 @@ export function gradientThroughTime<S extends RecurrentState>(
       });
       probes.push(added);
       const sums = parts.map((part, i) => part.add(added[i]!));
-      return (Array.isArray(state) ? sums : sums[0]!) as unknown as S; // sums has the structure of S
+      return (Array.isArray(state) ? sums : sums[0]!) as unknown as S; // `sums` has the same structure as `state`
     };
     const y = withGrad(true, () => loss(inputs.reduce((state, x) => addProbe(step(state, x)), addProbe(initial))));
     const targets = new Set<Edge>(probes.flat());

@@ -91,7 +91,7 @@ export const LIMITS = {
   rows: 16,
   /** Updates are too fast if ‖ΔW‖/‖W‖ is above this. */
   fast: 0.1,
-  /** The updates of weights with a smaller rms than this, such as a head that starts at 0, are not judged. */
+  /** If a weight's rms is below this, as in a head that starts at 0, the size of the weight's updates is not judged. */
   size: 0.01,
   /** Updates are too slow if all ‖ΔW‖/‖W‖ are below this. */
   slow: 1e-6,

@@ -59,7 +59,7 @@ export interface Service<B> {
   readonly metadata: object;
 }
 
-/** Set by the build. */
+/** The package's version. The build replaces this name with a string. */
 declare const NABLA_VERSION: string | undefined;
 const version = typeof NABLA_VERSION === "string" ? NABLA_VERSION : "development";
 
