@@ -20,13 +20,14 @@ import { conv } from "./kernels/conv";
 import { dilation } from "./kernels/dilation";
 import { avgPool, avgPoolGrad, maxPool } from "./kernels/pool";
 import { normalize, normalizeGrad, normUnits } from "./kernels/norm";
+import { standardize } from "./kernels/standardize";
 import { attention } from "./kernels/attention";
 import { recurrent, recurrentGrad } from "./kernels/recurrent";
 import { check } from "./kernels/check";
 import { shareBegin } from "./simd";
 import { stepBernoulli, stepDistribution, stepFactor, stepRandomInteger, stepSolve } from "./steps";
 import { stepsOf } from "./walk";
-import { AvgPool, MaxPool, Normalize, NormalizeGrad } from "./layerLayouts";
+import { AvgPool, MaxPool, Normalize, NormalizeGrad, Standardize } from "./layerLayouts";
 import { Advance, Binary, BoxDim, Cast, Chain, Check, CrossEntropy, CrossEntropyGrad, Derivative, Dim, Fill, Index,
   Interpolate, OneHot, RandomPermutation, Reduce, Softmax, SoftmaxGrad, StridedCopy, Unary, Unslice, Update, UpdatePart,
   Where } from "./layouts";
@@ -98,6 +99,7 @@ export function step(at: usize, thread: u32, threads: u32): void {
     case Family.AvgPool: stepAvgPool(op, at, thread, threads); break;
     case Family.Normalize: only(op, Op.Normalize); stepNormalize(at, thread, threads); break;
     case Family.NormalizeGrad: only(op, Op.NormalizeGrad); stepNormalizeGrad(at, thread, threads); break;
+    case Family.Standardize: only(op, Op.Standardize); stepStandardize(at, thread, threads); break;
     case Family.Recurrent: recurrent(op, at, thread, threads); break;
     case Family.RecurrentGrad: recurrentGrad(op, at, thread, threads); break;
     case Family.Attention: attention(op, at, thread, threads); break;
@@ -354,6 +356,15 @@ function stepNormalizeGrad(at: usize, thread: u32, threads: u32): void {
   normalizeGrad(word(at, NormalizeGrad.out), word(at, NormalizeGrad.dy), word(at, NormalizeGrad.x),
     word(at, NormalizeGrad.n), inner, word(at, NormalizeGrad.center), float(at, NormalizeGrad.eps),
     shareBegin(units, 4, thread, threads), shareBegin(units, 4, thread + 1, threads));
+}
+
+function stepStandardize(at: usize, thread: u32, threads: u32): void {
+  const pixels = word(at, Standardize.pixels), channels = word(at, Standardize.channels), grain = rowGrain(channels);
+  const begin = shareBegin(pixels, grain, thread, threads), end = shareBegin(pixels, grain, thread + 1, threads);
+  const ld = <usize>channels << 2;
+  standardize(word(at, Standardize.out) + begin * ld, word(at, Standardize.x) + begin * ld, ld, end - begin, channels,
+    word(at, Standardize.mean), word(at, Standardize.scale), word(at, Standardize.shift), 0,
+    word(at, Standardize.activation));
 }
 
 function stepUpdate(op: Op, at: usize, thread: u32, threads: u32): void {

@@ -7,6 +7,8 @@ import { Head } from "./opcodes.ts";
  * Conv: out = y from a = x, b = w;  ConvInput: out = dx from a = dy, b = w;  ConvWeight: out = dw from a = x, b = dy.
  * Conv and ConvInput add `bias` (unless it is 0) to each channel of out, then apply `activation`. Padding may be negative.
  * The members for width directly follow those for height; convPhase.ts relies on this order.
+ * `finish`: 0, or 1 + the activation of a last step of Conv, out ← act((out − mean)·scale + shift + addend) (Standardize), whose
+ * operands may be 0 (absent). addend has out's shape.
  */
 export const enum Conv {
   out = Head.words,
@@ -30,6 +32,11 @@ export const enum Conv {
   dilationW,
   groups,
   activation,
+  finish,
+  mean,
+  scale,
+  shift,
+  addend,
   winograd,
   workspace,
   words,
@@ -101,6 +108,19 @@ export const enum Normalize {
   inner,
   center,
   eps, // f32
+  words,
+}
+
+/** out = act((x − mean)·scale + shift) for x: [pixels, channels]. shift may be 0 (absent); activation: up to Relu6. */
+export const enum Standardize {
+  out = Head.words,
+  x,
+  mean,
+  scale,
+  shift,
+  activation,
+  pixels,
+  channels,
   words,
 }
 

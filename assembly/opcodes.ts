@@ -75,6 +75,8 @@ export const enum Family {
   /** Normalization. */
   Normalize,
   NormalizeGrad,
+  /** Normalization with known statistics. */
+  Standardize,
   /** Recurrent layers over a sequence. */
   Recurrent,
   /** Gradients of recurrent layers. */
@@ -245,6 +247,8 @@ export const enum Op {
   Normalize = Family.Normalize << Head.family,
 
   NormalizeGrad = Family.NormalizeGrad << Head.family,
+
+  Standardize = Family.Standardize << Head.family,
 
   Rnn = Family.Recurrent << Head.family,
   Lstm,

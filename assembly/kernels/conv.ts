@@ -9,6 +9,7 @@ import { blocks, KC } from "./gemm";
 import { bandFloats, direct, directWeight, panelsOf } from "./convDirect";
 import { lines, offsetOf, paddedSize, patchesFrom, Phase, positionOf, writePhase } from "./convPhase";
 import { depthwise, depthwiseWeight } from "./depthwise";
+import { finishPixels } from "./standardize";
 import { fill } from "./shape";
 import { usesWinograd, winograd, winogradWeight, winogradWorkspace } from "./winograd";
 import { Conv } from "../layerLayouts";
@@ -155,6 +156,8 @@ function computePhase(at: usize, phase: usize, thread: u32, threads: u32): void 
   const begin = shareBegin(pixels, LEAST, thread, threads), end = shareBegin(pixels, LEAST, thread + 1, threads);
   if (m == 1 && c == 1) {
     depthwise(at, phase, begin, end);
+    const ld = word(phase, Phase.outPixel);
+    finishPixels(at, word(at, Conv.out) + begin * ld, ld, end - begin, 0, outC);
     return;
   }
   if (usesWinograd(at, forward ? Op.Conv : Op.ConvInput)) {
@@ -198,6 +201,7 @@ function computePhase(at: usize, phase: usize, thread: u32, threads: u32): void 
       const block = dense ? target + ((<usize>r * outC) << 2) : results, ldc = (dense ? outC : m + SPARE) << 2;
       blocks(block, ldc, a, lda, 0, b, ldb, forward, bias0, count, m, k, 1, activation, 0, 0, workspace);
       if (!dense) scatter(phase, target, results, ldc, m, r, count);
+      finishPixels(at, block, ldc, count, g * m, m);
     }
   }
 }

@@ -6,6 +6,7 @@
 import { BLOCK, KC, LDA, MC, PANELS, tile } from "./gemm";
 import { offsetOf, Phase, positionOf } from "./convPhase";
 import { copyPanel, MR, NR, transpose } from "./pack";
+import { finishPixels } from "./standardize";
 import { Conv } from "../layerLayouts";
 import { Activation } from "../opcodes";
 import { word } from "../operands";
@@ -125,6 +126,7 @@ export function direct(at: usize, phase: usize, begin: u32, end: u32): void {
         }
       }
     }
+    finishPixels(at, out + n * outImage + i * outRow, ldc, count * gridW, 0, m);
     r += count;
   }
 }

@@ -16,7 +16,7 @@ export function isClamped(alpha: f32, activation: u32): bool {
 // For activations up to Relu6, act(v + bias) = min(max(v + b, floor), ceiling). relu turns −0 into +0: adding +0 to the bias
 // does this, because −0 + b is then never −0. Adding −0 changes nothing.
 @inline
-function zeroOf(activation: u32): v128 { return f32x4.splat(activation == Activation.Relu ? 0 : -0.0); }
+export function zeroOf(activation: u32): v128 { return f32x4.splat(activation == Activation.Relu ? 0 : -0.0); }
 @inline
 function shiftAt(bias: usize, zero: v128): v128 { return bias ? f32x4.add(v128.load(bias), zero) : zero; }
 @inline

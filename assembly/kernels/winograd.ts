@@ -16,6 +16,7 @@ import { MR, NR } from "./pack";
 import { Conv } from "../layerLayouts";
 import { Activation, Op } from "../opcodes";
 import { shareBegin, storeLanes } from "../simd";
+import { finishPixels } from "./standardize";
 import { word } from "../operands";
 
 /** The number of rows and columns of a tile of results, and of a tile of inputs or products. */
@@ -256,6 +257,7 @@ function resultTiles(at: usize, phase: usize, from: usize, step: usize, image: u
       }
     }
   }
+  finishPixels(at, out, pixel, bottom ? 2 * width : width, first, m);
   if (isSimple) return;
   for (let u: u32 = 0; u <= <u32>bottom; u++)
     finish(out + u * row, pixel, out + u * row, pixel, width, m, 0, 1, 0, activation, 0, 0);

@@ -22,6 +22,7 @@ import { normDefinition, squaresDefinition } from "./reduce/euclid.ts";
 import * as folds from "./reduce/fold.ts";
 import { normalizeDefinition, normalizeGradDefinition } from "./reduce/norm.ts";
 import { rowDefinitions } from "./reduce/rows.ts";
+import { standardizeDefinition } from "./reduce/standardize.ts";
 import { attentionDefinitions } from "./sequence/attention.ts";
 import { recurrences } from "./sequence/recurrent.ts";
 import { moves } from "./shape/move.ts";
@@ -83,6 +84,7 @@ export const table: { readonly [code in Op]: AnyOp } = {
   [Op.AvgPoolGrad]: avgPoolGradDefinition,
   [Op.Normalize]: normalizeDefinition,
   [Op.NormalizeGrad]: normalizeGradDefinition,
+  [Op.Standardize]: standardizeDefinition,
   [Op.Rnn]: recurrences.rnn.forward,
   [Op.Lstm]: recurrences.lstm.forward,
   [Op.Gru]: recurrences.gru.forward,

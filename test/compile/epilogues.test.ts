@@ -1,5 +1,5 @@
 /** Activations that compile fuses into products and convolutions: they have eager's bits on every path of the kernels. */
-import { compile, conv2d, convTranspose2d, linear, nn, randn, type Tensor, tensor, tidy } from "nabla";
+import { compile, conv2d, convTranspose2d, linear, nn, noGrad, randn, type Tensor, tensor, tidy } from "nabla";
 import { describe, expect, test } from "vitest";
 import { fuseMatmulEpilogues } from "../../src/compile/passes/matmulEpilogues.ts";
 import { names, recorded } from "../support/recorded.ts";
@@ -73,13 +73,15 @@ describe("fused activations have eager's bits", () => {
       requireSame((a, c) => a!.matmul(c!.t()), [tiny, w], `−0, not packed, ${n}`);
     }
   });
-  for (const [what, size, channels, outChannels, kernel, options] of [
+  const convolutions = [
     ["a pointwise convolution", 9, 16, 24, 1, {}],
     ["a convolution", 9, 5, 19, 3, { padding: 1 }],
     ["a convolution with k beyond one block", 5, 130, 8, 3, {}],
     ["a convolution with stride and groups", 9, 8, 12, 3, { stride: 2, groups: 2 }],
     ["a depthwise convolution", 9, 21, 21, 3, { padding: 1, groups: 21 }],
-  ] as const) {
+    ["a convolution by Winograd's method", 9, 16, 27, 3, { padding: 1 }],
+  ] as const;
+  for (const [what, size, channels, outChannels, kernel, options] of convolutions) {
     test(`in ${what}, with and without bias`, () => {
       const x = values([2, size, size, channels]);
       const groups = "groups" in options ? options.groups : 1;
@@ -92,5 +94,67 @@ describe("fused activations have eager's bits", () => {
       requireSame((a, c) => convTranspose2d(a!, c!, null, options), [y, w], `${what}, transposed`);
       requireSame((a, c, d) => convTranspose2d(a!, c!, d, options), [y, w, bt], `${what}, transposed, with bias`);
     });
+    test(`in ${what}, after batch normalization and a sum`, () => {
+      const groups = "groups" in options ? options.groups : 1;
+      const conv = new nn.Conv2d(channels, outChannels, kernel, options);
+      const plain = new nn.Conv2d(channels, outChannels, kernel, { ...options, bias: false });
+      const affine = new nn.BatchNorm2d(outChannels);
+      const bare = new nn.BatchNorm2d(outChannels, { affine: false });
+      for (const norm of [affine, bare]) {
+        norm.eval();
+        norm.runningMean!.copyFrom(values([outChannels]));
+        norm.runningVar!.copyFrom(tidy(() => values([outChannels]).square()));
+      }
+      for (const x of [affine.weight!, affine.bias!]) noGrad(() => x.copyFrom(values([outChannels])));
+      expect(plain.weight.shape[3]).toBe(channels / groups);
+      const x = values([2, size, size, channels]);
+      const other = tidy(() => values([...noGrad(() => plain.forward(x)).shape]));
+      const same = (f: (x: Tensor, other: Tensor) => Tensor, fused: string) => {
+        const run = (...inputs: Tensor[]) => noGrad(() => f(inputs[0]!, inputs[1]!));
+        const { steps, placed } = recorded(run, x, other);
+        const after = names(fuseMatmulEpilogues(steps, placed));
+        expect(after.filter((name) => name.startsWith("conv"))).toEqual([fused]);
+        expect(after.at(-1)).toBe(fused);
+        const [eager, compiled] = tidy(() => [textOf(run(x, other)), textOf(compile(run)(x, other))]);
+        expect(compiled, fused).toEqual(eager);
+      };
+      const relu6 = new nn.ReLU6();
+      same((a) => affine.forward(plain.forward(a)), "conv+standardize");
+      same((a) => bare.forward(conv.forward(a)).relu(), "conv+standardize+relu");
+      same((a) => relu6.forward(affine.forward(conv.forward(a))), "conv+standardize+hardTanh");
+      same((a, b) => affine.forward(plain.forward(a)).add(b).relu(), "conv+standardize+add+relu");
+      same((a, b) => b.add(bare.forward(plain.forward(a))), "conv+standardize+add");
+      same((a, b) => relu6.forward(conv.forward(a).add(b)), "conv+add+hardTanh");
+    });
   }
+  test("in batch normalization, where relu turns −0 into 0", () => {
+    const norm = new nn.BatchNorm1d(11).eval();
+    const zeros = tensor(new Array<number>(11).fill(-0));
+    norm.bias!.copyFrom(zeros);
+    const x = tidy(() => values([40, 11]).mul(tensor(Array.from({ length: 11 }, (_, i) => (i % 3 ? 1 : -0)))));
+    for (const [name, act] of Object.entries(activations)) {
+      const f = (a: Tensor) => noGrad(() => act(norm.forward(a)));
+      const { steps, placed } = recorded(f, x);
+      const isFused = name === "relu" || name === "hardTanh";
+      expect(names(fuseMatmulEpilogues(steps, placed)).includes(`standardize+${name}`), name).toBe(isFused);
+      expect(textOf(compile(f)(x)), name).toEqual(textOf(f(x)));
+    }
+  });
+  test("of two convolutions whose results are added, the first one adds the second one's result", () => {
+    const [w, v, x] = [values([4, 1, 1, 4]), values([4, 3, 3, 4]), values([1, 3, 3, 4])];
+    const f = (a: Tensor) => conv2d(a, v, null, { padding: 1 }).add(conv2d(a, w)).relu();
+    const { steps, placed } = recorded(f, x);
+    expect(names(fuseMatmulEpilogues(steps, placed))).toEqual(["conv", "conv+add+relu"]);
+    expect(textOf(compile(f)(x))).toEqual(textOf(f(x)));
+  });
+  test("a convolution moves to the step that reads it only if its operands do not change before", () => {
+    const w = values([4, 1, 1, 4]);
+    const f = (x: Tensor) => {
+      const y = conv2d(x, w);
+      w.copyFrom(w.mul(2));
+      return y.relu();
+    };
+    const { steps, placed } = recorded(f, values([1, 3, 3, 4]));
+    expect(names(fuseMatmulEpilogues(steps, placed))).toEqual(names(steps));
+  });
 });

@@ -1,11 +1,12 @@
 /**
- * Fuses a pointwise step into the matrix product or convolution before it, whose kernel applies the step while the
- * result is in registers. The step is an activation or, in the backward pass, the multiplication of dY·W by an
- * activation's derivative.
+ * Fuses steps into the matrix product, convolution or batch normalization before them, whose kernel applies them while the result is
+ * in registers or in the cache. A step is an activation; after a convolution, also batch normalization with known statistics,
+ * and the addition of another value; in the backward pass, the multiplication of dY·W by an activation's derivative.
  */
 import { Activation, Op } from "../../../assembly/opcodes.ts";
+import type { ConvAttributes } from "../../ops/image/conv.ts";
 import type { MatmulAttributes } from "../../ops/matrix/matmul.ts";
-import { type Pass, type Step, usesOf } from "../step.ts";
+import { type Operand, type Pass, type Step, usesOf } from "../step.ts";
 
 /** Maps pointwise ops with one operand, the product, to epilogues. */
 const activations = new Map([
@@ -30,41 +31,61 @@ function activationOf({ op, attributes }: Step): Activation | undefined {
   return Object.is(low, 0) && high === 6 ? Activation.Relu6 : undefined;
 }
 
-const isProduct = ({ op }: Step): boolean => op.code === Op.Matmul || op.code === Op.Conv || op.code === Op.ConvInput;
+/** Steps whose kernels can apply an activation. */
+const products = new Set([Op.Matmul, Op.Conv, Op.ConvInput, Op.Standardize]);
+
+/** What a step computes if its kernel also applies the step that reads its result; undefined if it cannot. */
+function extended(step: Step, next: Step): Pick<Step, "inputs" | "attributes"> | undefined {
+  const { op, inputs } = step;
+  const attributes = step.attributes as MatmulAttributes & ConvAttributes;
+  const { shape, storage, size } = step.outputs[0]!;
+  const [x, y, ...more] = next.inputs;
+  const others = next.inputs.filter((other) => other.storage !== storage);
+  if (attributes.activation !== Activation.None || others.length !== next.inputs.length - 1) return undefined;
+  const last = op.code === Op.Conv ? (attributes.last ?? [0, 0, 0, 0]) : undefined;
+  if (last && !last[3] && next.op.code === Op.Add && x!.size === size && y!.size === size)
+    return { inputs: [...inputs, ...others], attributes: { ...attributes, last: last.with(3, inputs.length) } };
+  if (x!.storage !== storage || x!.size !== size) return undefined;
+  if (last && !attributes.last && next.op.code === Op.Standardize && y!.size === shape.at(-1)) {
+    const place = inputs.length;
+    const places = [place, place + 1, more.length > 1 ? place + 2 : 0, 0];
+    return { inputs: [...inputs, ...others], attributes: { ...attributes, last: places } };
+  }
+  const activation = activationOf(next);
+  if (activation !== undefined) {
+    const isClamped = op.code === Op.Standardize || attributes.last;
+    return isClamped && activation > Activation.Relu6
+      ? undefined
+      : { inputs, attributes: { ...attributes, activation } };
+  }
+  const derivative = op.code === Op.Matmul && inputs.length === 2 ? derivatives.get(next.op.code) : undefined;
+  if (derivative === undefined) return undefined;
+  return { inputs: [...inputs, { ...y!, shape }], attributes: { ...attributes, activation: derivative } };
+}
 
 export const fuseMatmulEpilogues: Pass = (steps, placed) => {
   const uses = usesOf(steps);
   const removed = new Set<number>();
   const result = [...steps];
-  steps.forEach((step, i) => {
-    const attributes = step.attributes as MatmulAttributes;
-    if (!isProduct(step) || attributes.activation !== Activation.None) return;
-    const { storage, size } = step.outputs[0]!;
-    const { reads, writes } = uses.get(storage)!;
-    if (placed.has(storage) || reads.length !== 1 || writes.length !== 1) return;
-    const j = reads[0]!;
-    const next = steps[j]!;
-    const y = next.inputs[1];
-    const [x, ...rest] = next.inputs;
-    if (x!.storage !== storage || x!.size !== size || rest.some((other) => other.storage === storage)) return;
-    const activation = activationOf(next) ?? (step.op.code === Op.Matmul ? derivatives.get(next.op.code) : undefined);
-    if (activation === undefined) return;
-    if (y) {
-      // y must be computed before the product, and must not change between the product and the pointwise step.
-      if (step.inputs.length > 2 || (uses.get(y.storage)?.writes ?? []).some((at) => at >= i && at <= j)) return;
-      const made = uses.get(y.storage)?.writes[0];
-      if (y.storage.symbolic && made !== undefined && made > i) return;
-    }
-    removed.add(j);
+  steps.forEach((_, i) => {
+    const step = result[i]!;
+    if (!products.has(step.op.code)) return;
     const out = step.outputs[0]!;
-    const fused: Step = {
+    const { reads, writes } = uses.get(out.storage)!;
+    if (placed.has(out.storage) || reads.length !== 1 || writes.length !== 1) return;
+    const j = reads[0]!;
+    const next = result[j]!;
+    const fused = extended(step, next);
+    // The product moves to its reader's place, so its operands must not change before that.
+    const changes = ({ storage }: Operand): boolean => uses.get(storage)!.writes.some((at) => at > i && at < j);
+    if (!fused || step.inputs.some(changes)) return;
+    removed.add(i);
+    result[j] = {
       ...step,
-      inputs: y ? [...step.inputs, { ...y, shape: out.shape }] : step.inputs,
+      ...fused,
       outputs: [{ ...out, storage: next.outputs[0]!.storage }],
-      attributes: { ...attributes, activation },
-      fused: [step.op.name, next.op.name],
+      fused: [...(step.fused ?? [step.op.name]), next.op.name],
     };
-    result[i] = fused;
   });
   return result.filter((_, i) => !removed.has(i));
 };

@@ -26,6 +26,12 @@ export interface ConvAttributes {
   readonly dilation: Pair;
   readonly groups: number;
   readonly activation: Activation;
+  /**
+   * The indices, in the inputs, of the operands [mean, scale, shift, addend] of a last step, act((y − mean)·scale + shift + addend); 0
+   * if one is absent. act is then applied in this step. Only compile's passes set it, for conv, after all gradients have been
+   * recorded.
+   */
+  readonly last?: readonly number[];
   /** The height and width of x. */
   readonly inputSize: Pair;
   /** The height and width of y. */
@@ -38,7 +44,11 @@ export const span = (kernel: number, dilation: number): number => dilation * (ke
 
 const encodeAs: (code: ConvCode) => OpDefinition<ConvAttributes>["encode"] =
   (code) =>
-  (encoder, { inputs: [a, b, bias], outputs: [out], attributes, address }) => {
+  (encoder, { inputs, outputs: [out], attributes, address }) => {
+    const [a, b, third] = inputs;
+    const { last } = attributes;
+    const bias = last?.includes(2) ? undefined : third;
+    const [mean, scale, shift, addend] = [0, 1, 2, 3].map((i) => (last?.[i] ? address(inputs[last[i]!]!) : 0));
     const { stride, pad, dilation, groups, activation, inputSize, outputSize, kernelSize } = attributes;
     const x = code === Op.ConvInput ? out! : a!;
     const y = code === Op.Conv ? out! : code === Op.ConvInput ? a! : b!;
@@ -66,7 +76,12 @@ const encodeAs: (code: ConvCode) => OpDefinition<ConvAttributes>["encode"] =
       dilationH,
       dilationW,
       groups,
-      activation,
+      activation: last ? Activation.None : activation,
+      finish: last ? 1 + activation : 0,
+      mean: mean!,
+      scale: scale!,
+      shift: shift!,
+      addend: addend!,
       winograd: allowsWinograd() ? 1 : 0,
       workspace: 0,
     };

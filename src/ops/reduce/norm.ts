@@ -1,5 +1,5 @@
 /** Normalization: the op behind layer, RMS, batch, instance and group norm, and its gradient. */
-import { Op } from "../../../assembly/opcodes.ts";
+import { Activation, Op } from "../../../assembly/opcodes.ts";
 import { RangeError, ShapeError } from "../../runtime/errors.ts";
 import { encodeNormalize, encodeNormalizeGrad } from "../../runtime/instructions.ts";
 import { apply, applyAll, type OpDefinition, type Operand } from "../definition/op.ts";
@@ -11,6 +11,7 @@ import { reshape } from "../shape/reshape.ts";
 import { pad, permute } from "../shape/shape.ts";
 import { normDefinition } from "./euclid.ts";
 import { mean, sum } from "./reduce.ts";
+import { standardizeDefinition } from "./standardize.ts";
 import { centre } from "./statistics.ts";
 
 /**
@@ -315,8 +316,9 @@ export function batchNorm(
   requireAffine("batchNorm", [channels], average, variance, weight, bias);
   const rate = rsqrt(add(variance, eps));
   // Computing x·scale + shift would lose digits in channels whose mean is far from 0.
-  const y = mul(sub(v, average), weight ? mul(rate, weight) : rate);
-  return bias ? add(y, bias) : y;
+  const inputs = [v, float(average, "batchNorm"), weight ? mul(rate, weight) : rate];
+  if (bias) inputs.push(float(bias, "batchNorm"));
+  return apply(standardizeDefinition, inputs, { activation: Activation.None });
 }
 
 /**

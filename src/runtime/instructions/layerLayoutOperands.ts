@@ -22,6 +22,11 @@ export interface ConvOperands {
   readonly dilationW: number;
   readonly groups: number;
   readonly activation: number;
+  readonly finish: number;
+  readonly mean: number;
+  readonly scale: number;
+  readonly shift: number;
+  readonly addend: number;
   readonly winograd: number;
   readonly workspace: number;
 }
@@ -88,6 +93,17 @@ export interface NormalizeGradOperands {
   readonly inner: number;
   readonly center: number;
   readonly eps: number;
+}
+
+export interface StandardizeOperands {
+  readonly out: number;
+  readonly x: number;
+  readonly mean: number;
+  readonly scale: number;
+  readonly shift: number;
+  readonly activation: number;
+  readonly pixels: number;
+  readonly channels: number;
 }
 
 export interface RecurrentOperands {

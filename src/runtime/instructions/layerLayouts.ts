@@ -22,10 +22,11 @@ import type {
   RecurrentGradOperands,
   RecurrentOperands,
   SolveOperands,
+  StandardizeOperands,
 } from "./layerLayoutOperands.ts";
 
 export function encodeConv(encoder: Encoder, code: ConvCode, o: ConvOperands): void {
-  encoder.begin(code, 25);
+  encoder.begin(code, 30);
   encoder.set(2, o.out);
   encoder.set(3, o.a);
   encoder.set(4, o.b);
@@ -47,8 +48,13 @@ export function encodeConv(encoder: Encoder, code: ConvCode, o: ConvOperands): v
   encoder.set(20, o.dilationW);
   encoder.set(21, o.groups);
   encoder.set(22, o.activation);
-  encoder.set(23, o.winograd);
-  encoder.set(24, o.workspace);
+  encoder.set(23, o.finish);
+  encoder.set(24, o.mean);
+  encoder.set(25, o.scale);
+  encoder.set(26, o.shift);
+  encoder.set(27, o.addend);
+  encoder.set(28, o.winograd);
+  encoder.set(29, o.workspace);
   encoder.end();
 }
 
@@ -121,6 +127,19 @@ export function encodeNormalizeGrad(encoder: Encoder, o: NormalizeGradOperands):
   encoder.set(7, o.inner);
   encoder.set(8, o.center);
   encoder.setFloat(9, o.eps);
+  encoder.end();
+}
+
+export function encodeStandardize(encoder: Encoder, o: StandardizeOperands): void {
+  encoder.begin(Op.Standardize, 10);
+  encoder.set(2, o.out);
+  encoder.set(3, o.x);
+  encoder.set(4, o.mean);
+  encoder.set(5, o.scale);
+  encoder.set(6, o.shift);
+  encoder.set(7, o.activation);
+  encoder.set(8, o.pixels);
+  encoder.set(9, o.channels);
   encoder.end();
 }
 

@@ -1,7 +1,8 @@
 /** Oracles for src/ops/reduce/norm.ts. */
-import { Op } from "../../../assembly/opcodes.ts";
+import { Activation, Op } from "../../../assembly/opcodes.ts";
 import type { Shape } from "../../../src/ops/definition/value.ts";
 import type { NormAttributes } from "../../../src/ops/reduce/norm.ts";
+import type { StandardizeAttributes } from "../../../src/ops/reduce/standardize.ts";
 import type { Oracle, Reference } from "./oracle.ts";
 
 /**
@@ -81,4 +82,34 @@ const normalizeGrad: Oracle<NormAttributes> = {
   ),
 };
 
-export const norm = { [Op.Normalize]: normalize, [Op.NormalizeGrad]: normalizeGrad };
+const standardize: Oracle<StandardizeAttributes> = {
+  reference([x, mean, scale, shift]) {
+    const channels = mean!.data.length;
+    const data = Float64Array.from(x!.data, (v, i) => {
+      const k = i % channels;
+      return (v - mean!.data[k]!) * scale!.data[k]! + (shift ? shift.data[k]! : 0);
+    });
+    return [{ shape: x!.shape, data }];
+  },
+  // Whole and partial vectors, and more rows than one block of the kernel.
+  samples: [
+    [3, 1],
+    [2, 3, 5],
+    [300, 4],
+    [0, 6],
+    [4, 0],
+    [2, 3, 8],
+    [70, 13],
+    [5, 24],
+  ].flatMap((shape) => {
+    const channels = { shape: [shape.at(-1)!] };
+    const inputs = [{ shape }, channels, channels, channels];
+    return [inputs.slice(0, 3), inputs].map((some) => ({ inputs: some, attributes: { activation: Activation.None } }));
+  }),
+};
+
+export const norm = {
+  [Op.Normalize]: normalize,
+  [Op.NormalizeGrad]: normalizeGrad,
+  [Op.Standardize]: standardize,
+};
