@@ -32,7 +32,7 @@ export function figure(v: number): string {
 export const time = (milliseconds: number): string =>
   milliseconds < 1 ? `${figure(1000 * milliseconds)} µs` : `${figure(milliseconds)} ms`;
 
-/** A suite's table. Rates also have their times, and columns without entries are left out. */
+/** The table of a suite. If results are rates, a column shows the times too. Columns without entries are left out. */
 export function suiteTable(results: readonly Result[], base: string): string {
   const head = ["case", "impl", "median", "min*", "unit", "time", `× ${base}`, "of ceiling"];
   let last = "";

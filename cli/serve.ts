@@ -135,7 +135,7 @@ function tokenOf({ token, tokenFile }: Options): string | undefined {
   } catch (error) {
     throw new Error(`cannot read the token file: ${messageOf(error)}`, { cause: error });
   }
-  if (!text) throw new Error(`the token file ${file} is empty. Write the token into it.`);
+  if (!text) throw new Error(`the token file ${file} is empty. Write the token into the file.`);
   return text;
 }
 

@@ -308,7 +308,7 @@ function drawSeries(
   }
 }
 
-/** Draws bars next to the bars of the other series. The smallest distance between two points limits their width. */
+/** Draws bars next to the bars of the other series. The smallest distance between two points limits the width of the bars. */
 function drawBars(
   points: readonly Point[],
   ariaDescription: string,

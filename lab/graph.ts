@@ -70,7 +70,7 @@ export function drawGraph(document: Document, graph: Graph, { width }: { readonl
 const inWords = ({ label, value, gradient }: GraphNode): string =>
   `${label}: value ${short(value)}, gradient ${short(gradient)}.`;
 
-/** Draws an edge. An edge with a `turn` stays in its row up to that point, and then turns towards its end. */
+/** Draws an edge. If there is a `turn`, the edge stays in its row up to this point, and then turns towards its end. */
 function drawEdge(
   svg: Element,
   { derivative, wrong }: GraphEdge,

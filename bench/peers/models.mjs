@@ -17,8 +17,8 @@ const RUNS = 2;
 const TOLERANCE = 1e-3;
 
 /**
- * Writes the elements of a model's parameters, and of the arguments, to FILE.bin, one after another, and their shapes and
- * types to FILE.json. Returns FILE, in a folder that is removed at the end.
+ * Writes the elements of a model's parameters, and of the arguments, to FILE.bin, one after another, and their shapes
+ * and types to FILE.json. Returns FILE. It is in a temporary folder, which is removed when this process exits.
  */
 function writeModel({ make }) {
   const folder = mkdtempSync(join(tmpdir(), "nabla-models-"));

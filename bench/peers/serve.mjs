@@ -43,7 +43,7 @@ async function open(peer, { open: suite, ...task }) {
   } else {
     job.reset();
     results.losses = [];
-    // An epoch is so long that it needs no separate warm-up. Its loss is the mean over its steps.
+    // An epoch is so long that it needs no separate warm-up. The loss of an epoch is the mean over the epoch's steps.
     const runs = suite === "epoch" ? 1 : (task.runs ?? STEPS);
     for (let i = 0; i < runs; i++) results.losses.push(await job.run());
     repeat = 1;

@@ -30,7 +30,7 @@ export async function open(backend = "wasm") {
 /** Runs one of the programs that every backend shares. */
 export const tfjs = ({ name }) => programs[name]();
 
-/** Runs the program with the same architecture. Its weights are its own. */
+/** Runs the program with the same architecture. The program has its own weights, so its results differ from nabla's. */
 export const models = ({ name }) => programs[name.replace("infer", "predict")]();
 
 export function matmul({ m, k, n, a, b }) {

@@ -20,7 +20,7 @@ export interface Digits {
 }
 
 /**
- * Reads the file. It may be decompressed already, because some servers let the browser do that.
+ * Reads the file. The bytes may already be decompressed, because some servers let the browser decompress the file.
  * @throws Error if its length is wrong
  */
 export async function readDigits(file: Uint8Array<ArrayBuffer>): Promise<{ train: Digits; test: Digits }> {

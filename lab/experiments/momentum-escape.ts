@@ -238,7 +238,7 @@ function speedups(h: number, lr: number, momentum: number): { perStep: number; p
   return { perStep: Math.log(z) / Math.log1p(lr * h), perTime: (-gamma + Math.hypot(gamma, 2 * Math.sqrt(h))) / 2 / h };
 }
 
-/** A curve over the curvatures from 0.05 to 4. */
+/** The points [h, ratio(h)] for curvatures h from 0.05 to 4. */
 const ratios = (ratio: (h: number) => number): Points =>
   Array.from({ length: 61 }, (_, i): [number, number] => {
     const h = 0.05 * 80 ** (i / 60);

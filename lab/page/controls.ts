@@ -84,7 +84,7 @@ function drawField(id: string, name: string, parameter: Parameter, onChange: (va
   }
   const scale = sliderOf(parameter);
   const input = make("input", { id, name, type: "range", min: scale.min, max: scale.max, step: scale.step });
-  // This is not an <output>, because screen readers would read it at each step, in addition to the slider's value.
+  // Do not use an <output> here: screen readers would read the text at each step, in addition to the slider's value.
   const shown = make("span", { class: "value", "aria-hidden": "true" });
   const tell = (value: number): void => {
     shown.textContent = typeset(showNumber(value));

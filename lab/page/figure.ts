@@ -18,10 +18,7 @@ const make = maker(document);
  * page may change its address.
  */
 const REST = 400;
-/**
- * How long a run lasts, in milliseconds, before it dims the figure. Shorter runs, such as those during a drag, do not
- * dim it.
- */
+/** The time, in milliseconds, after which a run dims the figure. Shorter runs, such as those during a drag, do not dim it. */
 const PATIENCE = 250;
 
 export interface Figure {

@@ -73,10 +73,7 @@ export function newStage(
   let wanted: string | undefined;
   let live: Live | undefined;
   let drawn: DrawnPlot | undefined;
-  /**
-   * The size of the frame. It is kept here because reading it from the document would force a layout of the page before
-   * every drawing.
-   */
+  /** The size of the frame, stored because reading the size from the document would force a layout of the page before every drawing. */
   let [width, height] = [0, 0];
 
   const draw = (): void => {

@@ -271,7 +271,9 @@ export function jvp<X extends Tensor | Tensor[]>(
   check("jvp", arguments, "f:function xs:tensor|tensors vs:tensor|tensors");
   const [points, directions] = [[xs].flat() as Tensor[], [vs].flat() as Tensor[]];
   if (directions.length > points.length)
-    throw new TypeError(`jvp: got ${directions.length} directions for ${points.length} point(s). Pass one for each.`);
+    throw new TypeError(
+      `jvp: got ${directions.length} directions for ${points.length} point(s). Pass one direction for each point.`,
+    );
   points.forEach((x, i) => {
     const v = directions[i];
     if (!v || !sameShape(v.shape, x.shape))

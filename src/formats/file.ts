@@ -79,7 +79,7 @@ async function replace(path: string | URL, bytes: Uint8Array, keep: number | und
     const target = await disk.locate(path);
     const folder = disk.folderOf(target);
     if (await disk.isFolder(target))
-      throw fileError(`saveFile: ${quote(target)} is a folder. Pass the path of a file in it.`, "EISDIR");
+      throw fileError(`saveFile: ${quote(target)} is a folder. Pass the path of a file in this folder.`, "EISDIR");
     if (!(await disk.stat(folder)))
       throw fileError(
         `saveFile: the folder ${quote(folder)} does not exist. Create it first: mkdirSync(folder, { recursive: true }).`,
@@ -156,7 +156,7 @@ async function load(
 ): Promise<Uint8Array<ArrayBuffer>> {
   const target = await disk.locate(path);
   if (await disk.isFolder(target))
-    throw fileError(`loadFile: ${quote(target)} is a folder. Pass the path of a file in it.`, "EISDIR");
+    throw fileError(`loadFile: ${quote(target)} is a folder. Pass the path of a file in this folder.`, "EISDIR");
   try {
     return await readIntact(disk, target);
   } catch (error) {

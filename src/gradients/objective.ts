@@ -41,7 +41,7 @@ export class Objective {
     this.offsets = parameters.map((p, i) => {
       if (!(p instanceof Tensor) || p.edge !== p)
         throw new TypeError(
-          `objective: parameter ${names[i] ?? i} must be a leaf tensor that requires a gradient. Set requiresGrad on it.`,
+          `objective: parameter ${names[i] ?? i} must be a leaf tensor that requires a gradient. Set requiresGrad on this tensor.`,
         );
       at += p.size;
       return at - p.size;

@@ -15,7 +15,8 @@ import { describe } from "../runtime/kinds.ts";
  */
 export function requireLoss(name: string, value: unknown): Tensor {
   requireSynchronous(name, value);
-  if (value === undefined) throw new TypeError(`${name}: the function returned nothing. Return the loss from it.`);
+  if (value === undefined)
+    throw new TypeError(`${name}: the function returned nothing. Return the loss from the function.`);
   rejectOtherCopy(name, "the loss", value);
   if (!(value instanceof Tensor))
     throw new TypeError(

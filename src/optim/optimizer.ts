@@ -27,8 +27,9 @@ export interface StateRule {
   /** The initial value of the slots. Default 0. */
   initial?: number;
   /**
-   * What to do with a sparse gradient. "rows": update only its rows. "dense": treat it as a dense gradient. "weightDecay": throw, because
-   * weight decay changes every row. Default: throw, because the optimizer changes every row.
+   * What to do with a sparse gradient. "rows": update only the gradient's rows. "dense": treat it as a dense gradient.
+   * "weightDecay": throw, because weight decay changes every row. Default: throw, because the optimizer changes every
+   * row.
    */
   sparse?: "rows" | "dense" | "weightDecay";
 }
@@ -194,7 +195,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
     this.isWarned = true;
     const name = `${kindOf(this)}.step`;
     console.warn(
-      `nabla: ${name}: no parameter has a gradient, so the step changes nothing. Before it, call backward() on a loss of these parameters.`,
+      `nabla: ${name}: no parameter has a gradient, so the step changes nothing. Call backward() first, on a loss that depends on these parameters.`,
     );
   }
   private isWarned = false;
@@ -361,7 +362,7 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
 
   /**
    * Checks the saved state of one parameter: it must be empty, or have a step count and at least the slots in use.
-   * @returns a function that loads it
+   * @returns a function that loads the state
    * @throws Error
    */
   private checkStateOf(p: Tensor, saved: State, { slots, initial = 0 }: StateRule, index: number): () => void {

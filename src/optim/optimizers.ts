@@ -30,8 +30,9 @@ export interface SGDOptions extends CommonOptions {
 }
 
 /**
- * Stochastic gradient descent with momentum (Sutskever et al. 2013): b ← μ·b + (1 − dampening)·g, p ← p − lr·b. If a gradient is sparse,
- * SGD without momentum updates only its rows. With momentum it updates all rows, because rows from earlier batches keep moving.
+ * Stochastic gradient descent with momentum (Sutskever et al. 2013): b ← μ·b + (1 − dampening)·g, p ← p − lr·b. If a
+ * gradient is sparse, SGD without momentum updates only the rows that the gradient contains. With momentum it updates
+ * all rows, because rows from earlier batches keep moving.
  * @throws RangeError for an invalid option
  */
 export class SGD extends Optimizer<SGDOptions> {
@@ -142,9 +143,9 @@ export class AdamW extends Adam {
 export type SparseAdamOptions = Omit<AdamOptions, "weightDecay" | "amsgrad">;
 
 /**
- * Adam for models with sparse embeddings. If a gradient is sparse, SparseAdam updates only its rows of the parameter
- * and of the running means; other rows, and their means, stay as they are. The bias correction counts all steps. As in
- * PyTorch, the denominator for sparse gradients is (√v + ε)/√(1 − β₂ᵗ), but Adam's is √v/√(1 − β₂ᵗ) + ε. Unlike
+ * Adam for models with sparse embeddings. If a gradient is sparse, SparseAdam updates only the rows that the gradient
+ * contains, in the parameter and in the running means. Other rows do not change. The bias correction counts all steps.
+ * As in PyTorch, the denominator for sparse gradients is (√v + ε)/√(1 − β₂ᵗ), but Adam's is √v/√(1 − β₂ᵗ) + ε. Unlike
  * PyTorch's SparseAdam, this class also accepts dense gradients, for which its update is Adam's, so one optimizer can
  * train the whole model.
  *
@@ -315,7 +316,10 @@ export interface AdagradOptions extends CommonOptions {
   maximize: boolean;
 }
 
-/** Adagrad (Duchi et al. 2011). If a gradient is sparse, Adagrad updates only its rows. @throws RangeError for an invalid option */
+/**
+ * Adagrad (Duchi et al. 2011). If a gradient is sparse, Adagrad updates only the rows that the gradient contains.
+ * @throws RangeError for an invalid option
+ */
 export class Adagrad extends Optimizer<AdagradOptions> {
   static override readonly kind: string = "Adagrad";
   constructor(params: Params<AdagradOptions>, options: Partial<AdagradOptions> = {}) {

@@ -116,7 +116,7 @@ export class ReduceLROnPlateau {
   checkState(state: PlateauState): () => void {
     const { best, bad, cooling } = state ?? {};
     if (!(best === null || isNumber(best)) || !isNumber(bad) || !isNumber(cooling))
-      throw new Error("ReduceLROnPlateau: the state does not fit. Was it saved by this schedule?");
+      throw new Error("ReduceLROnPlateau: the saved state does not fit this schedule. Was it saved by this schedule?");
     return () => Object.assign(this, { best, bad, cooling });
   }
 }

@@ -84,7 +84,9 @@ export abstract class LRScheduler {
     const groups = this.optimizer.paramGroups.length;
     const isComplete = isCount(lastEpoch) && Array.isArray(bases) && bases.length > 0 && bases.length <= groups;
     if (!isComplete || !bases.every(isNumber))
-      throw new Error(`${kindOf(this)}: the state does not fit. Was it saved by this schedule, for this optimizer?`);
+      throw new Error(
+        `${kindOf(this)}: the saved state does not fit this schedule. Was it saved by this schedule, for this optimizer?`,
+      );
     return this.plan(lastEpoch, bases);
   }
 }

@@ -170,9 +170,9 @@ export interface OneCycleOptions {
 }
 
 /**
- * One cycle (Smith and Topin 2018): raises the rate to maxLr, then lowers it until the last of totalSteps steps, where it is far
- * below the initial rate. One more `step()` keeps that rate; the next one throws. Unlike PyTorch's default, OneCycleLR does not
- * change the momentum, because a new momentum would make compiled functions record again.
+ * One cycle (Smith and Topin 2018): raises the rate to maxLr, then lowers it until the last of totalSteps steps, whose
+ * rate is far below the initial rate. One more `step()` keeps that rate; the next one throws. Unlike PyTorch's default,
+ * OneCycleLR does not change the momentum, because a new momentum would make compiled functions record again.
  * @throws RangeError for an invalid option, and if `step()` is called more than totalSteps times
  */
 export class OneCycleLR extends LRScheduler {

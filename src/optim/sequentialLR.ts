@@ -71,7 +71,7 @@ export class SequentialLR {
     const { lastEpoch, schedulers } = state ?? {};
     if (!isCount(lastEpoch) || !Array.isArray(schedulers) || schedulers.length !== this.schedulers.length)
       throw new Error(
-        `SequentialLR: the state does not fit. Was it saved by a SequentialLR with ${this.schedulers.length} schedules?`,
+        `SequentialLR: the saved state does not fit this schedule. Was it saved by a SequentialLR with ${this.schedulers.length} schedules?`,
       );
     const loads = this.schedulers.map((scheduler, i) => checkLoad(scheduler, schedulers[i]!));
     return () => {

@@ -8,8 +8,8 @@ import { RangeError } from "./errors.ts";
 import { type Heap, SCRATCH, SCRATCH_WORDS } from "./heap.ts";
 
 /**
- * Writes instructions. `begin` opens an instruction, the `set…` methods (called by instructions.ts) write its words, and
- * `end` closes it. Call `workspace` before `begin`, because it may grow the memory.
+ * Writes instructions. `begin` opens an instruction, the `set…` methods (called by instructions.ts) write its words,
+ * and `end` closes it. Call `workspace` before `begin`, because `workspace` may grow the memory.
  */
 export interface Encoder {
   /** The number of shares into which each of the next instructions is divided; 1 if they are not divided. */

@@ -63,7 +63,7 @@ function sharedFlag(bytes: Uint8Array): number {
   return bytes.findIndex((_, i) => [...name, 2].every((byte, j) => bytes[i + j] === byte)) + name.length + 1;
 }
 
-/** The bytes of an inlined build. `relaxed` is stored as edits of `simd`. */
+/** The bytes of an inlined build. `relaxed` is stored as edits to `simd`. */
 export function decodeBuild(build: Build): Uint8Array<ArrayBuffer> {
   const simd = decode(simdText);
   return build === "simd" ? simd : applyEdits(simd, decode(relaxedText));

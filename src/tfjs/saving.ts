@@ -10,7 +10,7 @@ export function installSaving(): void {
   const tf = tfEngine();
   const methods = tf as unknown as { clone(x: Tensor): Tensor };
   const original = methods.clone;
-  // Other versions of TensorFlow.js may lack this method. They work without the replacement.
+  // Other versions of TensorFlow.js may lack this method. Without this method, saving is slower, but works.
   if (!original) return;
   methods.clone = (x) => {
     const { gradientDepth, profiling } = tf.state;

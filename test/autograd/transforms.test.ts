@@ -161,7 +161,7 @@ describe("invalid arguments", () => {
   test("more directions than points are rejected", () => {
     const v = tensor([1]);
     expect(() => jvp((a: Tensor) => a, v, [v, v] as never)).toThrow(
-      "jvp: got 2 directions for 1 point(s). Pass one for each.",
+      "jvp: got 2 directions for 1 point(s). Pass one direction for each point.",
     );
   });
 });

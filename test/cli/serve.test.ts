@@ -256,7 +256,7 @@ describe("serve", () => {
       [
         "a file that is empty",
         () => ["--token-file", file("\n")],
-        /the token file \S+ is empty\. Write the token into it\./,
+        /the token file \S+ is empty\. Write the token into the file\./,
       ],
       ["a missing file", () => ["--token-file", join(folder, "missing")], /cannot read the token file: ENOENT/],
       [

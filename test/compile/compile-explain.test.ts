@@ -1,4 +1,4 @@
-/** explain of compiled functions. */
+/** `explain`, which lists the program of a compiled function. */
 
 import { inspect } from "node:util";
 import { compile, losses, nn, optim, randint, randn, type Tensor } from "nabla";

@@ -1,4 +1,4 @@
-/** profile of compiled functions: times, the FLOPs and bytes of each instruction, and its bound in the roofline model. */
+/** `profile`, which measures a compiled function: the time, FLOPs and bytes of each instruction, and its bound in the roofline model. */
 
 import { inspect } from "node:util";
 import {

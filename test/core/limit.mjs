@@ -17,8 +17,8 @@ const model = new nn.Sequential(
 const optimizer = new optim.Adam(model.parameters(), { lr: 0.01, amsgrad: true });
 const [x, labels] = [randn([32, 64]), tensor(new Int32Array(32).map((_, i) => i % 2))];
 const minimize = (a, b) => optimizer.minimize(() => losses.crossEntropy(model.forward(a), b));
-// Take an eager step first. It creates the optimizer's state only if it succeeds, but recording a compiled step creates the state
-// immediately.
+// Take an eager step first. An eager step creates the optimizer's state only if the step succeeds, but recording a
+// compiled step creates the state immediately.
 if (kind === "compiled") minimize(x, labels).dispose();
 const step = kind === "compiled" ? compile(minimize) : minimize;
 

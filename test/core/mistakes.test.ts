@@ -90,7 +90,7 @@ const mistakes: [code: string, call: () => unknown, message: string][] = [
   ["a function in Sequential", () => new nn.Sequential(any((v: Tensor) => v)), "Sequential: layer must be a module, got a function. Construct a class with new; wrap a function in a class that extends nn.Module."],
   ["a class in Sequential", () => new nn.Sequential(any(nn.ReLU)), "Sequential: layer must be a module, got a class. Construct a class with new; wrap a function in a class that extends nn.Module."],
   ["an LSTM in Sequential", () => new nn.Sequential(any(new nn.LSTM(2, 3)), new nn.Linear(3, 1)).forward(ones([5, 4, 2])), "Sequential: layer 0 (LSTM) returned the array [a tensor, …], but the next layer needs one tensor. Wrap it in a module whose forward returns the tensor you need."],
-  ["minimize without a result", () => sgd().minimize(any(() => {})), "SGD.minimize: the function returned nothing. Return the loss from it."],
+  ["minimize without a result", () => sgd().minimize(any(() => {})), "SGD.minimize: the function returned nothing. Return the loss from the function."],
   ["minimize with a number", () => sgd().minimize(any(() => full([1], 1.5).item())), "SGD.minimize: the loss must be a tensor, got 1.5. Return the loss tensor itself, without item() or toArray()."],
   ["minimize with a promise", () => sgd().minimize(any(async () => losses.mse(model.forward(x), y))), "SGD.minimize: f returned a promise, but SGD.minimize ends when f returns. Call SGD.minimize inside the async function instead."],
   ["minimize with an unreduced loss", () => sgd().minimize(() => losses.mse(model.forward(x), y, { reduction: "none" })), "SGD.minimize: the loss is [4, 1], not a single number. Reduce it with mean() or sum()."],
@@ -233,7 +233,7 @@ test("step warns once if no parameter has a gradient", () => {
   const texts = warn.mock.calls.map(([text]) => text as string).filter((text) => text.includes("Adam.step"));
   warn.mockRestore();
   expect(texts).toEqual([
-    "nabla: Adam.step: no parameter has a gradient, so the step changes nothing. Before it, call backward() on a loss of these parameters.",
+    "nabla: Adam.step: no parameter has a gradient, so the step changes nothing. Call backward() first, on a loss that depends on these parameters.",
   ]);
 });
 test("init's error shows a string in quotes", async () => {

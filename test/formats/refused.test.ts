@@ -257,7 +257,7 @@ describe("schedules", () => {
     training.optimizer.paramGroups[0]!.lr = 0.03;
     const before = training.scheduler.stateDict();
     expect(() => loadState(file, { scheduler: training.scheduler })).toThrow(
-      /^StepLR: the state does not fit. Was it saved by this schedule/,
+      /^StepLR: the saved state does not fit this schedule. Was it saved by this schedule/,
     );
     expect([rate(training), training.scheduler.stateDict()]).toEqual([0.03, before]);
   });
@@ -272,7 +272,7 @@ describe("schedules", () => {
       { lastEpoch: 1, schedulers: [] },
     ])
       expect(() => several.loadStateDict(state as typeof before)).toThrow(
-        /^SequentialLR: the state does not fit. Was it saved by a SequentialLR with 2 schedules/,
+        /^SequentialLR: the saved state does not fit this schedule. Was it saved by a SequentialLR with 2 schedules/,
       );
     expect(() => several.loadStateDict({ lastEpoch: 1, schedulers: [before.schedulers[0]!, {}] })).toThrow(
       /^LinearLR: /,
@@ -280,7 +280,7 @@ describe("schedules", () => {
     expect(several.stateDict()).toEqual(before);
     const plateau = new optim.ReduceLROnPlateau(optimizer);
     for (const state of [null, { best: "x", bad: 0, cooling: 0 }, { best: 1, bad: Number.NaN, cooling: 0 }])
-      expect(() => plateau.loadStateDict(state as never)).toThrow(/^ReduceLROnPlateau: the state does not fit/);
+      expect(() => plateau.loadStateDict(state as never)).toThrow(/^ReduceLROnPlateau: the saved state does not fit/);
   });
 });
 

@@ -71,8 +71,9 @@ const ESBUILD = ["core.mjs", "--bundle", "--platform=node"];
 const BUN = ["build", "core.mjs", "--target=node"];
 
 /**
- * For each bundler, the file that it writes and the command that bundles core.mjs for Node. The bundle must contain the copy of tfjs-core
- * that the program imports, and no other. It runs in an empty folder, where it cannot load packages.
+ * For each bundler, the file that it writes and the command that bundles core.mjs for Node. The bundle must contain the
+ * copy of tfjs-core that the program imports, and no other. The bundle runs in an empty folder, where it cannot load
+ * packages.
  */
 test.each<[string, string, string, (output: string) => string[]]>([
   ["esbuild", "core.cjs", commandOf("esbuild"), (output) => [...ESBUILD, `--outfile=${output}`]],

@@ -105,6 +105,6 @@ test("dropout between recurrent layers is active only in training, and not after
   module.eval();
   const [evaluated] = module.forward(x);
   expect(trained.data).not.toEqual(evaluated.data);
-  // If the output of layer 0 is dropped, layer 1 receives zeros. Its own output is not dropped.
+  // If the output of layer 0 is dropped, layer 1 receives zeros. The output of layer 1 itself is not dropped.
   expect(trained.data.some((v) => v !== 0)).toBe(true);
 });

@@ -107,7 +107,7 @@ describe(`schedules match the learning rates of PyTorch ${values.torch}`, () => 
     for (const value of [5, 4, 3, 2, 1]) plateau.step(value);
     expect(optimizer.lr).toBe(1);
     expect(() => plateau.loadStateDict({ lastEpoch: 1 } as never)).toThrow(
-      "ReduceLROnPlateau: the state does not fit. Was it saved by this schedule?",
+      "ReduceLROnPlateau: the saved state does not fit this schedule. Was it saved by this schedule?",
     );
     const make = () =>
       new optim.SequentialLR([new optim.LinearLR(optimizer, 0.5, 1, 2), new optim.ExponentialLR(optimizer, 0.5)], [2]);

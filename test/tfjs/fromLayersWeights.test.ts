@@ -226,7 +226,7 @@ describe("errors", () => {
     ],
     [
       () => model(dense({ name: "d", kernelConstraint: tfl.constraints.nonNeg() })),
-      'layer "d" (Dense) has a constraint on d/kernel. Create it without one, and clamp the weight after each step.',
+      'layer "d" (Dense) has a constraint on d/kernel. Create the layer without one, and clamp the weight after each step.',
     ],
     [
       () => model(layers.dropout({ name: "d", rate: 0.5, seed: 7, inputShape: [4] })),
@@ -278,7 +278,7 @@ describe("errors", () => {
     Object.assign(a, { kernelRegularizer: own });
     Object.assign(b, { activation: own });
     expect(() => fromLayersModel(regularized)).toThrow(
-      'fromLayersModel: layer "d" (Dense) has the kernelRegularizer mine. Create it without one, and add the penalty to your loss.',
+      'fromLayersModel: layer "d" (Dense) has the kernelRegularizer mine. Create the layer without one, and add the penalty to your loss.',
     );
     expect(() => fromLayersModel(activated)).toThrow(
       'fromLayersModel: layer "d" (Dense) has the activation "mine", which is not built into TensorFlow.js. Apply the activation to the model\'s output instead.',
@@ -293,7 +293,7 @@ describe("errors", () => {
   test("name invalid inputs", () => {
     const module = fromLayersModel(model(dense({ name: "d" })));
     expect(() => module.forward()).toThrow(
-      "LayersModule: the model has 1 input (d_input), got 0. Pass each as an argument.",
+      "LayersModule: the model has 1 input (d_input), got 0. Pass each input as an argument.",
     );
     expect(() => module.forward(ones([2, 5]))).toThrow('LayersModule: input "d_input" must be [any, 4], got [2, 5].');
     expect(() => module.forward([1] as never)).toThrow(/^LayersModule: /);

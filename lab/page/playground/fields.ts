@@ -33,7 +33,7 @@ export function newMenu<T extends string | number>(options: FieldOptions<T>): Fi
 export function newSlider<T extends number>(options: FieldOptions<T>): Field<T> {
   const { id, label, values, value, show = String, onChange } = options;
   const input = make("input", { id, type: "range", min: 0, max: values.length - 1, step: 1 });
-  // This is not an <output>, because screen readers would read it at each step, in addition to the slider's value.
+  // Do not use an <output> here: screen readers would read the text at each step, in addition to the slider's value.
   const shown = make("span", { class: "pg-value", "aria-hidden": "true" });
   const tell = (to: T): void => {
     shown.textContent = show(to);

@@ -56,7 +56,7 @@ const nextTask = (): Promise<void> => new Promise((resolve) => setTimeout(resolv
 
 let learner: Learner | undefined;
 let run = 0;
-/** The ID of the current training loop. Increasing it ends that loop. */
+/** The ID of the current training loop. Increasing the ID ends the loop. */
 let session = 0;
 let isTraining = false;
 let losses: number[] = [];

@@ -70,7 +70,10 @@ export function hessianExtremes(
   };
 }
 
-/** The full Hessian, row by row, made symmetric. It takes one product per parameter: use it for small models and for checks. */
+/**
+ * Computes the full Hessian, row by row, and makes it symmetric. This takes one Hessian-vector product per parameter,
+ * so use it for small models and for checks.
+ */
 export function denseHessian(objective: Objective): Vector {
   check("denseHessian", arguments, "objective:objective");
   const n = objective.size;

@@ -113,7 +113,7 @@ export function fisherProduct(source: Parametric, outputs: () => Tensor, v: Poin
 }
 
 /**
- * The matrix F, row by row. It takes one product per parameter: use it for small models.
+ * Computes the matrix F, row by row. This takes one product with F per parameter, so use it for small models.
  *
  * ```ts
  * fisherMatrix(model, () => model.forward(x), { likelihood: "softmax" });   // n × n numbers
@@ -129,8 +129,8 @@ export function fisherMatrix(source: Parametric, outputs: () => Tensor, options:
 }
 
 /**
- * The empirical Fisher matrix: the mean of gᵢ·gᵢᵀ over per-sample gradients for the true labels. It is close to F near a good fit, but not
- * elsewhere (Kunstner, Balles and Hennig 2019).
+ * The empirical Fisher matrix: the mean of gᵢ·gᵢᵀ over per-sample gradients for the true labels. This matrix is close
+ * to F near a good fit, but not elsewhere (Kunstner, Balles and Hennig 2019).
  * @param gradients a result of `perSampleGradients`
  */
 export function empiricalFisher(gradients: PerSample): Vector {
@@ -149,8 +149,8 @@ export interface DiagonalOptions extends FisherOptions {
 }
 
 /**
- * The diagonal of F, by parameter: E[Σₖ (Jᵀ·sₖ)²] over the columns sₖ of a square root of H. It takes one pass of per-sample gradients per
- * output, or one pass in total if "sampled".
+ * The diagonal of F, by parameter: E[Σₖ (Jᵀ·sₖ)²] over the columns sₖ of a square root of H. Takes one pass of
+ * per-sample gradients per output if "exact", and only one pass in total if "sampled".
  * @param forward computes the model's outputs [batch, outputs] from inputs whose first dimension is the batch
  */
 export function fisherDiagonal(

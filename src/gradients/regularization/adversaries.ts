@@ -16,8 +16,8 @@ import { requireCount, requireInputs, requireNumber } from "../interpretation/sc
 import { onSphere, unitRows } from "../math/sphere.ts";
 
 /**
- * A loss as a function of the inputs only, so the function must capture the labels. It returns a single number, or one
- * number per sample; in the latter case, the attack raises their sum.
+ * A loss as a function of the inputs only, so the function must capture the labels. The function returns a single
+ * number or, to raise the sum of all samples' losses, one number per sample.
  */
 export type InputLoss = (x: Tensor) => Tensor;
 

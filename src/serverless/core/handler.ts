@@ -25,9 +25,9 @@ export function handlerOf(respond: Responder, routes: readonly string[]): Handle
   return handler;
 }
 
-/** The responder of any handler. It may throw if the handler was not made by nabla. */
+/** The responder of any handler. The responder may throw if nabla did not make the handler. */
 export const responderOf = (handler: Handler): Responder =>
   internals.get(handler)?.respond ?? (async (request) => handler(request.toRequest()));
 
-/** The paths that a handler serves; empty if it was not made by nabla. */
+/** The paths that a handler serves; empty if nabla did not make the handler. */
 export const routesOf = (handler: Handler): readonly string[] => internals.get(handler)?.routes ?? [];

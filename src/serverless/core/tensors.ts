@@ -221,8 +221,8 @@ export interface Part {
 export type WriteRows = (part: Part) => Reply;
 
 /**
- * Returns a function that writes some rows of an output as a reply. It is called once for each client whose samples
- * were in the batch.
+ * Returns a function that writes some rows of an output as a reply. The function is called once for each client whose
+ * samples were in the batch.
  * @throws Problem 422 if a client asks for JSON and its rows contain NaN or infinities, which JSON cannot represent
  */
 export function rowWriter(name: string, y: Tensor): WriteRows {

@@ -29,7 +29,7 @@ function* numbersOf({ model, optimizer }: Learner): Generator<Named> {
 
 /**
  * The buffers and options that already contain NaN or infinities before training, such as a causal mask of −∞ or a
- * limit of Infinity. They may be stored.
+ * limit of Infinity. Such values may be stored.
  */
 export type Constants = ReadonlyMap<string, ArrayLike<number>>;
 

@@ -87,7 +87,7 @@ function not(x: View): Value {
 /** √(1 − x²), accurate near ±1. */
 const cosOfAsin = (x: Value): Value => sqrt(mul(sub(1, x), add(1, x)));
 
-/** Above this x, sinh x rounds to eˣ/2. It is computed with halfExp, because eˣ may overflow even if eˣ/2 does not. */
+/** Above this x, sinh x rounds to eˣ/2. halfExp computes eˣ/2, because eˣ may overflow even if eˣ/2 does not. */
 const LARGE = 40;
 /** eˣ/2, computed as ½eˣᐟ²·eˣᐟ², which overflows only if the result does. */
 function halfExp(x: Value): Value {

@@ -52,7 +52,7 @@ function planLayer(layer: Layer, plan: (inner: Layer) => Plan): Plan {
     reject(
       layer,
       `has a constraint on ${constrained.originalName}`,
-      "Create it without one, and clamp the weight after each step",
+      "Create the layer without one, and clamp the weight after each step",
     );
   const variables = Object.fromEntries(layer.weights.map((v) => [v.originalName.split("/").pop()!, v]));
   const { weights = {}, layers = new Map(), run } = rules[className]!({ layer, config, variables, plan });
@@ -67,7 +67,7 @@ function penaltiesOf(layer: Layer, config: object, weights: Plan["weights"]): Pe
     if (!name || !value) return [];
     const { className, config: options } = value as Config;
     if (className !== "L1L2")
-      reject(layer, `has the ${option} ${className}`, "Create it without one, and add the penalty to your loss");
+      reject(layer, `has the ${option} ${className}`, "Create the layer without one, and add the penalty to your loss");
     const isIts = ({ variable }: Weight): boolean =>
       [name, `${name}_kernel`].includes(variable.originalName.split("/").pop()!);
     // There may be no such weight: a layer without a bias can have a biasRegularizer.

@@ -149,7 +149,7 @@ export class LayersModule<Y extends Outputs = Tensor> extends LayerModule {
     const { expected } = this;
     if (inputs.length !== expected.length)
       throw new TypeError(
-        `LayersModule: the model has ${expected.length} input${expected.length === 1 ? "" : "s"} (${expected.map(({ name }) => name).join(", ")}), got ${inputs.length}. Pass each as an argument.`,
+        `LayersModule: the model has ${expected.length} input${expected.length === 1 ? "" : "s"} (${expected.map(({ name }) => name).join(", ")}), got ${inputs.length}. Pass each input as an argument.`,
       );
     for (const [i, { name, shape }] of expected.entries()) {
       const own = inputs[i]!.shape;

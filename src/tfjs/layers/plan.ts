@@ -38,7 +38,7 @@ export interface Layer {
 }
 /**
  * A TensorFlow.js model: a `tf.Sequential` or a `tf.LayersModel`. This type does not depend on the package that defines
- * them.
+ * these classes.
  */
 export interface LayersModel {
   /** The model's inputs, as symbolic tensors. */

@@ -44,7 +44,7 @@ export function allHelp(count, call, dying) {
   });
 }
 
-/** Loads nabla. Change nabla's environment before this call. */
+/** Loads nabla. To change the environment in which nabla starts, change it before this call. */
 export const load = () => import("../../../dist/src/index.js");
 
 /** Blocks the event loop for the given time. */

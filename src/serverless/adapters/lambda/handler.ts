@@ -32,8 +32,8 @@ interface Streaming {
 }
 
 /**
- * Turns a handler into a Lambda function that streams its responses, such as the events of a training request. It needs a function URL
- * whose invoke mode is RESPONSE_STREAM.
+ * Turns a handler into a Lambda function that streams its responses, such as the events of a training request. The
+ * Lambda function needs a function URL whose invoke mode is RESPONSE_STREAM.
  *
  * ```ts
  * export const handle = lambdaStream(handler);
