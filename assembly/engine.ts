@@ -22,6 +22,7 @@ import { avgPool, avgPoolGrad, maxPool } from "./kernels/pool";
 import { normalize, normalizeGrad, normUnits } from "./kernels/norm";
 import { standardize } from "./kernels/standardize";
 import { attention } from "./kernels/attention";
+import { cachedAttention } from "./kernels/cache";
 import { recurrent, recurrentGrad } from "./kernels/recurrent";
 import { check } from "./kernels/check";
 import { shareBegin } from "./simd";
@@ -102,7 +103,10 @@ export function step(at: usize, thread: u32, threads: u32): void {
     case Family.Standardize: only(op, Op.Standardize); stepStandardize(at, thread, threads); break;
     case Family.Recurrent: recurrent(op, at, thread, threads); break;
     case Family.RecurrentGrad: recurrentGrad(op, at, thread, threads); break;
-    case Family.Attention: attention(op, at, thread, threads); break;
+    case Family.Attention:
+      if (op == Op.CachedAttention) cachedAttention(at, thread, threads);
+      else attention(op, at, thread, threads);
+      break;
     case Family.Factor: stepFactor(op, at, thread, threads); break;
     case Family.Solve: only(op, Op.TriangularSolve); stepSolve(at, thread, threads); break;
     case Family.Chain: only(op, Op.Chain); stepChain(at, thread, threads); break;

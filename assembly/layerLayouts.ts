@@ -198,6 +198,9 @@ export const enum RecurrentGrad {
  * its own strides, in elements, between batches, heads and rows; dq, dk and dv have the strides of q, k and v. q and out have
  * `queries` rows, k and v have `keys` rows. A row of q or k has `width` numbers, a row of v or out has `valueWidth`. mask: the
  * address of a tensor to add to the scores, or 0. If `causal`, query i sees the keys up to i + offset.
+ *
+ * CachedAttention: k and v have `queries` rows, which are written to the caches dk and dv, [batch, heads, keys, width], behind
+ * their first `length` rows (int32). The queries see these rows and, if `causal`, those that were written up to their own.
  */
 export const enum Attention {
   out = Head.words,
@@ -208,6 +211,7 @@ export const enum Attention {
   dk,
   dv,
   mask,
+  length,
   batch,
   heads,
   queries,

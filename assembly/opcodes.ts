@@ -260,6 +260,7 @@ export const enum Op {
 
   Attention = Family.Attention << Head.family,
   AttentionGrad,
+  CachedAttention,
 
   Cholesky = Family.Factor << Head.family,
   Eigh,

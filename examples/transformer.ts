@@ -69,6 +69,8 @@ class LanguageModel extends nn.Module {
 
 manualSeed(settings.seed);
 const model = new LanguageModel();
+/** Keys and values of the window that is being written. */
+const cache = new nn.KeyValueCache(1, context);
 const optimizer = new optim.AdamW(model.parameters(), { lr: settings.lr, weightDecay: 0.1 });
 const lossOf = (x: Tensor, next: Tensor): Tensor => {
   const shape = [next.size / context, context];
@@ -116,30 +118,33 @@ function testLoss(): number {
   return total / count;
 }
 
+const nextLogits = compile((x: Tensor) =>
+  noGrad(() => {
+    const logits = model
+      .forward(x, cache)
+      .narrow(1, x.shape[1]! - 1, 1)
+      .flatten();
+    return temperature ? logits.div(temperature).softmax() : logits.argMax(-1).oneHot(alphabet.length);
+  }),
+);
+
 /** Generates text, one character at a time. */
 function* generate(): Generator<string> {
-  const cache = new nn.KeyValueCache();
   const written = [...start];
   let fresh = written.slice(-context);
   for (let i = 0; i < characters; i++) {
-    // The model has learned only distances within a window. When a window is full, clear the cache and process its second half again.
+    // The model has learned only distances within a window. When a window is full, empty the cache and process its second half again.
     if (cache.length + fresh.length > context) {
-      cache.clear();
+      cache.reset();
       fresh = written.slice(-Math.ceil(context / 2));
     }
-    const probabilities = tidy(() =>
-      noGrad(() => {
-        const logits = model.forward(tensor([fresh], { dtype: "int32" }), cache).slice(0, -1);
-        return temperature ? logits.div(temperature).softmax().data : logits.argMax(-1).oneHot(alphabet.length).data;
-      }),
-    );
+    const probabilities = tidy(() => nextLogits(tensor([fresh], { dtype: "int32" })).data);
     let rest = tidy(() => rand([1]).item());
     const next = probabilities.findIndex((p) => (rest -= p) < 0);
     fresh = [next < 0 ? probabilities.indexOf(Math.max(...probabilities)) : next];
     written.push(fresh[0]!);
     yield alphabet[fresh[0]!]!;
   }
-  cache.clear();
 }
 
 const bar = new cliProgress.SingleBar({

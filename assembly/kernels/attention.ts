@@ -15,14 +15,14 @@ import { word } from "../operands";
  * The number of query rows in a block. Causal attention with at most SHORT queries uses half as many rows, to skip more
  * masked keys.
  */
-const ROWS: u32 = 64;
+export const ROWS: u32 = 64;
 const SHORT: u32 = 128;
 
 /**
  * The distance in bytes between rows of weights: an odd number of cache lines, so that rows spread over the cache's
  * sets.
  */
-function rowBytes(keys: u32): usize {
+export function rowBytes(keys: u32): usize {
   return (((<usize>keys << 2) + 63) & ~63) | 64;
 }
 
@@ -35,7 +35,7 @@ export function attentionWorkspace(keys: u32): u32 {
  * Computes a row of weights in place: softmax(scale·s + mask) over the first `limit` of n scores, and 0 for the rest.
  * If no key is visible, all weights are 0.
  */
-function weighRow(s: usize, limit: u32, n: u32, scale: f32, mask: usize): void {
+export function weighRow(s: usize, limit: u32, n: u32, scale: f32, mask: usize): void {
   if (mask || scale < 0) {
     const factor = f32x4.splat(scale);
     for (let j: u32 = 0; j < limit; j += 4) {
@@ -96,7 +96,7 @@ function weighRowGrad(dp: usize, p: usize, n: u32, scale: f32): void {
 
 /** The number of keys to which query i may attend. */
 @inline
-function reach(i: u32, keys: u32, causal: bool, offset: i32): u32 {
+export function reach(i: u32, keys: u32, causal: bool, offset: i32): u32 {
   return causal ? <u32>min<i32>(<i32>keys, max<i32>(0, <i32>i + 1 + offset)) : keys;
 }
 

@@ -1,73 +1,18 @@
-/** Attention, and the key-value cache for generation. */
+/** Multi-head attention. */
 
-import { currentRecorder, withGrad } from "../core/context.ts";
 import { zeros } from "../core/creation.ts";
 import * as ops from "../core/functions.ts";
 import type { Tensor } from "../core/tensor.ts";
-import { additiveMask, attend, attentionWeights } from "../ops/sequence/attention.ts";
-import type { Layout } from "../ops/sequence/heads.ts";
-import { check, checkNone } from "../runtime/arguments.ts";
-import { Error, RangeError, requireFraction, requireWhole, ShapeError, TraceError } from "../runtime/errors.ts";
+import { additiveMask, attend, attentionWeights, separate } from "../ops/sequence/attention.ts";
+import { type Layout, places } from "../ops/sequence/heads.ts";
+import { check } from "../runtime/arguments.ts";
+import { Error, RangeError, requireFraction, requireWhole, ShapeError } from "../runtime/errors.ts";
 import { kindOf } from "../runtime/kinds.ts";
+import type { KeyValueCache } from "./cache.ts";
 import * as init from "./init.ts";
 import { Linear } from "./layers.ts";
 import { Module, parameter } from "./module.ts";
 import type { RotaryEmbedding } from "./positional.ts";
-
-/**
- * Stores the keys and values of the steps that attention layers have processed, so that generation computes each step only once.
- * Pass the same cache to every call, and call `clear()` before the next sequence.
- *
- * ```ts
- * const cache = new nn.KeyValueCache();
- * layer.forward(nextStep, { cache, isCausal: true });
- * ```
- */
-export class KeyValueCache {
-  private readonly seen = new Map<Module, { k: Tensor; v: Tensor }>();
-
-  constructor() {
-    checkNone("KeyValueCache", arguments);
-  }
-  /** The number of cached steps. */
-  get length(): number {
-    return this.lengthOf([...this.seen.keys()][0]);
-  }
-  /** The number of steps cached for one layer. @internal */
-  lengthOf(layer: Module | undefined): number {
-    return (layer && this.seen.get(layer)?.k.shape[1]) ?? 0;
-  }
-  /** The batch size cached for one layer. @internal */
-  batchOf(layer: Module): number | undefined {
-    return this.seen.get(layer)?.k.shape[0];
-  }
-  /** Appends k and v: [batch, steps, heads, width], and returns all cached keys and values. @internal */
-  append(layer: Module, k: Tensor, v: Tensor): { k: Tensor; v: Tensor } {
-    check("KeyValueCache.append", arguments, "layer:module k:tensor v:tensor");
-    if (currentRecorder())
-      throw new TraceError(
-        "KeyValueCache: a compiled function is recorded once, but the cache grows with each call. Generate without compile.",
-      );
-    const before = this.seen.get(layer);
-    const all = withGrad(false, () =>
-      before
-        ? { k: ops.concat([before.k, k], 1).keep(), v: ops.concat([before.v, v], 1).keep() }
-        : { k: k.clone().keep(), v: v.clone().keep() },
-    );
-    before?.k.dispose();
-    before?.v.dispose();
-    this.seen.set(layer, all);
-    return all;
-  }
-  /** Empties the cache and frees its memory. */
-  clear(): void {
-    for (const { k, v } of this.seen.values()) {
-      k.dispose();
-      v.dispose();
-    }
-    this.seen.clear();
-  }
-}
 
 /** Options for MultiheadAttention. */
 export interface MultiheadAttentionOptions {
@@ -86,9 +31,9 @@ export interface MultiheadAttentionOptions {
  * masks are added to scores.
  */
 export interface MultiheadOptions {
-  /** A mask [batch, keys] that marks the keys that are padding. Default: none. */
+  /** A mask [batch, keys] that marks the keys that are padding. With a cache, `keys` is its capacity. Default: none. */
   readonly keyPaddingMask?: Tensor;
-  /** The attention mask, [queries, keys] or [batch·heads, queries, keys]. Default: none. */
+  /** The attention mask, [queries, keys] or [batch·heads, queries, keys]. With a cache, `keys` is its capacity. Default: none. */
   readonly attnMask?: Tensor;
   /**
    * Whether a query attends only to its own and earlier positions. With a cache, positions are counted from the first cached
@@ -101,15 +46,15 @@ export interface MultiheadOptions {
    */
   readonly needWeights?: boolean;
   /**
-   * Keys and values from earlier calls; this call appends its own. Use a cache only for self-attention without gradients.
-   * Default: none.
+   * Keys and values from earlier calls; this call adds its own. Use a cache only for self-attention, without gradients and without
+   * dropout. Default: none.
    */
   readonly cache?: KeyValueCache;
 }
 
 const MULTIHEAD =
   "query:tensor key?:tensor value?:tensor " +
-  "{keyPaddingMask:tensor attnMask:tensor isCausal:boolean needWeights:boolean cache:any}";
+  "{keyPaddingMask:tensor attnMask:tensor isCausal:boolean needWeights:boolean cache:cache}";
 
 /** Converts a mask of forbidden positions to one that is added to scores. */
 const forbid = (mask: Tensor): Tensor => additiveMask(mask.dtype === "bool" ? mask.logicalNot() : mask) as Tensor;
@@ -201,43 +146,76 @@ export class MultiheadAttention extends Module {
           `MultiheadAttention: the ${name} must be ${batchFirst ? "[batch, steps" : "[steps, batch"}, ${embedDim}], or without the batch, got [${x.shape.join(", ")}].`,
         );
     const layout: Layout = batchFirst ? "bthd" : "tbhd";
-    const heads = (x: Tensor): Tensor => x.reshape([...x.shape.slice(0, 2), numHeads, embedDim / numHeads]);
-    let [q, k, v] = this.project(query, key, value).map(heads) as [Tensor, Tensor, Tensor];
     const { cache, isCausal = false, needWeights = false } = options;
-    const offset = cache?.lengthOf(this) ?? 0;
-    if (this.rotary) {
-      const dim = batchFirst ? 1 : 0;
-      [q, k] = [q, k].map((x) => this.rotary!.forward(x, { offset, dim })) as [Tensor, Tensor];
-    }
+    const dropout = this.training ? this.dropout : 0;
+    const isSelf = key === query && value === query;
     const [batch, queries] = batchFirst ? [query.shape[0]!, query.shape[1]!] : [query.shape[1]!, query.shape[0]!];
-    // Throw any error before the cache grows.
-    if (cache && !batchFirst)
-      throw new Error("MultiheadAttention: a cache requires { batchFirst: true }. Pass it to the constructor.");
-    if (offset && cache!.batchOf(this) !== batch)
+    if (cache) this.requireCacheable(isSelf, needWeights, dropout);
+    if (cache && cache.batch !== batch)
       throw new ShapeError(
-        `MultiheadAttention: the cache has batch size ${cache!.batchOf(this)}, but the query has ${batch}. Call cache.clear() before the next sequence.`,
+        `MultiheadAttention: the cache has batch size ${cache.batch}, but the query has ${batch}. Make a cache for ${batch} sequences.`,
       );
-    const mask = this.mask(options, batch, queries, offset + k.shape[batchFirst ? 1 : 0]!);
-    if (cache) ({ k, v } = cache.append(this, k, v));
+    const mask = this.mask(options, batch, queries, cache?.capacity ?? key.shape[this.stepsDim]!);
+    const heads = isSelf ? [this.projectAll(query, cache)] : this.project(query, key, value);
     const attributes = {
       layout,
       scale: 1 / Math.sqrt(embedDim / numHeads),
-      causal: isCausal ? offset : null,
+      causal: isCausal ? 0 : null,
+      ...(isSelf && { packed: true }),
     };
-    const y = attend(q, k, v, mask, attributes, this.training ? this.dropout : 0) as Tensor;
-    const order = batchFirst ? [0, 2, 1, 3] : [1, 2, 0, 3];
-    const weights = needWeights
-      ? (attentionWeights(q.permute(order), k.permute(order), mask, attributes) as Tensor).mean(1)
-      : null;
-    return [this.outProj.forward(y.reshape(query.shape)), weights];
+    const y = cache
+      ? cache.attend(this, heads[0]!, mask, attributes)
+      : (attend(heads, mask, attributes, dropout) as Tensor);
+    return [this.outProj.forward(y.reshape(query.shape)), needWeights ? this.weights(heads, mask, attributes) : null];
+  }
+
+  /** @throws Error if the layer can't use a cache in this call */
+  private requireCacheable(isSelf: boolean, needWeights: boolean, dropout: number): void {
+    const problem = !isSelf
+      ? "a cache is for self-attention. Pass the same tensor as query, key and value"
+      : needWeights
+        ? "a cache and needWeights can't be combined. Leave out needWeights"
+        : dropout
+          ? "a cache can't be combined with dropout. Call eval()"
+          : "";
+    if (problem) throw new Error(`MultiheadAttention: ${problem}.`);
+  }
+
+  /** The attention weights, averaged over heads: [batch, queries, keys]. */
+  private weights(
+    heads: readonly Tensor[],
+    mask: Tensor | undefined,
+    attributes: Parameters<typeof attend>[2],
+  ): Tensor {
+    const [q, k] = separate(heads, attributes) as [Tensor, Tensor, Tensor];
+    const order = places(attributes.layout);
+    return (attentionWeights(q.permute(order), k.permute(order), mask, attributes) as Tensor).mean(1);
+  }
+
+  private heads(x: Tensor, count: number): Tensor {
+    return x.reshape([...x.shape.slice(0, 2), count, this.embedDim / this.numHeads]);
+  }
+  private get stepsDim(): number {
+    return this.batchFirst ? 1 : 0;
+  }
+
+  /** Query, key and value of x, packed along the heads dim: one product. */
+  private projectAll(x: Tensor, cache: KeyValueCache | undefined): Tensor {
+    const { numHeads, inProjWeight, inProjBias, rotary, stepsDim: dim } = this;
+    const all = this.heads(ops.linear(x, inProjWeight, inProjBias ?? undefined), 3 * numHeads);
+    if (!rotary) return all;
+    const [qk, v] = all.split([2 * numHeads, numHeads], 2) as [Tensor, Tensor];
+    return ops.concat([rotary.rotate(qk, cache ? cache.positionOf(this) : 0, dim), v], 2);
   }
 
   /** Projects query, key and value, each with one third of inProjWeight. */
   private project(query: Tensor, key: Tensor, value: Tensor): Tensor[] {
-    const { embedDim, inProjWeight, inProjBias } = this;
-    const part = (x: Tensor, i: number): Tensor =>
-      ops.linear(x, inProjWeight.narrow(0, i * embedDim, embedDim), inProjBias?.narrow(0, i * embedDim, embedDim));
-    return [part(query, 0), part(key, 1), part(value, 2)];
+    const { embedDim, inProjWeight, inProjBias, numHeads, rotary, stepsDim: dim } = this;
+    return [query, key, value].map((x, i) => {
+      const [weight, bias] = [inProjWeight, inProjBias].map((p) => p?.narrow(0, i * embedDim, embedDim));
+      const part = this.heads(ops.linear(x, weight!, bias), numHeads);
+      return rotary && i < 2 ? rotary.rotate(part, 0, dim) : part;
+    });
   }
 
   /** Combines all masks into one that is added to scores: [batch or 1, heads or 1, queries or 1, keys]. */

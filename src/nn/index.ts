@@ -1,5 +1,6 @@
 /** Layers and initializers, such as `nn.Linear` and `nn.init.xavierUniform`. */
 export * from "./attention.ts";
+export { KeyValueCache } from "./cache.ts";
 export * from "./conv.ts";
 export * from "./embedding.ts";
 export * from "./fuse.ts";

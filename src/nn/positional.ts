@@ -6,6 +6,7 @@ import type { Tensor } from "../core/tensor.ts";
 import { check } from "../runtime/arguments.ts";
 import { requireRange, requireWhole, ShapeError } from "../runtime/errors.ts";
 import { kindOf } from "../runtime/kinds.ts";
+import { type KeyValueCache, type Position, rowsAt } from "./cache.ts";
 import { Module } from "./module.ts";
 
 /**
@@ -25,12 +26,14 @@ function rootPower(base: number, p: number): number {
   return product;
 }
 
-const POSITIONAL = "x:tensor {offset:number dim:number}";
+const POSITIONAL = "x:tensor {offset:number|cache dim:number}";
 
 /** Options for `forward` of the positional encodings. */
 export interface PositionOptions {
-  /** The position of the first step. Default 0. */
-  readonly offset?: number;
+  /**
+   * The position of the first step, or a cache whose next step it is; then pass x before the layers that use the cache. Default 0.
+   */
+  readonly offset?: number | KeyValueCache;
   /** The dimension that contains the steps; 0 for [steps, batch, dim]. Default -2. */
   readonly dim?: number;
 }
@@ -105,7 +108,10 @@ export class RotaryEmbedding extends Module {
   /** Rotates x: [..., steps, dim] → the same shape. @throws ShapeError */
   forward(x: Tensor, options: PositionOptions = {}): Tensor {
     check(kindOf(this), arguments, POSITIONAL);
-    const { offset = 0, dim = -2 } = options;
+    return this.rotate(x, options.offset ?? 0, options.dim ?? -2);
+  }
+  /** @internal */
+  rotate(x: Tensor, offset: number | Position, dim: number): Tensor {
     const rank = x.shape.length;
     const at = dim < 0 ? dim + rank : dim;
     if (rank < 2 || x.shape[rank - 1] !== this.dim || !(at >= 0 && at < rank - 1))
@@ -120,7 +126,12 @@ export class RotaryEmbedding extends Module {
     const [a, b] = [0, 1].map((i) => parts.narrow(axis, i, 1)) as [Tensor, Tensor];
     const pairAxis = this.interleaved ? rank - 1 : rank;
     const shape = a.shape.map((n, i) => (i === at || i === pairAxis ? n : 1));
-    const [cos, sin] = this.tables(steps, offset).map((values) => tensor(values, shape)) as [Tensor, Tensor];
+    const [cos, sin] = [0, 1].map((i) => {
+      if (typeof offset === "number") return tensor(this.tables(steps, offset)[i]!, shape);
+      const { capacity } = offset;
+      const table = (): Tensor => tensor(this.tables(capacity, 0)[i]!, [capacity, half]);
+      return rowsAt(offset, `rotary ${this.dim} ${this.base} ${i}`, steps, table).reshape(shape);
+    }) as [Tensor, Tensor];
     const rotated = ops.concat([a.mul(cos).sub(b.mul(sin)), a.mul(sin).add(b.mul(cos))], axis);
     return rotated.reshape(x.shape);
   }
@@ -152,12 +163,23 @@ export class SinusoidalEncoding extends Module {
         `SinusoidalEncoding: x must be [..., steps, ${width}], with the steps in dim ${dim}, got [${x.shape.join(", ")}].`,
       );
     const steps = x.shape[at]!;
+    const encoding =
+      typeof offset === "number"
+        ? tensor(this.values(steps, offset), [steps, width])
+        : rowsAt(offset, `sinusoidal ${width}`, steps, () =>
+            tensor(this.values(offset.capacity, 0), [offset.capacity, width]),
+          );
+    return x.add(encoding.reshape([steps, ...x.shape.slice(at + 1, -1).map(() => 1), width]));
+  }
+
+  private values(steps: number, offset: number): Float32Array {
+    const width = this.dim;
     const values = new Float32Array(steps * width);
     for (let i = 0; i < width; i++) {
       const period = rootPower(10000, (i - (i % 2)) / width);
       for (let t = 0; t < steps; t++)
         values[t * width + i] = i % 2 ? Math.cos((offset + t) / period) : Math.sin((offset + t) / period);
     }
-    return x.add(tensor(values, [steps, ...x.shape.slice(at + 1, -1).map(() => 1), width]));
+    return values;
   }
 }

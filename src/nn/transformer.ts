@@ -5,7 +5,8 @@ import { check } from "../runtime/arguments.ts";
 import { RangeError, TypeError } from "../runtime/errors.ts";
 import { kindOf, requireKind } from "../runtime/kinds.ts";
 import { withoutUndefined } from "../runtime/options.ts";
-import { type KeyValueCache, MultiheadAttention, type MultiheadOptions } from "./attention.ts";
+import { MultiheadAttention, type MultiheadOptions } from "./attention.ts";
+import type { KeyValueCache } from "./cache.ts";
 import { Dropout, Linear } from "./layers.ts";
 import { Module } from "./module.ts";
 import { LayerNorm } from "./norm.ts";
@@ -68,10 +69,10 @@ export interface DecoderOptions {
 const LAYER =
   "dModel:number nhead:number {dimFeedforward:number dropout:number activation:string|function layerNormEps:number " +
   "batchFirst:boolean normFirst:boolean bias:boolean rotary:module}";
-const ENCODER = "src:tensor {mask:tensor srcKeyPaddingMask:tensor isCausal:boolean cache:any}";
+const ENCODER = "src:tensor {mask:tensor srcKeyPaddingMask:tensor isCausal:boolean cache:cache}";
 const DECODER =
   "tgt:tensor memory:tensor {tgtMask:tensor memoryMask:tensor tgtKeyPaddingMask:tensor memoryKeyPaddingMask:tensor " +
-  "tgtIsCausal:boolean cache:any}";
+  "tgtIsCausal:boolean cache:cache}";
 
 const makeNorm = (dModel: number, { layerNormEps: eps = 1e-5, bias = true }: TransformerLayerOptions) =>
   new LayerNorm(dModel, { eps, bias });

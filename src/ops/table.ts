@@ -93,6 +93,7 @@ export const table: { readonly [code in Op]: AnyOp } = {
   [Op.GruGrad]: recurrences.gru.grad,
   [Op.Attention]: attentionDefinitions.attention,
   [Op.AttentionGrad]: attentionDefinitions.attentionGrad,
+  [Op.CachedAttention]: attentionDefinitions.cachedAttention,
   [Op.Cholesky]: linalgDefinitions.cholesky,
   [Op.Eigh]: linalgDefinitions.eigh,
   [Op.ArgSort]: linalgDefinitions.argSort,

@@ -61,6 +61,7 @@ export const kinds: Readonly<Record<string, Kind>> = {
   optimizer: [(v) => isObject(v) && "paramGroups" in v, "an optimizer"],
   objective: [(v) => isObject(v) && isFunction(v.hvp) && isFunction(v.gradient), "an objective"],
   potential: [(v) => isObject(v) && isFunction(v.gradient), "an objective or { gradient }"],
+  cache: [(v) => isObject(v) && "capacity" in v, "a KeyValueCache"],
   bytes: [
     (v) => ArrayBuffer.isView(v) || /^\[object (Shared)?ArrayBuffer\]$/.test(Object.prototype.toString.call(v)),
     "an ArrayBuffer or a Uint8Array",
@@ -104,7 +105,6 @@ export const alternatives: Readonly<Record<string, string>> = {
 /** What to do instead of calling a function, or passing an argument, that is internal to nabla. */
 const internal: Readonly<Record<string, string>> = {
   ParamGroup: "Pass an array of groups [{ params, lr }] to an optimizer instead.",
-  "KeyValueCache.append": "Layers call it: pass the cache to their forward(x, { cache }).",
   "parameter owner": "Omit it: a parameter always requires a gradient.",
 };
 

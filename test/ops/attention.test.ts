@@ -1,5 +1,5 @@
-/** Attention beyond the oracle's samples and PyTorch's values: several blocks, positions, caches, and errors. */
-import { compile, manualSeed, nn, randn, scaledDotProductAttention, type Tensor, tensor, tidy } from "nabla";
+/** Attention beyond the oracle's samples and PyTorch's values: several blocks, positions, and errors. */
+import { manualSeed, nn, randn, scaledDotProductAttention, type Tensor, tensor, tidy } from "nabla";
 import { describe, expect, test } from "vitest";
 import { attentionDefinitions } from "../../src/ops/sequence/attention.ts";
 import { expectClose } from "../support/oracle.ts";
@@ -105,31 +105,6 @@ describe("positional encodings", () => {
   });
 });
 
-test("decoding step by step with a cache gives the same results as the whole sequence at once, in several layers with rotary positions", () => {
-  tidy(() => {
-    manualSeed(5);
-    const options = { dimFeedforward: 12, dropout: 0, batchFirst: true, normFirst: true };
-    const layers = [0, 1].map(
-      () => new nn.TransformerEncoderLayer(8, 2, { ...options, rotary: new nn.RotaryEmbedding(4) }),
-    );
-    const model = new nn.TransformerEncoder(layers, new nn.LayerNorm(8));
-    const x = randn([2, 7, 8]);
-    const whole = model.forward(x, { isCausal: true });
-    const cache = new nn.KeyValueCache();
-    const parts = [3, 1, 2, 1].map((steps, i) => {
-      const from = [0, 3, 4, 6][i]!;
-      expect(cache.length).toBe(from);
-      return model.forward(x.narrow(1, from, steps), { isCausal: true, cache });
-    });
-    parts.forEach((y, i) => {
-      const from = [0, 3, 4, 6][i]!;
-      expectClose(y.data, whole.narrow(1, from, y.shape[1]!).data, 3e-6, `part ${i}`);
-    });
-    cache.clear();
-    expect(cache.length).toBe(0);
-  });
-});
-
 test("an encoder and a decoder have finite gradients, and eval() turns dropout off", () => {
   manualSeed(9);
   const options = { dimFeedforward: 16, dropout: 0.2 };
@@ -147,26 +122,6 @@ test("an encoder and a decoder have finite gradients, and eval() turns dropout o
     decoder.eval();
     const twice = [0, 1].map(() => decoder.forward(tgt, encoder.forward(src)).data);
     expect(twice[0]).toEqual(twice[1]);
-  });
-});
-
-describe("a cache", () => {
-  const attend = () => new nn.MultiheadAttention(6, 2, { batchFirst: true });
-  test("does not change when a call is rejected", () => {
-    const [layer, cache, x] = [attend(), new nn.KeyValueCache(), randn([1, 2, 6])];
-    layer.forward(x, x, x, { cache });
-    expect(() => layer.forward(x, x, x, { cache, attnMask: randn([5, 5]) })).toThrow(
-      /attnMask must be \[2, 4\] or \[2, 2, 4\], got \[5, 5\]/,
-    );
-    expect(() => layer.forward(randn([2, 1, 6]), undefined, undefined, { cache })).toThrow(
-      /the cache has batch size 1, but the query has 2\. Call cache\.clear\(\) before the next sequence/,
-    );
-    expect(cache.length).toBe(2);
-  });
-  test("cannot be part of a compiled function", () => {
-    const [layer, cache] = [attend(), new nn.KeyValueCache()];
-    const f = compile((x: Tensor) => layer.forward(x, x, x, { cache })[0]);
-    expect(() => f(randn([1, 1, 6]))).toThrow(/KeyValueCache: .* Generate without compile/);
   });
 });
 
@@ -229,11 +184,6 @@ describe("invalid arguments are rejected", () => {
       "inputs of different ranks",
       () => scaledDotProductAttention(randn([3]), randn([3]), randn([3])),
       /must have the same number of dimensions, two or more/,
-    ],
-    [
-      "a cache without batchFirst",
-      () => new nn.MultiheadAttention(6, 2).forward(x(), x(), x(), { cache: new nn.KeyValueCache() }),
-      /a cache requires \{ batchFirst: true \}/,
     ],
     [
       "an unknown activation",

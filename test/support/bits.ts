@@ -10,6 +10,7 @@ import {
   losses,
   manualSeed,
   nn,
+  noGrad,
   optim,
   randint,
   randn,
@@ -185,6 +186,22 @@ function layerBits(way: Way): Hashes {
   return hashes;
 }
 
+/** Hashes the outputs for a prompt and for the steps after it, which a cache keeps. */
+function generation(way: Way): Hashes {
+  return tidy(() => {
+    manualSeed(8);
+    const layer = () => new nn.TransformerEncoderLayer(24, 3, { dimFeedforward: 70, dropout: 0, batchFirst: true });
+    const model = new nn.TransformerEncoder([layer(), layer()]);
+    const cache = new nn.KeyValueCache(5, 40);
+    const run = (x: Tensor, times: number): string =>
+      way(() => noGrad(() => model.forward(x, { isCausal: true, cache })), bitsIn, times);
+    const hashes = { "generation: prompt": run(randn([5, 17, 24]), 1), "generation: steps": run(randn([5, 1, 24]), 9) };
+    model.dispose();
+    cache.dispose();
+    return hashes;
+  });
+}
+
 /** Hashes the initial values that are computed partly in JavaScript. */
 function initialValues(): Hashes {
   const { kaimingNormal, kaimingUniform, orthogonal, truncNormal, xavierNormal, xavierUniform } = nn.init;
@@ -343,7 +360,7 @@ async function run(plan: Plan): Promise<Run> {
   const watch = new Watch();
   const way = plan.compiled ? compiled : eager;
   const small = everything
-    ? { ...ops(way), ...functions(way), ...layerBits(way), ...initialValues(), ...learners(way) }
+    ? { ...ops(way), ...functions(way), ...layerBits(way), ...generation(way), ...initialValues(), ...learners(way) }
     : {};
   const { hashes, lossDrops } = training(plan.compiled);
   await watch.seeAll();

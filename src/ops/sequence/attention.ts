@@ -14,9 +14,19 @@ import { bernoulli } from "../random/random.ts";
 import { max } from "../reduce/reduce.ts";
 import { softmax, softmaxGrad } from "../reduce/rows.ts";
 import { reshape } from "../shape/reshape.ts";
-import { broadcastTo, full, permute } from "../shape/shape.ts";
+import { broadcastTo, full, permute, split } from "../shape/shape.ts";
 import { causalMask } from "../shape/triangle.ts";
-import { type AttentionAttributes, encodeDirection, infer, type Layout, pairs, places, sizes } from "./heads.ts";
+import { cachedAttentionDefinition } from "./cache.ts";
+import {
+  type AttentionAttributes,
+  encodeDirection,
+  infer,
+  type Layout,
+  pairs,
+  partsOf,
+  places,
+  sizes,
+} from "./heads.ts";
 
 /**
  * The attention weights in terms of ops, for cases that the kernels do not cover: higher-order gradients, gradients of
@@ -38,9 +48,30 @@ export function attentionWeights(
   return where(nothing, 0, softmax(where(nothing, 0, masked)));
 }
 
+type HeadOrder = Pick<AttentionAttributes, "layout" | "packed">;
 const inverse = (order: readonly number[]): number[] => order.map((_, i) => order.indexOf(i));
 const toHeads = (x: Value, layout: Layout): Value => permute(x, places(layout));
+/** q, k and v as separate tensors. */
+export const separate = (inputs: readonly Value[], { layout, packed }: HeadOrder): [Value, Value, Value] => {
+  const [q, k, v] = packed
+    ? split(inputs[0]!, inputs[0]!.shape[layout.indexOf("h")]! / 3, layout.indexOf("h"))
+    : inputs;
+  return [q!, k!, v!];
+};
 const fromHeads = (x: Value, layout: Layout): Value => permute(x, inverse(places(layout)));
+
+function units(inputs: readonly Value[], attributes: AttentionAttributes): number {
+  const [q, , v] = partsOf(inputs, attributes).parts;
+  const { batch, heads } = sizes(q, v, attributes);
+  return batch * heads;
+}
+
+/** The FLOPs of `ofKeys` products with q's or k's width, and of `ofValues` products with v's. */
+function products(inputs: readonly Value[], attributes: AttentionAttributes, ofKeys: number, ofValues: number): number {
+  const [q, , v] = partsOf(inputs, attributes).parts;
+  const { width, valueWidth } = sizes(q, v, attributes);
+  return 2 * pairs(q, v, attributes) * (ofKeys * width + ofValues * valueWidth);
+}
 
 /**
  * softmax(scale·Q·Kᵀ + mask)·V, computed in blocks of queries (Vaswani et al. 2017, eq. 1). dQ, dK, dV: attentionGrad;
@@ -52,38 +83,32 @@ export const attentionDefinition: OpDefinition<AttentionAttributes> = {
   name: "attention",
   saves: "input",
   infer: (inputs, attributes) => [{ shape: infer("attention", inputs, attributes), dtype: "float32" }],
-  units: ([q, , v], _, attributes) => {
-    const { batch, heads } = sizes(q!, v!, attributes);
-    return batch * heads;
-  },
-  products: ([q, , v], _, attributes) => {
-    const { width, valueWidth } = sizes(q!, v!, attributes);
-    return 2 * pairs(q!, v!, attributes) * (width + valueWidth);
-  },
+  units: (inputs, _, attributes) => units(inputs, attributes),
+  products: (inputs, _, attributes) => products(inputs, attributes, 1, 1),
   encode: (encoder, { inputs, outputs: [out], attributes, address }) =>
     encodeDirection(encoder, Op.Attention, inputs, out!, [], attributes, address),
   vjp(dy, { inputs, attributes, needs }) {
-    const gradients: (Value | null)[] = needs.slice(0, 3).some((need) => need)
+    const count = attributes.packed ? 1 : 3;
+    const gradients: (Value | null)[] = needs.slice(0, count).some((need) => need)
       ? applyAll(attentionGradDefinition, [dy, ...inputs], attributes)
-      : [null, null, null];
-    if (needs[3]) {
-      const [q, k, v, mask] = inputs;
-      const [qh, kh, vh, dyh] = [q!, k!, v!, dy].map((x) => toHeads(x, attributes.layout)) as [
+      : new Array<null>(count).fill(null);
+    if (needs[count]) {
+      const [qh, kh, vh, dyh] = [...separate(inputs, attributes), dy].map((x) => toHeads(x, attributes.layout)) as [
         Value,
         Value,
         Value,
         Value,
       ];
-      const p = attentionWeights(qh, kh, mask, attributes);
+      const p = attentionWeights(qh, kh, inputs[count], attributes);
       const dp = apply(matmulDefinition, [dyh, vh], { ...PLAIN_PRODUCT, transB: true });
       gradients.push(softmaxGrad(dp, p));
     } else if (attributes.masked) gradients.push(null);
     return gradients;
   },
-  composed([q, k, v, mask], attributes) {
+  composed(inputs, attributes) {
     const { layout } = attributes;
-    const [qh, kh, vh] = [q!, k!, v!].map((x) => toHeads(x, layout)) as [Value, Value, Value];
-    const p = attentionWeights(qh, kh, mask, attributes);
+    const [qh, kh, vh] = separate(inputs, attributes).map((x) => toHeads(x, layout)) as [Value, Value, Value];
+    const p = attentionWeights(qh, kh, partsOf(inputs, attributes).rest[0], attributes);
     return [fromHeads(apply(matmulDefinition, [p, vh], PLAIN_PRODUCT), layout)];
   },
 };
@@ -95,16 +120,10 @@ const attentionGradDefinition: OpDefinition<AttentionAttributes> = {
   name: "attentionGrad",
   infer: ([, ...inputs], attributes) => {
     infer("attentionGrad", inputs, attributes);
-    return inputs.slice(0, 3).map(({ shape }) => ({ shape, dtype: "float32" }));
+    return inputs.slice(0, attributes.packed ? 1 : 3).map(({ shape }) => ({ shape, dtype: "float32" }));
   },
-  units: ([, q, , v], _, attributes) => {
-    const { batch, heads } = sizes(q!, v!, attributes);
-    return batch * heads;
-  },
-  products: ([, q, , v], _, attributes) => {
-    const { width, valueWidth } = sizes(q!, v!, attributes);
-    return 2 * pairs(q!, v!, attributes) * (3 * width + 2 * valueWidth);
-  },
+  units: ([, ...inputs], _, attributes) => units(inputs, attributes),
+  products: ([, ...inputs], _, attributes) => products(inputs, attributes, 3, 2),
   encode: (encoder, { inputs: [dy, ...inputs], outputs, attributes, address }) =>
     encodeDirection(encoder, Op.AttentionGrad, inputs, dy!, outputs, attributes, address),
 };
@@ -130,21 +149,22 @@ export function additiveMask(mask: Value): Value {
   throw new DTypeError(`attention: the mask must be bool or float32, got ${mask.dtype}. Convert it with .to("bool").`);
 }
 
-/** Attention of heads in the given layout. Runs the op or, if there is dropout, the ops that it is composed of. */
+/**
+ * Attention of heads in the given layout. Runs the op or, if there is dropout, the ops that it is composed of.
+ * @param heads q, k and v or, if they are packed, the tensor that holds them
+ */
 export function attend(
-  q: Value,
-  k: Value,
-  v: Value,
+  heads: readonly Value[],
   mask: Value | undefined,
   attributes: Omit<AttentionAttributes, "masked">,
   dropout = 0,
 ): Value {
   const { layout } = attributes;
   if (!dropout) {
-    const inputs = mask ? [q, k, v, mask] : [q, k, v];
+    const inputs = mask ? [...heads, mask] : heads;
     return apply(attentionDefinition, inputs, { ...attributes, masked: mask !== undefined });
   }
-  const [qh, kh, vh] = [q, k, v].map((x) => toHeads(x, layout)) as [Value, Value, Value];
+  const [qh, kh, vh] = separate(heads, attributes).map((x) => toHeads(x, layout)) as [Value, Value, Value];
   const p = attentionWeights(qh, kh, mask, attributes);
   const kept = mul(p, bernoulli(p.shape, 1 - dropout, dropout === 1 ? 0 : 1 / (1 - dropout)));
   return fromHeads(apply(matmulDefinition, [kept, vh], PLAIN_PRODUCT), layout);
@@ -216,8 +236,13 @@ export function scaledDotProductAttention(
     scale: scale ?? 1 / Math.sqrt(q.shape[rank - 1]!),
     causal: isCausal ? 0 : null,
   };
-  const y = attend(inner(float(q, name)), inner(float(k, name)), inner(float(v, name)), added, attributes, dropout);
+  const heads3 = [q, k, v].map((x) => inner(float(x, name)));
+  const y = attend(heads3, added, attributes, dropout);
   return reshape(y, [...q.shape.slice(0, -1), v.shape.at(-1)!]);
 }
 
-export const attentionDefinitions = { attention: attentionDefinition, attentionGrad: attentionGradDefinition };
+export const attentionDefinitions = {
+  attention: attentionDefinition,
+  attentionGrad: attentionGradDefinition,
+  cachedAttention: cachedAttentionDefinition,
+};

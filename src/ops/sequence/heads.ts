@@ -18,9 +18,35 @@ export interface AttentionAttributes {
   readonly causal: number | null;
   /** Whether there is a mask to add, [batch or 1, heads or 1, queries or 1, keys]. */
   readonly masked: boolean;
+  /** Whether one tensor holds q, k and v, in that order along the heads dim. Default false. */
+  readonly packed?: boolean;
 }
 
 export const places = (layout: Layout): number[] => [..."bhtd"].map((dim) => layout.indexOf(dim));
+
+/** Some heads of a tensor: `shape` is that of the part, which begins with the head `first` of `x`. */
+export interface Part {
+  readonly x: Value;
+  readonly shape: Shape;
+  readonly first: number;
+}
+
+/** q, k and v, and the inputs after them, such as a mask. */
+export function partsOf(
+  inputs: readonly Value[],
+  { layout, packed }: Pick<AttentionAttributes, "layout" | "packed">,
+): { parts: [q: Part, k: Part, v: Part]; rest: readonly Value[] } {
+  const part = (x: Value, shape: Shape, first: number): Part => ({ x, shape, first });
+  if (!packed) {
+    const [q, k, v, ...rest] = inputs;
+    return { parts: [part(q!, q!.shape, 0), part(k!, k!.shape, 0), part(v!, v!.shape, 0)], rest };
+  }
+  const [x, ...rest] = inputs;
+  const dim = layout.indexOf("h");
+  const heads = x!.shape[dim]! / 3;
+  const shape = x!.shape.map((n, i) => (i === dim ? heads : n));
+  return { parts: [part(x!, shape, 0), part(x!, shape, heads), part(x!, shape, 2 * heads)], rest };
+}
 
 /** Reads the sizes of the dims from the shapes of q and v. */
 export function sizes(q: { shape: Shape }, v: { shape: Shape }, { layout }: AttentionAttributes) {
@@ -58,21 +84,25 @@ export function shaped(
 }
 
 /** The shape of the result. @throws ShapeError, DTypeError if the operands do not match */
-export function infer(name: string, [q, k, v, mask]: readonly Value[], attributes: AttentionAttributes): Shape {
-  const all = sizes(q!, v!, attributes);
+export function infer(name: string, inputs: readonly Value[], attributes: AttentionAttributes): Shape {
+  const {
+    parts: [q, k, v],
+    rest: [mask],
+  } = partsOf(inputs, attributes);
+  const all = sizes(q, v, attributes);
   const { batch, heads, queries, keys, width, valueWidth } = all;
   const lie = (t: number, d: number): number[] => shaped(all, attributes.layout, t, d);
   if (!width || !valueWidth)
-    throw new ShapeError(`${name}: query ${show(q!.shape)} and value ${show(v!.shape)} need a width above 0.`);
+    throw new ShapeError(`${name}: query ${show(q.shape)} and value ${show(v.shape)} need a width above 0.`);
   for (const [what, x, shape] of [
-    ["query", q!, lie(queries, width)],
-    ["key", k!, lie(keys, width)],
-    ["value", v!, lie(keys, valueWidth)],
+    ["query", q, lie(queries, width)],
+    ["key", k, lie(keys, width)],
+    ["value", v, lie(keys, valueWidth)],
   ] as const) {
-    if (x.dtype !== "float32") throw new DTypeError(`${name}: the ${what} must be float32, got ${x.dtype}.`);
+    if (x.x.dtype !== "float32") throw new DTypeError(`${name}: the ${what} must be float32, got ${x.x.dtype}.`);
     if (!sameShape(x.shape, shape))
       throw new ShapeError(
-        `${name}: query ${show(q!.shape)}, key ${show(k!.shape)} and value ${show(v!.shape)} do not fit: the ${what} must be ${show(shape)}.`,
+        `${name}: query ${show(q.shape)}, key ${show(k.shape)} and value ${show(v.shape)} do not fit: the ${what} must be ${show(shape)}.`,
       );
   }
   const scores = [batch, heads, queries, keys];
@@ -82,8 +112,8 @@ export function infer(name: string, [q, k, v, mask]: readonly Value[], attribute
 }
 
 /** The strides, in elements, between batch entries, heads and rows. */
-function strides(x: Value, layout: Layout): [number, number, number] {
-  const own = contiguousStrides(x.shape);
+function strides({ shape }: { shape: Shape }, layout: Layout): [number, number, number] {
+  const own = contiguousStrides(shape);
   const [b, h, t] = places(layout) as [number, number, number];
   return [own[b]!, own[h]!, own[t]!];
 }
@@ -92,36 +122,48 @@ function strides(x: Value, layout: Layout): [number, number, number] {
 export function encodeDirection(
   encoder: Encoder,
   code: AttentionCode,
-  [q, k, v, mask]: readonly Value[],
+  inputs: readonly Value[],
   out: Value,
   gradients: readonly Value[],
   attributes: AttentionAttributes,
   address: (value: Value) => number,
+  cache?: Cache,
 ): void {
-  const { layout, scale, causal } = attributes;
-  const { batch, heads, queries, keys, width, valueWidth } = sizes(q!, v!, attributes);
-  const workspace = encoder.workspace(kernels().attentionWorkspace!(keys));
-  const [dq = 0, dk = 0, dv = 0] = gradients.map(address);
+  const { layout, scale, causal, packed } = attributes;
+  const {
+    parts: [q, k, v],
+    rest: [mask],
+  } = partsOf(inputs, attributes);
+  const { batch, heads, queries, keys, width, valueWidth } = sizes(q, v, attributes);
+  const workspace = encoder.workspace(kernels().attentionWorkspace!(cache?.capacity ?? keys));
   const [outBatch, outHead, outRow] = strides(out, layout);
-  const [qBatch, qHead, qRow] = strides(q!, layout);
-  const [kBatch, kHead, kRow] = strides(k!, layout);
-  const [vBatch, vHead, vRow] = strides(v!, layout);
+  const [qBatch, qHead, qRow] = strides(q.x, layout);
+  const [kBatch, kHead, kRow] = strides(k.x, layout);
+  const [vBatch, vHead, vRow] = strides(v.x, layout);
+  /** The address of a part of q, k or v, or of the corresponding part of their gradients. */
+  const at = (x: Value, { first }: Part, head: number): number => address(x) + 4 * first * head;
+  const [dq = 0, dk = 0, dv = 0] = cache
+    ? [0, address(cache.keys), address(cache.values)]
+    : gradients.length
+      ? [q, k, v].map((part, i) => at(gradients[packed ? 0 : i]!, part, qHead))
+      : [];
   const [maskBatch = 0, maskHead = 0, maskRow = 0] = mask
     ? contiguousStrides(mask.shape).map((s, i) => (mask.shape[i] === 1 ? 0 : s))
     : [];
   encodeAttention(encoder, code, {
     out: address(out),
-    q: address(q!),
-    k: address(k!),
-    v: address(v!),
+    q: at(q.x, q, qHead),
+    k: at(k.x, k, kHead),
+    v: at(v.x, v, vHead),
     dq,
     dk,
     dv,
     mask: mask ? address(mask) : 0,
+    length: cache ? address(cache.length) : 0,
     batch,
     heads,
     queries,
-    keys,
+    keys: cache?.capacity ?? keys,
     width,
     valueWidth,
     scale,
@@ -144,4 +186,12 @@ export function encodeDirection(
     maskRow,
     workspace,
   });
+}
+
+/** Keys and values [batch, heads, capacity, width], of which the first `length` rows of each head are filled: int32 []. */
+export interface Cache {
+  readonly keys: Value;
+  readonly values: Value;
+  readonly length: Value;
+  readonly capacity: number;
 }

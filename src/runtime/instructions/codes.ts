@@ -100,6 +100,6 @@ export type RecurrentCode = Op.Rnn | Op.Lstm | Op.Gru;
 
 export type RecurrentGradCode = Op.RnnGrad | Op.LstmGrad | Op.GruGrad;
 
-export type AttentionCode = Op.Attention | Op.AttentionGrad;
+export type AttentionCode = Op.Attention | Op.AttentionGrad | Op.CachedAttention;
 
 export type FactorCode = Op.Cholesky | Op.Eigh | Op.ArgSort;

@@ -159,6 +159,7 @@ export interface AttentionOperands {
   readonly dk: number;
   readonly dv: number;
   readonly mask: number;
+  readonly length: number;
   readonly batch: number;
   readonly heads: number;
   readonly queries: number;

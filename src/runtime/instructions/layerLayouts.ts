@@ -192,7 +192,7 @@ export function encodeRecurrentGrad(encoder: Encoder, code: RecurrentGradCode, o
 }
 
 export function encodeAttention(encoder: Encoder, code: AttentionCode, o: AttentionOperands): void {
-  encoder.begin(code, 35);
+  encoder.begin(code, 36);
   encoder.set(2, o.out);
   encoder.set(3, o.q);
   encoder.set(4, o.k);
@@ -201,31 +201,32 @@ export function encodeAttention(encoder: Encoder, code: AttentionCode, o: Attent
   encoder.set(7, o.dk);
   encoder.set(8, o.dv);
   encoder.set(9, o.mask);
-  encoder.set(10, o.batch);
-  encoder.set(11, o.heads);
-  encoder.set(12, o.queries);
-  encoder.set(13, o.keys);
-  encoder.set(14, o.width);
-  encoder.set(15, o.valueWidth);
-  encoder.setFloat(16, o.scale);
-  encoder.set(17, o.causal);
-  encoder.set(18, o.offset);
-  encoder.set(19, o.outBatch);
-  encoder.set(20, o.outHead);
-  encoder.set(21, o.outRow);
-  encoder.set(22, o.qBatch);
-  encoder.set(23, o.qHead);
-  encoder.set(24, o.qRow);
-  encoder.set(25, o.kBatch);
-  encoder.set(26, o.kHead);
-  encoder.set(27, o.kRow);
-  encoder.set(28, o.vBatch);
-  encoder.set(29, o.vHead);
-  encoder.set(30, o.vRow);
-  encoder.set(31, o.maskBatch);
-  encoder.set(32, o.maskHead);
-  encoder.set(33, o.maskRow);
-  encoder.set(34, o.workspace);
+  encoder.set(10, o.length);
+  encoder.set(11, o.batch);
+  encoder.set(12, o.heads);
+  encoder.set(13, o.queries);
+  encoder.set(14, o.keys);
+  encoder.set(15, o.width);
+  encoder.set(16, o.valueWidth);
+  encoder.setFloat(17, o.scale);
+  encoder.set(18, o.causal);
+  encoder.set(19, o.offset);
+  encoder.set(20, o.outBatch);
+  encoder.set(21, o.outHead);
+  encoder.set(22, o.outRow);
+  encoder.set(23, o.qBatch);
+  encoder.set(24, o.qHead);
+  encoder.set(25, o.qRow);
+  encoder.set(26, o.kBatch);
+  encoder.set(27, o.kHead);
+  encoder.set(28, o.kRow);
+  encoder.set(29, o.vBatch);
+  encoder.set(30, o.vHead);
+  encoder.set(31, o.vRow);
+  encoder.set(32, o.maskBatch);
+  encoder.set(33, o.maskHead);
+  encoder.set(34, o.maskRow);
+  encoder.set(35, o.workspace);
   encoder.end();
 }
 

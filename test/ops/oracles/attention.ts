@@ -4,6 +4,41 @@ import { contiguousStrides, type Shape, sizeOf } from "../../../src/ops/definiti
 import { type AttentionAttributes, places, shaped, sizes } from "../../../src/ops/sequence/heads.ts";
 import type { Oracle, Reference, Sample } from "./oracle.ts";
 
+/** The inputs with q, k and v as separate arrays. */
+function unpacked([x, ...rest]: readonly Reference[], { layout, packed }: AttentionAttributes): readonly Reference[] {
+  if (!packed) return [x!, ...rest];
+  const dim = layout.indexOf("h");
+  const shape = x!.shape.map((n, i) => (i === dim ? n / 3 : n));
+  const run = sizeOf(shape.slice(dim));
+  return [
+    ...[0, 1, 2].map((part) => ({
+      shape,
+      data: Float64Array.from(
+        { length: sizeOf(shape) },
+        (_, i) => x!.data[(3 * Math.floor(i / run) + part) * run + (i % run)]!,
+      ),
+    })),
+    ...rest,
+  ];
+}
+
+/** The inverse of `unpacked`, for gradients. */
+function repacked(parts: Reference[], { layout, packed }: AttentionAttributes): Reference[] {
+  if (!packed) return parts;
+  const [{ shape }] = parts as [Reference];
+  const dim = layout.indexOf("h");
+  const run = sizeOf(shape.slice(dim));
+  return [
+    {
+      shape: shape.map((n, i) => (i === dim ? 3 * n : n)),
+      data: Float64Array.from({ length: 3 * sizeOf(shape) }, (_, i) => {
+        const row = Math.floor(i / run);
+        return parts[row % 3]!.data[Math.floor(row / 3) * run + (i % run)]!;
+      }),
+    },
+  ];
+}
+
 /** The attention weights in float64, for each batch, head and query. */
 function weights64([q, k, v, mask]: readonly Reference[], attributes: AttentionAttributes) {
   const { layout, scale, causal } = attributes;
@@ -49,7 +84,11 @@ function samples(grad: boolean): Sample<AttentionAttributes>[] {
     });
     const [q, k, v] = [input(queries!, width!), input(keys!, width!), input(keys!, valueWidth!)];
     const dy = grad ? [input(queries!, valueWidth!)] : [];
-    return { inputs: [...dy, q, k, v, ...(mask ? [{ shape: mask }] : [])], attributes: all };
+    const packed = { ...q!, shape: q!.shape.map((n, i) => (all.layout[i] === "h" ? 3 * n : n)) };
+    return {
+      inputs: [...dy, ...(all.packed ? [packed] : [q!, k!, v!]), ...(mask ? [{ shape: mask }] : [])],
+      attributes: all,
+    };
   };
   return [
     make([1, 1, 3, 3, 2, 2], {}),
@@ -66,13 +105,17 @@ function samples(grad: boolean): Sample<AttentionAttributes>[] {
           make([3, 1, 65, 130, 4, 17], { layout: "bthd" }),
         ]
       : []),
+    make([2, 2, 3, 3, 2, 2], { layout: "bthd", packed: true, causal: 0 }),
+    make([2, 3, 4, 4, 2, 2], { layout: "tbhd", packed: true }, [2, 1, 1, 4]),
+    make([1, 2, 3, 3, 3, 3], { packed: true }),
     make([0, 2, 3, 3, 2, 2], {}),
     make([2, 2, 3, 0, 2, 2], {}),
   ];
 }
 
 const forward: Oracle<AttentionAttributes> = {
-  reference(inputs, attributes) {
+  reference(given, attributes) {
+    const inputs = unpacked(given, attributes);
     const v = inputs[2]!;
     const all = sizes(inputs[0]!, v, attributes);
     const shape = shaped(all, attributes.layout, all.queries, all.valueWidth);
@@ -88,7 +131,8 @@ const forward: Oracle<AttentionAttributes> = {
 };
 
 const grad: Oracle<AttentionAttributes> = {
-  reference([dy, ...inputs], attributes) {
+  reference([dy, ...given], attributes) {
+    const inputs = unpacked(given, attributes);
     const [q, k, v] = inputs as [Reference, Reference, Reference];
     const [dq, dk, dv] = [q, k, v].map(({ shape }) => ({ shape, data: new Float64Array(sizeOf(shape)) })) as [
       Reference & { data: Float64Array },
@@ -114,7 +158,7 @@ const grad: Oracle<AttentionAttributes> = {
         }
       });
     }
-    return [dq, dk, dv];
+    return repacked([dq, dk, dv], attributes);
   },
   samples: samples(true),
 };

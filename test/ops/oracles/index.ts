@@ -49,6 +49,7 @@ export const oracles: { readonly [code in Op]: AnyOracle | TestedBy } = {
   [Op.Adagrad]: update,
   [Op.Lion]: update,
   [Op.Unique]: { testedBy: "test/ops/sparse.test.ts" },
+  [Op.CachedAttention]: { testedBy: "test/nn/cache.test.ts" },
   [Op.Assign]: { testedBy: "test/core/tensor.test.ts" },
   [Op.Chain]: { testedBy: "test/compile/passes.test.ts" },
   [Op.Check]: { testedBy: "test/compile/compile-checks.test.ts" },
