@@ -77,7 +77,7 @@ function remove(path: string): void {
     // Remove only the link: its target belongs to this tree.
     unlinkSync(join(path, "node_modules"));
   } catch {
-    // There is no link: the path is a folder, or does not exist.
+    // Ignore the error, because there is no link: the path is a folder, or does not exist.
   }
   rmSync(path, { recursive: true, force: true });
   git("worktree", "prune");

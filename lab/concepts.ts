@@ -198,7 +198,7 @@ export const concepts: readonly Concept[] = [
     exercise: "escape-direction",
   },
   {
-    name: "In a ravine, the gradient points across",
+    name: "In a ravine, the gradient points across the floor",
     section: LANDSCAPES,
     paragraph: "anisotropy",
     experiment: "ravine",
@@ -230,7 +230,7 @@ export const concepts: readonly Concept[] = [
     exercise: "measure-confusion",
   },
   {
-    name: "Mini-batches confuse the gradient",
+    name: "The gradients of mini-batches disagree",
     section: STOCHASTICITY,
     paragraph: "gradient-confusion",
     experiment: "gradient-confusion",
@@ -248,7 +248,7 @@ export const concepts: readonly Concept[] = [
     exercise: "reorder-a-curriculum",
   },
   {
-    name: "The scale of the inputs decides between weights and biases",
+    name: "The scale of the inputs decides whether weights or biases learn faster",
     section: STOCHASTICITY,
     paragraph: "weights-against-biases",
     experiment: "weights-vs-biases",
@@ -277,7 +277,7 @@ export const concepts: readonly Concept[] = [
     exercise: "integrate-the-flow",
   },
   {
-    name: "Momentum is a ball with mass and friction",
+    name: "Momentum acts like a ball with mass and friction",
     section: DYNAMICS,
     paragraph: "momentum",
     experiment: "momentum-escape",

@@ -60,9 +60,9 @@ function slopeError(xs: readonly number[], errors: readonly { error: number; sta
 }
 
 /**
- * One step leaves a fraction of ½‖θ‖². Computes the standard error of this fraction's mean over ENDS steps. For an error
- * with the component `along` along the gradient, the fraction is (1 − rate)² − 2·rate·(1 − rate)·along +
- * rate²·‖error‖².
+ * After one step, a fraction of ½‖θ‖² remains. Computes the standard error of the mean of this fraction over ENDS
+ * steps. For an error with the component `along` along the gradient, the fraction is (1 − rate)² − 2·rate·(1 −
+ * rate)·along + rate²·‖error‖².
  */
 function remainderError(d: number, m: number, rate: number): number {
   const { variance, along, covariance } = momentsOf(d, m);

@@ -114,8 +114,8 @@ export default stream({
           {
             text: "condition number of whitened features",
             measured: white.after.conditionNumber,
-            // Whitening multiplies the features by a matrix in float32. In the direction of least variance, it
-            // magnifies rounding errors by up to √κ.
+            // Whitening multiplies the features by a matrix in float32. In the direction of least variance, this
+            // product magnifies rounding errors by up to √κ.
             expected: { equals: 1 + EPSILON * kappa, within: 2 ** -21 * Math.sqrt(kappa) },
             theory: "all curvatures are 1, except that whiten adds ε = 10⁻⁸ of the largest variance to all variances",
           },

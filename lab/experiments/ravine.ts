@@ -1,4 +1,4 @@
-/** In a ravine, the gradient points across: descent zigzags, and the condition number determines how fast it converges. */
+/** In a ravine, the gradient points across the floor: descent zigzags, and the condition number determines how fast descent converges. */
 import { type Tensor, tensor } from "nabla";
 import { conditionNumber, gradientDescent, objective, ravine } from "nabla/gradients";
 import { experiment } from "../experiment.ts";
@@ -11,7 +11,7 @@ export default experiment({
   title: "The ravine",
   section: "The Geometry of Non-Convex Landscapes",
   claim:
-    "In a narrow ravine, the slope across is orders of magnitude larger than the slope along the floor: the gradient points across, and descent oscillates from side to side instead of making progress.",
+    "In a narrow ravine, the slope across the floor is orders of magnitude larger than the slope along it: the gradient points across the floor, and descent oscillates from side to side instead of making progress.",
   formula:
     "L=\\tfrac12(\\kappa\\,u^2+v^2),\\qquad \\rho=\\frac{\\kappa-1}{\\kappa+1}\\ \\text{ per step at the best rate }\\ \\eta=\\frac{2}{\\kappa+1}",
   functions: ["ravine", "conditionNumber", "gradientDescent", "objective"],

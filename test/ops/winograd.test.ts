@@ -143,8 +143,8 @@ describe("nabla uses Winograd's method", () => {
 });
 
 /**
- * The largest error of a tile, relative to the largest |y64| of the same tile: `side` × `side` pixels with all channels. For
- * the weight's gradient, a tile is an output channel.
+ * The largest error of a tile, relative to the largest |y64| of the same tile: `side` × `side` pixels with all
+ * channels. In the gradient of the weight, an output channel takes the place of a tile.
  */
 function errorOf(actual: Float32Array, { shape, data }: Reference, side: number): number {
   const [n, h, w, c] = shape as [number, number, number, number];
