@@ -156,8 +156,6 @@ function computePhase(at: usize, phase: usize, thread: u32, threads: u32): void 
   const begin = shareBegin(pixels, LEAST, thread, threads), end = shareBegin(pixels, LEAST, thread + 1, threads);
   if (m == 1 && c == 1) {
     depthwise(at, phase, begin, end);
-    const ld = word(phase, Phase.outPixel);
-    finishPixels(at, word(at, Conv.out) + begin * ld, ld, end - begin, 0, outC);
     return;
   }
   if (usesWinograd(at, forward ? Op.Conv : Op.ConvInput)) {

@@ -3,26 +3,31 @@
  * matrix product.
  */
 import { offsetOf, Phase, positionOf } from "./convPhase";
-import { relu, relu6, sigmoid, tanh } from "../math";
+import { ceilingOf, clamp, finish, floorOf, zeroOf } from "./epilogue";
+import { finishPixels } from "./standardize";
 import { fma, narrow, promoteHigh, storeLanes } from "../simd";
 import { Conv } from "../layerLayouts";
 import { Activation } from "../opcodes";
 import { word } from "../operands";
 
-/** The number of channels per step. */
+/** The number of channels per step of a single result, and of a tile of SIDE results in a row. */
 const WIDE: u32 = 16;
+const NARROW: u32 = 8;
+const SIDE: u32 = 4;
 /** The number of terms that are summed in float32 before their sum is added to a float64 total. */
 const BLOCK: u32 = 128;
 
-/** Computes results [begin, end) of a phase's grid. */
+/**
+ * Computes results [begin, end) of a phase's grid. Each result sums its taps in the same order, alone or in a tile, so its bits do
+ * not depend on where shares begin.
+ */
 export function depthwise(at: usize, phase: usize, begin: u32, end: u32): void {
   const out = word(at, Conv.out) + word(phase, Phase.outFirst), x = word(at, Conv.a), w = word(at, Conv.b);
   const bias = word(at, Conv.bias);
   const activation = word(at, Conv.activation), taps = word(at, Conv.kernelHeight) * word(at, Conv.kernelWidth);
   const height = word(phase, Phase.height), width = word(phase, Phase.width), channels = word(phase, Phase.channels);
   const gridH = word(phase, Phase.gridHeight), gridW = word(phase, Phase.gridWidth);
-  const outImage = word(phase, Phase.outImage), outRow = word(phase, Phase.outRow),
-    outPixel = word(phase, Phase.outPixel);
+  const outPixel = word(phase, Phase.outPixel);
   const stepH = word(phase, Phase.stepH), stepW = word(phase, Phase.stepW);
   const tapsH = word(phase, Phase.tapsH), tapsW = word(phase, Phase.tapsW);
   const countH = word(phase, Phase.countH), countW = word(phase, Phase.countW);
@@ -33,74 +38,188 @@ export function depthwise(at: usize, phase: usize, begin: u32, end: u32): void {
     for (let t: u32 = 0; t < taps; t++)
       store<f32>(weights + ((t * channels + c) << 2), load<f32>(w + ((c * taps + t) << 2)));
   }
-  if (begin >= end) return;
-  const pixelBytes: usize = channels << 2, rowBytes = width * pixelBytes, stepBytes = stepW * pixelBytes;
+  const pixelBytes: usize = channels << 2, rowBytes = width * pixelBytes, stepX = stepW * pixelBytes;
   // The distances in bytes between the pixels, and between the weights, of neighbouring taps.
   const downX = gapH * rowBytes, acrossX = gapW * pixelBytes;
   const downW = pitchOf(tapsH, countH) * pixelBytes, acrossW = pitchOf(tapsW, countW) * pixelBytes;
-  const long = countH * countW > BLOCK;
-  // Counting up from the first result is faster than computing each result's position by division.
-  let j = begin % gridW, i = begin / gridW % gridH, n = begin / gridW / gridH;
-  for (let r = begin; r < end; r++) {
-    let target = out + n * outImage + i * outRow + j * outPixel;
-    const image = x + <usize>(n * height) * rowBytes;
-    const top = <i32>(i * stepH) + offsetOf(tapsH, 0), left = <i32>(j * stepW) + offsetOf(tapsW, 0);
-    const a = firstTap(top, gapH), b = firstTap(left, gapW);
-    const rows = tapsInside(top, a, gapH, countH, height), columns = tapsInside(left, b, gapW, countW, width);
-    // Two neighbouring results in a row that use the same taps share each load of the weights.
-    const next = left + stepW;
-    const pair = !long && j + 1 < gridW && r + 1 < end && left >= 0
-      && tapsInside(next, 0, gapW, countW, width) == columns;
-    const pixels = image + (top + a * gapH) * rowBytes + (left + b * gapW) * pixelBytes;
-    const first = weights + (positionOf(tapsH, 0) + positionOf(tapsW, 0)) * pixelBytes + a * downW + b * acrossW;
-    for (let c: u32 = 0; c < channels; c += WIDE) {
-      const offset: usize = c << 2, to = target + offset, rest = channels - c;
-      if (long) {
-        for (let k = offset; k < offset + 64 && k < pixelBytes; k += 16)
-          put(target + k, longPixel(phase, image + k, weights + k, i * stepH, j * stepW), bias, k, activation,
-            channels - <u32>(k >> 2));
+  const long = countH * countW > BLOCK, kind: u32 = activation <= <u32>Activation.Relu6 ? activation : 0;
+  const left = offsetOf(tapsW, 0), firstW = positionOf(tapsH, 0) + positionOf(tapsW, 0);
+  // All taps of the results [low, high) of a row are inside the image. If neighbouring results share three taps, a tile may also
+  // begin with a result without its first tap, and end with a result without its last tap.
+  const reach = left + <i32>((countW - 1) * gapW), shared = countW == 3 && stepW == gapW;
+  const low = left < 0 ? min(gridW, (<u32>-left + stepW - 1) / stepW) : 0;
+  const high = reach < <i32>width ? min(gridW, (<i32>width - 1 - reach) / stepW + 1) : 0;
+  const from = low - u32(shared && low > 0), until = high + u32(shared && high < gridW);
+  for (let r = begin; r < end;) {
+    let j = r % gridW;
+    const line = r / gridW, i = line % gridH, n = line / gridH, stop = min(gridW, j + end - r);
+    r += stop - j;
+    const row = out + n * word(phase, Phase.outImage) + i * word(phase, Phase.outRow),
+      image = x + <usize>(n * height) * rowBytes;
+    const top = <i32>(i * stepH) + offsetOf(tapsH, 0), a = firstTap(top, gapH);
+    const rows = tapsInside(top, a, gapH, countH, height), first = j;
+    const pixels = image + (top + a * gapH) * rowBytes + left * pixelBytes,
+      by = weights + firstW * pixelBytes + a * downW;
+    const last = low < high && channels >= NARROW && !long ? min(stop, until) : 0;
+    while (j < stop) {
+      const to = row + j * outPixel;
+      if (j >= from && j < last && last - max(first, from) >= SIDE) {
+        const t = min(j, last - SIDE), source = pixels + t * stepX, target = row + t * outPixel;
+        if (shared) {
+          sharedTile(target, outPixel, source, downX, stepX, by, downW, acrossW, rows, channels, t >= low,
+            t + SIDE <= high, bias, kind);
+        } else {
+          plainTile(target, outPixel, source, downX, acrossX, stepX, by, downW, acrossW, rows, countW, channels, bias,
+            kind);
+        }
+        j = t + SIDE;
         continue;
       }
-      let s0 = f32x4.splat(0), s1 = s0, s2 = s0, s3 = s0;
-      let p = pixels + offset, q = first + offset;
-      if (pair) {
-        let t0 = s0, t1 = s0, t2 = s0, t3 = s0;
-        for (let h = rows; h > 0; h--, p += downX, q += downW) {
-          for (let v = columns, from = p, by = q; v > 0; v--, from += acrossX, by += acrossW) {
-            const w0 = v128.load(by), w1 = v128.load(by, 16), w2 = v128.load(by, 32), w3 = v128.load(by, 48);
-            s0 = fma(v128.load(from), w0, s0);
-            s1 = fma(v128.load(from, 16), w1, s1);
-            s2 = fma(v128.load(from, 32), w2, s2);
-            s3 = fma(v128.load(from, 48), w3, s3);
-            const beside = from + stepBytes;
-            t0 = fma(v128.load(beside), w0, t0);
-            t1 = fma(v128.load(beside, 16), w1, t1);
-            t2 = fma(v128.load(beside, 32), w2, t2);
-            t3 = fma(v128.load(beside, 48), w3, t3);
-          }
-        }
-        putWide(to + outPixel, t0, t1, t2, t3, bias, offset, activation, rest);
+      if (long) {
+        for (let k: usize = 0; k < pixelBytes; k += 16)
+          put(to + k, longPixel(phase, image + k, weights + k, i * stepH, j * stepW), bias, k, kind,
+            channels - <u32>(k >> 2));
       } else {
-        for (let h = rows; h > 0; h--, p += downX, q += downW) {
-          for (let v = columns, from = p, by = q; v > 0; v--, from += acrossX, by += acrossW) {
-            s0 = fma(v128.load(from), v128.load(by), s0);
-            s1 = fma(v128.load(from, 16), v128.load(by, 16), s1);
-            s2 = fma(v128.load(from, 32), v128.load(by, 32), s2);
-            s3 = fma(v128.load(from, 48), v128.load(by, 48), s3);
-          }
-        }
+        const start = left + <i32>(j * stepW), b = firstTap(start, gapW);
+        single(to, pixels + j * stepX + b * acrossX, downX, acrossX, by + b * acrossW, downW, acrossW, rows,
+          tapsInside(start, b, gapW, countW, width), channels, bias, kind);
       }
-      putWide(to, s0, s1, s2, s3, bias, offset, activation, rest);
+      j++;
     }
-    if (pair) r++;
-    j += pair ? 2 : 1;
-    if (j >= gridW) {
-      j = 0;
-      if (++i == gridH) {
-        i = 0;
-        n++;
+    const done = row + first * outPixel, count = stop - first;
+    if (activation != kind) finish(done, outPixel, done, outPixel, count, channels, 0, 1, 0, activation, 0, 0);
+    finishPixels(at, done, outPixel, count, 0, channels);
+  }
+}
+
+/** The bias of four channels, and the bounds of the activation (epilogue.ts). */
+@inline
+function biasAt(bias: usize, offset: usize, activation: u32): v128 {
+  return bias ? f32x4.add(v128.load(bias + offset), zeroOf(activation)) : zeroOf(activation);
+}
+
+/** Stores act(v + bias) for eight channels of one result. */
+@inline
+function put8(to: usize, v0: v128, v1: v128, b0: v128, b1: v128, floor: v128, ceiling: v128): void {
+  v128.store(to, clamp(f32x4.add(v0, b0), floor, ceiling));
+  v128.store(to, clamp(f32x4.add(v1, b1), floor, ceiling), 16);
+}
+
+/**
+ * Computes SIDE neighbouring results whose taps are three wide and as far apart as the results, so each pixel is the first, second
+ * and third tap of neighbouring results. There are at least NARROW channels. `hasLeft`: whether the first result has its first
+ * tap; `hasRight`: whether the last one has its last tap.
+ */
+function sharedTile(to: usize, outPixel: usize, from: usize, downX: usize, stepX: usize, by: usize, downW: usize,
+  acrossW: usize, rows: u32, channels: u32, hasLeft: bool, hasRight: bool, bias: usize, activation: u32): void
+{
+  const floor = floorOf(activation), ceiling = ceilingOf(activation);
+  for (let c: u32 = 0; c < channels; c += NARROW) {
+    // If the last channels do not fill a step, compute a full step that ends with them.
+    const offset = <usize>min(c, channels - NARROW) << 2;
+    const zero = f32x4.splat(0);
+    let s0 = zero, s1 = zero, s2 = zero, s3 = zero, t0 = zero, t1 = zero, t2 = zero, t3 = zero;
+    let p = from + offset, q = by + offset;
+    for (let h = rows; h > 0; h--, p += downX, q += downW) {
+      const q1 = q + acrossW, q2 = q1 + acrossW;
+      const p1 = p + stepX, p2 = p1 + stepX, p3 = p2 + stepX, p4 = p3 + stepX, p5 = p4 + stepX;
+      let w0 = v128.load(q), w1 = v128.load(q1), w2 = v128.load(q2), v: v128;
+      if (hasLeft) s0 = fma(v128.load(p), w0, s0);
+      v = v128.load(p1);
+      s0 = fma(v, w1, s0);
+      s1 = fma(v, w0, s1);
+      v = v128.load(p2);
+      s0 = fma(v, w2, s0);
+      s1 = fma(v, w1, s1);
+      s2 = fma(v, w0, s2);
+      v = v128.load(p3);
+      s1 = fma(v, w2, s1);
+      s2 = fma(v, w1, s2);
+      s3 = fma(v, w0, s3);
+      v = v128.load(p4);
+      s2 = fma(v, w2, s2);
+      s3 = fma(v, w1, s3);
+      if (hasRight) s3 = fma(v128.load(p5), w2, s3);
+      w0 = v128.load(q, 16);
+      w1 = v128.load(q1, 16);
+      w2 = v128.load(q2, 16);
+      if (hasLeft) t0 = fma(v128.load(p, 16), w0, t0);
+      v = v128.load(p1, 16);
+      t0 = fma(v, w1, t0);
+      t1 = fma(v, w0, t1);
+      v = v128.load(p2, 16);
+      t0 = fma(v, w2, t0);
+      t1 = fma(v, w1, t1);
+      t2 = fma(v, w0, t2);
+      v = v128.load(p3, 16);
+      t1 = fma(v, w2, t1);
+      t2 = fma(v, w1, t2);
+      t3 = fma(v, w0, t3);
+      v = v128.load(p4, 16);
+      t2 = fma(v, w2, t2);
+      t3 = fma(v, w1, t3);
+      if (hasRight) t3 = fma(v128.load(p5, 16), w2, t3);
+    }
+    const b0 = biasAt(bias, offset, activation), b1 = biasAt(bias, offset + 16, activation), target = to + offset;
+    put8(target, s0, t0, b0, b1, floor, ceiling);
+    put8(target + outPixel, s1, t1, b0, b1, floor, ceiling);
+    put8(target + 2 * outPixel, s2, t2, b0, b1, floor, ceiling);
+    put8(target + 3 * outPixel, s3, t3, b0, b1, floor, ceiling);
+  }
+}
+
+/** Computes SIDE neighbouring results whose taps are all inside the image. There are at least NARROW channels. */
+function plainTile(to: usize, outPixel: usize, from: usize, downX: usize, acrossX: usize, stepX: usize, by: usize,
+  downW: usize, acrossW: usize, rows: u32, columns: u32, channels: u32, bias: usize, activation: u32): void
+{
+  const floor = floorOf(activation), ceiling = ceilingOf(activation);
+  for (let c: u32 = 0; c < channels; c += NARROW) {
+    const offset = <usize>min(c, channels - NARROW) << 2;
+    const zero = f32x4.splat(0);
+    let s0 = zero, s1 = zero, s2 = zero, s3 = zero, t0 = zero, t1 = zero, t2 = zero, t3 = zero;
+    let p = from + offset, q = by + offset;
+    for (let h = rows; h > 0; h--, p += downX, q += downW) {
+      let p0 = p, at = q;
+      for (let v = columns; v > 0; v--, p0 += acrossX, at += acrossW) {
+        const w0 = v128.load(at), w1 = v128.load(at, 16), p1 = p0 + stepX, p2 = p1 + stepX, p3 = p2 + stepX;
+        s0 = fma(v128.load(p0), w0, s0);
+        t0 = fma(v128.load(p0, 16), w1, t0);
+        s1 = fma(v128.load(p1), w0, s1);
+        t1 = fma(v128.load(p1, 16), w1, t1);
+        s2 = fma(v128.load(p2), w0, s2);
+        t2 = fma(v128.load(p2, 16), w1, t2);
+        s3 = fma(v128.load(p3), w0, s3);
+        t3 = fma(v128.load(p3, 16), w1, t3);
       }
     }
+    const b0 = biasAt(bias, offset, activation), b1 = biasAt(bias, offset + 16, activation), target = to + offset;
+    put8(target, s0, t0, b0, b1, floor, ceiling);
+    put8(target + outPixel, s1, t1, b0, b1, floor, ceiling);
+    put8(target + 2 * outPixel, s2, t2, b0, b1, floor, ceiling);
+    put8(target + 3 * outPixel, s3, t3, b0, b1, floor, ceiling);
+  }
+}
+
+/** Computes one result from the taps that are inside the image. */
+function single(to: usize, pixels: usize, downX: usize, acrossX: usize, first: usize, downW: usize, acrossW: usize,
+  rows: u32, columns: u32, channels: u32, bias: usize, activation: u32): void
+{
+  for (let c: u32 = 0; c < channels; c += WIDE) {
+    const offset: usize = c << 2, rest = channels - c, target = to + offset;
+    let s0 = f32x4.splat(0), s1 = s0, s2 = s0, s3 = s0;
+    let p = pixels + offset, q = first + offset;
+    for (let h = rows; h > 0; h--, p += downX, q += downW) {
+      for (let v = columns, from = p, by = q; v > 0; v--, from += acrossX, by += acrossW) {
+        s0 = fma(v128.load(from), v128.load(by), s0);
+        s1 = fma(v128.load(from, 16), v128.load(by, 16), s1);
+        s2 = fma(v128.load(from, 32), v128.load(by, 32), s2);
+        s3 = fma(v128.load(from, 48), v128.load(by, 48), s3);
+      }
+    }
+    put(target, s0, bias, offset, activation, rest);
+    if (rest > 4) put(target + 16, s1, bias, offset + 16, activation, rest - 4);
+    if (rest > 8) put(target + 32, s2, bias, offset + 32, activation, rest - 8);
+    if (rest > 12) put(target + 48, s3, bias, offset + 48, activation, rest - 12);
   }
 }
 
@@ -121,47 +240,6 @@ function tapsInside(start: i32, first: u32, gap: u32, count: u32, size: u32): u3
   const last = start + <i32>((count - 1) * gap);
   const end = last < <i32>size ? count : start >= <i32>size ? 0 : (size - 1 - start) / gap + 1;
   return end > first ? end - first : 0;
-}
-
-/** Adds the bias to up to 16 channels of one result, applies the activation, and stores them. */
-function putWide(to: usize, s0: v128, s1: v128, s2: v128, s3: v128, bias: usize, at: usize, activation: u32,
-  count: u32): void
-{
-  if (bias) {
-    const by = bias + at;
-    s0 = f32x4.add(s0, v128.load(by));
-    s1 = f32x4.add(s1, v128.load(by, 16));
-    s2 = f32x4.add(s2, v128.load(by, 32));
-    s3 = f32x4.add(s3, v128.load(by, 48));
-  }
-  if (activation == Activation.Relu) {
-    s0 = relu(s0);
-    s1 = relu(s1);
-    s2 = relu(s2);
-    s3 = relu(s3);
-  } else if (activation == Activation.Relu6) {
-    s0 = relu6(s0);
-    s1 = relu6(s1);
-    s2 = relu6(s2);
-    s3 = relu6(s3);
-  } else if (activation) {
-    s0 = activate(s0, activation);
-    s1 = activate(s1, activation);
-    s2 = activate(s2, activation);
-    s3 = activate(s3, activation);
-  }
-  storeLanes(to, s0, count);
-  if (count > 4) storeLanes(to + 16, s1, count - 4);
-  if (count > 8) storeLanes(to + 32, s2, count - 8);
-  if (count > 12) storeLanes(to + 48, s3, count - 12);
-}
-
-/** Not inlined, because otherwise tanh and sigmoid would be emitted four times. */
-function activate(v: v128, activation: u32): v128 {
-  if (activation == Activation.Relu) return relu(v);
-  if (activation == Activation.Relu6) return relu6(v);
-  if (activation == Activation.Tanh) return tanh(v);
-  return sigmoid(v);
 }
 
 /**
@@ -194,11 +272,10 @@ function longPixel(phase: usize, image: usize, weights: usize, top: u32, left: u
   return narrow(low, high);
 }
 
-/** Like putWide, for up to four channels of one result. */
+/** Stores act(v + bias) for up to four channels of one result. */
+@inline
 function put(to: usize, v: v128, bias: usize, at: usize, activation: u32, count: u32): void {
-  if (bias) v = f32x4.add(v, v128.load(bias + at));
-  if (activation) v = activate(v, activation);
-  storeLanes(to, v, count);
+  storeLanes(to, clamp(f32x4.add(v, biasAt(bias, at, activation)), floorOf(activation), ceilingOf(activation)), count);
 }
 
 /**
