@@ -24,19 +24,22 @@ import { Error, ShapeError, TypeError } from "../runtime/errors.ts";
 
 export const onesLike = (x: Tensor): Tensor => full(x.shape, 1) as Tensor;
 
+/** A tensor to differentiate, and its gradient. */
+type Root = readonly [root: Tensor, seed: Tensor];
+
 /**
  * Finds the nodes between the roots and the targets, earliest first. Also checks whether the graph has a target that is
  * not a leaf, or a leaf that requires a gradient but is not a target.
  * @param targets the edges to compute gradients for; null for all leaves
  */
 function nodesBetween(
-  roots: readonly Edge[],
+  roots: readonly Root[],
   targets: ReadonlySet<Edge> | null,
 ): { nodes: Node<Tensor>[]; needed: Set<Edge>; hasOtherLeaves: boolean } {
   const found = new Set<Node<Tensor>>();
   const needed = new Set<Edge>();
   let hasOtherLeaves = false;
-  const pending = [...roots];
+  const pending = roots.flatMap(([root]) => root.edge ?? []);
   for (let edge = pending.pop(); edge; edge = pending.pop()) {
     if (targets?.has(edge) || edge instanceof Tensor) {
       if (edge instanceof Tensor && !edge.requiresGrad) continue;
@@ -78,11 +81,11 @@ export interface BackpropagateOptions {
  * @returns the gradients, those that are sparse, and whether they were recorded for autograd @internal
  */
 export function backpropagate(
-  roots: readonly (readonly [root: Tensor, seed: Tensor])[],
+  roots: readonly Root[],
   options: BackpropagateOptions,
 ): { gradients: Map<Edge, Tensor>; sparse: Map<Tensor, SparseGradient<Tensor>>; created: boolean } {
-  const edges = roots.flatMap(([root]) => root.edge ?? []);
-  const { nodes, needed, hasOtherLeaves } = nodesBetween(edges, options.targets);
+  const graph = nodesBetween(roots, options.targets);
+  const { hasOtherLeaves } = graph;
   const create = options.create === "auto" ? isGradEnabled() && hasOtherLeaves : options.create;
   const gradients = new Map<Edge, Tensor>();
 
@@ -118,20 +121,27 @@ export function backpropagate(
     return sums;
   };
 
-  const run = (): void => {
+  /** Runs the gradient rules of the nodes between the roots and the targets, from the last to the first. */
+  const propagate = (roots: readonly Root[], { nodes, needed }: Pick<typeof graph, "nodes" | "needed">): void => {
     for (const [root, seed] of roots) if (root.edge && needed.has(root.edge)) accumulate(root.edge, seed);
     for (let i = nodes.length - 1; i >= 0; i--) {
       const node = nodes[i]!;
-      const { vjp, composed } = node.rule;
+      const { vjp, composed, recompute } = node.rule;
       const [first, ...more] = node.outputs.map((output) => output && gradients.get(output));
-      if (!vjp || !needed.has(node) || !(first || more.some((dy) => dy))) continue;
-      const backward = (): (Tensor | null)[] => {
+      if (!(vjp || recompute) || !needed.has(node) || !(first || more.some((dy) => dy))) continue;
+      const backward = (): unknown => {
         const needs = node.edges.map((edge) => edge !== null && needed.has(edge));
-        const dy = first ?? (full(node.outputShape, 0) as Tensor);
         const context = node.context(needs, more, Tensor.wrap);
+        if (recompute) {
+          const made = withGrad(true, () => recompute(context.inputs, node.id)) as Tensor[];
+          const again = made.flatMap((y, k): Root[] => (more[k] ? [[y, more[k]]] : []));
+          propagate(again, nodesBetween(again, new Set(node.edges.filter((edge, k) => edge && needs[k]) as Edge[])));
+          return [gradients, parts];
+        }
+        const dy = first ?? (full(node.outputShape, 0) as Tensor);
         const part = addSparse(node, dy, context);
         if (part) return [part.index, part.rows] as Tensor[];
-        const results = create && composed ? recordGradient(node, dy, context) : vjp(dy, context);
+        const results = create && composed ? recordGradient(node, dy, context) : vjp!(dy, context);
         return node.edges.map((edge, k) => {
           const g = results[k];
           if (!edge || !needs[k] || !g) return null;
@@ -148,7 +158,7 @@ export function backpropagate(
     }
   };
   return tidy(() => {
-    withGrad(create, run);
+    withGrad(create, () => propagate(roots, graph));
     return { gradients, sparse: sumSparse(), created: create };
   });
 }
@@ -226,7 +236,7 @@ const proxiesOf = ({ inputs, needs }: Pick<Context, "inputs" | "needs">): Tensor
 function gradientsOf(
   proxies: readonly Tensor[],
   needs: readonly boolean[],
-  roots: readonly (readonly [root: Tensor, seed: Tensor])[],
+  roots: readonly Root[],
   create: boolean,
 ): (Tensor | null)[] {
   const targets = new Set(proxies.flatMap((x, i) => (needs[i] ? x.edge! : [])));

@@ -4,7 +4,7 @@
  */
 
 import { currentWatch, runFinite } from "../core/anomaly.ts";
-import { currentRecorder, isGradEnabled } from "../core/context.ts";
+import { context, currentRecorder, isGradEnabled } from "../core/context.ts";
 import { tensor } from "../core/creation.ts";
 import type { TypedArray } from "../core/elements.ts";
 import { Tensor } from "../core/tensor.ts";
@@ -159,8 +159,8 @@ export function compile<A extends unknown[], T>(f: (...args: A) => T, options: C
   // A rest parameter would allocate an array on every call, so calls with up to four arguments store them in these lists instead.
   const lists: unknown[][] = [[], [0], [0, 0], [0, 0, 0], [0, 0, 0, 0]];
   function run(a?: unknown, b?: unknown, c?: unknown, d?: unknown): T {
-    // Inside another recording, f becomes a part of that recording.
-    if (currentRecorder()) return runUncompiled(Array.from(arguments));
+    // Inside another recording, f becomes a part of that recording. nn.checkpoint must see the ops of f.
+    if (currentRecorder() || context.checkpoint) return runUncompiled(Array.from(arguments));
     const list = lists[arguments.length];
     if (!list) return invoke(Array.from(arguments));
     for (let i = 0; i < arguments.length; i++) list[i] = i === 0 ? a : i === 1 ? b : i === 2 ? c : d;

@@ -2,7 +2,7 @@
  * Records a function for compile: runs it once on tensors without values, and lists the ops of its forward passes, backward
  * passes and updates.
  */
-import { isGradEnabled, type Recorder, withRecorder } from "../core/context.ts";
+import { context, isGradEnabled, type Recorder, withRecorder } from "../core/context.ts";
 import { isConstant } from "../core/eager.ts";
 import { type Gradient, SparseGradient, tensorsOf } from "../core/gradient.ts";
 import { currentNode } from "../core/graph.ts";
@@ -113,6 +113,7 @@ class FunctionRecorder implements Recorder<Tensor> {
       attributes,
       site,
       ...(node && { gradientOf: node.rule.name }),
+      recomputation: context.checkpoint?.recomputation ?? 0,
     };
     this.requireKnown(step);
     for (const storage of mutated(step)) this.requireWritable(op.name, storage, inputs);

@@ -19,6 +19,8 @@ export interface Step {
   readonly site: string;
   /** The op whose gradient this step is part of. */
   readonly gradientOf?: string | undefined;
+  /** The id of the recomputation that the op is part of (nn.checkpoint); 0 or undefined if it is part of none. */
+  readonly recomputation?: number;
   /** The ops that a pass fused into this step. */
   readonly fused?: readonly string[];
 }

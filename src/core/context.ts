@@ -31,6 +31,14 @@ export interface Recorder<T extends Stored = Stored> {
   gradient(leaf: T, event: "cleared" | "added"): void;
 }
 
+/** Observes and redirects the ops of a function that nn.checkpoint runs. autograd/checkpoint.ts implements it. */
+export interface Checkpoint<T extends Stored = Stored> {
+  /** The id of the recomputation that the ops belong to; 0 if they belong to none. compile merges only ops with the same id. */
+  readonly recomputation: number;
+  /** Called before each op. Returns the inputs that the op uses instead of the given ones. */
+  enter(op: AnyOp, inputs: readonly T[], attributes: unknown): readonly T[];
+}
+
 /** All modes, in a single object, so that everything that affects how ops run is in one place. */
 export const context: {
   recorder: Recorder | null;
@@ -38,7 +46,9 @@ export const context: {
   gradEnabled: boolean;
   /** The tensors made in the innermost open scope; null outside scopes. */
   scope: Owned[] | null;
-} = { recorder: null, gradEnabled: true, scope: null };
+  /** Observes ops; null outside the functions that nn.checkpoint runs. */
+  checkpoint: Checkpoint | null;
+} = { recorder: null, gradEnabled: true, scope: null, checkpoint: null };
 
 /** The active recorder; null if ops run instead of being recorded. */
 export const currentRecorder = (): Recorder | null => context.recorder;
@@ -51,6 +61,17 @@ export function withRecorder<T>(recorder: Recorder | null, f: () => T): T {
     return f();
   } finally {
     context.recorder = outer;
+  }
+}
+
+/** Runs f with a checkpoint; null if nothing should observe the ops of f. */
+export function withCheckpoint<T>(checkpoint: Checkpoint | null, f: () => T): T {
+  const outer = context.checkpoint;
+  context.checkpoint = checkpoint;
+  try {
+    return f();
+  } finally {
+    context.checkpoint = outer;
   }
 }
 

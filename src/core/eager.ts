@@ -10,7 +10,7 @@ import { encodeShared } from "../ops/definition/work.ts";
 import { immediate } from "../runtime/encoder.ts";
 import { TraceError, TypeError } from "../runtime/errors.ts";
 import { currentWatch } from "./anomaly.ts";
-import { currentRecorder, isGradEnabled, withRecorder } from "./context.ts";
+import { context, currentRecorder, isGradEnabled, withRecorder } from "./context.ts";
 import { rejectOtherCopy } from "./copies.ts";
 import { currentNode, Node as GraphNode } from "./graph.ts";
 import { journalWrite, tick } from "./memory.ts";
@@ -29,7 +29,7 @@ function notATensor(op: string, i: number, value: unknown): TypeError {
 }
 
 function execute(op: AnyOp, inputs: readonly Value[], attributes: unknown): Tensor[] {
-  const tensors = inputs as readonly Tensor[];
+  let tensors = inputs as readonly Tensor[];
   const recorder = currentRecorder();
   tick();
   for (const tensor of tensors) {
@@ -42,6 +42,7 @@ function execute(op: AnyOp, inputs: readonly Value[], attributes: unknown): Tens
     }
   }
   const specs = op.infer(tensors, attributes);
+  if (context.checkpoint) tensors = context.checkpoint.enter(op, tensors, attributes) as readonly Tensor[];
   if (op.checks && !recorder) verify(op, tensors, attributes, read);
   const watch = recorder ? null : currentWatch();
   watch?.before(op, tensors, attributes);

@@ -12,7 +12,13 @@ import type { Storage } from "./memory.ts";
  * How a node propagates a gradient to its inputs. Each entry of the op table is a gradient rule; reshape and custom
  * gradients have gradient rules too.
  */
-export type GradientRule = Pick<AnyOp, "name" | "vjp" | "sparse" | "saves" | "composed" | "differentiable">;
+export type GradientRule = Pick<AnyOp, "name" | "vjp" | "sparse" | "saves" | "composed" | "differentiable"> & {
+  /**
+   * Used instead of `vjp` by a node that stands for a part of the graph. Computes its outputs again, from the second, with their
+   * own graph. backward continues in that graph, which ends at the node's edges.
+   */
+  readonly recompute?: (inputs: readonly Value[], node: number) => readonly Value[];
+};
 
 /** A tensor as the graph sees it. A tensor that is an edge is a leaf, which collects a gradient. */
 export interface Stored extends Value {
@@ -34,6 +40,8 @@ interface Saved<Leaf extends Stored> {
 }
 
 let nodes = 0;
+/** The id of the next node. Ids increase. */
+export const nextNodeId = (): number => nodes;
 
 let current: Node<Stored> | null = null;
 /** The node whose gradient rule is running. Ops that run now help to compute the gradient of this node's op. */

@@ -298,8 +298,8 @@ export class Tensor implements Value {
       throw new TraceError(
         "copyFrom: values from JavaScript would be written once, not on every call. Pass them as an argument of the compiled function.",
       );
-    if (isJournaling("nonFinite")) {
-      // Write with an op, so that detectAnomaly checks the values.
+    if (isJournaling("nonFinite") || context.checkpoint) {
+      // Write with an op, so that detectAnomaly checks the values, and nn.checkpoint sees the write.
       runInternal(() => void assign(this, fromElements(source, this.shape, this.dtype, "copyFrom")));
       return this;
     }

@@ -1,4 +1,5 @@
 /** Layers and initializers, such as `nn.Linear` and `nn.init.xavierUniform`. */
+export { checkpoint } from "../autograd/checkpoint.ts";
 export * from "./attention.ts";
 export { KeyValueCache } from "./cache.ts";
 export * from "./conv.ts";

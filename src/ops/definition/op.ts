@@ -95,7 +95,7 @@ export interface OpDefinition<A = unknown> {
   readonly composed?: (inputs: readonly Value[], attributes: A) => Value[];
   /** The indices of the inputs whose memory the first output may reuse. */
   readonly inPlace?: readonly number[];
-  /** The indices of the inputs that an op without outputs writes to. */
+  /** The indices of the inputs that the op writes to. */
   readonly mutates?: (inputs: readonly Value[], attributes: A) => readonly number[];
   /**
    * Present if the op's instruction can be part of a chain (pointwise/chain.ts): "same" if all operands must have the

@@ -13,6 +13,7 @@ import {
 } from "../../runtime/instructions.ts";
 import { apply, type OpDefinition } from "../definition/op.ts";
 import { type DType, requireShape, type Shape, type Value } from "../definition/value.ts";
+import { copyElements, whole } from "../shape/copy.ts";
 
 interface RandomAttributes {
   readonly shape: Shape;
@@ -54,7 +55,10 @@ const drawBernoulli: Draw = (encoder, places, p, value) => {
 const drawInteger: Draw = (encoder, places, low, high) =>
   encodeRandomInteger(encoder, { out: places.out, n: places.n, state: places.state, low, range: high - low });
 
-/** @param words the number of random words that an element needs */
+/**
+ * Draws from the global generator or, if there is an input, from a generator whose state the input holds (see generatorState).
+ * @param words the number of random words that an element needs
+ */
 function random(
   code: Op,
   name: string,
@@ -68,14 +72,30 @@ function random(
     name,
     cost,
     random: true,
+    mutates: (inputs) => inputs.map((_, i) => i),
     infer: (_, { shape }) => [{ shape, dtype }],
-    encode(encoder, { outputs: [out], attributes: { p, q }, address }) {
-      draw(encoder, { out: address(out!), n: out!.size, state: RANDOM_STATE }, p, q);
+    encode(encoder, { inputs: [own], outputs: [out], attributes: { p, q }, address }) {
+      const state = own ? address(own) : RANDOM_STATE;
+      draw(encoder, { out: address(out!), n: out!.size, state }, p, q);
       // The generator's counter counts blocks of four random words.
-      advanceBy(encoder, RANDOM_STATE + 8, Math.ceil((out!.size * words) / 4), true);
+      advanceBy(encoder, state + 8, Math.ceil((out!.size * words) / 4), true);
     },
   };
 }
+
+const stateDefinition: OpDefinition<null> = {
+  code: Op.Assign,
+  cost: 0,
+  name: "randomState",
+  // compile must not move it across draws.
+  random: true,
+  infer: () => [{ shape: [4], dtype: "int32" }],
+  encode: (encoder, { outputs: [out], address }) =>
+    copyElements(encoder, Op.Assign, "int32", [4], whole(address(out!), [4]), whole(RANDOM_STATE, [4])),
+};
+
+/** A copy of the global generator's state, int32 [4]. Random ops accept it as an input, from which they then draw. */
+export const generatorState = (): Value => apply(stateDefinition, [], null);
 
 /** Adds `by` to a 32-bit counter, or to a 64-bit counter if `wide` is true. */
 const advanceBy = (encoder: Encoder, address: number, by: number, wide: boolean): void =>
