@@ -18,7 +18,7 @@ import { withBlock } from "../docs/tables.mjs";
  * Another 2.4 KB is for sparse gradients: 0.4 KB for kernels, and 1.8 KB for `SparseAdam`, and for `backward`, `grad` and `compile` with such
  * gradients; and 1.2 KB for nn.checkpoint.
  */
-const BUDGET = 147.4 * 1024;
+const BUDGET = 148.1 * 1024;
 const builds = ["simd", "relaxed"];
 /** The programs to bundle: what they do, and the names of their files in bench/bundles. */
 const BUNDLES = [

@@ -7,10 +7,16 @@ import { Activation } from "../opcodes";
 import { narrow, promoteHigh } from "../simd";
 import { NR } from "./pack";
 
-/** Whether `clamped` can compute this epilogue. */
+/** Whether the micro-kernels and `clamped` can compute this epilogue. */
 @inline
 export function isClamped(alpha: f32, activation: u32): bool {
   return alpha == 1 && activation <= <u32>Activation.Relu6;
+}
+
+/** Whether the epilogue only multiplies by an activation's derivative, as `graded` does. */
+@inline
+export function isGraded(alpha: f32, bias: usize, activation: u32): bool {
+  return alpha == 1 && !bias && activation >= <u32>Activation.ReluGrad;
 }
 
 // For activations up to Relu6, act(v + bias) = min(max(v + b, floor), ceiling). relu turns −0 into +0: adding +0 to the bias
@@ -18,7 +24,7 @@ export function isClamped(alpha: f32, activation: u32): bool {
 @inline
 export function zeroOf(activation: u32): v128 { return f32x4.splat(activation == Activation.Relu ? 0 : -0.0); }
 @inline
-function shiftAt(bias: usize, zero: v128): v128 { return bias ? f32x4.add(v128.load(bias), zero) : zero; }
+export function shiftAt(bias: usize, zero: v128): v128 { return bias ? f32x4.add(v128.load(bias), zero) : zero; }
 @inline
 export function floorOf(activation: u32): v128 { return f32x4.splat(activation ? 0 : -Infinity); }
 @inline
@@ -41,12 +47,20 @@ export function clamped(c: usize, ldc: usize, rows: usize, cols: usize, bias: us
   }
 }
 
+/** Multiplies rows × cols elements of c by an activation's derivative at y, if `isGraded`; cols is a multiple of 4. */
+export function graded(c: usize, ldc: usize, rows: usize, cols: usize, activation: u32, toY: usize): void {
+  for (let i: usize = 0; i < rows; i++, c += ldc) {
+    for (let at = c, end = c + (cols << 2); at < end; at += 16)
+      v128.store(at, curved(v128.load(at), at + toY, activation));
+  }
+}
+
 /** Applies α, bias and activation after the last sum of a whole tile. */
 @inline
 export function complete(c: usize, ldc: usize, rows: usize, alpha: f32, bias: usize, activation: u32,
   toY: usize): void
 {
-  if (isClamped(alpha, activation)) clamped(c, ldc, rows, NR, bias, activation);
+  if (isGraded(alpha, bias, activation)) graded(c, ldc, rows, NR, activation, toY);
   else finish(c, ldc, c, ldc, rows, NR, 0, alpha, bias, activation, toY, 0);
 }
 

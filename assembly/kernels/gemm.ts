@@ -5,7 +5,7 @@
  * element's bits do not depend on how C is split into shares.
  */
 import { Activation } from "../opcodes";
-import { addTotals, clamped, complete, finish, isClamped } from "./epilogue";
+import { addTotals, clamped, complete, finish, graded, isClamped, isGraded } from "./epilogue";
 import { copyPanel, MR, micro4, micro6, NR, transpose } from "./pack";
 import { narrowRow, pairDots, rowDots, rowNarrow, rowWide, WIDE, wideRow } from "./rows";
 
@@ -217,7 +217,8 @@ function sweep(c: usize, ldc: usize, a: usize, lda: usize, stepA: usize, b: usiz
 function thinOf(deep: bool, c: usize, ldc: usize, a: usize, lda: usize, stepA: usize, b: usize, ldb: usize, bias: usize,
   m: usize, n: usize, k: usize, alpha: f32, activation: u32, toY: usize, accumulate: u32, tile: usize): void
 {
-  const inPlace = isClamped(alpha, activation) && !accumulate;
+  const isGrad = isGraded(alpha, bias, activation);
+  const inPlace = (isGrad || isClamped(alpha, activation)) && !accumulate;
   const plain = !bias && activation == Activation.None;
   const wide = n >= WIDE;
   const step = wide ? WIDE : NR;
@@ -237,7 +238,9 @@ function thinOf(deep: bool, c: usize, ldc: usize, a: usize, lda: usize, stepA: u
         else narrowRow(target, at, stepA, bt, ldb, cols, k);
         if (target == tile) finish(ct, ldc, tile + back, 0, 1, cols, 0, alpha, bj, activation, toY, accumulate);
       }
-      if (inPlace && cols == step && !plain) clamped(strip, ldc, rows, step, bj, activation);
+      if (!inPlace || cols < step || plain) continue;
+      if (isGrad) graded(strip, ldc, rows, step, activation, toY);
+      else clamped(strip, ldc, rows, step, bj, activation);
     }
   }
 }
@@ -296,13 +299,17 @@ export function blocks(c: usize, ldc: usize, a: usize, lda: usize, transA: u32, 
   workspace: usize): void
 {
   const panels = workspace + PANELS;
-  const plain = alpha == 1 && !bias && activation == Activation.None;
+  const simple = isClamped(alpha, activation), plain = simple && !bias && activation == Activation.None;
   // Split k into equal blocks whose length is a multiple of 4.
-  const count = (k + KC - 1) / KC;
-  const step = ((k + count - 1) / count + 3) & ~3;
+  const step = part(k, KC, 4);
+  // If k is short, more columns fit in the L1 cache and, if A is not packed, more rows in the L2 cache.
+  const most = KC / step, rowStep = part(m, transA ? MC : most * MC, 12), colStep = most * NC;
+  // The columns that all use a tile of A before the next one is read. With more than one panel, 512×784 products of depth 128
+  // are 5 % slower, but products of depth 64 are 4 % faster.
+  const group = most < 8 ? NR : most * NR, panelStep = step * 4;
 
-  for (let ic: usize = 0; ic < m; ic += MC) {
-    const mc = min(MC, m - ic);
+  for (let ic: usize = 0; ic < m; ic += rowStep) {
+    const mc = min(rowStep, m - ic);
     for (let pc: usize = 0; pc < k; pc += step) {
       const kc = min(step, k - pc);
       const partial = pc > 0;
@@ -314,32 +321,34 @@ export function blocks(c: usize, ldc: usize, a: usize, lda: usize, transA: u32, 
         ldBlock = LDA;
         transpose(blockA, LDA, a + pc * lda + (ic << 2), lda, kc, mc);
       }
-      for (let jc: usize = 0; jc < n; jc += NC) {
-        const nc = min(NC, n - jc);
+      for (let jc: usize = 0; jc < n; jc += colStep) {
+        const nc = min(colStep, n - jc);
         for (let jr: usize = 0; jr < nc; jr += NR) {
-          const panel = panels + jr * KC * 4;
+          const panel = panels + jr * panelStep;
           const cols = min(NR, nc - jr);
           if (transB) transpose(panel, NR * 4, b + (jc + jr) * ldb + (pc << 2), ldb, cols, kc);
           else copyPanel(panel, b + pc * ldb + ((jc + jr) << 2), ldb, cols, kc);
         }
-        for (let jr: usize = 0; jr < nc; jr += NR) {
-          const panel = panels + jr * KC * 4;
-          const cols = min(NR, nc - jr);
-          const bj = bias ? bias + ((jc + jr) << 2) : 0;
-          let ct = c + ic * ldc + ((jc + jr) << 2);
-          let at = blockA;
-          for (let ir: usize = 0, rows: usize = 0; ir < mc; ir += rows) {
+        for (let jg: usize = 0; jg < nc; jg += group) {
+          let ct = c + ic * ldc + ((jc + jg) << 2), at = blockA;
+          for (let ir: usize = 0, rows: usize = 0; ir < mc; ir += rows, at += rows * ldBlock, ct += rows * ldc) {
             rows = tileRows(mc - ir);
-            if ((rows == MR || rows == 4) && cols == NR && (plain || !accumulate)) {
-              micro(ct, ldc, at, ldBlock, rows, panel, kc, 1, 0, partial || accumulate);
-              if (last && !plain) complete(ct, ldc, rows, alpha, bj, activation, toY);
-            } else {
-              micro(workspace, NR * 4, at, ldBlock, rows, panel, kc, 1, 0, false);
-              if (last) finish(ct, ldc, workspace, NR * 4, rows, cols, partial, alpha, bj, activation, toY, accumulate);
-              else finish(ct, ldc, workspace, NR * 4, rows, cols, partial, 1, 0, Activation.None, 0, 0);
+            let to = ct;
+            for (let jr = jg, end = min(nc, jg + group); jr < end; jr += NR, to += NR * 4) {
+              const panel = panels + jr * panelStep;
+              const cols = min(NR, nc - jr);
+              const bj = bias ? bias + ((jc + jr) << 2) : 0;
+              if ((rows == MR || rows == 4) && cols == NR && (plain || !accumulate)) {
+                const fused = last && simple;
+                micro(to, ldc, at, ldBlock, rows, panel, kc, 1, 0, partial || accumulate, fused ? bj : 0,
+                  fused ? activation : <u32>Activation.None);
+                if (last && !simple) complete(to, ldc, rows, alpha, bj, activation, toY);
+                continue;
+              }
+              micro(workspace, NR * 4, at, ldBlock, rows, panel, kc, 1, 0, false, 0, Activation.None);
+              if (last) finish(to, ldc, workspace, NR * 4, rows, cols, partial, alpha, bj, activation, toY, accumulate);
+              else finish(to, ldc, workspace, NR * 4, rows, cols, partial, 1, 0, Activation.None, 0, 0);
             }
-            ct += rows * ldc;
-            at += rows * ldBlock;
           }
         }
       }
@@ -347,12 +356,19 @@ export function blocks(c: usize, ldc: usize, a: usize, lda: usize, transA: u32, 
   }
 }
 
+/** The length of the parts if n ≥ 1 is split into equal parts of at most `most`, rounded up to a multiple of `grain`. */
+@inline
+function part(n: usize, most: usize, grain: usize): usize {
+  const count = (n + most - 1) / most, length = (n + count - 1) / count;
+  return (length + grain - 1) / grain * grain;
+}
+
 @inline
 function micro(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, panel: usize, kc: usize, segments: usize,
-  jump: usize, load: bool): void
+  jump: usize, load: bool, bias: usize, activation: u32): void
 {
-  if (MR == 6 && rows > 4) micro6(c, ldc, a, lda, rows, panel, kc, segments, jump, load);
-  else micro4(c, ldc, a, lda, rows, panel, kc, segments, jump, load);
+  if (MR == 6 && rows > 4) micro6(c, ldc, a, lda, rows, panel, kc, segments, jump, load, bias, activation);
+  else micro4(c, ldc, a, lda, rows, panel, kc, segments, jump, load, bias, activation);
 }
 
 /**
@@ -371,12 +387,13 @@ export function tileRows(rest: usize): usize {
 export function tile(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, cols: usize, panel: usize, kc: usize,
   segments: usize, jump: usize, bias: usize, activation: u32, load: bool, scratch: usize): void
 {
-  const plain = !bias && activation == Activation.None;
+  const simple = isClamped(1, activation);
   if ((rows == MR || rows == 4) && cols == NR) {
-    micro(c, ldc, a, lda, rows, panel, kc, segments, jump, load);
-    if (!plain) complete(c, ldc, rows, 1, bias, activation, 0);
+    micro(c, ldc, a, lda, rows, panel, kc, segments, jump, load, simple ? bias : 0,
+      simple ? activation : <u32>Activation.None);
+    if (!simple) complete(c, ldc, rows, 1, bias, activation, 0);
   } else {
-    micro(scratch, NR * 4, a, lda, rows, panel, kc, segments, jump, false);
+    micro(scratch, NR * 4, a, lda, rows, panel, kc, segments, jump, false, 0, Activation.None);
     finish(c, ldc, scratch, NR * 4, rows, cols, load, 1, bias, activation, 0, 0);
   }
 }

@@ -4,6 +4,7 @@
  * the end of an operand; those bytes affect only lanes, rows or columns that are never stored in C.
  */
 import { fma } from "../simd";
+import { ceilingOf, clamp, floorOf, shiftAt, zeroOf } from "./epilogue";
 
 /**
  * The number of rows in a tile. V8 can use 15 vector registers. With fused multiply-adds, a tile of 6 rows takes 6·2
@@ -58,21 +59,21 @@ export function copyPanel(panel: usize, src: usize, ld: usize, cols: usize, kc: 
 }
 
 /**
- * C[6, NR] = A[6, k]·panel[k, NR] (+ C if load). Rows of A past `rows` repeat the last row. k is split into `segments`
- * ≥ 1 segments of length kc. In A, which may be an image, a segment begins `jump` bytes after the beginning of the
- * previous one.
+ * C[6, NR] = act(A[6, k]·panel[k, NR] (+ C if load) + bias), where act is at most Relu6 (epilogue.ts). Rows of A past
+ * `rows` repeat the last row. k is split into `segments` ≥ 1 segments of length kc. In A, which may be an image, a
+ * segment begins `jump` bytes after the beginning of the previous one.
  */
 export function micro6(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, panel: usize, kc: usize,
-  segments: usize, jump: usize, load: bool): void
+  segments: usize, jump: usize, load: bool, bias: usize, activation: u32): void
 {
-  micro(true, c, ldc, a, lda, rows, panel, kc, segments, jump, load);
+  micro(true, c, ldc, a, lda, rows, panel, kc, segments, jump, load, bias, activation);
 }
 
 /** Like micro6, for 4 rows. */
 export function micro4(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, panel: usize, kc: usize,
-  segments: usize, jump: usize, load: bool): void
+  segments: usize, jump: usize, load: bool, bias: usize, activation: u32): void
 {
-  micro(false, c, ldc, a, lda, rows, panel, kc, segments, jump, load);
+  micro(false, c, ldc, a, lda, rows, panel, kc, segments, jump, load, bias, activation);
 }
 
 @inline
@@ -88,6 +89,8 @@ function micro(
   segments: usize,
   jump: usize,
   load: bool,
+  bias: usize,
+  activation: u32,
 ): void {
   const last = a + (rows - 1) * lda;
   let a0 = a;
@@ -228,22 +231,55 @@ function micro(
     a5 += advance;
     b += skip;
   }
-  storeRow(c, c00, c01, load);
-  storeRow(c += ldc, c10, c11, load);
-  storeRow(c += ldc, c20, c21, load);
-  storeRow(c += ldc, c30, c31, load);
+  if (load) {
+    const p1 = c + ldc, p2 = p1 + ldc, p3 = p2 + ldc;
+    c00 = f32x4.add(v128.load(c), c00);
+    c01 = f32x4.add(v128.load(c, 16), c01);
+    c10 = f32x4.add(v128.load(p1), c10);
+    c11 = f32x4.add(v128.load(p1, 16), c11);
+    c20 = f32x4.add(v128.load(p2), c20);
+    c21 = f32x4.add(v128.load(p2, 16), c21);
+    c30 = f32x4.add(v128.load(p3), c30);
+    c31 = f32x4.add(v128.load(p3, 16), c31);
+    if (six) {
+      const p4 = p3 + ldc, p5 = p4 + ldc;
+      c40 = f32x4.add(v128.load(p4), c40);
+      c41 = f32x4.add(v128.load(p4, 16), c41);
+      c50 = f32x4.add(v128.load(p5), c50);
+      c51 = f32x4.add(v128.load(p5, 16), c51);
+    }
+  }
+  if (bias || activation) {
+    const zero = zeroOf(activation), floor = floorOf(activation), ceiling = ceilingOf(activation);
+    b0 = shiftAt(bias, zero);
+    b1 = shiftAt(bias ? bias + 16 : 0, zero);
+    c00 = clamp(f32x4.add(c00, b0), floor, ceiling);
+    c01 = clamp(f32x4.add(c01, b1), floor, ceiling);
+    c10 = clamp(f32x4.add(c10, b0), floor, ceiling);
+    c11 = clamp(f32x4.add(c11, b1), floor, ceiling);
+    c20 = clamp(f32x4.add(c20, b0), floor, ceiling);
+    c21 = clamp(f32x4.add(c21, b1), floor, ceiling);
+    c30 = clamp(f32x4.add(c30, b0), floor, ceiling);
+    c31 = clamp(f32x4.add(c31, b1), floor, ceiling);
+    if (six) {
+      c40 = clamp(f32x4.add(c40, b0), floor, ceiling);
+      c41 = clamp(f32x4.add(c41, b1), floor, ceiling);
+      c50 = clamp(f32x4.add(c50, b0), floor, ceiling);
+      c51 = clamp(f32x4.add(c51, b1), floor, ceiling);
+    }
+  }
+  storeRow(c, c00, c01);
+  storeRow(c += ldc, c10, c11);
+  storeRow(c += ldc, c20, c21);
+  storeRow(c += ldc, c30, c31);
   if (six) {
-    storeRow(c += ldc, c40, c41, load);
-    storeRow(c += ldc, c50, c51, load);
+    storeRow(c += ldc, c40, c41);
+    storeRow(c += ldc, c50, c51);
   }
 }
 
 @inline
-function storeRow(c: usize, v0: v128, v1: v128, load: bool): void {
-  if (load) {
-    v0 = f32x4.add(v128.load(c), v0);
-    v1 = f32x4.add(v128.load(c, 16), v1);
-  }
+function storeRow(c: usize, v0: v128, v1: v128): void {
   v128.store(c, v0);
   v128.store(c, v1, 16);
 }

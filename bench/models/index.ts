@@ -87,6 +87,10 @@ export const tasks: readonly ModelTask[] = [
     make: () => train(new Gpt(gpt), tokens(8, gpt), randint(0, gpt.vocabulary, [8 * gpt.steps])),
   },
   {
+    name: "train: MLP 784-512-10 B=128",
+    make: () => train(mlp(784, 512, 10), rand([128, 784]), randint(0, 10, [128])),
+  },
+  {
     name: "train: tabular MLP 100-256-128-1 B=1024",
     make: () => train(mlp(100, 256, 128, 1), randn([1024, 100]), randn([1024, 1]), losses.mse),
   },

@@ -113,6 +113,7 @@ MODELS = {
     "MobileNetV2 224": lambda: mobilenet(1000),
     "ResNet-18 32": lambda: resnet("small", 10),
     "GPT 6×256": lambda: Tokens(6, 256, 8, 256, 128, True),
+    "MLP 784-512-10": lambda: mlp(784, 512, 10),
     "tabular MLP": lambda: mlp(100, 256, 128, 1),
     "embedding 50000": lambda: BagOfWords(50000, 128, 10),
 }
