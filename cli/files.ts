@@ -17,7 +17,7 @@ const newDocument = (): Document =>
 
 /**
  * Stacks all graphs and plots in one SVG, which adapts to the reader's light or dark mode.
- * @throws Error if the result has neither
+ * @throws Error if the result has neither graphs nor plots
  */
 export function svgFile({ name, title }: AnyExperiment, { plots, graphs = [] }: Result): string {
   const document = newDocument();

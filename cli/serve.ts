@@ -210,7 +210,7 @@ async function loadModel(
   }
   const below = exported.path === "/" ? "" : (exported.path ?? "");
   for (;;) {
-    // The status is 503 if the model takes longer to load than the handler's time limit. Then wait again.
+    // The status is 503 if the model takes longer to load than the handler's time limit. In that case, wait again.
     const { ok, status } = await handler(new Request(`http://localhost${below}/health?ready`));
     if (ok) return handler;
     // onError has reported the reason.

@@ -258,7 +258,7 @@ const inOnePath =
     const group = next!([], scales, values, dimensions, context)!;
     const place = (i: number): string =>
       `M${round(values.x![i]! - r)},${round(values.y![i]!)}a${r},${r} 0 1,0 ${2 * r},0a${r},${r} 0 1,0 ${-2 * r},0`;
-    addSvg(group, "path", { d: Array.from(index, place).join(""), fill }); // a clipped group has no fill
+    addSvg(group, "path", { d: Array.from(index, place).join(""), fill }); // the group has no fill if it is clipped, so set the fill here
     return group;
   };
 const round = (value: number): number => Math.round(100 * value) / 100;

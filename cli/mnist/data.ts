@@ -59,7 +59,7 @@ export function readIdx(bytes: Uint8Array, dimensions: number, name: string): { 
 
 const hex = (word: number): string => `0x${word.toString(16).padStart(8, "0")}`;
 
-/** Combines images and labels. @throws DataError if the two do not match */
+/** Combines images and labels. @throws DataError if the images and labels do not match */
 export function readDigits(images: Uint8Array, labels: Uint8Array, name: string): Digits {
   const { shape, data: pixels } = readIdx(images, 3, `${name} images`);
   const { data: answers } = readIdx(labels, 1, `${name} labels`);

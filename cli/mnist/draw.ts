@@ -5,7 +5,7 @@
 import { PIXELS, SIDE } from "./data.ts";
 import type { Style } from "./style.ts";
 
-/** The side, in pixels, of the square that is drawn. Every MNIST digit fits in it. */
+/** The side, in pixels, of the square that is drawn. Every MNIST digit fits in this square. */
 export const DRAWN = 20;
 
 /** The upper left corner of the window that centers the ink of a digit. */

@@ -21,7 +21,7 @@ export interface Digits {
 
 /**
  * Reads the file. The bytes may already be decompressed, because some servers let the browser decompress the file.
- * @throws Error if its length is wrong
+ * @throws Error if the length is wrong
  */
 export async function readDigits(file: Uint8Array<ArrayBuffer>): Promise<{ train: Digits; test: Digits }> {
   const bytes = file[0] === 0x1f && file[1] === 0x8b ? await decompress(file) : file;

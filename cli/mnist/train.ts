@@ -6,7 +6,7 @@ import { type Compiled, compile, losses, manualSeed, nn, optim, randperm, type T
 import { CLASSES, type Digits, type Mnist, PIXELS } from "./data.ts";
 
 export interface TrainOptions {
-  /** The number of passes over the training digits. 0 tests the untrained network. */
+  /** The number of passes over the training digits. If it is 0, the untrained network is tested. */
   readonly epochs: number;
   /** Digits per step. */
   readonly batch: number;

@@ -60,7 +60,7 @@ export default stream({
       // The partial derivatives at scale 1, computed from the samples in float64. ∂L/∂θ₁ does not depend on the scale.
       const { partials, sizes } = closedForm(plain, y, THETA);
       // A mean of 200 products in float32 has an error of about √200·2⁻²⁴ times the products' mean magnitude. Allow
-      // five times that.
+      // five times this error.
       const [error1, error2] = sizes.map(
         (size, i) => (5 * Math.sqrt(SAMPLES) * 2 ** -24 * size) / Math.abs(partials[i]!),
       ) as [number, number];
@@ -82,7 +82,7 @@ export default stream({
       const final = curves.map(({ points }) => points.at(-1)![1]);
       // For two standardized features with sample correlation r, the curvatures are 1 (for the bias), 1 + r and 1 − r.
       // Rounding the features to float32 changes r by about 2⁻²³, and κ by the factor 1 ± 2⁻²³·2/(1 − r²). Allow twice
-      // as much.
+      // this change.
       const { r, kappa } = spread(x);
       const standardized = (1 + Math.abs(r)) / (1 - Math.abs(r));
       return {

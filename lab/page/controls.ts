@@ -105,8 +105,8 @@ function drawField(id: string, name: string, parameter: Parameter, onChange: (va
 }
 
 /**
- * Converts between numbers and slider positions. A position is the number itself, or the number of a step on a log
- * scale.
+ * Converts between numbers and slider positions. On a linear scale, a position is the number itself; on a log scale, it
+ * is the index of a step.
  */
 interface Slider {
   readonly min: number;

@@ -78,7 +78,7 @@ ${FRAMES.map((frame) => drawFrame(frame, racers)).join("\n")}
 function drawFrame({ name, width, height, reach, spacing }: Frame, racers: ReturnType<typeof race>): string {
   const { value, gradient } = landscape();
   const up = (reach * height) / width;
-  const { document } = parseHTML("<!doctype html><html><body></body></html>") as unknown as { document: Document }; // linkedom's own types are a subset
+  const { document } = parseHTML("<!doctype html><html><body></body></html>") as unknown as { document: Document }; // linkedom declares only part of Document
   const pixels = ([x, y]: Point): Point => [((x / reach + 1) / 2) * width, ((1 - y / up) / 2) * height];
   const field = drawField(
     document,

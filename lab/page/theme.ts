@@ -11,7 +11,7 @@ const storedTheme = (): Theme | undefined => {
     const value = localStorage.getItem(KEY);
     return value === "light" || value === "dark" ? value : undefined;
   } catch {
-    return undefined; // storage may be forbidden
+    return undefined; // the browser may forbid storage
   }
 };
 

@@ -260,7 +260,7 @@ export function vjp<A extends Tensor[]>(f: (...xs: A) => Tensor, ...xs: A): [Ten
  * Computes f's value and its directional derivative, [f(x), (∂f/∂x)·v]. The derivative is computed by differentiating
  * the pullback, which is linear in dy.
  * @param xs the point: a tensor, or an array of tensors, one per argument
- * @param vs the direction, with the same shapes
+ * @param vs the direction, in the same form and with the same shapes as xs
  * @throws ShapeError if the shapes differ, TypeError if the counts differ
  */
 export function jvp<X extends Tensor | Tensor[]>(

@@ -60,7 +60,7 @@ export class XXH32 {
     return (hash ^ (hash >>> 16)) >>> 0;
   }
 
-  /** Mixes in whole stripes. Copies unaligned bytes in chunks, so that they can be read as words. */
+  /** Adds whole stripes to the hash. Copies unaligned bytes in chunks, so that they can be read as words. */
   private processStripes(bytes: Uint8Array): void {
     const { buffer, byteOffset, length } = bytes;
     const chunk = byteOffset % 4 ? 2 ** 16 : length;
@@ -120,7 +120,7 @@ const checksumError = (): FormatError =>
  * Starts verifying a file, and removes the checksum from its metadata. The key alone or the value alone is enough to detect a
  * checksum, because one flipped bit cannot damage both.
  * @param head the length field and the header
- * @param verify if false, only removes the entry
+ * @param verify if false, only removes the entry, without verifying the file
  * @returns undefined if there is nothing to verify
  * @throws FormatError if the entry is damaged or is not the first
  */

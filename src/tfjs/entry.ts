@@ -49,7 +49,7 @@ export class Entry implements LayoutOwner {
     this.stored = values;
   }
 
-  /** A view of the elements in linear memory. The first call copies them there. */
+  /** A view of the elements in linear memory. The first call copies the elements there. */
   view(shape: Shape): View {
     const { dtype, size } = this;
     if (!this.storage) {

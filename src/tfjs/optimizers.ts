@@ -25,7 +25,7 @@ interface Slot {
   readonly originalName: string;
   readonly variable: Variable;
 }
-/** The fields of an optimizer that all rules read. TensorFlow.js's types hide most of them. */
+/** The fields of an optimizer that all rules read. TensorFlow.js's types hide most of these fields. */
 interface State {
   readonly learningRate: number;
   readonly iterations: number;

@@ -6,7 +6,7 @@ import { drawPlot } from "../../lab/draw.ts";
 import type { Plot, Series } from "../../lab/experiment.ts";
 import { COLOURS, colourOf, drawingOrder, fieldLevels } from "../../lab/scale.ts";
 
-const { document } = parseHTML("<!doctype html><html><body></body></html>") as unknown as { document: Document }; // linkedom's own types are a subset
+const { document } = parseHTML("<!doctype html><html><body></body></html>") as unknown as { document: Document }; // linkedom declares only part of Document
 const line = [
   [0, 0],
   [1, 2],

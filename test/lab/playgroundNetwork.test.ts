@@ -246,7 +246,7 @@ describe("the diagnosis", () => {
 
   test("if the loss stays at that of guessing, it says that the network does not learn, whatever the gradient", () => {
     const settings = { ...healthy(), lr: 1e-4 };
-    expect(diagnosis(settings, 40).kind).toBe("healthy"); // too early to tell
+    expect(diagnosis(settings, 40).kind).toBe("healthy"); // 40 mini-batches are too few to tell
     const { kind, text, remedies } = diagnosis({ ...settings, optimizer: "RMSProp", lr: 1 }, 150);
     expect([kind, text]).toEqual(["no gradient", expect.stringContaining("is exactly 0")]);
     expect(remedies.map((one) => one.text)).toEqual(["learning rate 0.001"]);

@@ -152,7 +152,7 @@ describeInBrowsers(visiting, (name) => {
     const started = Date.now();
     const typed = check(page, find("write-gradcheck").solution.replace("const above", "for (;;);\n    const above"));
     await page.waitForFunction(() => document.querySelector(".practice-status")?.textContent === "Checking…");
-    await page.click(".practice-buttons button:nth-child(2)"); // show a hint while the code runs
+    await page.click(".practice-buttons button:nth-child(2)"); // the Hint button works while the code runs
     expect(await textOf(page, ".practice-hints li")).toMatch(/^Change one parameter at a time/);
     expect(await typed).toBe("1 of 2 checks failed.");
     expect(Date.now() - started).toBeGreaterThan(5000);

@@ -37,8 +37,8 @@ export interface Result {
 }
 
 /**
- * The loss and the hash after 200 steps in the `simd` build, in every runtime. They may change if a kernel changes the order
- * of its operations, but must not depend on the runtime.
+ * The loss and the hash after 200 steps in the `simd` build, in every runtime. These values may change if a kernel
+ * changes the order of its operations, but must not depend on the runtime.
  */
 export const KNOWN = { build: "simd", loss: 0.05873793363571167, hash: "ec95f940" } as const;
 

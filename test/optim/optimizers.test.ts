@@ -279,7 +279,7 @@ describe("L-BFGS", () => {
 test.each(["NAdam", "Lion", "Muon"])("%s: compiled and eager steps are bit-identical", (kind) => {
   const run = (compiled: boolean): Float32Array[] => {
     const { params, loss } = problem();
-    if (kind === "Muon") params.splice(1, 1)[0]!.requiresGrad = false; // b1 is not a matrix
+    if (kind === "Muon") params.splice(1, 1)[0]!.requiresGrad = false; // Muon rejects b1, which is a vector
     const optimizer = make(kind, params, { lr: 0.01 });
     const step = () => optimizer.minimize(loss) as Tensor;
     const stepper = compiled ? compile(step) : step;

@@ -52,7 +52,7 @@ export function describeInBrowsers({ start, open }: Visiting, tests: (name: Brow
 /** Builds the article's page and serves it. Test files run in parallel, so each builds into a folder of its own. */
 export async function servePage(name: string): Promise<Served> {
   const folder = `build/lab-${name}`;
-  const options = ["--outDir", `../../${folder}`, "--logLevel", "warn"]; // relative to the page's folder
+  const options = ["--outDir", `../../${folder}`, "--logLevel", "warn"]; // --outDir is relative to lab/page
   execFileSync("npx", ["vite", "build", "--config", "lab/page/vite.config.mjs", ...options], { stdio: "inherit" });
   return serve(folder);
 }

@@ -53,8 +53,8 @@ export function mountPlayground(element: HTMLElement): { close(): void } {
   let isStale = false;
 
   /**
-   * Requests an explanation of the drawing, one at a time. If the drawing or the question has changed when the
-   * explanation arrives, requests another.
+   * Requests an explanation of the drawing, unless another request is pending. If the drawing or the question has
+   * changed when the explanation arrives, requests another.
    */
   const read = (): void => {
     isStale = isReading;

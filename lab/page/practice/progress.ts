@@ -18,7 +18,7 @@ function stored(): Record<string, Progress> {
     const value: unknown = JSON.parse(localStorage.getItem(KEY) ?? "{}");
     return typeof value === "object" && value !== null ? (value as Record<string, Progress>) : {};
   } catch {
-    return {}; // storage may be forbidden, or contain invalid data
+    return {}; // the browser may forbid storage, or the stored data may be invalid
   }
 }
 

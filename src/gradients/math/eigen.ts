@@ -31,7 +31,7 @@ function startVector(n: number, seed: number): Vector {
     t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
     return (((t ^ (t >>> 14)) >>> 0) + 0.5) / 2 ** 32;
   };
-  // Box and Muller 1958.
+  // The Box–Muller transform (Box and Muller 1958).
   return Float64Array.from(
     { length: n },
     () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform()),

@@ -1,6 +1,6 @@
 /**
  * Solves θ̇ = f(t, θ) in float64 with explicit Runge–Kutta methods: a table of methods, and one driver that takes fixed
- * steps or, if the method estimates its error, adaptive ones. Nothing here depends on losses.
+ * steps or, if the method estimates its error, adaptive ones. This file does not depend on losses.
  */
 import { check } from "../../runtime/arguments.ts";
 import { quote, RangeError, ShapeError } from "../../runtime/errors.ts";

@@ -125,10 +125,10 @@ export interface JacobianPenaltyOptions {
 /**
  * The mean over samples of ‖∂f/∂x‖²_F, the sum of the Jacobian's squared elements (Hoffman et al. 2019; their loss adds
  * λ/2 times this). With fewer projections than outputs, this is an unbiased estimate, C·‖vᵀ∂f/∂x‖² for C outputs and v
- * uniform on the unit sphere (their eq. 10), drawn with the generator that `manualSeed` seeds. Otherwise it is exact.
- * Each projection costs one backward pass. f is a network or a function of x: [batch, …] → [batch, C] or [batch], and
- * its values for a sample must depend on that sample alone. The result is differentiable with respect to f's
- * parameters.
+ * uniform on the unit sphere (their eq. 10), drawn with the generator that `manualSeed` seeds. Otherwise, the result is
+ * exact. Each projection costs one backward pass. f is a network or a function of x: [batch, …] → [batch, C] or
+ * [batch], and its values for a sample must depend on that sample alone. The result is differentiable with respect to
+ * f's parameters.
  *
  * ```ts
  * optimizer.minimize(() => losses.crossEntropy(model.forward(x), labels).add(jacobianPenalty(model, x).mul(0.01)));

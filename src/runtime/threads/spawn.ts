@@ -69,7 +69,10 @@ function spawnNode({ Worker }: WorkerThreads, init: WorkerInit, events: ThreadEv
   };
 }
 
-/** Whether worker.performance reports the utilization of the worker's event loop. In Bun, it prints a warning instead. */
+/**
+ * Whether worker.performance reports the utilization of the worker's event loop. In Bun, reading this property prints a
+ * warning instead.
+ */
 function hasUtilization(): boolean {
   const { process } = globalThis as { process?: { versions?: { bun?: string } } };
   return !process?.versions?.bun;
