@@ -377,7 +377,7 @@ function stepUpdate(op: Op, at: usize, thread: u32, threads: u32): void {
   let part = at + (Update.words << 2);
   for (let i = word(at, Update.count); i > 0; i--, part += UpdatePart.words << 2) {
     if (op == Op.Adam) {
-      // Recompute the powers only if this parameter's step differs from the previous one's, which happens only if
+      // Recompute the powers of β only if this parameter's step differs from the previous one's, which happens only if
       // some parameters were frozen.
       const t = stepOf(part);
       if (t != known) {

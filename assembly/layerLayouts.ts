@@ -199,8 +199,9 @@ export const enum RecurrentGrad {
  * `queries` rows, k and v have `keys` rows. A row of q or k has `width` numbers, a row of v or out has `valueWidth`. mask: the
  * address of a tensor to add to the scores, or 0. If `causal`, query i sees the keys up to i + offset.
  *
- * CachedAttention: k and v have `queries` rows, which are written to the caches dk and dv, [batch, heads, keys, width], behind
- * their first `length` rows (int32). The queries see these rows and, if `causal`, those that were written up to their own.
+ * CachedAttention: k and v have `queries` rows, which are written to the caches dk and dv, [batch, heads, keys, width],
+ * after the first `length` (int32) rows. Each query sees the first `length` rows and all new ones or, if `causal`, only
+ * the new ones up to its own.
  */
 export const enum Attention {
   out = Head.words,

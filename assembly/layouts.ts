@@ -266,8 +266,9 @@ export const enum OneHot {
 }
 
 /**
- * out: int32 [min(count, n)], the distinct indices in ascending order, followed by −1s. inverse: int32 [count], the position in out of
- * each index. Indices that are outside 0 … n − 1 do not count: their inverse is −1. The workspace has 2·count + 256 words.
+ * out: int32 [min(count, n)], the distinct indices in ascending order, followed by −1s. inverse: int32 [count], the
+ * position in out of each index. Indices outside 0 … n − 1 are ignored, and their inverse is −1. The workspace has
+ * 2·count + 256 words.
  */
 export const enum Unique {
   out = Head.words,

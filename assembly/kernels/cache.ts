@@ -1,6 +1,7 @@
 /**
- * Attention for generating text: writes the new keys and values to a cache, in place, then attends to its filled rows. The work
- * grows with the number of filled rows, not with the capacity. A share is a range of (batch, head) pairs.
+ * Attention for generating text: writes the new keys and values to a cache, in place, then attends to the cache's
+ * filled rows. The work grows with the number of filled rows, not with the capacity. A share is a range of (batch,
+ * head) pairs.
  */
 import { Attention } from "../layerLayouts";
 import { Activation } from "../opcodes";
@@ -9,7 +10,7 @@ import { shareBegin } from "../simd";
 import { attentionWorkspace, reach, rowBytes, ROWS, weighRow } from "./attention";
 import { blocks, deepThin, dots, gemmWorkspace } from "./gemm";
 
-/** Up to this many queries, keys and values are not packed. */
+/** If there are at most this many queries, the products do not pack keys and values. */
 const FEW: u32 = 8;
 
 /** Copies rows of `bytes` bytes that are `step` bytes apart. The copies are contiguous. */
@@ -25,7 +26,8 @@ export function cachedAttention(at: usize, thread: u32, threads: u32): void {
     scale = load<f32>(at + (<usize>Attention.scale << 2));
   const ldq = word(at, Attention.qRow) << 2, ldo = word(at, Attention.outRow) << 2, ldk = width << 2,
     ldv = valueWidth << 2;
-  // In a compiled function, the check that there is room may run in the same call.
+  // In a compiled function, the check that the rows fit may run in the same call, and its result is read only
+  // afterwards.
   if (<u64>length + queries > capacity) return;
   const filled = length + queries, ld = rowBytes(filled);
   const workspace = word(at, Attention.workspace) + thread * attentionWorkspace(<u32>capacity);

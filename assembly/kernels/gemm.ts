@@ -36,7 +36,7 @@ const SEVERAL: usize = 12;
 @inline
 const DEEP: usize = 128;
 
-/** The number of rows without packing after which the epilogue is applied. */
+/** The number of rows after which the paths that do not pack apply the epilogue. */
 @inline
 const STRIP: usize = 32;
 
@@ -183,8 +183,8 @@ export function deepThin(c: usize, ldc: usize, a: usize, lda: usize, stepA: usiz
 }
 
 /**
- * Computes C for m ≤ FEW and n ≥ WIDE, with the same bits as `thinOf`, but reads B almost in the order of memory: ROWS rows
- * at a time. All rows of C use them before the next ones are read.
+ * Computes C for m ≤ FEW and n ≥ WIDE, with the same bits as `thinOf`, but reads B almost in the order of memory: ROWS
+ * rows at a time. Every row of C uses these ROWS rows of B before the next ones are read.
  */
 function sweep(c: usize, ldc: usize, a: usize, lda: usize, stepA: usize, b: usize, ldb: usize, bias: usize, m: usize,
   n: usize, k: usize, alpha: f32, activation: u32, toY: usize, workspace: usize): void

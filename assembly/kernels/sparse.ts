@@ -1,4 +1,7 @@
-/** Sparse gradients: lists the distinct rows that indices refer to, and updates these rows. Neither reads the rest of the table. */
+/**
+ * Sparse gradients: lists the distinct rows that indices refer to, and updates these rows. Neither kernel reads any
+ * other row of the table.
+ */
 import { Unique, UpdatePart } from "../layouts";
 import { Op } from "../opcodes";
 import { word } from "../operands";
@@ -14,8 +17,8 @@ function get(list: usize, i: u32): u32 { return load<u32>(list + (<usize>i << 2)
 function set(list: usize, i: u32, value: u32): void { store<u32>(list + (<usize>i << 2), value); }
 
 /**
- * Lists the distinct indices (layouts.ts: Unique). A radix sort, which is stable, orders the positions of the indices by one byte of the
- * index after another, the lowest first.
+ * Lists the distinct indices (layouts.ts: Unique). Uses a radix sort, which is stable: sorts the positions of the
+ * indices by one byte of the index at a time, starting with the lowest byte.
  */
 export function unique(at: usize): void {
   const out: usize = word(at, Unique.out), inverse: usize = word(at, Unique.inverse),
@@ -57,7 +60,7 @@ function sortByByte(to: usize, from: usize, count: u32, index: usize, shift: u32
     const byte = (get(index, get(from, i)) >> shift) & 0xff;
     set(starts, byte, get(starts, byte) + 1);
   }
-  // Replace the number of positions with each byte by the place of the first one.
+  // Replace each count with the place of the first position that has this byte.
   for (let byte: u32 = 0, place: u32 = 0; byte < BYTES; byte++) {
     const number = get(starts, byte);
     set(starts, byte, place);

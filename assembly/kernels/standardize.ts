@@ -7,7 +7,7 @@ import { Conv } from "../layerLayouts";
 import { word } from "../operands";
 import { storeLanes } from "../simd";
 
-/** The number of bytes of rows that stay in the L1 cache while one group of columns after another is computed. */
+/** The size in bytes of a block of rows, which stays in the L1 cache while the block's columns are computed, eight at a time. */
 const CACHED: usize = 16384;
 
 /**
@@ -34,7 +34,7 @@ export function standardize(out: usize, x: usize, ld: usize, rows: usize, cols: 
   }
 }
 
-// v − 0, v·1 and v − 0 have v's bits. zeroOf: see epilogue.ts.
+// An absent operand changes no bits, because v − 0, v·1 and v + (−0) equal v. epilogue.ts explains zeroOf.
 @inline
 function meanAt(mean: usize): v128 { return mean ? v128.load(mean) : f32x4.splat(0); }
 @inline

@@ -5,8 +5,8 @@
  *
  *     y = Aᵀ[(G·w·Gᵀ) ⊙ (Bᵀ·x·B)]A        dw = Gᵀ[Σ (A·dy·Aᵀ) ⊙ (Bᵀ·x·B)]G
  *
- * The sums over channels and, for dw, over tiles make each of the 16 products ⊙ a matrix product. Each transform is applied
- * along one dimension of the tile and then along the other, to lines of adjacent channels.
+ * Because y is a sum over channels, and dw a sum over tiles, each of the 16 elementwise products ⊙ becomes a matrix product. Each
+ * transform is applied along one dimension of the tile and then along the other, to lines of adjacent channels.
  */
 import { ceilingOf, clamp, finish, floorOf } from "./epilogue";
 import { blocks, KC, tile } from "./gemm";
@@ -25,17 +25,17 @@ const REACH: u32 = 4;
 const PRODUCTS: u32 = REACH * REACH;
 
 /**
- * A block has as many whole rows of tiles as fit in LEAST tiles, or in the L2 cache if more fit there: CACHED floats of inputs and
- * products. A block has at least one row of tiles.
+ * A block consists of whole rows of tiles, and has at least one. It has as many as fit in LEAST tiles or, if that is more, as many as fit
+ * in the L2 cache, with CACHED floats of inputs and products.
  */
 const LEAST: u32 = 96;
 const CACHED: u32 = 131072;
-/** The number of floats in a block's inputs up to which they are read again for every panel of weights. */
+/** If a block's inputs have at most this many floats, they are read again for every panel of weights. */
 const CACHED_INPUTS: u32 = 262144;
 
 /** The number of floats of transformed weights, or of their gradients, that a share keeps at once. */
 const KEPT: u32 = 1 << 21;
-/** The number of products that are summed one after the other, so that rounding errors stay small. */
+/** The largest number of products that are summed in sequence, to keep rounding errors small. */
 const DEPTH: usize = 256;
 /** The smallest number of channels, in x and in y, for which the products take longer than the transforms. */
 const FEWEST: u32 = 8;
@@ -65,7 +65,7 @@ function blockRows(tilesW: u32, channels: u32, outChannels: u32): u32 {
   return max<u32>(1, max(LEAST, cachedTiles(channels, outChannels)) / tilesW);
 }
 
-/** The number of channels, a multiple of NR, whose transformed weights are kept at once, if each has `weights` weights per tap. */
+/** The number of channels whose transformed weights are kept at once, a multiple of NR. A channel has `weights` weights per tap. */
 function keptChannels(weights: u32, channels: u32): u32 {
   return min<u32>(channels, max<u32>(1, KEPT / (PRODUCTS * <u32>NR * weights)) * <u32>NR);
 }
@@ -82,7 +82,7 @@ export function winogradWorkspace(at: usize): usize {
   const c = word(at, Conv.channels), m = word(at, Conv.outChannels), most = max(c, m);
   const tilesW = max(tilesOf(word(at, Conv.width)), tilesOf(word(at, Conv.outWidth)));
   const tiles = max(tilesW, max(LEAST, cachedTiles(c, m))), weights = max(keptMatrix(c, m), keptMatrix(m, c));
-  // Besides the matrices: a band of the image, and either a band of dy or a panel of 9 weights and its 12 half-transformed ones.
+  // The workspace also holds a band of the image, and either a band of dy or a panel of 9 weights and its 12 half-transformed ones.
   const band = (REACH + 1) * lineBytes(tilesW, most), panel = 21 * matrix(most, <u32>NR);
   return PRODUCTS * (matrix(tiles, c) + matrix(tiles, m) + weights) + band + max(band, panel);
 }
@@ -117,7 +117,7 @@ export function usesWinograd(at: usize, op: Op): bool {
 }
 
 // Each of the following functions applies one matrix to `count` columns. p, p0 … p3 are the addresses of the input's rows; the output's
-// rows are `step` bytes apart. They write up to three columns more, which the next line overwrites, or for which `matrix` has room.
+// rows are `step` bytes apart. They may write up to three extra columns, for which there is room, or which the next line overwrites.
 
 /** Bᵀ: 4 rows to 4. */
 function inputLine(p0: usize, p1: usize, p2: usize, p3: usize, to: usize, step: usize, count: u32): void {
@@ -268,8 +268,8 @@ export function winograd(at: usize, phase: usize, thread: u32, threads: u32): vo
   const tilesH = tilesOf(word(phase, Phase.gridHeight)), total = word(at, Conv.batch) * tilesH;
   const tilesW = tilesOf(word(phase, Phase.gridWidth)), all = word(phase, Phase.outChannels);
   const panels = (all + <u32>NR - 1) / <u32>NR;
-  // All threads transform the same weights if they share the rows of tiles, and the same tiles if they share the channels. Repeat the
-  // smaller of these, unless there are too few rows or panels for all threads.
+  // If the threads share the rows of tiles, each of them transforms all weights; if they share the channels, each of them transforms all
+  // tiles. Repeat the transform that costs less, unless there are too few rows or panels for all threads.
   const byRows = total * tilesW >= all
     ? total >= 2 * threads || total >= panels
     : panels < 2 * threads && panels < total;
@@ -293,7 +293,7 @@ function tileRows(at: usize, phase: usize, begin: u32, end: u32, first: u32, las
   const packed = zerosOf(band, tilesW, c) + lineBytes(tilesW, c);
   memory.fill(zerosOf(band, tilesW, c), 0, lineBytes(tilesW, c));
   // If one block has all tiles and its inputs stay in the L2 cache, use a panel of weights right after its transform, so that the
-  // transformed weights, which are larger than the weights, need not go to memory.
+  // transformed weights, which take more memory than the original ones, stay in the cache.
   const isOne = end - begin <= rows && PRODUCTS * (end - begin) * tilesW * c <= CACHED_INPUTS;
   const kept = keptChannels(c, all), group = isOne ? <u32>NR : kept;
   for (let r = begin; r < end; r += rows) {
@@ -310,7 +310,7 @@ function tileRows(at: usize, phase: usize, begin: u32, end: u32, first: u32, las
           word(phase, Phase.workspace));
       }
     }
-    // The last row first, because the transform overwrites up to three products of the next row.
+    // Start with the last row, because the transform of a row overwrites up to three products of the next row.
     for (let q = count; q-- > 0;) {
       const n = (r + q) / tilesH, i = (r + q) % tilesH;
       resultTiles(at, phase, y + ((<usize>q * tilesW * m) << 2), stepY,
@@ -372,7 +372,7 @@ function tileSums(at: usize, phase: usize, first: u32, last: u32): void {
   weightGrads(w, stepW, word(at, Conv.out) + <usize>first * 9 * pixel, m, c);
 }
 
-/** Gᵀ[…]G of m·c sums, 16 matrices at `from`, `step` bytes apart, to rows of 9 taps. Overwrites the sums. */
+/** Computes rows of 9 taps, Gᵀ[…]G, from m·c sums in 16 matrices at `from`, `step` bytes apart. Overwrites the sums. */
 function weightGrads(from: usize, step: usize, to: usize, m: u32, c: u32): void {
   const half = f32x4.splat(0.5), down = REACH * step;
   for (let v: u32 = 0; v < REACH; v++) {

@@ -101,9 +101,9 @@ function edgesOutside(roots: readonly Tensor[], firstId: number): Edge[] {
 }
 
 /**
- * Returns a function that computes the same as f, but keeps only its arguments for the gradient, not the values that f computes.
- * backward runs f again to get them, which saves memory for the time of another forward pass. Values and gradients have the same bits as
- * those of f; second derivatives can differ in the last bits.
+ * Returns a function that computes the same as f, but keeps only its arguments for the gradient, not the values that f
+ * computes. backward runs f again to recompute these values, which saves memory but takes the time of another forward
+ * pass. Values and gradients have the same bits as those of f; second derivatives can differ in the last bits.
  *
  * f can use parameters from outside, draw random numbers and change state, such as running statistics. The second run draws the same
  * numbers and changes no tensors, but all other side effects happen twice. f must run the same ops both times. The arguments and results

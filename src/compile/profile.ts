@@ -36,7 +36,10 @@ export interface ProfiledStep {
   readonly gflops: number;
   /** The bytes that the instruction must read and write, with each operand counted once. */
   readonly bytes: number;
-  /** Whether the products (at the ceiling, see Profile) or the reads and writes (at the bandwidth of the caches) take longer. */
+  /**
+   * The bound that takes longer: "compute" is the time of the products at the ceiling (see Profile), and "memory" is
+   * the time of the reads and writes at the bandwidth of the caches.
+   */
   readonly bound: "compute" | "memory";
   /**
    * The time of the slower of the two bounds, divided by the measured time: near 1 if the instruction cannot be faster.

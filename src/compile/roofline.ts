@@ -47,7 +47,7 @@ export function trafficOf(steps: readonly Step[], bandwidth: (distance: number) 
       for (const storage of [...read(step), ...writes]) used.set(storage, clock);
       return { bytes, time };
     });
-  // The first call leaves the operands where the second finds them.
+  // Return the second call's traffic: its operands are in the caches where the first call left them.
   call();
   return call();
 }
@@ -59,7 +59,7 @@ export function trafficOf(steps: readonly Step[], bandwidth: (distance: number) 
 const ROUNDS = 20;
 const ROUND = 1;
 
-/** The highest rate, per nanosecond, at which calls of `run` do `work`. */
+/** The highest measured rate of `run`, in units of work per nanosecond. Each call does `work` units. */
 function peakRate(work: number, run: () => unknown): number {
   let peak = 0;
   for (let round = 0; round < ROUNDS; round++) {

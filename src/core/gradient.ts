@@ -1,4 +1,4 @@
-/** The gradient of a leaf: a tensor or, for a table of which backward used only some rows, a SparseGradient. */
+/** The gradient of a leaf: a tensor or, if the loss used only some rows of a table, a SparseGradient. */
 import type { SparseRows } from "../ops/definition/op.ts";
 import { sameShape, show, type Value } from "../ops/definition/value.ts";
 import { densify } from "../ops/index/sparse.ts";
@@ -17,11 +17,11 @@ interface Part extends Stored {
   disposeBecause(reason: string): void;
 }
 
-/** The gradient of a table [n, …], as rows. The numbers of the rows are distinct and ascending, followed by −1s, whose rows are 0. */
+/** The gradient of a table [n, …], as rows. `index` holds distinct row numbers in ascending order, then −1s, whose rows are 0. */
 export class SparseGradient<T extends Part> implements SparseRows {
-  /** The gradient as a table, if it was read. */
+  /** The gradient as a table; null if code has not read it. */
   private table: T | null = null;
-  /** The version of the rows from which the table was computed, and the version of the table then. */
+  /** The version of the rows from which the table was computed, and the version that the table had afterwards. */
   private versions = { rows: 0, table: 0 };
 
   constructor(
@@ -55,8 +55,8 @@ export class SparseGradient<T extends Part> implements SparseRows {
   }
 
   /**
-   * Whether the table is the gradient in place of the rows, because code disposed it, or may have written to it since it was computed from
-   * the current rows.
+   * Whether the table replaces the rows as the gradient, because code disposed the table, or may have written to it
+   * since it was computed from the current rows.
    */
   get isOverwritten(): boolean {
     const { table, rows, versions } = this;
@@ -79,7 +79,7 @@ export class SparseGradient<T extends Part> implements SparseRows {
     if (this.table && !except.has(this.table)) this.table.disposeBecause(reason);
   }
 
-  /** A gradient with f(index) and f(rows). */
+  /** A sparse gradient that consists of f(index) and f(rows). */
   map(f: (x: T) => T): SparseGradient<T> {
     return new SparseGradient(f(this.index), f(this.rows), this.n);
   }

@@ -24,8 +24,8 @@ export function registerModule(instance: object): void {
 }
 
 /**
- * The name of an instance in messages: the kind of its class or, if it has none, the class name. Don't use it for
- * anything else, because minifiers change class names.
+ * The name of an instance in messages: the kind of its class or, if it has none, the class name. Do not use this name
+ * for anything else, because minifiers change class names.
  */
 export const nameOf = (instance: object): string =>
   Object.hasOwn(instance.constructor, "kind") ? kindOf(instance) : instance.constructor.name || kindOf(instance);

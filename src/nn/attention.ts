@@ -199,7 +199,7 @@ export class MultiheadAttention extends Module {
     return this.batchFirst ? 1 : 0;
   }
 
-  /** Query, key and value of x, packed along the heads dim: one product. */
+  /** Computes query, key and value of x in one product, packed along the heads dim. */
   private projectAll(x: Tensor, cache: KeyValueCache | undefined): Tensor {
     const { numHeads, inProjWeight, inProjBias, rotary, stepsDim: dim } = this;
     const all = this.heads(ops.linear(x, inProjWeight, inProjBias ?? undefined), 3 * numHeads);

@@ -29,7 +29,10 @@ export interface Position {
   readonly tables: Map<string, Tensor>;
 }
 
-/** The positions of the next steps: int32 [steps]. Those that do not fit become the last one: the layers reject such steps. */
+/**
+ * The positions of the next steps: int32 [steps]. Positions beyond the capacity become the last one, because the layers
+ * reject such steps anyway.
+ */
 const following = ({ position, capacity }: Position, steps: number): Tensor =>
   arange(steps, { dtype: "int32" })
     .add(position)

@@ -38,7 +38,7 @@ const CHANNELS = "inChannels:number outChannels:number";
 abstract class Convolution<O extends { readonly groups?: number | undefined }> extends Module {
   /** [outChannels, …kernel, inChannels/groups]; transposed: [inChannels, …kernel, outChannels/groups]. */
   readonly weight: Tensor;
-  /** [outChannels], or null without a bias. */
+  /** The bias, [outChannels]; null if there is none. */
   readonly bias: Tensor | null;
   /** The op's options: stride, padding, dilation, groups. */
   readonly options: O;

@@ -14,9 +14,10 @@ export type { EmbeddingOptions };
  * Looks up rows of a learnable weight [numEmbeddings, embeddingDim], initially N(0, 1). To tie input and output embeddings, multiply
  * by `weight.t()` at the output. The row `paddingIdx` is initially 0 and never trained.
  *
- * With `sparse: true`, the gradient of the weight consists of the rows that were used, so a step takes time for these rows instead of the
- * whole table. Train it with `optim.SparseAdam`, `optim.SGD` or `optim.Adagrad`. Reading `weight.grad` makes the whole table. If the weight is
- * also used in another way, such as a tied output layer, or second derivatives are needed, the gradient is dense.
+ * With `sparse: true`, the gradient of the weight consists of the rows that were used, so a step takes time for these
+ * rows instead of the whole table. Train it with `optim.SparseAdam`, `optim.SGD` or `optim.Adagrad`. Reading
+ * `weight.grad` allocates the whole table. The gradient is dense if the weight is also used in another way, such as in
+ * a tied output layer, or if second derivatives are needed.
  *
  * ```ts
  * new nn.Embedding(100, 8).forward(tensor([3, 7], { dtype: "int32" })).shape; // [2, 8]

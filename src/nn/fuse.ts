@@ -37,8 +37,9 @@ const isFoldable = (x: unknown): x is Foldable =>
 const isNorm = (module: Module): module is BatchNorm => isPlain(module, BatchNorm);
 
 /**
- * The data flow: pairs of a value's maker and its reader. `undefined` as the reader stands for any use that prevents folding, and
- * as the maker for any other value.
+ * The data flow: for each use of a value, the module that made the value and the module that reads it. The reader is
+ * `undefined` for a use that prevents folding, and the maker is `undefined` for a value from elsewhere, such as the
+ * model's input.
  */
 type Flow = [maker: unknown, reader: unknown][];
 
@@ -51,8 +52,8 @@ function* leavesOf(module: Module): Generator<Module> {
 const isPlainObject = (value: object): boolean => [Object.prototype, null].includes(Object.getPrototypeOf(value));
 
 /**
- * The values in the properties of a module, also in arrays, Maps, Sets and plain objects.
- * @param deep whether to continue in the modules that it contains
+ * The values in the properties of a module, and in arrays, Maps, Sets and plain objects in its properties.
+ * @param deep whether to include the values in the modules that this module contains
  */
 function* partsOf(value: object, deep: boolean, seen = new Set<unknown>()): Generator<unknown> {
   const parts: Iterable<unknown> =
@@ -69,11 +70,11 @@ function* partsOf(value: object, deep: boolean, seen = new Set<unknown>()): Gene
   }
 }
 
-/** The flow through nested Sequentials. @throws Error if it depends on modules or functions that fuse cannot see into */
+/** The data flow through nested Sequentials. @throws Error if it could depend on a module's own forward or on a function */
 function listedFlow(model: Module): Flow {
   const leaves = [...leavesOf(model)];
   const flow: Flow = [...leaves, undefined].map((leaf, i) => [leaves[i - 1], leaf]);
-  // A leaf can use all modules in its properties.
+  // A leaf's forward may use any module in the leaf's properties.
   const used = new Map<unknown, Module>();
   for (const leaf of leaves)
     for (const part of partsOf(leaf, true)) {
@@ -98,11 +99,11 @@ function listedFlow(model: Module): Flow {
   return flow;
 }
 
-/** The flow in one forward pass. */
+/** The data flow in one forward pass. */
 function tracedFlow(model: Module, inputShape: Shape | readonly Shape[], dtype: FuseOptions["dtype"]): Flow {
   const flow: Flow = [];
   const keepWhole = (module: Module) => void flow.push([module, undefined], [undefined, module]);
-  /** The properties of foldable layers and normalizations, and the owners of the tensors in them. */
+  /** The property values of each foldable layer and normalization, and the modules that hold each tensor. */
   const states = new Map<Module, unknown[]>();
   const owners = new Map<Storage, Module[]>();
   for (const [, module] of model.namedModules()) {
@@ -114,7 +115,7 @@ function tracedFlow(model: Module, inputShape: Shape | readonly Shape[], dtype: 
       owners.set(storage, [...(owners.get(storage) ?? []), module]);
     }
   }
-  /** The results of foldable layers, with their layers. */
+  /** The result of each foldable layer, with the layer that made it. */
   const made = new Map<Storage, readonly [Tensor, Module]>();
   /** @param own the input of the module that reads x */
   const read = (x: Tensor, module?: Module, own?: unknown): void => {
@@ -122,14 +123,14 @@ function tracedFlow(model: Module, inputShape: Shape | readonly Shape[], dtype: 
     const holders = owners.get(storage) ?? [];
     if (!holders.includes(module!)) holders.forEach(keepWhole);
     const [y, maker] = made.get(storage) ?? [];
-    // Another view of the result, such as a flattened one, can have other channels.
+    // A different view of the result, such as a flattened one, may have different channels.
     if (maker && maker !== module) flow.push([maker, y === own ? module : undefined]);
   };
   /** The modules that are running, with their inputs. */
   const open: (readonly [Module, unknown])[] = [];
   traceForward("fuse", model, inputShape, dtype, {
     around({ module, inputs: [x], forward }) {
-      // A weight that forward replaces is not the one to fold.
+      // If a property of this module, such as its weight, was replaced during the pass, do not fold.
       const now = Object.values(module);
       if (states.get(module)?.some((value, i) => value !== now[i])) keepWhole(module);
       if (isNorm(module)) flow.push([x instanceof Tensor ? made.get(x.storage("fuse"))?.[1] : undefined, module]);
@@ -144,13 +145,13 @@ function tracedFlow(model: Module, inputShape: Shape | readonly Shape[], dtype: 
       return result;
     },
     record(_, inputs) {
-      for (const x of inputs) read(x, ...open.at(-1)!); // the model is running
+      for (const x of inputs) read(x, ...open.at(-1)!); // `open` is not empty while the model runs
     },
   });
   return flow;
 }
 
-/** Traces a copy. @throws Error if it uses modules or tensors of the original */
+/** Traces a forward pass of the copy. @throws Error if the copy uses modules or tensors of the original model */
 function requireSeparate(
   model: Module,
   copy: Module,
@@ -187,7 +188,7 @@ function requireSeparate(
   }
 }
 
-/** Each layer whose result is read only by one batch normalization, if that normalization reads only this result. */
+/** The layers whose result only one batch normalization reads, each with that normalization, if it reads nothing else. */
 function pairsIn(flow: Flow): [Foldable, BatchNorm][] {
   const single = (at: 0 | 1, module: unknown): unknown => {
     const others = new Set(flow.flatMap((pair) => (pair[at] === module ? [pair[1 - at]] : [])));
@@ -292,16 +293,18 @@ function copyOf<T>(value: T, copies: Map<unknown, unknown>, replaced: ReadonlyMa
 }
 
 /**
- * Copies a model for inference, and folds batch normalization into the `Linear` or convolution layer before it, so that it
- * takes no time of its own: w ← w·s and b ← (b − mean)·s + shift, with s = scale/√(variance + eps) and the running statistics,
- * even if the model is in training mode. In the copy, `Identity` replaces the batch normalization. Results differ from the
- * model's in evaluation mode by rounding errors.
+ * Copies a model for inference, and folds batch normalization into the `Linear` or convolution layer before it, so that
+ * the normalization costs no time: w ← w·s and b ← (b − mean)·s + shift, with s = scale/√(variance + eps) and the
+ * running statistics, even if the model is in training mode. In the copy, `Identity` replaces the batch normalization.
+ * Results differ from the model's in evaluation mode by rounding errors.
  *
- * A batch normalization is folded if nothing else uses it, the layer or the layer's result. `fuse` finds those in nested
- * `Sequential`s; for modules of your own, pass `inputShape`, with which `fuse` follows one pass through `forward`. Other methods,
- * and branches that this pass does not take, must not use the folded layers. The copy is in evaluation mode and has its own
- * tensors; the model does not change, and you can dispose of it. Functions in properties are shared with the model, so they must
- * not use its modules or parameters. Without `inputShape`, `fuse` cannot check this, and rejects them in modules that have any.
+ * A batch normalization is folded if the forward pass uses the normalization, the layer before it and that layer's
+ * result nowhere else. `fuse` finds such pairs in nested `Sequential`s. For modules of your own, pass `inputShape`:
+ * `fuse` then follows the tensors through one forward pass. Other methods, and branches that this pass does not take,
+ * must not use the folded layers. The copy is in evaluation mode and has its own tensors; the model does not change,
+ * and you can dispose of it. The copy shares the functions in properties with the model, so these functions must not
+ * use the model's modules or parameters. Without `inputShape`, `fuse` cannot check this, and rejects such functions in
+ * modules that also contain modules or tensors.
  *
  * ```ts
  * const model = new nn.Sequential(new nn.Conv2d(3, 8, 3), new nn.BatchNorm2d(8), new nn.ReLU());

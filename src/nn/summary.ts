@@ -72,7 +72,8 @@ interface ForwardObserver {
 }
 
 /**
- * Runs a model's forward pass on inputs without values, and no kernel. Restores the properties that the pass changes.
+ * Runs a model's forward pass on inputs without values, without running any kernel. Restores the properties that the
+ * pass changes.
  * @param name the caller's name for errors @param dtype the type of the input, or of each input
  */
 export function traceForward(

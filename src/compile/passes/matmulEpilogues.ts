@@ -1,7 +1,8 @@
 /**
- * Fuses steps into the matrix product, convolution or batch normalization before them, whose kernel applies them while the result is
- * in registers or in the cache. A step is an activation; after a convolution, also batch normalization with known statistics,
- * and the addition of another value; in the backward pass, the multiplication of dY·W by an activation's derivative.
+ * Fuses steps into the matrix product, convolution or batch normalization before them, whose kernel applies them while
+ * the result is in registers or in the cache. The fused steps are activations and, in the backward pass, the
+ * multiplication of dY·W by an activation's derivative. After a convolution, they are also batch normalization with
+ * known statistics and the addition of another value.
  */
 import { Activation, Op } from "../../../assembly/opcodes.ts";
 import type { ConvAttributes } from "../../ops/image/conv.ts";

@@ -34,7 +34,7 @@ export interface EncodeIO<A> {
 
 /** The gradient of a table [n, …] that is 0 except in some rows. */
 export interface SparseRows {
-  /** The numbers of the rows, int32 [count]. Numbers outside 0 … n − 1 do not count, nor do their rows. */
+  /** The row numbers, int32 [count]. Rows whose number is outside 0 … n − 1 are ignored. */
   readonly index: Value;
   /** The rows, float32 [count, …]. Rows with the same number are added. */
   readonly rows: Value;

@@ -27,9 +27,9 @@ export interface ConvAttributes {
   readonly groups: number;
   readonly activation: Activation;
   /**
-   * The indices, in the inputs, of the operands [mean, scale, shift, addend] of a last step, act((y − mean)·scale + shift + addend); 0
-   * if one is absent. act is then applied in this step. Only compile's passes set it, for conv, after all gradients have been
-   * recorded.
+   * The indices, among the inputs, of the operands [mean, scale, shift, addend] of a last step, act((y − mean)·scale +
+   * shift + addend); 0 for an absent operand. The last step then also applies the activation. Only compile's passes set
+   * it, for conv, after all gradients have been recorded.
    */
   readonly last?: readonly number[];
   /** The height and width of x. */

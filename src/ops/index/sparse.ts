@@ -7,8 +7,8 @@ import { concat } from "../shape/shape.ts";
 import { gatherDefinitions } from "./gather.ts";
 
 /**
- * The distinct indices in ascending order, followed by −1s, and the position of each index among them. Indices outside 0 … n − 1 do not
- * count: their position is −1. No gradient.
+ * The distinct indices in ascending order, followed by −1s, and the position of each index among them. Indices outside
+ * 0 … n − 1 are ignored, and their position is −1. No gradient.
  *
  * index: int32 [count] → int32 [min(count, n)], int32 [count].
  */
@@ -27,8 +27,8 @@ export const uniqueDefinition: OpDefinition<{ readonly n: number }> = {
 };
 
 /**
- * Joins the parts of a table's gradient, and adds rows with the same number in their order. Afterwards, the numbers are distinct and
- * ascending, followed by −1s, whose rows are 0.
+ * Joins the parts of a table's gradient, and adds up the rows that have the same row number, in order. The row numbers
+ * of the result are distinct and ascending, followed by −1s, whose rows are 0.
  */
 export function coalesce(parts: readonly SparseRows[], n: number): SparseRows {
   const join = (values: readonly Value[]): Value => (values.length === 1 ? values[0]! : concat(values, 0));

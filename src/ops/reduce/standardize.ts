@@ -1,4 +1,4 @@
-/** Batch normalization with known statistics: the op behind evaluation. */
+/** Batch normalization with known statistics, as in evaluation mode. */
 import { type Activation, Op } from "../../../assembly/opcodes.ts";
 import { encodeStandardize } from "../../runtime/instructions.ts";
 import type { OpDefinition } from "../definition/op.ts";

@@ -5,7 +5,7 @@ import { apply, type OpDefinition } from "../definition/op.ts";
 import { sameShape, show, type Value } from "../definition/value.ts";
 import { type AttentionAttributes, type Cache, encodeDirection, infer, partsOf, sizes } from "./heads.ts";
 
-/** The cache among the op's inputs: qkv, keys, values, length and, if there is one, the mask. */
+/** Names the inputs that make up the cache. The op's inputs are qkv, keys, values, length and, if there is one, the mask. */
 const cacheOf = ([, keys, values, length]: readonly Value[]): Cache => ({
   keys: keys!,
   values: values!,
@@ -19,8 +19,8 @@ const sizesOf = ([qkv]: readonly Value[], attributes: AttentionAttributes) => {
 };
 
 /**
- * Writes the keys and values of qkv to the cache, behind the first `length` rows, then computes attention of the queries to all rows
- * up to there. It has no gradient.
+ * Writes the keys and values of qkv to the cache, after the first `length` rows, then computes the attention of the
+ * queries to all filled rows. The op has no gradient.
  *
  * qkv: packed, keys and values: [batch, heads, capacity, width], length: int32 [], mask: [batch or 1, heads or 1, queries or 1, capacity].
  */
@@ -78,7 +78,7 @@ export const cachedAttentionDefinition: OpDefinition<AttentionAttributes> = {
   },
 };
 
-/** Attention of packed heads to the cached steps and to their own, which are added to the cache. */
+/** Adds the steps in qkv, packed heads, to the cache, and computes their attention to all steps in the cache. */
 export const attendCached = (
   qkv: Value,
   { keys, values, length }: Omit<Cache, "capacity">,

@@ -24,7 +24,7 @@ export interface AttentionAttributes {
 
 export const places = (layout: Layout): number[] => [..."bhtd"].map((dim) => layout.indexOf(dim));
 
-/** Some heads of a tensor: `shape` is that of the part, which begins with the head `first` of `x`. */
+/** A range of the heads of x, which begins with head `first`. `shape` is the shape of this part. */
 export interface Part {
   readonly x: Value;
   readonly shape: Shape;
@@ -62,7 +62,7 @@ export function sizes(q: { shape: Shape }, v: { shape: Shape }, { layout }: Atte
   };
 }
 
-/** The number of pairs of a query and a key to which it attends, in all heads. Masks do not count. */
+/** The number of pairs of a query and a key to which the query attends, in all heads, if nothing is masked. */
 export function pairs(q: { shape: Shape }, v: { shape: Shape }, attributes: AttentionAttributes): number {
   const { batch, heads, queries, keys } = sizes(q, v, attributes);
   const { causal } = attributes;
