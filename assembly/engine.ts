@@ -24,6 +24,7 @@ import { standardize } from "./kernels/standardize";
 import { attention } from "./kernels/attention";
 import { cachedAttention } from "./kernels/cache";
 import { recurrent, recurrentGrad } from "./kernels/recurrent";
+import { stepQuantizedMatmul, stepQuantizeRows } from "./kernels/quantized";
 import { check } from "./kernels/check";
 import { shareBegin } from "./simd";
 import { stepBernoulli, stepDistribution, stepFactor, stepRandomInteger, stepSolve } from "./steps";
@@ -109,6 +110,8 @@ export function step(at: usize, thread: u32, threads: u32): void {
       break;
     case Family.Factor: stepFactor(op, at, thread, threads); break;
     case Family.Solve: only(op, Op.TriangularSolve); stepSolve(at, thread, threads); break;
+    case Family.QuantizeRows: only(op, Op.QuantizeRows); stepQuantizeRows(at, thread, threads); break;
+    case Family.QuantizedMatmul: only(op, Op.QuantizedMatmul); stepQuantizedMatmul(at, thread, threads); break;
     case Family.Chain: only(op, Op.Chain); stepChain(at, thread, threads); break;
     case Family.Check: only(op, Op.Check); if (!thread) check(at); break;
     default:

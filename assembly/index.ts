@@ -21,5 +21,15 @@ export { columnOffsets, columnProducts, columnSquares, rowOffset, rowProducts, r
 export { attentionWorkspace } from "./kernels/attention";
 export { eighWorkspace } from "./kernels/linalg";
 export { recurrentWorkspace } from "./kernels/recurrent";
+export {
+  finishPlane,
+  finishPlanes,
+  packedDots,
+  packWeights,
+  plainDots,
+  quantizedProduct,
+  quantizedWorkspace,
+  quantizeRows,
+} from "./kernels/quantized";
 export * from "./kernels/check";
 export * from "./kernels/probe";

@@ -270,3 +270,37 @@ export const enum Solve {
   unit,
   words,
 }
+
+/**
+ * Quantizes the rows of x: [m, k]. out: bytes [m, planes, k rounded up to a multiple of 32]; stats: [m, 2], each row's scale and
+ * zero point. With one plane, numbers have 7 bits; with two, they have 14, the high ones in the first plane.
+ */
+export const enum QuantizeRows {
+  out = Head.words,
+  stats,
+  x,
+  m,
+  k,
+  planes,
+  words,
+}
+
+/**
+ * out: [m, n] = q·wᵀ in float32, plus bias (unless it is 0). q and stats are the results of QuantizeRows; w: bytes [n, k], each less 128;
+ * scale: float32 [n]; sums: int32 [n], the sums of w's rows less 128.
+ */
+export const enum QuantizedMatmul {
+  out = Head.words,
+  q,
+  stats,
+  w,
+  scale,
+  sums,
+  bias,
+  m,
+  n,
+  k,
+  planes,
+  workspace,
+  words,
+}

@@ -86,6 +86,9 @@ export const enum Family {
   /** Factorizations of small matrices, and sorting of rows. */
   Factor,
   Solve,
+  /** Products of int8 numbers. */
+  QuantizeRows,
+  QuantizedMatmul,
   /** Several pointwise instructions fused into one pass. */
   Chain,
   /** Range checks. */
@@ -267,6 +270,10 @@ export const enum Op {
   ArgSort,
 
   TriangularSolve = Family.Solve << Head.family,
+
+  QuantizeRows = Family.QuantizeRows << Head.family,
+
+  QuantizedMatmul = Family.QuantizedMatmul << Head.family,
 
   Chain = Family.Chain << Head.family,
 

@@ -201,8 +201,8 @@ export class MultiheadAttention extends Module {
 
   /** Computes query, key and value of x in one product, packed along the heads dim. */
   private projectAll(x: Tensor, cache: KeyValueCache | undefined): Tensor {
-    const { numHeads, inProjWeight, inProjBias, rotary, stepsDim: dim } = this;
-    const all = this.heads(ops.linear(x, inProjWeight, inProjBias ?? undefined), 3 * numHeads);
+    const { numHeads, rotary, stepsDim: dim } = this;
+    const all = this.heads(this.inProject(x, 0, 3 * this.embedDim), 3 * numHeads);
     if (!rotary) return all;
     const [qk, v] = all.split([2 * numHeads, numHeads], 2) as [Tensor, Tensor];
     return ops.concat([rotary.rotate(qk, cache ? cache.positionOf(this) : 0, dim), v], 2);
@@ -210,12 +210,19 @@ export class MultiheadAttention extends Module {
 
   /** Projects query, key and value, each with one third of inProjWeight. */
   private project(query: Tensor, key: Tensor, value: Tensor): Tensor[] {
-    const { embedDim, inProjWeight, inProjBias, numHeads, rotary, stepsDim: dim } = this;
+    const { embedDim, numHeads, rotary, stepsDim: dim } = this;
     return [query, key, value].map((x, i) => {
-      const [weight, bias] = [inProjWeight, inProjBias].map((p) => p?.narrow(0, i * embedDim, embedDim));
-      const part = this.heads(ops.linear(x, weight!, bias), numHeads);
+      const part = this.heads(this.inProject(x, i * embedDim, embedDim), numHeads);
       return rotary && i < 2 ? rotary.rotate(part, 0, dim) : part;
     });
+  }
+
+  /** Projects x with some rows of inProjWeight. @internal */
+  protected inProject(x: Tensor, first: number, count: number): Tensor {
+    const [weight, bias] = [this.inProjWeight, this.inProjBias].map((p) =>
+      count === p?.shape[0] ? p : p?.narrow(0, first, count),
+    );
+    return ops.linear(x, weight!, bias);
   }
 
   /** Combines all masks into one that is added to scores: [batch or 1, heads or 1, queries or 1, keys]. */

@@ -11,6 +11,7 @@ import type { DType, Shape } from "../ops/definition/value.ts";
 import { check } from "../runtime/arguments.ts";
 import { Error } from "../runtime/errors.ts";
 import { Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d } from "./conv.ts";
+import { copyOf, isPlainObject } from "./copy.ts";
 import { isPlain } from "./intercept.ts";
 import { Identity, Linear } from "./layers.ts";
 import { Module, nameOf, Sequential } from "./module.ts";
@@ -48,8 +49,6 @@ function* leavesOf(module: Module): Generator<Module> {
   if (isPlain(module, Sequential)) for (const layer of (module as Sequential).layers) yield* leavesOf(layer);
   else yield module;
 }
-
-const isPlainObject = (value: object): boolean => [Object.prototype, null].includes(Object.getPrototypeOf(value));
 
 /**
  * The values in the properties of a module, and in arrays, Maps, Sets and plain objects in its properties.
@@ -234,64 +233,6 @@ function fold(layer: Foldable, norm: BatchNorm, name: string): { weight: Tensor;
   };
 }
 
-/** Whether the source of a class uses #private members, also after TypeScript, esbuild or Babel has replaced them. */
-function hasPrivate(source: string): boolean {
-  // A string such as ".#id" contains no declaration of #id.
-  const declared = [...source.matchAll(/[\s;{}*](#[\w$]+)/g)];
-  return (
-    declared.some(([, name]) => source.includes(`.${name}`)) || /private_?(field_?)?(get|method)\d?\(/i.test(source)
-  );
-}
-
-/**
- * A new object of the same kind: a tensor with the same values, or an empty module, array, Map, Set or plain object. Objects of
- * other classes are returned as they are.
- */
-function newLike(value: object): object {
-  if (value instanceof Tensor) {
-    // Using a disposed activation in the copy fails in the same way as in the original.
-    if (value.isDisposed && !isParameter(value)) return value;
-    value.storage("fuse");
-    const copy = value.clone();
-    if (isParameter(value)) parameter(copy).requiresGrad = value.requiresGrad;
-    return copy.keep();
-  }
-  if (value instanceof Module) {
-    if (Object.hasOwn(value, "forward"))
-      throw new Error(`fuse: cannot copy ${nameOf(value)}, because its forward is a property. Make it a method.`);
-    for (let type: unknown = value.constructor; type !== Module; type = Object.getPrototypeOf(type))
-      if (hasPrivate(String(type)))
-        throw new Error(
-          `fuse: cannot copy ${nameOf(value)}, because it has #private members. Use public fields and methods.`,
-        );
-    return Reflect.construct(Module, [], value.constructor) as Module;
-  }
-  if (Array.isArray(value)) return [];
-  if (value instanceof Map) return new Map();
-  if (value instanceof Set) return new Set();
-  return isPlainObject(value) ? (Object.create(Object.getPrototypeOf(value) as object | null) as object) : value;
-}
-
-/**
- * Copies a module in evaluation mode, with the tensors and modules in its properties. Objects of other classes are shared.
- * @param copies the copies that exist already @param replaced new tensors for the properties of some modules
- */
-function copyOf<T>(value: T, copies: Map<unknown, unknown>, replaced: ReadonlyMap<unknown, Record<string, Tensor>>): T {
-  if (typeof value !== "object" || value === null || copies.has(value)) return (copies.get(value) ?? value) as T;
-  const copy = newLike(value);
-  copies.set(value, copy);
-  const inner = <V>(part: V): V => copyOf(part, copies, replaced);
-  if (copy instanceof Map) for (const [key, part] of value as unknown as typeof copy) copy.set(key, inner(part));
-  else if (copy instanceof Set) for (const part of value as unknown as typeof copy) copy.add(inner(part));
-  else if (copy !== value && !(copy instanceof Tensor))
-    for (const [name, property] of Object.entries(Object.getOwnPropertyDescriptors(value))) {
-      if ("value" in property) property.value = replaced.get(value)?.[name] ?? inner(property.value);
-      Object.defineProperty(copy, name, property);
-    }
-  if (copy instanceof Module) copy.training = false;
-  return copy as T;
-}
-
 /**
  * Copies a model for inference, and folds batch normalization into the `Linear` or convolution layer before it, so that
  * the normalization costs no time: w ← w·s and b ← (b − mean)·s + shift, with s = scale/√(variance + eps) and the
@@ -327,7 +268,7 @@ export function fuse<M extends Module>(model: M, options: FuseOptions = {}): M {
         replaced.set(layer, fold(layer, norm, names.get(norm)!));
         copies.set(norm, new Identity().eval());
       }
-      return copyOf(model, copies, replaced);
+      return copyOf("fuse", model, copies, replaced);
     }),
   );
   if (inputShape) requireSeparate(model, copy, inputShape, dtype);

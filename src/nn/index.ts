@@ -18,6 +18,7 @@ export {
 export * from "./norm.ts";
 export * from "./pool.ts";
 export * from "./positional.ts";
+export * from "./quantize.ts";
 export * from "./recurrent.ts";
 export * from "./resize.ts";
 export * from "./spectral.ts";

@@ -14,6 +14,7 @@ import { interpolateDefinition } from "./index/interpolate.ts";
 import { uniqueDefinition } from "./index/sparse.ts";
 import { linalgDefinitions } from "./matrix/linalg.ts";
 import { matmulDefinition } from "./matrix/matmul.ts";
+import { quantizedMatmulDefinition, quantizeRowsDefinition } from "./matrix/quantized.ts";
 import { chainDefinition } from "./pointwise/chain.ts";
 import { whereDefinition } from "./pointwise/comparison.ts";
 import { pointwiseDefinitions } from "./pointwiseDefinitions.ts";
@@ -98,6 +99,8 @@ export const table: { readonly [code in Op]: AnyOp } = {
   [Op.Eigh]: linalgDefinitions.eigh,
   [Op.ArgSort]: linalgDefinitions.argSort,
   [Op.TriangularSolve]: linalgDefinitions.triangularSolve,
+  [Op.QuantizeRows]: quantizeRowsDefinition,
+  [Op.QuantizedMatmul]: quantizedMatmulDefinition,
   [Op.Chain]: chainDefinition,
   [Op.Check]: checkDefinition,
 };

@@ -70,6 +70,14 @@ export function cases(code: Op): Case[] {
     case Family.Distribution:
     case Family.Bernoulli:
       return [{ inputs: [], attributes: { shape: [5001], p: 0.25, q: 0.75 } }];
+    case Family.QuantizeRows:
+      return [1, 2].map((planes) => ({ inputs: [floats([70, 33], -1)], attributes: { planes } }));
+    case Family.QuantizedMatmul:
+      return [
+        [70, 40],
+        [70, 200],
+        [5, 200],
+      ].map(([m, n]) => quantizedProduct(m!, n!));
     case Family.RandomInteger:
       return [{ inputs: [], attributes: { shape: [5001], p: -9, q: 2 ** 31 } }];
   }
@@ -79,6 +87,14 @@ export function cases(code: Op): Case[] {
   return [
     { inputs: sample.inputs.map((input) => toTensor(draw(input, random), input)), attributes: sample.attributes },
   ];
+}
+
+/** A product of quantized rows with 33 columns. */
+function quantizedProduct(m: number, count: number): Case {
+  const planes = m > 8 ? 1 : 2;
+  const matrix = [randint(1, 256, [count, 33], { dtype: "uint8" }), floats([count]), randint(-999, 999, [count])];
+  const rows = [randint(0, 128, [m, planes, 64], { dtype: "uint8" }), floats([m, 2])];
+  return { inputs: [...rows, ...matrix, floats([count])], attributes: { planes, first: 0, count, k: 33 } };
 }
 
 /** For some ops, the index of a sample that is large enough for three threads. */

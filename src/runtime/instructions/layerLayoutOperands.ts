@@ -209,3 +209,27 @@ export interface SolveOperands {
   readonly transposed: number;
   readonly unit: number;
 }
+
+export interface QuantizeRowsOperands {
+  readonly out: number;
+  readonly stats: number;
+  readonly x: number;
+  readonly m: number;
+  readonly k: number;
+  readonly planes: number;
+}
+
+export interface QuantizedMatmulOperands {
+  readonly out: number;
+  readonly q: number;
+  readonly stats: number;
+  readonly w: number;
+  readonly scale: number;
+  readonly sums: number;
+  readonly bias: number;
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  readonly planes: number;
+  readonly workspace: number;
+}

@@ -19,6 +19,8 @@ import type {
   MaxPoolOperands,
   NormalizeGradOperands,
   NormalizeOperands,
+  QuantizedMatmulOperands,
+  QuantizeRowsOperands,
   RecurrentGradOperands,
   RecurrentOperands,
   SolveOperands,
@@ -254,5 +256,33 @@ export function encodeSolve(encoder: Encoder, o: SolveOperands): void {
   encoder.set(8, o.upper);
   encoder.set(9, o.transposed);
   encoder.set(10, o.unit);
+  encoder.end();
+}
+
+export function encodeQuantizeRows(encoder: Encoder, o: QuantizeRowsOperands): void {
+  encoder.begin(Op.QuantizeRows, 8);
+  encoder.set(2, o.out);
+  encoder.set(3, o.stats);
+  encoder.set(4, o.x);
+  encoder.set(5, o.m);
+  encoder.set(6, o.k);
+  encoder.set(7, o.planes);
+  encoder.end();
+}
+
+export function encodeQuantizedMatmul(encoder: Encoder, o: QuantizedMatmulOperands): void {
+  encoder.begin(Op.QuantizedMatmul, 14);
+  encoder.set(2, o.out);
+  encoder.set(3, o.q);
+  encoder.set(4, o.stats);
+  encoder.set(5, o.w);
+  encoder.set(6, o.scale);
+  encoder.set(7, o.sums);
+  encoder.set(8, o.bias);
+  encoder.set(9, o.m);
+  encoder.set(10, o.n);
+  encoder.set(11, o.k);
+  encoder.set(12, o.planes);
+  encoder.set(13, o.workspace);
   encoder.end();
 }

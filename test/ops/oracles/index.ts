@@ -20,6 +20,7 @@ import { rows } from "./rows.ts";
 
 const random: TestedBy = { testedBy: "test/ops/random.test.ts" };
 const update: TestedBy = { testedBy: "test/optim/optimizers.test.ts" };
+const quantized: TestedBy = { testedBy: "test/ops/quantized.test.ts" };
 
 export const oracles: { readonly [code in Op]: AnyOracle | TestedBy } = {
   ...arithmetic,
@@ -51,6 +52,8 @@ export const oracles: { readonly [code in Op]: AnyOracle | TestedBy } = {
   [Op.Unique]: { testedBy: "test/ops/sparse.test.ts" },
   [Op.CachedAttention]: { testedBy: "test/nn/cache.test.ts" },
   [Op.Assign]: { testedBy: "test/core/tensor.test.ts" },
+  [Op.QuantizeRows]: quantized,
+  [Op.QuantizedMatmul]: quantized,
   [Op.Chain]: { testedBy: "test/compile/passes.test.ts" },
   [Op.Check]: { testedBy: "test/compile/compile-checks.test.ts" },
 };

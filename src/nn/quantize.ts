@@ -1,0 +1,48 @@
+/** Quantization for inference. The code that quantizes loads on demand, because most programs do not need it. */
+import { check } from "../runtime/arguments.ts";
+import { requireChoice } from "../runtime/names.ts";
+import type { Module } from "./module.ts";
+import type { QuantizeOptions } from "./quantized/options.ts";
+import type { QuantizationReport, QuantizedWeight } from "./quantized/report.ts";
+
+export type { QuantizationReport, QuantizedWeight, QuantizeOptions };
+
+/** What `quantize` did to each model. */
+const reports = new WeakMap<Module, QuantizationReport>();
+
+/**
+ * Copies a model for inference, with int8 weights that take a quarter of the memory. `Linear` and the projections of
+ * `MultiheadAttention` multiply in int8, which is about twice as fast; `Embedding`, convolutions and recurrent layers convert
+ * their weights to float32 while they run. Each row of a weight (output channel) has its own scale. Activations are quantized during
+ * the call, with a scale and a zero point for each row, so no calibration is needed. Results have the same bits in every build.
+ *
+ * A module of another class that has weights stays in float32: `quantize` warns about it, unless `skip` names it. The copy has its
+ * own tensors and cannot be trained. To load a saved copy, quantize a new model and call its `loadStateDict`.
+ *
+ * ```ts
+ * const small = await nn.quantize(model);
+ * console.log(nn.quantizationReport(small));   // the error of each weight
+ * ```
+ * @throws Error if a weight contains NaN or ±∞, or if a module cannot be copied; RangeError if `skip` names no module
+ */
+export async function quantize<M extends Module>(model: M, options: QuantizeOptions = {}): Promise<M> {
+  check("quantize", arguments, "model:module {skip:strings weightsOnly:boolean}");
+  const { skip = [] } = options;
+  const names = Array.from(model.namedModules(), ([name]) => name);
+  for (const name of skip) requireChoice("quantize", "skip", name, names);
+  const { quantizeModel } = await import("./quantized/index.ts");
+  const { model: copy, report } = quantizeModel(model, options);
+  reports.set(copy, report);
+  const unknown = report.skipped.filter(({ reason }) => reason !== "skipped");
+  if (unknown.length)
+    console.warn(
+      `nabla: quantize left ${unknown.map(({ name, reason }) => `${name} (${reason})`).join(", ")} in float32. To hide this warning, list the modules in { skip }.`,
+    );
+  return copy;
+}
+
+/** The error of each weight of a model that `quantize` returned; undefined for any other model. */
+export function quantizationReport(model: Module): QuantizationReport | undefined {
+  check("quantizationReport", arguments, "model:module");
+  return reports.get(model);
+}

@@ -1,0 +1,131 @@
+/** Quantizes models. src/nn/quantize.ts loads this folder on demand. */
+import { noGrad } from "../../autograd/backward.ts";
+import { Tensor } from "../../core/tensor.ts";
+import { withUndo } from "../../core/undo.ts";
+import { MultiheadAttention } from "../attention.ts";
+import { Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d } from "../conv.ts";
+import { copyOf } from "../copy.ts";
+import { Embedding } from "../embedding.ts";
+import { isPlain } from "../intercept.ts";
+import { Linear } from "../layers.ts";
+import { Module, nameOf } from "../module.ts";
+import { isParameter } from "../parameter.ts";
+import { GRU, GRUCell, LSTM, LSTMCell, RNN, RNNCell } from "../recurrent.ts";
+import { QuantizedEmbedding, QuantizedLinear, QuantizedMultiheadAttention, widenOnUse } from "./layers.ts";
+import { type Int8Weight, quantizeWeight } from "./matrix.ts";
+import type { QuantizeOptions } from "./options.ts";
+import { QuantizationReport, type QuantizedWeight } from "./report.ts";
+
+/** Layers whose products are computed in int8, and layers whose weights are widened before use. */
+const widened = [Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, LSTM, GRU, RNN, LSTMCell, GRUCell, RNNCell];
+const known = [Linear, Embedding, MultiheadAttention, ...widened];
+
+/** The longest row whose sum of products is certain to fit into int32. */
+const MAX_ROW = 131_072;
+
+/** The weights of a module: its own parameters with two dims or more. */
+const weightsOf = (module: Module): [string, Tensor][] =>
+  Object.entries(module).filter(
+    (entry): entry is [string, Tensor] =>
+      entry[1] instanceof Tensor && isParameter(entry[1]) && entry[1].shape.length > 1,
+  );
+
+/** Why a module with weights stays in float32; undefined if it can be quantized. */
+function obstacle(
+  name: string,
+  module: Module,
+  weights: readonly [string, Tensor][],
+  skip: readonly string[],
+): string | undefined {
+  if (skip.some((path) => name === path || name.startsWith(`${path}.`))) return "skipped";
+  const type = known.find((one) => module instanceof one);
+  if (!type) return "quantize does not know this class";
+  if (!isPlain(module, type)) return "its class has its own forward";
+  if (module instanceof Linear && module.inFeatures > MAX_ROW) return `its rows are longer than ${MAX_ROW}`;
+  if (weights.some(([, { size }]) => size === 0)) return "it is empty";
+  return undefined;
+}
+
+/** Copies a model with int8 weights. @throws Error if a weight is not finite or a module cannot be copied */
+export function quantizeModel<M extends Module>(
+  model: M,
+  { skip = [], weightsOnly = false }: QuantizeOptions,
+): { model: M; report: QuantizationReport } {
+  const rows: QuantizedWeight[] = [];
+  const done = new Map<Tensor, Int8Weight>();
+  const copies = new Map<unknown, unknown>();
+  const copy = <T>(value: T): T => copyOf("quantize", value, copies);
+  const copyBias = (bias: Tensor | null): Tensor | null => {
+    const made = copy(bias);
+    if (made) made.requiresGrad = false;
+    return made;
+  };
+
+  /** Copies a module as an instance of `type`, without the properties in `without`. */
+  function copyAs(module: Module, type: new (...args: never[]) => Module, without: readonly string[]): Module {
+    const made = Reflect.construct(Module, [], type) as Module;
+    copies.set(module, made);
+    for (const [name, property] of Object.entries(Object.getOwnPropertyDescriptors(module))) {
+      if (without.includes(name)) continue;
+      if ("value" in property) property.value = copy(property.value as unknown);
+      Object.defineProperty(made, name, property);
+    }
+    made.training = false;
+    return made;
+  }
+
+  function replace(name: string, module: Module, weights: readonly [string, Tensor][]): void {
+    const int8 = (key: string, x: Tensor): Int8Weight => {
+      const path = name ? `${name}.${key}` : key;
+      const known = done.get(x);
+      if (known) return known;
+      const { weight, error } = quantizeWeight(path, x);
+      rows.push({ name: path, type: nameOf(module), elements: x.size, error, reason: "" });
+      done.set(x, weight);
+      return weight;
+    };
+    if (module instanceof Linear)
+      copies.set(module, new QuantizedLinear(int8("weight", module.weight), copyBias(module.bias), weightsOnly));
+    else if (module instanceof Embedding) copies.set(module, new QuantizedEmbedding(int8("weight", module.weight)));
+    else if (module instanceof MultiheadAttention) {
+      const { inProjWeight, inProjBias } = module;
+      const made = copyAs(module, QuantizedMultiheadAttention, ["inProjWeight", "inProjBias"]);
+      const value = new QuantizedLinear(int8("inProjWeight", inProjWeight), copyBias(inProjBias), weightsOnly);
+      Object.defineProperty(made, "inProj", { value, enumerable: true });
+    } else {
+      const made = copyAs(
+        module,
+        module.constructor as new (
+          ...args: never[]
+        ) => Module,
+        weights.map(([key]) => key),
+      );
+      widenOnUse(made, Object.fromEntries(weights.map(([key, x]) => [key, int8(key, x)])));
+    }
+  }
+
+  return withUndo(() =>
+    noGrad(() => {
+      const all = [...model.namedModules()];
+      // Quantize children first: copying a module copies its children.
+      for (const [name, module] of all.reverse()) {
+        const weights = weightsOf(module);
+        if (!weights.length) continue;
+        const reason = obstacle(name, module, weights, skip);
+        if (reason === undefined) replace(name, module, weights);
+        else
+          for (const [key, x] of weights)
+            rows.push({
+              name: name ? `${name}.${key}` : key,
+              type: nameOf(module),
+              elements: x.size,
+              error: 0,
+              reason,
+            });
+      }
+      const made = copy(model);
+      for (const x of made.parameters()) x.requiresGrad = false;
+      return { model: made, report: new QuantizationReport(rows.reverse()) };
+    }),
+  );
+}

@@ -1,0 +1,48 @@
+/** What `quantize` did to each weight. */
+import { amount, table } from "../../core/printing.ts";
+
+/** A weight of a quantized model. */
+export interface QuantizedWeight {
+  /** The weight's path in the model. */
+  readonly name: string;
+  /** The kind of its module, such as "Linear". */
+  readonly type: string;
+  /** The number of elements. */
+  readonly elements: number;
+  /** ‖w − ŵ‖ / ‖w‖, where ŵ is the quantized weight; 0 if it stays in float32. */
+  readonly error: number;
+  /** Why the weight stays in float32; "" if it is quantized. */
+  readonly reason: string;
+}
+
+/** Lists the weights of a quantized model. Print it to see a table. */
+export class QuantizationReport {
+  constructor(
+    /** The weights, in the order of the model's modules. */
+    readonly weights: readonly QuantizedWeight[],
+  ) {}
+
+  /** The weights that stay in float32. */
+  get skipped(): readonly QuantizedWeight[] {
+    return this.weights.filter(({ reason }) => reason);
+  }
+
+  toString(): string {
+    const total = (weights: readonly QuantizedWeight[]): number => weights.reduce((sum, w) => sum + w.elements, 0);
+    const [all, rest] = [total(this.weights), total(this.skipped)];
+    const rows = this.weights.map(({ name, type, elements, error, reason }) => [
+      name,
+      type,
+      elements.toLocaleString("en"),
+      reason ? "" : `${(100 * error).toFixed(2)} %`,
+      reason ? `float32: ${reason}` : "int8",
+    ]);
+    return [
+      table([["weight", "layer", "elements", "error", "type"], ...rows], [2, 3]),
+      `${amount(4 * all, "B")} in float32, ${amount(all + 3 * rest, "B")} now`,
+    ].join("\n");
+  }
+  [Symbol.for("nodejs.util.inspect.custom")](): string {
+    return this.toString();
+  }
+}

@@ -1,0 +1,303 @@
+/** nn.quantize: copies of models with int8 weights, their accuracy, files, errors and report. */
+import { readFileSync } from "node:fs";
+import {
+  compile,
+  losses,
+  manualSeed,
+  memory,
+  nn,
+  noGrad,
+  optim,
+  rand,
+  randint,
+  randn,
+  summary,
+  type Tensor,
+  tensor,
+  tidy,
+} from "nabla";
+import { readSafetensors, writeSafetensors } from "nabla/formats";
+import { describe, expect, test, vi } from "vitest";
+import { Bert, LanguageModel } from "../../bench/models/transformers.ts";
+import { loadMnist, PIXELS } from "../../cli/mnist/data.ts";
+import { trainMnist } from "../../cli/mnist/train.ts";
+
+/** ‖a − b‖ / ‖b‖. */
+const difference = (a: Tensor, b: Tensor): number => a.sub(b).norm().item() / b.norm().item();
+
+const sizes = { layers: 2, width: 64, heads: 4, vocabulary: 100, steps: 16 };
+
+interface Quantizable {
+  readonly make: () => nn.Module;
+  readonly run: (model: nn.Module) => Tensor;
+  /** The largest relative difference from float32. */
+  readonly bound: number;
+}
+
+manualSeed(8);
+const image = randn([2, 9, 9, 6]).keep();
+const sequence = randn([20, 3, 6]).keep();
+const numbers = randint(0, 100, [2, 16]).keep();
+const first = (y: Tensor | readonly unknown[]): Tensor => (Array.isArray(y) ? y[0] : y) as Tensor;
+const onImages = (make: () => nn.Module): Quantizable => ({
+  make,
+  run: (m) => m.forward(image) as Tensor,
+  bound: 6e-3,
+});
+const onSequences = (make: () => nn.Module): Quantizable => ({
+  make,
+  run: (m) => first(m.forward(sequence) as Tensor),
+  bound: 6e-3,
+});
+const onSteps = (make: () => nn.Module): Quantizable => ({
+  make,
+  run: (m) => first(m.forward(sequence.narrow(0, 0, 1).squeeze(0)) as Tensor),
+  bound: 6e-3,
+});
+
+const models: Record<string, Quantizable> = {
+  "Linear, many rows": { ...onSequences(() => new nn.Linear(6, 20)), bound: 1.5e-2 },
+  "Linear, few rows": onSteps(() => new nn.Linear(6, 20, { bias: false })),
+  Embedding: { make: () => new nn.Embedding(100, 24), run: (m) => m.forward(numbers) as Tensor, bound: 8e-3 },
+  Conv2d: onImages(() => new nn.Conv2d(6, 8, 3, { padding: 1, stride: 2 })),
+  "grouped Conv2d": onImages(() => new nn.Conv2d(6, 12, 3, { groups: 3 })),
+  ConvTranspose2d: onImages(() => new nn.ConvTranspose2d(6, 8, 3, { stride: 2 })),
+  Conv1d: onSequences(() => new nn.Conv1d(6, 8, 3)),
+  ConvTranspose1d: onSequences(() => new nn.ConvTranspose1d(6, 8, 3)),
+  LSTM: onSequences(() => new nn.LSTM(6, 16, { numLayers: 2, bidirectional: true })),
+  GRU: onSequences(() => new nn.GRU(6, 16)),
+  RNN: onSequences(() => new nn.RNN(6, 16, { nonlinearity: "relu" })),
+  LSTMCell: onSteps(() => new nn.LSTMCell(6, 16)),
+  GRUCell: onSteps(() => new nn.GRUCell(6, 16)),
+  RNNCell: onSteps(() => new nn.RNNCell(6, 16, { bias: false })),
+  MultiheadAttention: { ...onSequences(() => new nn.MultiheadAttention(6, 2)), bound: 3e-2 },
+  "MultiheadAttention of other keys": {
+    make: () => new nn.MultiheadAttention(6, 2, { batchFirst: true }),
+    run: (m) => first(m.forward(sequence, sequence.mul(2), sequence.sub(1)) as Tensor[]),
+    bound: 2e-2,
+  },
+  "a decoder layer": {
+    make: () => new nn.TransformerDecoderLayer(6, 2, { dimFeedforward: 16, normFirst: true }),
+    run: (m) => m.forward(sequence, sequence.neg()) as Tensor,
+    bound: 1e-2,
+  },
+  BERT: { make: () => new Bert(sizes), run: (m) => m.forward(numbers) as Tensor, bound: 2e-2 },
+};
+
+describe.each(Object.entries(models))("%s", (_, { make, run, bound }) => {
+  test("agrees with float32 and holds a quarter of the bytes, eagerly and compiled", async () => {
+    manualSeed(2);
+    const model = make().eval();
+    const quantized = await nn.quantize(model);
+    await tidy(() => {
+      const expected = noGrad(() => run(model));
+      const y = run(quantized);
+      expect(y.shape).toEqual(expected.shape);
+      expect(difference(y, expected)).toBeLessThan(bound);
+      expect(difference(y, expected)).toBeGreaterThan(1e-5);
+      const compiled = compile(() => run(quantized));
+      expect(Array.from(compiled().data)).toEqual(Array.from(y.data));
+      compiled.dispose();
+      return undefined;
+    });
+    const report = nn.quantizationReport(quantized)!;
+    expect(report.skipped).toEqual([]);
+    for (const { error } of report.weights) expect(error).toBeLessThan(0.01);
+    const weights = (m: nn.Module, types: string[]): number =>
+      Object.values(m.stateDict()).reduce(
+        (total, x) => total + (x.shape.length > 1 && types.includes(x.dtype) ? x.size : 0),
+        0,
+      );
+    expect(weights(quantized, ["uint8"])).toBe(weights(model, ["float32"]));
+    expect(weights(quantized, ["float32"])).toBe(0);
+    expect(quantized.training).toBe(false);
+  });
+
+  test("is saved in a file and loaded again", async () => {
+    const [quantized, other] = [await nn.quantize(make()), await nn.quantize(make())];
+    const file = writeSafetensors(quantized.stateDict());
+    other.loadStateDict(readSafetensors(file).tensors);
+    expect(Array.from(run(other).data)).toEqual(Array.from(run(quantized).data));
+  });
+});
+
+test("the model does not change, and disposing of it leaves the copy alone", async () => {
+  const before = memory().tensors;
+  const model = new nn.Sequential(new nn.Linear(4, 3), new nn.ReLU(), new nn.Linear(3, 2));
+  const x = rand([2, 4]);
+  const y = (model.forward(x) as Tensor).data;
+  const quantized = await nn.quantize(model);
+  expect(model.training).toBe(true);
+  expect((model.forward(x) as Tensor).data).toEqual(y);
+  model.dispose();
+  const close = quantized.forward(x).data;
+  for (let i = 0; i < 4; i++) expect(close[i]).toBeCloseTo(y[i]!, 2);
+  expect(`${quantized}`).toContain("QuantizedLinear(inFeatures=4, outFeatures=3, bias=true)");
+  expect(summary(quantized, [2, 4]).rows.map(({ type }) => type)).toContain("QuantizedLinear");
+  quantized.dispose();
+  expect(memory().tensors).toBeLessThanOrEqual(before + 16);
+});
+
+test("tied weights are quantized once, and `weight` is float32", async () => {
+  class Tied extends nn.Module {
+    embedding = new nn.Embedding(10, 6);
+    out = new nn.Linear(6, 10);
+    constructor() {
+      super();
+      Object.assign(this.out, { weight: this.embedding.weight });
+    }
+    forward(index: Tensor): Tensor {
+      return this.out.forward(this.embedding.forward(index)).add(this.embedding.weight.sum());
+    }
+  }
+  const model = new Tied().eval();
+  const quantized = await nn.quantize(model);
+  const index = tensor([1, 2], { dtype: "int32" });
+  expect(quantized.embedding.weight.shape).toEqual([10, 6]);
+  expect(difference(quantized.forward(index), model.forward(index))).toBeLessThan(0.01);
+  expect(nn.quantizationReport(quantized)!.weights).toHaveLength(1);
+});
+
+describe("accuracy", () => {
+  test("MNIST: at most 0.2 points are lost on 10,000 test digits", async () => {
+    const { train, test: digits } = await loadMnist();
+    const { model } = await trainMnist(
+      { train, test: digits },
+      { epochs: 1, batch: 64, width: 128, lr: 3e-3, seed: 1 },
+    );
+    model.eval();
+    const accuracy = (m: nn.Module, batch: number): number => {
+      let right = 0;
+      for (let i = 0; i < digits.labels.length; i += batch)
+        tidy(() => {
+          // As in cli/mnist/train.ts: the mean and the deviation of the training set.
+          const x = tensor(digits.pixels.subarray(i * PIXELS, (i + batch) * PIXELS), [batch, PIXELS]).to("float32");
+          const y = noGrad(() => m.forward(x.div(255).sub(0.1307).div(0.3081)) as Tensor).argMax(1).data;
+          y.forEach((label, j) => (right += Number(label === digits.labels[i + j])));
+        });
+      return (100 * right) / digits.labels.length;
+    };
+    const before = accuracy(model, 1000);
+    const quantized = await nn.quantize(model);
+    expect(before).toBeGreaterThan(94);
+    for (const batch of [1000, 5]) expect(before - accuracy(quantized, batch)).toBeLessThanOrEqual(0.2);
+  }, 120_000);
+
+  test("a transformer of characters: the loss rises by at most 1 %", async () => {
+    manualSeed(1);
+    const text = readFileSync("examples/text/genesis.txt", "utf8").slice(0, 20_000);
+    const alphabet = [...new Set(text)];
+    const codes = Int32Array.from(text, (c) => alphabet.indexOf(c));
+    const model = new LanguageModel({ width: 48, heads: 4, feedforward: 96, layers: 2, outputs: alphabet.length });
+    const windows = (from: number): [Tensor, Tensor] => {
+      const starts = Array.from({ length: 16 }, (_, i) => (from + i * 997) % 19_000);
+      const rows = (shift: number) => starts.flatMap((at) => [...codes.subarray(at + shift, at + shift + 32)]);
+      return [tensor(Int32Array.from(rows(0)), [16, 32]), tensor(Int32Array.from(rows(1)), [512])];
+    };
+    const optimizer = new optim.Adam(model.parameters(), { lr: 5e-3 });
+    const step = compile((x: Tensor, y: Tensor) => optimizer.minimize(() => losses.crossEntropy(model.forward(x), y)));
+    for (let i = 0; i < 200; i++) step(...windows(i * 131));
+    model.eval();
+    const quantized = await nn.quantize(model);
+    const lossOf = (m: LanguageModel): number => {
+      let total = 0;
+      for (let i = 0; i < 10; i++)
+        total += tidy(() =>
+          noGrad(() => losses.crossEntropy(m.forward(windows(i * 77)[0]), windows(i * 77)[1])).item(),
+        );
+      return total / 10;
+    };
+    const before = lossOf(model);
+    expect(before).toBeLessThan(2.5);
+    expect(lossOf(quantized) / before).toBeLessThan(1.01);
+  }, 120_000);
+});
+
+describe("what stays in float32", () => {
+  class Positions extends nn.Module {
+    table = nn.parameter(randn([5, 4]));
+    linear = new nn.Linear(4, 4);
+    norm = new nn.LayerNorm(4);
+    forward(x: Tensor): Tensor {
+      return this.norm.forward(this.linear.forward(x.add(this.table)));
+    }
+  }
+  test("weights of unknown classes are in the report and in a warning", async () => {
+    const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
+    const model = new nn.Sequential(new Positions(), new nn.Linear(4, 2));
+    const quantized = await nn.quantize(model);
+    expect(warn.mock.calls).toEqual([
+      [
+        "nabla: quantize left 0.table (quantize does not know this class) in float32. To hide this warning, list the modules in { skip }.",
+      ],
+    ]);
+    warn.mockRestore();
+    const report = nn.quantizationReport(quantized)!;
+    expect(report.weights.map(({ name, reason }) => [name, reason !== ""])).toEqual([
+      ["0.table", true],
+      ["0.linear.weight", false],
+      ["1.weight", false],
+    ]);
+    expect(`${report}`).toContain("float32: quantize does not know this class");
+    expect(`${report}`).toContain("176 B in float32, 104 B now");
+    expect(quantized.forward(rand([5, 4])).shape).toEqual([5, 2]);
+  });
+  test("modules in skip", async () => {
+    const warn = vi.spyOn(console, "warn");
+    const quantized = await nn.quantize(new nn.Sequential(new Positions(), new nn.Linear(4, 2)), { skip: ["0"] });
+    expect(warn).not.toHaveBeenCalled();
+    warn.mockRestore();
+    expect(Object.keys(quantized.stateDict())).toContain("0.linear.weight");
+    expect(Object.keys(quantized.stateDict())).toContain("1.int8");
+    await expect(nn.quantize(new nn.Sequential(new nn.Linear(4, 2)), { skip: ["1"] })).rejects.toThrow(
+      'quantize: skip must be one of , 0, got "1".',
+    );
+  });
+  test("layers with their own forward, and very long rows", async () => {
+    const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
+    class Own extends nn.Linear {
+      override forward(x: Tensor): Tensor {
+        return super.forward(x).mul(2);
+      }
+    }
+    await nn.quantize(new nn.Sequential(new Own(2, 2), new nn.Linear(140_000, 1)));
+    expect(warn.mock.calls[0]![0]).toContain("0.weight (its class has its own forward)");
+    expect(warn.mock.calls[0]![0]).toContain("1.weight (its rows are longer than 131072)");
+    warn.mockRestore();
+  });
+});
+
+describe("errors", () => {
+  test("weights that are not finite", async () => {
+    const model = new nn.Sequential(new nn.Linear(2, 2));
+    const { tensors } = memory();
+    (model.parameters()[0] as Tensor).live()[1] = Number.NaN;
+    await expect(nn.quantize(model)).rejects.toThrow(
+      'quantize: "0.weight" contains NaN. Quantize a model whose weights are finite.',
+    );
+    expect(memory().tensors).toBeLessThanOrEqual(tensors);
+  });
+  test("training a quantized model", async () => {
+    const quantized = await nn.quantize(
+      new nn.Sequential(new nn.Linear(2, 3), new nn.LayerNorm(3), new nn.Linear(3, 1)),
+    );
+    expect(() => quantized.train().forward(rand([2, 2]))).toThrow(
+      "QuantizedLinear: a quantized model is for inference. Call eval(), and train the model that you quantized.",
+    );
+    quantized.eval();
+    const x = rand([2, 2]);
+    x.requiresGrad = true;
+    expect(() => quantized.forward(x)).toThrow(
+      "QuantizedLinear: int8 layers have no gradients, but the input requires one. Call forward in noGrad(() => …), or pass x.detach().",
+    );
+    expect(noGrad(() => quantized.forward(x) as Tensor).requiresGrad).toBe(false);
+    expect(quantized.forward(rand([2, 2])).requiresGrad).toBe(false);
+    expect(quantized.parameters().every((p) => !p.requiresGrad)).toBe(true);
+  });
+  test("a wrong size", async () => {
+    const quantized = await nn.quantize(new nn.Linear(2, 3));
+    expect(() => quantized.forward(rand([2, 3]))).toThrow(
+      "QuantizedLinear: [2, 3] does not fit the weight [3, 2]: the last size must be 2.",
+    );
+  });
+});
