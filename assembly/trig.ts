@@ -76,7 +76,7 @@ const HALF_PI_LO: f64 = 6.077100506506192e-11; // π/2 − HALF_PI_HI
 /** Above this |x|, q has more than 20 bits and the slow reduction takes over. */
 const FAR: f32 = 1e6;
 
-/** Adds x·part to turn = (q, fraction), where part is 29 bits of 2/π. The product and its multiples of 4 are exact. */
+/** Adds x·part to the pair `turn`, (q, fraction), where `part` holds 29 bits of 2/π. The product and its multiples of 4 are exact. */
 function addPart(turn: v128, x: f64, part: f64): v128 {
   let p = x * part;
   p -= 4 * nearest(p * 0.25);
@@ -113,7 +113,7 @@ function isFar(x: v128): bool {
   return v128.any_true(f32x4.gt(f32x4.abs(x), splat(FAR)));
 }
 
-/** SHIFT + q for two f64 lanes. */
+/** SHIFT + q, where q = round(x·2/π) is the quadrant, for two f64 lanes. */
 @inline
 function quadrant(x: v128): v128 {
   return madd64(x, splat64(TWO_OVER_PI), splat64(SHIFT));

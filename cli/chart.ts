@@ -12,7 +12,7 @@ import type { Terminal } from "./terminal.ts";
 const SYMBOLS = ["●", "○", "▲", "△", "■", "□", "◆", "◇"];
 /** One symbol per series of bars. */
 const BARS = ["█", "▒", "░", "▓"];
-/** One symbol per theory series. */
+/** One symbol per series that shows theory. */
 const THEORIES = ["·", "∘", "×", "+", "~", "^", "=", "*"];
 /** The shades of a field, from the lowest value to the highest. */
 const SHADES = [" ", " ", " ", "░", "░", "▒", "▒", "▓"];

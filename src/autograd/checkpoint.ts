@@ -17,7 +17,7 @@ import { mapTensors } from "./transforms.ts";
 /** Runs f without autograd and without checkpoints. */
 const apart = <T>(f: () => T): T => withCheckpoint(null, () => withGrad(false, f));
 
-/** Observes the first run: the ops, the tensors from outside that they read, and the state from before they changed it. */
+/** Observes the first run: records the ops, the tensors from outside that they read, and the state before they changed it. */
 class FirstRun implements Checkpoint<Tensor> {
   readonly ops: AnyOp[] = [];
   /** The contents, before the first write, of each storage from outside that the function wrote. */
@@ -34,7 +34,8 @@ class FirstRun implements Checkpoint<Tensor> {
 
   enter(op: AnyOp, inputs: readonly Tensor[], attributes: unknown): readonly Tensor[] {
     const { outer, before, firstId } = this;
-    // In a second run of a checkpoint around this one, `actual` holds that run's state, but the keys must be those of the real state.
+    // If this runs inside the second run of an outer checkpoint, `actual` holds the outer run's copies, but the keys must be the real
+    // storages.
     const actual = (outer ? outer.enter(op, inputs, attributes) : inputs) as readonly Tensor[];
     const save = (x: Tensor | undefined): Tensor =>
       withScope(this.saved, () => apart(() => x?.clone() ?? (generatorState() as Tensor)));
@@ -91,7 +92,7 @@ const different = (first: string, second: string): Error =>
       "after backward, and don't let f depend on variables that change.",
   );
 
-/** The edges at which the graph of the roots leaves the nodes with ids from `firstId`. */
+/** The edges of the roots' graph that lead from nodes with ids of at least `firstId` to leaves or to older nodes. */
 function edgesOutside(roots: readonly Tensor[], firstId: number): Edge[] {
   const found = new Set(roots.map((x) => x.edge!));
   // A loop over a Set visits the elements that are added during the loop.

@@ -61,7 +61,7 @@ describe("the drawing", () => {
     );
     expect(shown[0]).toEqual(["1.5"]);
     expect(shown[graph.nodes.length]).toEqual(["1"]);
-    // The texts at node e are its local derivative, ∂L/∂e = 0.962, and its gradient, which is equal to it.
+    // Node e shows the local derivative ∂L/∂e = 0.962 and then its gradient, which has the same value.
     expect(shown[graph.nodes.length + 1]).toEqual(["×0.962", "0.962"]);
     expect(shown.every((texts) => texts.length > 0)).toBe(true);
   });

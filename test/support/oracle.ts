@@ -132,7 +132,7 @@ export class SplitEncoder implements Encoder {
   shares: number;
   constructor(
     readonly threads: number,
-    /** If given, only this thread's share runs. */
+    /** The thread whose share runs; undefined to run the shares of all threads. */
     private readonly only?: number,
   ) {
     this.shares = threads;

@@ -35,5 +35,5 @@ export function table(width: number, options: nn.EmbeddingOptions = { sparse: tr
   layer.parameters();
   return layer;
 }
-/** A loss of the rows whose gradient differs between positions. */
+/** A loss whose gradient with respect to the rows is different at each position. */
 export const lossOf = (rows: Tensor): Tensor => rows.mul(rows.sin()).add(rows.square().cumsum(0).mul(0.01)).sum();

@@ -61,8 +61,8 @@ const attributesOf = (info: backend_util.Conv2DInfo, groups: number): ConvAttrib
 });
 
 /**
- * Whether the result has pixels. It has none if a window is larger than the padded image, in which case TensorFlow.js
- * computes a size of 0 or less.
+ * Whether the result has pixels. If a window is larger than the padded image, the result has no pixels, and TensorFlow.js computes a size
+ * of 0 or less.
  */
 export const isSized = (outputSize: readonly number[]): boolean => outputSize.every((size) => size > 0);
 
