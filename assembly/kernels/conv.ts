@@ -8,7 +8,8 @@
 import { blocks, KC } from "./gemm";
 import { bandFloats, direct, directWeight, panelsOf } from "./convDirect";
 import { lines, offsetOf, paddedSize, patchesFrom, Phase, positionOf, writePhase } from "./convPhase";
-import { depthwise, depthwiseWeight } from "./depthwise";
+import { depthwise } from "./depthwise";
+import { depthwiseWeight } from "./depthwiseWeight";
 import { finishPixels } from "./standardize";
 import { fill } from "./shape";
 import { usesWinograd, winograd, winogradWeight, winogradWorkspace } from "./winograd";

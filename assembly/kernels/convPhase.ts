@@ -95,11 +95,11 @@ function weightsFrom(at: usize): usize {
 
 /**
  * The offset of the patches in a workspace. The rearranged weights, which precede the patches, have room for whole
- * vectors and panels.
+ * vectors and panels, or for the sums of depthwiseWeight.ts.
  */
 export function patchesFrom(at: usize): usize {
   const taps = word(at, Conv.kernelHeight) * word(at, Conv.kernelWidth);
-  const inputs = (word(at, Conv.channels) + 8) / word(at, Conv.groups) + 1;
+  const inputs = (word(at, Conv.channels) + 8) / word(at, Conv.groups) + 2;
   return weightsFrom(at) + lines((taps * inputs * (word(at, Conv.outChannels) + 8) + 64) << 2);
 }
 

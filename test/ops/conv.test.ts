@@ -72,6 +72,18 @@ describe("sizes beyond the kernels' blocks agree with float64, and several threa
     ["more of Winograd's tiles than channels", [3, 10, 9, 20], 19, 3, 1, 1],
     ["more channels than Winograd's tiles", [1, 5, 7, 33], 42, 3, 1, 2],
     ["a depthwise convolution with more channels than a vector step", [2, 9, 8, 37], 37, 3, 2, 1, 1, 37],
+    ["depthwise tiles at both borders", [2, 13, 15, 24], 24, 3, 1, 1, 1, 24],
+    ["depthwise, with channels that do not fill a step", [1, 9, 11, 9], 9, 3, 1, 1, 1, 9],
+    ["depthwise, without padding", [1, 7, 9, 20], 20, 3, 1, 0, 1, 20],
+    ["depthwise, with results outside the image", [1, 6, 7, 10], 10, 3, 1, 3, 1, 10],
+    ["depthwise, with a dilation", [1, 10, 14, 16], 16, 3, 1, 2, 2, 16],
+    ["depthwise, with a dilation equal to the stride", [1, 11, 25, 12], 12, 3, 2, 2, 2, 12],
+    ["depthwise, of images narrower than a tile", [1, 4, 3, 12], 12, 3, 1, 1, 1, 12],
+    ["depthwise, with a 5 × 5 kernel", [1, 12, 30, 13], 13, 5, 1, 2, 1, 13],
+    ["depthwise, with a 5 × 5 kernel and a stride", [2, 11, 19, 18], 18, 5, 2, 2, 1, 18],
+    ["depthwise, with a kernel wider than the image", [1, 6, 5, 12], 12, 7, 1, 3, 1, 12],
+    ["depthwise, with rows of more pixels than a block of sums", [1, 5, 300, 17], 17, 3, 1, 1, 1, 17],
+    ["depthwise, with more taps than a block of sums", [1, 13, 14, 10], 10, 12, 1, 5, 1, 10],
   ];
   const TERMS_ERROR = 2 ** -23;
   for (const [what, x, out, kernel, stride, pad, dilation = 1, groups = 1] of cases) {
