@@ -19,6 +19,7 @@ export { convWorkspace } from "./kernels/conv";
 export { deepTile } from "./kernels/convDirect";
 export { columnOffsets, columnProducts, columnSquares, rowOffset, rowProducts, rowSquares } from "./kernels/norm";
 export { attentionWorkspace } from "./kernels/attention";
+export { cacheWorkspace } from "./kernels/cache";
 export { eighWorkspace } from "./kernels/linalg";
 export { recurrentWorkspace } from "./kernels/recurrent";
 export {

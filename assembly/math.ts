@@ -80,6 +80,20 @@ export function exp(x: v128): v128 {
 @inline
 export function expNonPositive(x: v128): v128 { return expBounded(f32x4.pmax(x, splat(-105))); }
 
+/** SHIFT for exp2NonPositive: leaves n + 127, a biased exponent, in the low bits. */
+const SHIFT2: f32 = 12583039;
+
+/**
+ * 2ʸ = 2ⁿ·2ʳ, n = round(y), for y ≤ 0; a positive y counts as 0. Error at most 1 ulp; 0 below −125, so that no result is
+ * denormal. 2ʳ ≈ 1 + r·P(r), minimax, error 2e-9.
+ */
+@inline
+export function exp2NonPositive(y: v128): v128 {
+  const c = f32x4.pmin(y, splat(0)), t = f32x4.add(c, splat(SHIFT2)), r = f32x4.sub(c, f32x4.sub(t, splat(SHIFT2)));
+  const p = poly5(r, 0.6931472, 0.24022648, 0.055503324, 0.009618437, 0.0013398874, 0.00015353362);
+  return v128.andnot(f32x4.mul(fma(p, r, splat(1)), i32x4.shl(t, 23)), f32x4.lt(c, splat(-125)));
+}
+
 /**
  * eˣ − 1 = 2((eʳ − 1)·2ⁿ⁻¹ + (2ⁿ⁻¹ − ½)), and eʳ − 1 = r + r²·P(r) itself for n = 0. Error at most 1.5 ulp; keeps −0.
  */

@@ -20,7 +20,7 @@ import { withBlock } from "../docs/tables.mjs";
  * Another 2.1 KB is for nn.quantize: 1.6 KB for its kernels, which are too small to load on demand, and 0.5 KB for code that is not loaded on demand.
  * Another 2.2 KB is for convolutions: 1.0 KB for batch normalization and sums in their last step, and 1.2 KB for depthwise ones.
  */
-const BUDGET = 151.4 * 1024;
+const BUDGET = 153 * 1024;
 const builds = ["simd", "relaxed"];
 /** The programs to bundle: what they do, and the names of their files in bench/bundles. */
 const BUNDLES = [

@@ -1,22 +1,26 @@
 /**
  * Computes scaled dot-product attention, softmax(scale·Q·Kᵀ + mask)·V (Vaswani et al. 2017, eq. 1), and its gradient,
  * one block of query rows at a time. Only one block's attention weights are stored at a time; the gradient recomputes
- * them. Each tensor has its own strides, so heads may have any layout. A share is a range of (batch, head) pairs, which
- * are independent.
+ * them. K and V are packed once per head, and the products skip the tiles whose keys are all masked by causality. Each
+ * tensor has its own strides, so heads may have any layout. A share is a range of (batch, head) pairs, which are
+ * independent.
  */
 import { Attention } from "../layerLayouts";
-import { Op } from "../opcodes";
-import { exp } from "../math";
+import { Activation, Op } from "../opcodes";
+import { exp2NonPositive } from "../math";
 import { SUM_BLOCK, addPairs, fma, laneMask, pairSum, selectLanes, shareBegin } from "../simd";
-import { blocks, gemmWorkspace } from "./gemm";
+import { finish } from "./epilogue";
+import { KC, tile, tileRows } from "./gemm";
+import { copyPanel, microTransposed, MR, NR, transpose } from "./pack";
 import { word } from "../operands";
 
-/**
- * The number of query rows in a block. Causal attention with at most SHORT queries uses half as many rows, to skip more
- * masked keys.
- */
+/** The number of query rows in a block. */
 export const ROWS: u32 = 64;
-const SHORT: u32 = 128;
+
+/** The number of scratch bytes for a tile. */
+const TILE: usize = 256;
+
+const LOG2E: f32 = 1.4426950408889634;
 
 /**
  * The distance in bytes between rows of weights: an odd number of cache lines, so that rows spread over the cache's
@@ -26,9 +30,17 @@ export function rowBytes(keys: u32): usize {
   return (((<usize>keys << 2) + 63) & ~63) | 64;
 }
 
+/** n rounded up to whole panels. */
+@inline
+function whole(n: usize): usize { return (n + NR - 1) & ~(NR - 1); }
+
+// The workspace: [a tile | P | dP | Kᵀ in panels | V, or in the backward pass Vᵀ, in panels | in the backward pass: K | a block
+// of dy | a block of Q, in panels].
 /** The number of scratch bytes that one thread needs, a multiple of 64. */
-export function attentionWorkspace(keys: u32): u32 {
-  return gemmWorkspace(1, 1, 1, 1, 0) + <u32>(2 * ROWS * rowBytes(keys));
+export function attentionWorkspace(keys: u32, width: u32, valueWidth: u32): u32 {
+  const k = whole(keys), w = whole(width), v = whole(valueWidth);
+  const panels = (k * (2 * w + v) + ROWS * (w + v)) << 2;
+  return <u32>(TILE + 2 * ROWS * rowBytes(keys) + ((panels + 63) & ~63));
 }
 
 /**
@@ -44,28 +56,36 @@ export function weighRow(s: usize, limit: u32, n: u32, scale: f32, mask: usize):
     }
     scale = 1;
   }
-  const whole = limit & ~3, rest = limit - whole, end = s + (<usize>whole << 2);
+  const length = limit & ~3, rest = limit - length, end = s + (<usize>length << 2);
   const none = f32x4.splat(-Infinity), head = laneMask(rest);
-  let top = rest ? selectLanes(v128.load(end), none, head) : none;
-  for (let p = s; p < end; p += 16) top = f32x4.max(top, v128.load(p));
+  const last = rest ? selectLanes(v128.load(end), none, head) : none;
+  // pmax takes one instruction, and f32x4.max takes eight in V8 on x64, but pmax can lose NaN.
+  let top = last;
+  for (let p = s; p < end; p += 16) top = f32x4.pmax(top, v128.load(p));
   const pair = f32x4.max(top, v128.shuffle<f32>(top, top, 2, 3, 0, 1));
-  const largest = max(f32x4.extract_lane(pair, 0), f32x4.extract_lane(pair, 1));
+  let largest = max(f32x4.extract_lane(pair, 0), f32x4.extract_lane(pair, 1));
+  if (largest == -Infinity) {
+    let odd = f32x4.ne(last, last);
+    for (let p = s; p < end; p += 16) odd = v128.or(odd, f32x4.ne(v128.load(p), v128.load(p)));
+    if (v128.any_true(odd)) largest = NaN;
+  }
   const zero = f32x4.splat(0), stop = s + (<usize>n << 2);
   let p = s;
   if (largest != -Infinity) {
-    const factor = f32x4.splat(scale), shift = f32x4.splat(-largest * scale);
+    // e^(scale·(s − largest)) = 2^(factor·s + shift)
+    const base2 = scale * LOG2E, factor = f32x4.splat(base2), shift = f32x4.splat(-largest * base2);
     let total = f64x2.splat(0), sum = zero;
     while (p < end) {
       const stop = min(end, p + SUM_BLOCK * 4);
       for (sum = zero; p < stop; p += 16) {
-        const e = exp(fma(v128.load(p), factor, shift));
+        const e = exp2NonPositive(fma(v128.load(p), factor, shift));
         v128.store(p, e);
         sum = f32x4.add(sum, e);
       }
       total = addPairs(total, sum);
     }
     if (rest) {
-      const e = v128.and(exp(fma(v128.load(p), factor, shift)), head);
+      const e = v128.and(exp2NonPositive(fma(v128.load(p), factor, shift)), head);
       v128.store(p, e);
       total = addPairs(total, e);
       p += 16;
@@ -76,9 +96,9 @@ export function weighRow(s: usize, limit: u32, n: u32, scale: f32, mask: usize):
   for (; p < stop; p += 16) v128.store(p, zero);
 }
 
-/** dS = scale·P∘(dP − Σ dP∘P) along a row, written over dP; P is 0 after the last visible key. */
-function weighRowGrad(dp: usize, p: usize, n: u32, scale: f32): void {
-  const end = dp + ((<usize>n & ~3) << 2), toP = p - dp, head = laneMask(n & 3);
+/** dS = scale·P∘(dP − Σ dP∘P) over the first `limit` of n elements of a row, and 0 for the rest, written over dP. */
+function weighRowGrad(dp: usize, p: usize, limit: u32, n: u32, scale: f32): void {
+  const end = dp + ((<usize>limit & ~3) << 2), toP = p - dp, head = laneMask(limit & 3);
   let total = f64x2.splat(0);
   for (let d = dp; d < end;) {
     const stop = min(end, d + SUM_BLOCK * 4);
@@ -86,12 +106,17 @@ function weighRowGrad(dp: usize, p: usize, n: u32, scale: f32): void {
     for (; d < stop; d += 16) part = fma(v128.load(d), v128.load(d + toP), part);
     total = addPairs(total, part);
   }
-  if (n & 3) total = addPairs(total, v128.and(head, f32x4.mul(v128.load(end), v128.load(end + toP))));
+  if (limit & 3) total = addPairs(total, v128.and(head, f32x4.mul(v128.load(end), v128.load(end + toP))));
   const sum = f32x4.splat(<f32>pairSum(total)), factor = f32x4.splat(scale);
-  for (let d = dp; d < end; d += 16)
+  let d = dp;
+  for (; d < end; d += 16)
     v128.store(d, f32x4.mul(f32x4.mul(factor, v128.load(d + toP)), f32x4.sub(v128.load(d), sum)));
-  // Rows end in padding, which may be overwritten but is never read.
-  if (n & 3) v128.store(end, f32x4.mul(f32x4.mul(factor, v128.load(end + toP)), f32x4.sub(v128.load(end), sum)));
+  if (limit & 3) {
+    const last = f32x4.mul(f32x4.mul(factor, v128.load(d + toP)), f32x4.sub(v128.load(d), sum));
+    v128.store(d, v128.and(head, last));
+    d += 16;
+  }
+  for (const stop = dp + (<usize>n << 2); d < stop; d += 16) v128.store(d, f32x4.splat(0));
 }
 
 /** The number of keys to which query i may attend. */
@@ -100,12 +125,68 @@ export function reach(i: u32, keys: u32, causal: bool, offset: i32): u32 {
   return causal ? <u32>min<i32>(<i32>keys, max<i32>(0, <i32>i + 1 + offset)) : keys;
 }
 
-/** C = op(A)·op(B), or C += op(A)·op(B) if `accumulate`, on gemm's packed path. Leading dimensions are in bytes. */
-@inline
-function product(c: usize, ldc: usize, a: usize, lda: usize, transA: u32, b: usize, ldb: usize, transB: u32, m: usize,
-  n: usize, k: usize, accumulate: u32, workspace: usize): void
+/** Packs B[k, n], or the transpose of B[n, k], in panels of NR columns. */
+function pack(panel: usize, b: usize, ldb: usize, n: usize, k: usize, transposed: bool): void {
+  for (let j: usize = 0; j < n; j += NR, panel += k * NR * 4) {
+    const cols = min(NR, n - j);
+    if (transposed) transpose(panel, NR * 4, b + j * ldb, ldb, cols, k);
+    else copyPanel(panel, b + (j << 2), ldb, cols, k);
+  }
+}
+
+/** s[rows, keys] = A[rows, k]·B, with B in panels. Skips tiles without visible keys; i is the first row's query. */
+function scores(s: usize, ld: usize, a: usize, lda: usize, panel: usize, rows: u32, k: usize, i: u32, keys: u32,
+  causal: bool, offset: i32, scratch: usize): void
 {
-  blocks(c, ldc, a, lda, transA, b, ldb, transB, 0, m, n, k, 1, 0, 0, accumulate, workspace);
+  const n = reach(i + rows - 1, keys, causal, offset);
+  for (let j: u32 = 0; j < n; j += <u32>NR, panel += k * NR * 4) {
+    for (let r: u32 = 0, own: u32 = 0; r < rows; r += own) {
+      own = <u32>tileRows(rows - r);
+      if (reach(i + r + own - 1, keys, causal, offset) > j)
+        tile(s + r * ld + (<usize>j << 2), ld, a + r * lda, lda, own, NR, panel, k, 1, 0, 0, Activation.None, false,
+          scratch);
+    }
+  }
+}
+
+/** c[rows, n] = W[rows, keys]·B, with B in panels, where rows of W are 0 after the keys that their tile sees. */
+function combine(c: usize, ldc: usize, w: usize, ld: usize, panel: usize, rows: u32, n: usize, i: u32, keys: u32,
+  causal: bool, offset: i32, scratch: usize): void
+{
+  const visible = reach(i + rows - 1, keys, causal, offset);
+  for (let j: usize = 0; j < n; j += NR, panel += <usize>keys * NR * 4) {
+    let p: u32 = 0;
+    do {
+      for (let r: u32 = 0, own: u32 = 0; r < rows; r += own) {
+        own = <u32>tileRows(rows - r);
+        const limit = reach(i + r + own - 1, keys, causal, offset);
+        if (p && limit <= p) continue;
+        tile(c + r * ldc + (j << 2), ldc, w + r * ld + (<usize>p << 2), ld, own, min(NR, n - j), panel + p * NR * 4,
+          min<u32>(<u32>KC, limit - p), 1, 0, 0, Activation.None, p > 0, scratch);
+      }
+      p += <u32>KC;
+    } while (p < visible);
+  }
+}
+
+/** c[keys, n] += W[rows, keys]ᵀ·B[rows, n], with B in panels. Skips the rows that don't see a tile's keys. */
+function spread(c: usize, ldc: usize, w: usize, ld: usize, panel: usize, rows: u32, n: usize, i: u32, keys: u32,
+  causal: bool, offset: i32, scratch: usize): void
+{
+  const visible = reach(i + rows - 1, keys, causal, offset);
+  for (let j: u32 = 0; j < visible; j += <u32>MR, c += MR * ldc) {
+    const first = causal ? <u32>max<i32>(0, <i32>(j - i) - offset) : 0, own = min<u32>(<u32>MR, visible - j);
+    const from = w + first * ld + (<usize>j << 2);
+    let b = panel + first * NR * 4;
+    for (let q: usize = 0; q < n; q += NR, b += rows * NR * 4) {
+      const to = c + (q << 2), cols = min(NR, n - q);
+      if (own == MR && cols == NR) microTransposed(to, ldc, from, ld, b, rows - first, true);
+      else {
+        microTransposed(scratch, NR * 4, from, ld, b, rows - first, false);
+        finish(to, ldc, scratch, NR * 4, own, cols, 1, 1, 0, Activation.None, 0, 0);
+      }
+    }
+  }
 }
 
 function clearRows(at: usize, ld: usize, rows: u32, width: usize): void {
@@ -122,9 +203,11 @@ export function attention(op: Op, at: usize, thread: u32, threads: u32): void {
     ldo = word(at, Attention.outRow) << 2;
   const backward = op == Op.AttentionGrad;
   if (!backward && op != Op.Attention) unreachable();
-  const workspace = word(at, Attention.workspace) + thread * attentionWorkspace(keys);
-  const p = workspace + gemmWorkspace(1, 1, 1, 1, 0), ld = rowBytes(keys), dp = p + ROWS * ld;
-  const step: u32 = causal && queries <= SHORT ? ROWS / 2 : ROWS;
+  const scratch = word(at, Attention.workspace) + thread * attentionWorkspace(keys, <u32>width, <u32>valueWidth);
+  const p = scratch + TILE, ld = rowBytes(keys), dp = p + ROWS * ld;
+  const panelsKT = dp + ROWS * ld, panelsV = panelsKT + whole(keys) * whole(width) * 4;
+  const panelsK = panelsV + whole(keys) * whole(valueWidth) * 4, panelsDy = panelsK + whole(keys) * whole(width) * 4,
+    panelsQ = panelsDy + ROWS * whole(valueWidth) * 4;
   const units = batch * heads, end = shareBegin(units, 1, thread + 1, threads);
   for (let u = shareBegin(units, 1, thread, threads); u < end; u++) {
     const b: usize = u / heads, h: usize = u - <u32>b * heads;
@@ -138,32 +221,36 @@ export function attention(op: Op, at: usize, thread: u32, threads: u32): void {
     // `out` is the output in the forward pass and dy in the backward pass; dq, dk, dv are laid out like q, k, v.
     const out = word(at, Attention.out) + ofOut;
     const dq = word(at, Attention.dq) + ofQ, dk = word(at, Attention.dk) + ofK, dv = word(at, Attention.dv) + ofV;
+    pack(panelsKT, k, ldk, keys, width, true);
     if (backward) {
+      pack(panelsV, v, ldv, keys, valueWidth, true);
+      pack(panelsK, k, ldk, width, keys, false);
       clearRows(dk, ldk, keys, width);
       clearRows(dv, ldv, keys, valueWidth);
-    }
-    for (let i: u32 = 0; i < queries; i += step) {
-      const rows = min<u32>(step, queries - i), n = reach(i + rows - 1, keys, causal, offset);
+    } else pack(panelsV, v, ldv, valueWidth, keys, false);
+    for (let i: u32 = 0; i < queries; i += ROWS) {
+      const rows = min<u32>(ROWS, queries - i), n = reach(i + rows - 1, keys, causal, offset);
       const qi = q + i * ldq, oi = out + i * ldo;
-      if (!n) {
-        if (backward) clearRows(dq + i * ldq, ldq, rows, width);
-        else clearRows(oi, ldo, rows, valueWidth);
-        continue;
-      }
-      product(p, ld, qi, ldq, 0, k, ldk, 1, rows, n, width, 0, workspace);
+      scores(p, ld, qi, ldq, panelsKT, rows, width, i, keys, causal, offset, scratch);
       for (let r: u32 = 0; r < rows; r++) {
-        const own = mask ? mask + (((i + r) * word(at, Attention.maskRow)) << 2) : 0;
-        weighRow(p + r * ld, reach(i + r, keys, causal, offset), n, scale, own);
+        const own = mask ? mask + (((i + r) * word(at, Attention.maskRow)) << 2) : 0,
+          limit = reach(i + r, keys, causal, offset);
+        weighRow(p + r * ld, limit, min(n, limit + <u32>MR), scale, own);
       }
       if (!backward) {
-        product(oi, ldo, p, ld, 0, v, ldv, 0, rows, valueWidth, n, 0, workspace);
+        combine(oi, ldo, p, ld, panelsV, rows, valueWidth, i, keys, causal, offset, scratch);
         continue;
       }
-      product(dp, ld, oi, ldo, 0, v, ldv, 1, rows, n, valueWidth, 0, workspace);
-      product(dv, ldv, p, ld, 1, oi, ldo, 0, n, valueWidth, rows, 1, workspace);
-      for (let r: u32 = 0; r < rows; r++) weighRowGrad(dp + r * ld, p + r * ld, n, scale);
-      product(dq + i * ldq, ldq, dp, ld, 0, k, ldk, 0, rows, width, n, 0, workspace);
-      product(dk, ldk, dp, ld, 1, qi, ldq, 0, n, width, rows, 1, workspace);
+      scores(dp, ld, oi, ldo, panelsV, rows, valueWidth, i, keys, causal, offset, scratch);
+      pack(panelsDy, oi, ldo, valueWidth, rows, false);
+      spread(dv, ldv, p, ld, panelsDy, rows, valueWidth, i, keys, causal, offset, scratch);
+      for (let r: u32 = 0; r < rows; r++) {
+        const limit = reach(i + r, keys, causal, offset);
+        weighRowGrad(dp + r * ld, p + r * ld, limit, min(n, limit + <u32>MR), scale);
+      }
+      combine(dq + i * ldq, ldq, dp, ld, panelsK, rows, width, i, keys, causal, offset, scratch);
+      pack(panelsQ, qi, ldq, width, rows, false);
+      spread(dk, ldk, dp, ld, panelsQ, rows, width, i, keys, causal, offset, scratch);
     }
   }
 }

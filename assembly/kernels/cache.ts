@@ -7,11 +7,16 @@ import { Attention } from "../layerLayouts";
 import { Activation } from "../opcodes";
 import { word } from "../operands";
 import { shareBegin } from "../simd";
-import { attentionWorkspace, reach, rowBytes, ROWS, weighRow } from "./attention";
+import { reach, rowBytes, ROWS, weighRow } from "./attention";
 import { blocks, deepThin, dots, gemmWorkspace } from "./gemm";
 
 /** If there are at most this many queries, the products do not pack keys and values. */
 const FEW: u32 = 8;
+
+/** The number of scratch bytes that one thread needs, a multiple of 64. */
+export function cacheWorkspace(capacity: u32): u32 {
+  return gemmWorkspace(1, 1, 1, 1, 0) + <u32>(ROWS * rowBytes(capacity));
+}
 
 /** Copies rows of `bytes` bytes that are `step` bytes apart. The copies are contiguous. */
 function append(to: usize, from: usize, step: usize, rows: u32, bytes: usize): void {
@@ -30,7 +35,7 @@ export function cachedAttention(at: usize, thread: u32, threads: u32): void {
   // afterwards.
   if (<u64>length + queries > capacity) return;
   const filled = length + queries, ld = rowBytes(filled);
-  const workspace = word(at, Attention.workspace) + thread * attentionWorkspace(<u32>capacity);
+  const workspace = word(at, Attention.workspace) + thread * cacheWorkspace(<u32>capacity);
   const p = workspace + gemmWorkspace(1, 1, 1, 1, 0), mask0 = word(at, Attention.mask);
   const units = <u32>word(at, Attention.batch) * heads, end = shareBegin(units, 1, thread + 1, threads);
   for (let u = shareBegin(units, 1, thread, threads); u < end; u++) {

@@ -51,7 +51,7 @@ export function clamped(c: usize, ldc: usize, rows: usize, cols: usize, bias: us
 export function graded(c: usize, ldc: usize, rows: usize, cols: usize, activation: u32, toY: usize): void {
   for (let i: usize = 0; i < rows; i++, c += ldc) {
     for (let at = c, end = c + (cols << 2); at < end; at += 16)
-      v128.store(at, curved(v128.load(at), at + toY, activation));
+      v128.store(at, derived(v128.load(at), v128.load(at + toY), activation));
   }
 }
 
@@ -93,9 +93,14 @@ export function finish(c: usize, ldc: usize, tile: usize, ldt: usize, rows: usiz
 function curved(v: v128, y: usize, activation: u32): v128 {
   if (activation == Activation.Tanh) return tanh(v);
   if (activation == Activation.Sigmoid) return sigmoid(v);
-  if (activation == Activation.ReluGrad) return reluGrad(v, v128.load(y));
-  if (activation == Activation.TanhGrad) return tanhGrad(v, v128.load(y));
-  return sigmoidGrad(v, v128.load(y));
+  return derived(v, v128.load(y), activation);
+}
+
+/** v times an activation's derivative at y. */
+@inline
+function derived(v: v128, y: v128, activation: u32): v128 {
+  if (activation == Activation.ReluGrad) return reluGrad(v, y);
+  return activation == Activation.TanhGrad ? tanhGrad(v, y) : sigmoidGrad(v, y);
 }
 
 /** Stores the first min(count, 4) lanes. */

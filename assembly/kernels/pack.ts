@@ -278,6 +278,65 @@ function micro(
   }
 }
 
+/**
+ * C[MR, NR] = A[k, MR]ᵀ·panel[k, NR] (+ C if load): multiplies by the transpose of A without packing it. All k rows of A
+ * must stay in the L1 cache.
+ */
+export function microTransposed(c: usize, ldc: usize, a: usize, lda: usize, panel: usize, k: usize, load: bool): void {
+  let c00 = f32x4.splat(0);
+  let c01 = c00;
+  let c10 = c00;
+  let c11 = c00;
+  let c20 = c00;
+  let c21 = c00;
+  let c30 = c00;
+  let c31 = c00;
+  let c40 = c00;
+  let c41 = c00;
+  let c50 = c00;
+  let c51 = c00;
+  for (const end = panel + k * NR * 4; panel < end; panel += NR * 4, a += lda) {
+    const b0 = v128.load(panel), b1 = v128.load(panel, 16);
+    let x = v128.load32_splat(a);
+    c00 = fma(x, b0, c00);
+    c01 = fma(x, b1, c01);
+    x = v128.load32_splat(a, 4);
+    c10 = fma(x, b0, c10);
+    c11 = fma(x, b1, c11);
+    x = v128.load32_splat(a, 8);
+    c20 = fma(x, b0, c20);
+    c21 = fma(x, b1, c21);
+    x = v128.load32_splat(a, 12);
+    c30 = fma(x, b0, c30);
+    c31 = fma(x, b1, c31);
+    if (MR == 6) {
+      x = v128.load32_splat(a, 16);
+      c40 = fma(x, b0, c40);
+      c41 = fma(x, b1, c41);
+      x = v128.load32_splat(a, 20);
+      c50 = fma(x, b0, c50);
+      c51 = fma(x, b1, c51);
+    }
+  }
+  addRow(c, c00, c01, load);
+  addRow(c += ldc, c10, c11, load);
+  addRow(c += ldc, c20, c21, load);
+  addRow(c += ldc, c30, c31, load);
+  if (MR == 6) {
+    addRow(c += ldc, c40, c41, load);
+    addRow(c += ldc, c50, c51, load);
+  }
+}
+
+@inline
+function addRow(c: usize, v0: v128, v1: v128, load: bool): void {
+  if (load) {
+    v0 = f32x4.add(v128.load(c), v0);
+    v1 = f32x4.add(v128.load(c, 16), v1);
+  }
+  storeRow(c, v0, v1);
+}
+
 @inline
 function storeRow(c: usize, v0: v128, v1: v128): void {
   v128.store(c, v0);

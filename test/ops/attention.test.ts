@@ -1,28 +1,49 @@
 /** Attention beyond the oracle's samples and PyTorch's values: several blocks, positions, and errors. */
 import { manualSeed, nn, randn, scaledDotProductAttention, type Tensor, tensor, tidy } from "nabla";
 import { describe, expect, test } from "vitest";
+import { apply } from "../../src/ops/definition/op.ts";
 import { attentionDefinitions } from "../../src/ops/sequence/attention.ts";
 import { expectClose } from "../support/oracle.ts";
 
 const { attention } = attentionDefinitions;
 
 test.each([
-  [130, 130, 16, 16, true],
-  [70, 600, 8, 20, false],
-  [64, 1100, 5, 7, true],
+  [130, 130, 16, 16, 0],
+  [70, 600, 8, 20, null],
+  [64, 1100, 5, 7, 0],
+  [77, 61, 3, 9, -5],
+  [67, 530, 12, 10, 460],
 ])(
-  "%d queries, %d keys, widths %d and %d, causal %s: computing in blocks gives the same result as computing everything at once",
-  (t, s, d, e, isCausal) => {
+  "%d queries, %d keys, widths %d and %d, causal %s: computing in blocks gives the same result and gradients as computing everything at once",
+  (t, s, d, e, causal) => {
     tidy(() => {
       manualSeed(3);
-      const [q, k, v] = [randn([2, 2, t, d]), randn([2, 2, s, d]), randn([2, 2, s, e])];
-      const attributes = { layout: "bhtd" as const, scale: 0.4, causal: isCausal ? 0 : null, masked: false };
-      const whole = attention.composed!([q, k, v], attributes)[0] as Tensor;
-      const blocks = scaledDotProductAttention(q, k, v, { isCausal, scale: 0.4 });
-      expectClose(blocks.data, whole.data, 2e-6, "result");
+      const inputs = [randn([2, 2, t, d]), randn([2, 2, s, d]), randn([2, 2, s, e])] as const;
+      const dy = randn([2, 2, t, e]);
+      const attributes = { layout: "bhtd" as const, scale: 0.4, causal, masked: false };
+      const [blocks, whole] = [
+        (...x: Tensor[]) => apply(attention, x, attributes) as Tensor,
+        (...x: Tensor[]) => attention.composed!(x, attributes)[0] as Tensor,
+      ].map((f) => {
+        const x = inputs.map((value) => value.clone());
+        for (const leaf of x) leaf.requiresGrad = true;
+        const y = f(...x);
+        y.mul(dy).sum().backward();
+        return [y, ...x.map(({ grad }) => grad!)];
+      }) as [Tensor[], Tensor[]];
+      for (const [k, what] of ["result", "dq", "dk", "dv"].entries())
+        expectClose(blocks[k]!.data, whole[k]!.data, k ? 1e-5 : 2e-6, what);
     });
   },
 );
+
+test("a NaN among scores of −∞ gives NaN", () => {
+  tidy(() => {
+    const k = tensor([[1], [Number.NaN], [1], [1], [1], [1]]);
+    const mask = tensor([-Infinity, 0, -Infinity, -Infinity, -Infinity, -Infinity]);
+    expect(scaledDotProductAttention(tensor([[1]]), k, randn([6, 1]), { mask }).item()).toBeNaN();
+  });
+});
 
 test("fully masked queries have output 0 and gradient 0", () => {
   tidy(() => {

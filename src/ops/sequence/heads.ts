@@ -135,7 +135,10 @@ export function encodeDirection(
     rest: [mask],
   } = partsOf(inputs, attributes);
   const { batch, heads, queries, keys, width, valueWidth } = sizes(q, v, attributes);
-  const workspace = encoder.workspace(kernels().attentionWorkspace!(cache?.capacity ?? keys));
+  const { attentionWorkspace, cacheWorkspace } = kernels();
+  const workspace = encoder.workspace(
+    cache ? cacheWorkspace!(cache.capacity) : attentionWorkspace!(keys, width, valueWidth),
+  );
   const [outBatch, outHead, outRow] = strides(out, layout);
   const [qBatch, qHead, qRow] = strides(q.x, layout);
   const [kBatch, kHead, kRow] = strides(k.x, layout);
