@@ -273,7 +273,7 @@ export const enum Solve {
 
 /**
  * Quantizes the rows of x: [m, k]. out: bytes [m, planes, k rounded up to a multiple of 32]; stats: [m, 2], each row's scale and
- * zero point. With one plane, numbers have 7 bits; with two, they have 14, the high ones in the first plane.
+ * zero point. With one plane, each number has 7 bits; with two, it has 14, and the first plane holds the high 7 bits.
  */
 export const enum QuantizeRows {
   out = Head.words,
@@ -286,8 +286,8 @@ export const enum QuantizeRows {
 }
 
 /**
- * out: [m, n] = q·wᵀ in float32, plus bias (unless it is 0). q and stats are the results of QuantizeRows; w: bytes [n, k], each less 128;
- * scale: float32 [n]; sums: int32 [n], the sums of w's rows less 128.
+ * out: [m, n] = q·wᵀ in float32, plus bias unless its address is 0. q and stats are the results of QuantizeRows; w: uint8 [n, k], the
+ * weights plus 128; scale: float32 [n], the scale of each row of w; sums: int32 [n], the sum of each row's weights.
  */
 export const enum QuantizedMatmul {
   out = Head.words,

@@ -42,7 +42,7 @@ async function bundle(included, input = "dist/src/index.js") {
   const build = await rolldown({
     input,
     platform: "neutral",
-    // Let chunks that load on demand import from the entry, which then needs no second chunk that both of them import.
+    // Let chunks that load on demand import from the entry. Otherwise, the code that they share with it moves to a further chunk.
     preserveEntrySignatures: "allow-extension",
     // A page that uses nabla/tfjs already includes TensorFlow.js.
     external: /^@tensorflow\//,

@@ -1,18 +1,19 @@
 /**
- * Products of quantized numbers. Rows of activations become whole numbers from 0 to 127, or from 0 to 16383 as two such planes; weights
- * are bytes from 1 to 255 that stand for −127 to 127. Products are summed in int32, so results do not depend on the build or the shares.
+ * Products of quantized matrices. Activations become whole numbers from 0 to 127, or from 0 to 16383 in two planes of 7 bits each.
+ * Weights are bytes from 1 to 255 that stand for −127 to 127. Products are summed in int32, so results do not depend on the build or
+ * on how threads share the work.
  */
 import { QuantizedMatmul, QuantizeRows } from "../layerLayouts";
 import { word } from "../operands";
 import { laneMask, shareBegin, storeLanes } from "../simd";
 
-/** The padding of quantized rows in bytes. */
+/** Quantized rows are padded to a multiple of this number of bytes. */
 const PAD: usize = 32;
-/** The largest number of columns in a block, and the size that a block of packed weights should not exceed: half of the L1 cache. */
+/** The largest number of columns in a block, and the size in bytes that its packed weights should not exceed: half of the L1 cache. */
 const COLS: usize = 64;
 const PANEL: usize = 24576;
 
-// The workspace: [two rows of sums | sums of the packed weights | packed weights].
+// The workspace: [products of two rows | sums of the packed weights | packed weights].
 const WEIGHT_SUMS: usize = 2 * COLS * 4;
 const WEIGHTS: usize = WEIGHT_SUMS + COLS * 4;
 
@@ -31,9 +32,9 @@ export function quantizedWorkspace(k: u32): u32 {
 }
 
 /**
- * Quantizes rows [begin, end) of x: [m, k]: q = round(x / scale) + zero, between 0 and 127, or 16383 with two planes. q: [m, planes,
- * padded k] holds the high 7 bits and then the low ones, followed by zeros; stats: [m, 2] holds scale and zero. The range of q covers
- * the row and 0. If the row contains NaN or ±∞, its scale is NaN.
+ * Quantizes rows [begin, end) of x: [m, k]: q = round(x / scale) + zero, from 0 to 127, or to 16383 with two planes. The first plane
+ * of q: [m, planes, padded k] holds the high 7 bits, and the second plane the low 7 bits; each ends with zeros as padding. stats: [m, 2]
+ * holds the scale and zero of each row. The range of q covers all numbers of the row, and 0. If a row contains NaN or ±∞, its scale is NaN.
  */
 export function quantizeRows(q: usize, stats: usize, x: usize, k: usize, planes: usize, begin: usize,
   end: usize): void
@@ -55,13 +56,13 @@ export function quantizeRows(q: usize, stats: usize, x: usize, k: usize, planes:
       min(f32x4.extract_lane(low, 2), f32x4.extract_lane(low, 3)));
     const top = max(max(f32x4.extract_lane(high, 0), f32x4.extract_lane(high, 1)),
       max(f32x4.extract_lane(high, 2), f32x4.extract_lane(high, 3)));
-    // A range so small that its inverse overflows counts as 0.
+    // If the range is so small that 1 / scale overflows, treat it as 0.
     let scale = top / levels - bottom / levels, inverse: f32 = 1 / scale;
     if (!(inverse < Infinity)) scale = inverse = 0;
     const zero = min(nearest(-bottom * inverse), levels);
     store<f32>(stats + (i << 3), scale + f32x4.extract_lane(flaw, 0) + f32x4.extract_lane(flaw, 1));
     store<f32>(stats + (i << 3), zero, 4);
-    // The sum of a number below 2²² and 2²³ is rounded to a whole number, which its low bits hold.
+    // Adding 2²³ to a number below 2²² rounds it to a whole number, which the low bits of the sum hold.
     const factor = f32x4.splat(inverse), least = f32x4.splat(-zero), most = f32x4.splat(levels - zero);
     const shift = f32x4.splat(8388608 + zero), base = f32x4.splat(8388608);
     for (let j: usize = 0; j < k; j += 4) {
@@ -88,8 +89,9 @@ function storeBytes4(to: usize, v: v128): void {
 }
 
 /**
- * Copies `cols` rows of weights, k bytes each, with one bit less: w / 2, rounded to even, between −64 and 64. The sum of four products
- * with such weights fits into 16 bits. Also stores the sum of each row. Rows past `cols`, up to a multiple of 4, are undefined.
+ * Copies `cols` rows of weights, k bytes each, with one bit less: w / 2, from −64 to 64, with halves rounded to even. The sum of four
+ * products with such weights fits into 16 bits. Also stores the sum of each copied row. The destination has room for a multiple of 4
+ * rows; those after the last copied row keep arbitrary values.
  */
 export function packWeights(to: usize, sums: usize, w: usize, k: usize, cols: usize): void {
   const row = padded(k), middle = i8x16.splat(-128), two = i8x16.splat(2);
@@ -99,7 +101,7 @@ export function packWeights(to: usize, sums: usize, w: usize, k: usize, cols: us
       let v = i32x4.splat(0);
       if (p < k) {
         v = v128.load(w + p);
-        // (v + 128 or 129) / 2 rounds halves down or up.
+        // avgr_u computes (v + 128) / 2, which rounds halves down, or (v + 129) / 2, which rounds them up.
         const up = i8x16.eq(v128.and(v, two), two);
         v = v128.xor(i8x16.avgr_u(v, i8x16.sub(i8x16.splat(127), up)), middle);
         if (k - p < 16)
@@ -114,7 +116,7 @@ export function packWeights(to: usize, sums: usize, w: usize, k: usize, cols: us
   }
 }
 
-/** The sums of the lanes of four vectors. */
+/** A vector of four sums: the sum of the lanes of each argument. */
 @inline
 function laneSums(a: v128, b: v128, c: v128, d: v128): v128 {
   const ab = i32x4.add(i32x4.shuffle(a, b, 0, 4, 1, 5), i32x4.shuffle(a, b, 2, 6, 3, 7));
@@ -122,7 +124,7 @@ function laneSums(a: v128, b: v128, c: v128, d: v128): v128 {
   return i32x4.add(i64x2.shuffle(ab, cd, 0, 2), i64x2.shuffle(ab, cd, 1, 3));
 }
 
-/** sum + Σ x·w, for 32 weights of 7 bits (relaxed), or 8 weights as int16. */
+/** sum + Σ x·w, for 32 weights of 7 bits, spread over four lanes. */
 @inline
 function addDots(sum: v128, w: v128, wNext: v128, x: v128, xNext: v128): v128 {
   return i32x4.add(sum, i32x4.extadd_pairwise_i16x8_s(
@@ -130,13 +132,13 @@ function addDots(sum: v128, w: v128, wNext: v128, x: v128, xNext: v128): v128 {
   ));
 }
 
-/** sum + Σ x·w, for 16 weights of 8 bits. */
+/** sum + Σ x·w, for 16 weights of 8 bits, spread over four lanes. */
 @inline
 function addDot(sum: v128, w: v128, x: v128): v128 {
   return i32x4.add(sum, i32x4.extadd_pairwise_i16x8_s(i16x8.relaxed_dot_i8x16_i7x16_s(w, x)));
 }
 
-/** Stores the products of two rows of x with four rows of packed weights. Rows are k bytes apart, a multiple of 32. */
+/** Stores the products of two rows of x with four rows of packed weights. The length of a row, k, is a multiple of 32. */
 export function packedDots(to: usize, other: usize, x: usize, xNext: usize, w: usize, k: usize): void {
   let w1 = w + k, w2 = w1 + k, w3 = w2 + k;
   let c0 = i32x4.splat(0), c1 = c0, c2 = c0, c3 = c0, d0 = c0, d1 = c0, d2 = c0, d3 = c0;
@@ -180,7 +182,7 @@ export function packedDots(to: usize, other: usize, x: usize, xNext: usize, w: u
   v128.store(other, laneSums(d0, d1, d2, d3));
 }
 
-/** Like packedDots, but for weights as they are in memory. Row 1 to 3 of w repeat the last one of `rows`. */
+/** Like packedDots, but for weights that are not packed. If w has fewer than four rows, the last row stands in for the others. */
 export function plainDots(to: usize, other: usize, x: usize, xNext: usize, w: usize, k: usize, rows: usize): void {
   const last = w + (rows - 1) * k;
   let w1 = min(w + k, last), w2 = min(w1 + k, last), w3 = min(w2 + k, last);
@@ -225,8 +227,8 @@ export function plainDots(to: usize, other: usize, x: usize, xNext: usize, w: us
 }
 
 /**
- * out[m, n] = Σ q·w · scale + bias, for a share of the rows and columns. With one plane, the weights are packed and have 7 bits; with two,
- * they are read where they are and have 8 bits. Each column has a `scale` and, over its weights less 128, a sum in `sums`.
+ * Computes some rows and columns of out: [m, n] = Σ (q − zero)·w·scale + bias. With one plane, weights are packed and rounded to 7 bits;
+ * with two planes, they are not packed and keep 8 bits. `scale` and `sums` hold the scale of each column and the sum of its weights.
  */
 export function quantizedProduct(out: usize, q: usize, stats: usize, w: usize, scale: usize, sums: usize, bias: usize,
   n: usize, k: usize, planes: usize, workspace: usize, rowBegin: usize, rowEnd: usize, colBegin: usize,
@@ -258,7 +260,7 @@ export function quantizedProduct(out: usize, q: usize, stats: usize, w: usize, s
   }
 }
 
-/** c[cols] = (products − zero·sums)·2·scale + bias, for packed weights, which count half. */
+/** c[cols] = (products − zero·sums)·2·scale + bias. The factor of 2 is needed because packed weights are halved. */
 export function finishPlane(c: usize, products: usize, sums: usize, stat: usize, scale: usize, bias: usize,
   cols: usize): void
 {
@@ -268,7 +270,7 @@ export function finishPlane(c: usize, products: usize, sums: usize, stat: usize,
       cols - (t >> 2));
 }
 
-/** The same for the two planes of one row, whose products it computes first. */
+/** Computes the products of one row that has two planes, and its results: c[cols] = (products − zero·sums)·scale + bias. */
 export function finishPlanes(c: usize, products: usize, x: usize, w: usize, sums: usize, stat: usize, scale: usize,
   bias: usize, cols: usize, k: usize, row: usize): void
 {
@@ -284,7 +286,7 @@ export function finishPlanes(c: usize, products: usize, x: usize, w: usize, sums
       cols - (t >> 2));
 }
 
-/** Products without the contribution of the zero point. */
+/** Four products less the contribution of the zero point: products − zero·sums. */
 @inline
 function without(products: usize, zero: v128, sums: usize): v128 {
   return i32x4.sub(v128.load(products), i32x4.mul(zero, v128.load(sums)));

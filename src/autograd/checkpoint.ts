@@ -88,8 +88,8 @@ class SecondRun implements Checkpoint<Tensor> {
 
 const different = (first: string, second: string): Error =>
   new Error(
-    `checkpoint: f ${first} in the forward pass, but ${second} in the backward pass. f must do the same both times: call train() and eval() ` +
-      "after backward, and don't let f depend on variables that change.",
+    `checkpoint: f ${first} in the forward pass, but ${second} in the backward pass. f must do the same both times: call train() and ` +
+      "eval() after backward, and don't let f depend on variables that change.",
   );
 
 /** The edges of the roots' graph that lead from nodes with ids of at least `firstId` to leaves or to older nodes. */

@@ -4,7 +4,7 @@ import { Error } from "../runtime/errors.ts";
 import { Module, nameOf } from "./module.ts";
 import { isParameter, parameter } from "./parameter.ts";
 
-/** Whether an object comes from `{}` or Object.create(null), not from a class. */
+/** Whether an object was created by `{…}` or Object.create(null), not by a class. */
 export const isPlainObject = (value: object): boolean =>
   [Object.prototype, null].includes(Object.getPrototypeOf(value));
 
@@ -18,8 +18,8 @@ function hasPrivate(source: string): boolean {
 }
 
 /**
- * A new object of the same kind: a tensor with the same values, or an empty module, array, Map, Set or plain object. Objects of
- * other classes are returned as they are.
+ * Returns a new object of the same kind: a tensor with the same values, or an empty module, array, Map, Set or plain object. Returns
+ * objects of other classes as they are.
  */
 function newLike(op: string, value: object): object {
   if (value instanceof Tensor) {

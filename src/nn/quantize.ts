@@ -7,7 +7,7 @@ import type { QuantizationReport, QuantizedWeight } from "./quantized/report.ts"
 
 export type { QuantizationReport, QuantizedWeight, QuantizeOptions };
 
-/** What `quantize` did to each model. */
+/** The report of each model that `quantize` returned. */
 const reports = new WeakMap<Module, QuantizationReport>();
 
 /**
@@ -23,7 +23,7 @@ const reports = new WeakMap<Module, QuantizationReport>();
  * const small = await nn.quantize(model);
  * console.log(nn.quantizationReport(small));   // the error of each weight
  * ```
- * @throws Error if a weight contains NaN or ±∞, or if a module cannot be copied; RangeError if `skip` names no module
+ * @throws Error if a weight contains NaN or ±∞, or if a module cannot be copied; RangeError if `skip` names a missing module
  */
 export async function quantize<M extends Module>(model: M, options: QuantizeOptions = {}): Promise<M> {
   check("quantize", arguments, "model:module {skip:strings weightsOnly:boolean}");
@@ -36,12 +36,13 @@ export async function quantize<M extends Module>(model: M, options: QuantizeOpti
   const unknown = report.skipped.filter(({ reason }) => reason !== "skipped");
   if (unknown.length)
     console.warn(
-      `nabla: quantize left ${unknown.map(({ name, reason }) => `${name} (${reason})`).join(", ")} in float32. To hide this warning, list the modules in { skip }.`,
+      `nabla: quantize left ${unknown.map(({ name, reason }) => `${name} (${reason})`).join(", ")} in float32. ` +
+        "To hide this warning, list the modules in { skip }.",
     );
   return copy;
 }
 
-/** The error of each weight of a model that `quantize` returned; undefined for any other model. */
+/** The error of each weight, for a model that `quantize` returned; undefined for any other model. */
 export function quantizationReport(model: Module): QuantizationReport | undefined {
   check("quantizationReport", arguments, "model:module");
   return reports.get(model);

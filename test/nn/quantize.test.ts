@@ -71,7 +71,7 @@ const models: Record<string, Quantizable> = {
   GRUCell: onSteps(() => new nn.GRUCell(6, 16)),
   RNNCell: onSteps(() => new nn.RNNCell(6, 16, { bias: false })),
   MultiheadAttention: { ...onSequences(() => new nn.MultiheadAttention(6, 2)), bound: 3e-2 },
-  "MultiheadAttention of other keys": {
+  "MultiheadAttention with other keys and values": {
     make: () => new nn.MultiheadAttention(6, 2, { batchFirst: true }),
     run: (m) => first(m.forward(sequence, sequence.mul(2), sequence.sub(1)) as Tensor[]),
     bound: 2e-2,
@@ -121,7 +121,7 @@ describe.each(Object.entries(models))("%s", (_, { make, run, bound }) => {
   });
 });
 
-test("the model does not change, and disposing of it leaves the copy alone", async () => {
+test("quantize does not change the model, and disposing of the model does not affect the copy", async () => {
   const before = memory().tensors;
   const model = new nn.Sequential(new nn.Linear(4, 3), new nn.ReLU(), new nn.Linear(3, 2));
   const x = rand([2, 4]);
@@ -159,7 +159,7 @@ test("tied weights are quantized once, and `weight` is float32", async () => {
 });
 
 describe("accuracy", () => {
-  test("MNIST: at most 0.2 points are lost on 10,000 test digits", async () => {
+  test("MNIST: accuracy on 10,000 test digits falls by at most 0.2 percentage points", async () => {
     const { train, test: digits } = await loadMnist();
     const { model } = await trainMnist(
       { train, test: digits },
@@ -170,7 +170,7 @@ describe("accuracy", () => {
       let right = 0;
       for (let i = 0; i < digits.labels.length; i += batch)
         tidy(() => {
-          // As in cli/mnist/train.ts: the mean and the deviation of the training set.
+          // As in cli/mnist/train.ts: the mean and the standard deviation of the training set.
           const x = tensor(digits.pixels.subarray(i * PIXELS, (i + batch) * PIXELS), [batch, PIXELS]).to("float32");
           const y = noGrad(() => m.forward(x.div(255).sub(0.1307).div(0.3081)) as Tensor).argMax(1).data;
           y.forEach((label, j) => (right += Number(label === digits.labels[i + j])));
@@ -183,7 +183,7 @@ describe("accuracy", () => {
     for (const batch of [1000, 5]) expect(before - accuracy(quantized, batch)).toBeLessThanOrEqual(0.2);
   }, 120_000);
 
-  test("a transformer of characters: the loss rises by at most 1 %", async () => {
+  test("a transformer that predicts characters: the loss rises by at most 1 %", async () => {
     manualSeed(1);
     const text = readFileSync("examples/text/genesis.txt", "utf8").slice(0, 20_000);
     const alphabet = [...new Set(text)];
@@ -282,7 +282,7 @@ describe("errors", () => {
       new nn.Sequential(new nn.Linear(2, 3), new nn.LayerNorm(3), new nn.Linear(3, 1)),
     );
     expect(() => quantized.train().forward(rand([2, 2]))).toThrow(
-      "QuantizedLinear: a quantized model is for inference. Call eval(), and train the model that you quantized.",
+      "QuantizedLinear: a quantized model cannot be trained. Call eval() on it, and train the original model instead.",
     );
     quantized.eval();
     const x = rand([2, 2]);

@@ -6,7 +6,7 @@ import { type QuantizedMatrix, quantizedLinear, quantizeRowsDefinition } from ".
 import { seeded } from "../support/oracle.ts";
 
 const { fround: f } = Math;
-/** Rounds to a whole number, and halves to an even one, as the kernel does. */
+/** Rounds to the nearest whole number, and halves to the even one, as the kernel does. */
 const even = (x: number): number => x + 1.5 * 2 ** 52 - 1.5 * 2 ** 52;
 
 interface Row {
@@ -15,7 +15,7 @@ interface Row {
   readonly zero: number;
 }
 
-/** A row of activations as whole numbers: the formula of the kernel, rounded to float32 where it rounds. */
+/** Quantizes a row of activations with the kernel's formula, and rounds to float32 where the kernel does. */
 function quantizeRow(x: readonly number[], bits: number): Row {
   const levels = 2 ** bits - 1;
   const [low, high] = [Math.min(0, ...x), Math.max(0, ...x)];
@@ -30,7 +30,7 @@ function quantizeRow(x: readonly number[], bits: number): Row {
 const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
 const dot = (a: readonly number[], b: readonly number[]): number => sum(a.map((v, i) => v * b[i]!));
 
-/** One result, from exact integers. */
+/** Computes one result from exact integers. */
 function reference({ q, scale, zero }: Row, w: readonly number[], step: number, bias: number, bits: number): number {
   const factor = f(f(bits === 7 ? 2 * scale : scale) * step);
   const finish = (total: number): number => f(f(total * factor) + bias);
@@ -100,7 +100,7 @@ describe("products are equal to an exact reference, bit by bit", () => {
     ] as const)
       requireExact(random(m, n, k, m), true);
   });
-  test("for rows that exceed the block of packed weights", () => {
+  test("for more columns than a block of packed weights holds", () => {
     requireExact(random(11, 9, 3000, 1));
   });
   test.each([1, 9])("for the largest integers, %i rows", (m) => {
@@ -110,7 +110,7 @@ describe("products are equal to an exact reference, bit by bit", () => {
       const row = new Array<number>(k).fill(1);
       const x = Array.from({ length: m }, (_, i) => (i % 2 ? row.map((v) => -v) : row));
       const y = run({ x, w, scale: [1, 1], bias: null }, false);
-      // Half of 127 is rounded to 64.
+      // Half of 127 is rounded to 64, so a weight of 127 becomes 128.
       const one = m > 8 ? Math.sign(value) * 128 : value;
       for (let i = 0; i < m; i++) {
         expect(y[2 * i]! / (i % 2 ? -k : k)).toBeCloseTo(one, 3);
@@ -120,7 +120,7 @@ describe("products are equal to an exact reference, bit by bit", () => {
   });
 });
 
-describe("errors are within the bounds that follow from the steps", () => {
+describe("errors are within the bounds that follow from the quantization steps", () => {
   test.each([
     [false, 4],
     [false, 12],
@@ -136,7 +136,7 @@ describe("errors are within the bounds that follow from the steps", () => {
         product.w.forEach((w, j) => {
           const step = product.scale[j]!;
           const exact = dot(row, w) * step + (product.bias?.[j] ?? 0);
-          // Activations are off by at most half a step. With 7 bits, so are weights, by one of their steps.
+          // Activations are off by at most half a step and, with 7 bits, weights by at most one step.
           const fromX = half * sum(w.map(Math.abs)) * step;
           const fromW = bits === 7 ? sum(row.map((v) => Math.abs(v) + half)) * step : 0;
           expect(Math.abs(y[20 * i + j]! - exact)).toBeLessThan(1.0001 * (fromX + fromW) + 1e-6);
@@ -152,7 +152,7 @@ describe("errors are within the bounds that follow from the steps", () => {
     const bias = product.w.map(
       (w, j) => y[j]! / product.scale[j]! - sum(w) - (product.bias?.[j] ?? 0) / product.scale[j]!,
     );
-    // Each weight is off by 0 or 1, so a sum of 4,096 has a standard deviation of about 45.
+    // Each weight is off by 0 or ±1, so the error of a sum of 4,096 has a standard deviation of about 45.
     expect(Math.abs(sum(bias) / 50)).toBeLessThan(30);
   });
 });
@@ -172,7 +172,7 @@ describe("unusual values", () => {
     for (let i = 0; i < m; i++) expect(y[6 * i + 2]).toBe(product.bias![2]);
     requireExact(product);
   });
-  test.each([3, 12])("NaN and ±∞ make their row NaN, and leave the others alone, %i rows", (m) => {
+  test.each([3, 12])("NaN and ±∞ make their row NaN and do not affect the others, %i rows", (m) => {
     for (const flaw of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])
       for (const at of [0, 6, 18]) {
         const product = random(m, 6, 19, 5);

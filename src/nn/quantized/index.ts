@@ -16,11 +16,11 @@ import { type Int8Weight, quantizeWeight } from "./matrix.ts";
 import type { QuantizeOptions } from "./options.ts";
 import { QuantizationReport, type QuantizedWeight } from "./report.ts";
 
-/** Layers whose products are computed in int8, and layers whose weights are widened before use. */
+/** The layers whose weights are converted to float32 before use, and all layers that can be quantized. */
 const widened = [Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, LSTM, GRU, RNN, LSTMCell, GRUCell, RNNCell];
 const known = [Linear, Embedding, MultiheadAttention, ...widened];
 
-/** The longest row whose sum of products is certain to fit into int32. */
+/** The length of the longest row whose sum of products always fits into int32. */
 const MAX_ROW = 131_072;
 
 /** The weights of a module: its own parameters with two dims or more. */
@@ -46,7 +46,7 @@ function obstacle(
   return undefined;
 }
 
-/** Copies a model with int8 weights. @throws Error if a weight is not finite or a module cannot be copied */
+/** Returns a copy of a model whose weights are int8 numbers. @throws Error if a weight is not finite or a module cannot be copied */
 export function quantizeModel<M extends Module>(
   model: M,
   { skip = [], weightsOnly = false }: QuantizeOptions,
@@ -107,7 +107,7 @@ export function quantizeModel<M extends Module>(
   return withUndo(() =>
     noGrad(() => {
       const all = [...model.namedModules()];
-      // Quantize children first: copying a module copies its children.
+      // Quantize children first, because copying a module also copies its children.
       for (const [name, module] of all.reverse()) {
         const weights = weightsOf(module);
         if (!weights.length) continue;

@@ -10,7 +10,7 @@ import { MultiheadAttention } from "../attention.ts";
 import { inputOf, Module } from "../module.ts";
 import { type Int8Weight, widen, widenRows } from "./matrix.ts";
 
-/** Replaces properties of a module by getters that widen int8 weights, which are saved under `int8.<name>`. */
+/** Replaces properties of a module by getters that convert int8 weights to float32. The state holds these weights as `int8.<name>`. */
 export function widenOnUse(module: Module, weights: Readonly<Record<string, Int8Weight>>): void {
   const int8: Record<string, Pick<Int8Weight, "weight" | "scale">> = {};
   for (const [name, { weight, scale }] of Object.entries(weights)) {
@@ -29,7 +29,7 @@ export function widenOnUse(module: Module, weights: Readonly<Record<string, Int8
 function requireInference(module: Module, x?: Tensor): void {
   if (module.training)
     throw new Error(
-      `${kindOf(module)}: a quantized model is for inference. Call eval(), and train the model that you quantized.`,
+      `${kindOf(module)}: a quantized model cannot be trained. Call eval() on it, and train the original model instead.`,
     );
   if (isGradEnabled() && x?.requiresGrad)
     throw new Error(
@@ -63,7 +63,7 @@ export class QuantizedLinear extends Module {
     this.bias = bias;
     this.training = false;
   }
-  /** The weights in float32, which each use computes again: [outFeatures, inFeatures]. */
+  /** The weights in float32, [outFeatures, inFeatures]. Each access converts them again. */
   get weight(): Tensor {
     return widenRows({ weight: this.int8, scale: this.scale });
   }
@@ -76,7 +76,7 @@ export class QuantizedLinear extends Module {
   forward(x: Tensor): Tensor {
     return this.part(inputOf(this, x, arguments), 0, this.outFeatures);
   }
-  /** The results for some rows of the weight. */
+  /** Computes `count` output features, from `first` on. */
   part(x: Tensor, first: number, count: number): Tensor {
     requireInference(this, x);
     const { int8: weight, scale, sums, bias, weightsOnly } = this;
@@ -102,7 +102,7 @@ export class QuantizedEmbedding extends Module {
     this.scale = scale;
     this.training = false;
   }
-  /** The rows in float32, which each use computes again: [numEmbeddings, embeddingDim]. */
+  /** The rows in float32, [numEmbeddings, embeddingDim]. Each access converts them again. */
   get weight(): Tensor {
     return widenRows({ weight: this.int8, scale: this.scale });
   }

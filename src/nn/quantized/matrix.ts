@@ -4,19 +4,19 @@ import { Error, quote } from "../../runtime/errors.ts";
 
 /** A quantized weight. */
 export interface Int8Weight {
-  /** The numbers plus 128, uint8 in the shape of the weight. */
+  /** The int8 numbers plus 128, as uint8 in the shape of the weight. */
   readonly weight: Tensor;
-  /** The value of one step in each row, float32 [rows]. */
+  /** The factor of each row's numbers, float32 [rows]. */
   readonly scale: Tensor;
   /** The sum of each row's numbers. */
   readonly sums: Int32Array;
 }
 
-/** The number that stands for 0, and the largest distance from it. */
+/** The byte that stands for 0, and the largest distance of other bytes from it. */
 const ZERO = 128;
 const LARGEST = 127;
 
-/** Added to a small number and subtracted again, this rounds to a whole number, and halves to an even one. */
+/** Adding and then subtracting this constant rounds a small number to a whole number, and halves to even ones. */
 const ROUND = 1.5 * 2 ** 52;
 
 /**
@@ -61,7 +61,7 @@ export function quantizeWeight(name: string, x: Tensor): { weight: Int8Weight; e
   return { weight, error: squares ? Math.sqrt(lost / squares) : 0 };
 }
 
-/** Numbers plus 128 as float32, times their scales, which have the numbers' shape or broadcast to it. */
+/** Converts uint8 numbers to float32: (numbers − 128)·scale. The shape of `scale` broadcasts to that of `numbers`. */
 export const widen = (numbers: Tensor, scale: Tensor): Tensor => numbers.to("float32").sub(ZERO).mul(scale);
 
 /** The whole weight in float32. */

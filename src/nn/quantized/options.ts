@@ -5,8 +5,8 @@ export interface QuantizeOptions {
   /** The paths of modules whose weights stay in float32, such as `["encoder.layers.0"]`. Default: none. */
   readonly skip?: readonly string[];
   /**
-   * Whether only weights are quantized: activations then have 14 bits in all products, so their error is negligible. By default, that
-   * holds for products with up to 8 rows; in larger ones, activations and weights have 7 bits. Default false.
+   * If true, activations have 14 bits in all products, so in effect only the weights lose precision. If false, activations have 14
+   * bits in products with up to 8 rows; in products with more rows, activations and weights have 7 bits. Default false.
    */
   readonly weightsOnly?: boolean;
 }

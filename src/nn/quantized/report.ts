@@ -1,4 +1,4 @@
-/** What `quantize` did to each weight. */
+/** The report of what `quantize` did to each weight. */
 import { amount, table } from "../../core/printing.ts";
 
 /** A weight of a quantized model. */
@@ -27,6 +27,7 @@ export class QuantizationReport {
     return this.weights.filter(({ reason }) => reason);
   }
 
+  /** A table of the weights with the error of each, and the bytes that they take in float32 and now. */
   toString(): string {
     const total = (weights: readonly QuantizedWeight[]): number => weights.reduce((sum, w) => sum + w.elements, 0);
     const [all, rest] = [total(this.weights), total(this.skipped)];

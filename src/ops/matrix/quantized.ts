@@ -11,7 +11,7 @@ import { show, sizeOf, type Value } from "../definition/value.ts";
 import { float } from "../pointwise/pointwise.ts";
 import { reshape } from "../shape/reshape.ts";
 
-/** A matrix of int8 numbers: (weight − 128)·scale for each row. */
+/** A matrix of int8 numbers with a scale for each row: (weight − 128)·scale. */
 export interface QuantizedMatrix {
   /** The numbers plus 128, uint8 [rows, columns]. */
   readonly weight: Value;
@@ -27,17 +27,17 @@ interface RowsAttributes {
 }
 
 interface ProductAttributes extends RowsAttributes {
-  /** The rows of the weight to use. */
+  /** The first row of the weight to use, and the number of rows. */
   readonly first: number;
   readonly count: number;
-  /** The number of columns of x, which its quantized rows exceed. */
+  /** The number of columns of x. Quantized rows can be longer, because they are padded. */
   readonly k: number;
 }
 
 /** Products with at most this many rows spend more time on reading weights than on arithmetic. */
 const FEW = 8;
 
-/** The length of a quantized row. The kernels read whole steps of 32 numbers. */
+/** The length of a quantized row with its padding. The kernels read 32 numbers at a time. */
 const padded = (k: number): number => Math.ceil(k / 32) * 32;
 
 /** x: [m, k] → q: [m, planes, padded k] and, for each row, the scale and the zero point: [m, 2]. */
@@ -91,8 +91,8 @@ export interface QuantizedLinearOptions {
 }
 
 /**
- * x·wᵀ + bias. x: [..., columns] → [..., rows]. With 14 bits, the error of the activations is below a hundredth of the weights'. With 7 bits,
- * the weights also lose their last bit, so that sums of four products fit into 16 bits.
+ * x·wᵀ + bias. x: [..., columns] → [..., rows]. If activations have 14 bits, their error is less than a hundredth of the error of the
+ * weights. If activations have 7 bits, weights also lose their last bit, so that sums of four products fit into 16 bits.
  */
 export function quantizedLinear(
   name: string,
