@@ -6,6 +6,7 @@
 import { instantiateSync } from "@assemblyscript/loader";
 import relaxedText from "./binaries/relaxed.ts";
 import simdText from "./binaries/simd.ts";
+import streamsText from "./binaries/streams.ts";
 import { Error } from "./errors.ts";
 
 /**
@@ -63,9 +64,9 @@ function sharedFlag(bytes: Uint8Array): number {
   return bytes.findIndex((_, i) => [...name, 2].every((byte, j) => bytes[i + j] === byte)) + name.length + 1;
 }
 
-/** The bytes of an inlined build. `relaxed` is stored as edits to `simd`. */
+/** The bytes of an inlined build. `simd` is stored as streams, `relaxed` as edits to `simd`. */
 export function decodeBuild(build: Build): Uint8Array<ArrayBuffer> {
-  const simd = decode(simdText);
+  const simd = decode(simdText, true);
   return build === "simd" ? simd : applyEdits(simd, decode(relaxedText));
 }
 
@@ -98,26 +99,28 @@ export function applyEdits(base: Uint8Array, edits: Uint8Array): Uint8Array<Arra
   }
 }
 
+/** Where assembly/streams.ts expects the text. */
+const TEXT = 8192;
+
 /**
  * Decodes bytes from text; tools/wasm.mjs documents the encoding. In Node's bundle, `text` is a function that returns
- * the bytes.
+ * the bytes. A WebAssembly module decodes, because JavaScript that runs once would take five times as long.
+ * @param joins whether the text encodes streams, which are to be joined
  */
-function decode(text: string | (() => Uint8Array<ArrayBuffer>)): Uint8Array<ArrayBuffer> {
+function decode(text: string | (() => Uint8Array<ArrayBuffer>), joins = false): Uint8Array<ArrayBuffer> {
   if (typeof text !== "string") return text();
-  const bytes = new Uint8Array(text.length);
-  // `order` lists the bytes that are encoded as one character, then those that are encoded as two, each group in ascending order.
-  const isSingle = (byte: number): number => (Number.parseInt(text[byte >> 2]!, 16) >> (3 - (byte & 3))) & 1;
-  const all = Array.from({ length: 256 }, (_, byte) => byte);
-  const order = [...all.filter(isSingle), ...all.filter((byte) => !isSingle(byte))];
-  let size = 0;
-  for (let i = 64; i < text.length; i++) {
-    let code = text.charCodeAt(i);
-    // "}" (125) and "~" (126) select a page; the next character is the digit on that page.
-    const page = code < 125 ? 0 : code - 124;
-    if (page) code = text.charCodeAt(++i);
-    bytes[size++] = order[86 * page + code - (code < 92 ? 35 : 36)]!;
-  }
-  return bytes.subarray(0, size);
+  const module = new WebAssembly.Module(Uint8Array.from(atob(streamsText), (c) => c.charCodeAt(0)));
+  const { memory, decode, join } = new WebAssembly.Instance(module).exports as {
+    memory: WebAssembly.Memory;
+    decode: (length: number) => number;
+    join: (length: number) => number;
+  };
+  new TextEncoder().encodeInto(text, new Uint8Array(memory.buffer, TEXT));
+  const length = decode(text.length);
+  const bytes = new Uint8Array(memory.buffer as ArrayBuffer);
+  if (!joins) return bytes.slice(TEXT, TEXT + length);
+  const start = TEXT + length;
+  return bytes.slice(start, start + join(length));
 }
 
 /** Instantiates a module with a memory. `stalled` is called if a thread has waited for others for a long time. */
