@@ -33,6 +33,8 @@ export interface ModelTask {
   readonly name: string;
   /** Creates the model and its data. */
   readonly make: () => Job;
+  /** Whether to compare the model with its copy from nn.quantize. */
+  readonly int8?: boolean;
 }
 
 function job(model: nn.Module, f: (...args: Tensor[]) => Tensor, args: readonly Tensor[], optimizer?: optim.Adam): Job {
@@ -51,7 +53,8 @@ function job(model: nn.Module, f: (...args: Tensor[]) => Tensor, args: readonly 
   };
 }
 
-function infer(model: nn.Module, x: Tensor): Job {
+/** Inference with a model in evaluation mode. */
+export function infer(model: nn.Module, x: Tensor): Job {
   model.eval();
   return job(model, (input) => noGrad(() => model.forward(input!) as Tensor), [x]);
 }
@@ -69,13 +72,13 @@ const gpt = { layers: 6, width: 256, heads: 8, vocabulary: 256, steps: 128 };
 const tokens = (batch: number, { vocabulary, steps }: typeof gpt): Tensor => randint(0, vocabulary, [batch, steps]);
 
 export const tasks: readonly ModelTask[] = [
-  { name: "infer: MLP 784-128-10 B=1", make: () => infer(mlp(784, 128, 10), rand([1, 784])) },
-  { name: "infer: MLP 784-128-10 B=64", make: () => infer(mlp(784, 128, 10), rand([64, 784])) },
+  { name: "infer: MLP 784-128-10 B=1", make: () => infer(mlp(784, 128, 10), rand([1, 784])), int8: true },
+  { name: "infer: MLP 784-128-10 B=64", make: () => infer(mlp(784, 128, 10), rand([64, 784])), int8: true },
   {
     name: "infer: LSTM 28→128 T=28 B=1",
     make: () => infer(new Recurrent({ kind: "lstm", inputs: 28, hidden: 128, outputs: 10 }), rand([28, 1, 28])),
   },
-  { name: "infer: BERT 6×384 T=128 B=1", make: () => infer(new Bert(bert), tokens(1, bert)) },
+  { name: "infer: BERT 6×384 T=128 B=1", make: () => infer(new Bert(bert), tokens(1, bert)), int8: true },
   { name: "infer: ResNet-18 224×224 B=1", make: () => infer(new ResNet18("large", 1000), rand([1, 224, 224, 3])) },
   { name: "infer: MobileNetV2 224×224 B=1", make: () => infer(new MobileNetV2(1000), rand([1, 224, 224, 3])) },
   {

@@ -59,9 +59,9 @@ export const quantizeRowsDefinition: OpDefinition<RowsAttributes> = {
 export const quantizedMatmulDefinition: OpDefinition<ProductAttributes> = {
   code: Op.QuantizedMatmul,
   name: "quantizedMatmul",
-  cost: 0.008,
+  cost: 0.01,
   infer: ([q], { count }) => [{ shape: [q!.shape[0]!, count], dtype: "float32" }],
-  products: (_, [out], { k, planes }) => 2 * out!.size * k * planes,
+  products: (_, [out], { k }) => 2 * out!.size * k,
   encode(encoder, { inputs, outputs: [out], attributes: { planes, first, count, k }, address }) {
     const [q, stats, w, scale, sums, bias] = inputs;
     const from = (x: Value): number => address(x) + 4 * first;
