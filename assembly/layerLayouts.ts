@@ -44,6 +44,7 @@ export const enum Conv {
 
 /**
  * out and places (int32, or 0): [batch, outHeight, outWidth, channels] from x: [batch, height, width, channels].
+ * `propagates`: without places, whether NaN counts as the largest value of MaxPool; otherwise it is ignored.
  * Dilation: also taps (int32, or 0), in the shape of places, and filter: [kernelH, kernelW, channels].
  */
 export const enum MaxPool {
@@ -64,6 +65,7 @@ export const enum MaxPool {
   padLeft,
   dilationH,
   dilationW,
+  propagates,
   taps,
   filter,
   words,

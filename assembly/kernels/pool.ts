@@ -57,8 +57,8 @@ export function maxPool(instruction: usize, begin: u32, end: u32): void {
 }
 
 /**
- * Like maxPool, but without positions: computes pixels [begin, end) of the largest values. NaNs are ignored. Windows
- * must have no dilation, and each must read at least one pixel.
+ * Like maxPool, but without positions: computes pixels [begin, end) of the largest values. NaNs are ignored unless
+ * `propagates` is set. Windows must have no dilation, and each must read at least one pixel.
  */
 function largest(instruction: usize, begin: u32, end: u32): void {
   const out = word(instruction, MaxPool.out), x = word(instruction, MaxPool.x);
@@ -68,6 +68,7 @@ function largest(instruction: usize, begin: u32, end: u32): void {
   const kernelH = word(instruction, MaxPool.kernelH), kernelW = word(instruction, MaxPool.kernelW);
   const strideH = word(instruction, MaxPool.strideH), strideW = word(instruction, MaxPool.strideW);
   const padTop = <i32>word(instruction, MaxPool.padTop), padLeft = <i32>word(instruction, MaxPool.padLeft);
+  const propagates = word(instruction, MaxPool.propagates);
   const pixelBytes = <usize>channels << 2, rowBytes = <usize>width * pixelBytes;
   if (begin >= end) return;
   // Counting up from the first pixel is faster than computing each pixel's position by division, which takes as long as
@@ -98,6 +99,22 @@ function largest(instruction: usize, begin: u32, end: u32): void {
           m3 = f32x4.pmax(m3, v128.load(p, 48));
         }
       }
+      if (propagates) {
+        row = first + (<usize>c << 2);
+        let n0 = f32x4.splat(0), n1 = n0, n2 = n0, n3 = n0;
+        for (let a = down; a > 0; a--, row += rowBytes) {
+          for (let b = across, p = row; b > 0; b--, p += pixelBytes) {
+            n0 = withNaN(n0, v128.load(p));
+            n1 = withNaN(n1, v128.load(p, 16));
+            n2 = withNaN(n2, v128.load(p, 32));
+            n3 = withNaN(n3, v128.load(p, 48));
+          }
+        }
+        m0 = v128.or(m0, n0);
+        m1 = v128.or(m1, n1);
+        m2 = v128.or(m2, n2);
+        m3 = v128.or(m3, n3);
+      }
       const to = target + (<usize>c << 2), rest = channels - c;
       storeLanes(to, m0, rest);
       if (rest > 4) storeLanes(to + 16, m1, rest - 4);
@@ -106,6 +123,10 @@ function largest(instruction: usize, begin: u32, end: u32): void {
     }
   }
 }
+
+/** Sets all bits of the lanes in which v is NaN. */
+@inline
+function withNaN(mask: v128, v: v128): v128 { return v128.or(mask, f32x4.ne(v, v)); }
 
 @inline
 function bounded(v: i32, low: i32, high: i32): i32 { return v < low ? low : v > high ? high : v; }

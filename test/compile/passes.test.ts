@@ -1,6 +1,22 @@
 /** The passes of compile: for each pass, the steps before and after it, and the steps that it must not change. */
 import fc from "fast-check";
-import { compile, losses, manualSeed, nn, noGrad, optim, rand, randint, randn, type Tensor, tensor, tidy } from "nabla";
+import {
+  compile,
+  grad,
+  losses,
+  manualSeed,
+  maxPool2d,
+  maxPool2dWithIndices,
+  nn,
+  noGrad,
+  optim,
+  rand,
+  randint,
+  randn,
+  type Tensor,
+  tensor,
+  tidy,
+} from "nabla";
 import { describe, expect, test } from "vitest";
 import { planArena } from "../../src/compile/passes/arena.ts";
 import { fuseChains } from "../../src/compile/passes/chains.ts";
@@ -29,6 +45,25 @@ describe("dead code", () => {
       return x.mul(x);
     };
     expect(around(withoutDeadCode, f, vector())).toEqual([["exp", "sum", "mul"], ["mul"]]);
+  });
+  test("max pooling writes the positions of the maxima only if a gradient or the caller reads them", () => {
+    const outputsOf = <A extends unknown[]>(f: (...args: A) => unknown, ...args: A) => {
+      const { steps, placed } = recorded(f, ...args);
+      return withoutDeadCode(steps, placed).find(({ op }) => op.name === "maxPool")!.outputs.length;
+    };
+    const special = [Number.NaN, -0, 0, -Infinity, Infinity, 1, -1];
+    const x = tensor(
+      Array.from({ length: 2 * 7 * 6 * 19 }, (_, i) => special[(i * i + (i >> 3)) % 7]!),
+      [2, 7, 6, 19],
+    );
+    for (const options of [{ padding: 1 }, { stride: 1 }, { dilation: 2 }]) {
+      const f = (a: Tensor) => maxPool2d(a, 3, options);
+      expect(outputsOf(f, x)).toBe("dilation" in options ? 2 : 1);
+      const [eager, compiled] = tidy(() => [f(x), compile(f)(x)].map(({ data }) => Array.from(data as Float32Array)));
+      expect(compiled).toEqual(eager);
+    }
+    expect(outputsOf((a: Tensor) => maxPool2dWithIndices(a, 2), x)).toBe(2);
+    expect(outputsOf((a: Tensor) => grad((b: Tensor) => maxPool2d(b, 2).sum())(a), x)).toBe(2);
   });
   test("random numbers, updates and writes to outside tensors are kept, and an unused copy is removed", () => {
     const w = nn.parameter(vector());

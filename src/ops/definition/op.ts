@@ -93,6 +93,8 @@ export interface OpDefinition<A = unknown> {
    * kernel that has no gradient of its own. An op that defines `composed` must save all inputs.
    */
   readonly composed?: (inputs: readonly Value[], attributes: A) => Value[];
+  /** The op that computes only the first output, with the same bits, if there is one for these attributes. */
+  readonly first?: (attributes: A) => OpDefinition<A> | undefined;
   /** The indices of the inputs whose memory the first output may reuse. */
   readonly inPlace?: readonly number[];
   /** The indices of the inputs that the op writes to. */

@@ -47,7 +47,7 @@ export function maxPoolOperands(x: Value, attributes: MaxPoolAttributes, address
   const [, height, width] = x.shape as [number, number, number];
   const [dilationH, dilationW] = attributes.dilation;
   const geometry = windows(x, [height, width], attributes);
-  return { x: address(x), ...geometry, dilationH, dilationW, taps: 0, filter: 0 };
+  return { x: address(x), ...geometry, dilationH, dilationW, propagates: 0, taps: 0, filter: 0 };
 }
 
 /**
@@ -91,6 +91,20 @@ export const maxPoolDefinition: OpDefinition<MaxPoolAttributes> = {
     encodeMaxPool(encoder, Op.MaxPool, { out: address(y!), places: address(places!), ...operands });
   },
   vjp: (dy, { inputs: [x], outputs: [, places], attributes }) => [toPlaces(dy, places!, x!.shape, attributes)],
+  first: ({ dilation }) => (dilation.every((d) => d === 1) ? propagatingDefinition : undefined),
+};
+
+/** The first output of maxPool, for windows that are not dilated. */
+const propagatingDefinition: OpDefinition<MaxPoolAttributes> = {
+  code: maxPoolDefinition.code,
+  cost: 0.1,
+  name: "maxPool",
+  infer: (inputs, attributes) => [maxPoolDefinition.infer(inputs, attributes)[0]!],
+  flops: maxPoolDefinition.flops!,
+  encode(encoder, { inputs: [x], outputs: [y], attributes, address }) {
+    const operands = { ...maxPoolOperands(x!, attributes, address), propagates: 1 };
+    encodeMaxPool(encoder, Op.MaxPool, { out: address(y!), places: 0, ...operands });
+  },
 };
 
 /**

@@ -49,6 +49,7 @@ export interface MaxPoolOperands {
   readonly padLeft: number;
   readonly dilationH: number;
   readonly dilationW: number;
+  readonly propagates: number;
   readonly taps: number;
   readonly filter: number;
 }

@@ -61,7 +61,7 @@ export function encodeConv(encoder: Encoder, code: ConvCode, o: ConvOperands): v
 }
 
 export function encodeMaxPool(encoder: Encoder, code: MaxPoolCode, o: MaxPoolOperands): void {
-  encoder.begin(code, 21);
+  encoder.begin(code, 22);
   encoder.set(2, o.out);
   encoder.set(3, o.places);
   encoder.set(4, o.x);
@@ -79,8 +79,9 @@ export function encodeMaxPool(encoder: Encoder, code: MaxPoolCode, o: MaxPoolOpe
   encoder.set(16, o.padLeft);
   encoder.set(17, o.dilationH);
   encoder.set(18, o.dilationW);
-  encoder.set(19, o.taps);
-  encoder.set(20, o.filter);
+  encoder.set(19, o.propagates);
+  encoder.set(20, o.taps);
+  encoder.set(21, o.filter);
   encoder.end();
 }
 
