@@ -1,24 +1,28 @@
 /**
  * `npm run bench -- --against REV [suite…]`: compares this tree (B) with another commit (A), built in a temporary worktree. Processes
  * of A and B alternate: A B A B … A. Only the benchmarks' --json output is compared, so their code may differ between the two commits.
+ * `npm run bench -- --build wide --against relaxed` compares two builds of this tree's kernels in the same way.
  */
 import { execFileSync, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, unlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { BUILDS } from "./builds.ts";
 import { type Comparison, compare, comparisonTable, type Rows, START, summaryLine, unmatched } from "./compare.ts";
 import { CEILING, median, PURE, type Row } from "./measure.ts";
 
 /** The suites that are compared by default. */
 export const COMPARED = ["matmul", "step", "threads", "elementwise", START];
+/** The same for builds. */
+export const COMPARED_BUILDS = ["matmul", "step", "models"];
 
 export interface AgainstOptions {
-  /** The commit to compare with, in any form that git accepts. */
+  /** The commit to compare with, in any form that git accepts, or the build. */
   readonly revision: string;
   readonly suites: readonly string[];
   /** How many turns B takes; A takes one more. */
   readonly rounds: number;
-  /** Options to pass on to the benchmarks of both trees, such as --cpu-time. */
+  /** Options to pass on to the benchmarks, such as --cpu-time. A build's benchmarks get its name in addition. */
   readonly passed: readonly string[];
 }
 
@@ -110,20 +114,26 @@ async function sharedOptions(trees: readonly string[], signal: AbortSignal): Pro
   return (await Promise.all(helps)).every((help) => help.includes("--own")) ? ["--own"] : [];
 }
 
+/** What is compared: the benchmarks of a tree, and the options to pass to them. */
+interface Side {
+  readonly tree: string;
+  readonly passed: readonly string[];
+}
+
 /** Compares one suite in alternating turns. */
 async function compareSuite(
-  trees: { a: string; b: string },
+  sides: { a: Side; b: Side },
   suite: string,
-  { rounds, passed }: AgainstOptions,
+  rounds: number,
   signal: AbortSignal,
 ): Promise<Comparison[]> {
   const began = performance.now();
-  const turn = (tree: string): Promise<Rows> =>
+  const turn = ({ tree, passed }: Side): Promise<Rows> =>
     suite === START ? startRows(tree, signal) : suiteRows(tree, suite, passed, signal);
-  const [a, b]: [Rows[], Rows[]] = [[await turn(trees.a)], []];
+  const [a, b]: [Rows[], Rows[]] = [[await turn(sides.a)], []];
   for (let round = 1; round <= rounds; round++) {
-    b.push(await turn(trees.b));
-    a.push(await turn(trees.a));
+    b.push(await turn(sides.b));
+    a.push(await turn(sides.a));
     const left = ((performance.now() - began) / (2 * round + 1)) * 2 * (rounds - round);
     note(`${suite}: round ${round} of ${rounds}, ${(left / 1000).toFixed(0)} s left`);
   }
@@ -139,22 +149,31 @@ async function compareSuite(
  */
 export async function against(options: AgainstOptions): Promise<void> {
   const { revision, suites, rounds } = options;
-  const commit = commitOf(revision);
+  const isBuild = BUILDS.some((build) => build === revision);
+  const commit = isBuild ? "" : commitOf(revision);
   const stop = new AbortController();
   const onSignal = (): void => stop.abort();
   for (const name of ["SIGINT", "SIGTERM"] as const) process.on(name, onSignal);
-  const path = mkdtempSync(join(tmpdir(), "nabla-against-"));
+  const path = isBuild ? undefined : mkdtempSync(join(tmpdir(), "nabla-against-"));
   try {
-    note(`Building ${revision} (${commit.slice(0, 10)}) in ${path}`);
-    await build(commit, path, stop.signal);
-    const trees = { a: path, b: process.cwd() };
-    const passed = [...options.passed, ...(await sharedOptions([trees.a, trees.b], stop.signal))];
+    if (path) {
+      note(`Building ${revision} (${commit.slice(0, 10)}) in ${path}`);
+      await build(commit, path, stop.signal);
+    }
+    const here = process.cwd();
+    const tree = path ?? here;
+    const passed = [...options.passed, ...(await sharedOptions([tree, here], stop.signal))];
+    // The last option wins.
+    const sides = {
+      a: { tree, passed: isBuild ? [...passed, "--build", revision] : passed },
+      b: { tree: here, passed },
+    };
     console.log(
-      `A: ${revision} (${commit.slice(0, 10)}). B: this tree. Medians of ${rounds} rounds; noise: A against itself, 95 % confidence.`,
+      `A: ${isBuild ? `the build ${revision}` : `${revision} (${commit.slice(0, 10)})`}. B: this tree${options.passed.map((option) => ` ${option}`).join("")}. Medians of ${rounds} rounds; noise: A against itself, 95 % confidence.`,
     );
     const all: Comparison[] = [];
     for (const suite of suites) {
-      const compared = await compareSuite(trees, suite, { ...options, passed }, stop.signal);
+      const compared = await compareSuite(sides, suite, rounds, stop.signal);
       all.push(...compared);
       console.log(
         compared.length ? `\n${suite}\n${comparisonTable(compared)}` : `\n${suite}: A and B have no row in common.`,
@@ -165,7 +184,7 @@ export async function against(options: AgainstOptions): Promise<void> {
     if (stop.signal.aborted) throw new Error("stopped.");
     throw error;
   } finally {
-    remove(path);
+    if (path) remove(path);
     for (const name of ["SIGINT", "SIGTERM"] as const) process.off(name, onSignal);
   }
 }

@@ -1,11 +1,12 @@
 /**
  * `npm run bench [suite…] [-- --json]`: measures nabla against carefully written pure JavaScript in the same run, on one thread. The
- * suite `threads` compares runs on several threads with runs on one. `--against REV` compares this tree with another commit instead
- * (against.ts). `npx -y -p node@24 node dist/bench/index.js matmul` runs a suite on another version of Node.
+ * suite `threads` compares runs on several threads with runs on one. `--against` compares this tree with another commit, or one build with
+ * another, instead (against.ts). `npx -y -p node@24 node dist/bench/index.js matmul` runs a suite on another version of Node.
  */
 import { Argument, Command, Option } from "commander";
-import { info, init } from "../src/index.ts";
-import { against, COMPARED } from "./against.ts";
+import { info } from "../src/index.ts";
+import { against, COMPARED, COMPARED_BUILDS } from "./against.ts";
+import { type BenchBuild, BUILDS, startBuild } from "./builds.ts";
 import { START } from "./compare.ts";
 import {
   CEILING,
@@ -43,13 +44,13 @@ const program = new Command("bench")
   .option("--json", "print only an array of { suite, case, impl, unit, median, min, samples }")
   .option("--save", "save the results in docs/data, for the benchmarks page (node docs/tables.mjs)")
   .addOption(
-    new Option("--build <build>", "the build of the kernels; default: the fastest that runs here").choices([
-      "simd",
-      "relaxed",
-    ]),
+    new Option("--build <build>", "the build of the kernels; default: the fastest that needs no option").choices(
+      BUILDS,
+    ),
   )
   .option("--rounds <count>", "the number of turns for each contender (default: 9; with --against: 15)", Number)
-  .option("--against <revision>", "compare this tree (B) with another commit (A), in alternating processes")
+  .option("--against <revision>", "compare this tree (B) with another commit or build (A), in alternating processes")
+  .option("--only <text>", "measure only the cases whose name contains this text")
   .option("--own", "measure only nabla: skip the pure JavaScript and FMA ceiling contenders")
   .option("--cpu-time", "measure CPU time instead of wall-clock time, for a machine that other programs use too")
   .parse();
@@ -57,8 +58,9 @@ const options = program.opts<{
   json?: boolean;
   save?: boolean;
   cpuTime?: boolean;
-  build?: "simd" | "relaxed";
+  build?: BenchBuild;
   rounds?: number;
+  only?: string;
   against?: string;
   own?: boolean;
 }>();
@@ -66,8 +68,14 @@ const { rounds = options.against ? 15 : 9 } = options;
 if (!(Number.isInteger(rounds) && rounds > 0)) program.error(`--rounds must be a whole number above 0, got ${rounds}.`);
 const named: readonly string[] = program.processedArgs[0] ?? [];
 if (options.against) {
-  const passed = [...(options.cpuTime ? ["--cpu-time"] : []), ...(options.build ? ["--build", options.build] : [])];
-  const suitesToCompare = named.length ? named : COMPARED;
+  const own = options.build ? ["--build", options.build] : [];
+  const passed = [
+    ...(options.cpuTime ? ["--cpu-time"] : []),
+    ...(options.only ? ["--only", options.only] : []),
+    ...own,
+  ];
+  const isBuild = BUILDS.some((build) => build === options.against);
+  const suitesToCompare = named.length ? named : isBuild ? COMPARED_BUILDS : COMPARED;
   await against({ revision: options.against, suites: suitesToCompare, rounds, passed }).catch((error: Error) =>
     program.error(`bench --against ${options.against}: ${error.message}`),
   );
@@ -91,7 +99,7 @@ const asRow = ({ suite, case: name, impl, unit, median, min, samples }: Result):
   samples,
 });
 
-await init(options.build ? { build: options.build } : {}).catch((error: Error) => program.error(error.message));
+await startBuild(options.build).catch((error: Error) => program.error(error.message));
 const where = machine(info().build, chosen.includes(threads) ? "one thread unless noted" : undefined);
 print(where);
 const rows: Row[] = [];
@@ -101,6 +109,7 @@ for (const { name, cases } of chosen) {
   let base = PURE;
   for await (const one of cases()) {
     base = one.base ?? PURE;
+    if (!one.name.includes(options.only ?? "")) continue;
     const contenders = one.contenders.filter(({ impl }) => !options.own || (impl !== PURE && impl !== CEILING));
     results.push(...measure(name, { ...one, contenders }, effort));
     if (one.note) notes.push(one.note);

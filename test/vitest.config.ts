@@ -4,7 +4,8 @@ import { defineConfig } from "vitest/config";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 // Node 20 enables relaxed SIMD only with a flag; later versions enable it by default.
-const execArgv = Number.parseInt(process.versions.node, 10) < 22 ? ["--experimental-wasm-relaxed-simd"] : [];
+const major = Number.parseInt(process.versions.node, 10);
+const execArgv = major < 22 ? ["--experimental-wasm-relaxed-simd"] : [];
 const resolve = {
   alias: [
     { find: /^nabla$/, replacement: `${root}src/index.ts` },
@@ -17,6 +18,20 @@ const resolve = {
 
 /** Folders whose tests run once in each build. */
 const LIBRARY = ["runtime", "ops", "core", "autograd", "compile", "nn", "losses", "optim"];
+
+/** The tests of ops, in the wide build and only in optimized code, because V8's baseline compiler combines no vectors. */
+const wideOps = {
+  resolve,
+  test: {
+    name: "wide-ops",
+    root,
+    include: ["test/ops/*.test.ts"],
+    env: { NABLA_BUILD: "wide" },
+    setupFiles: ["test/support/setup.ts"],
+    execArgv: ["--no-liftoff"],
+    testTimeout: 120_000,
+  },
+};
 
 /** The tests of kernels and the library run in both builds. The others do not depend on the arithmetic and run in the fastest build. */
 export default defineConfig({
@@ -37,6 +52,12 @@ export default defineConfig({
           testTimeout: 60_000,
         },
       })),
+      // The wide build needs Node 24. On older versions, its tests start Node 24 themselves.
+      {
+        resolve,
+        test: { name: "wide", root, include: ["test/wide/*.test.ts"], testTimeout: 120_000 },
+      },
+      ...(major < 24 ? [] : [wideOps]),
       ...["gradients", "formats", "serverless", "cli", "lab", "tfjs", "threads"].map((name) => ({
         resolve,
         test: { name, root, include: [`test/${name}/*.test.ts`], execArgv, testTimeout: 120_000 },

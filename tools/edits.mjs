@@ -48,8 +48,12 @@ export function editsOf(base, bytes) {
   return Buffer.from([...edits, ...leb128(fresh.length), ...fresh]);
 }
 
-/** The bytes that the package stores for a build: those of the build, or of its edits to `simd`. */
+/** The build to which each other build is stored as edits. */
+const BASES = { relaxed: "simd", wide: "relaxed" };
+
+/** The bytes that the package stores for a build: those of the build, or of its edits to another one. */
 export function storedBytes(build) {
-  const [simd, bytes] = ["simd", build].map((name) => readFileSync(`build/${name}.wasm`));
-  return build === "simd" ? simd : editsOf(simd, bytes);
+  const bytes = readFileSync(`build/${build}.wasm`);
+  const base = BASES[build];
+  return base ? editsOf(readFileSync(`build/${base}.wasm`), bytes) : bytes;
 }

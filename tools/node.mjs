@@ -7,8 +7,9 @@ import { lines } from "./lines.mjs";
 
 const OUT = "dist/node";
 rmSync(OUT, { recursive: true, force: true });
-/** The modules that `import "nabla"` loads: all except the other entry points and the modules that only threads need. */
-const CORE = /[\\/]dist[\\/](?:assembly|src)[\\/](?!gradients|formats|tfjs|runtime[\\/]threads[\\/])/;
+/** The modules that `import "nabla"` loads: all except the other entry points and the modules that are loaded on demand. */
+const CORE =
+  /[\\/]dist[\\/](?:assembly|src)[\\/](?!gradients|formats|tfjs|runtime[\\/](?:threads|wide|binaries[\\/]wide))/;
 
 /** The modules that nabla/tfjs imports. They form a separate chunk without layers and optimizers, which take milliseconds to parse. */
 const base = new Set();
@@ -57,7 +58,7 @@ const parseable = {
         chunk.code = chunk.code
           .replace(/Buffer\.from\(`([A-Za-z0-9+/=]*)`,/g, asString)
           .replace(/[\u0080-\uffff]/g, escape);
-    if (builds !== 2) throw new Error(`tools/node.mjs: expected two builds in base64, got ${builds}.`);
+    if (builds !== 3) throw new Error(`tools/node.mjs: expected three builds in base64, got ${builds}.`);
   },
 };
 

@@ -1,6 +1,6 @@
 // Compiles assembly/ to build/*.wasm (asconfig.json) and writes each build as text to src/runtime/binaries, which load.ts decodes: the
-// streams of simd, and the edits that turn simd into relaxed.
-// `node tools/wasm.mjs simd relaxed` is the default. `node tools/wasm.mjs debug` writes only build/debug.wasm, which is not
+// streams of simd, and the edits that turn simd into relaxed, and relaxed into wide.
+// `node tools/wasm.mjs simd relaxed wide` is the default. `node tools/wasm.mjs debug` writes only build/debug.wasm, which is not
 // optimized and has a source map. Load it with init({ module }).
 // Fails if a module has a data, global or start section: instances share one memory, so a module must hold no state.
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -11,7 +11,7 @@ import { hoistConstants } from "./hoist.mjs";
 import { sortFunctions } from "./order.mjs";
 import { splitModule } from "./streams.mjs";
 
-const INLINED = ["simd", "relaxed"];
+const INLINED = ["simd", "relaxed", "wide"];
 const SECTIONS = { 6: "global", 8: "start", 11: "data" };
 
 /** The number of byte values that have a one-character code. */
@@ -76,7 +76,7 @@ async function compileStreams() {
 }
 await compileStreams();
 
-// Write both builds, because one is stored as edits to the other.
+// Write all builds, because some are stored as edits to others.
 for (const build of INLINED.some((name) => targets.includes(name)) ? INLINED : []) {
   const header = `/** The ${build} build of the kernels, as src/runtime/load.ts reads it. Made by \`npm run wasm\`. */\n`;
   const bytes = storedBytes(build);

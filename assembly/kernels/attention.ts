@@ -10,15 +10,12 @@ import { Activation, Op } from "../opcodes";
 import { exp2NonPositive } from "../math";
 import { SUM_BLOCK, addPairs, fma, laneMask, pairSum, selectLanes, shareBegin } from "../simd";
 import { finish } from "./epilogue";
-import { KC, tile, tileRows } from "./gemm";
+import { KC, PANELS, tile, tileRows } from "./gemm";
 import { copyPanel, microTransposed, MR, NR, transpose } from "./pack";
 import { word } from "../operands";
 
 /** The number of query rows in a block. */
 export const ROWS: u32 = 64;
-
-/** The number of scratch bytes for a tile. */
-const TILE: usize = 256;
 
 const LOG2E: f32 = 1.4426950408889634;
 
@@ -40,7 +37,7 @@ function whole(n: usize): usize { return (n + NR - 1) & ~(NR - 1); }
 export function attentionWorkspace(keys: u32, width: u32, valueWidth: u32): u32 {
   const k = whole(keys), w = whole(width), v = whole(valueWidth);
   const panels = (k * (2 * w + v) + ROWS * (w + v)) << 2;
-  return <u32>(TILE + 2 * ROWS * rowBytes(keys) + ((panels + 63) & ~63));
+  return <u32>(PANELS + 2 * ROWS * rowBytes(keys) + ((panels + 63) & ~63));
 }
 
 /**
@@ -204,7 +201,7 @@ export function attention(op: Op, at: usize, thread: u32, threads: u32): void {
   const backward = op == Op.AttentionGrad;
   if (!backward && op != Op.Attention) unreachable();
   const scratch = word(at, Attention.workspace) + thread * attentionWorkspace(keys, <u32>width, <u32>valueWidth);
-  const p = scratch + TILE, ld = rowBytes(keys), dp = p + ROWS * ld;
+  const p = scratch + PANELS, ld = rowBytes(keys), dp = p + ROWS * ld;
   const panelsKT = dp + ROWS * ld, panelsV = panelsKT + whole(keys) * whole(width) * 4;
   const panelsK = panelsV + whole(keys) * whole(valueWidth) * 4, panelsDy = panelsK + whole(keys) * whole(width) * 4,
     panelsQ = panelsDy + ROWS * whole(valueWidth) * 4;

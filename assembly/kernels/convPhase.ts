@@ -5,6 +5,7 @@
  * the same time do not overwrite each other's records.
  */
 import { gemmWorkspace } from "./gemm";
+import { NR } from "./pack";
 import { Conv } from "../layerLayouts";
 import { setWord, word } from "../operands";
 
@@ -99,8 +100,8 @@ function weightsFrom(at: usize): usize {
  */
 export function patchesFrom(at: usize): usize {
   const taps = word(at, Conv.kernelHeight) * word(at, Conv.kernelWidth);
-  const inputs = (word(at, Conv.channels) + 8) / word(at, Conv.groups) + 2;
-  return weightsFrom(at) + lines((taps * inputs * (word(at, Conv.outChannels) + 8) + 64) << 2);
+  const inputs = (word(at, Conv.channels) + <u32>NR) / word(at, Conv.groups) + 2;
+  return weightsFrom(at) + lines((taps * inputs * (word(at, Conv.outChannels) + <u32>NR) + 64) << 2);
 }
 
 /**

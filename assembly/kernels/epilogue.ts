@@ -6,6 +6,7 @@ import { reluGrad, sigmoid, sigmoidGrad, tanh, tanhGrad } from "../math";
 import { Activation } from "../opcodes";
 import { narrow, promoteHigh } from "../simd";
 import { NR } from "./pack";
+import { NARROW } from "./rows";
 
 /** Whether the micro-kernels and `clamped` can compute this epilogue. */
 @inline
@@ -33,16 +34,21 @@ export function ceilingOf(activation: u32): v128 { return f32x4.splat(activation
 @inline
 export function clamp(v: v128, floor: v128, ceiling: v128): v128 { return f32x4.pmin(f32x4.pmax(v, floor), ceiling); }
 
-/** c ← act(c + bias) for rows × cols elements, if `isClamped`; cols is a multiple of NR. The same as `finish`, but faster. */
+/** c ← act(c + bias) for rows × cols elements, if `isClamped`; cols is a multiple of NARROW. The same as `finish`, but faster. */
 export function clamped(c: usize, ldc: usize, rows: usize, cols: usize, bias: usize, activation: u32): void {
   const zero = zeroOf(activation), floor = floorOf(activation), ceiling = ceilingOf(activation);
-  for (const right = c + (cols << 2); c < right; c += NR << 2) {
-    const b0 = shiftAt(bias, zero), b1 = shiftAt(bias ? bias + 16 : 0, zero);
-    if (bias) bias += NR << 2;
+  for (const right = c + (cols << 2); c < right; c += NARROW << 2) {
+    let b0 = zero, b1 = zero;
+    if (bias) {
+      b0 = f32x4.add(v128.load(bias), zero);
+      b1 = f32x4.add(v128.load(bias, 16), zero);
+      bias += NARROW << 2;
+    }
     let at = c;
     for (const end = c + rows * ldc; at < end; at += ldc) {
-      v128.store(at, clamp(f32x4.add(v128.load(at), b0), floor, ceiling));
-      v128.store(at, clamp(f32x4.add(v128.load(at, 16), b1), floor, ceiling), 16);
+      const v0 = v128.load(at), v1 = v128.load(at, 16);
+      v128.store(at, clamp(f32x4.add(v0, b0), floor, ceiling));
+      v128.store(at, clamp(f32x4.add(v1, b1), floor, ceiling), 16);
     }
   }
 }

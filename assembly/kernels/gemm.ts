@@ -7,7 +7,7 @@
 import { Activation } from "../opcodes";
 import { addTotals, clamped, complete, finish, graded, isClamped, isGraded } from "./epilogue";
 import { copyPanel, MR, micro4, micro6, NR, transpose } from "./pack";
-import { narrowRow, pairDots, rowDots, rowNarrow, rowWide, WIDE, wideRow } from "./rows";
+import { NARROW, narrowRow, pairDots, rowDots, rowNarrow, rowWide, WIDE, wideRow } from "./rows";
 
 /** The largest k of one block: a panel of B, KC × NR, stays in the L1 cache. */
 @inline
@@ -62,7 +62,7 @@ const LONG: usize = 16384;
 @inline
 export const LDA: usize = (KC + 16) * 4;
 @inline
-export const PANELS: usize = 256;
+export const PANELS: usize = WIDE_BUILD ? 384 : 256;
 @inline
 export const BLOCK: usize = PANELS + NC * KC * 4;
 @inline
@@ -221,7 +221,7 @@ function thinOf(deep: bool, c: usize, ldc: usize, a: usize, lda: usize, stepA: u
   const inPlace = (isGrad || isClamped(alpha, activation)) && !accumulate;
   const plain = !bias && activation == Activation.None;
   const wide = n >= WIDE;
-  const step = wide ? WIDE : NR;
+  const step = wide ? WIDE : NARROW;
   for (let j: usize = 0; j < n; j += step) {
     const cols = min(step, n - j);
     // If the last columns do not fill a step, compute a full step that ends with them.
@@ -245,7 +245,7 @@ function thinOf(deep: bool, c: usize, ldc: usize, a: usize, lda: usize, stepA: u
   }
 }
 
-/** c[WIDE or NR] = a[k]·B[k, …], DEPTH products at a time; `more` is scratch for as many elements as c has. */
+/** c[WIDE or NARROW] = a[k]·B[k, …], DEPTH products at a time; `more` is scratch for as many elements as c has. */
 export function deepRow(c: usize, a: usize, stepA: usize, b: usize, ldb: usize, wide: bool, cols: usize, k: usize,
   more: usize): void
 {
@@ -253,7 +253,7 @@ export function deepRow(c: usize, a: usize, stepA: usize, b: usize, ldb: usize, 
     const target = p ? more : c, depth = min(DEPTH, k - p);
     if (wide) rowWide(target, a + p * stepA, stepA, b + p * ldb, ldb, depth, false);
     else rowNarrow(target, a + p * stepA, stepA, b + p * ldb, ldb, cols, depth);
-    if (p) addTile(c, more, wide ? WIDE : NR);
+    if (p) addTile(c, more, wide ? WIDE : NARROW);
   }
 }
 

@@ -1,6 +1,7 @@
 /**
  * The loops of the pointwise kernels, four elements at a time. F is a class whose method `of` computes the formula; asc
- * inlines it. `out` may be one of the operands, except in `compare`.
+ * inlines it. `out` may be one of the operands, except in `compare`. Unrolled loops compute two results before they store
+ * them, so that the wide build can combine them (wide.ts).
  */
 import { storeLanes, storeMask } from "../simd";
 
@@ -29,10 +30,12 @@ export function unaryUnrolled<F>(out: usize, x: usize, begin: u32, end: u32, p: 
   x += <usize>begin << 2;
   let rest = <i32>(end - begin);
   for (; rest >= 16; rest -= 16, out += 64, x += 64) {
-    v128.store(out, f.of(v128.load(x), pp, qq));
-    v128.store(out, f.of(v128.load(x, 16), pp, qq), 16);
-    v128.store(out, f.of(v128.load(x, 32), pp, qq), 32);
-    v128.store(out, f.of(v128.load(x, 48), pp, qq), 48);
+    const y0 = f.of(v128.load(x), pp, qq), y1 = f.of(v128.load(x, 16), pp, qq);
+    v128.store(out, y0);
+    v128.store(out, y1, 16);
+    const y2 = f.of(v128.load(x, 32), pp, qq), y3 = f.of(v128.load(x, 48), pp, qq);
+    v128.store(out, y2, 32);
+    v128.store(out, y3, 48);
   }
   for (; rest > 0; rest -= 4, out += 16, x += 16) storeLanes(out, f.of(v128.load(x), pp, qq), rest);
 }
@@ -61,8 +64,9 @@ export function derivativeUnrolled<F>(out: usize, a: usize, b: usize, begin: u32
   b += <usize>begin << 2;
   let rest = <i32>(end - begin);
   for (; rest >= 8; rest -= 8, out += 32, a += 32, b += 32) {
-    v128.store(out, f.of(v128.load(a), v128.load(b), pp, qq));
-    v128.store(out, f.of(v128.load(a, 16), v128.load(b, 16), pp, qq), 16);
+    const y0 = f.of(v128.load(a), v128.load(b), pp, qq), y1 = f.of(v128.load(a, 16), v128.load(b, 16), pp, qq);
+    v128.store(out, y0);
+    v128.store(out, y1, 16);
   }
   for (; rest > 0; rest -= 4, out += 16, a += 16, b += 16)
     storeLanes(out, f.of(v128.load(a), v128.load(b), pp, qq), rest);
@@ -88,15 +92,17 @@ export function binaryUnrolled<F>(out: usize, a: usize, b: usize, n: u32, sa: u3
   const f = changetype<F>(0);
   if (sa && sb) {
     for (; n >= 8; n -= 8, out += 32, a += 32, b += 32) {
-      v128.store(out, f.of(v128.load(a), v128.load(b)));
-      v128.store(out, f.of(v128.load(a, 16), v128.load(b, 16)), 16);
+      const y0 = f.of(v128.load(a), v128.load(b)), y1 = f.of(v128.load(a, 16), v128.load(b, 16));
+      v128.store(out, y0);
+      v128.store(out, y1, 16);
     }
     for (; <i32>n > 0; n -= 4, out += 16, a += 16, b += 16) storeLanes(out, f.of(v128.load(a), v128.load(b)), n);
   } else if (sa) {
     const scalar = v128.load32_splat(b);
     for (; n >= 8; n -= 8, out += 32, a += 32) {
-      v128.store(out, f.of(v128.load(a), scalar));
-      v128.store(out, f.of(v128.load(a, 16), scalar), 16);
+      const y0 = f.of(v128.load(a), scalar), y1 = f.of(v128.load(a, 16), scalar);
+      v128.store(out, y0);
+      v128.store(out, y1, 16);
     }
     for (; <i32>n > 0; n -= 4, out += 16, a += 16) storeLanes(out, f.of(v128.load(a), scalar), n);
   } else {

@@ -3,6 +3,7 @@
  * matrices as threads, a share is a range of matrices; otherwise it is the same rectangle of every product.
  */
 import { gemm, gemmWorkspace } from "./gemm";
+import { NR } from "./pack";
 import { shareBegin } from "../simd";
 import { Dim, Matmul } from "../layouts";
 import { offsetAt, stepsOf } from "../walk";
@@ -12,7 +13,7 @@ import { offsetAt, stepsOf } from "../walk";
  * size.
  */
 const ROWS: u32 = 12;
-const COLUMNS: u32 = 8;
+const COLUMNS: u32 = <u32>NR;
 /** The cost of packing one element, in multiply-adds. */
 const PACKING: u64 = 6;
 

@@ -5,6 +5,7 @@
  */
 import { fma } from "../simd";
 import { ceilingOf, clamp, floorOf, shiftAt, zeroOf } from "./epilogue";
+import { micro16 } from "./wide";
 
 /**
  * The number of rows in a tile. V8 can use 15 vector registers. With fused multiply-adds, a tile of 6 rows takes 6·2
@@ -13,9 +14,9 @@ import { ceilingOf, clamp, floorOf, shiftAt, zeroOf } from "./epilogue";
 @inline
 export const MR: usize = ASC_FEATURE_RELAXED_SIMD ? 6 : 4;
 
-/** The number of columns in a tile and in a packed panel of B. */
+/** The number of columns in a tile and in a packed panel of B: twice as many where two vectors share a register. */
 @inline
-export const NR: usize = 8;
+export const NR: usize = WIDE_BUILD ? 16 : 8;
 
 /**
  * dst[c, r] = src[r, c] in 4 × 4 blocks. Rounds both sizes up to multiples of 4; rows past the end repeat the last row.
@@ -51,10 +52,23 @@ export function transpose(dst: usize, ldd: usize, src: usize, lds: usize, rows: 
 
 /** panel[p, 0..NR] = src[p, 0..cols] for p in 0..kc; the columns past `cols` are padding. */
 export function copyPanel(panel: usize, src: usize, ld: usize, cols: usize, kc: usize): void {
-  const second: usize = cols > 4 ? 16 : 0;
+  if (NR == 16 && cols > 12) {
+    for (const end = panel + kc * NR * 4; panel < end; panel += NR * 4, src += ld) {
+      const v0 = v128.load(src), v1 = v128.load(src, 16), v2 = v128.load(src, 32), v3 = v128.load(src, 48);
+      v128.store(panel, v0);
+      v128.store(panel, v1, 16);
+      v128.store(panel, v2, 32);
+      v128.store(panel, v3, 48);
+    }
+    return;
+  }
+  const second: usize = cols > 4 ? 16 : 0, third: usize = cols > 8 ? 32 : 0;
   for (const end = panel + kc * NR * 4; panel < end; panel += NR * 4, src += ld) {
     v128.store(panel, v128.load(src));
     v128.store(panel, v128.load(src + second), 16);
+    if (NR == 8) continue;
+    v128.store(panel, v128.load(src + third), 32);
+    v128.store(panel, v128.load(src), 48);
   }
 }
 
@@ -66,14 +80,16 @@ export function copyPanel(panel: usize, src: usize, ld: usize, cols: usize, kc: 
 export function micro6(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, panel: usize, kc: usize,
   segments: usize, jump: usize, load: bool, bias: usize, activation: u32): void
 {
-  micro(true, c, ldc, a, lda, rows, panel, kc, segments, jump, load, bias, activation);
+  if (WIDE_BUILD) micro16(true, c, ldc, a, lda, rows, panel, kc, segments, jump, load, bias, activation);
+  else micro(true, c, ldc, a, lda, rows, panel, kc, segments, jump, load, bias, activation);
 }
 
 /** Like micro6, for 4 rows. */
 export function micro4(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, panel: usize, kc: usize,
   segments: usize, jump: usize, load: bool, bias: usize, activation: u32): void
 {
-  micro(false, c, ldc, a, lda, rows, panel, kc, segments, jump, load, bias, activation);
+  if (WIDE_BUILD) micro16(false, c, ldc, a, lda, rows, panel, kc, segments, jump, load, bias, activation);
+  else micro(false, c, ldc, a, lda, rows, panel, kc, segments, jump, load, bias, activation);
 }
 
 @inline
@@ -283,6 +299,12 @@ function micro(
  * must stay in the L1 cache.
  */
 export function microTransposed(c: usize, ldc: usize, a: usize, lda: usize, panel: usize, k: usize, load: bool): void {
+  eightTransposed(c, ldc, a, lda, panel, k, load);
+  if (NR == 16) eightTransposed(c + 32, ldc, a, lda, panel + 32, k, load);
+}
+
+/** Like microTransposed, for eight of the panel's columns. */
+function eightTransposed(c: usize, ldc: usize, a: usize, lda: usize, panel: usize, k: usize, load: bool): void {
   let c00 = f32x4.splat(0);
   let c01 = c00;
   let c10 = c00;

@@ -10,12 +10,9 @@ import { gateSigmoid, relu, reluGrad, sigmoidGrad, tanh, tanhGrad } from "../mat
 import { Recurrent, RecurrentGrad } from "../layerLayouts";
 import { Activation, Op } from "../opcodes";
 import { fma, shareBegin, storeLanes } from "../simd";
-import { BLOCK, deepThin, dots, KC, tile, tileRows } from "./gemm";
+import { BLOCK, deepThin, dots, KC, PANELS, tile, tileRows } from "./gemm";
 import { copyPanel, MR, NR, transpose } from "./pack";
 import { word } from "../operands";
-
-/** The number of scratch bytes for a tile. */
-const TILE: usize = 256;
 
 /**
  * Whether the products read the weights without packing them. Packing does not pay off for a few sequences, whose tiles
@@ -50,7 +47,7 @@ function packedBytes(gates: u32, hidden: u32): usize {
 
 /** The number of scratch bytes for the products: gemm's, or a tile and the packed weights. */
 function productBytes(direct: bool, gates: u32, hidden: u32): usize {
-  return direct ? BLOCK : TILE + packedBytes(gates, hidden);
+  return direct ? BLOCK : PANELS + packedBytes(gates, hidden);
 }
 
 /** The number of scratch bytes that one thread needs, a multiple of 64. */
@@ -180,7 +177,7 @@ export function recurrent(op: Op, at: usize, thread: u32, threads: u32): void {
   const gates = gatesOf(op), row: usize = hidden << 2, n = <usize>gates * hidden, w = word(at, Recurrent.w);
   const direct = isDirect(steps, batch), ldg = rowBytes(gates, hidden);
   const scratch = word(at, Recurrent.workspace) + thread * recurrentWorkspace(op, steps, batch, hidden);
-  const packed = scratch + TILE, g = scratch + productBytes(direct, gates, hidden);
+  const packed = scratch + PANELS, g = scratch + productBytes(direct, gates, hidden);
   // With one step and no initial state, there is no product.
   if (!direct && (steps > 1 || h0)) pack(packed, w, n, hidden, true);
   // Without an initial state, all sequences start from the same row of zeros.
@@ -292,7 +289,7 @@ export function recurrentGrad(op: Op, at: usize, thread: u32, threads: u32): voi
   const gates = gatesOf(op), row: usize = hidden << 2, n = <usize>gates * hidden, w = word(at, RecurrentGrad.w);
   const direct = isDirect(steps, batch);
   const scratch = word(at, RecurrentGrad.workspace) + thread * recurrentWorkspace(op, steps, batch, hidden),
-    packed = scratch + TILE;
+    packed = scratch + PANELS;
   if (!direct && (steps > 1 || h0)) pack(packed, w, hidden, n, false);
   const zeros = scratch + productBytes(direct, gates, hidden), g = zeros + rowBytes(gates, hidden);
   memory.fill(zeros, 0, row);

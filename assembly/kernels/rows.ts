@@ -3,20 +3,23 @@
  * (ld…) in bytes. As in pack.ts, the loops read up to 12 bytes past the end of an operand.
  */
 import { fma } from "../simd";
-import { NR } from "./pack";
 
 /** The number of columns that `rowWide` computes at once. */
 @inline
 export const WIDE: usize = 32;
 
+/** The number of columns that `rowNarrow` and `rowDots` compute at once. */
+@inline
+export const NARROW: usize = 8;
+
 /**
- * c[cols] = a[k]·B[cols, k]ᵀ, NR columns at a time. Rows of B past `cols` repeat the last row, and whole groups of columns
+ * c[cols] = a[k]·B[cols, k]ᵀ, NARROW columns at a time. Rows of B past `cols` repeat the last row, and whole groups of columns
  * are stored.
  */
 export function rowDots(c: usize, a: usize, b: usize, ldb: usize, cols: usize, k: usize): void {
   const last = b + (cols - 1) * ldb;
   const whole = (k & ~7) << 2, end = a + whole;
-  for (const cEnd = c + (cols << 2); c < cEnd; c += NR * 4, b += NR * ldb) {
+  for (const cEnd = c + (cols << 2); c < cEnd; c += NARROW * 4, b += NARROW * ldb) {
     let b0 = b;
     let b1 = min(b0 + ldb, last);
     let b2 = min(b1 + ldb, last);
@@ -205,7 +208,7 @@ export function wideRow(c: usize, a: usize, stepA: usize, b: usize, ldb: usize, 
   v128.store(c, c7, 112);
 }
 
-/** c[NR] = a[k]·B[k, cols]; the elements past `cols` are padding. */
+/** c[NARROW] = a[k]·B[k, cols]; the elements past `cols` are padding. */
 export function rowNarrow(c: usize, a: usize, stepA: usize, b: usize, ldb: usize, cols: usize, k: usize): void {
   narrowRow(c, a, stepA, b, ldb, cols, k);
 }

@@ -6,6 +6,7 @@
 import { availableParallelism } from "node:os";
 import { compile, dispose, info, init, rand, randn, type Tensor, tidy } from "../../src/index.ts";
 import { sharing } from "../../src/ops/definition/work.ts";
+import { optionsOf } from "../builds.ts";
 import { type Case, type Contender, median, type Suite } from "../measure.ts";
 import { NablaTraining } from "../nabla.ts";
 import { trainingTasks } from "../training.ts";
@@ -111,7 +112,7 @@ async function* cases(): AsyncGenerator<Case> {
   const counts = [...new Set([2, 4, 2 * cores])].filter((n) => n <= Math.max(2, cores) || n === 2 * cores);
   for (const threads of counts) {
     await dispose();
-    await init({ threads, ...(build === "custom" ? {} : { build }) });
+    await init({ threads, ...optionsOf(build) });
     if (info().threads !== threads)
       throw new Error(`threads: there must be ${threads} threads, got ${info().threads}: ${info().reason}.`);
     const label = threads > cores ? `${threads} threads, ${cores} cores: ` : "";
@@ -139,7 +140,7 @@ async function* cases(): AsyncGenerator<Case> {
     for (const z of [x, y]) z.dispose();
   }
   await dispose();
-  await init(build === "custom" ? {} : { build });
+  await init(optionsOf(build));
 }
 
 const measureCosts = async (threads: number): Promise<string> =>

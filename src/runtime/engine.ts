@@ -10,6 +10,7 @@ import { describe } from "./kinds.ts";
 import { type Build, bestBuild, compileBuild, instantiate, type Kernels, probe } from "./load.ts";
 import type { ThreadSetup } from "./threads/index.ts";
 import type { WorkerPool } from "./threads/workerPool.ts";
+import type { WideSetup } from "./wide/index.ts";
 
 /** Options for init. */
 export interface InitOptions {
@@ -37,13 +38,21 @@ export interface InitOptions {
    * earlier versions.
    */
   winograd?: boolean;
+  /**
+   * Experimental: whether to let V8 combine pairs of 128-bit vectors into 256-bit ones, which makes matrix products up to twice as fast. Needs
+   * Node ≥ 24 on an x64 processor with AVX2. Results have the same bits as those of the `relaxed` build. nabla sets V8's option
+   * `--experimental-wasm-revectorize`, which affects all WebAssembly in the process and stays set. `init` first tests that products are faster
+   * and correct; otherwise nabla runs the build that it would run without this option, and `info().wide` says why. Default false.
+   */
+  wide?: boolean;
 }
 
 interface Engine {
   readonly heap: Heap;
   readonly kernels: Kernels;
-  readonly build: Build | "custom";
+  readonly build: Build | "wide" | "custom";
   readonly deterministic: boolean;
+  readonly wide: string;
   readonly pool: WorkerPool | undefined;
   readonly reason: string;
   readonly settings: Settings;
@@ -54,6 +63,7 @@ interface Settings {
   readonly build: Build | "custom";
   readonly deterministic: boolean;
   readonly winograd: boolean;
+  readonly wide: boolean;
   readonly module: WebAssembly.Module | undefined;
   readonly memoryLimit: number;
   readonly threads: number | "auto";
@@ -87,22 +97,33 @@ export const threadCount = (): number => engine().pool?.threads ?? 1;
 const buildOf = ({ deterministic, build, module }: InitOptions): Build | undefined =>
   deterministic ? "simd" : (build ?? (module ? undefined : bestBuild()));
 
-function start(options: InitOptions, { heap = new Heap(options), pool, reason }: ThreadSetup): Engine {
-  const build = buildOf(options);
-  const kernels = pool?.kernels ?? instantiate(options.module ?? compileBuild(build ?? "simd"), heap.memory);
+function start(
+  options: InitOptions,
+  { heap = new Heap(options), pool, reason }: ThreadSetup,
+  wide: WideSetup = { reason: "init({ wide: true }) was not called" },
+): Engine {
+  const build = wide.compile ? "wide" : (buildOf(options) ?? "custom");
+  const kernels = pool?.kernels ?? instantiate(compilerOf(options, wide)(false), heap.memory);
   // The seed is not a secret, so Math.random() is enough: loading crypto takes Node ten times as long as the rest of
   // this function.
   const seed = (): number => Math.floor(Math.random() * 2 ** 32);
   heap.u32.set([seed(), seed()], RANDOM_STATE / 4);
   heap.onFull = onFull;
   const settings = settingsOf(options);
-  return { heap, kernels, build: build ?? "custom", deterministic: settings.deterministic, pool, reason, settings };
+  return { heap, kernels, build, deterministic: settings.deterministic, wide: wide.reason, pool, reason, settings };
 }
+
+/** A function that compiles the kernels for shared or for unshared memory. */
+const compilerOf =
+  (options: InitOptions, wide?: WideSetup) =>
+  (shared: boolean): WebAssembly.Module =>
+    wide?.compile?.(shared) ?? options.module ?? compileBuild(buildOf(options)!, shared);
 
 const settingsOf = (options: InitOptions): Settings => ({
   build: buildOf(options) ?? "custom",
   deterministic: options.deterministic ?? false,
   winograd: options.winograd ?? !options.deterministic,
+  wide: options.wide ?? false,
   module: options.module,
   memoryLimit: limitOf(options.memoryLimit),
   threads: options.threads ?? 1,
@@ -138,9 +159,9 @@ export async function init(options: InitOptions = {}): Promise<void> {
   check(
     "init",
     arguments,
-    "{threads:number|string build:any module:any deterministic:boolean memoryLimit:number winograd:boolean}",
+    "{threads:number|string build:any module:any deterministic:boolean memoryLimit:number winograd:boolean wide:boolean}",
   );
-  const { deterministic, build, module, memoryLimit, threads = 1 } = options;
+  const { deterministic, build, module, memoryLimit, threads = 1, wide } = options;
   if (deterministic && build === "relaxed") {
     throw new Error('init: build "relaxed" is not deterministic. Omit build or deterministic.');
   }
@@ -149,6 +170,11 @@ export async function init(options: InitOptions = {}): Promise<void> {
   }
   if (module && (build || deterministic)) {
     throw new Error("init: build and deterministic do not apply to a custom module. Omit them.");
+  }
+  if (wide && (deterministic || build === "simd" || module)) {
+    throw new Error(
+      'init: wide computes the bits of build "relaxed". Omit wide, or omit build, deterministic and module.',
+    );
   }
   if (build === "relaxed" && !probe().relaxed) {
     throw new Error(
@@ -169,11 +195,11 @@ export async function init(options: InitOptions = {}): Promise<void> {
     requireEqual(starting.settings, settings, "is starting");
     return starting.end;
   }
-  if (threads === 1) {
+  if (threads === 1 && !wide) {
     current = start(options, { reason: "as requested" });
     return;
   }
-  starting = { settings, end: startThreads(threads, options) };
+  starting = { settings, end: startLater(threads, options) };
   try {
     await starting.end;
   } finally {
@@ -181,18 +207,20 @@ export async function init(options: InitOptions = {}): Promise<void> {
   }
 }
 
-async function startThreads(threads: number | "auto", options: InitOptions): Promise<void> {
-  // Import the module on demand, because most programs use one thread.
-  const { setUpThreads } = await import("./threads/index.ts");
-  const compile = (): WebAssembly.Module => options.module ?? compileBuild(buildOf(options)!, true);
-  const setup = await setUpThreads(threads, options.memoryLimit, compile);
+/** Starts the engine with parts that most programs do without, and that are therefore imported on demand. */
+async function startLater(threads: number | "auto", options: InitOptions): Promise<void> {
+  const wide = options.wide ? await (await import("./wide/index.ts")).setUpWide() : undefined;
+  const setup: ThreadSetup =
+    threads === 1
+      ? { reason: "as requested" }
+      : await (await import("./threads/index.ts")).setUpThreads(threads, options.memoryLimit, () =>
+          compilerOf(options, wide)(true),
+        );
   if (current) {
     await setup.pool?.close();
-    throw new Error(
-      "init: a tensor was made while nabla was starting its threads. Await init before the first tensor.",
-    );
+    throw new Error("init: a tensor was made while nabla was starting. Await init before the first tensor.");
   }
-  current = start(options, setup);
+  current = start(options, setup, wide);
 }
 
 /** The largest permitted number of threads. A larger number is probably a mistake. */
@@ -215,7 +243,7 @@ export async function dispose(): Promise<void> {
 /** Reports the build and the threads in use, with the reasons. Starts nabla if necessary. */
 export function info(): {
   /** The WASM build that runs. */
-  build: Build | "custom";
+  build: Build | "wide" | "custom";
   /** Whether init requested the same bits on every machine. */
   deterministic: boolean;
   /** Whether the runtime supports SIMD, which every build needs. */
@@ -224,14 +252,24 @@ export function info(): {
   relaxed: boolean;
   /** Whether convolutions may use Winograd's method. */
   winograd: boolean;
+  /** The reason why the `wide` build runs, or why not. */
+  wide: string;
   /** The number of threads in use. */
   threads: number;
   /** The reason for this number of threads. */
   reason: string;
 } {
-  const { build, deterministic, pool, reason, settings } = engine();
+  const { build, deterministic, wide, pool, reason, settings } = engine();
   const trouble = pool?.trouble ? `${reason}; ${pool.trouble}` : reason;
-  return { build, deterministic, ...probe(), winograd: settings.winograd, threads: threadCount(), reason: trouble };
+  return {
+    build,
+    deterministic,
+    ...probe(),
+    winograd: settings.winograd,
+    wide,
+    threads: threadCount(),
+    reason: trouble,
+  };
 }
 
 /** Runs the `count` instructions at address `program`, on all threads if `shared`. */

@@ -52,8 +52,11 @@ export function provideModules(modules: Readonly<Record<Build, WebAssembly.Modul
 
 /** Compiles an inlined build. @param shared whether the module imports shared memory */
 export function compileBuild(build: Build, shared = false): WebAssembly.Module {
-  if (provided && !shared) return provided[build];
-  const bytes = decodeBuild(build);
+  return provided && !shared ? provided[build] : compileBytes(decodeBuild(build), shared);
+}
+
+/** Compiles a build. @param shared whether the module imports shared memory */
+export function compileBytes(bytes: Uint8Array<ArrayBuffer>, shared: boolean): WebAssembly.Module {
   if (shared) bytes[sharedFlag(bytes)]! |= 2;
   return new WebAssembly.Module(bytes);
 }
@@ -107,7 +110,7 @@ const TEXT = 8192;
  * the bytes. A WebAssembly module decodes, because JavaScript that runs once would take five times as long.
  * @param joins whether the text encodes streams, which are to be joined
  */
-function decode(text: string | (() => Uint8Array<ArrayBuffer>), joins = false): Uint8Array<ArrayBuffer> {
+export function decode(text: string | (() => Uint8Array<ArrayBuffer>), joins = false): Uint8Array<ArrayBuffer> {
   if (typeof text !== "string") return text();
   const module = new WebAssembly.Module(Uint8Array.from(atob(streamsText), (c) => c.charCodeAt(0)));
   const { memory, decode, join } = new WebAssembly.Instance(module).exports as {

@@ -9,18 +9,17 @@ import {
   convInputDefinition,
   convWeightDefinition,
 } from "../../src/ops/image/conv.ts";
+import { ownBuild } from "../support/build.ts";
 import { moved, objective } from "../support/oracle.ts";
 import { referenceOf } from "./oracles/index.ts";
 import type { Reference } from "./oracles/oracle.ts";
-
-const build = process.env.NABLA_BUILD as "simd" | "relaxed";
 
 /** Starts nabla again with other options. All tensors are disposed. */
 async function restart(options: Parameters<typeof init>[0]): Promise<void> {
   await dispose();
   await init(options);
 }
-afterAll(() => restart({ build }));
+afterAll(() => restart(ownBuild));
 
 interface Geometry {
   readonly batch?: number;
@@ -66,7 +65,7 @@ const OPS = [
 async function resultsOf(g: Geometry, values: readonly Float32Array[]): Promise<Float32Array[][]> {
   const results: Float32Array[][] = [];
   for (const winograd of [true, false]) {
-    await restart({ build, winograd });
+    await restart({ ...ownBuild, winograd });
     const operands = shapesOf(g).map((shape, i) => tensor(values[i]!, shape));
     const run = ({ op, operands: [a, b] }: (typeof OPS)[number]): Float32Array =>
       tidy(() => Float32Array.from((apply(op, [operands[a]!, operands[b]!], attributesOf(g)) as Tensor).data));
@@ -119,9 +118,9 @@ describe("nabla uses Winograd's method", () => {
           Float32Array.from(conv2d(rand([1, 12, 12, 32]), rand(w), null, options).data),
         );
       });
-    await restart({ build });
+    await restart(ownBuild);
     const results = run();
-    await restart({ build, winograd: false });
+    await restart({ ...ownBuild, winograd: false });
     expect(run()).toEqual(results);
   });
   test("not in deterministic mode, unless the options ask for it", async () => {
@@ -240,7 +239,7 @@ describe("gradients agree with finite differences of the float64 reference along
   ] as const;
   for (const { name, op, operands, bias, result } of cases) {
     test(`${name}, its gradients, and their gradients`, async () => {
-      await restart({ build });
+      await restart(ownBuild);
       manualSeed(7);
       const shapes = shapesOf(SMALL);
       const inputs = [...operands.map((i) => randn(shapes[i]!).mul(0.2)), randn([bias])];
@@ -268,7 +267,7 @@ describe("gradients agree with finite differences of the float64 reference along
 
 describe("bits", () => {
   test("an image has the same results alone and in a batch, eager and compiled", async () => {
-    await restart({ build });
+    await restart(ownBuild);
     manualSeed(5);
     const [x, w, bias] = [randn([5, 9, 7, 16]), randn([20, 3, 3, 16]), randn([20])];
     const forward = (image: Tensor): Tensor => conv2d(image, w, bias, { padding: 1 }).relu();
@@ -280,7 +279,7 @@ describe("bits", () => {
     expect(compile(forward)(x).data).toEqual(batch.data);
   });
   test("NaN reaches no result outside the tiles that read it", async () => {
-    await restart({ build });
+    await restart(ownBuild);
     manualSeed(6);
     const [x, w] = [randn([1, 12, 12, 16]), randn([16, 3, 3, 16])];
     const before = Float32Array.from(conv2d(x, w, null, { padding: 1 }).data);

@@ -55,7 +55,7 @@ beforeAll(async () => {
   edit("assembly/formulas.ts", (text) => `${text}\n${formula}`);
   edit("test/ops/oracles/activation.ts", (text) => text.replace("activation = {\n", `activation = {\n${samples}`));
   execFileSync(process.execPath, [join(root, "tools/generate.mjs")], { cwd: root });
-  execFileSync(process.execPath, [join(root, "tools/wasm.mjs"), "simd", "relaxed"], { cwd: root, stdio: "pipe" });
+  execFileSync(process.execPath, [join(root, "tools/wasm.mjs")], { cwd: root, stdio: "pipe" });
   const input = join(root, "entry.ts");
   writeFileSync(
     input,

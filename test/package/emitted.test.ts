@@ -8,7 +8,7 @@ function functionsOf(wat: string): Map<string, string> {
   return new Map(parts.map((part) => [part.slice(0, part.search(/[\s)]/)), part.slice(0, part.indexOf("\n )"))]));
 }
 
-for (const build of ["simd", "relaxed"]) {
+for (const build of ["simd", "relaxed", "wide"]) {
   describe(`build/${build}.wat`, () => {
     const wat = readFileSync(`build/${build}.wat`, "utf8");
     const functions = functionsOf(wat);
@@ -45,8 +45,8 @@ for (const build of ["simd", "relaxed"]) {
       }
     });
 
-    test(`multiplies and adds are ${build === "relaxed" ? "fused" : "separate"}`, () => {
-      expect(wat.includes("f32x4.relaxed_madd")).toBe(build === "relaxed");
+    test(`multiplies and adds are ${build === "simd" ? "separate" : "fused"}`, () => {
+      expect(wat.includes("f32x4.relaxed_madd")).toBe(build !== "simd");
     });
   });
 }
@@ -56,4 +56,6 @@ test("the builds in src/runtime/binaries decode to the bytes of build/*.wasm", a
   for (const build of ["simd", "relaxed"] as const) {
     expect(Buffer.from(decodeBuild(build)).equals(readFileSync(`build/${build}.wasm`)), build).toBe(true);
   }
+  const { decodeWide } = await import("../../src/runtime/wide/index.ts");
+  expect(Buffer.from(decodeWide()).equals(readFileSync("build/wide.wasm")), "wide").toBe(true);
 });

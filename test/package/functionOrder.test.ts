@@ -6,7 +6,7 @@ const order: string[] = JSON.parse(readFileSync("tools/functionOrder.json", "utf
 const functionsOf = (build: string): string[] =>
   Array.from(readFileSync(`build/${build}.wat`, "utf8").matchAll(/^ \(func \$(\S+)/gm), ([, name]) => name!);
 
-test.each(["simd", "relaxed"])("the functions of %s are in the order of tools/functionOrder.json", (build) => {
+test.each(["simd", "relaxed", "wide"])("the functions of %s are in the order of tools/functionOrder.json", (build) => {
   const functions = functionsOf(build);
   expect(new Set(functions).size).toBe(functions.length);
   const listed = functions.filter((name) => order.includes(name));

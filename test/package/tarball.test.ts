@@ -48,7 +48,7 @@ describe("the tarball", () => {
       expect(text.length, file).toBeLessThan(2 ** 17);
       expect(text.replace(/\/\*[\s\S]*?\*\//g, ""), file).not.toMatch(/"[^"\n]{500}/);
     }
-    for (const build of ["simd", "relaxed"])
+    for (const build of ["simd", "relaxed", "wide"])
       expect(read(`dist/src/runtime/binaries/${build}.d.ts`)).toMatch(/declare const _default: string;/);
   });
 });

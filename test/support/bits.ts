@@ -32,7 +32,7 @@ import { Watch } from "./watch.ts";
 
 export interface Plan {
   readonly threads: number;
-  readonly build: "simd" | "relaxed";
+  readonly build: "simd" | "relaxed" | "wide";
   /** Whether the work is compiled. */
   readonly compiled: boolean;
   /**
@@ -356,7 +356,7 @@ async function run(plan: Plan): Promise<Run> {
   const { threads, build, everything } = plan;
   Object.assign(sharing, everything ? { least: 1e-9, program: 1e-9 } : USUAL);
   const before = performance.now();
-  await init({ threads, build });
+  await init(build === "wide" ? { threads, wide: true } : { threads, build });
   const watch = new Watch();
   const way = plan.compiled ? compiled : eager;
   const small = everything

@@ -1,3 +1,6 @@
-import { init } from "nabla";
+import { info, init } from "nabla";
+import { expect } from "vitest";
+import { ownBuild } from "./build.ts";
 
-await init({ build: process.env.NABLA_BUILD as "simd" | "relaxed" });
+await init(ownBuild);
+expect(info().build, info().wide).toBe(process.env.NABLA_BUILD);

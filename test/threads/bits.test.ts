@@ -1,7 +1,7 @@
 /**
  * Results are bit-identical for any number of threads: ops, layers, optimizers and training. Runs 1 to 4 threads that share work of any
  * size, in two versions of Node and in pages and workers of Chromium and Firefox. The simd build produces the same bits in all
- * environments; the relaxed build produces the same bits within each environment.
+ * environments; the relaxed build produces the same bits within each environment, and so does the wide build.
  */
 import { execFile } from "node:child_process";
 import { writeFileSync } from "node:fs";
@@ -13,6 +13,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Plan, Run } from "../support/bits.ts";
 import { concrete, layers, optimizers, schedules } from "../support/layers.ts";
 import { BROWSERS, launch, type Served, serve, watchErrors } from "../support/pages.ts";
+import { expectsWide } from "../support/wide.ts";
 
 const FOLDER = "build/threads";
 const root = process.cwd();
@@ -115,20 +116,35 @@ async function check(
 describe("Node", () => {
   const execute = promisify(execFile);
   const own = Number.parseInt(process.versions.node, 10);
+  async function onNode(major: number, flags: readonly string[], all: readonly Plan[]): Promise<Run[]> {
+    const script = `import { runAll } from ${JSON.stringify(`${root}/${FOLDER}/bits.js`)};
+      console.log(JSON.stringify(await runAll(${JSON.stringify(all)})));`;
+    const args = [...flags, "--input-type=module", "-e", script];
+    const [command, ...rest] =
+      major === own ? [process.execPath, ...args] : ["npx", "-y", "-p", `node@${major}`, "node", ...args];
+    const { stdout } = await execute(command!, rest, { timeout: 100_000, maxBuffer: 1 << 26 });
+    return JSON.parse(stdout) as Run[];
+  }
   for (const major of [20, 24]) {
     test(`Node ${major} gives the same bits`, async () => {
-      await check(`Node ${major}`, plans([3, 4]), async (all) => {
-        const script = `import { runAll } from ${JSON.stringify(`${root}/${FOLDER}/bits.js`)};
-          console.log(JSON.stringify(await runAll(${JSON.stringify(all)})));`;
-        const flags = major < 22 ? ["--experimental-wasm-relaxed-simd"] : [];
-        const args = [...flags, "--input-type=module", "-e", script];
-        const [command, ...rest] =
-          major === own ? [process.execPath, ...args] : ["npx", "-y", "-p", `node@${major}`, "node", ...args];
-        const { stdout } = await execute(command!, rest, { timeout: 100_000, maxBuffer: 1 << 26 });
-        return JSON.parse(stdout) as Run[];
-      });
+      const flags = major < 22 ? ["--experimental-wasm-relaxed-simd"] : [];
+      await check(`Node ${major}`, plans([3, 4]), (all) => onNode(major, flags, all));
     });
   }
+  test("the wide build gives the bits of the relaxed build, on 1 to 3 threads, in optimized code", async () => {
+    const [relaxed] = await onNode(24, [], [plan("relaxed", 1, false)]);
+    // V8's baseline compiler combines no vectors.
+    const runs = await onNode(
+      24,
+      ["--no-liftoff"],
+      [plan("wide", 1, false), plan("wide", 2, true), plan("wide", 3, false)],
+    );
+    for (const run of runs) {
+      expect(run.running).toMatchObject({ build: expectsWide(24) ? "wide" : "relaxed", threads: run.threads });
+      expect(differences(run, "Node 24", relaxed!, "Node 24")).toEqual([]);
+      expect(Object.keys(run.hashes).length).toBeGreaterThan(1500);
+    }
+  });
 });
 
 describe.each(BROWSERS)("%s", (name) => {

@@ -356,7 +356,7 @@ describe("over time", () => {
     );
     expect(outcome.both).toEqual({ threads: 3, left: 2 });
     expect(outcome.disturbed).toBe(
-      "Error: init: a tensor was made while nabla was starting its threads. Await init before the first tensor.",
+      "Error: init: a tensor was made while nabla was starting. Await init before the first tensor.",
     );
   });
 });
