@@ -7,7 +7,7 @@
 import { Activation } from "../opcodes";
 import { addTotals, clamped, complete, finish, graded, isClamped, isGraded } from "./epilogue";
 import { copyPanel, MR, micro4, micro6, NR, transpose } from "./pack";
-import { NARROW, narrowRow, pairDots, rowDots, rowNarrow, rowWide, WIDE, wideRow } from "./rows";
+import { aheadDots, NARROW, narrowRow, NEAR, pairDots, rowDots, rowNarrow, rowWide, WIDE, wideRow } from "./rows";
 
 /** The largest k of one block: a panel of B, KC × NR, stays in the L1 cache. */
 @inline
@@ -272,16 +272,20 @@ export function dots(c: usize, ldc: usize, a: usize, lda: usize, b: usize, ldb: 
   k: usize, alpha: f32, activation: u32, toY: usize, accumulate: u32, workspace: usize): void
 {
   const plain = alpha == 1 && !bias && activation == Activation.None && !accumulate && k <= 4 * DEPTH;
+  // The first row of A reads B from memory, faster than a pair would; the others find it in the cache.
+  const fromMemory = n * k >= LARGE / 2, end = b + n * ldb;
   // The rows of B that all rows of A use before the next ones stay in the L2 cache.
   for (let j: usize = 0; j < n; j += WIDE, b += WIDE * ldb) {
     const cols = min(WIDE, n - j), bj = bias ? bias + (j << 2) : 0, direct = plain && cols == WIDE;
     for (let p: usize = 0; p < k; p += 4 * DEPTH) {
       const depth = min(4 * DEPTH, k - p), done = p + depth == k, bp = b + (p << 2);
-      for (let i: usize = 0; i < m; i += 2) {
-        const rows = min<usize>(2, m - i), at = c + i * ldc + (j << 2), to = direct ? at : workspace;
+      for (let i: usize = 0, rows: usize = 0; i < m; i += rows) {
+        rows = i == 0 && fromMemory ? 1 : min<usize>(2, m - i);
+        const at = c + i * ldc + (j << 2), to = direct ? at : workspace;
         const ap = a + i * lda + (p << 2);
-        if (rows == 1) rowDots(to, ap, bp, ldb, cols, depth);
-        else pairDots(to, direct ? ldc : WIDE * 4, ap, lda, bp, ldb, cols, depth);
+        if (rows == 2) pairDots(to, direct ? ldc : WIDE * 4, ap, lda, bp, ldb, cols, depth);
+        else if (i == 0 && fromMemory && k <= NEAR) aheadDots(to, ap, bp, ldb, cols, depth, end, workspace + PANELS);
+        else rowDots(to, ap, bp, ldb, cols, depth);
         if (!direct)
           finish(at, ldc, workspace, WIDE * 4, rows, cols, p > 0, done ? alpha : 1, done ? bj : 0,
             done ? activation : <u32>Activation.None, toY, accumulate);

@@ -4,6 +4,10 @@
  */
 import { fma } from "../simd";
 
+/** The longest rows for which `aheadDots` is faster than `rowDots`. */
+@inline
+export const NEAR: usize = 512;
+
 /** The number of columns that `rowWide` computes at once. */
 @inline
 export const WIDE: usize = 32;
@@ -145,6 +149,58 @@ export function pairDots(c: usize, ldc: usize, a: usize, lda: usize, b: usize, l
     v128.store(c, sums(c0, c1, c2, c3));
     v128.store(c + ldc, sums(d0, d1, d2, d3));
   }
+}
+
+/**
+ * Like `rowDots`, with the same bits, for rows of at most NEAR elements in a large B: 4 columns at a time. The processor's prefetcher
+ * does not follow several short rows at once, so the loop also loads one word of each cache line of the next 4 rows, in the order of
+ * memory. B ends at `end`. `scratch` receives a word, so that the compiler keeps these loads.
+ */
+export function aheadDots(c: usize, a: usize, b: usize, ldb: usize, cols: usize, k: usize, end: usize,
+  scratch: usize): void
+{
+  const last = b + (cols - 1) * ldb, whole = (k & ~7) << 2, aEnd = a + whole;
+  let seen: u32 = 0;
+  for (const cEnd = c + (cols << 2); c < cEnd; c += 16, b += 4 * ldb) {
+    let next = b + 4 * ldb;
+    if (next + 4 * ldb > end) next = b;
+    let b0 = b;
+    let b1 = min(b0 + ldb, last);
+    let b2 = min(b1 + ldb, last);
+    let b3 = min(b2 + ldb, last);
+    let c0 = f32x4.splat(0);
+    let c1 = c0;
+    let c2 = c0;
+    let c3 = c0;
+    let x: v128;
+    for (let rest = k & 7, at = whole; rest > 0; rest = rest > 4 ? rest - 4 : 0, at += 16) {
+      const mask = headMask(rest);
+      x = v128.and(v128.load(a + at), mask);
+      c0 = fma(x, v128.and(v128.load(b0 + at), mask), c0);
+      c1 = fma(x, v128.and(v128.load(b1 + at), mask), c1);
+      c2 = fma(x, v128.and(v128.load(b2 + at), mask), c2);
+      c3 = fma(x, v128.and(v128.load(b3 + at), mask), c3);
+    }
+    for (let p = a; p < aEnd; p += 32, next += 128) {
+      seen |= load<u32>(next) | load<u32>(next, 64);
+      x = v128.load(p);
+      c0 = fma(x, v128.load(b0), c0);
+      c1 = fma(x, v128.load(b1), c1);
+      c2 = fma(x, v128.load(b2), c2);
+      c3 = fma(x, v128.load(b3), c3);
+      x = v128.load(p, 16);
+      c0 = fma(x, v128.load(b0, 16), c0);
+      c1 = fma(x, v128.load(b1, 16), c1);
+      c2 = fma(x, v128.load(b2, 16), c2);
+      c3 = fma(x, v128.load(b3, 16), c3);
+      b0 += 32;
+      b1 += 32;
+      b2 += 32;
+      b3 += 32;
+    }
+    v128.store(c, sums(c0, c1, c2, c3));
+  }
+  store<u32>(scratch, seen);
 }
 
 /** A mask with all ones in the first `count` lanes. */

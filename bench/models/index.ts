@@ -3,7 +3,7 @@ import {
   type Compiled,
   compile,
   losses,
-  type nn,
+  nn,
   noGrad,
   optim,
   rand,
@@ -11,6 +11,7 @@ import {
   randn,
   type Tensor,
   tensor,
+  tidy,
 } from "../../src/index.ts";
 import { build } from "../nabla.ts";
 import { networkStart, networks } from "../networks.ts";
@@ -59,6 +60,29 @@ export function infer(model: nn.Module, x: Tensor): Job {
   return job(model, (input) => noGrad(() => model.forward(input!) as Tensor), [x]);
 }
 
+/** The logits after the last token of a text, with the keys and values of those before it in a cache. */
+function inferToken(sizes: typeof gpt): Job {
+  const model = new Gpt(sizes);
+  model.eval();
+  const cache = new nn.KeyValueCache(1, sizes.steps);
+  const before = sizes.steps - 1;
+  const [token, prompt] = [tokens(1, { ...sizes, steps: 1 }), tokens(1, { ...sizes, steps: before })];
+  tidy(() => noGrad(() => void model.forward(prompt, cache)));
+  const run = (x?: Tensor): Tensor => {
+    const logits = noGrad(() => model.forward(x!, cache));
+    cache.truncate(before);
+    return logits;
+  };
+  const own = job(model, run, [token, prompt]);
+  return {
+    ...own,
+    dispose() {
+      own.dispose();
+      cache.dispose();
+    },
+  };
+}
+
 /** A step of Adam. @param loss the mean cross-entropy by default */
 function train(model: nn.Module, x: Tensor, target: Tensor, loss: typeof losses.mse = losses.crossEntropy): Job {
   const optimizer = new optim.Adam(model.parameters(), { lr: LR });
@@ -68,6 +92,7 @@ function train(model: nn.Module, x: Tensor, target: Tensor, loss: typeof losses.
 }
 
 const bert = { layers: 6, width: 384, heads: 6, vocabulary: 30_522, steps: 128 };
+const generator = { layers: 6, width: 384, heads: 6, vocabulary: 256, steps: 128 };
 const gpt = { layers: 6, width: 256, heads: 8, vocabulary: 256, steps: 128 };
 const tokens = (batch: number, { vocabulary, steps }: typeof gpt): Tensor => randint(0, vocabulary, [batch, steps]);
 
@@ -79,6 +104,7 @@ export const tasks: readonly ModelTask[] = [
     make: () => infer(new Recurrent({ kind: "lstm", inputs: 28, hidden: 128, outputs: 10 }), rand([28, 1, 28])),
   },
   { name: "infer: BERT 6×384 T=128 B=1", make: () => infer(new Bert(bert), tokens(1, bert)), int8: true },
+  { name: "infer: GPT 6×384, token 128, B=1", make: () => inferToken(generator) },
   { name: "infer: ResNet-18 224×224 B=1", make: () => infer(new ResNet18("large", 1000), rand([1, 224, 224, 3])) },
   { name: "infer: MobileNetV2 224×224 B=1", make: () => infer(new MobileNetV2(1000), rand([1, 224, 224, 3])) },
   {

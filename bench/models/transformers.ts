@@ -48,8 +48,9 @@ abstract class Tokens extends nn.Module {
       normFirst ? new nn.LayerNorm(width) : null,
     );
   }
-  protected embed(tokens: Tensor): Tensor {
-    const positions = arange(tokens.shape[1]!, { dtype: "int32" });
+  protected embed(tokens: Tensor, cache?: nn.KeyValueCache): Tensor {
+    const steps = tokens.shape[1]!;
+    const positions = cache ? cache.positions(steps) : arange(steps, { dtype: "int32" });
     return this.tokens.forward(tokens).add(this.positions.forward(positions));
   }
 }
@@ -62,8 +63,8 @@ export class Gpt extends Tokens {
     super(sizes, true);
     this.linear = new nn.Linear(sizes.width, sizes.vocabulary, { bias: false });
   }
-  forward(tokens: Tensor): Tensor {
-    const y = this.encoder.forward(this.embed(tokens), { isCausal: true });
+  forward(tokens: Tensor, cache?: nn.KeyValueCache): Tensor {
+    const y = this.encoder.forward(this.embed(tokens, cache), { isCausal: true, ...(cache && { cache }) });
     return this.linear.forward(y).flatten(0, 1);
   }
 }

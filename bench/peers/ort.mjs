@@ -10,12 +10,17 @@ export function open() {
 export async function models({ name, file }) {
   if (name.startsWith("train")) throw new Error("does not train");
   if (!existsSync(`${file}.onnx`)) throw new Error("PyTorch did not export the model");
-  const { type, shape } = JSON.parse(readFileSync(`${file}.input.json`, "utf8"));
   const bytes = Uint8Array.from(readFileSync(`${file}.input`)).buffer;
-  const x = new ort.Tensor(type, type === "int64" ? new BigInt64Array(bytes) : new Float32Array(bytes), shape);
+  let at = 0;
+  const inputs = JSON.parse(readFileSync(`${file}.input.json`, "utf8")).map(({ type, shape }) => {
+    const Elements = type === "int64" ? BigInt64Array : Float32Array;
+    const size = shape.reduce((product, n) => product * n, 1);
+    const elements = new Elements(bytes.slice(at, (at += size * Elements.BYTES_PER_ELEMENT)));
+    return new ort.Tensor(type, elements, shape);
+  });
   const session = await ort.InferenceSession.create(readFileSync(`${file}.onnx`), { executionProviders: ["wasm"] });
-  const [input] = session.inputNames;
+  const feeds = Object.fromEntries(session.inputNames.map((name, i) => [name, inputs[i]]));
   const [output] = session.outputNames;
-  const run = async () => (await session.run({ [input]: x }))[output].data;
+  const run = async () => (await session.run(feeds))[output].data;
   return { run, result: run, close: () => session.release() };
 }

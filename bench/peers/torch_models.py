@@ -95,6 +95,30 @@ class Tokens(nn.Module):
         return y if self.linear is None else self.linear(self.norm(y)).flatten(0, 1)
 
 
+class Generator(Tokens):
+    """A GPT that processes one token. `past` holds the keys and values of the tokens before it, one pair per layer."""
+
+    def forward(self, x, *past):
+        at, present = past[0].shape[2] if past else 0, []
+        y = self.tokens(x) + self.positions(torch.arange(at, at + x.shape[1]))
+        for i, layer in enumerate(self.layers):
+            y = y + self.attend(layer.self_attn, layer.norm1(y), past[2 * i : 2 * i + 2], present)
+            y = y + layer.linear2(F.gelu(layer.linear1(layer.norm2(y))))
+        return (self.linear(self.norm(y)).flatten(0, 1), *present)
+
+    def attend(self, attention, x, past, present):
+        batch, steps, width = x.shape
+        heads = F.linear(x, attention.in_proj_weight, attention.in_proj_bias).reshape(batch, steps, 3, attention.num_heads, -1)
+        q, k, v = heads.permute(2, 0, 3, 1, 4)
+        if past:
+            k, v = (torch.cat(pair, 2) for pair in zip(past, (k, v)))
+        present += [k, v]
+        scores = q @ k.transpose(-1, -2) / attention.head_dim**0.5
+        if steps > 1:
+            scores = scores + torch.full((steps, steps), float("-inf")).triu(1)
+        return attention.out_proj((scores.softmax(-1) @ v).transpose(1, 2).reshape(batch, steps, width))
+
+
 class BagOfWords(nn.Module):
     def __init__(self, vocabulary, width, outputs):
         super().__init__()
@@ -109,6 +133,7 @@ MODELS = {
     "MLP 784-128-10": lambda: mlp(784, 128, 10),
     "LSTM 28→128": lambda: Lstm(28, 128, 10),
     "BERT 6×384": lambda: Tokens(6, 384, 6, 30522, 128, False),
+    "GPT 6×384": lambda: Generator(6, 384, 6, 256, 128, True),
     "ResNet-18 224": lambda: resnet("large", 1000),
     "MobileNetV2 224": lambda: mobilenet(1000),
     "ResNet-18 32": lambda: resnet("small", 10),
@@ -136,12 +161,13 @@ def read(file):
 
 
 class Model:
-    """Runs or trains a model. Exports a model that only runs to FILE.onnx, and its input to FILE.input."""
+    """Runs or trains a model. Exports a model that only runs to FILE.onnx, and its inputs to FILE.input."""
 
     def __init__(self, task):
         kind, _, name = task["name"].partition(": ")
         self.model = next(make for start, make in MODELS.items() if name.startswith(start))()
         parameters, (self.x, *targets) = read(task["file"])
+        self.past = []
         with torch.no_grad():
             for p, value in zip(self.model.parameters(), parameters, strict=True):
                 p.copy_(value)
@@ -154,6 +180,9 @@ class Model:
             self.reset = None
             self.model.eval()
             self.run = self.infer
+            if targets:
+                with torch.no_grad():
+                    self.past = [x.contiguous() for x in self.model(targets[0])[1:]]
             self.export(task["file"])
 
     def reset(self):
@@ -161,7 +190,7 @@ class Model:
 
     def infer(self):
         with torch.no_grad():
-            return self.model(self.x)
+            return self.model(self.x, *self.past)[0] if self.past else self.model(self.x)
 
     def train(self):
         self.optimizer.zero_grad()
@@ -171,7 +200,9 @@ class Model:
         return loss.item()
 
     def export(self, file):
-        torch.onnx.export(self.model, self.x, file + ".onnx", opset_version=16)
+        inputs = [self.x, *self.past]
+        torch.onnx.export(self.model, tuple(inputs), file + ".onnx", opset_version=16)
         with open(file + ".input", "wb") as data, open(file + ".input.json", "w") as lines:
-            data.write(self.x.numpy().tobytes())
-            json.dump({"type": "float32" if self.x.is_floating_point() else "int64", "shape": self.x.shape}, lines)
+            for x in inputs:
+                data.write(x.numpy().tobytes())
+            json.dump([{"type": "float32" if x.is_floating_point() else "int64", "shape": x.shape} for x in inputs], lines)

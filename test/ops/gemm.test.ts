@@ -152,6 +152,7 @@ describe("gemm", () => {
         [4, 64, 20],
         [50, 70, 300],
         [96, 96, 33],
+        [3, 1100, 250],
       ] as const) {
         const whole = run({ m, n, k, transA, transB, bias: true });
         for (const cuts of [
@@ -191,6 +192,7 @@ describe("gemm", () => {
         [35, 140],
         [64, 28],
         [300, 1100],
+        [1027, 253],
       ] as const) {
         run({ m: 8, n, k, transA, transB });
         const memory = heap.f32;
