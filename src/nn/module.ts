@@ -7,7 +7,7 @@ import { Tensor } from "../core/tensor.ts";
 import { withUndo } from "../core/undo.ts";
 import { sameShape, show } from "../ops/definition/value.ts";
 import { check, checkNone } from "../runtime/arguments.ts";
-import { Error, listed, quote, ShapeError, TypeError } from "../runtime/errors.ts";
+import { Error, listed, quote, RangeError, ShapeError, TypeError } from "../runtime/errors.ts";
 import { describe, isOptions, kindOf, requireKind } from "../runtime/kinds.ts";
 import { isParameter, markListed, parameter } from "./parameter.ts";
 
@@ -344,16 +344,44 @@ function elementsOf(value: object): Iterable<[unknown, unknown]> {
  */
 export class Sequential extends Module {
   static override readonly kind: string = "Sequential";
-  /** The modules, in the order in which they run. */
+  /** The modules, in the order in which they run. Replace one with `set`. */
   readonly layers: readonly Module[];
+  /** The module at a position, like `layers`. */
+  readonly [index: number]: Module;
 
   constructor(...layers: Module[]) {
     super();
     check("Sequential", layers, "...layer:module");
-    this.layers = layers;
-    // Use PyTorch's names (0, 1, …), so that PyTorch's state dicts can be loaded.
-    for (const [i, layer] of layers.entries()) Object.defineProperty(this, i, { value: layer, enumerable: true });
+    this.layers = Object.freeze(layers);
+    layers.forEach((layer, i) => void this.place(i, layer));
     Object.defineProperty(this, "layers", { enumerable: false });
+  }
+
+  /** Gives a layer PyTorch's name (0, 1, …), so that PyTorch's state dicts can be loaded. */
+  private place(i: number, value: Module): void {
+    Object.defineProperty(this, i, { value, enumerable: true, configurable: true });
+  }
+
+  /**
+   * Replaces the module at a position. Negative positions count from the end. The replaced module is not disposed, and optimizers keep its
+   * parameters, so make the optimizer afterwards.
+   *
+   * ```ts
+   * model.set(-1, new nn.Linear(8, 5));
+   * ```
+   * @returns this module
+   * @throws RangeError if there is no such position, TypeError if the layer is not a module
+   */
+  set(index: number, layer: Module): this {
+    check("set", arguments, "index:number layer:module");
+    const { layers } = this;
+    const at = index < 0 ? index + layers.length : index;
+    if (!(at in layers))
+      throw new RangeError(`set: there is no layer ${index}. Use ${-layers.length} … ${layers.length - 1}.`);
+    // compile notices a new array, whatever its length.
+    (this as { layers: readonly Module[] }).layers = Object.freeze(layers.map((old, i) => (i === at ? layer : old)));
+    this.place(at, layer);
+    return this;
   }
 
   /**

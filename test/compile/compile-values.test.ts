@@ -27,6 +27,17 @@ describe("arguments", () => {
       1, 2,
     ]);
   });
+  test("typed arrays have one dim, whatever the arguments before them were", () => {
+    const f = compile((x: Tensor) => x.sum(0));
+    const values = Float32Array.of(1, 2, 3, 4);
+    expect(f(tensor(values, [2, 2])).toArray()).toEqual([4, 6]);
+    expect(f(values).toArray()).toBe(10);
+    expect(f(values.subarray(0, 3)).toArray()).toBe(6);
+    expect(f(new Float32Array(5).fill(2)).toArray()).toBe(10);
+    expect(f(Int32Array.of(1, 2, 3, 5)).toArray()).toBe(11);
+    expect(f(values).toArray()).toBe(10);
+    expect(f(tensor(values, [4, 1])).toArray()).toEqual([10]);
+  });
   test("a disposed argument is rejected before anything is copied", () => {
     const f = compile((x: Tensor, y: Tensor) => [x, x.add(y)] as const);
     const gone = tensor([1]);

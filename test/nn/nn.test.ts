@@ -1,5 +1,19 @@
 /** Modules and optimizers as objects: names, state, modes, groups, and errors. */
-import { losses, manualSeed, nn, noGrad, optim, randn, type StateDict, type Tensor, tensor, tidy, zeros } from "nabla";
+import {
+  compile,
+  losses,
+  manualSeed,
+  nn,
+  noGrad,
+  optim,
+  randn,
+  type StateDict,
+  summary,
+  type Tensor,
+  tensor,
+  tidy,
+  zeros,
+} from "nabla";
 import { describe, expect, test } from "vitest";
 
 class Residual extends nn.Module {
@@ -302,4 +316,43 @@ test("init rejects unknown choices and suggests the nearest", () => {
   expect(() => nn.init.kaimingNormal(w, { mode: "fan_out" as never })).toThrow('Did you mean "fanOut"?');
   expect(() => nn.init.kaimingUniform(w, { nonlinearity: "gelu" as never })).toThrow("must be one of linear, sigmoid");
   expect(() => nn.init.calculateGain("leaky_relu" as never)).toThrow('Did you mean "leakyRelu"?');
+});
+
+describe("Sequential.set", () => {
+  const make = (count = 3): nn.Sequential =>
+    new nn.Sequential(...Array.from({ length: count }, () => new nn.Linear(2, 2)));
+  test("replaces a layer in forward, parameters, the state dict, modes, printing and summaries", () => {
+    const [model, layer, x] = [make(), new nn.Linear(2, 2, { bias: false }), randn([4, 2])];
+    expect(model.set(1, layer)).toBe(model);
+    const [first, , last] = model.layers;
+    expect(model[1]).toBe(layer);
+    expect(model.forward(x).toArray()).toEqual(last!.forward(layer.forward(first!.forward(x))).toArray());
+    expect(model.parameters()).toEqual([first, layer, last].flatMap((one) => one!.parameters()));
+    expect(Object.keys(model.stateDict())).toEqual(["0.weight", "0.bias", "1.weight", "2.weight", "2.bias"]);
+    expect(model.stateDict()["1.weight"]).toBe(layer.weight);
+    model.eval();
+    expect(layer.training).toBe(false);
+    expect(String(model)).toContain("(1): Linear(inFeatures=2, outFeatures=2, bias=false)");
+    expect(summary(model, [4, 2]).parameters).toBe(16);
+    expect(Object.keys(nn.fuse(model).stateDict())).toEqual(Object.keys(model.stateDict()));
+  });
+  test.each([3, 100])("a compiled function uses the new one of %i layers", (count) => {
+    const model = make(count);
+    const f = compile((x: Tensor) => noGrad(() => model.forward(x)));
+    const x = randn([4, 2]);
+    f(x);
+    model.set(-1, new nn.Linear(2, 5));
+    expect(f(x).toArray()).toEqual(noGrad(() => model.forward(x)).toArray());
+  });
+  test("is the only way to replace a layer", () => {
+    const model = make();
+    const assign = (target: object) => () => void ((target as nn.Module[])[1] = new nn.ReLU());
+    expect(assign(model)).toThrow(TypeError);
+    expect(assign(model.layers)).toThrow(TypeError);
+  });
+  test("rejects positions that do not exist, and layers that are not modules", () => {
+    expect(() => make().set(3, new nn.ReLU())).toThrow("set: there is no layer 3. Use -3 … 2.");
+    expect(() => make().set(0.5, new nn.ReLU())).toThrow("set: there is no layer 0.5.");
+    expect(() => make().set(0, 5 as never)).toThrow("set: layer must be a module");
+  });
 });
