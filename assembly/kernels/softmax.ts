@@ -207,7 +207,7 @@ export function crossEntropy(loss: usize, lse: usize, logits: usize, labels: usi
 
 /**
  * dx[r] = dy[r]·(softmax(logits[r]) − onehot(label[r])). The entry at the label, p − 1, is computed as expm1(log p) to
- * avoid cancellation. Exactly 0 where label = ignoreIndex or dy[r] = 0, whatever the logits are.
+ * avoid cancellation. Exactly 0 where label = ignoreIndex or dy[r] = 0, whatever the logits are. `out` may be `logits`.
  */
 export function crossEntropyGrad(out: usize, dy: usize, logits: usize, labels: usize, lse: usize, classes: u32,
   ignoreIndex: i32, begin: u32, end: u32): void
@@ -220,15 +220,14 @@ export function crossEntropyGrad(out: usize, dy: usize, logits: usize, labels: u
       continue;
     }
     const s = f32x4.splat(scale), m = v128.load32_splat(lse + (at << 1)), l = v128.load32_splat(lse + (at << 1), 4);
+    const p = row + (<usize>label << 2), known = <u32>label < classes;
+    // Read the label's logit first, because `out` may be `logits`.
+    const logP = known ? f32x4.sub(f32x4.sub(v128.load32_splat(logits + p), m), l) : m;
     for (let i: u32 = 0; i < classes; i += 4) {
       const p: usize = row + (i << 2);
       storeLanes(out + p, f32x4.mul(s, exp(f32x4.sub(f32x4.sub(v128.load(logits + p), m), l))), classes - i);
     }
-    if (<u32>label < classes) {
-      const p = row + (<usize>label << 2);
-      const logP = f32x4.sub(f32x4.sub(v128.load32_splat(logits + p), m), l);
-      v128.store32_lane(out + p, f32x4.mul(s, expm1(logP)), 0);
-    }
+    if (known) v128.store32_lane(out + p, f32x4.mul(s, expm1(logP)), 0);
   }
 }
 

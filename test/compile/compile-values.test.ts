@@ -1,5 +1,5 @@
 /** Arguments, results and gradients of compiled functions. */
-import { compile, grad, nn, noGrad, optim, scalar, type Tensor, tensor, zeros } from "nabla";
+import { compile, grad, losses, nn, noGrad, optim, scalar, type Tensor, tensor, zeros } from "nabla";
 import { describe, expect, test } from "vitest";
 
 describe("arguments", () => {
@@ -155,4 +155,30 @@ describe("gradients", () => {
     const f = compile((x: Tensor) => (x.mul(w).requiresGrad ? x.mul(10) : x));
     expect([f(tensor([3])).item(), noGrad(() => f(tensor([3])).item())]).toEqual([30, 3]);
   });
+});
+
+test("the gradient of crossEntropy overwrites the logits, unless something else reads them", () => {
+  const [rows, width, classes] = [64, 4, 5000];
+  const bytes = 4 * rows * classes;
+  const arena = (readAgain: boolean): number => {
+    const layer = new nn.Linear(width, classes, { bias: false });
+    const optimizer = new optim.SGD(layer.parameters(), { lr: 0.1 });
+    const step = compile((x: Tensor, labels: Tensor) => {
+      const logits = layer.forward(x);
+      optimizer.minimize(losses.crossEntropy(logits, labels));
+      return logits.detach().max();
+    });
+    const keep = compile((x: Tensor, labels: Tensor) => {
+      const logits = layer.forward(x);
+      optimizer.minimize(losses.crossEntropy(logits, labels));
+      return logits.detach();
+    });
+    const f = readAgain ? keep : step;
+    const [x, labels] = [zeros([rows, width]), tensor(new Int32Array(rows).fill(3))];
+    expect([...f(x, labels).data].every((v) => v === 0)).toBe(true);
+    return f.explain().arenaBytes;
+  };
+  expect(arena(false)).toBeLessThan(1.5 * bytes);
+  // The logits are a result, and the gradient has a place of its own.
+  expect(arena(true)).toBeGreaterThan(bytes);
 });

@@ -214,6 +214,8 @@ function crossEntropyOp(
     name: `${name}Grad`,
     cost: 1.5,
     saves: "input",
+    // The gradient for probabilities reads the logits twice.
+    inPlace: gradCode === Op.CrossEntropyGrad ? [1] : [],
     infer: ([, logits]) => [{ shape: logits!.shape, dtype: "float32" }],
     encode(encoder, { inputs: [dy, logits, target, lse], outputs: [out], attributes, address }) {
       const [rows, classes] = logits!.shape as [number, number];
