@@ -1,5 +1,5 @@
 /** Index checks of compiled functions: they throw the errors of eager mode, and a failed call changes no state. */
-import { compile, losses, manualSeed, nn, noGrad, optim, rand, randn, type Tensor, tensor, zeros } from "nabla";
+import { compile, losses, manualSeed, nn, noGrad, oneHot, optim, rand, randn, type Tensor, tensor, zeros } from "nabla";
 import { describe, expect, test } from "vitest";
 import { randomState } from "../../src/runtime/engine.ts";
 
@@ -75,6 +75,20 @@ describe("an index out of range fails as in eager mode", () => {
       const values = Int32Array.from({ length: 70 }, (_, k) => (k === bad ? 5 : k % 5));
       expect(failure(() => f(values))).toBe(`RangeError: indexSelect: index 5 at position ${bad} is outside 0 … 4.`);
     }
+  });
+  test("every index into an empty table fails", () => {
+    const empty: Record<string, (index: Tensor) => Tensor> = {
+      indexSelect: (i) => zeros([0, 4]).indexSelect(0, i),
+      gather: (i) => zeros([0]).gather(0, i),
+      oneHot: (i) => oneHot(i, 0),
+    };
+    for (const use of Object.values(empty))
+      for (const values of [[0], [-1], [1], [-2147483648], [...Array(40).fill(0)]]) {
+        const expected = failure(() => use(int(values)));
+        expect(expected).toMatch(/^RangeError: .* is outside 0 … -1\./);
+        expect(failure(() => compile(use)(int(values)))).toBe(expected);
+        expect(failure(() => compile((i: Tensor) => use(i.add(0)))(int(values)))).toBe(expected);
+      }
   });
   test("the first of several wrong indices is reported, in the order of the ops", () => {
     const f = (i: Tensor, j: Tensor) => {

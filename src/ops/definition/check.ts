@@ -44,8 +44,10 @@ export const checkDefinition: OpDefinition<CheckAttributes> = {
   // A cost of 0 keeps the check on a single thread.
   cost: 0,
   infer: () => [],
-  encode(encoder, { inputs: [x], attributes: { low, high, skip = low, id }, address }) {
-    const type = x!.dtype === "float32" ? Type.Float32 : Type.Int32;
-    encodeCheck(encoder, { status: STATUS, id, x: address(x!), n: x!.size, type, low, high, skip });
+  encode(encoder, { inputs: [x], attributes: { low, high, skip, id }, address }) {
+    // The kernel accepts the integer `skip` in addition to the range, so an empty range is checked as float32, which has no `skip`.
+    const isFloat = x!.dtype === "float32" || (skip === undefined && low > high);
+    const type = isFloat ? Type.Float32 : Type.Int32;
+    encodeCheck(encoder, { status: STATUS, id, x: address(x!), n: x!.size, type, low, high, skip: skip ?? low });
   },
 };
