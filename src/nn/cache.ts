@@ -18,6 +18,9 @@ interface Attending {
 
 /** Makes a tensor that outlives the current scope and recording. */
 const keep = (make: () => Tensor): Tensor => withRecorder(null, () => withGrad(false, () => make().keep()));
+/** Whether n is a number of steps. */
+const isCount = (n: number): boolean => Number.isInteger(n) && n >= 0;
+const COUNT = "a whole number, 0 or more";
 const counter = (): Tensor => keep(() => zeros([], { dtype: "int32" }));
 
 /** The number of steps before the next one: int32 [], at most `capacity`. */
@@ -92,9 +95,11 @@ export class KeyValueCache implements Position {
   /**
    * The positions of the next steps, for position embeddings: int32 [steps]. Call it before the layers that use the cache.
    * @param steps the number of steps, default 1
+   * @throws RangeError if steps is not a whole number, 0 or more
    */
   positions(steps = 1): Tensor {
     check("positions", arguments, "steps?:number");
+    requireRange("positions", { steps }, isCount, COUNT);
     currentRecorder()?.addFixed?.([this.position]);
     return following(this, steps);
   }
@@ -133,10 +138,11 @@ export class KeyValueCache implements Position {
   /**
    * Keeps only the first steps, for example to replace the last ones.
    * @param length the number of steps to keep; a cache with fewer does not change
+   * @throws RangeError if length is not a whole number, 0 or more
    */
   truncate(length: number): void {
     check("truncate", arguments, "length:number");
-    requireRange("truncate", { length }, (n) => Number.isInteger(n) && n >= 0, "a whole number, 0 or more");
+    requireRange("truncate", { length }, isCount, COUNT);
     const all = new Set([this.position, ...Array.from(this.layers.values(), (layer) => layer.length)]);
     currentRecorder()?.addFixed?.(all);
     tidy(() => {

@@ -225,6 +225,17 @@ describe("a cache", () => {
     }
   });
 
+  test("rejects a prompt longer than its capacity in its first call, in eager mode and compiled", () => {
+    for (const isCompiled of [false, true]) {
+      const model = encoder();
+      const cache = new nn.KeyValueCache(1, 3);
+      const run = (x: Tensor) => noGrad(() => model.forward(x, { isCausal: true, cache }));
+      const step = isCompiled ? compile(run) : run;
+      expect(() => step(randn([1, 4, 8]))).toThrow(/^KeyValueCache: 0 of 3 steps are filled, so 4 more do not fit\./);
+      expect(cache.length).toBe(0);
+    }
+  });
+
   test("is full in the middle of a compiled function that calls the model twice: the function changes nothing", () => {
     const layer = new nn.MultiheadAttention(4, 1, { batchFirst: true });
     const cache = new nn.KeyValueCache(1, 3);
@@ -312,6 +323,8 @@ describe("a cache", () => {
     expect(() => attend({})).toThrow(/a cache can't be combined with dropout\. Call eval\(\)/);
     expect(() => new nn.KeyValueCache(1, 0)).toThrow(/capacity must be a whole number above 0/);
     expect(() => cache.truncate(-1)).toThrow(/length must be a whole number, 0 or more, got -1/);
+    for (const steps of [-1, 1.5, Number.NaN])
+      expect(() => cache.positions(steps)).toThrow(`positions: steps must be a whole number, 0 or more, got ${steps}.`);
     expect(() => compile((y: Tensor) => y.mul(cache.length))(x)).toThrow(/length changes with every call/);
   });
 });
