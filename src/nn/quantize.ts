@@ -14,10 +14,11 @@ const reports = new WeakMap<Module, QuantizationReport>();
  * Copies a model for inference, with int8 weights that take a quarter of the memory. `Linear` and the projections of
  * `MultiheadAttention` multiply in int8, which is about twice as fast; `Embedding`, convolutions and recurrent layers convert
  * their weights to float32 while they run. Each row of a weight (output channel) has its own scale. Activations are quantized during
- * the call, with a scale and a zero point for each row, so no calibration is needed. Results have the same bits in every build.
+ * the call, with a scale and a zero point for each row, so no calibration is needed. Products in int8 have the same bits in every build.
  *
- * A module of another class that has weights stays in float32: `quantize` warns about it, unless `skip` names it. The copy has its
- * own tensors and cannot be trained. To load a saved copy, quantize a new model and call its `loadStateDict`.
+ * A module of another class that has weights stays in float32, and so does a layer in `SpectralNorm`: `quantize` warns about it,
+ * unless `skip` names it. The copy has its own tensors and cannot be trained. To load a saved copy, quantize a new model and call
+ * its `loadStateDict`.
  *
  * ```ts
  * const small = await nn.quantize(model);
@@ -28,7 +29,8 @@ const reports = new WeakMap<Module, QuantizationReport>();
 export async function quantize<M extends Module>(model: M, options: QuantizeOptions = {}): Promise<M> {
   check("quantize", arguments, "model:module {skip:strings weightsOnly:boolean}");
   const { skip = [] } = options;
-  const names = Array.from(model.namedModules(), ([name]) => name);
+  // The model's own path is "".
+  const names = Array.from(model.namedModules(), ([name]) => name).filter(Boolean);
   for (const name of skip) requireChoice("quantize", "skip", name, names);
   const { quantizeModel } = await import("./quantized/index.ts");
   const { model: copy, report } = quantizeModel(model, options);

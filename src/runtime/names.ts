@@ -1,5 +1,5 @@
 /** Suggests valid names for unknown options and choices. */
-import { RangeError } from "./errors.ts";
+import { listed, RangeError } from "./errors.ts";
 import { describe } from "./kinds.ts";
 
 /** Other libraries' names for options. */
@@ -61,6 +61,6 @@ export function requireChoice(op: string, name: string, v: string, valid: readon
   if (valid.includes(v)) return;
   const near = nearest(String(v), valid);
   throw new RangeError(
-    `${op}: ${name} must be one of ${valid.join(", ")}, got ${describe(v)}. ${near === undefined ? "" : `Did you mean "${near}"?`}`.trimEnd(),
+    `${op}: ${name} must be ${valid.length ? `one of ${listed(valid)}` : "empty"}, got ${describe(v)}. ${near === undefined ? "" : `Did you mean "${near}"?`}`.trimEnd(),
   );
 }

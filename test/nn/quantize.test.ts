@@ -249,9 +249,27 @@ describe("what stays in float32", () => {
     warn.mockRestore();
     expect(Object.keys(quantized.stateDict())).toContain("0.linear.weight");
     expect(Object.keys(quantized.stateDict())).toContain("1.int8");
-    await expect(nn.quantize(new nn.Sequential(new nn.Linear(4, 2)), { skip: ["1"] })).rejects.toThrow(
-      'quantize: skip must be one of , 0, got "1".',
-    );
+    for (const [model, path, message] of [
+      [new nn.Sequential(new nn.Linear(4, 2)), "1", /^quantize: skip must be one of 0, got "1"\. Did you mean "0"\?$/],
+      [new nn.Sequential(new nn.Linear(4, 2)), "", /^quantize: skip must be one of 0, got ""\. Did you mean "0"\?$/],
+      [new nn.Linear(4, 2), "weight", /^quantize: skip must be empty, got "weight"\.$/],
+      [
+        new nn.Sequential(...Array.from({ length: 60 }, () => new nn.Linear(1, 1))),
+        "head",
+        /^quantize: skip must be one of 0, 1, .* 19, … \(60 in all\), got "head"\.$/,
+      ],
+    ] as const)
+      await expect(nn.quantize(model, { skip: [path] })).rejects.toThrow(message);
+  });
+  test("layers in SpectralNorm", async () => {
+    const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
+    const model = new nn.Sequential(new nn.SpectralNorm(new nn.Linear(4, 4)), new nn.Linear(4, 2)).eval();
+    const quantized = await nn.quantize(model);
+    expect(warn.mock.calls[0]![0]).toContain("0.layer.weight (SpectralNorm replaces its weight)");
+    warn.mockRestore();
+    const x = rand([5, 4]);
+    expect(difference(quantized.forward(x) as Tensor, model.forward(x) as Tensor)).toBeLessThan(1.5e-2);
+    expect(Object.keys(quantized.stateDict())).toContain("1.int8");
   });
   test("layers with their own forward, and very long rows", async () => {
     const warn = vi.spyOn(console, "warn").mockImplementation(() => {});

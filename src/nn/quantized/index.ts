@@ -11,6 +11,7 @@ import { Linear } from "../layers.ts";
 import { Module, nameOf } from "../module.ts";
 import { isParameter } from "../parameter.ts";
 import { GRU, GRUCell, LSTM, LSTMCell, RNN, RNNCell } from "../recurrent.ts";
+import { SpectralNorm } from "../spectral.ts";
 import { QuantizedEmbedding, QuantizedLinear, QuantizedMultiheadAttention, widenOnUse } from "./layers.ts";
 import { type Int8Weight, quantizeWeight } from "./matrix.ts";
 import type { QuantizeOptions } from "./options.ts";
@@ -30,17 +31,22 @@ const weightsOf = (module: Module): [string, Tensor][] =>
       entry[1] instanceof Tensor && isParameter(entry[1]) && entry[1].shape.length > 1,
   );
 
-/** Why a module with weights stays in float32; undefined if it can be quantized. */
+/**
+ * Why a module with weights stays in float32; undefined if it can be quantized.
+ * @param normalized the modules whose weights SpectralNorm replaces in each call
+ */
 function obstacle(
   name: string,
   module: Module,
   weights: readonly [string, Tensor][],
   skip: readonly string[],
+  normalized: ReadonlySet<unknown>,
 ): string | undefined {
   if (skip.some((path) => name === path || name.startsWith(`${path}.`))) return "skipped";
   const type = known.find((one) => module instanceof one);
   if (!type) return "quantize does not know this class";
   if (!isPlain(module, type)) return "its class has its own forward";
+  if (normalized.has(module)) return "SpectralNorm replaces its weight";
   if (module instanceof Linear && module.inFeatures > MAX_ROW) return `its rows are longer than ${MAX_ROW}`;
   if (weights.some(([, { size }]) => size === 0)) return "it is empty";
   return undefined;
@@ -107,11 +113,12 @@ export function quantizeModel<M extends Module>(
   return withUndo(() =>
     noGrad(() => {
       const all = [...model.namedModules()];
+      const normalized = new Set(all.map(([, module]) => module instanceof SpectralNorm && module.layer));
       // Quantize children first, because copying a module also copies its children.
       for (const [name, module] of all.reverse()) {
         const weights = weightsOf(module);
         if (!weights.length) continue;
-        const reason = obstacle(name, module, weights, skip);
+        const reason = obstacle(name, module, weights, skip, normalized);
         if (reason === undefined) replace(name, module, weights);
         else
           for (const [key, x] of weights)
