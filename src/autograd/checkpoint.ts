@@ -108,7 +108,8 @@ function edgesOutside(roots: readonly Tensor[], firstId: number): Edge[] {
  *
  * f can use parameters from outside, draw random numbers and change state, such as running statistics. The second run draws the same
  * numbers and changes no tensors, but all other side effects happen twice. f must run the same ops both times. The arguments and results
- * of f can be tensors of any shape, other values, and arrays and plain objects of them.
+ * of f can be tensors of any shape, other values, and arrays and plain objects of them. Pass tensors that may be disposed before
+ * backward, such as masks made in tidy(), as arguments: checkpoint keeps these alive.
  *
  * ```ts
  * const layer = new nn.Linear(4, 4);

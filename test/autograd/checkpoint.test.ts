@@ -303,6 +303,17 @@ describe("errors", () => {
     expect(() => second.backward()).toThrow("checkpoint: a tensor [2] that its gradient needs was changed in place.");
   });
 
+  test("report a captured tensor that was disposed before backward; an argument stays alive", () => {
+    const x = tensor([1, 1]);
+    x.requiresGrad = true;
+    const scale = tensor([2, 3]);
+    const captured = nn.checkpoint((v: Tensor) => v.mul(scale))(x);
+    const passed = nn.checkpoint((v: Tensor, s: Tensor) => v.mul(s))(x, scale);
+    scale.dispose();
+    expect(() => captured.sum().backward()).toThrow(/^mul: the float32 tensor \[2\] .* was disposed/);
+    passed.sum().backward();
+    expect(x.grad!.toArray()).toEqual([2, 3]);
+  });
   test("leave the random generator and state as they were if f throws in backward", () => {
     const norm = new nn.BatchNorm1d(2);
     let fails = false;
