@@ -147,6 +147,14 @@ describe("fused activations have eager's bits", () => {
     expect(names(fuseMatmulEpilogues(steps, placed))).toEqual(["conv", "conv+add+relu"]);
     expect(textOf(compile(f)(x))).toEqual(textOf(f(x)));
   });
+  test("not in a convolution whose sum with another value is larger than both", () => {
+    const w = values([4, 1, 1, 4]);
+    const f = (x: Tensor, other: Tensor) => conv2d(x, w).add(other).relu();
+    const inputs = [values([1, 3, 1, 4]), values([1, 1, 3, 4])] as const;
+    const { steps, placed } = recorded(f, ...inputs);
+    expect(names(fuseMatmulEpilogues(steps, placed))[0]).toBe("conv");
+    expect(textOf(compile(f)(...inputs))).toEqual(textOf(f(...inputs)));
+  });
   test("a convolution moves to the step that reads it only if its operands do not change before", () => {
     const w = values([4, 1, 1, 4]);
     const f = (x: Tensor) => {
