@@ -69,20 +69,21 @@ export function weighRow(s: usize, limit: u32, n: u32, scale: f32, mask: usize):
   const zero = f32x4.splat(0), stop = s + (<usize>n << 2);
   let p = s;
   if (largest != -Infinity) {
-    // e^(scale·(s − largest)) = 2^(factor·s + shift)
-    const base2 = scale * LOG2E, factor = f32x4.splat(base2), shift = f32x4.splat(-largest * base2);
+    // e^(scale·(s − largest)) = 2^(factor·(s − largest)). Subtracting first keeps the digits of large scores, and cannot overflow to
+    // ∞ − ∞ if all scores are near the smallest float32, which some masks use instead of −∞.
+    const factor = f32x4.splat(scale * LOG2E), most = f32x4.splat(largest);
     let total = f64x2.splat(0), sum = zero;
     while (p < end) {
       const stop = min(end, p + SUM_BLOCK * 4);
       for (sum = zero; p < stop; p += 16) {
-        const e = exp2NonPositive(fma(v128.load(p), factor, shift));
+        const e = exp2NonPositive(f32x4.mul(f32x4.sub(v128.load(p), most), factor));
         v128.store(p, e);
         sum = f32x4.add(sum, e);
       }
       total = addPairs(total, sum);
     }
     if (rest) {
-      const e = v128.and(exp2NonPositive(fma(v128.load(p), factor, shift)), head);
+      const e = v128.and(exp2NonPositive(f32x4.mul(f32x4.sub(v128.load(p), most), factor)), head);
       v128.store(p, e);
       total = addPairs(total, e);
       p += 16;

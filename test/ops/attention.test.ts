@@ -1,5 +1,5 @@
 /** Attention beyond the oracle's samples and PyTorch's values: several blocks, positions, and errors. */
-import { manualSeed, nn, randn, scaledDotProductAttention, type Tensor, tensor, tidy } from "nabla";
+import { eye, full, manualSeed, nn, randn, scaledDotProductAttention, type Tensor, tensor, tidy } from "nabla";
 import { describe, expect, test } from "vitest";
 import { apply } from "../../src/ops/definition/op.ts";
 import { attentionDefinitions } from "../../src/ops/sequence/attention.ts";
@@ -42,6 +42,33 @@ test("a NaN among scores of −∞ gives NaN", () => {
     const k = tensor([[1], [Number.NaN], [1], [1], [1], [1]]);
     const mask = tensor([-Infinity, 0, -Infinity, -Infinity, -Infinity, -Infinity]);
     expect(scaledDotProductAttention(tensor([[1]]), k, randn([6, 1]), { mask }).item()).toBeNaN();
+  });
+});
+
+test.each([-2e38, -3.4028234663852886e38])(
+  "a query whose keys are all masked with %d instead of −∞ attends to all of them equally",
+  (least) => {
+    tidy(() => {
+      const [q, k, v] = [randn([1, 2]), randn([6, 2]), randn([6, 3])];
+      const y = scaledDotProductAttention(q, k, v, { mask: full([6], least) });
+      expectClose(y.data, v.mean(0).data, 1e-6, "result");
+    });
+  },
+);
+
+test("weights are exact to float32 if scores are large", () => {
+  tidy(() => {
+    // The scores are multiples of ½, so the products and their differences are exact.
+    const scores = Array.from({ length: 11 }, (_, j) => 100_000 - j / 2);
+    const y = scaledDotProductAttention(tensor([[1]]), tensor(scores, [11, 1]), eye(11), { scale: 1 });
+    const powers = scores.map((s) => Math.exp(s - 100_000));
+    const total = powers.reduce((a, b) => a + b, 0);
+    expectClose(
+      y.data,
+      powers.map((p) => p / total),
+      1e-6,
+      "weights",
+    );
   });
 });
 
