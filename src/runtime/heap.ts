@@ -10,7 +10,7 @@
  * list of free blocks. Large blocks have no size class and are only rounded up to a multiple of 64 bytes; freeing one
  * merges it with free neighbours and with the untouched memory above `top`. Before memory grows, free small blocks are
  * merged too. So after any sequence of calls, a request succeeds if enough contiguous memory is free. The last 64 bytes
- * are never allocated: kernels may read up to 16 bytes past the end of a buffer.
+ * are never allocated: kernels may read up to 60 bytes past the end of a buffer.
  */
 import { OutOfMemoryError } from "./errors.ts";
 
