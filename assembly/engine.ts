@@ -19,7 +19,6 @@ import { batchedGemm } from "./kernels/matmul";
 import { conv } from "./kernels/conv";
 import { dilation } from "./kernels/dilation";
 import { avgPool, avgPoolGrad, maxPool } from "./kernels/pool";
-import { normalize, normalizeGrad, normUnits } from "./kernels/norm";
 import { standardize } from "./kernels/standardize";
 import { attention } from "./kernels/attention";
 import { cachedAttention } from "./kernels/cache";
@@ -27,9 +26,10 @@ import { recurrent, recurrentGrad } from "./kernels/recurrent";
 import { stepQuantizedMatmul, stepQuantizeRows } from "./kernels/quantized";
 import { check } from "./kernels/check";
 import { shareBegin } from "./simd";
-import { stepBernoulli, stepDistribution, stepFactor, stepRandomInteger, stepSolve } from "./steps";
+import { stepBernoulli, stepDistribution, stepFactor, stepNormalize, stepNormalizeGrad, stepRandomInteger,
+  stepSolve } from "./steps";
 import { stepsOf } from "./walk";
-import { AvgPool, MaxPool, Normalize, NormalizeGrad, Standardize } from "./layerLayouts";
+import { AvgPool, MaxPool, Standardize } from "./layerLayouts";
 import { Advance, Binary, BoxDim, Cast, Chain, Check, CrossEntropy, CrossEntropyGrad, Derivative, Dim, Fill, Index,
   Interpolate, OneHot, RandomPermutation, Reduce, Softmax, SoftmaxGrad, StridedCopy, Unary, Unslice, Update, UpdatePart,
   Where } from "./layouts";
@@ -349,20 +349,6 @@ function stepAvgPool(op: Op, at: usize, thread: u32, threads: u32): void {
     default:
       unreachable();
   }
-}
-
-function stepNormalize(at: usize, thread: u32, threads: u32): void {
-  const inner = word(at, Normalize.inner), units = normUnits(word(at, Normalize.outer), inner);
-  normalize(word(at, Normalize.out), word(at, Normalize.stats), word(at, Normalize.x), word(at, Normalize.weight),
-    word(at, Normalize.bias), word(at, Normalize.n), inner, word(at, Normalize.center), float(at, Normalize.eps),
-    shareBegin(units, 4, thread, threads), shareBegin(units, 4, thread + 1, threads));
-}
-
-function stepNormalizeGrad(at: usize, thread: u32, threads: u32): void {
-  const inner = word(at, NormalizeGrad.inner), units = normUnits(word(at, NormalizeGrad.outer), inner);
-  normalizeGrad(word(at, NormalizeGrad.out), word(at, NormalizeGrad.dy), word(at, NormalizeGrad.x),
-    word(at, NormalizeGrad.n), inner, word(at, NormalizeGrad.center), float(at, NormalizeGrad.eps),
-    shareBegin(units, 4, thread, threads), shareBegin(units, 4, thread + 1, threads));
 }
 
 function stepStandardize(at: usize, thread: u32, threads: u32): void {

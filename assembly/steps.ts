@@ -1,7 +1,8 @@
-/** The engine's steps (engine.ts) for factorizations and random numbers. */
+/** The engine's steps (engine.ts) for factorizations, normalizations and random numbers. */
 import { argSort, cholesky, eigh, eighWorkspace, triangularSolve } from "./kernels/linalg";
+import { normalize, normalizeGrad, normUnits } from "./kernels/norm";
 import { bernoulli, normal, randomInteger, uniform } from "./kernels/random";
-import { Factor, Solve } from "./layerLayouts";
+import { Factor, Normalize, NormalizeGrad, Solve } from "./layerLayouts";
 import { Bernoulli, Distribution, RandomInteger } from "./layouts";
 import { Block, Op } from "./opcodes";
 import { float, word } from "./operands";
@@ -55,4 +56,18 @@ export function stepRandomInteger(at: usize, thread: u32, threads: u32): void {
   randomInteger(word(at, RandomInteger.out), word(at, RandomInteger.state), word(at, RandomInteger.low),
     word(at, RandomInteger.range), shareBegin(n, Block.elements, thread, threads),
     shareBegin(n, Block.elements, thread + 1, threads));
+}
+
+export function stepNormalize(at: usize, thread: u32, threads: u32): void {
+  const inner = word(at, Normalize.inner), units = normUnits(word(at, Normalize.outer), inner);
+  normalize(word(at, Normalize.out), word(at, Normalize.stats), word(at, Normalize.x), word(at, Normalize.weight),
+    word(at, Normalize.bias), word(at, Normalize.n), inner, word(at, Normalize.center), float(at, Normalize.eps),
+    shareBegin(units, 4, thread, threads), shareBegin(units, 4, thread + 1, threads));
+}
+
+export function stepNormalizeGrad(at: usize, thread: u32, threads: u32): void {
+  const inner = word(at, NormalizeGrad.inner), units = normUnits(word(at, NormalizeGrad.outer), inner);
+  normalizeGrad(word(at, NormalizeGrad.out), word(at, NormalizeGrad.dy), word(at, NormalizeGrad.x),
+    word(at, NormalizeGrad.n), inner, word(at, NormalizeGrad.center), float(at, NormalizeGrad.eps),
+    shareBegin(units, 4, thread, threads), shareBegin(units, 4, thread + 1, threads));
 }

@@ -6,7 +6,7 @@
  */
 import { Activation } from "../opcodes";
 import { addTotals, clamped, complete, finish, graded, isClamped, isGraded } from "./epilogue";
-import { copyPanel, MR, micro4, micro6, NR, transpose } from "./pack";
+import { copyPanel, MR, micro4, micro6, NR, part, transpose } from "./pack";
 import { aheadDots, NARROW, narrowRow, NEAR, pairDots, rowDots, rowNarrow, rowWide, WIDE, wideRow } from "./rows";
 
 /** The largest k of one block: a panel of B, KC × NR, stays in the L1 cache. */
@@ -358,13 +358,6 @@ export function blocks(c: usize, ldc: usize, a: usize, lda: usize, transA: u32, 
       }
     }
   }
-}
-
-/** The length of the parts if n ≥ 1 is split into equal parts of at most `most`, rounded up to a multiple of `grain`. */
-@inline
-function part(n: usize, most: usize, grain: usize): usize {
-  const count = (n + most - 1) / most, length = (n + count - 1) / count;
-  return (length + grain - 1) / grain * grain;
 }
 
 @inline

@@ -364,3 +364,10 @@ function storeRow(c: usize, v0: v128, v1: v128): void {
   v128.store(c, v0);
   v128.store(c, v1, 16);
 }
+
+/** The length of the parts if n ≥ 1 is split into equal parts of at most `most`, rounded up to a multiple of `grain`. */
+@inline
+export function part(n: usize, most: usize, grain: usize): usize {
+  const count = (n + most - 1) / most, length = (n + count - 1) / count;
+  return (length + grain - 1) / grain * grain;
+}

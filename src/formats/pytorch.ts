@@ -11,8 +11,9 @@ import { Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d } from "../nn/conv.ts"
 import { Embedding } from "../nn/embedding.ts";
 import * as nn from "../nn/index.ts";
 import { Flatten, Linear } from "../nn/layers.ts";
-import { type Module, Sequential, type StateDict } from "../nn/module.ts";
+import type { Module, StateDict } from "../nn/module.ts";
 import { BatchNorm, LayerNorm } from "../nn/norm.ts";
+import { Sequential } from "../nn/sequential.ts";
 import { sizeOf } from "../ops/definition/value.ts";
 import { check } from "../runtime/arguments.ts";
 import { ShapeError } from "../runtime/errors.ts";

@@ -14,9 +14,10 @@ import { Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d } from "./conv.ts";
 import { copyOf, isPlainObject } from "./copy.ts";
 import { isPlain } from "./intercept.ts";
 import { Identity, Linear } from "./layers.ts";
-import { Module, nameOf, Sequential } from "./module.ts";
+import { Module, nameOf } from "./module.ts";
 import { BatchNorm } from "./norm.ts";
 import { isParameter, parameter } from "./parameter.ts";
+import { Sequential } from "./sequential.ts";
 import { traceForward } from "./summary.ts";
 
 /** Options for `fuse`. */

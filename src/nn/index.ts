@@ -11,7 +11,6 @@ export {
   type LoadStateDictOptions,
   Module,
   parameter,
-  Sequential,
   type StateDict,
   type StateDictMismatch,
 } from "./module.ts";
@@ -21,5 +20,6 @@ export * from "./positional.ts";
 export * from "./quantize.ts";
 export * from "./recurrent.ts";
 export * from "./resize.ts";
+export * from "./sequential.ts";
 export * from "./spectral.ts";
 export * from "./transformer.ts";

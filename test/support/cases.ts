@@ -89,11 +89,12 @@ export function cases(code: Op): Case[] {
   ];
 }
 
-/** A product of quantized rows with 33 columns. */
+/** A product of quantized rows with 33 columns, padded with zeros to 64. */
 function quantizedProduct(m: number, count: number): Case {
   const planes = m > 8 ? 1 : 2;
   const matrix = [randint(1, 256, [count, 33], { dtype: "uint8" }), floats([count]), randint(-999, 999, [count])];
-  const rows = [randint(0, 128, [m, planes, 64], { dtype: "uint8" }), floats([m, 2])];
+  const numbers = randint(0, 128, [m, planes, 33], { dtype: "uint8" });
+  const rows = [numbers.pad([0, 31]), floats([m, 2])];
   return { inputs: [...rows, ...matrix, floats([count])], attributes: { planes, first: 0, count, k: 33 } };
 }
 
