@@ -63,7 +63,7 @@ export function rowsAt(from: Position, name: string, steps: number, make: () => 
  * next(randn([2, 1, 16])).shape; // [2, 1, 16]
  * cache.length; // 6
  * ```
- * @throws RangeError if batch or capacity is not a whole number above 0
+ * @throws RangeError if batch or capacity is not a whole number above 0; TraceError inside a compiled function
  */
 export class KeyValueCache implements Position {
   /** @internal */
@@ -80,6 +80,10 @@ export class KeyValueCache implements Position {
     readonly capacity: number,
   ) {
     check("KeyValueCache", arguments, "batch:number capacity:number");
+    if (currentRecorder())
+      throw new TraceError(
+        "KeyValueCache: compile records a function once, so all calls would share a cache that it makes. Make the cache outside.",
+      );
     requireWhole("KeyValueCache", { batch, capacity });
   }
 

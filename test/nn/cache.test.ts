@@ -326,5 +326,8 @@ describe("a cache", () => {
     for (const steps of [-1, 1.5, Number.NaN])
       expect(() => cache.positions(steps)).toThrow(`positions: steps must be a whole number, 0 or more, got ${steps}.`);
     expect(() => compile((y: Tensor) => y.mul(cache.length))(x)).toThrow(/length changes with every call/);
+    expect(() => compile((y: Tensor) => attend({ cache: new nn.KeyValueCache(1, 4) }, y)[0])(x)).toThrow(
+      /all calls would share a cache that it makes\. Make the cache outside/,
+    );
   });
 });
