@@ -7,8 +7,8 @@ import { Head } from "./opcodes.ts";
  * Conv: out = y from a = x, b = w;  ConvInput: out = dx from a = dy, b = w;  ConvWeight: out = dw from a = x, b = dy.
  * Conv and ConvInput add `bias` (unless it is 0) to each channel of out, then apply `activation`. Padding may be negative.
  * The members for width directly follow those for height; convPhase.ts relies on this order.
- * `finish`: 0, or 1 + the activation of a last step of Conv, out ← act((out − mean)·scale + shift + addend) (Standardize), whose
- * operands may be 0 (absent). addend has out's shape.
+ * Conv may have a last step, out ← act((out − mean)·scale + shift + addend) (see Standardize). `finish` is 1 + the activation of this
+ * step, or 0 if there is no such step. The address of an absent operand is 0. addend has out's shape.
  */
 export const enum Conv {
   out = Head.words,
@@ -44,7 +44,7 @@ export const enum Conv {
 
 /**
  * out and places (int32, or 0): [batch, outHeight, outWidth, channels] from x: [batch, height, width, channels].
- * `propagates`: without places, whether NaN counts as the largest value of MaxPool; otherwise it is ignored.
+ * `propagates`: whether the result of MaxPool without places is NaN if the window contains NaN. If not, NaNs are ignored.
  * Dilation: also taps (int32, or 0), in the shape of places, and filter: [kernelH, kernelW, channels].
  */
 export const enum MaxPool {
@@ -202,8 +202,8 @@ export const enum RecurrentGrad {
  * address of a tensor to add to the scores, or 0. If `causal`, query i sees the keys up to i + offset.
  *
  * CachedAttention: k and v have `queries` rows, which are written to the caches dk and dv, [batch, heads, keys, width],
- * after the first `length` (int32) rows. Each query sees the first `length` rows and all new ones or, if `causal`, only
- * the new ones up to its own.
+ * after the first `length` rows. `length` is the address of an int32. Each query sees the first `length` rows. It also sees all new
+ * rows or, if `causal`, the new rows up to its own.
  */
 export const enum Attention {
   out = Head.words,

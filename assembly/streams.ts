@@ -1,17 +1,17 @@
 /**
- * Restores a build of the kernels from text. This is a separate module: compiled code is faster than JavaScript that runs only once.
- * tools/wasm.mjs documents the text, tools/streams.mjs the streams.
+ * Restores a build of the kernels from text. This is a WebAssembly module because JavaScript that runs only once is slower.
+ * tools/wasm.mjs documents the text, and tools/streams.mjs documents the streams.
  */
 
-/** Where the next byte of each stream is. The streams are numbered by their places in STREAMS of tools/streams.mjs. */
+/** The address of each stream's next byte. A stream's number is its index in STREAMS of tools/streams.mjs. */
 const NEXT: usize = 0;
-/** The bytes that the text encodes as one character, then those that it encodes as two. */
+/** The byte values that the text encodes as one character, then those that it encodes as two characters. */
 const ORDER: usize = 64;
-/** The alignment or block type that each opcode had last. */
+/** The previous alignment or block type of each opcode. */
 const LAST: usize = 512;
-/** The locals of a function, latest use first. */
+/** The indices of a function's locals, the most recently used first. */
 const LOCALS: usize = 4096;
-/** The text, which the bytes that it encodes replace. */
+/** The text. `decode` overwrites it with the bytes that it encodes. */
 const TEXT: usize = 8192;
 
 const INTEGER = 0;
@@ -57,7 +57,7 @@ function copyNumber(stream: usize): void {
   } while (byte > 127);
 }
 
-/** Copies an alignment or a block type, which is stored as its difference from the last one of the opcode. */
+/** Copies an alignment or a block type, which the stream stores XORed with the opcode's previous one. */
 function copySame(stream: usize, opcode: u32): void {
   const byte = take(stream) ^ load<u8>(LAST + opcode);
   store<u8>(LAST + opcode, <u8>byte);
@@ -70,6 +70,7 @@ function copyAccess(opcode: u32): void {
   copyNumber(OFFSET);
 }
 
+/** Copies the index of a local, which the stream stores as its place in LOCALS, and moves the index to the front. */
 function copyLocal(): void {
   let place: usize = LOCALS + take(LOCAL);
   const local = load<u8>(place);
@@ -141,7 +142,7 @@ function copyFunction(): void {
   end += room;
 }
 
-/** Decodes text: a header of 64 hexadecimal digits and `length` characters in all. Returns the number of bytes at TEXT. */
+/** Decodes text of `length` characters, the first 64 of which are a header. Returns the number of decoded bytes, which are at TEXT. */
 export function decode(length: usize): usize {
   let order = ORDER;
   for (let single: u32 = 1; single <= 1; single--) {
@@ -164,11 +165,12 @@ export function decode(length: usize): usize {
   return end - TEXT;
 }
 
+/** Reads one of the three-byte numbers that precede the streams. */
 function number(place: usize): u32 {
   return load<u32>(TEXT + 3 * place) & 0xffffff;
 }
 
-/** Joins the streams at TEXT, whose size is `length`. Writes the module after them, and returns its size. */
+/** Joins the streams at TEXT, `length` bytes in all. Writes the module after them, and returns the module's size. */
 export function join(length: usize): usize {
   let at = TEXT + 3 * (STREAMS + 3);
   for (let i: usize = 0; i < <usize>STREAMS; i++) {

@@ -13,16 +13,16 @@ import { CEILING, median, PURE, type Row } from "./measure.ts";
 
 /** The suites that are compared by default. */
 export const COMPARED = ["matmul", "step", "threads", "elementwise", START];
-/** The same for builds. */
+/** The suites that are compared by default if A is another build. */
 export const COMPARED_BUILDS = ["matmul", "step", "models"];
 
 export interface AgainstOptions {
-  /** The commit to compare with, in any form that git accepts, or the build. */
+  /** What to compare with: a commit, in any form that git accepts, or the name of a build. */
   readonly revision: string;
   readonly suites: readonly string[];
   /** How many turns B takes; A takes one more. */
   readonly rounds: number;
-  /** Options to pass on to the benchmarks, such as --cpu-time. A build's benchmarks get its name in addition. */
+  /** Options for the benchmarks of both sides, such as --cpu-time. If A is a build, A also gets `--build` with its name. */
   readonly passed: readonly string[];
 }
 
@@ -114,7 +114,7 @@ async function sharedOptions(trees: readonly string[], signal: AbortSignal): Pro
   return (await Promise.all(helps)).every((help) => help.includes("--own")) ? ["--own"] : [];
 }
 
-/** What is compared: the benchmarks of a tree, and the options to pass to them. */
+/** One side of the comparison: a tree, and the options for its benchmarks. */
 interface Side {
   readonly tree: string;
   readonly passed: readonly string[];
@@ -144,7 +144,7 @@ async function compareSuite(
 }
 
 /**
- * Compares the trees and prints the results. Removes the worktree at the end, even after an error, SIGINT or SIGTERM.
+ * Compares two trees or builds, and prints the results. Removes the worktree at the end, even after an error, SIGINT or SIGTERM.
  * @throws Error if a tree cannot be built or measured
  */
 export async function against(options: AgainstOptions): Promise<void> {
@@ -163,7 +163,7 @@ export async function against(options: AgainstOptions): Promise<void> {
     const here = process.cwd();
     const tree = path ?? here;
     const passed = [...options.passed, ...(await sharedOptions([tree, here], stop.signal))];
-    // The last option wins.
+    // If --build is given twice, the last one counts.
     const sides = {
       a: { tree, passed: isBuild ? [...passed, "--build", revision] : passed },
       b: { tree: here, passed },

@@ -1,7 +1,8 @@
 /**
  * `npm run bench [suite…] [-- --json]`: measures nabla against carefully written pure JavaScript in the same run, on one thread. The
- * suite `threads` compares runs on several threads with runs on one. `--against` compares this tree with another commit, or one build with
- * another, instead (against.ts). `npx -y -p node@24 node dist/bench/index.js matmul` runs a suite on another version of Node.
+ * suite `threads` compares runs on several threads with runs on one. With `--against`, the command instead compares this tree with
+ * another commit, or one build with another (against.ts). `npx -y -p node@24 node dist/bench/index.js matmul` runs a suite on another
+ * version of Node.
  */
 import { Argument, Command, Option } from "commander";
 import { info } from "../src/index.ts";

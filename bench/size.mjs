@@ -9,18 +9,8 @@ import { rolldown } from "rolldown";
 import { withBlock } from "../docs/tables.mjs";
 
 /**
- * The budget: 122 KB when the package moved to its present layout, plus 1.8 KB for exact sums of short blocks, 1.9 KB for the copy of
- * AssemblyScript's loader, 3.3 KB for generated ops and for errors that say how to fix the call, and 5 KB for kernels that nabla/tfjs
- * needs: pooling without positions, depthwise convolutions that compute two results at a time, prelu, the unit step, squared differences,
- * segment sums, products, interpolation, padding in one pass and copies of short rows. Another 1.2 KB is for shorter loops over broadcast
- * rows, interpolation along two dims in one pass, and TensorFlow.js's RMSProp; 2.9 KB for Winograd's convolutions; 0.5 KB for products with few rows; 0.6 KB for the
- * bounds in profiles; and 1.6 KB for nn.fuse.
- * Another 2.4 KB is for sparse gradients: 0.4 KB for kernels, and 1.8 KB for `SparseAdam`, and for `backward`, `grad` and `compile` with such
- * gradients; and 1.2 KB for nn.checkpoint.
- * Another 2.1 KB is for nn.quantize: 1.6 KB for its kernels, which are too small to load on demand, and 0.5 KB for code that is not loaded on demand.
- * Another 2.2 KB is for convolutions: 1.0 KB for batch normalization and sums in their last step, and 1.2 KB for depthwise ones.
- * Storing the kernels as streams took 9 KB less.
- * Another 0.3 KB is for `init({ wide })`, and for loops that the wide build can combine.
+ * The largest permitted size, gzipped, of the core: 143.2 KB for the code that `import "nabla"` loads at startup, with one WASM build. The
+ * largest parts are nabla's JavaScript (about 96 KB), the kernels of `simd` (45 KB) and AssemblyScript's loader (2 KB); see docs/sizes.md.
  */
 const BUDGET = 143.2 * 1024;
 const builds = ["simd", "relaxed"];

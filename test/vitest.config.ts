@@ -19,7 +19,7 @@ const resolve = {
 /** Folders whose tests run once in each build. */
 const LIBRARY = ["runtime", "ops", "core", "autograd", "compile", "nn", "losses", "optim"];
 
-/** The tests of ops, in the wide build and only in optimized code, because V8's baseline compiler combines no vectors. */
+/** The tests of ops in the wide build. All code is optimized, because V8's baseline compiler does not combine vectors. */
 const wideOps = {
   resolve,
   test: {

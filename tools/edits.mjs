@@ -1,4 +1,4 @@
-// Stores one build as edits to the other. The builds share most of their code, so the edits take a tenth of the bytes.
+// Stores a build as edits to another one. The builds share most of their code, so the edits take a tenth of the bytes.
 
 import { readFileSync } from "node:fs";
 

@@ -26,8 +26,8 @@ const findBase = {
 };
 
 /**
- * Stores the kernels as base64, which these runtimes decode natively, and omits the module that decodes other texts. Uses the global Buffer, because importing node:buffer would cost a
- * millisecond.
+ * Stores the kernels as base64, which these runtimes decode natively, and omits the module that decodes the package's usual text. Uses
+ * the global Buffer, because importing node:buffer would take a millisecond.
  */
 const kernels = {
   name: "kernels",

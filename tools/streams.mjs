@@ -1,17 +1,18 @@
-// Splits a WebAssembly module into streams, one for each kind of bytes. Bytes of one kind, such as opcodes or the indices of locals,
-// repeat more often among themselves than among the others, so gzip makes the streams a fifth smaller than the module.
-// assembly/streams.ts joins them.
+// Splits a WebAssembly module into streams, one for each kind of bytes, such as opcodes or the indices of locals. Bytes of one kind
+// follow simpler patterns than a mix of all kinds, so after gzip the streams are a fifth smaller than the module. assembly/streams.ts
+// joins the streams.
 import { readFileSync } from "node:fs";
 
 /**
- * The streams, in the order that compresses best. Each letter names the kind of its bytes. b: block types, and indices of one byte. d: depths
- * of branches. c: functions to call. l: locals. m, n: alignments and offsets of accesses. i, j: integer constants. f, w: bytes of float and
- * vector constants. a: lanes. o: opcodes. t: the types of locals. h: everything outside functions. Before the streams come numbers of three
- * bytes: the sizes of the module and of its part before the functions, the number of functions, and the sizes of the streams.
+ * The streams, in the order that compresses best. Each letter stands for a kind of bytes. b: block types, and indices of one byte. d: the
+ * depths of branches. c: the functions that are called. l: locals. m, n: the alignments and offsets of loads and stores. i, j: i32 and i64
+ * constants. f, w: float and vector constants. a: lanes. o: opcodes. t: the types of locals. h: everything outside functions. Numbers of
+ * three bytes precede the streams: the size of the module, the size of its part before the functions, the number of functions, and the
+ * size of each stream.
  */
 const STREAMS = "ihanctjmwfbdlo";
 
-/** The kinds of immediates of the opcodes `first` to `last`. */
+/** The first and the last opcode of a range, and the kinds of the immediates that these opcodes have. */
 const IMMEDIATES = [
   [0x02, 0x04, "b"], // block, loop, if
   [0x0c, 0x0d, "d"], // br, br_if
@@ -24,7 +25,7 @@ const IMMEDIATES = [
   [0x43, 0x43, "ffff"],
   [0x44, 0x44, "ffffffff"],
 ];
-/** The same for opcodes after a prefix. */
+/** The same for opcodes after a prefix. "p" is a byte that stream b stores as it is. */
 const PREFIXED = {
   252: [
     [10, 10, "pp"], // memory.copy
@@ -46,7 +47,7 @@ const PREFIXED = {
 const CODE = 10;
 const BR_TABLE = 14;
 
-/** Joins streams with build/streams.wasm. */
+/** Joins streams. Runs build/streams.wasm, which `npm run wasm` compiles from assembly/streams.ts. */
 export function joinStreams(packed) {
   const { memory, join } = new WebAssembly.Instance(
     new WebAssembly.Module(readFileSync(new URL("../build/streams.wasm", import.meta.url))),

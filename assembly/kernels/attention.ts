@@ -1,8 +1,8 @@
 /**
  * Computes scaled dot-product attention, softmax(scale·Q·Kᵀ + mask)·V (Vaswani et al. 2017, eq. 1), and its gradient,
- * one block of query rows at a time. Only one block's attention weights are stored at a time; the gradient recomputes
- * them. K and V are packed once per head, and the products skip the tiles whose keys are all masked by causality. Each
- * tensor has its own strides, so heads may have any layout. A share is a range of (batch, head) pairs, which are
+ * one block of query rows at a time. Only the attention weights of one block are in memory at a time, and the gradient
+ * recomputes them. K and V are packed once per head. The products skip tiles whose keys the causal mask hides entirely.
+ * Each tensor has its own strides, so heads may have any layout. A share is a range of (batch, head) pairs, which are
  * independent.
  */
 import { Attention } from "../layerLayouts";
@@ -20,8 +20,8 @@ export const ROWS: u32 = 64;
 const LOG2E: f32 = 1.4426950408889634;
 
 /**
- * The distance in bytes between rows of weights: an odd number of cache lines, so that rows spread over the cache's
- * sets.
+ * The distance in bytes between rows of attention weights: an odd number of cache lines, so that rows spread over the
+ * cache's sets.
  */
 export function rowBytes(keys: u32): usize {
   return (((<usize>keys << 2) + 63) & ~63) | 64;
@@ -31,8 +31,8 @@ export function rowBytes(keys: u32): usize {
 @inline
 function whole(n: usize): usize { return (n + NR - 1) & ~(NR - 1); }
 
-// The workspace: [a tile | P | dP | Kᵀ in panels | V, or in the backward pass Vᵀ, in panels | in the backward pass: K | a block
-// of dy | a block of Q, in panels].
+// The workspace: [a tile | P | dP | Kᵀ | V, or Vᵀ in the backward pass | only in the backward pass: K | a block of dy | a block of Q].
+// The matrices after dP are in panels.
 /** The number of scratch bytes that one thread needs, a multiple of 64. */
 export function attentionWorkspace(keys: u32, width: u32, valueWidth: u32): u32 {
   const k = whole(keys), w = whole(width), v = whole(valueWidth);
@@ -56,7 +56,8 @@ export function weighRow(s: usize, limit: u32, n: u32, scale: f32, mask: usize):
   const length = limit & ~3, rest = limit - length, end = s + (<usize>length << 2);
   const none = f32x4.splat(-Infinity), head = laneMask(rest);
   const last = rest ? selectLanes(v128.load(end), none, head) : none;
-  // pmax takes one instruction, and f32x4.max takes eight in V8 on x64, but pmax can lose NaN.
+  // pmax takes one instruction, and f32x4.max takes eight in V8 on x64, but pmax can lose NaN. If any score exceeds −∞, a NaN reaches all
+  // weights through their sum anyway, so look for NaN only if none does.
   let top = last;
   for (let p = s; p < end; p += 16) top = f32x4.pmax(top, v128.load(p));
   const pair = f32x4.max(top, v128.shuffle<f32>(top, top, 2, 3, 0, 1));
@@ -94,7 +95,7 @@ export function weighRow(s: usize, limit: u32, n: u32, scale: f32, mask: usize):
   for (; p < stop; p += 16) v128.store(p, zero);
 }
 
-/** dS = scale·P∘(dP − Σ dP∘P) over the first `limit` of n elements of a row, and 0 for the rest, written over dP. */
+/** Overwrites a row of dP with dS = scale·P∘(dP − Σ dP∘P) in the first `limit` of n elements, and with 0 in the rest. */
 function weighRowGrad(dp: usize, p: usize, limit: u32, n: u32, scale: f32): void {
   const end = dp + ((<usize>limit & ~3) << 2), toP = p - dp, head = laneMask(limit & 3);
   let total = f64x2.splat(0);
@@ -132,7 +133,7 @@ function pack(panel: usize, b: usize, ldb: usize, n: usize, k: usize, transposed
   }
 }
 
-/** s[rows, keys] = A[rows, k]·B, with B in panels. Skips tiles without visible keys; i is the first row's query. */
+/** s[rows, keys] = A[rows, k]·B, with B in panels. Skips tiles without visible keys. The first row belongs to query i. */
 function scores(s: usize, ld: usize, a: usize, lda: usize, panel: usize, rows: u32, k: usize, i: u32, keys: u32,
   causal: bool, offset: i32, scratch: usize): void
 {
@@ -147,7 +148,10 @@ function scores(s: usize, ld: usize, a: usize, lda: usize, panel: usize, rows: u
   }
 }
 
-/** c[rows, n] = W[rows, keys]·B, with B in panels, where rows of W are 0 after the keys that their tile sees. */
+/**
+ * c[rows, n] = W[rows, keys]·B, with B in panels. A tile of rows sums over the keys that its last row sees, so W must be 0 for those of
+ * these keys that an earlier row of the tile does not see.
+ */
 function combine(c: usize, ldc: usize, w: usize, ld: usize, panel: usize, rows: u32, n: usize, i: u32, keys: u32,
   causal: bool, offset: i32, scratch: usize): void
 {
@@ -167,7 +171,7 @@ function combine(c: usize, ldc: usize, w: usize, ld: usize, panel: usize, rows: 
   }
 }
 
-/** c[keys, n] += W[rows, keys]ᵀ·B[rows, n], with B in panels. Skips the rows that don't see a tile's keys. */
+/** c[keys, n] += W[rows, keys]ᵀ·B[rows, n], with B in panels. Skips the rows that see none of a tile's keys. */
 function spread(c: usize, ldc: usize, w: usize, ld: usize, panel: usize, rows: u32, n: usize, i: u32, keys: u32,
   causal: bool, offset: i32, scratch: usize): void
 {

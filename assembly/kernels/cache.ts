@@ -31,8 +31,8 @@ export function cachedAttention(at: usize, thread: u32, threads: u32): void {
     scale = load<f32>(at + (<usize>Attention.scale << 2));
   const ldq = word(at, Attention.qRow) << 2, ldo = word(at, Attention.outRow) << 2, ldk = width << 2,
     ldv = valueWidth << 2;
-  // In a compiled function, the check that the rows fit may run in the same call, and its result is read only
-  // afterwards.
+  // In a compiled function, the instruction that checks whether the rows fit may run in the same call into WebAssembly, and JavaScript
+  // reads its result only after the call. If the rows do not fit, write nothing.
   if (<u64>length + queries > capacity) return;
   const filled = length + queries, ld = rowBytes(filled);
   const workspace = word(at, Attention.workspace) + thread * cacheWorkspace(<u32>capacity);

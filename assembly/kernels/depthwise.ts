@@ -10,7 +10,7 @@ import { Conv } from "../layerLayouts";
 import { Activation } from "../opcodes";
 import { word } from "../operands";
 
-/** The number of channels per step of a single result, and of a tile of SIDE results in a row. */
+/** A step computes WIDE channels of a single result, or NARROW channels of a tile of SIDE neighbouring results. */
 const WIDE: u32 = 16;
 const NARROW: u32 = 8;
 const SIDE: u32 = 4;
@@ -44,8 +44,8 @@ export function depthwise(at: usize, phase: usize, begin: u32, end: u32): void {
   const downW = pitchOf(tapsH, countH) * pixelBytes, acrossW = pitchOf(tapsW, countW) * pixelBytes;
   const long = countH * countW > BLOCK, kind: u32 = activation <= <u32>Activation.Relu6 ? activation : 0;
   const left = offsetOf(tapsW, 0), firstW = positionOf(tapsH, 0) + positionOf(tapsW, 0);
-  // All taps of the results [low, high) of a row are inside the image. If neighbouring results share three taps, a tile may also
-  // begin with a result without its first tap, and end with a result without its last tap.
+  // For the results [low, high) of a row, all columns of taps are inside the image. If neighbouring results share their pixels
+  // (sharedTile), the first result of a tile may lack the first column, and the last result may lack the last column.
   const reach = left + <i32>((countW - 1) * gapW), shared = countW == 3 && stepW == gapW;
   const low = left < 0 ? min(gridW, (<u32>-left + stepW - 1) / stepW) : 0;
   const high = reach < <i32>width ? min(gridW, (<i32>width - 1 - reach) / stepW + 1) : 0;
@@ -92,7 +92,7 @@ export function depthwise(at: usize, phase: usize, begin: u32, end: u32): void {
   }
 }
 
-/** The bias of four channels, and the bounds of the activation (epilogue.ts). */
+/** What to add to four channels before the activation: the bias, if there is one, plus the activation's zero (epilogue.ts). */
 @inline
 function biasAt(bias: usize, offset: usize, activation: u32): v128 {
   return bias ? f32x4.add(v128.load(bias + offset), zeroOf(activation)) : zeroOf(activation);
@@ -106,9 +106,9 @@ function put8(to: usize, v0: v128, v1: v128, b0: v128, b1: v128, floor: v128, ce
 }
 
 /**
- * Computes SIDE neighbouring results whose taps are three wide and as far apart as the results, so each pixel is the first, second
- * and third tap of neighbouring results. There are at least NARROW channels. `hasLeft`: whether the first result has its first
- * tap; `hasRight`: whether the last one has its last tap.
+ * Computes SIDE neighbouring results. The taps have three columns, which are as far apart as the results, so up to three results
+ * use each pixel that is loaded. There are at least NARROW channels. `hasLeft`: whether the first result's first column of taps is
+ * inside the image; `hasRight`: whether the last result's last column is.
  */
 function sharedTile(to: usize, outPixel: usize, from: usize, downX: usize, stepX: usize, by: usize, downW: usize,
   acrossW: usize, rows: u32, channels: u32, hasLeft: bool, hasRight: bool, bias: usize, activation: u32): void
@@ -168,7 +168,7 @@ function sharedTile(to: usize, outPixel: usize, from: usize, downX: usize, stepX
   }
 }
 
-/** Computes SIDE neighbouring results whose taps are all inside the image. There are at least NARROW channels. */
+/** Computes SIDE neighbouring results whose columns of taps are all inside the image. There are at least NARROW channels. */
 function plainTile(to: usize, outPixel: usize, from: usize, downX: usize, acrossX: usize, stepX: usize, by: usize,
   downW: usize, acrossW: usize, rows: u32, columns: u32, channels: u32, bias: usize, activation: u32): void
 {

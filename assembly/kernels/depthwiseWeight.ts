@@ -12,12 +12,12 @@ const BLOCK: u32 = 128;
 const SUMS: usize = 64;
 const TOTALS: usize = 128;
 
-// The workspace: for each tap, WIDE sums | for each tap, WIDE totals | for each column of taps, the pixels of a row of dy whose
-// taps are inside the image, from one index to another.
+// The workspace: [WIDE sums per tap | WIDE totals per tap | bounds: per column of taps, the range of the pixels in a row of dy for
+// which this column is inside the image].
 
 /**
- * dW[c, tap] = Σ x·dy over pixels, for channels [begin, end). Goes through the rows of dy once for WIDE channels, and adds a row's
- * products to all taps.
+ * dW[c, tap] = Σ x·dy over pixels, for channels [begin, end). Reads dy once for every WIDE channels, row by row, and adds the products of
+ * a row to the sums of all taps.
  */
 export function depthwiseWeight(at: usize, phase: usize, begin: u32, end: u32): void {
   const out = word(at, Conv.out), x = word(at, Conv.a), dy = word(at, Conv.b), batch = word(at, Conv.batch);
@@ -77,13 +77,13 @@ function lowOf(bounds: usize, b: u32): u32 { return load<u32>(bounds + (b << 3))
 @inline
 function highOf(bounds: usize, b: u32): u32 { return load<u32>(bounds + (b << 3), 4); }
 
-/** Adds the products of pixels [begin, end) of a row of dy and a row of x to the sums of a row of taps. */
+/** Multiplies the pixels [begin, end) of a row of dy by pixels of a row of x, and adds the products to the sums of a row of taps. */
 function addRow(phase: usize, bounds: usize, sums: usize, x: usize, dy: usize, begin: u32, end: u32): void {
   const tapsW = word(phase, Phase.tapsW), countW = word(phase, Phase.countW);
   const pixel = <usize>word(phase, Phase.channels) << 2, step = word(phase, Phase.stepW) * pixel;
   const gap = word(phase, Phase.gapW) * pixel;
   for (let b: u32 = 0; b < countW;) {
-    // The pixels [first, last) have three taps inside the image.
+    // For the pixels [first, last), all of the next three columns of taps are inside the image. If fewer columns are left, take one.
     const isThree = countW - b >= 3, count: u32 = isThree ? 3 : 1;
     const first = isThree ? min(end, max(begin, lowOf(bounds, b))) : end;
     const last = isThree ? max(first, min(end, highOf(bounds, b + 2))) : end;
@@ -107,6 +107,7 @@ function addRow(phase: usize, bounds: usize, sums: usize, x: usize, dy: usize, b
   }
 }
 
+/** Adds the products of `count` pixels of dy and x to the sums of one tap. */
 function oneTap(sums: usize, x: usize, dy: usize, step: usize, pixel: usize, count: u32): void {
   let s0 = v128.load(sums), s1 = v128.load(sums, 16), s2 = v128.load(sums, 32), s3 = v128.load(sums, 48);
   for (; count > 0; count--, x += step, dy += pixel) {
@@ -121,7 +122,7 @@ function oneTap(sums: usize, x: usize, dy: usize, step: usize, pixel: usize, cou
   v128.store(sums, s3, 48);
 }
 
-/** Three neighbouring taps, whose pixels are `gap` bytes apart. */
+/** Like oneTap, for three neighbouring taps, whose pixels of x are `gap` bytes apart. */
 function threeTaps(sums: usize, x: usize, dy: usize, step: usize, gap: usize, pixel: usize, count: u32): void {
   let r0 = v128.load(sums), r1 = v128.load(sums, 16), r2 = v128.load(sums, 32), r3 = v128.load(sums, 48);
   let s0 = v128.load(sums, 64), s1 = v128.load(sums, 80), s2 = v128.load(sums, 96), s3 = v128.load(sums, 112);

@@ -1,6 +1,6 @@
 /**
- * The last steps of a matrix product, applied to tiles of C: scaling by α, adding a bias, and an activation, or
- * multiplication by an activation's derivative.
+ * The last steps of a matrix product, for tiles of C: scales by α, adds a bias, and applies an activation or multiplies by
+ * an activation's derivative.
  */
 import { reluGrad, sigmoid, sigmoidGrad, tanh, tanhGrad } from "../math";
 import { Activation } from "../opcodes";
@@ -34,7 +34,7 @@ export function ceilingOf(activation: u32): v128 { return f32x4.splat(activation
 @inline
 export function clamp(v: v128, floor: v128, ceiling: v128): v128 { return f32x4.pmin(f32x4.pmax(v, floor), ceiling); }
 
-/** c ← act(c + bias) for rows × cols elements, if `isClamped`; cols is a multiple of NARROW. The same as `finish`, but faster. */
+/** Like `finish`, but faster: c ← act(c + bias) for rows × cols elements, if `isClamped`; cols is a multiple of NARROW. */
 export function clamped(c: usize, ldc: usize, rows: usize, cols: usize, bias: usize, activation: u32): void {
   const zero = zeroOf(activation), floor = floorOf(activation), ceiling = ceilingOf(activation);
   for (const right = c + (cols << 2); c < right; c += NARROW << 2) {
@@ -61,7 +61,7 @@ export function graded(c: usize, ldc: usize, rows: usize, cols: usize, activatio
   }
 }
 
-/** Applies α, bias and activation after the last sum of a whole tile. */
+/** Applies α, bias and activation to a whole tile whose sums are complete. */
 @inline
 export function complete(c: usize, ldc: usize, rows: usize, alpha: f32, bias: usize, activation: u32,
   toY: usize): void
@@ -94,7 +94,7 @@ export function finish(c: usize, ldc: usize, tile: usize, ldt: usize, rows: usiz
   }
 }
 
-/** The activations after Relu6, or v times an activation's derivative at y. */
+/** tanh or sigmoid of v, or v times an activation's derivative at the address y. */
 @inline
 function curved(v: v128, y: usize, activation: u32): v128 {
   if (activation == Activation.Tanh) return tanh(v);
@@ -102,7 +102,7 @@ function curved(v: v128, y: usize, activation: u32): v128 {
   return derived(v, v128.load(y), activation);
 }
 
-/** v times an activation's derivative at y. */
+/** v times an activation's derivative, where y is the activation's result. */
 @inline
 function derived(v: v128, y: v128, activation: u32): v128 {
   if (activation == Activation.ReluGrad) return reluGrad(v, y);

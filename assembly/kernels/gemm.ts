@@ -44,7 +44,7 @@ const STRIP: usize = 32;
 @inline
 const DEPTH: usize = 256;
 
-/** From this many elements, B exceeds the L2 cache and is read in the order of memory: SPAN columns of ROWS rows. */
+/** From this many elements on, B exceeds the L2 cache, so it is read in the order of memory: SPAN columns of ROWS rows at a time. */
 @inline
 const LARGE: usize = 1 << 18;
 @inline
@@ -272,9 +272,9 @@ export function dots(c: usize, ldc: usize, a: usize, lda: usize, b: usize, ldb: 
   k: usize, alpha: f32, activation: u32, toY: usize, accumulate: u32, workspace: usize): void
 {
   const plain = alpha == 1 && !bias && activation == Activation.None && !accumulate && k <= 4 * DEPTH;
-  // The first row of A reads B from memory, faster than a pair would; the others find it in the cache.
+  // The first row of A reads B from memory, which takes a single row less time than a pair. For the other rows, B is in the cache.
   const fromMemory = n * k >= LARGE / 2, end = b + n * ldb;
-  // The rows of B that all rows of A use before the next ones stay in the L2 cache.
+  // WIDE rows of B stay in the L2 cache until all rows of A have used them.
   for (let j: usize = 0; j < n; j += WIDE, b += WIDE * ldb) {
     const cols = min(WIDE, n - j), bj = bias ? bias + (j << 2) : 0, direct = plain && cols == WIDE;
     for (let p: usize = 0; p < k; p += 4 * DEPTH) {
@@ -308,8 +308,8 @@ export function blocks(c: usize, ldc: usize, a: usize, lda: usize, transA: u32, 
   const step = part(k, KC, 4);
   // If k is short, more columns fit in the L1 cache and, if A is not packed, more rows in the L2 cache.
   const most = KC / step, rowStep = part(m, transA ? MC : most * MC, 12), colStep = most * NC;
-  // The columns that all use a tile of A before the next one is read. With more than one panel, 512×784 products of depth 128
-  // are 5 % slower, but products of depth 64 are 4 % faster.
+  // The number of columns that use a tile of A before the next tile is read. If these are more than one panel, 512×784 products of
+  // depth 128 are 5 % slower, but products of depth 64 are 4 % faster.
   const group = most < 8 ? NR : most * NR, panelStep = step * 4;
 
   for (let ic: usize = 0; ic < m; ic += rowStep) {

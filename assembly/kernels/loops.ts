@@ -1,7 +1,7 @@
 /**
  * The loops of the pointwise kernels, four elements at a time. F is a class whose method `of` computes the formula; asc
- * inlines it. `out` may be one of the operands, except in `compare`. Unrolled loops compute two results before they store
- * them, so that the wide build can combine them (wide.ts).
+ * inlines it. `out` may be one of the operands, except in `compare`. Unrolled loops compute two vectors before they store
+ * either, so that V8 can combine the vectors in the wide build (wide.ts).
  */
 import { storeLanes, storeMask } from "../simd";
 

@@ -14,7 +14,7 @@ import { micro16 } from "./wide";
 @inline
 export const MR: usize = ASC_FEATURE_RELAXED_SIMD ? 6 : 4;
 
-/** The number of columns in a tile and in a packed panel of B: twice as many where two vectors share a register. */
+/** The number of columns in a tile and in a packed panel of B: twice as many in the wide build, in which two vectors share a register. */
 @inline
 export const NR: usize = WIDE_BUILD ? 16 : 8;
 
@@ -295,8 +295,8 @@ function micro(
 }
 
 /**
- * C[MR, NR] = A[k, MR]ᵀ·panel[k, NR] (+ C if load): multiplies by the transpose of A without packing it. All k rows of A
- * must stay in the L1 cache.
+ * C[MR, NR] = A[k, MR]ᵀ·panel[k, NR] (+ C if load): multiplies by the transpose of A without packing it. This is fast only
+ * if all k rows of A stay in the L1 cache.
  */
 export function microTransposed(c: usize, ldc: usize, a: usize, lda: usize, panel: usize, k: usize, load: bool): void {
   eightTransposed(c, ldc, a, lda, panel, k, load);

@@ -33,8 +33,9 @@ export function quantizedWorkspace(k: u32): u32 {
 
 /**
  * Quantizes rows [begin, end) of x: [m, k]: q = round(x / scale) + zero, from 0 to 127, or to 16383 with two planes. The first plane
- * of q: [m, planes, padded k] holds the high 7 bits, and the second plane the low 7 bits; each ends with zeros as padding. stats: [m, 2]
- * holds the scale and zero of each row. The range of q covers all numbers of the row, and 0. If a row contains NaN or ±∞, its scale is NaN.
+ * of q: [m, planes, padded k] holds the high 7 bits, and the second plane the low 7 bits. Each row of a plane is padded with zeros.
+ * stats: [m, 2] holds the scale and zero of each row. The range of q covers all numbers of the row, and 0. If a row contains NaN or ±∞,
+ * its scale is NaN.
  */
 export function quantizeRows(q: usize, stats: usize, x: usize, k: usize, planes: usize, begin: usize,
   end: usize): void
@@ -56,7 +57,7 @@ export function quantizeRows(q: usize, stats: usize, x: usize, k: usize, planes:
       min(f32x4.extract_lane(low, 2), f32x4.extract_lane(low, 3)));
     const top = max(max(f32x4.extract_lane(high, 0), f32x4.extract_lane(high, 1)),
       max(f32x4.extract_lane(high, 2), f32x4.extract_lane(high, 3)));
-    // If the range is so small that 1 / scale overflows, treat it as 0.
+    // If the range is so small that 1 / scale overflows, treat the range as 0.
     let scale = top / levels - bottom / levels, inverse: f32 = 1 / scale;
     if (!(inverse < Infinity)) scale = inverse = 0;
     const zero = min(nearest(-bottom * inverse), levels);
@@ -89,9 +90,9 @@ function storeBytes4(to: usize, v: v128): void {
 }
 
 /**
- * Copies `cols` rows of weights, k bytes each, with one bit less: w / 2, from −64 to 64, with halves rounded to even. The sum of four
+ * Copies `cols` rows of k weights, and removes one bit: stores w / 2, from −64 to 64, with halves rounded to even. The sum of four
  * products with such weights fits into 16 bits. Also stores the sum of each copied row. The destination has room for a multiple of 4
- * rows; those after the last copied row keep arbitrary values.
+ * rows; the rows after the last copied one keep arbitrary values.
  */
 export function packWeights(to: usize, sums: usize, w: usize, k: usize, cols: usize): void {
   const row = padded(k), middle = i8x16.splat(-128), two = i8x16.splat(2);
@@ -101,7 +102,7 @@ export function packWeights(to: usize, sums: usize, w: usize, k: usize, cols: us
       let v = i32x4.splat(0);
       if (p < k) {
         v = v128.load(w + p);
-        // avgr_u computes (v + 128) / 2, which rounds halves down, or (v + 129) / 2, which rounds them up.
+        // v = w + 128. avgr_u computes (v + 128) / 2, which rounds halves down, or (v + 129) / 2, which rounds them up.
         const up = i8x16.eq(v128.and(v, two), two);
         v = v128.xor(i8x16.avgr_u(v, i8x16.sub(i8x16.splat(127), up)), middle);
         if (k - p < 16)
@@ -138,7 +139,7 @@ function addDot(sum: v128, w: v128, x: v128): v128 {
   return i32x4.add(sum, i32x4.extadd_pairwise_i16x8_s(i16x8.relaxed_dot_i8x16_i7x16_s(w, x)));
 }
 
-/** Stores the products of two rows of x with four rows of packed weights. The length of a row, k, is a multiple of 32. */
+/** Stores the dot products of two rows of x with four rows of packed weights. The length of a row, k, is a multiple of 32. */
 export function packedDots(to: usize, other: usize, x: usize, xNext: usize, w: usize, k: usize): void {
   let w1 = w + k, w2 = w1 + k, w3 = w2 + k;
   let c0 = i32x4.splat(0), c1 = c0, c2 = c0, c3 = c0, d0 = c0, d1 = c0, d2 = c0, d3 = c0;
@@ -182,7 +183,7 @@ export function packedDots(to: usize, other: usize, x: usize, xNext: usize, w: u
   v128.store(other, laneSums(d0, d1, d2, d3));
 }
 
-/** Like packedDots, but for weights that are not packed. If w has fewer than four rows, the last row stands in for the others. */
+/** Like packedDots, but for weights that are not packed. If w has fewer than four rows, uses the last row in place of the missing ones. */
 export function plainDots(to: usize, other: usize, x: usize, xNext: usize, w: usize, k: usize, rows: usize): void {
   const last = w + (rows - 1) * k;
   let w1 = min(w + k, last), w2 = min(w1 + k, last), w3 = min(w2 + k, last);
@@ -227,8 +228,9 @@ export function plainDots(to: usize, other: usize, x: usize, xNext: usize, w: us
 }
 
 /**
- * Computes some rows and columns of out: [m, n] = Σ (q − zero)·w·scale + bias. With one plane, weights are packed and rounded to 7 bits;
- * with two planes, they are not packed and keep 8 bits. `scale` and `sums` hold the scale of each column and the sum of its weights.
+ * Computes a range of rows and columns of out: [m, n], where out[i, j] = scaleᵢ·scaleⱼ·Σ (q − zeroᵢ)·w + biasⱼ. scaleᵢ and zeroᵢ are
+ * in `stats`. `scale` holds scaleⱼ, and `sums` the sum of the weights of column j. With one plane, the weights are packed and rounded to 7
+ * bits; with two planes, they are not packed and keep 8 bits.
  */
 export function quantizedProduct(out: usize, q: usize, stats: usize, w: usize, scale: usize, sums: usize, bias: usize,
   n: usize, k: usize, planes: usize, workspace: usize, rowBegin: usize, rowEnd: usize, colBegin: usize,
@@ -270,7 +272,7 @@ export function finishPlane(c: usize, products: usize, sums: usize, stat: usize,
       cols - (t >> 2));
 }
 
-/** Computes the products of one row that has two planes, and its results: c[cols] = (products − zero·sums)·scale + bias. */
+/** Computes the products of one row of x, which has two planes, and then c[cols] = (products − zero·sums)·scale + bias. */
 export function finishPlanes(c: usize, products: usize, x: usize, w: usize, sums: usize, stat: usize, scale: usize,
   bias: usize, cols: usize, k: usize, row: usize): void
 {
@@ -286,7 +288,7 @@ export function finishPlanes(c: usize, products: usize, x: usize, w: usize, sums
       cols - (t >> 2));
 }
 
-/** Four products less the contribution of the zero point: products − zero·sums. */
+/** Four products without the contribution of the zero point: products − zero·sums. */
 @inline
 function without(products: usize, zero: v128, sums: usize): v128 {
   return i32x4.sub(v128.load(products), i32x4.mul(zero, v128.load(sums)));
@@ -307,7 +309,7 @@ export function stepQuantizeRows(at: usize, thread: u32, threads: u32): void {
     shareBegin(m, 8, thread + 1, threads));
 }
 
-/** Runs a share of QuantizedMatmul: some of the columns or, if there are too few, some of the rows. */
+/** Runs a share of QuantizedMatmul: some of the columns or, if there are too few columns for all threads, some of the rows. */
 export function stepQuantizedMatmul(at: usize, thread: u32, threads: u32): void {
   const m = word(at, QuantizedMatmul.m), n = word(at, QuantizedMatmul.n), k = word(at, QuantizedMatmul.k);
   const byColumn = n >= 32 * threads, size = byColumn ? n : m;

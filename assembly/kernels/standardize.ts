@@ -1,6 +1,6 @@
 /**
- * Batch normalization with known statistics, out = act((x − mean)·scale + shift + addend): an op of its own, and the last step of
- * a convolution, which runs on results that are still in the cache. Rounds each operation, as separate passes would.
+ * Batch normalization with known statistics, out = act((x − mean)·scale + shift + addend). It is a separate op, and it is also the last
+ * step of a convolution, which applies it to results that are still in the cache. Each operation is rounded as in separate passes.
  */
 import { ceilingOf, clamp, floorOf, zeroOf } from "./epilogue";
 import { Conv } from "../layerLayouts";
@@ -11,8 +11,8 @@ import { storeLanes } from "../simd";
 const CACHED: usize = 16384;
 
 /**
- * Computes `rows` pixels, `ld` bytes apart, of `cols` channels. mean, scale and shift may be 0 (absent), and so may toAddend, the
- * distance from out to addend. activation is at most Relu6.
+ * Computes `rows` pixels, `ld` bytes apart, of `cols` channels. mean, scale and shift are addresses, and toAddend is the distance in
+ * bytes from out to addend. Each of these is 0 if the operand is absent. activation is at most Relu6.
  */
 export function standardize(out: usize, x: usize, ld: usize, rows: usize, cols: usize, mean: usize, scale: usize,
   shift: usize, toAddend: usize, activation: u32): void
@@ -46,7 +46,7 @@ function affine(v: v128, mean: v128, scale: v128, shift: v128): v128 {
   return f32x4.add(f32x4.mul(f32x4.sub(v, mean), scale), shift);
 }
 
-/** Computes eight columns, whose operands are in registers. */
+/** Computes eight columns, and keeps their mean, scale and shift in registers. */
 function wide(out: usize, x: usize, ld: usize, rows: usize, mean: usize, scale: usize, shift: usize, toAddend: usize,
   activation: u32): void
 {
@@ -86,7 +86,7 @@ function narrow(out: usize, x: usize, ld: usize, rows: usize, cols: usize, mean:
   }
 }
 
-/** Applies a convolution's last step, if it has one, to `count` of its results, `ld` bytes apart: the channels [first, first + m). */
+/** Applies a convolution's last step, if it has one, to the channels [first, first + m) of `count` pixels that are `ld` bytes apart. */
 export function finishPixels(at: usize, to: usize, ld: usize, count: usize, first: usize, m: usize): void {
   const finish = word(at, Conv.finish);
   if (!finish) return;

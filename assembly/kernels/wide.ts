@@ -1,8 +1,8 @@
 /**
- * The micro-kernel of the `wide` build. V8 combines two operations on adjacent vectors into one on 256 bits, if it runs with
- * --experimental-wasm-revectorize. It starts from stores to adjacent addresses and follows their operands, so every vector
- * here has a neighbour that takes the same steps, and no store stands between the loads of a pair. Without this flag, the
- * tile exceeds the registers.
+ * The micro-kernel of the `wide` build. With --experimental-wasm-revectorize, V8 combines two operations on adjacent vectors into
+ * one on 256 bits. V8 starts from stores to adjacent addresses and follows the stored values back to their loads, so here every
+ * vector has a neighbour with the same operations, and no store is between the loads of a pair. Without this flag, a tile does not
+ * fit in the vector registers.
  */
 import { fma } from "../simd";
 import { ceilingOf, clamp, floorOf, zeroOf } from "./epilogue";
@@ -45,7 +45,7 @@ export function micro16(six: bool, c: usize, ldc: usize, a: usize, lda: usize, r
   let c52 = c00;
   let c53 = c00;
   let x: v128, b0: v128, b1: v128, b2: v128, b3: v128;
-  // The distance in A from the end of a segment to the next one.
+  // The distance in A from the end of a segment to the beginning of the next one.
   const advance = jump - (k << 2);
   for (;;) {
     for (const end = b + (k << 6); b < end; b += 64) {

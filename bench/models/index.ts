@@ -60,7 +60,7 @@ export function infer(model: nn.Module, x: Tensor): Job {
   return job(model, (input) => noGrad(() => model.forward(input!) as Tensor), [x]);
 }
 
-/** The logits after the last token of a text, with the keys and values of those before it in a cache. */
+/** Computes the logits for the last token of a text. A cache holds the keys and values of the tokens before it. */
 function inferToken(sizes: typeof gpt): Job {
   const model = new Gpt(sizes);
   model.eval();

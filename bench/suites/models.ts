@@ -1,7 +1,7 @@
 /**
  * Measures the inference and the training steps of whole models, compiled. Results are rates in GFLOP/s, also given as
- * fractions of the ceiling. The FLOPs are those that `profile()` counts: two per multiply-add of a product whose result is used. For some models,
- * the same run measures the copy with int8 weights, with the same FLOPs.
+ * fractions of the ceiling. The FLOPs are those that `profile()` counts: two per multiply-add of a product whose result is used. For some
+ * models, the same run also measures a copy with int8 weights; its rate counts the same FLOPs.
  */
 import { manualSeed, nn } from "../../src/index.ts";
 import type { Case, Suite } from "../measure.ts";

@@ -1,6 +1,6 @@
 /**
- * Rematerialization: a checkpointed function keeps no values for its gradient, and runs again when backward reaches it (Chen et al.
- * 2016). The second run reads the state that the first one read, and changes none.
+ * Rematerialization: a checkpointed function keeps only its arguments for the gradient, and runs again when backward reaches it (Chen
+ * et al. 2016). The second run reads the same state as the first, and changes no state.
  */
 import { type Checkpoint, context, isGradEnabled, withCheckpoint, withGrad, withScope } from "../core/context.ts";
 import { type GradientRule, Node, nextNodeId } from "../core/graph.ts";
@@ -17,10 +17,10 @@ import { mapTensors } from "./transforms.ts";
 /** Runs f without autograd and without checkpoints. */
 const apart = <T>(f: () => T): T => withCheckpoint(null, () => withGrad(false, f));
 
-/** Observes the first run: records the ops, the tensors from outside that they read, and the state before they changed it. */
+/** Observes the first run: records the ops, the tensors from outside that they read, and the state from before they changed it. */
 class FirstRun implements Checkpoint<Tensor> {
   readonly ops: AnyOp[] = [];
-  /** The contents, before the first write, of each storage from outside that the function wrote. */
+  /** A copy of each storage from outside that the function wrote, from before the first write. */
   readonly before = new Map<Storage, Tensor>();
   /** The random generator's state before the first draw. */
   generator: Tensor | null = null;
@@ -79,7 +79,7 @@ class SecondRun implements Checkpoint<Tensor> {
     return outer ? (outer.enter(op, own, attributes) as readonly Tensor[]) : own;
   }
 
-  /** @throws Error unless the first run called the same op at this place. Pass undefined at the end of the run */
+  /** Compares an op with the first run's op at the same place; undefined marks the end of a run. @throws Error if they differ */
   requireSame(op?: AnyOp): void {
     const before = this.ops[this.count++];
     if (before !== op) throw different(`ran ${before?.name ?? "nothing"}`, op?.name ?? "nothing");
@@ -92,7 +92,7 @@ const different = (first: string, second: string): Error =>
       "eval() after backward, and don't let f depend on variables that change.",
   );
 
-/** The edges of the roots' graph that lead from nodes with ids of at least `firstId` to leaves or to older nodes. */
+/** Follows the graph from the roots through the nodes with ids of at least `firstId`. Returns the leaves and older nodes it reaches. */
 function edgesOutside(roots: readonly Tensor[], firstId: number): Edge[] {
   const found = new Set(roots.map((x) => x.edge!));
   // A loop over a Set visits the elements that are added during the loop.
@@ -158,7 +158,8 @@ export function checkpoint<A extends unknown[], T>(f: (...args: A) => T): (...ar
         });
       };
       const edges = [...saved.map((x) => x.edge), ...edgesOutside(outputs, firstNode)];
-      // The first output stands for none of f's: backward passes the gradients of the others as they are, even if one is missing.
+      // f's outputs are the node's outputs from 1 on, and output 0 is unused: `recompute` returns only f's outputs, and backward uses
+      // only their gradients, some of which may be missing.
       const node = new Node<Tensor>({ name: "checkpoint", saves: "input", recompute }, null, edges, saved, []);
       const copies = new Map(outputs.map((y, i) => [y, y.detach().attach(node.output(i + 1))]));
       node.release();

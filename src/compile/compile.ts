@@ -159,7 +159,8 @@ export function compile<A extends unknown[], T>(f: (...args: A) => T, options: C
   // A rest parameter would allocate an array on every call, so calls with up to four arguments store them in these lists instead.
   const lists: unknown[][] = [[], [0], [0, 0], [0, 0, 0], [0, 0, 0, 0]];
   function run(a?: unknown, b?: unknown, c?: unknown, d?: unknown): T {
-    // Inside another recording, f becomes a part of that recording. nn.checkpoint must see the ops of f.
+    // Inside another recording, f becomes a part of that recording. Inside nn.checkpoint, f runs uncompiled, because nn.checkpoint must see
+    // the ops of f.
     if (currentRecorder() || context.checkpoint) return runUncompiled(Array.from(arguments));
     const list = lists[arguments.length];
     if (!list) return invoke(Array.from(arguments));

@@ -14,8 +14,8 @@ import type { Storage } from "./memory.ts";
  */
 export type GradientRule = Pick<AnyOp, "name" | "vjp" | "sparse" | "saves" | "composed" | "differentiable"> & {
   /**
-   * Used instead of `vjp` by a node that stands for a part of the graph. Computes its outputs again, from the second, with their
-   * own graph. backward continues in that graph, which ends at the node's edges.
+   * Replaces `vjp` for a node that stands for a part of the graph. Computes the node's outputs again, except output 0, which is unused,
+   * and records a graph for them. backward continues in that graph, which ends at the node's edges.
    */
   readonly recompute?: (inputs: readonly Value[], node: number) => readonly Value[];
 };

@@ -118,8 +118,9 @@ export class MultiheadAttention extends Module {
 
   /**
    * query: [steps, batch, embedDim] (batchFirst: [batch, steps, embedDim]; unbatched: [steps, embedDim]), key and value:
-   * [keys, batch, embedDim], by default the query → the output, with query's shape, and the weights [batch, queries, keys] or null.
-   * @throws ShapeError
+   * [keys, batch, embedDim]. The key is by default the query, and the value is by default the key. Returns the output, which has the
+   * query's shape, and the weights: [batch, queries, keys], or null unless `needWeights` is set.
+   * @throws ShapeError; Error if a cache is combined with other keys, needWeights or dropout
    */
   forward(
     query: Tensor,

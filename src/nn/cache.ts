@@ -1,4 +1,4 @@
-/** The cache of keys and values with which attention layers generate a sequence step by step. */
+/** The cache of keys and values that lets attention layers generate a sequence step by step. */
 
 import { currentRecorder, withGrad, withRecorder } from "../core/context.ts";
 import { arange, zeros } from "../core/creation.ts";
@@ -10,7 +10,7 @@ import type { AttentionAttributes } from "../ops/sequence/heads.ts";
 import { check, checkNone } from "../runtime/arguments.ts";
 import { requireRange, requireWhole, TraceError } from "../runtime/errors.ts";
 
-/** The sizes of an attention layer, with the names of MultiheadAttention. */
+/** The sizes of an attention layer, with the same names as in MultiheadAttention. */
 interface Attending {
   readonly embedDim: number;
   readonly numHeads: number;
@@ -18,23 +18,24 @@ interface Attending {
 
 /** Makes a tensor that outlives the current scope and recording. */
 const keep = (make: () => Tensor): Tensor => withRecorder(null, () => withGrad(false, () => make().keep()));
-/** Whether n is a number of steps. */
+/** Whether n can be a number of steps. */
 const isCount = (n: number): boolean => Number.isInteger(n) && n >= 0;
 const COUNT = "a whole number, 0 or more";
 const counter = (): Tensor => keep(() => zeros([], { dtype: "int32" }));
 
-/** The number of steps before the next one: int32 [], at most `capacity`. */
+/** Where the next step is in a sequence. */
 export interface Position {
+  /** The largest number of steps in the sequence. */
   readonly capacity: number;
-  /** @internal */
+  /** The number of steps before the next one: int32 [], at most `capacity`. @internal */
   readonly position: Tensor;
   /** Tables of positions, [capacity, …], by name. @internal */
   readonly tables: Map<string, Tensor>;
 }
 
 /**
- * The positions of the next steps: int32 [steps]. Positions beyond the capacity become the last one, because the layers
- * reject such steps anyway.
+ * The positions of the next steps: int32 [steps]. A position beyond the capacity is replaced with the last one, so that tables can be
+ * read. The layers reject steps beyond the capacity anyway.
  */
 const following = ({ position, capacity }: Position, steps: number): Tensor =>
   arange(steps, { dtype: "int32" })
@@ -108,7 +109,7 @@ export class KeyValueCache implements Position {
     return following(this, steps);
   }
 
-  /** The state of one layer. */
+  /** The keys, the values and the number of steps of one layer, which this method creates when the layer first uses the cache. */
   private stateOf(layer: Attending): { keys: Tensor; values: Tensor; length: Tensor } {
     let state = this.layers.get(layer);
     if (!state) {
@@ -126,7 +127,7 @@ export class KeyValueCache implements Position {
     return { capacity: this.capacity, position: this.stateOf(layer).length, tables: this.tables };
   }
 
-  /** Adds the keys and values in qkv, packed heads, to those of a layer, and attends to all of them. @internal */
+  /** Adds the keys and values in qkv (packed heads) to those of a layer, and computes the queries' attention to all of them. @internal */
   attend(
     layer: Attending,
     qkv: Tensor,
@@ -154,7 +155,7 @@ export class KeyValueCache implements Position {
     });
   }
 
-  /** Removes all steps, before the next sequence. Keeps the memory. */
+  /** Removes all steps, so that the next sequence can begin. Keeps the memory. */
   reset(): void {
     checkNone("reset", arguments);
     this.truncate(0);

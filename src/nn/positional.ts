@@ -31,8 +31,8 @@ const POSITIONAL = "x:tensor {offset:number|cache dim:number}";
 /** Options for `forward` of the positional encodings. */
 export interface PositionOptions {
   /**
-   * The position of the first step, or a cache: then the first step is the cache's next one, and the encoding must run
-   * before the layers that use the cache. Default 0.
+   * The position of the first step, or a cache. With a cache, the first step is the cache's next step, and the encoding
+   * must run before the layers that use the cache. Default 0.
    */
   readonly offset?: number | KeyValueCache;
   /** The dimension that contains the steps; 0 for [steps, batch, dim]. Default -2. */

@@ -12,13 +12,14 @@ const reports = new WeakMap<Module, QuantizationReport>();
 
 /**
  * Copies a model for inference, with int8 weights that take a quarter of the memory. `Linear` and the projections of
- * `MultiheadAttention` multiply in int8, which is about twice as fast; `Embedding`, convolutions and recurrent layers convert
- * their weights to float32 while they run. Each row of a weight (output channel) has its own scale. Activations are quantized during
- * the call, with a scale and a zero point for each row, so no calibration is needed. Products in int8 have the same bits in every build.
+ * `MultiheadAttention` multiply in int8, which is about twice as fast for large products. `Embedding`, convolutions and recurrent
+ * layers convert their weights to float32 while they run. Each row of a weight (output channel) has its own scale. Activations are
+ * quantized during the call, with a scale and a zero point for each row, so no calibration is needed. Products in int8 have the same
+ * bits in every build.
  *
- * A module of another class that has weights stays in float32, and so does a layer in `SpectralNorm`: `quantize` warns about it,
- * unless `skip` names it. The copy has its own tensors and cannot be trained. To load a saved copy, quantize a new model and call
- * its `loadStateDict`.
+ * Modules of other classes that have weights stay in float32, and so do layers in `SpectralNorm`. `quantize` warns about these modules
+ * unless `skip` names them. The copy has its own tensors and cannot be trained. To load a saved copy, quantize a new model and call its
+ * `loadStateDict`.
  *
  * ```ts
  * const small = await nn.quantize(model);

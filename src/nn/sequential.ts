@@ -19,7 +19,7 @@ export class Sequential extends Module {
   static override readonly kind: string = "Sequential";
   /** The modules, in the order in which they run. Replace one with `set`. */
   readonly layers: readonly Module[];
-  /** The module at a position, like `layers`. */
+  /** The module at a position, as in `layers`. */
   readonly [index: number]: Module;
 
   constructor(...layers: Module[]) {
@@ -51,7 +51,7 @@ export class Sequential extends Module {
     const at = index < 0 ? index + layers.length : index;
     if (!(at in layers))
       throw new RangeError(`set: there is no layer ${index}. Use ${-layers.length} … ${layers.length - 1}.`);
-    // compile notices a new array, whatever its length.
+    // Make a new array, because compile notices a new array even if its length is the same.
     (this as { layers: readonly Module[] }).layers = Object.freeze(layers.map((old, i) => (i === at ? layer : old)));
     this.place(at, layer);
     return this;

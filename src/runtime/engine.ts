@@ -34,15 +34,16 @@ export interface InitOptions {
   /**
    * Whether convolutions with a 3×3 kernel and stride 1 may use Winograd's method, which needs 2.25× fewer multiplications. nabla uses it
    * if a cost model predicts that it is faster. Rounding errors are at most about 4 times those of the direct method, and usually smaller. A
-   * NaN or an infinity also reaches the other results of its 2×2 tiles. Default true, or false with `deterministic`, which keeps the results of
-   * earlier versions.
+   * NaN or an infinity also reaches the other results of the 2×2 tiles that it affects. Default true, or false with `deterministic`, which
+   * keeps the results of earlier versions.
    */
   winograd?: boolean;
   /**
    * Experimental: whether to let V8 combine pairs of 128-bit vectors into 256-bit ones, which makes matrix products up to twice as fast. Needs
    * Node ≥ 24 on an x64 processor with AVX2. Results have the same bits as those of the `relaxed` build. nabla sets V8's option
-   * `--experimental-wasm-revectorize`, which affects all WebAssembly in the process and stays set. `init` first tests that products are faster
-   * and correct; otherwise nabla runs the build that it would run without this option, and `info().wide` says why. Default false.
+   * `--experimental-wasm-revectorize`, which affects all WebAssembly in the process and stays set. `init` first tests that combined vectors
+   * are faster and that products are correct. If the wide build cannot run or fails a test, nabla runs the build that it would run without
+   * `wide`, and `info().wide` says why. Default false.
    */
   wide?: boolean;
 }
@@ -207,7 +208,7 @@ export async function init(options: InitOptions = {}): Promise<void> {
   }
 }
 
-/** Starts the engine with parts that most programs do without, and that are therefore imported on demand. */
+/** Starts the engine with threads or the wide build, which are imported on demand because most programs do not use them. */
 async function startLater(threads: number | "auto", options: InitOptions): Promise<void> {
   const wide = options.wide ? await (await import("./wide/index.ts")).setUpWide() : undefined;
   const setup: ThreadSetup =
@@ -280,7 +281,7 @@ export function execute(program: number, count: number, shared: boolean): void {
 }
 
 /**
- * Seeds all random ops. The same seed produces the same numbers on every machine, in both builds, with any number of
+ * Seeds all random ops. The same seed produces the same numbers on every machine, in every build, with any number of
  * threads.
  * @param seed an integer from 0 to 2⁵³ − 1
  * @throws RangeError

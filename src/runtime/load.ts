@@ -107,8 +107,8 @@ const TEXT = 8192;
 
 /**
  * Decodes bytes from text; tools/wasm.mjs documents the encoding. In Node's bundle, `text` is a function that returns
- * the bytes. A WebAssembly module decodes, because JavaScript that runs once would take five times as long.
- * @param joins whether the text encodes streams, which are to be joined
+ * the bytes. A WebAssembly module decodes the text, because JavaScript that runs only once would take five times as long.
+ * @param joins whether the text encodes streams, which this function then joins
  */
 export function decode(text: string | (() => Uint8Array<ArrayBuffer>), joins = false): Uint8Array<ArrayBuffer> {
   if (typeof text !== "string") return text();

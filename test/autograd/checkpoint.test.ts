@@ -222,7 +222,7 @@ describe("memory", () => {
     const run = blocks.map((block) => wrap((x) => block.forward(x)));
     return { parameters: blocks.flatMap((b) => b.parameters()), forward: (x: Tensor) => run.reduce((y, f) => f(y), x) };
   };
-  /** The bytes of a layer's activations. The weights and their gradients are smaller than one of them per block. */
+  /** The bytes of one layer's activations. In each block, the weights and their gradients take less memory than this. */
   const ACTIVATION = 4 * BATCH * WIDTH;
 
   test("a compiled step keeps one activation per block, and those of one block", () => {
@@ -235,7 +235,7 @@ describe("memory", () => {
     });
     const [all, saved] = arenas.map((bytes) => bytes / ACTIVATION) as [number, number];
     expect(all).toBeGreaterThan(4 * DEPTH);
-    // The inputs of the blocks, the activations of one block, its gradients, and the gradients of the weights.
+    // The terms: the inputs of the blocks, the activations of one block, its gradients, and the gradients of the weights.
     expect(saved).toBeLessThan(DEPTH + 4 + 3 + (4 * DEPTH * WIDTH) / BATCH);
   });
 
@@ -362,6 +362,7 @@ test("profile counts the products of the second run", () => {
     });
     return step.profile([zeros([32, 32])], { calls: 1 }).flops / (2 * 32 ** 3);
   });
-  // Two products forward; two weight gradients and one input gradient. The second run adds two, of which both are needed.
+  // Without a checkpoint, there are two products in the forward pass, two weight gradients and one input gradient. The second run needs
+  // both products of the forward pass again.
   expect(flops).toEqual([5, 7]);
 });

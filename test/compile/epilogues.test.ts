@@ -1,4 +1,4 @@
-/** Activations that compile fuses into products and convolutions: they have eager's bits on every path of the kernels. */
+/** Steps that compile fuses into products and convolutions: the results have eager's bits on every path of the kernels. */
 import { compile, conv2d, convTranspose2d, linear, nn, noGrad, randn, type Tensor, tensor, tidy } from "nabla";
 import { describe, expect, test } from "vitest";
 import { fuseMatmulEpilogues } from "../../src/compile/passes/matmulEpilogues.ts";

@@ -1,6 +1,6 @@
 /**
- * Generation with a KeyValueCache. Results agree with those of the whole sequence up to rounding, because sums over keys are computed
- * in a different order: TOLERANCE is a few float32 roundings per layer. They are bit-identical in eager mode and in compiled functions.
+ * Generation with a KeyValueCache. Sums over keys are computed in a different order than for the whole sequence, so the results agree only
+ * up to rounding: TOLERANCE allows a few float32 roundings per layer. Eager and compiled results are bit-identical.
  */
 import {
   arange,

@@ -186,7 +186,7 @@ function layerBits(way: Way): Hashes {
   return hashes;
 }
 
-/** Hashes the outputs for a prompt and for the steps after it, which a cache keeps. */
+/** Hashes the outputs of an encoder with a KeyValueCache, for a prompt and for the steps after it. */
 function generation(way: Way): Hashes {
   return tidy(() => {
     manualSeed(8);

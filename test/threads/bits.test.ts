@@ -133,7 +133,7 @@ describe("Node", () => {
   }
   test("the wide build gives the bits of the relaxed build, on 1 to 3 threads, in optimized code", async () => {
     const [relaxed] = await onNode(24, [], [plan("relaxed", 1, false)]);
-    // V8's baseline compiler combines no vectors.
+    // Run only optimized code, because V8's baseline compiler does not combine vectors.
     const runs = await onNode(
       24,
       ["--no-liftoff"],

@@ -34,7 +34,7 @@ export const withoutCommonSubexpressions: Pass = (steps, placed) => {
     if (!check && (hasEffect(step) || !step.outputs.length || !fixed(step))) continue;
     const key = [
       step.op.code,
-      // Reusing a result instead of recomputing it would keep it in memory.
+      // Do not merge ops of different recomputations (nn.checkpoint): a shared result would stay in memory until its last use.
       step.recomputation ?? 0,
       textOf(check ? { ...(step.attributes as object), id: 0 } : step.attributes),
       ...step.inputs.map((x) => `${numberOf(x.storage)}.${writes.get(x.storage) ?? 0}[${x.shape}]${x.dtype}`),

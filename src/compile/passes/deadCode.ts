@@ -1,4 +1,7 @@
-/** Dead code elimination: removes steps that have no effects and whose outputs are never read, and outputs after the first. */
+/**
+ * Dead code elimination: removes steps that have no effects and whose outputs are never read. If only the first output of a step is
+ * read, and the op has a variant that computes only this output, the step uses the variant.
+ */
 import { hasEffect, type Pass, read, type Step, written } from "../step.ts";
 
 export const withoutDeadCode: Pass = (steps, placed) => {

@@ -35,7 +35,7 @@ function activationOf({ op, attributes }: Step): Activation | undefined {
 /** Steps whose kernels can apply an activation. */
 const products = new Set([Op.Matmul, Op.Conv, Op.ConvInput, Op.Standardize]);
 
-/** What a step computes if its kernel also applies the step that reads its result; undefined if it cannot. */
+/** The inputs and attributes with which a step also computes `next`, which reads its result; undefined if its kernel cannot do this. */
 function extended(step: Step, next: Step): Pick<Step, "inputs" | "attributes"> | undefined {
   const { op, inputs } = step;
   const attributes = step.attributes as MatmulAttributes & ConvAttributes;
@@ -79,7 +79,7 @@ export const fuseMatmulEpilogues: Pass = (steps, placed) => {
     const j = reads[0]!;
     const next = result[j]!;
     const fused = extended(step, next);
-    // The product moves to its reader's place, so its operands must not change before that.
+    // The product moves to the place of the step that reads its result, so its operands must not change before that step.
     const changes = ({ storage }: Operand): boolean => uses.get(storage)!.writes.some((at) => at > i && at < j);
     if (!fused || step.inputs.some(changes)) return;
     removed.add(i);

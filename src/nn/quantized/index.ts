@@ -17,7 +17,7 @@ import { type Int8Weight, quantizeWeight } from "./matrix.ts";
 import type { QuantizeOptions } from "./options.ts";
 import { QuantizationReport, type QuantizedWeight } from "./report.ts";
 
-/** The layers whose weights are converted to float32 before use, and all layers that can be quantized. */
+/** The layers whose weights are converted to float32 before use. `known` lists all layers that can be quantized. */
 const widened = [Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, LSTM, GRU, RNN, LSTMCell, GRUCell, RNNCell];
 const known = [Linear, Embedding, MultiheadAttention, ...widened];
 

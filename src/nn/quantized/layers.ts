@@ -10,7 +10,7 @@ import { MultiheadAttention } from "../attention.ts";
 import { inputOf, Module } from "../module.ts";
 import { type Int8Weight, widen, widenRows } from "./matrix.ts";
 
-/** Replaces properties of a module by getters that convert int8 weights to float32. The state holds these weights as `int8.<name>`. */
+/** Replaces properties of a module with getters that convert int8 weights to float32. The state dict has the weights as `int8.<name>`. */
 export function widenOnUse(module: Module, weights: Readonly<Record<string, Int8Weight>>): void {
   const int8: Record<string, Pick<Int8Weight, "weight" | "scale">> = {};
   for (const [name, { weight, scale }] of Object.entries(weights)) {
@@ -76,7 +76,7 @@ export class QuantizedLinear extends Module {
   forward(x: Tensor): Tensor {
     return this.part(inputOf(this, x, arguments), 0, this.outFeatures);
   }
-  /** Computes `count` output features, from `first` on. */
+  /** Computes `count` output features, starting with feature `first`. */
   part(x: Tensor, first: number, count: number): Tensor {
     requireInference(this, x);
     const { int8: weight, scale, sums, bias, weightsOnly } = this;

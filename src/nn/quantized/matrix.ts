@@ -16,11 +16,11 @@ export interface Int8Weight {
 const ZERO = 128;
 const LARGEST = 127;
 
-/** Adding and then subtracting this constant rounds a small number to a whole number, and halves to even ones. */
+/** Adding and then subtracting this constant rounds a small number to the nearest whole number, and halves to the even one. */
 const ROUND = 1.5 * 2 ** 52;
 
 /**
- * Quantizes the rows of a weight, [rows, ...]: w ≈ (q − 128)·scale, where scale = max |w| / 127.
+ * Quantizes a weight, [rows, ...]: w ≈ (byte − 128)·scale, where the scale of a row is max |w| / 127.
  * @returns the weight, and ‖w − ŵ‖ / ‖w‖
  * @throws Error if a number is NaN or infinite
  */

@@ -1,5 +1,5 @@
 /**
- * Products with int8 weights. Activations are quantized per row during the call, and the products are summed in int32, which is exact, so
+ * Products with int8 weights. Activations are quantized row by row during the call. The products are summed in int32, which is exact, so
  * results have the same bits in every build.
  */
 import { Op } from "../../../assembly/opcodes.ts";
@@ -92,7 +92,8 @@ export interface QuantizedLinearOptions {
 
 /**
  * x·wᵀ + bias. x: [..., columns] → [..., rows]. If activations have 14 bits, their error is less than a hundredth of the error of the
- * weights. If activations have 7 bits, weights also lose their last bit, so that sums of four products fit into 16 bits.
+ * weights. If activations have 7 bits, weights also lose their last bit, so that sums of four products fit into 16 bits. Halves are
+ * rounded to even, so a weight of ±127 then becomes ±128.
  */
 export function quantizedLinear(
   name: string,

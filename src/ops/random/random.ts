@@ -87,14 +87,14 @@ const stateDefinition: OpDefinition<null> = {
   code: Op.Assign,
   cost: 0,
   name: "randomState",
-  // compile must not move it across draws.
+  // compile must not move this op across draws.
   random: true,
   infer: () => [{ shape: [4], dtype: "int32" }],
   encode: (encoder, { outputs: [out], address }) =>
     copyElements(encoder, Op.Assign, "int32", [4], whole(address(out!), [4]), whole(RANDOM_STATE, [4])),
 };
 
-/** A copy of the global generator's state, int32 [4]. Random ops accept it as an input, from which they then draw. */
+/** A copy of the global generator's state, int32 [4]. A random op that gets such a tensor as its input draws from that state instead. */
 export const generatorState = (): Value => apply(stateDefinition, [], null);
 
 /** Adds `by` to a 32-bit counter, or to a 64-bit counter if `wide` is true. */

@@ -214,7 +214,7 @@ function crossEntropyOp(
     name: `${name}Grad`,
     cost: 1.5,
     saves: "input",
-    // The gradient for probabilities reads the logits twice.
+    // The gradient for probabilities reads the logits twice, so it must not overwrite them.
     inPlace: gradCode === Op.CrossEntropyGrad ? [1] : [],
     infer: ([, logits]) => [{ shape: logits!.shape, dtype: "float32" }],
     encode(encoder, { inputs: [dy, logits, target, lse], outputs: [out], attributes, address }) {

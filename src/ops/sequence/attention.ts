@@ -66,7 +66,7 @@ function units(inputs: readonly Value[], attributes: AttentionAttributes): numbe
   return batch * heads;
 }
 
-/** The FLOPs of `ofKeys` products with q's or k's width, and of `ofValues` products with v's. */
+/** The FLOPs of `ofKeys` products with the width of q and k, and of `ofValues` products with the width of v. */
 function products(inputs: readonly Value[], attributes: AttentionAttributes, ofKeys: number, ofValues: number): number {
   const [q, , v] = partsOf(inputs, attributes).parts;
   const { width, valueWidth } = sizes(q, v, attributes);

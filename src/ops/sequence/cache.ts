@@ -78,7 +78,7 @@ export const cachedAttentionDefinition: OpDefinition<AttentionAttributes> = {
   },
 };
 
-/** Adds the steps in qkv, packed heads, to the cache, and computes their attention to all steps in the cache. */
+/** Adds the keys and values in qkv (packed heads) to the cache, and computes the queries' attention to all steps in the cache. */
 export const attendCached = (
   qkv: Value,
   { keys, values, length }: Omit<Cache, "capacity">,

@@ -1,6 +1,7 @@
 /**
- * The wide build, for V8's experimental option to combine operations on adjacent 128-bit vectors into one on 256 bits. Checks that this
- * runtime combines them, and that products come out right. Loaded on demand: most programs do without it.
+ * The wide build, for V8's experimental option to combine operations on adjacent 128-bit vectors into one on 256 bits. Before the build
+ * runs, this module checks that V8 combines vectors here and that products are correct. It is loaded on demand, because most programs do
+ * not use it.
  */
 import { Activation } from "../../../assembly/opcodes.ts";
 import wideText from "../binaries/wide.ts";
@@ -31,7 +32,7 @@ interface Process {
 /** The bytes of the wide build, which is stored as edits to `relaxed`. */
 export const decodeWide = (): Uint8Array<ArrayBuffer> => applyEdits(decodeBuild("relaxed"), decode(wideText));
 
-/** Enables the option for the whole process, if this runtime benefits from it. Never throws: `reason` says what prevents it. */
+/** Enables the option for the whole process, if this runtime benefits from it. Never throws; `reason` says why the build cannot run. */
 export async function setUpWide(): Promise<WideSetup> {
   const { process } = globalThis as { process?: Process };
   const problem = obstacle(process);
@@ -50,7 +51,7 @@ export async function setUpWide(): Promise<WideSetup> {
   return { reason };
 }
 
-/** The reason why this runtime cannot have the option; undefined if it may have it. */
+/** Why this runtime does not support the wide build; undefined if it may support it. */
 function obstacle(process: Process | undefined): string | undefined {
   const { node, bun, deno, v8 = "" } = process?.versions ?? {};
   const needs = "wide needs Node 24 or newer on x64";
@@ -61,8 +62,9 @@ function obstacle(process: Process | undefined): string | undefined {
 }
 
 /**
- * Runs the checks on optimized code: V8 optimizes a function as soon as it has run for a while, instead of in the background.
- * @returns what is wrong, or undefined
+ * Runs the checks. Meanwhile, V8 does not optimize functions in the background but waits for the optimized code, so that the checks run
+ * this code.
+ * @returns the problem; undefined if there is none
  */
 function check(setFlags: SetFlags, compile: (shared: boolean) => WebAssembly.Module): string | undefined {
   setFlags("--wasm-sync-tier-up");
@@ -76,7 +78,7 @@ function check(setFlags: SetFlags, compile: (shared: boolean) => WebAssembly.Mod
   }
 }
 
-/** How much faster combined additions must be. They take half the time, unless the processor splits 256-bit operations. */
+/** How many times as fast combined additions must be. They take half the time, unless the processor splits 256-bit operations. */
 const GAIN = 1.4;
 const STEPS = 2000;
 const ROUNDS = 500;
@@ -99,23 +101,23 @@ function pairs(): boolean {
 }
 
 /**
- * The products to check: [m, n, k, transA, transB, bias and relu]. They run through whole and partial tiles, several blocks of k, and all
- * packings.
+ * The products to check: [m, n, k, transA, transB, whether to add a bias and apply relu]. Together, they cover whole and partial tiles,
+ * several blocks of k, and all packings.
  */
 const PRODUCTS = [
   [17, 53, 71, 0, 0, 0],
   [20, 37, 64, 0, 1, 1],
   [29, 48, 530, 1, 0, 1],
 ] as const;
-/** The addresses of the operands, and the size of the memory for them. */
+/** The addresses of the operands. A, B and BIAS get LARGEST numbers each, and the memory has PAGES pages. */
 const [OUT, A, B, BIAS, WORKSPACE] = [0, 0x10000, 0x30000, 0x50000, 0x70000];
 const LARGEST = 0x8000;
 const PAGES = 32;
 
-/** The number of calls after which V8 has optimized all functions that take part. */
+/** The number of calls after which V8 has optimized all functions that compute a product. */
 const CALLS = 60;
 
-/** The sizes of the first wrong product. All values are small integers, so sums are exact in any order. */
+/** The sizes of the first wrong product; undefined if there is none. All values are small integers, so sums are exact in any order. */
 function wrongProduct({ gemm }: Kernels, memory: WebAssembly.Memory): string | undefined {
   const floats = new Float32Array(memory.buffer);
   const value = (i: number): number => ((7 * i) % 11) - 5;

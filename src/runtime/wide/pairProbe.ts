@@ -1,14 +1,14 @@
-/** A small module that shows whether V8 combines pairs of vectors: two loops with the same additions. */
+/** A small module that shows whether V8 combines pairs of vectors. V8 can combine only one of two loops with the same additions. */
 
-/** The number of sums. As pairs, they fit into V8's 15 vector registers and hide the latency of an addition; single ones fit too. */
+/** The number of sums. The single sums fit into V8's 15 vector registers, and their 7 pairs still hide the latency of an addition. */
 const SUMS = 14;
 
 const leb128 = (n: number): number[] => (n < 128 ? [n] : [(n & 127) | 128, ...leb128(n >>> 7)]);
 const section = (id: number, ...body: number[]): number[] => [id, ...leb128(body.length), ...body];
 
 /**
- * The code of f(steps, x), which adds x to each sum twice per step. Sums are loaded from addresses that are `gap` bytes apart and stored
- * there. V8 combines sums that are stored side by side.
+ * The code of f(steps, x), which adds x to each sum twice per step. The sums are loaded from, and stored to, addresses that are `gap`
+ * bytes apart. V8 combines sums that are stored side by side.
  */
 function loop(gap: number): number[] {
   const forEachSum = (code: (at: number[], local: number) => number[]): number[] =>
