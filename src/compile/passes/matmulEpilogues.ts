@@ -43,8 +43,8 @@ function extended(step: Step, next: Step): Pick<Step, "inputs" | "attributes"> |
   const [x, y, ...more] = next.inputs;
   const others = next.inputs.filter((other) => other.storage !== storage);
   if (attributes.activation !== Activation.None || others.length !== next.inputs.length - 1) return undefined;
-  // Broadcasting both operands of a sum can give a larger result.
-  if (next.outputs[0]!.size !== size) return undefined;
+  // Broadcasting both operands of a sum can give a larger result. A check has no result.
+  if (next.outputs[0]?.size !== size) return undefined;
   const last = op.code === Op.Conv ? (attributes.last ?? [0, 0, 0, 0]) : undefined;
   if (last && !last[3] && next.op.code === Op.Add && x!.size === size && y!.size === size)
     return { inputs: [...inputs, ...others], attributes: { ...attributes, last: last.with(3, inputs.length) } };
