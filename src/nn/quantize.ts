@@ -1,7 +1,8 @@
-/** Quantization for inference. The code that quantizes loads on demand, because most programs do not need it. */
+/** Quantization for inference. */
 import { check } from "../runtime/arguments.ts";
 import { requireChoice } from "../runtime/names.ts";
 import type { Module } from "./module.ts";
+import { quantizeModel } from "./quantized/index.ts";
 import type { QuantizeOptions } from "./quantized/options.ts";
 import type { QuantizationReport, QuantizedWeight } from "./quantized/report.ts";
 
@@ -33,7 +34,6 @@ export async function quantize<M extends Module>(model: M, options: QuantizeOpti
   // The model's own path is "".
   const names = Array.from(model.namedModules(), ([name]) => name).filter(Boolean);
   for (const name of skip) requireChoice("quantize", "skip", name, names);
-  const { quantizeModel } = await import("./quantized/index.ts");
   const { model: copy, report } = quantizeModel(model, options);
   reports.set(copy, report);
   const unknown = report.skipped.filter(({ reason }) => reason !== "skipped");

@@ -1,4 +1,4 @@
-/** Quantizes models. src/nn/quantize.ts loads this folder on demand. */
+/** Quantizes models. */
 import { noGrad } from "../../autograd/backward.ts";
 import { Tensor } from "../../core/tensor.ts";
 import { withUndo } from "../../core/undo.ts";
