@@ -211,17 +211,22 @@ export async function init(options: InitOptions = {}): Promise<void> {
 /** Starts the engine with threads or the wide build, which are imported on demand because most programs do not use them. */
 async function startLater(threads: number | "auto", options: InitOptions): Promise<void> {
   const wide = options.wide ? await (await import("./wide/index.ts")).setUpWide() : undefined;
-  const setup: ThreadSetup =
-    threads === 1
-      ? { reason: "as requested" }
-      : await (await import("./threads/index.ts")).setUpThreads(threads, options.memoryLimit, () =>
-          compilerOf(options, wide)(true),
-        );
-  if (current) {
-    await setup.pool?.close();
-    throw new Error("init: a tensor was made while nabla was starting. Await init before the first tensor.");
+  let setup: ThreadSetup | undefined;
+  try {
+    setup =
+      threads === 1
+        ? { reason: "as requested" }
+        : await (await import("./threads/index.ts")).setUpThreads(threads, options.memoryLimit, () =>
+            compilerOf(options, wide)(true),
+          );
+    if (current)
+      throw new Error("init: a tensor was made while nabla was starting. Await init before the first tensor.");
+    current = start(options, setup, wide);
+  } catch (error) {
+    await setup?.pool?.close();
+    wide?.withdraw?.();
+    throw error;
   }
-  current = start(options, setup, wide);
 }
 
 /** The largest permitted number of threads. A larger number is probably a mistake. */

@@ -81,18 +81,18 @@ export function applyEdits(base: Uint8Array, edits: Uint8Array): Uint8Array<Arra
     for (let shift = 0; ; shift += 7) {
       const byte = edits[at++]!;
       value |= (byte & 127) << shift;
-      if (byte < 128) return value;
+      // At the end of truncated edits, the byte is undefined.
+      if (!(byte >= 128)) return value;
     }
   };
   const bytes = new Uint8Array(number());
   let size = 0;
   let from = 0;
-  for (;;) {
+  while (size < bytes.length && at < edits.length) {
     const fresh = number();
     bytes.set(edits.subarray(at, at + fresh), size);
     at += fresh;
     size += fresh;
-    if (size === bytes.length) return bytes;
     const length = number();
     const move = number();
     from += move & 1 ? -(move + 1) / 2 : move / 2;
@@ -100,6 +100,7 @@ export function applyEdits(base: Uint8Array, edits: Uint8Array): Uint8Array<Arra
     from += length;
     size += length;
   }
+  return bytes;
 }
 
 /** Where assembly/streams.ts expects the text. */

@@ -243,7 +243,7 @@ test("init's error shows a string in quotes", async () => {
 });
 test("init rejects an unknown option before it starts the engine", async () => {
   await expect(init(any({ thread: 2 }))).rejects.toThrow(
-    'init: unknown option "thread". Did you mean "threads"? Valid options: threads, build, module, deterministic, memoryLimit, winograd.',
+    'init: unknown option "thread". Did you mean "threads"? Valid options: threads, build, module, deterministic, memoryLimit, winograd, wide.',
   );
 });
 test("a tensor becomes an array in JSON and text in template strings, and structuredClone's error says how to send it", () => {

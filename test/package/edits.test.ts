@@ -35,3 +35,17 @@ test("a copy takes less space than the bytes that it copies", () => {
   const bytes = Buffer.concat([base.subarray(2000), base.subarray(0, 2000)]);
   expect(editsOf(Buffer.from(base), bytes).length).toBeLessThan(20);
 });
+
+test("truncated edits end with an error or a shorter result", () => {
+  const base = Uint8Array.from({ length: 100 }, (_, i) => i);
+  const edits = editsOf(Buffer.from(base), Buffer.from(base.toReversed()));
+  for (let length = 0; length < edits.length; length++) {
+    let size = 0;
+    try {
+      size = applyEdits(base, edits.subarray(0, length)).length;
+    } catch (error) {
+      expect(error).toBeInstanceOf(RangeError);
+    }
+    expect(size).toBeLessThanOrEqual(100);
+  }
+});

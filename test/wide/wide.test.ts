@@ -134,9 +134,47 @@ describe("the fallback", () => {
   });
 });
 
-test("an option of V8 that the user has set is not withdrawn", async () => {
-  const outcome = await run<Outcome>(24, START, ["--liftoff-only", `--${FLAG}`]);
-  expect(outcome).toMatchObject({ build: "relaxed", set: CHECKED });
+test.each([`--${FLAG}`, `--${FLAG.replaceAll("-", "_")}`])(
+  "%s, which the user has set, is not withdrawn",
+  async (option) => {
+    const outcome = await run<Outcome>(24, START, ["--liftoff-only", option]);
+    expect(outcome).toMatchObject({ build: "relaxed", set: CHECKED });
+  },
+);
+
+test("synchronous optimization, which the user has set, stays", async () => {
+  const { set } = await run<Outcome>(24, START, ["--wasm-sync-tier-up"]);
+  expect(set).not.toContain("--no-wasm-sync-tier-up");
+});
+
+test("an option that the user has disabled stays disabled", async () => {
+  const outcome = await run<Outcome>(24, START, [`--no-${FLAG}`]);
+  const wide = `Node was started with --no-${FLAG}`;
+  expect(outcome).toMatchObject({ build: "relaxed", wide, product: PRODUCT, set: [] });
+});
+
+test("a runtime that imitates Node without a version of V8, such as Cloudflare Workers, runs the usual build", async () => {
+  const script = `Object.defineProperty(process, "versions", { value: { node: "24.0.0", v8: "" } }); ${START}`;
+  const wide = "wide needs Node 24 or newer on x64, not a browser or another runtime";
+  expect(await run<Outcome>(24, script)).toMatchObject({ build: "relaxed", wide, product: PRODUCT, set: [] });
+});
+
+test("a worker whose checks fail leaves the option to the main thread", async () => {
+  const url = JSON.stringify(`${process.cwd()}/${FOLDER}/nabla.js`);
+  const body = `import v8 from "node:v8";
+    import { parentPort } from "node:worker_threads";
+    const set = [], setFlags = v8.setFlagsFromString;
+    v8.setFlagsFromString = (flags) => { set.push(flags); setFlags(flags); };
+    performance.now = () => 0;
+    const { init, info } = await import(${url});
+    await init({ wide: true });
+    parentPort.postMessage({ build: info().build, set });`;
+  const script = `const { Worker } = await import("node:worker_threads");
+    await init({ wide: true });
+    const worker = new Worker(${JSON.stringify(body)}, { eval: true, execArgv: ["--input-type=module"] });
+    result = await new Promise((resolve, reject) => worker.on("message", resolve).on("error", reject));`;
+  const outcome = await run<Outcome>(24, script);
+  expect(outcome).toEqual({ build: "relaxed", set: expectsWide(24) ? CHECKED : expect.any(Array) });
 });
 
 test("wide excludes deterministic, simd and custom modules; a second init with the same options does nothing", async () => {
@@ -172,10 +210,11 @@ test("wide excludes deterministic, simd and custom modules; a second init with t
 test("a tensor that is made before init has ended is an error", async () => {
   const script = `const starting = init({ wide: true });
     const x = tensor([1, 2]);
-    result = [await starting.catch(({ message }) => message), x.toArray(), info().build];`;
+    result = [await starting.catch(({ message }) => message), x.toArray(), info().build, set.at(-1)];`;
   expect(await run(24, script)).toEqual([
     "init: a tensor was made while nabla was starting. Await init before the first tensor.",
     [1, 2],
     "relaxed",
+    `--no-${FLAG}`,
   ]);
 });

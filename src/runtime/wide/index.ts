@@ -14,19 +14,26 @@ export interface WideSetup {
   readonly compile?: (shared: boolean) => WebAssembly.Module;
   /** Why the wide build runs or not, for info(). */
   readonly reason: string;
+  /** Disables the option again, if the start fails and nothing else needs the option. */
+  readonly withdraw?: () => void;
 }
 
 type SetFlags = (flags: string) => void;
 
 const FLAG = "experimental-wasm-revectorize";
+const SYNC = "wasm-sync-tier-up";
 /** The first version of V8 that combines multiply-adds. */
 const V8 = 13;
+
+const USERS: unique symbol = Symbol.for("nabla.wide");
 
 interface Process {
   readonly versions: Readonly<Record<string, string | undefined>>;
   readonly arch: string;
   readonly version: string;
   readonly execArgv: readonly string[];
+  /** The number of copies of nabla in this thread that run the wide build. */
+  [USERS]?: number;
 }
 
 /** The bytes of the wide build, which is stored as edits to `relaxed`. */
@@ -37,44 +44,72 @@ export async function setUpWide(): Promise<WideSetup> {
   const { process } = globalThis as { process?: Process };
   const problem = obstacle(process);
   if (problem) return { reason: problem };
-  const { setFlagsFromString: setFlags } = (await nodeModule<{ setFlagsFromString: SetFlags }>("v8"))!;
   const compile = (shared: boolean): WebAssembly.Module => compileBytes(decodeWide(), shared);
+  let withdraw: (() => void) | undefined;
   let reason: string | undefined;
   try {
+    const { setFlagsFromString: setFlags } = (await nodeModule<{ setFlagsFromString: SetFlags }>("v8"))!;
+    const { isMainThread } = (await nodeModule<{ isMainThread: boolean }>("worker_threads"))!;
     setFlags(`--${FLAG}`);
-    reason = check(setFlags, compile);
+    // Other threads may run the wide build, so a worker leaves the option to the main thread.
+    const isOwn = isMainThread && !optionsOf(process!).includes(`--${FLAG}`);
+    withdraw = () => {
+      if (isOwn && !process![USERS]) setFlags(`--no-${FLAG}`);
+    };
+    reason = check(setFlags, compile, !optionsOf(process!).includes(`--${SYNC}`));
   } catch (error) {
     reason = String(error);
   }
-  if (!reason) return { compile, reason: "as requested" };
-  if (!process!.execArgv.some((option) => option.includes(FLAG))) setFlags(`--no-${FLAG}`);
-  return { reason };
+  if (reason) {
+    withdraw?.();
+    return { reason };
+  }
+  process![USERS] = (process![USERS] ?? 0) + 1;
+  return {
+    compile,
+    reason: "as requested",
+    withdraw() {
+      process![USERS]!--;
+      withdraw!();
+    },
+  };
 }
+
+/** The options with which Node was started, in the spelling of V8's documentation. */
+const optionsOf = ({ execArgv }: Process): string[] =>
+  execArgv.map((option) => option.replaceAll("_", "-").replace(/^--no-?(?=[a-z])/, "--no-"));
 
 /** Why this runtime does not support the wide build; undefined if it may support it. */
 function obstacle(process: Process | undefined): string | undefined {
   const { node, bun, deno, v8 = "" } = process?.versions ?? {};
   const needs = "wide needs Node 24 or newer on x64";
-  if (!node || bun || deno) return `${needs}, not a browser or another runtime`;
+  // Cloudflare Workers imitate Node, but do not state a version of V8.
+  if (!node || bun || deno || !v8) return `${needs}, not a browser or another runtime`;
   if (Number.parseInt(v8, 10) < V8 || process!.arch !== "x64" || !probe().relaxed)
     return `${needs}, got Node ${process!.version} on ${process!.arch}`;
+  if (optionsOf(process!).includes(`--no-${FLAG}`)) return `Node was started with --no-${FLAG}`;
   return undefined;
 }
 
 /**
  * Runs the checks. Meanwhile, V8 does not optimize functions in the background but waits for the optimized code, so that the checks run
  * this code.
+ * @param isOwn whether to end this behavior afterwards
  * @returns the problem; undefined if there is none
  */
-function check(setFlags: SetFlags, compile: (shared: boolean) => WebAssembly.Module): string | undefined {
-  setFlags("--wasm-sync-tier-up");
+function check(
+  setFlags: SetFlags,
+  compile: (shared: boolean) => WebAssembly.Module,
+  isOwn: boolean,
+): string | undefined {
+  setFlags(`--${SYNC}`);
   try {
     if (!pairs()) return "V8 does not combine vectors on this processor, or it has no AVX2";
     const memory = new WebAssembly.Memory({ initial: PAGES, maximum: PAGES });
     const wrong = wrongProduct(instantiate(compile(false), memory), memory);
     return wrong && `V8 computes a wrong product of ${wrong} with combined vectors`;
   } finally {
-    setFlags("--no-wasm-sync-tier-up");
+    if (isOwn) setFlags(`--no-${SYNC}`);
   }
 }
 
