@@ -3,7 +3,7 @@
  * matrix product.
  */
 import { offsetOf, Phase, positionOf } from "./convPhase";
-import { ceilingOf, clamp, finish, floorOf, zeroOf } from "./epilogue";
+import { ceilingOf, clamp, finish, floorOf, shiftAt, zeroOf } from "./epilogue";
 import { finishPixels } from "./standardize";
 import { fma, narrow, promoteHigh, storeLanes } from "../simd";
 import { Conv } from "../layerLayouts";
@@ -92,13 +92,19 @@ export function depthwise(at: usize, phase: usize, begin: u32, end: u32): void {
   }
 }
 
-/** What to add to four channels before the activation: the bias, if there is one, plus the activation's zero (epilogue.ts). */
+/** Stores act(v + bias) for eight channels of SIDE results, which are `outPixel` bytes apart. */
 @inline
-function biasAt(bias: usize, offset: usize, activation: u32): v128 {
-  return bias ? f32x4.add(v128.load(bias + offset), zeroOf(activation)) : zeroOf(activation);
+function putTile(to: usize, outPixel: usize, s0: v128, t0: v128, s1: v128, t1: v128, s2: v128, t2: v128, s3: v128,
+  t3: v128, bias: usize, activation: u32): void
+{
+  const zero = zeroOf(activation), floor = floorOf(activation), ceiling = ceilingOf(activation);
+  const b0 = shiftAt(bias, zero), b1 = shiftAt(bias ? bias + 16 : 0, zero);
+  put8(to, s0, t0, b0, b1, floor, ceiling);
+  put8(to + outPixel, s1, t1, b0, b1, floor, ceiling);
+  put8(to + 2 * outPixel, s2, t2, b0, b1, floor, ceiling);
+  put8(to + 3 * outPixel, s3, t3, b0, b1, floor, ceiling);
 }
 
-/** Stores act(v + bias) for eight channels of one result. */
 @inline
 function put8(to: usize, v0: v128, v1: v128, b0: v128, b1: v128, floor: v128, ceiling: v128): void {
   v128.store(to, clamp(f32x4.add(v0, b0), floor, ceiling));
@@ -113,7 +119,6 @@ function put8(to: usize, v0: v128, v1: v128, b0: v128, b1: v128, floor: v128, ce
 function sharedTile(to: usize, outPixel: usize, from: usize, downX: usize, stepX: usize, by: usize, downW: usize,
   acrossW: usize, rows: u32, channels: u32, hasLeft: bool, hasRight: bool, bias: usize, activation: u32): void
 {
-  const floor = floorOf(activation), ceiling = ceilingOf(activation);
   for (let c: u32 = 0; c < channels; c += NARROW) {
     // If the last channels do not fill a step, compute a full step that ends with them.
     const offset = <usize>min(c, channels - NARROW) << 2;
@@ -160,11 +165,7 @@ function sharedTile(to: usize, outPixel: usize, from: usize, downX: usize, stepX
       t3 = fma(v, w1, t3);
       if (hasRight) t3 = fma(v128.load(p5, 16), w2, t3);
     }
-    const b0 = biasAt(bias, offset, activation), b1 = biasAt(bias, offset + 16, activation), target = to + offset;
-    put8(target, s0, t0, b0, b1, floor, ceiling);
-    put8(target + outPixel, s1, t1, b0, b1, floor, ceiling);
-    put8(target + 2 * outPixel, s2, t2, b0, b1, floor, ceiling);
-    put8(target + 3 * outPixel, s3, t3, b0, b1, floor, ceiling);
+    putTile(to + offset, outPixel, s0, t0, s1, t1, s2, t2, s3, t3, bias ? bias + offset : 0, activation);
   }
 }
 
@@ -172,7 +173,6 @@ function sharedTile(to: usize, outPixel: usize, from: usize, downX: usize, stepX
 function plainTile(to: usize, outPixel: usize, from: usize, downX: usize, acrossX: usize, stepX: usize, by: usize,
   downW: usize, acrossW: usize, rows: u32, columns: u32, channels: u32, bias: usize, activation: u32): void
 {
-  const floor = floorOf(activation), ceiling = ceilingOf(activation);
   for (let c: u32 = 0; c < channels; c += NARROW) {
     const offset = <usize>min(c, channels - NARROW) << 2;
     const zero = f32x4.splat(0);
@@ -192,11 +192,7 @@ function plainTile(to: usize, outPixel: usize, from: usize, downX: usize, across
         t3 = fma(v128.load(p3, 16), w1, t3);
       }
     }
-    const b0 = biasAt(bias, offset, activation), b1 = biasAt(bias, offset + 16, activation), target = to + offset;
-    put8(target, s0, t0, b0, b1, floor, ceiling);
-    put8(target + outPixel, s1, t1, b0, b1, floor, ceiling);
-    put8(target + 2 * outPixel, s2, t2, b0, b1, floor, ceiling);
-    put8(target + 3 * outPixel, s3, t3, b0, b1, floor, ceiling);
+    putTile(to + offset, outPixel, s0, t0, s1, t1, s2, t2, s3, t3, bias ? bias + offset : 0, activation);
   }
 }
 
@@ -275,5 +271,6 @@ function longPixel(phase: usize, image: usize, weights: usize, top: u32, left: u
 /** Stores act(v + bias) for up to four channels of one result. */
 @inline
 function put(to: usize, v: v128, bias: usize, at: usize, activation: u32, count: u32): void {
-  storeLanes(to, clamp(f32x4.add(v, biasAt(bias, at, activation)), floorOf(activation), ceilingOf(activation)), count);
+  const shift = shiftAt(bias ? bias + at : 0, zeroOf(activation));
+  storeLanes(to, clamp(f32x4.add(v, shift), floorOf(activation), ceilingOf(activation)), count);
 }

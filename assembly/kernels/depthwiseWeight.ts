@@ -87,23 +87,22 @@ function addRow(phase: usize, bounds: usize, sums: usize, x: usize, dy: usize, b
     const isThree = countW - b >= 3, count: u32 = isThree ? 3 : 1;
     const first = isThree ? min(end, max(begin, lowOf(bounds, b))) : end;
     const last = isThree ? max(first, min(end, highOf(bounds, b + 2))) : end;
-    for (let t: u32 = 0; t < count; t++) {
-      const from = max(begin, lowOf(bounds, b + t)), to = min(first, highOf(bounds, b + t));
-      if (from < to)
-        oneTap(sums + t * SUMS, x + offsetOf(tapsW, b + t) * pixel + from * step, dy + from * pixel, step, pixel,
-          to - from);
-    }
-    if (first < last)
-      threeTaps(sums, x + offsetOf(tapsW, b) * pixel + first * step, dy + first * pixel, step, gap, pixel,
-        last - first);
-    for (let t: u32 = 0; t < count; t++) {
-      const from = max(last, lowOf(bounds, b + t)), to = min(end, highOf(bounds, b + t));
-      if (from < to)
-        oneTap(sums + t * SUMS, x + offsetOf(tapsW, b + t) * pixel + from * step, dy + from * pixel, step, pixel,
-          to - from);
-    }
+    const by = x + offsetOf(tapsW, b) * pixel, own = bounds + (b << 3);
+    addTaps(own, sums, by, dy, step, gap, pixel, count, begin, first);
+    if (first < last) threeTaps(sums, by + first * step, dy + first * pixel, step, gap, pixel, last - first);
+    addTaps(own, sums, by, dy, step, gap, pixel, count, last, end);
     b += count;
     sums += count * SUMS;
+  }
+}
+
+/** Adds the products of those pixels in [begin, end) for which a tap is inside the image to the sums of `taps` neighbouring taps. */
+function addTaps(bounds: usize, sums: usize, x: usize, dy: usize, step: usize, gap: usize, pixel: usize, taps: u32,
+  begin: u32, end: u32): void
+{
+  for (let t: u32 = 0; t < taps; t++, sums += SUMS, x += gap) {
+    const from = max(begin, lowOf(bounds, t)), to = min(end, highOf(bounds, t));
+    if (from < to) oneTap(sums, x + from * step, dy + from * pixel, step, pixel, to - from);
   }
 }
 
