@@ -288,6 +288,11 @@ export const enum Block {
   elements = 1024,
 }
 
+/** Rows of quantized activations end with zeros, so that their length is a multiple of this number of bytes. */
+export const enum QuantizedRow {
+  grain = 32,
+}
+
 /** Element types, as encoded in instructions. */
 export const enum Type {
   Float32,

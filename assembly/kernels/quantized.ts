@@ -4,11 +4,10 @@
  * on how threads share the work.
  */
 import { QuantizedMatmul, QuantizeRows } from "../layerLayouts";
+import { QuantizedRow } from "../opcodes";
 import { word } from "../operands";
 import { laneMask, shareBegin, storeLanes } from "../simd";
 
-/** Quantized rows are padded to a multiple of this number of bytes. */
-const PAD: usize = 32;
 /** The largest number of columns in a block, and the size in bytes that its packed weights should not exceed: half of the L1 cache. */
 const COLS: usize = 64;
 const PANEL: usize = 24576;
@@ -19,7 +18,7 @@ const WEIGHTS: usize = WEIGHT_SUMS + COLS * 4;
 
 /** The number of bytes in a quantized row of k numbers. */
 @inline
-function padded(k: usize): usize { return (k + PAD - 1) & ~(PAD - 1); }
+function padded(k: usize): usize { return (k + QuantizedRow.grain - 1) & ~(QuantizedRow.grain - 1); }
 
 /** The number of columns whose weights are packed at once. */
 @inline

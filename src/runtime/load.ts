@@ -105,6 +105,8 @@ export function applyEdits(base: Uint8Array, edits: Uint8Array): Uint8Array<Arra
 
 /** Where assembly/streams.ts expects the text. */
 const TEXT = 8192;
+/** The compiled assembly/streams.ts, once text has been decoded. */
+let decoder: WebAssembly.Module | undefined;
 
 /**
  * Decodes bytes from text; tools/wasm.mjs documents the encoding. In Node's bundle, `text` is a function that returns
@@ -113,8 +115,8 @@ const TEXT = 8192;
  */
 export function decode(text: string | (() => Uint8Array<ArrayBuffer>), joins = false): Uint8Array<ArrayBuffer> {
   if (typeof text !== "string") return text();
-  const module = new WebAssembly.Module(Uint8Array.from(atob(streamsText), (c) => c.charCodeAt(0)));
-  const { memory, decode, join } = new WebAssembly.Instance(module).exports as {
+  decoder ??= new WebAssembly.Module(Uint8Array.from(atob(streamsText), (c) => c.charCodeAt(0)));
+  const { memory, decode, join } = new WebAssembly.Instance(decoder).exports as {
     memory: WebAssembly.Memory;
     decode: (length: number) => number;
     join: (length: number) => number;

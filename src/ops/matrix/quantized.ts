@@ -2,7 +2,7 @@
  * Products with int8 weights. Activations are quantized row by row during the call. The products are summed in int32, which is exact, so
  * results have the same bits in every build.
  */
-import { Op } from "../../../assembly/opcodes.ts";
+import { Op, QuantizedRow } from "../../../assembly/opcodes.ts";
 import { kernels } from "../../runtime/engine.ts";
 import { ShapeError } from "../../runtime/errors.ts";
 import { encodeQuantizedMatmul, encodeQuantizeRows } from "../../runtime/instructions.ts";
@@ -37,8 +37,8 @@ interface ProductAttributes extends RowsAttributes {
 /** Products with at most this many rows spend more time on reading weights than on arithmetic. */
 const FEW = 8;
 
-/** The length of a quantized row with its padding. The kernels read 32 numbers at a time. */
-const padded = (k: number): number => Math.ceil(k / 32) * 32;
+/** The length of a quantized row with its padding. */
+const padded = (k: number): number => Math.ceil(k / QuantizedRow.grain) * QuantizedRow.grain;
 
 /** x: [m, k] → q: [m, planes, padded k] and, for each row, the scale and the zero point: [m, 2]. */
 export const quantizeRowsDefinition: OpDefinition<RowsAttributes> = {
