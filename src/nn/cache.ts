@@ -8,7 +8,7 @@ import { advance } from "../ops/random/random.ts";
 import { attendCached } from "../ops/sequence/cache.ts";
 import type { AttentionAttributes } from "../ops/sequence/heads.ts";
 import { check, checkNone } from "../runtime/arguments.ts";
-import { requireRange, requireWhole, TraceError } from "../runtime/errors.ts";
+import { Error, requireRange, requireWhole, TraceError } from "../runtime/errors.ts";
 
 /** The sizes of an attention layer, with the same names as in MultiheadAttention. */
 interface Attending {
@@ -127,6 +127,16 @@ export class KeyValueCache implements Position {
     return { capacity: this.capacity, position: this.stateOf(layer).length, tables: this.tables };
   }
 
+  /** @throws Error if an earlier eager call has not added its steps to this layer, although it has added them to the first one */
+  private requireComplete(length: Tensor, steps: number): void {
+    if (length === this.position || currentRecorder()) return;
+    const [own, first] = [length.item(), this.length - steps];
+    if (own !== first)
+      throw new Error(
+        `KeyValueCache: an earlier call stopped between layers: this layer holds ${own} steps, and the first layer ${first}. Call truncate(${Math.min(own, first)}), and pass the steps after these again.`,
+      );
+  }
+
   /** Adds the keys and values in qkv (packed heads) to those of a layer, and computes the queries' attention to all of them. @internal */
   attend(
     layer: Attending,
@@ -135,8 +145,10 @@ export class KeyValueCache implements Position {
     attributes: Pick<AttentionAttributes, "layout" | "scale" | "causal">,
   ): Tensor {
     const state = this.stateOf(layer);
+    const steps = qkv.shape[attributes.layout.indexOf("t")]!;
+    this.requireComplete(state.length, steps);
     const y = attendCached(qkv, state, mask, attributes) as Tensor;
-    advance(state.length, qkv.shape[attributes.layout.indexOf("t")]);
+    advance(state.length, steps);
     return y;
   }
 

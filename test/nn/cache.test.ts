@@ -252,6 +252,30 @@ describe("a cache", () => {
     expect(y.data).toEqual(again[2]!.data);
   });
 
+  test("says how to continue after an eager call that stopped between two layers", () => {
+    const [a, b] = [1, 2].map(() => new nn.MultiheadAttention(4, 2, { batchFirst: true })) as [
+      nn.MultiheadAttention,
+      nn.MultiheadAttention,
+    ];
+    const x = randn([1, 5, 4]);
+    const run = (cache: nn.KeyValueCache, y: Tensor, stops = false): Tensor =>
+      noGrad(() => {
+        const z = a.forward(y, y, y, { cache, isCausal: true })[0];
+        if (stops) throw new Error("stopped");
+        return b.forward(z, z, z, { cache, isCausal: true })[0];
+      });
+    const expected = run(new nn.KeyValueCache(1, 8), x).slice(null, [3, 5]).data;
+    const cache = new nn.KeyValueCache(1, 8);
+    run(cache, x.slice(null, [0, 3]));
+    expect(() => run(cache, x.slice(null, [3, 5]), true)).toThrow("stopped");
+    expect(() => run(cache, x.slice(null, [4, 5]))).toThrow(
+      "KeyValueCache: an earlier call stopped between layers: this layer holds 3 steps, and the first layer 5. Call truncate(3), and pass the steps after these again.",
+    );
+    cache.truncate(3);
+    expectClose(run(cache, x.slice(null, [3, 5])).data, expected, TOLERANCE);
+    expect(cache.length).toBe(5);
+  });
+
   test("continues the sinusoidal and rotary encodings at its length", () => {
     tidy(() => {
       const cache = new nn.KeyValueCache(1, 9);
