@@ -11,7 +11,7 @@ import { sum } from "../ops/reduce/reduce.ts";
 import { full, stack } from "../ops/shape/shape.ts";
 import { check } from "../runtime/arguments.ts";
 import { DTypeError, RangeError, ShapeError, TypeError } from "../runtime/errors.ts";
-import { describe, requireKind } from "../runtime/kinds.ts";
+import { describe, isPlainObject, requireKind } from "../runtime/kinds.ts";
 import { backpropagate, onesLike } from "./backward.ts";
 
 const zerosLike = (x: Tensor): Tensor => full(x.shape, 0) as Tensor;
@@ -42,7 +42,7 @@ function retire(variables: readonly Tensor[]): void {
 export function mapTensors<T>(value: T, f: (x: Tensor) => unknown): T {
   if (value instanceof Tensor) return f(value) as T;
   if (Array.isArray(value)) return value.map((part) => mapTensors(part, f)) as T;
-  if (typeof value === "object" && value !== null && [Object.prototype, null].includes(Object.getPrototypeOf(value))) {
+  if (typeof value === "object" && value !== null && isPlainObject(value)) {
     return Object.fromEntries(Object.entries(value).map(([key, part]) => [key, mapTensors(part, f)])) as T;
   }
   return value;

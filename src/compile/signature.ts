@@ -9,6 +9,7 @@ import { Tensor } from "../core/tensor.ts";
 import { type DType, type Shape, sameShape, show } from "../ops/definition/value.ts";
 import { engine } from "../runtime/engine.ts";
 import { TypeError } from "../runtime/errors.ts";
+import { isPlainObject } from "../runtime/kinds.ts";
 
 /** The description of an argument. `input` is the index of a tensor or typed array among the inputs of the recording. */
 type Part =
@@ -21,11 +22,6 @@ export interface Signature {
   readonly parts: readonly Part[];
   /** The shape and dtype of each tensor or typed array, in order. */
   readonly inputs: readonly { readonly shape: Shape; readonly dtype: DType }[];
-}
-
-function isRecord(value: object): value is Record<string, unknown> {
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === Object.prototype || prototype === null;
 }
 
 /** Describes arguments. @param found receives the tensors and typed arrays in order @throws TypeError for unsupported values */
@@ -48,7 +44,7 @@ export function signatureOf(name: string, args: readonly unknown[], found?: (Ten
       );
     const inside = [...above, value];
     if (Array.isArray(value)) return { kind: "array", parts: value.map((part) => describe(part, inside)) };
-    if (!isRecord(value)) throw unsupported(name);
+    if (!isPlainObject(value)) throw unsupported(name);
     const keys = Object.keys(value);
     return { kind: "object", keys, parts: keys.map((key) => describe(value[key], inside)) };
   };
@@ -81,7 +77,7 @@ export function matches(part: Part, value: unknown): boolean {
       for (let i = 0; i < value.length; i++) if (!matches(part.parts[i]!, value[i])) return false;
       return true;
     case "object": {
-      if (typeof value !== "object" || value === null || !isRecord(value)) return false;
+      if (typeof value !== "object" || value === null || !isPlainObject(value)) return false;
       let count = 0;
       for (const _ in value) count++;
       if (count !== part.keys.length) return false;

@@ -2,6 +2,7 @@
 
 import { check } from "../runtime/arguments.ts";
 import { Error } from "../runtime/errors.ts";
+import { isPlainObject } from "../runtime/kinds.ts";
 import { withScope } from "./context.ts";
 import { isFromOtherCopy, rejectOtherCopy } from "./copies.ts";
 import { freeGradient } from "./gradient.ts";
@@ -45,7 +46,7 @@ export function tensorsIn(
 export function rejectOtherCopyIn(name: string, what: string, value: unknown): void {
   if (value instanceof Tensor || typeof value !== "object" || value === null || ArrayBuffer.isView(value)) return;
   rejectOtherCopy(name, what, value);
-  if (Array.isArray(value) || [Object.prototype, null].includes(Object.getPrototypeOf(value)))
+  if (Array.isArray(value) || isPlainObject(value))
     for (const part of Object.values(value)) rejectOtherCopyIn(name, what, part);
 }
 

@@ -3,7 +3,7 @@
  * whether these have changed since. A class is registered when its first instance is made, and its methods are wrapped
  * only while compile records.
  */
-import { kindOf } from "../runtime/kinds.ts";
+import { isPlainObject, kindOf } from "../runtime/kinds.ts";
 import { Tensor } from "./tensor.ts";
 
 /** The prototypes of classes that have instances, and of their superclasses, except nn.Module. */
@@ -65,10 +65,8 @@ interface PropertyState {
 const MAX_ELEMENTS = 64;
 const MAX_DEPTH = 4;
 
-const isPlain = (value: object): boolean => {
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return Array.isArray(value) ? value.length <= MAX_ELEMENTS : prototype === Object.prototype || prototype === null;
-};
+const isPlain = (value: object): boolean =>
+  Array.isArray(value) ? value.length <= MAX_ELEMENTS : isPlainObject(value);
 
 function sizeOf(owner: object): number {
   let count = 0;

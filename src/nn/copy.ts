@@ -1,12 +1,21 @@
 /** Copies models for inference. */
 import { Tensor } from "../core/tensor.ts";
 import { Error } from "../runtime/errors.ts";
+import { isPlainObject } from "../runtime/kinds.ts";
 import { Module, nameOf } from "./module.ts";
 import { isParameter, parameter } from "./parameter.ts";
 
-/** Whether an object was created by `{…}` or Object.create(null), not by a class. */
-export const isPlainObject = (value: object): boolean =>
-  [Object.prototype, null].includes(Object.getPrototypeOf(value));
+/** The modules with int8 weights, which quantize made. */
+export const quantized = new WeakSet<Module>();
+
+/** @throws Error if a module of the model has int8 weights */
+export function requireFloat(op: string, model: Module): void {
+  for (const [name, module] of model.namedModules())
+    if (quantized.has(module))
+      throw new Error(
+        `${op}: ${name || "the model"} (${nameOf(module)}) has int8 weights. Call ${op} on the model that you quantized.`,
+      );
+}
 
 /** Whether the source of a class uses #private members, also after TypeScript, esbuild or Babel has replaced them. */
 function hasPrivate(source: string): boolean {

@@ -10,8 +10,9 @@ import { withUndo } from "../core/undo.ts";
 import type { DType, Shape } from "../ops/definition/value.ts";
 import { check } from "../runtime/arguments.ts";
 import { Error } from "../runtime/errors.ts";
+import { isPlainObject } from "../runtime/kinds.ts";
 import { Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d } from "./conv.ts";
-import { copyOf, isPlainObject } from "./copy.ts";
+import { copyOf, requireFloat } from "./copy.ts";
 import { isPlain } from "./intercept.ts";
 import { Identity, Linear } from "./layers.ts";
 import { Module, nameOf } from "./module.ts";
@@ -253,12 +254,13 @@ function fold(layer: Foldable, norm: BatchNorm, name: string): { weight: Tensor;
  * const fused = nn.fuse(model);
  * const infer = compile((x: Tensor) => noGrad(() => fused.forward(x)));
  * ```
- * @throws Error if a batch normalization to fold has no running statistics, if a module of your own contains one and inputShape
+ * @throws Error if the model is quantized, if a batch normalization to fold has no running statistics, if a module of your own contains one and inputShape
  * is missing, if a module cannot be copied, or if the copy would use the model
  */
 export function fuse<M extends Module>(model: M, options: FuseOptions = {}): M {
   check("fuse", arguments, "model:module {inputShape:array dtype:any}");
   const { inputShape, dtype } = options;
+  requireFloat("fuse", model);
   const flow = inputShape ? inEval(model, () => tracedFlow(model, inputShape, dtype)) : listedFlow(model);
   const names = new Map(Array.from(model.namedModules(), ([name, module]) => [module, name]));
   const copy = withUndo(() =>

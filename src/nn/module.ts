@@ -7,7 +7,7 @@ import { Tensor } from "../core/tensor.ts";
 import { sameShape, show } from "../ops/definition/value.ts";
 import { check, checkNone } from "../runtime/arguments.ts";
 import { Error, listed, quote, ShapeError, TypeError } from "../runtime/errors.ts";
-import { isOptions, kindOf, requireKind } from "../runtime/kinds.ts";
+import { isOptions, isPlainObject, kindOf, requireKind } from "../runtime/kinds.ts";
 import { isParameter, markListed, parameter } from "./parameter.ts";
 
 export { nameOf, parameter };
@@ -329,6 +329,5 @@ function elementsOf(value: object): Iterable<[unknown, unknown]> {
   if (Array.isArray(value)) return value.entries();
   if (value instanceof Map) return value;
   if (value instanceof Set) return [...value].entries();
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === null || prototype === Object.prototype ? Object.entries(value) : [];
+  return isPlainObject(value) ? Object.entries(value) : [];
 }

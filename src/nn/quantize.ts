@@ -26,7 +26,7 @@ const reports = new WeakMap<Module, QuantizationReport>();
  * const small = await nn.quantize(model);
  * console.log(nn.quantizationReport(small));   // the error of each weight
  * ```
- * @throws Error if a weight contains NaN or ±∞, or if a module cannot be copied; RangeError if `skip` names a missing module
+ * @throws Error if a weight contains NaN or ±∞, if the model is quantized already, or if a module cannot be copied; RangeError if `skip` names a missing module
  */
 export async function quantize<M extends Module>(model: M, options: QuantizeOptions = {}): Promise<M> {
   check("quantize", arguments, "model:module {skip:strings weightsOnly:boolean}");

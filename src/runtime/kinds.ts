@@ -20,6 +20,11 @@ export function installTensorChecks(checks: TensorChecks): void {
 export const kindOf = (value: object): string => (value.constructor as { kind?: string } | undefined)?.kind ?? "object";
 
 export const isObject = (v: unknown): v is Record<string, unknown> => typeof v === "object" && v !== null;
+/** Whether an object was created by `{…}` or Object.create(null), not by a class. */
+export function isPlainObject(v: object): v is Record<string, unknown> {
+  const prototype: unknown = Object.getPrototypeOf(v);
+  return prototype === Object.prototype || prototype === null;
+}
 export const isFunction = (v: unknown): boolean => typeof v === "function";
 /** Whether a value is a module from this or another copy of nabla. */
 export const isModule = (v: unknown): boolean => isObject(v) && isFunction(v.namedModules) && isFunction(v.forward);

@@ -242,6 +242,17 @@ describe("what stays in float32", () => {
     expect(`${report}`).toContain("176 B in float32, 104 B now");
     expect(quantized.forward(rand([5, 4])).shape).toEqual([5, 2]);
   });
+  test("a quantized model, which can be neither quantized again nor fused", async () => {
+    const quantized = new nn.Sequential(
+      await nn.quantize(new nn.Sequential(new nn.Conv2d(1, 2, 3), new nn.BatchNorm2d(2)).eval()),
+      new nn.Linear(4, 2),
+    );
+    const message = (op: string): string =>
+      `${op}: 0.0 (Conv2d) has int8 weights. Call ${op} on the model that you quantized.`;
+    await expect(nn.quantize(quantized)).rejects.toThrow(message("quantize"));
+    expect(() => nn.fuse(quantized)).toThrow(message("fuse"));
+  });
+
   test("modules in skip", async () => {
     const warn = vi.spyOn(console, "warn");
     const quantized = await nn.quantize(new nn.Sequential(new Positions(), new nn.Linear(4, 2)), { skip: ["0"] });

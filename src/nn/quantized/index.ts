@@ -4,7 +4,7 @@ import { Tensor } from "../../core/tensor.ts";
 import { withUndo } from "../../core/undo.ts";
 import { MultiheadAttention } from "../attention.ts";
 import { Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d } from "../conv.ts";
-import { copyOf } from "../copy.ts";
+import { copyOf, quantized, requireFloat } from "../copy.ts";
 import { Embedding } from "../embedding.ts";
 import { isPlain } from "../intercept.ts";
 import { Linear } from "../layers.ts";
@@ -57,6 +57,7 @@ export function quantizeModel<M extends Module>(
   model: M,
   { skip = [], weightsOnly = false }: QuantizeOptions,
 ): { model: M; report: QuantizationReport } {
+  requireFloat("quantize", model);
   const rows: QuantizedWeight[] = [];
   const done = new Map<Tensor, Int8Weight>();
   const copies = new Map<unknown, unknown>();
@@ -119,8 +120,10 @@ export function quantizeModel<M extends Module>(
         const weights = weightsOf(module);
         if (!weights.length) continue;
         const reason = obstacle(name, module, weights, skip, normalized);
-        if (reason === undefined) replace(name, module, weights);
-        else
+        if (reason === undefined) {
+          replace(name, module, weights);
+          quantized.add(copies.get(module) as Module);
+        } else
           for (const [key, x] of weights)
             rows.push({
               name: name ? `${name}.${key}` : key,
