@@ -1,6 +1,6 @@
 // The layers of the import graph, lowest first: a file imports only from its own layer or from a lower one, and never in a cycle.
 const layers = [
-  ["assembly", "^assembly/opcodes"],
+  ["assembly", "^assembly/"],
   ["runtime", "^src/runtime/"],
   ["ops", "^src/ops/"],
   ["core", "^src/core/"],
@@ -24,6 +24,12 @@ module.exports = {
       severity: "error",
       from: { path: "^(src|assembly|cli|lab)/.*\\.ts$", pathNot: paths.join("|") },
       to: {},
+    },
+    {
+      name: "only-opcodes-leave-assembly",
+      severity: "error",
+      from: { pathNot: "^assembly/" },
+      to: { path: "^assembly/", pathNot: "^assembly/opcodes" },
     },
     {
       name: "nothing-imports-examples",

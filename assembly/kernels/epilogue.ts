@@ -5,7 +5,6 @@
 import { reluGrad, sigmoid, sigmoidGrad, tanh, tanhGrad } from "../math";
 import { Activation } from "../opcodes";
 import { narrow, promoteHigh } from "../simd";
-import { NR } from "./pack";
 import { NARROW } from "./rows";
 
 /** Whether the micro-kernels and `clamped` can compute this epilogue. */
@@ -63,11 +62,11 @@ export function graded(c: usize, ldc: usize, rows: usize, cols: usize, activatio
 
 /** Applies α, bias and activation to a whole tile whose sums are complete. */
 @inline
-export function complete(c: usize, ldc: usize, rows: usize, alpha: f32, bias: usize, activation: u32,
+export function complete(c: usize, ldc: usize, rows: usize, cols: usize, alpha: f32, bias: usize, activation: u32,
   toY: usize): void
 {
-  if (isGraded(alpha, bias, activation)) graded(c, ldc, rows, NR, activation, toY);
-  else finish(c, ldc, c, ldc, rows, NR, 0, alpha, bias, activation, toY, 0);
+  if (isGraded(alpha, bias, activation)) graded(c, ldc, rows, cols, activation, toY);
+  else finish(c, ldc, c, ldc, rows, cols, 0, alpha, bias, activation, toY, 0);
 }
 
 /**

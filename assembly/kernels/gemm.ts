@@ -346,7 +346,7 @@ export function blocks(c: usize, ldc: usize, a: usize, lda: usize, transA: u32, 
                 const fused = last && simple;
                 micro(to, ldc, at, ldBlock, rows, panel, kc, 1, 0, partial || accumulate, fused ? bj : 0,
                   fused ? activation : <u32>Activation.None);
-                if (last && !simple) complete(to, ldc, rows, alpha, bj, activation, toY);
+                if (last && !simple) complete(to, ldc, rows, NR, alpha, bj, activation, toY);
                 continue;
               }
               micro(workspace, NR * 4, at, ldBlock, rows, panel, kc, 1, 0, false, 0, Activation.None);
@@ -388,7 +388,7 @@ export function tile(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, co
   if ((rows == MR || rows == 4) && cols == NR) {
     micro(c, ldc, a, lda, rows, panel, kc, segments, jump, load, simple ? bias : 0,
       simple ? activation : <u32>Activation.None);
-    if (!simple) complete(c, ldc, rows, 1, bias, activation, 0);
+    if (!simple) complete(c, ldc, rows, NR, 1, bias, activation, 0);
   } else {
     micro(scratch, NR * 4, a, lda, rows, panel, kc, segments, jump, false, 0, Activation.None);
     finish(c, ldc, scratch, NR * 4, rows, cols, load, 1, bias, activation, 0, 0);
