@@ -1,6 +1,7 @@
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
+import { expectsWide } from "./support/wide.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 // Node 20 enables relaxed SIMD only with a flag; later versions enable it by default.
@@ -33,7 +34,7 @@ const wideOps = {
   },
 };
 
-/** The tests of kernels and the library run in both builds. The others do not depend on the arithmetic and run in the fastest build. */
+/** The tests of kernels and the library run in `simd` and in `relaxed`. The others do not depend on the arithmetic and run in the fastest build. */
 export default defineConfig({
   test: {
     // By default, Vitest leaves one core idle, which is half of a two-core machine.
@@ -57,7 +58,7 @@ export default defineConfig({
         resolve,
         test: { name: "wide", root, include: ["test/wide/*.test.ts"], testTimeout: 120_000 },
       },
-      ...(major < 24 ? [] : [wideOps]),
+      ...(expectsWide(major) ? [wideOps] : []),
       ...["gradients", "formats", "serverless", "cli", "lab", "tfjs", "threads"].map((name) => ({
         resolve,
         test: { name, root, include: [`test/${name}/*.test.ts`], execArgv, testTimeout: 120_000 },

@@ -14,13 +14,13 @@ import {
   rand,
   randn,
   randomState,
-  setRandomState,
   type Tensor,
   tensor,
   tidy,
   zeros,
 } from "nabla";
 import { describe, expect, test } from "vitest";
+import { inMode, MODES } from "../support/modes.ts";
 import { expectClose } from "../support/oracle.ts";
 
 type Block = (x: Tensor) => Tensor;
@@ -35,12 +35,6 @@ function expectSame(run: (wrap: (f: Block) => Block) => readonly Tensor[]): void
   });
   expect(b).toEqual(a);
 }
-
-const parameter = (shape: number[]): Tensor => {
-  const x = randn(shape);
-  x.requiresGrad = true;
-  return x;
-};
 
 class Residual extends nn.Module {
   inner = new nn.Sequential(
@@ -61,7 +55,7 @@ class Residual extends nn.Module {
 }
 
 describe("values, gradients, state and random numbers have the bits of the plain function", () => {
-  test.each(["eager", "compiled"])("in training with dropout, batch and spectral normalization: %s", (mode) => {
+  test.each(MODES)("in training with dropout, batch and spectral normalization: %s", (mode) => {
     expectSame((wrap) => {
       const model = new nn.Sequential(new Residual(wrap), new Residual(wrap), new nn.Linear(6, 3));
       const optimizer = new optim.Adam(model.parameters(), { lr: 0.01 });
@@ -70,7 +64,7 @@ describe("values, gradients, state and random numbers have the bits of the plain
         optimizer.minimize(loss);
         return loss;
       };
-      const run = mode === "compiled" ? compile(step) : step;
+      const run = inMode(mode, step);
       const labels = tensor([0, 1, 2, 0], { dtype: "int32" });
       const values = [0, 1, 2].map((i) => run(rand([4, 6]).add(i), labels).clone());
       return [...values, ...Object.values(model.stateDict()), ...model.parameters().map((p) => p.grad!)];
@@ -79,7 +73,7 @@ describe("values, gradients, state and random numbers have the bits of the plain
 
   test("if a weight is used several times, inside and outside", () => {
     expectSame((wrap) => {
-      const w = parameter([5, 5]);
+      const w = randn([5, 5], { requiresGrad: true });
       const block = wrap((x) => x.matmul(w).tanh().matmul(w).tanh());
       block(block(randn([7, 5]).matmul(w)))
         .matmul(w)
@@ -90,7 +84,7 @@ describe("values, gradients, state and random numbers have the bits of the plain
     });
   });
 
-  test.each(["eager", "compiled"])("if checkpoints are nested: %s", (mode) => {
+  test.each(MODES)("if checkpoints are nested: %s", (mode) => {
     expectSame((wrap) => {
       const layer = new nn.Sequential(
         new nn.Linear(4, 4),
@@ -101,7 +95,7 @@ describe("values, gradients, state and random numbers have the bits of the plain
       const outer = wrap((x) => inner(inner(x).mul(x)).add(rand([4])));
       const optimizer = new optim.SGD(layer.parameters(), { lr: 0.1 });
       const f = (x: Tensor): Tensor => optimizer.minimize(() => outer(outer(x)).square().sum());
-      const run = mode === "compiled" ? compile(f) : f;
+      const run = inMode(mode, f);
       const x = randn([5, 4]);
       return [run(x).clone(), run(x), ...Object.values(layer.stateDict())];
     });
@@ -137,7 +131,7 @@ describe("values, gradients, state and random numbers have the bits of the plain
         noGrad(() => state.copyFrom([4, 5, 6]));
         return y.mul(state.clone());
       });
-      const x = parameter([3]);
+      const x = randn([3], { requiresGrad: true });
       const [a, b] = [f(x), f(x)];
       a.add(b).sum().backward();
       return [a, b, state, x.grad!];
@@ -148,7 +142,7 @@ describe("values, gradients, state and random numbers have the bits of the plain
 test("second and third derivatives equal those of the plain function, with respect to arguments and captured tensors", () => {
   const [a, b] = [plain, checkpointed].map((wrap) => {
     manualSeed(11);
-    const w = parameter([3, 3]);
+    const w = randn([3, 3], { requiresGrad: true });
     const f = (x: Tensor): Tensor =>
       wrap((y) =>
         y
@@ -161,7 +155,7 @@ test("second and third derivatives equal those of the plain function, with respe
     const x = randn([2, 3]);
     const h = hvp(f, x, randn([2, 3]));
     const third = grad((z: Tensor) => grad((y: Tensor) => grad(f)(y).square().sum())(z).sum())(x);
-    const y = parameter([2, 3]);
+    const y = randn([2, 3], { requiresGrad: true });
     f(y).backward({ createGraph: true });
     const g = y.grad!;
     [y.grad, w.grad] = [null, null];
@@ -173,7 +167,7 @@ test("second and third derivatives equal those of the plain function, with respe
 
 describe("arguments and results", () => {
   test("can be nested, and other values are passed on", () => {
-    const [x, y] = [parameter([3, 4]), parameter([4, 2])];
+    const [x, y] = [randn([3, 4], { requiresGrad: true }), randn([4, 2], { requiresGrad: true })];
     const f = ({ x }: { x: Tensor }, [y, scale]: [Tensor, number]) => {
       const z = x.matmul(y).mul(scale);
       return { z, parts: [z.exp(), z.argMax(1)] as const, same: x, scale };
@@ -190,8 +184,7 @@ describe("arguments and results", () => {
   });
 
   test("get no gradient from an output that the loss does not use", () => {
-    const x = tensor([0, 1]);
-    x.requiresGrad = true;
+    const x = tensor([0, 1], { requiresGrad: true });
     // The derivative of √x at 0 is infinite, so a gradient of 0 for the first output would give NaN.
     const [, second] = nn.checkpoint((v: Tensor) => [v.sqrt(), v.mul(3)] as const)(x);
     second.sum().backward();
@@ -204,7 +197,7 @@ describe("arguments and results", () => {
       runs++;
       return x.exp();
     });
-    const x = parameter([2]);
+    const x = randn([2], { requiresGrad: true });
     expect(noGrad(() => f(x)).requiresGrad).toBe(false);
     expect(f(randn([2])).requiresGrad).toBe(false);
     f(x).sum().backward();
@@ -282,7 +275,7 @@ describe("errors", () => {
 
   test("name the shapes if the result has another shape in backward", () => {
     let n = 2;
-    const x = parameter([4]);
+    const x = randn([4], { requiresGrad: true });
     const loss = nn
       .checkpoint((v: Tensor) => v.narrow(0, 0, n))(x)
       .sum();
@@ -293,7 +286,7 @@ describe("errors", () => {
   });
 
   test("report an argument or captured tensor that was changed in place before backward", () => {
-    const [x, w] = [parameter([2]), randn([2])];
+    const [x, w] = [randn([2], { requiresGrad: true }), randn([2])];
     const make = (): Tensor => nn.checkpoint((v: Tensor) => v.mul(w).sum())(x);
     const first = make();
     noGrad(() => w.copyFrom([1, 2]));
@@ -304,8 +297,7 @@ describe("errors", () => {
   });
 
   test("report a captured tensor that was disposed before backward; an argument stays alive", () => {
-    const x = tensor([1, 1]);
-    x.requiresGrad = true;
+    const x = tensor([1, 1], { requiresGrad: true });
     const scale = tensor([2, 3]);
     const captured = nn.checkpoint((v: Tensor) => v.mul(scale))(x);
     const passed = nn.checkpoint((v: Tensor, s: Tensor) => v.mul(s))(x, scale);
@@ -322,14 +314,13 @@ describe("errors", () => {
       if (fails) throw new Error("stop");
       return y;
     });
-    const loss = f(parameter([4, 2]))
+    const loss = f(randn([4, 2], { requiresGrad: true }))
       .square()
       .sum();
     const before = [randomState(), ...norm.buffers().map(bits)];
     fails = true;
     expect(() => loss.backward()).toThrow("stop");
     expect([randomState(), ...norm.buffers().map(bits)]).toEqual(before);
-    setRandomState(randomState());
   });
 
   test("promises are rejected, and the argument must be a function", () => {
@@ -338,8 +329,7 @@ describe("errors", () => {
   });
 
   test("detectAnomaly names the line in f for a NaN in the gradient", () => {
-    const x = tensor([0]);
-    x.requiresGrad = true;
+    const x = tensor([0], { requiresGrad: true });
     const run = (): void =>
       nn
         .checkpoint((v: Tensor) => v.sqrt().mul(v))(x)
@@ -352,7 +342,7 @@ describe("errors", () => {
 
 test("profile counts the products of the second run", () => {
   const flops = [plain, checkpointed].map((wrap) => {
-    const w = parameter([32, 32]);
+    const w = randn([32, 32], { requiresGrad: true });
     const f = wrap((x) => x.matmul(w).tanh().matmul(w).tanh());
     const step = compile((x: Tensor) => {
       w.clearGrad();

@@ -18,8 +18,9 @@ import {
 } from "nabla";
 import { watch } from "nabla/gradients";
 import { describe, expect, test } from "vitest";
+import { inMode, MODES } from "../support/modes.ts";
 import { expectClose } from "../support/oracle.ts";
-import { batches, inMode, ints, isSparse, lossOf, MODES, N, rowwise, table } from "../support/sparse.ts";
+import { batches, ints, isSparse, lossOf, N, rowwise, table } from "../support/sparse.ts";
 
 describe("the gradient", () => {
   const index = ints([5, 1, 5, 5, 0, 1]);

@@ -2,6 +2,7 @@
 import { compile, conv2d, convTranspose2d, linear, nn, noGrad, randn, type Tensor, tensor, tidy } from "nabla";
 import { describe, expect, test } from "vitest";
 import { fuseMatmulEpilogues } from "../../src/compile/passes/matmulEpilogues.ts";
+import { train } from "../support/fuse.ts";
 import { names, recorded } from "../support/recorded.ts";
 
 const activations: Record<string, (x: Tensor) => Tensor> = {
@@ -98,14 +99,8 @@ describe("fused activations have eager's bits", () => {
       const groups = "groups" in options ? options.groups : 1;
       const conv = new nn.Conv2d(channels, outChannels, kernel, options);
       const plain = new nn.Conv2d(channels, outChannels, kernel, { ...options, bias: false });
-      const affine = new nn.BatchNorm2d(outChannels);
-      const bare = new nn.BatchNorm2d(outChannels, { affine: false });
-      for (const norm of [affine, bare]) {
-        norm.eval();
-        norm.runningMean!.copyFrom(values([outChannels]));
-        norm.runningVar!.copyFrom(tidy(() => values([outChannels]).square()));
-      }
-      for (const x of [affine.weight!, affine.bias!]) noGrad(() => x.copyFrom(values([outChannels])));
+      const affine = train(new nn.BatchNorm2d(outChannels)).eval();
+      const bare = train(new nn.BatchNorm2d(outChannels, { affine: false })).eval();
       expect(plain.weight.shape[3]).toBe(channels / groups);
       const x = values([2, size, size, channels]);
       const other = tidy(() => values([...noGrad(() => plain.forward(x)).shape]));

@@ -121,7 +121,7 @@ const mistakes: [code: string, call: () => unknown, message: string][] = [
   ["new ParamGroup()", () => new (optim.ParamGroup as new () => unknown)(), "ParamGroup: params must be an array, got undefined. Pass an array of groups [{ params, lr }] to an optimizer instead."],
   ["new Optimizer(params)", () => new (optim.Optimizer as unknown as new (v: unknown, o: unknown) => unknown)(params, { lr: 1 }), "Optimizer: this class is abstract. Use a subclass, such as new optim.Adam(params)."],
   ["new KeyValueCache()", () => new (nn.KeyValueCache as new () => unknown)(), "KeyValueCache: batch must be a number, got undefined. Pass a number."],
-  ["layer.forward(x, x, x, { cache: {} })", () => any<nn.MultiheadAttention>(new nn.MultiheadAttention(2, 1)).forward(randn([1, 1, 2]), undefined, undefined, { cache: {} as never }), "MultiheadAttention: cache must be a KeyValueCache, got the object {}. Pass a KeyValueCache."],
+  ["layer.forward(x, x, x, { cache: {} })", () => new nn.MultiheadAttention(2, 1).forward(randn([1, 1, 2]), undefined, undefined, { cache: {} as never }), "MultiheadAttention: cache must be a KeyValueCache, got the object {}. Pass a KeyValueCache."],
   ["parameter(x, true)", () => nn.parameter(ones([2]), any(true)), "parameter: owner must be a module, got true. Omit it: a parameter always requires a gradient."],
   ["zeros of an unknown dtype", () => zeros([2], { dtype: any("double") }), 'zeros: "double" is not a dtype. Use float32, int32, bool or uint8.'],
   ["view with the wrong number of elements", () => ones([4]).view(3), "view: [4] has 4 elements, which do not fit [3]."],

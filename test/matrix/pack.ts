@@ -6,6 +6,7 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statS
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type { TestProject } from "vitest/node";
+import { nodeOf } from "../support/node.ts";
 import { RUN } from "./environments.mjs";
 import { MAJORS, type Node, type Seen, TOOLS } from "./project.ts";
 import { run } from "./run.ts";
@@ -29,13 +30,10 @@ async function installTarball(folder: string): Promise<{ tarball: string; projec
   return { tarball, project };
 }
 
-/** A Node executable with this major version: the one that runs the tests if its version matches, or else one from the npm registry. */
+/** The Node executable with this major version, or the reason why it is not available. */
 async function node(major: number): Promise<Node> {
-  const own = Number.parseInt(process.versions.node, 10) === major;
-  const program = "console.log(JSON.stringify({ path: process.execPath, version: process.versions.node }))";
   try {
-    const args = own ? ["-e", program] : ["-y", "-p", `node@${major}`, "node", "-e", program];
-    return JSON.parse(await run(own ? process.execPath : "npx", args)) as Node;
+    return await nodeOf(major);
   } catch (error) {
     const [first, ...more] = (error as Error).message.split("\n");
     return { missing: more.find((line) => /^npm error (?!code)/.test(line)) ?? first! };

@@ -18,8 +18,9 @@ import {
 } from "nabla";
 import { readSafetensors, writeSafetensors } from "nabla/formats";
 import { describe, expect, test } from "vitest";
+import { inMode, MODES } from "../support/modes.ts";
 import { expectClose } from "../support/oracle.ts";
-import { expectTorch, load, loadArgument, values } from "../support/torch.ts";
+import { build, expectTorch, load, loadArgument, values } from "../support/torch.ts";
 
 const TOLERANCE = 3e-6;
 const OPTIONS = { dimFeedforward: 12, dropout: 0, batchFirst: true, normFirst: true };
@@ -73,10 +74,10 @@ describe("a cache", () => {
         const x = randn(batchFirst ? [3, 19, 8] : [19, 3, 8]);
         const whole = noGrad(() => model.forward(x, { isCausal: true }));
         const pieces = [3, 1, 10, 1, 2, 1, 1];
-        const [eager, compiled] = [false, true].map((isCompiled) => {
+        const [eager, compiled] = MODES.map((mode) => {
           const cache = new nn.KeyValueCache(3, 19);
           const run = (piece: Tensor): Tensor => noGrad(() => model.forward(piece, { isCausal: true, cache }));
-          const parts = inPieces(isCompiled ? compile(run) : run, x, pieces, dim);
+          const parts = inPieces(inMode(mode, run), x, pieces, dim);
           expect(cache.length).toBe(19);
           cache.dispose();
           return parts;
@@ -124,11 +125,11 @@ describe("a cache", () => {
   });
 
   test("agrees with PyTorch's causal layers", () => {
-    for (const one of values.modules.filter(({ name }) => /causal/.test(name) && /^Transformer/.test(name)))
+    const cases = values.modules.filter(({ name }) => /causal/.test(name) && /^Transformer/.test(name));
+    expect(cases).toHaveLength(2);
+    for (const one of cases)
       tidy(() => {
-        const Layer = nn[one.layer as "TransformerEncoderLayer"];
-        const module = new Layer(...(one.args as [number, number, object]));
-        module.loadStateDict(Object.fromEntries(Object.entries(one.state).map(([name, value]) => [name, load(value)])));
+        const module = build(one) as nn.TransformerEncoderLayer;
         const [x, second] = one.inputs.map(loadArgument) as Tensor[];
         const cache = new nn.KeyValueCache(2, 5);
         const isDecoder = one.layer === "TransformerDecoderLayer";
@@ -208,11 +209,11 @@ describe("a cache", () => {
   });
 
   test("is full after `capacity` steps: a call that does not fit changes nothing, in eager mode and compiled", () => {
-    for (const isCompiled of [false, true]) {
+    for (const mode of MODES) {
       const model = encoder();
       const cache = new nn.KeyValueCache(1, 3);
       const run = (x: Tensor) => noGrad(() => model.forward(x, { isCausal: true, cache }));
-      const step = isCompiled ? compile(run) : run;
+      const step = inMode(mode, run);
       const x = randn([1, 2, 8]);
       step(x);
       expect(() => step(x)).toThrow(
@@ -226,11 +227,11 @@ describe("a cache", () => {
   });
 
   test("rejects a prompt longer than its capacity in its first call, in eager mode and compiled", () => {
-    for (const isCompiled of [false, true]) {
+    for (const mode of MODES) {
       const model = encoder();
       const cache = new nn.KeyValueCache(1, 3);
       const run = (x: Tensor) => noGrad(() => model.forward(x, { isCausal: true, cache }));
-      const step = isCompiled ? compile(run) : run;
+      const step = inMode(mode, run);
       expect(() => step(randn([1, 4, 8]))).toThrow(/^KeyValueCache: 0 of 3 steps are filled, so 4 more do not fit\./);
       expect(cache.length).toBe(0);
     }
@@ -333,6 +334,7 @@ describe("a cache", () => {
     const x = randn([1, 2, 4]);
     const cache = new nn.KeyValueCache(1, 4);
     const attend = (options: object, y = x, key = y) => layer.forward(y, key, key, { cache, ...options });
+    noGrad(() => attend({}));
     expect(() => attend({}, randn([2, 2, 4]))).toThrow(
       /the cache has batch size 1, but the query has 2\. Make a cache for 2 sequences/,
     );
@@ -340,6 +342,7 @@ describe("a cache", () => {
     expect(() => attend({}, x, randn([1, 2, 4]))).toThrow(/a cache is for self-attention\. Pass the same tensor/);
     expect(() => attend({ needWeights: true })).toThrow(/a cache and needWeights can't be combined/);
     expect(() => attend({ attnMask: randn([2, 2]) })).toThrow(/attnMask must be \[2, 4\] or \[2, 2, 4\]/);
+    expect(cache.length).toBe(2);
     expect(() => attend({}).at(0)!.sum().backward()).toThrow(
       /no gradient flows through a KeyValueCache\. Train without a cache/,
     );

@@ -1,17 +1,10 @@
 /** Recurrent layers and attention against PyTorch: results and gradients of inputs and parameters, eager and compiled. */
 import { compile, nn, type Tensor, tensor, tidy } from "nabla";
 import { describe, expect, test } from "vitest";
-import { expectTorch, load, loadArgument, type ModuleCase, values } from "../support/torch.ts";
+import { build, expectTorch, load, loadArgument, values } from "../support/torch.ts";
 
 /** The tensors in a nested result, in order. */
 const flat = (v: unknown): Tensor[] => (Array.isArray(v) ? v.flatMap(flat) : v ? [v as Tensor] : []);
-
-function build({ layer, args, state }: ModuleCase): nn.Module {
-  const Layer = nn[layer as keyof typeof nn] as unknown as new (...args: unknown[]) => nn.Module;
-  const module = new Layer(...args);
-  module.loadStateDict(Object.fromEntries(Object.entries(state).map(([name, value]) => [name, load(value)])));
-  return module;
-}
 
 describe(`modules agree with PyTorch ${values.torch}`, () => {
   for (const one of values.modules) {

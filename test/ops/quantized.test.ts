@@ -159,7 +159,7 @@ describe("errors are within the bounds that follow from the quantization steps",
 
 describe("unusual values", () => {
   test.each([3, 12])("a row of zeros gives the bias, and others are not affected, %i rows", (m) => {
-    const product = { ...random(m, 6, 20, 5) };
+    const product = random(m, 6, 20, 5);
     product.x[1]!.fill(0);
     expect(run(product, false).slice(6, 12)).toEqual(product.bias);
     requireExact(product);

@@ -14,8 +14,9 @@ import {
   zeros,
 } from "nabla";
 import { describe, expect, test } from "vitest";
+import { inMode, MODES } from "../support/modes.ts";
 import { expectClose } from "../support/oracle.ts";
-import { batches, inMode, ints, isSparse, lossOf, type Make, MODES, N, rowwise, table } from "../support/sparse.ts";
+import { batches, ints, isSparse, lossOf, type Make, N, rowwise, table } from "../support/sparse.ts";
 import { expectTorch, load, values } from "../support/torch.ts";
 
 describe(`updates match PyTorch ${values.torch}`, () => {

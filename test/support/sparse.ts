@@ -1,17 +1,10 @@
 /** Tables with sparse gradients, for the tests of embeddings and optimizers. */
-import { compile, manualSeed, nn, optim, type Tensor, tensor } from "nabla";
+import { manualSeed, nn, optim, type Tensor, tensor } from "nabla";
 import { SparseGradient } from "../../src/core/gradient.ts";
 import { seeded } from "./oracle.ts";
 
 export const ints = (list: readonly number[]): Tensor => tensor(Int32Array.from(list));
 export const isSparse = (p: Tensor): boolean => p.gradient instanceof SparseGradient;
-
-export const MODES = ["eager", "compiled"] as const;
-/** f itself, or f compiled. */
-export const inMode = <A extends Tensor[]>(
-  mode: (typeof MODES)[number],
-  f: (...args: A) => Tensor,
-): ((...args: A) => Tensor) => (mode === "compiled" ? (compile(f) as unknown as typeof f) : f);
 
 export type Make = (params: Tensor[]) => optim.Optimizer;
 /** The optimizers that update only the rows of a sparse gradient. */

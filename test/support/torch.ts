@@ -1,7 +1,7 @@
 /** PyTorch's values (test/torch/values.json, written by make.py) as tensors, and the tolerance for all comparisons. */
 import { readFileSync } from "node:fs";
 import * as nabla from "nabla";
-import { grad, hvp, type Tensor, tensor } from "nabla";
+import { grad, hvp, nn, type Tensor, tensor } from "nabla";
 import { expect } from "vitest";
 
 type Num = number | "NaN" | "Infinity" | "-Infinity";
@@ -196,6 +196,14 @@ export function loadArgument(v: Argument): unknown {
   if (typeof v === "object" && v !== null)
     return Object.fromEntries(Object.entries(v).map(([k, part]) => [k, loadArgument(part)]));
   return v === "Infinity" || v === "-Infinity" ? Number(v) : v;
+}
+
+/** The module of a case, with its parameters. */
+export function build({ layer, args, state }: ModuleCase): nn.Module {
+  const Layer = nn[layer as keyof typeof nn] as unknown as new (...args: unknown[]) => nn.Module;
+  const module = new Layer(...args);
+  module.loadStateDict(Object.fromEntries(Object.entries(state).map(([name, value]) => [name, load(value)])));
+  return module;
 }
 
 /** The allowed difference between float32 and PyTorch's float64, relative to the largest element of the tensor. */

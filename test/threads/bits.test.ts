@@ -12,6 +12,7 @@ import { rolldown } from "rolldown";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Plan, Run } from "../support/bits.ts";
 import { concrete, layers, optimizers, schedules } from "../support/layers.ts";
+import { nodeOf } from "../support/node.ts";
 import { BROWSERS, launch, type Served, serve, watchErrors } from "../support/pages.ts";
 import { expectsWide } from "../support/wide.ts";
 
@@ -115,14 +116,12 @@ async function check(
 
 describe("Node", () => {
   const execute = promisify(execFile);
-  const own = Number.parseInt(process.versions.node, 10);
   async function onNode(major: number, flags: readonly string[], all: readonly Plan[]): Promise<Run[]> {
     const script = `import { runAll } from ${JSON.stringify(`${root}/${FOLDER}/bits.js`)};
       console.log(JSON.stringify(await runAll(${JSON.stringify(all)})));`;
     const args = [...flags, "--input-type=module", "-e", script];
-    const [command, ...rest] =
-      major === own ? [process.execPath, ...args] : ["npx", "-y", "-p", `node@${major}`, "node", ...args];
-    const { stdout } = await execute(command!, rest, { timeout: 100_000, maxBuffer: 1 << 26 });
+    const { path } = await nodeOf(major);
+    const { stdout } = await execute(path, args, { timeout: 100_000, maxBuffer: 1 << 26 });
     return JSON.parse(stdout) as Run[];
   }
   for (const major of [20, 24]) {

@@ -2,24 +2,14 @@
  * The thread pool in Node processes: startup, hosts that refuse workers, dying workers, growing memory, idling and exit. Each
  * test runs a scenario from scenarios/ on the built package, in its own process.
  */
-import { execFileSync, spawn } from "node:child_process";
-import { beforeAll, describe, expect, test } from "vitest";
+import { spawn } from "node:child_process";
+import { describe, expect, test } from "vitest";
+import { nodeOf } from "../support/node.ts";
 
 const MAJORS = [20, 24];
 /** The loss of a trained network must be below this value. */
 const LEARNT = 0.1;
 const THREAD_ERROR = /^ThreadError: a worker died during this call, .*Reload parameters/;
-
-/** The Node executable with the given major version: this process's, or one from the registry. */
-function nodeOf(major: number): string {
-  if (Number.parseInt(process.versions.node, 10) === major) return process.execPath;
-  const args = ["-y", "-p", `node@${major}`, "node", "-p", "process.execPath"];
-  return execFileSync("npx", args, { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] }).trim();
-}
-const nodes = new Map<number, string>();
-beforeAll(() => {
-  for (const major of MAJORS) nodes.set(major, nodeOf(major));
-}, 120_000);
 
 interface Outcome<T> {
   /** The scenario's last report. */
@@ -38,15 +28,16 @@ interface RunOptions {
 }
 
 /** Runs a scenario until its process exits. @throws Error if it exceeds the time limit or reports nothing */
-function runScenario<T>(
+async function runScenario<T>(
   script: string,
   name: string,
   options: object = {},
   { major = MAJORS[0]!, flags = [], within = 60 }: RunOptions = {},
 ): Promise<Outcome<T>> {
+  const { path } = await nodeOf(major);
   return new Promise((resolve, reject) => {
     const args = [...flags, `test/threads/scenarios/${script}.mjs`, name, JSON.stringify(options)];
-    const child = spawn(nodes.get(major)!, args, { stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(path, args, { stdio: ["ignore", "pipe", "pipe"] });
     let output = "";
     let errors = "";
     let late = false;

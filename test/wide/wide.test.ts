@@ -8,12 +8,12 @@ import { promisify } from "node:util";
 import type { Browser } from "puppeteer-core";
 import { rolldown } from "rolldown";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { nodeOf } from "../support/node.ts";
 import { launch, type Served, serve } from "../support/pages.ts";
 import { expectsWide } from "../support/wide.ts";
 
 const FOLDER = "build/wide";
 const execute = promisify(execFile);
-const own = Number.parseInt(process.versions.node, 10);
 
 let site: Served;
 beforeAll(async () => {
@@ -34,10 +34,8 @@ async function run<T>(major: number, body: string, flags: readonly string[] = []
     let result;
     ${body}
     console.log(JSON.stringify(result));`;
-  const args = [...flags, "--input-type=module", "-e", script];
-  const [command, ...rest] =
-    major === own ? [process.execPath, ...args] : ["npx", "-y", "-p", `node@${major}`, "node", ...args];
-  const { stdout, stderr } = await execute(command!, rest, { timeout: 100_000 });
+  const { path } = await nodeOf(major);
+  const { stdout, stderr } = await execute(path, [...flags, "--input-type=module", "-e", script], { timeout: 100_000 });
   expect(stderr).toBe("");
   return JSON.parse(stdout) as T;
 }
