@@ -2,10 +2,10 @@
 import { cpus } from "node:os";
 import { CEILING, type Result } from "./measure.ts";
 
-/** Describes the environment of a run: Node, V8, nabla's build and the processor. */
-export function machine(build: string, threads = "one thread"): string {
+/** Describes the environment of a run: Node, V8, nabla's build unless the results name it, and the processor. */
+export function machine(build?: string, threads = "one thread"): string {
   const { node, v8 } = process.versions;
-  return `Node ${node}, V8 ${v8}, nabla ${build}, ${cpus()[0]?.model.trim() ?? "unknown CPU"} × ${cpus().length}, ${threads}`;
+  return `Node ${node}, V8 ${v8}, ${build ? `nabla ${build}, ` : ""}${cpus()[0]?.model.trim() ?? "unknown CPU"} × ${cpus().length}, ${threads}`;
 }
 
 /**

@@ -118,7 +118,8 @@ function testLoss(): number {
   return total / count;
 }
 
-const nextLogits = compile((x: Tensor) =>
+/** The probabilities of the next character: int32 [1, steps] → [alphabet]. */
+const nextProbabilities = compile((x: Tensor) =>
   noGrad(() => {
     const logits = model
       .forward(x, cache)
@@ -138,7 +139,7 @@ function* generate(): Generator<string> {
       cache.reset();
       fresh = written.slice(-Math.ceil(context / 2));
     }
-    const probabilities = tidy(() => nextLogits(tensor([fresh], { dtype: "int32" })).data);
+    const probabilities = tidy(() => nextProbabilities(tensor([fresh], { dtype: "int32" })).data);
     let rest = tidy(() => rand([1]).item());
     const next = probabilities.findIndex((p) => (rest -= p) < 0);
     fresh = [next < 0 ? probabilities.indexOf(Math.max(...probabilities)) : next];

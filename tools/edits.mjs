@@ -15,7 +15,7 @@ function leb128(number) {
 const zigzag = (number) => (number < 0 ? -2 * number - 1 : 2 * number);
 
 /**
- * Encodes `bytes` as edits to `base`: first the number of edits; then, for each edit, the number of new bytes, the new bytes,
+ * Encodes `bytes` as edits to `base`: first the length of the result in bytes; then, for each edit, the number of new bytes, the new bytes,
  * the number of bytes to copy, and their position relative to the end of the previous copy. Numbers are LEB128; signed numbers
  * are zigzag-encoded. src/runtime/load.ts applies the edits.
  */

@@ -290,7 +290,7 @@ function report(suite, one, entries) {
 
 installNabla();
 const print = json ? () => {} : console.log;
-print(machine("in each build"));
+print(machine());
 const chosenSuites = names.filter((name) => program.processedArgs[0].includes(name));
 const peers = chosenSuites.length ? await startPeers() : [];
 const rows = [];
@@ -325,7 +325,7 @@ for (const peer of peers) peer.close();
 if (program.processedArgs[0].includes(KERNELS)) rows.push(...(await compareKernels(only, print)));
 if (isSaved) {
   const peerRows = rows.map((row) => ({ ...row, suite: `peers-${row.suite}` }));
-  save("npm run bench:peers", machine("in each build"), peerRows);
+  save("npm run bench:peers", machine(), peerRows);
 }
 if (json) console.log(JSON.stringify(rows, null, 2));
 process.exit(0);

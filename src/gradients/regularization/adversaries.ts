@@ -17,7 +17,7 @@ import { onSphere, unitRows } from "../math/sphere.ts";
 
 /**
  * A loss as a function of the inputs only, so the function must capture the labels. The function returns a single
- * number or, to raise the sum of all samples' losses, one number per sample.
+ * number or one number per sample. In the second case, the attack raises their sum.
  */
 export type InputLoss = (x: Tensor) => Tensor;
 
