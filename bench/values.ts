@@ -22,6 +22,12 @@ export function shuffledOrder(n: number): Int32Array {
   return order;
 }
 
+/** ‖got − expected‖ / ‖expected‖. */
+export function difference(got: ArrayLike<number>, expected: ArrayLike<number>): number {
+  const norm = (value: (i: number) => number): number => Math.hypot(...Array.from(expected, (_, i) => value(i)));
+  return norm((i) => got[i]! - expected[i]!) / norm((i) => expected[i]!);
+}
+
 /** @throws Error unless |got − expected| ≤ tolerance·(1 + |expected|) everywhere */
 export function requireClose(
   what: string,

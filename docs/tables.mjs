@@ -29,7 +29,13 @@ const number = (v) =>
 const COLUMNS = {
   "peers-matmul": ["nabla relaxed", "PyTorch", "jax-js wasm", "tfjs-wasm", "ml-matrix", "pure JS"],
   "peers-step": ["nabla relaxed, compiled", "PyTorch", "jax-js wasm", "tfjs-wasm", "tfjs-cpu", "pure JS"],
-  "peers-models": ["nabla relaxed, compiled", "onnxruntime-web", "tfjs-wasm", "PyTorch"],
+  "peers-models": [
+    "nabla relaxed, compiled",
+    "nabla relaxed, compiled, int8",
+    "onnxruntime-web",
+    "tfjs-wasm",
+    "PyTorch",
+  ],
 };
 
 /** A table with one row per case and one column per contender, or per entry of `columns`. The best figure in a row is bold. */

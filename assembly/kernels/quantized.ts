@@ -134,8 +134,8 @@ function addDots(sum: v128, w: v128, wNext: v128, x: v128, xNext: v128): v128 {
 
 /** sum + Σ x·w, for 16 weights of 8 bits, spread over four lanes. */
 @inline
-function addDot(sum: v128, w: v128, x: v128): v128 {
-  return i32x4.add(sum, i32x4.extadd_pairwise_i16x8_s(i16x8.relaxed_dot_i8x16_i7x16_s(w, x)));
+function addDot(sum: v128, w: v128, x: v128, ones: v128): v128 {
+  return i32x4.add(sum, i32x4.dot_i16x8_s(i16x8.relaxed_dot_i8x16_i7x16_s(w, x), ones));
 }
 
 /** Stores the dot products of two rows of x with four rows of packed weights. The length of a row, k, is a multiple of 32. */
@@ -188,21 +188,21 @@ export function plainDots(to: usize, other: usize, x: usize, xNext: usize, w: us
   let w1 = min(w + k, last), w2 = min(w1 + k, last), w3 = min(w2 + k, last);
   let c0 = i32x4.splat(0), c1 = c0, c2 = c0, c3 = c0, d0 = c0, d1 = c0, d2 = c0, d3 = c0;
   if (ASC_FEATURE_RELAXED_SIMD) {
-    const middle = i8x16.splat(-128);
+    const middle = i8x16.splat(-128), ones = i16x8.splat(1);
     for (const end = x + k; x < end; x += 16, xNext += 16, w += 16, w1 += 16, w2 += 16, w3 += 16) {
       const a = v128.load(x), b = v128.load(xNext);
       let v = v128.xor(v128.load(w), middle);
-      c0 = addDot(c0, v, a);
-      d0 = addDot(d0, v, b);
+      c0 = addDot(c0, v, a, ones);
+      d0 = addDot(d0, v, b, ones);
       v = v128.xor(v128.load(w1), middle);
-      c1 = addDot(c1, v, a);
-      d1 = addDot(d1, v, b);
+      c1 = addDot(c1, v, a, ones);
+      d1 = addDot(d1, v, b, ones);
       v = v128.xor(v128.load(w2), middle);
-      c2 = addDot(c2, v, a);
-      d2 = addDot(d2, v, b);
+      c2 = addDot(c2, v, a, ones);
+      d2 = addDot(d2, v, b, ones);
       v = v128.xor(v128.load(w3), middle);
-      c3 = addDot(c3, v, a);
-      d3 = addDot(d3, v, b);
+      c3 = addDot(c3, v, a, ones);
+      d3 = addDot(d3, v, b, ones);
     }
   } else {
     const middle = i16x8.splat(128);

@@ -34,8 +34,8 @@ export interface ModelTask {
   readonly name: string;
   /** Creates the model and its data. */
   readonly make: () => Job;
-  /** Whether to compare the model with its copy from nn.quantize. */
-  readonly int8?: boolean;
+  /** If the model is compared with its copy from nn.quantize: creates the job of the copy, with the same arguments. */
+  int8?(model: nn.Module, ...args: Tensor[]): Job;
 }
 
 function job(model: nn.Module, f: (...args: Tensor[]) => Tensor, args: readonly Tensor[], optimizer?: optim.Adam): Job {
@@ -61,12 +61,10 @@ export function infer(model: nn.Module, x: Tensor): Job {
 }
 
 /** Computes the logits for the last token of a text. A cache holds the keys and values of the tokens before it. */
-function inferToken(sizes: typeof gpt): Job {
-  const model = new Gpt(sizes);
+function inferToken(model: Gpt, token: Tensor, prompt: Tensor): Job {
   model.eval();
-  const cache = new nn.KeyValueCache(1, sizes.steps);
-  const before = sizes.steps - 1;
-  const [token, prompt] = [tokens(1, { ...sizes, steps: 1 }), tokens(1, { ...sizes, steps: before })];
+  const before = prompt.shape[1]!;
+  const cache = new nn.KeyValueCache(1, before + 1);
   tidy(() => noGrad(() => void model.forward(prompt, cache)));
   const run = (x?: Tensor): Tensor => {
     const logits = noGrad(() => model.forward(x!, cache));
@@ -97,14 +95,19 @@ const gpt = { layers: 6, width: 256, heads: 8, vocabulary: 256, steps: 128 };
 const tokens = (batch: number, { vocabulary, steps }: typeof gpt): Tensor => randint(0, vocabulary, [batch, steps]);
 
 export const tasks: readonly ModelTask[] = [
-  { name: "infer: MLP 784-128-10 B=1", make: () => infer(mlp(784, 128, 10), rand([1, 784])), int8: true },
-  { name: "infer: MLP 784-128-10 B=64", make: () => infer(mlp(784, 128, 10), rand([64, 784])), int8: true },
+  { name: "infer: MLP 784-128-10 B=1", make: () => infer(mlp(784, 128, 10), rand([1, 784])), int8: infer },
+  { name: "infer: MLP 784-128-10 B=64", make: () => infer(mlp(784, 128, 10), rand([64, 784])), int8: infer },
   {
     name: "infer: LSTM 28→128 T=28 B=1",
     make: () => infer(new Recurrent({ kind: "lstm", inputs: 28, hidden: 128, outputs: 10 }), rand([28, 1, 28])),
   },
-  { name: "infer: BERT 6×384 T=128 B=1", make: () => infer(new Bert(bert), tokens(1, bert)), int8: true },
-  { name: "infer: GPT 6×384, token 128, B=1", make: () => inferToken(generator) },
+  { name: "infer: BERT 6×384 T=128 B=1", make: () => infer(new Bert(bert), tokens(1, bert)), int8: infer },
+  {
+    name: "infer: GPT 6×384, token 128, B=1",
+    make: () =>
+      inferToken(new Gpt(generator), tokens(1, { ...generator, steps: 1 }), tokens(1, { ...generator, steps: 127 })),
+    int8: inferToken,
+  },
   { name: "infer: ResNet-18 224×224 B=1", make: () => infer(new ResNet18("large", 1000), rand([1, 224, 224, 3])) },
   { name: "infer: MobileNetV2 224×224 B=1", make: () => infer(new MobileNetV2(1000), rand([1, 224, 224, 3])) },
   {

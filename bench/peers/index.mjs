@@ -12,7 +12,7 @@ import { networkStart, networks } from "../../dist/bench/networks.js";
 import { figure, machine, table } from "../../dist/bench/report.js";
 import { save } from "../../dist/bench/save.js";
 import { EPOCH, LR, requireEpoch, requireLosses, STEPS, startOf, trainingTasks } from "../../dist/bench/training.js";
-import { requireClose, shuffledOrder, uniform } from "../../dist/bench/values.js";
+import { difference, requireClose, shuffledOrder, uniform } from "../../dist/bench/values.js";
 import { installedDirectory } from "../../dist/cli/mnist/data.js";
 import { installNabla } from "./install.mjs";
 import { compareKernels } from "./kernels.mjs";
@@ -108,6 +108,7 @@ async function startPeers() {
     node("nabla relaxed", "nabla", "relaxed"),
     node("nabla simd, compiled", "nabla-compiled", "simd"),
     node("nabla relaxed, compiled", "nabla-compiled", "relaxed"),
+    node("nabla relaxed, compiled, int8", "nabla-int8", "relaxed"),
     node("fromLayersModel simd, compiled", "fromLayers", "simd"),
     node("fromLayersModel relaxed, compiled", "fromLayers", "relaxed"),
     node("tfjs-wasm", "tfjs"),
@@ -127,19 +128,31 @@ async function startPeers() {
   return peers;
 }
 
-/** Checks a contender's results against those of the first contender. @throws Error if they differ */
+/** The largest error of a model with int8 weights: ‖y − ŷ‖ / ‖y‖. */
+const INT8_ERROR = 0.05;
+
+/**
+ * Checks a contender's results against those of the first contender. Returns the error of a model with int8 weights.
+ * @throws Error if the results differ
+ */
 function check(peer, { name, epoch, tfjs, model }, { result, losses }, reference) {
   const what = `${name}, ${peer.name}`;
   if (model) {
     // TensorFlow.js's models have their own weights. The suite "tfjs" checks them.
     const valuesOf = (reply) => reply.losses ?? decode(reply.result);
+    if (peer.name.endsWith("int8")) {
+      const error = difference(valuesOf({ result, losses }), valuesOf(reference));
+      if (!(error <= INT8_ERROR)) throw new Error(`${what}: the results differ by ${error} from those in float32.`);
+      return `error ${(100 * error).toFixed(2)} %`;
+    }
     if (!peer.name.startsWith("tfjs")) requireResults(what, valuesOf({ result, losses }), valuesOf(reference));
-    return;
+    return undefined;
   }
   if (epoch) requireEpoch(what, losses[0], reference.losses[0]);
   else if (tfjs && losses) requireClose(what, losses, reference.losses, 1e-3);
   else if (losses) requireLosses(what, losses, reference.losses);
   else requireClose(what, decode(result), decode(reference.result), 1e-4);
+  return undefined;
 }
 const decode = (text) => new Float32Array(Uint8Array.from(Buffer.from(text, "base64")).buffer);
 
@@ -158,9 +171,9 @@ async function runCase(peers, suite, one) {
     entry.error = reply.error;
     if (reply.error) continue;
     reference ??= reply;
-    entry.loss = reply.losses?.at(-1);
+    entry.loss = reply.losses?.at(-1).toPrecision(6);
     try {
-      check(entry.peer, one, reply, reference);
+      entry.loss = check(entry.peer, one, reply, reference) ?? entry.loss;
     } catch (error) {
       entry.error = error.message;
     }
@@ -244,11 +257,12 @@ const OTHER_BASE = "tfjs-cpu";
  * epoch. tfjs-wasm cannot train CNNs, so tfjs-cpu trains the small one in its place; larger CNNs would take tfjs-cpu too long.
  */
 const TAKES_PART = {
-  matmul: (name) => !/^tfjs-cpu|^onnx|compiled$/.test(name),
+  matmul: (name) => !/^tfjs-cpu|^onnx|compiled/.test(name),
   step: (name, one) =>
-    !/^(ml-matrix|onnx)/.test(name) && (!name.startsWith("tfjs-cpu") || one.name.startsWith("CNN 8-16")),
+    !/^(ml-matrix|onnx)|int8$/.test(name) && (!name.startsWith("tfjs-cpu") || one.name.startsWith("CNN 8-16")),
   models: (name, one) =>
-    /^(nabla relaxed, compiled|PyTorch)/.test(name) ||
+    /^(nabla relaxed, compiled$|PyTorch)/.test(name) ||
+    (name.endsWith("int8") && one.int8) ||
     (name.startsWith("onnx") && one.name.startsWith("infer")) ||
     (name.startsWith("tfjs-wasm") && one.name.includes("224×224")),
   epoch: (name) => (name.startsWith("nabla") && name.endsWith("compiled")) || name.startsWith("PyTorch"),
@@ -266,15 +280,7 @@ function report(suite, one, entries) {
       return { cells: [name, peer.name, "—", "—", "", "", "!! MISSING"], missing: `!! MISSING ${peer.name}: ${error}` };
     const ratio = base ? figure(median(rounds.map((t, r) => base.rounds[r] / t))) : "";
     return {
-      cells: [
-        name,
-        peer.name,
-        figure(inUnit(median(rounds))),
-        figure(inUnit(least)),
-        unit,
-        ratio,
-        loss === undefined ? "" : loss.toPrecision(6),
-      ],
+      cells: [name, peer.name, figure(inUnit(median(rounds))), figure(inUnit(least)), unit, ratio, loss ?? ""],
       row: {
         suite,
         case: one.name,
@@ -303,7 +309,7 @@ for (const suite of chosenSuites) {
       "min*",
       "unit",
       `× ${BASES[suite]}`,
-      { step: `loss at step ${STEPS}`, epoch: "mean loss", models: "loss", tfjs: "loss" }[suite] ?? "",
+      { step: `loss at step ${STEPS}`, epoch: "mean loss", models: "loss or error", tfjs: "loss" }[suite] ?? "",
     ],
   ];
   const missing = new Set();

@@ -46,7 +46,7 @@ export function modelCases() {
         file ??= writeModel(task);
         return { name: task.name, file, runs: RUNS };
       };
-      return { name: task.name, model: true, network: true, task: open };
+      return { name: task.name, model: true, network: true, int8: task.int8 !== undefined, task: open };
     });
 }
 
