@@ -19,7 +19,7 @@ const { version } = JSON.parse(readFileSync(new URL("../../package.json", import
 
 exitOnOutputError("nabla");
 const program = new Command("nabla")
-  .description("Neural networks at native speed, in WebAssembly.")
+  .description("Train and run neural networks in JavaScript.")
   .version(version)
   .showHelpAfterError("Run nabla --help for a list of commands.");
 addInfo(program);

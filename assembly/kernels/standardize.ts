@@ -1,6 +1,7 @@
 /**
- * Batch normalization with known statistics, out = act((x − mean)·scale + shift + addend). It is a separate op, and it is also the last
- * step of a convolution, which applies it to results that are still in the cache. Each operation is rounded as in separate passes.
+ * Batch normalization with known statistics, out = act((x − mean)·scale + shift + addend). It is a separate op, and it
+ * is also the last step of a convolution, which applies it to results that are still in the cache. Each operation rounds
+ * its result to float32, so the results have the same bits as those of a separate pass for each operation.
  */
 import { ceilingOf, clamp, floorOf, zeroOf } from "./epilogue";
 import { Conv } from "../layerLayouts";

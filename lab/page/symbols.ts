@@ -8,7 +8,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   θ: "the parameters of the model, a vector",
   L: "the loss: a number that says how wrong the model is",
   "∇": "the gradient: all partial derivatives as one vector",
-  "∂": "a partial derivative: the rate of change if only one variable moves",
+  "∂": "a partial derivative: the rate of change if only one variable changes",
   h: "a small step",
   n: "the number of parameters",
   i: "an index, from 1 to n",

@@ -89,7 +89,7 @@ export function backpropagate(
   const create = options.create === "auto" ? isGradEnabled() && hasOtherLeaves : options.create;
   const gradients = new Map<Edge, Tensor>();
 
-  /** Adds a gradient to an edge's sum so far. The new sum is always a new tensor. */
+  /** Adds a gradient to the sum of an edge's gradients. The new sum is always a new tensor. */
   const accumulate = (edge: Edge, g: Tensor): Tensor => {
     const before = gradients.get(edge);
     const sum = before ? (add(before, g) as Tensor) : g.alias(g.shape);

@@ -58,7 +58,7 @@ function resolveIndices(argnums: readonly number[], count: number, name: string)
     const at = i < 0 ? i + count : i;
     if (Number.isInteger(i) && at >= 0 && at < count) return at;
     throw new RangeError(
-      `${name}: argnums contains ${i}, but the function was called with ${count} argument(s). Use ${-count} … ${count - 1}.`,
+      `${name}: argnums must be in ${-count} … ${count - 1}, the indices of the function's arguments, got ${i}.`,
     );
   });
 }
@@ -271,9 +271,7 @@ export function jvp<X extends Tensor | Tensor[]>(
   check("jvp", arguments, "f:function xs:tensor|tensors vs:tensor|tensors");
   const [points, directions] = [[xs].flat() as Tensor[], [vs].flat() as Tensor[]];
   if (directions.length > points.length)
-    throw new TypeError(
-      `jvp: got ${directions.length} directions for ${points.length} point(s). Pass one direction for each point.`,
-    );
+    throw new TypeError(`jvp: pass one direction for each point, got ${directions.length} for ${points.length}.`);
   points.forEach((x, i) => {
     const v = directions[i];
     if (!v || !sameShape(v.shape, x.shape))

@@ -183,7 +183,7 @@ export class BatchNorm extends Module {
     const { runningMean, runningVar, weight, bias, options, ranks, numFeatures } = this;
     if ((ranks.length && !ranks.includes(x.shape.length)) || x.shape.at(-1) !== numFeatures)
       throw new ShapeError(
-        `${kindOf(this)}: x must have ${ranks.join(" or ") || "some"} dimensions, ` +
+        `${kindOf(this)}: x must have ${ranks.join(" or ") || "1 or more"} dimensions, ` +
           `with ${numFeatures} channels last, got [${x.shape.join(", ")}]. Use x.permute([0, 2, 3, 1]) for PyTorch's images.`,
       );
     if (!this.training && runningMean && runningVar)

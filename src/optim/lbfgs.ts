@@ -130,7 +130,8 @@ export class LBFGS {
   }
 
   /**
-   * Moves the parameters towards a minimum of the loss []. If the loss function throws, parameters and history are unchanged.
+   * Moves the parameters towards a minimum of the loss. If the loss function throws, parameters and history are unchanged.
+   * @param loss computes the loss, a tensor with shape []
    * @returns the loss before the first step
    * @throws TypeError, ShapeError or Error if the loss is not a single number that depends on parameters
    */

@@ -264,8 +264,8 @@ export abstract class Optimizer<O extends CommonOptions = CommonOptions, R exten
   }
 
   /**
-   * Takes one step on a loss []: clears gradients, runs backward and updates the parameters. If you pass a function,
-   * minimize frees everything that the function creates. Pass several functions to take one step on the mean of their
+   * Takes one step on a loss of shape []: clears gradients, runs backward and updates the parameters. If you pass a
+   * function, minimize frees everything that the function creates. Pass several functions to take one step on the mean of their
    * losses (gradient accumulation). minimize runs backward for each loss before it calls the next function, so only one
    * graph at a time is in memory.
    *

@@ -254,7 +254,7 @@ describe("errors say what is wrong and how to fix it", () => {
       "add: [2, 3] and [4] do not broadcast: sizes 3 and 4 at dim -1 differ and neither is 1. Reshape or unsqueeze one of them.",
     );
     expect(() => zeros([2, 3]).reshape([4])).toThrow("reshape: [2, 3] has 6 elements, which do not fit [4].");
-    expect(() => zeros([2]).sum(1)).toThrow("sum: dim 1 is out of range for 1 dimension(s). Use -1 … 0.");
+    expect(() => zeros([2]).sum(1)).toThrow("sum: dim must be in -1 … 0, got 1.");
     expect(() => zeros([2, 0]).max(1)).toThrow(
       "max: [2, 0] has no elements along the reduced dims, so the result is undefined.",
     );

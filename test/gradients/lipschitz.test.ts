@@ -168,6 +168,6 @@ describe("lipschitzBound", () => {
     expect(() => lipschitzBound(new Twice(new nn.ReLU()))).toThrow("Twice has no known bound.");
     const odd = new nn.Linear(2, 2);
     noGrad(() => odd.weight.copyFrom([1, Number.NaN, 0, 0]));
-    expect(() => lipschitzBound(odd)).toThrow("the weight [2, 2] has values that are not finite");
+    expect(() => lipschitzBound(odd)).toThrow("the weight must be finite, but [2, 2] contains NaN or infinities");
   });
 });

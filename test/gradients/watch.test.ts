@@ -71,7 +71,7 @@ describe("diagnose names the problem and the remedy", () => {
       expect(ratio).toBeLessThan(1e-6);
       expect(report.verdicts.map(({ kind }) => kind)).toContain("vanishing");
       expect(report.verdicts[0]!.text).toContain(
-        `scales the gradient by about ${(ratio ** (1 / 12)).toPrecision(2)}, from `,
+        `changes by a factor of about ${(ratio ** (1 / 12)).toPrecision(2)} per layer, from `,
       );
       expect(report.verdicts[0]!.text).toMatch(/ at 24 to .* at 0: vanishing\.$/);
     },

@@ -17,7 +17,9 @@ export function spectralNorm(weight: Tensor): number {
   const rows = weight.shape[0] ?? 1;
   const w = vector(weight.data);
   if (!w.every(Number.isFinite))
-    throw new ShapeError(`spectralNorm: the weight ${show(weight.shape)} has values that are not finite.`);
+    throw new ShapeError(
+      `spectralNorm: the weight must be finite, but ${show(weight.shape)} contains NaN or infinities.`,
+    );
   const columns = w.length / rows;
   const product = (v: Vector): Vector => {
     const y = new Float64Array(rows);

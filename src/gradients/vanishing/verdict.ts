@@ -159,7 +159,7 @@ function gradientVerdicts(parameters: readonly ParameterRow[], depth: readonly D
     return [
       {
         kind: "exploding",
-        text: `${huge.name}'s gradient is ${digits(huge.gradient)}, but its weights' norm is ${digits(huge.weight)}: exploding.`,
+        text: `${huge.name}'s gradient has norm ${digits(huge.gradient)}, but the weight has norm ${digits(huge.weight)}: exploding.`,
         remedy: REMEDIES.exploding,
       },
     ];
@@ -174,7 +174,7 @@ function depthVerdicts(layers: readonly DepthRow[]): Verdict[] {
   const perLayer = digits(ratio ** (1 / (layers.length - 1)));
   return ratioVerdicts(
     ratio,
-    `Each layer back scales the gradient by about ${perLayer}, from ${digits(last.gradient)} at ${last.name} to ${digits(first.gradient)} at ${first.name}`,
+    `On its way back, the gradient changes by a factor of about ${perLayer} per layer, from ${digits(last.gradient)} at ${last.name} to ${digits(first.gradient)} at ${first.name}`,
   );
 }
 

@@ -135,7 +135,7 @@ export function normalizeDim(op: string, dim: number, rank: number): number {
       const instead = pairwise[op] ? `For two numbers, use ${pairwise[op]}(a, b).` : "Pass a tensor with dimensions.";
       throw new ShapeError(`${op}: x must have at least one dimension, got a number or a tensor []. ${instead}`);
     }
-    throw new ShapeError(`${op}: dim ${dim} is out of range for ${rank} dimension(s). Use ${-rank} … ${rank - 1}.`);
+    throw new ShapeError(`${op}: dim must be in ${-rank} … ${rank - 1}, got ${dim}.`);
   }
   return at;
 }

@@ -350,7 +350,7 @@ export function groupNorm(
   requireEps("groupNorm", eps);
   const { channels } = channelDims("groupNorm", v, 2);
   if (!Number.isInteger(groups) || groups < 1 || channels % groups)
-    throw new RangeError(`groupNorm: ${channels} channels do not divide evenly into ${groups} groups.`);
+    throw new RangeError(`groupNorm: groups must divide the number of channels (${channels}), got ${groups}.`);
   requireAffine("groupNorm", [channels], weight, bias);
   const batch = v.shape[0]!;
   const pixels = sizeOf(v.shape.slice(1, -1));

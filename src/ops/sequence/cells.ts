@@ -15,7 +15,7 @@ export interface Cell {
   /** The number of rows, of `hidden` numbers each, that the kernel saves at each step for the gradient. */
   readonly saved: number;
   readonly hasCellState: boolean;
-  /** Whether the gradients of g and x differ. */
+  /** Whether the gradients with respect to g and x differ (see `compose`). */
   readonly splitsGradient: boolean;
   /**
    * Computes one step. x is the input's contribution to each gate, and g is the state's: [batch, gates·hidden]. h and c

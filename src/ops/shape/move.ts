@@ -71,7 +71,9 @@ const concatDefinition: OpDefinition<{ dim: number }> = {
       if (x.dtype !== first!.dtype)
         throw new DTypeError(`concat: ${first!.dtype} and ${x.dtype} cannot be joined. Convert one with .to(…).`);
       if (x.shape.length !== first!.shape.length || x.shape.some((size, i) => i !== dim && size !== first!.shape[i])) {
-        throw new ShapeError(`concat: ${show(first!.shape)} and ${show(x.shape)} differ in a dim other than ${dim}.`);
+        throw new ShapeError(
+          `concat: sizes must be equal except in dim ${dim}, got ${show(first!.shape)} and ${show(x.shape)}.`,
+        );
       }
       n += x.shape[dim]!;
     }
