@@ -183,7 +183,7 @@ describe("lone surrogates, which UTF-8 cannot encode", () => {
   });
 });
 
-test("numeric, empty and special names keep their tensors, and entries are in file order", () => {
+test("a tensor may have a numeric, an empty or a reserved name, and entries are listed in file order", () => {
   const names = ["10", "2", "", "__proto__", "constructor", "z", "\u2028", "ü"];
   const tensors = Object.fromEntries(names.map((name, i) => [name, tensor([i])]));
   const file = writeSafetensors(tensors, { 1: "one", __proto__x: "y" });

@@ -51,7 +51,7 @@ describe("Module", () => {
     ]);
     expect(model.forward(randn([4, 3])).shape).toEqual([4, 3]);
   });
-  test("lists a parameter that is used twice once", () => {
+  test("lists a parameter only once if it is used twice", () => {
     const shared = new nn.Linear(2, 2);
     expect(new nn.Sequential(shared, new nn.ReLU(), shared).parameters().length).toBe(2);
   });

@@ -294,7 +294,7 @@ describe("what stays in float32", () => {
 });
 
 describe("errors", () => {
-  test("weights that are not finite", async () => {
+  test("quantize rejects weights that are not finite", async () => {
     const model = new nn.Sequential(new nn.Linear(2, 2));
     const { tensors } = memory();
     (model.parameters()[0] as Tensor).live()[1] = Number.NaN;
@@ -303,7 +303,7 @@ describe("errors", () => {
     );
     expect(memory().tensors).toBeLessThanOrEqual(tensors);
   });
-  test("training a quantized model", async () => {
+  test("a quantized model can be neither trained nor differentiated", async () => {
     const quantized = await nn.quantize(
       new nn.Sequential(new nn.Linear(2, 3), new nn.LayerNorm(3), new nn.Linear(3, 1)),
     );
@@ -320,7 +320,7 @@ describe("errors", () => {
     expect(quantized.forward(rand([2, 2])).requiresGrad).toBe(false);
     expect(quantized.parameters().every((p) => !p.requiresGrad)).toBe(true);
   });
-  test("a wrong size", async () => {
+  test("a quantized layer rejects an input of the wrong size", async () => {
     const quantized = await nn.quantize(new nn.Linear(2, 3));
     expect(() => quantized.forward(rand([2, 3]))).toThrow(
       "QuantizedLinear: [2, 3] does not fit the weight [3, 2]: the last size must be 2.",

@@ -183,12 +183,12 @@ describe("unusual values", () => {
         expect([...y.slice(0, 6), ...y.slice(12)]).toEqual([...clean.slice(0, 6), ...clean.slice(12)]);
       }
   });
-  test.each([3, 12])("the largest, the smallest and denormal numbers, %i rows", (m) => {
+  test.each([3, 12])("products of huge, tiny and denormal numbers equal the reference, %i rows", (m) => {
     const product = random(m, 6, 19, 5);
     const scaled = (by: number) => ({ ...product, x: product.x.map((row) => row.map((v) => f(v * by))) });
     for (const by of [1e38, 1e-30, 1e-37, 1e-45]) requireExact(scaled(by));
   });
-  test("no rows, and vectors", () => {
+  test("x may have no rows, or any number of dims", () => {
     const product = random(1, 6, 19, 5);
     const matrix = matrixOf(product);
     tidy(() => {

@@ -163,7 +163,7 @@ describe("conversions", () => {
     expect([...tf.cast(tf.tensor1d([1.9, -1.9]), "int32").dataSync()]).toEqual([1, -1]);
     expect([...tf.cast(tf.tensor1d([1.9, Number.NaN]), "int32").dataSync()]).toEqual([1, 0]);
   });
-  test("int32 to float32, and back", () => {
+  test("int32 to float32 and back keeps integers up to 2²⁴", () => {
     const x = tf.tensor1d([1, -2, 2 ** 24], "int32");
     const y = tf.cast(x, "float32");
     expect([...tf.mul(y, 0.5).dataSync()]).toEqual([0.5, -1, 2 ** 23]);

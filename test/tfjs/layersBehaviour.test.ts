@@ -23,7 +23,7 @@ const BATCH = 4;
  */
 const CLOSE = 2 ** -20;
 
-describe("every layer, before and after three steps", () => {
+describe("each layer agrees with the CPU backend, before and after three steps", () => {
   test.each(layerCases)("$name", async ({ make, shapes, input: values, before, inferenceOnly, direct }) => {
     await expectSameOnBoth(async () => {
       const x = shapes.map((shape, i) =>
@@ -167,13 +167,16 @@ test.each(Object.keys(OPTIMIZERS))("optimizer %s", async (name) => {
     /^(SGD|Momentum)$/.test(name) ? CLOSE : NORMALIZED,
   ); // prettier-ignore
 });
-test.each(["sgd", "adagrad", "adadelta", "adam", "adamax", "rmsprop"])("optimizer %s by name", async (optimizer) => {
-  await expectSameOnBoth(() => {
-    const model = twoLayers();
-    model.compile({ optimizer, loss: "meanSquaredError" });
-    return fitted(model, ...data());
-  }, NORMALIZED);
-});
+test.each(["sgd", "adagrad", "adadelta", "adam", "adamax", "rmsprop"])(
+  "a model compiled with the optimizer's name, %s, agrees with the CPU backend",
+  async (optimizer) => {
+    await expectSameOnBoth(() => {
+      const model = twoLayers();
+      model.compile({ optimizer, loss: "meanSquaredError" });
+      return fitted(model, ...data());
+    }, NORMALIZED);
+  },
+);
 
 const oneHot = (): tf.Tensor => tf.cast(tf.oneHot(tf.cast(uniform([12], 2, 0, 3), "int32"), 3), "float32");
 const labels = (): tf.Tensor => tf.floor(uniform([12, 1], 2, 0, 3));

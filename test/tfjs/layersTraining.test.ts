@@ -41,7 +41,7 @@ const classes = (): tf.Tensor =>
     return tf.cast(tf.oneHot(tf.argMax(parts, 1), 3), "float32");
   });
 
-describe("fit", () => {
+describe("fit gives the CPU backend's results", () => {
   test("with validation data, custom callbacks and shuffled batches", async () => {
     const calls: unknown[] = [];
     await expectSameOnBoth(async () => {
@@ -76,7 +76,7 @@ describe("fit", () => {
     }, CLOSE);
   });
 
-  test("stops early", async () => {
+  test("if it stops early", async () => {
     await expectSameOnBoth(async () => {
       const model = classifier();
       const stop = callbacks.earlyStopping({ monitor: "val_loss", patience: 1, minDelta: 0.5 });
@@ -122,7 +122,7 @@ describe("fit", () => {
   });
 });
 
-describe("other ways to run a model", () => {
+describe("nabla and the CPU backend agree on", () => {
   test("trainOnBatch, evaluate, predict and predictOnBatch", async () => {
     await expectSameOnBoth(async () => {
       const model = classifier();
@@ -138,7 +138,7 @@ describe("other ways to run a model", () => {
     }, CLOSE);
   });
 
-  test("frozen layers, and weights that are set", async () => {
+  test("training with frozen layers and with weights that were set", async () => {
     await expectSameOnBoth(async () => {
       const model = classifier();
       model.layers[0]!.trainable = false;
@@ -152,7 +152,7 @@ describe("other ways to run a model", () => {
     }, CLOSE);
   });
 
-  test("a stateful LSTM keeps its state until it is reset", async () => {
+  test("a stateful LSTM, which keeps its state until it is reset", async () => {
     await expectSameOnBoth(() => {
       const model = sequential({
         layers: [layers.lstm({ units: 3, stateful: true, batchInputShape: [2, 4, 3] }), layers.dense({ units: 1 })],
@@ -168,7 +168,7 @@ describe("other ways to run a model", () => {
     }, CLOSE);
   });
 
-  test("two inputs, a shared layer, two outputs with their own losses and weights", async () => {
+  test("a model with two inputs, a shared layer, and two outputs with a loss each", async () => {
     await expectSameOnBoth(async () => {
       const [left, right] = [input({ shape: [5], name: "left" }), input({ shape: [5], name: "right" })];
       const shared = layers.dense({ units: 4, activation: "tanh" });
@@ -190,7 +190,7 @@ describe("other ways to run a model", () => {
     }, CLOSE);
   });
 
-  test("metrics of tensors", async () => {
+  test("the metrics of two tensors", async () => {
     await expectSameOnBoth(() => {
       const [truth, prediction] = [tf.cast(tf.greater(uniform([9], 1), 0), "float32"), uniform([9], 2, 0, 1)];
       const names = [

@@ -9,7 +9,7 @@ const CLOSE = 2 ** -20;
 const images = (...shape: number[]) => uniform(shape, 1) as tf.Tensor4D;
 const filters = (...shape: number[]) => uniform(shape, 2) as tf.Tensor4D;
 
-describe("filters", () => {
+describe("nabla caches filters in its own layout, and agrees with the CPU backend for", () => {
   test("one filter in a convolution and in a depthwise convolution", () =>
     expectSameOnBoth(() => {
       const [x, filter] = [images(1, 5, 5, 2), filters(3, 3, 2, 2)];
