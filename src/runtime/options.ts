@@ -1,4 +1,4 @@
-/** A helper for options objects. */
+/** Cleans options objects. */
 
 /** Removes undefined options, which would override defaults in `{ ...defaults, ...options }`. */
 export function withoutUndefined<T extends object>(options: { [K in keyof T]: T[K] | undefined }): T {

@@ -22,7 +22,7 @@ const MAX_REPLACEMENTS = 8;
  */
 const SPINS = { dedicated: 1_000_000, oversubscribed: 200 };
 
-interface Helper {
+interface PoolWorker {
   /** The address of the worker's state word (see WorkerInit). */
   readonly mark: number;
   thread: Thread | undefined;
@@ -30,7 +30,7 @@ interface Helper {
   isReady: boolean;
 }
 
-const hasEnded = ({ thread }: Helper): boolean => !thread || thread.isDead();
+const hasEnded = ({ thread }: PoolWorker): boolean => !thread || thread.isDead();
 
 /** Whether this thread may sleep. A page's main thread may not sleep. */
 function canSleep(): boolean {
@@ -48,12 +48,12 @@ export class WorkerPool {
   trouble = "";
   private readonly canSleep = canSleep();
   private readonly bytes: number;
-  private helpers: Helper[] = [];
+  private workers: PoolWorker[] = [];
   private control = 0;
   private replacements = 0;
   private closing: Promise<void> | undefined;
   /** Workers that close() waits for. */
-  private readonly stopping = new Set<Helper>();
+  private readonly stopping = new Set<PoolWorker>();
   private onAllStopped: () => void = () => {};
 
   /**
@@ -86,17 +86,17 @@ export class WorkerPool {
     const spins = this.oversubscribed ? SPINS.oversubscribed : SPINS.dedicated;
     this.set(Control.spins, spins);
     this.set(Control.idle, spins);
-    this.helpers = Array.from({ length: this.threads - 1 }, (_, i) => ({
+    this.workers = Array.from({ length: this.threads - 1 }, (_, i) => ({
       mark: this.control + Control.bytes + i * PAIR,
       thread: undefined,
       isReady: false,
     }));
-    await Promise.all(this.helpers.map((helper) => this.start(helper)));
+    await Promise.all(this.workers.map((worker) => this.start(worker)));
   }
 
   /** Runs a program on all available threads. @throws ThreadError if a worker died during the program */
   run(program: number, count: number): void {
-    if (!this.helpers.length) {
+    if (!this.workers.length) {
       this.kernels.run!(program, count, 0, 1);
       return;
     }
@@ -116,9 +116,9 @@ export class WorkerPool {
   }
 
   private async stopAll(): Promise<void> {
-    const running = this.helpers.filter(({ thread }) => thread);
-    this.helpers = [];
-    for (const helper of running) this.stopping.add(helper);
+    const running = this.workers.filter(({ thread }) => thread);
+    this.workers = [];
+    for (const worker of running) this.stopping.add(worker);
     this.signalStop();
     if (!running.length) return;
     const allStopped = new Promise<void>((resolve) => {
@@ -147,7 +147,7 @@ export class WorkerPool {
   }
 
   /** Starts a worker. Settles when the worker is ready for jobs, or has failed to start. */
-  private async start(helper: Helper): Promise<void> {
+  private async start(worker: PoolWorker): Promise<void> {
     const { module, heap, control } = this;
     let resolve = (): void => {};
     let reject = (_: Error): void => {};
@@ -168,17 +168,17 @@ export class WorkerPool {
     const exit = (reason: string): void => {
       ended = true;
       reject(new ThreadError(`a worker could not be started: ${failure || reason}`));
-      helper.thread = undefined;
-      this.handleExit(helper, failure || reason);
+      worker.thread = undefined;
+      this.handleExit(worker, failure || reason);
     };
     try {
-      const thread = await spawn({ module, memory: heap.memory, control, mark: helper.mark }, { message, exit });
-      if (!ended) helper.thread = thread;
+      const thread = await spawn({ module, memory: heap.memory, control, mark: worker.mark }, { message, exit });
+      if (!ended) worker.thread = thread;
       await ready;
-      helper.isReady = true;
+      worker.isReady = true;
     } catch (error) {
       // A worker that never became ready would keep the process alive.
-      helper.thread?.terminate();
+      worker.thread?.terminate();
       throw error;
     } finally {
       clearTimeout(timer);
@@ -186,37 +186,37 @@ export class WorkerPool {
   }
 
   /** Handles a worker that no longer runs. */
-  private handleExit(helper: Helper, reason: string): void {
-    if (this.stopping.delete(helper) && !this.stopping.size) this.onAllStopped();
+  private handleExit(worker: PoolWorker, reason: string): void {
+    if (this.stopping.delete(worker) && !this.stopping.size) this.onAllStopped();
     // start() reports a worker that never became ready.
-    if (this.closing || !helper.isReady || !this.helpers.includes(helper)) return;
-    helper.isReady = false;
+    if (this.closing || !worker.isReady || !this.workers.includes(worker)) return;
+    worker.isReady = false;
     this.trouble = `a worker died (${reason})`;
     // If the worker died during a job, its share is missing and the control block is unusable.
-    if (this.stateOf(helper)) this.restart();
-    else this.replace(() => this.start(helper));
+    if (this.stateOf(worker)) this.restart();
+    else this.replace(() => this.start(worker));
   }
 
-  private stateOf({ mark }: Helper): number {
+  private stateOf({ mark }: PoolWorker): number {
     return Atomics.load(this.heap.i32, mark / 4);
   }
 
   /** Terminates all workers and starts new ones with a new control block. */
   private restart(): void {
-    const old = this.helpers;
+    const old = this.workers;
     // From here on, handleExit ignores the old workers.
-    this.helpers = [];
+    this.workers = [];
     this.signalStop();
     // A worker that is still running its share writes to memory that the caller may free as soon as the error is thrown.
     // Wait for such workers.
     const deadline = performance.now() + STOP_TIMEOUT;
-    while (old.some((helper) => this.isWorking(helper)) && performance.now() < deadline) {}
+    while (old.some((worker) => this.isWorking(worker)) && performance.now() < deadline) {}
     for (const { thread } of old) thread?.terminate();
     this.replace(() => this.startAll());
   }
 
-  private isWorking(helper: Helper): boolean {
-    return this.stateOf(helper) === 1 && !hasEnded(helper);
+  private isWorking(worker: PoolWorker): boolean {
+    return this.stateOf(worker) === 1 && !hasEnded(worker);
   }
 
   private replace(start: () => Promise<void>): void {
@@ -233,9 +233,9 @@ export class WorkerPool {
 
   /** Called by a thread that has waited for a long time. @throws ThreadError if the wait cannot end because a worker is dead */
   private checkHelpers(): void {
-    const isStuck = this.helpers.some((helper) => {
-      const state = this.stateOf(helper);
-      return state === 2 || (state === 1 && hasEnded(helper));
+    const isStuck = this.workers.some((worker) => {
+      const state = this.stateOf(worker);
+      return state === 2 || (state === 1 && hasEnded(worker));
     });
     if (!isStuck) return;
     this.trouble = "a worker died during a program";
