@@ -32,8 +32,11 @@ const COLUMNS = {
   "peers-models": [
     "nabla relaxed, compiled",
     "nabla relaxed, compiled, int8",
+    "nabla relaxed, compiled, 2 threads",
+    "tfjs-nabla",
     "onnxruntime-web",
     "tfjs-wasm",
+    "onnxruntime-node",
     "PyTorch",
   ],
 };

@@ -94,6 +94,9 @@ const generator = { layers: 6, width: 384, heads: 6, vocabulary: 256, steps: 128
 const gpt = { layers: 6, width: 256, heads: 8, vocabulary: 256, steps: 128 };
 const tokens = (batch: number, { vocabulary, steps }: typeof gpt): Tensor => randint(0, vocabulary, [batch, steps]);
 
+/** The seed of every model's weights and data, where contenders must have the same ones. */
+export const SEED = 1;
+
 export const tasks: readonly ModelTask[] = [
   { name: "infer: MLP 784-128-10 B=1", make: () => infer(mlp(784, 128, 10), rand([1, 784])), int8: infer },
   { name: "infer: MLP 784-128-10 B=64", make: () => infer(mlp(784, 128, 10), rand([64, 784])), int8: infer },

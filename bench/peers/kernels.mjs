@@ -122,7 +122,7 @@ export async function compareKernels(only, print) {
         const { theirs, ours, ratio, isWrong } = await compare(name, size);
         cells.push(...[size, ...[theirs * 1e3, ours * 1e3, ratio].map(figure)], isWrong ? "!" : " ");
         if (ratio < 0.9) slower.push(`${name} at ${size}: ${figure(ratio)}`);
-        for (const [impl, time] of Object.entries({ "tfjs-wasm": theirs, "tfjs on nabla": ours }))
+        for (const [impl, time] of Object.entries({ "tfjs-wasm": theirs, "tfjs-nabla": ours }))
           rows.push({ suite: "kernels", case: `${name} ${size}`, impl, unit: "µs", median: time * 1e3 });
       } catch (error) {
         failed.push(`${name} at ${size}: ${error.message}`);

@@ -5,12 +5,10 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { tasks } from "../../dist/bench/models/index.js";
+import { SEED, tasks } from "../../dist/bench/models/index.js";
 import { networks } from "../../dist/bench/networks.js";
 import { manualSeed } from "../../dist/src/index.js";
 
-/** The seed of every model's weights and data. */
-export const SEED = 1;
 /** The number of results that contenders compare after training, each of which is a loss. */
 const RUNS = 2;
 /** The largest difference between results, relative to the largest result. */
@@ -18,10 +16,10 @@ const TOLERANCE = 1e-3;
 
 /**
  * Writes the elements of a model's parameters, and of the arguments, to FILE.bin, one after another, and their shapes
- * and types to FILE.json. Returns FILE. It is in a temporary folder, which is removed when this process exits.
+ * and types to FILE.json. Returns FILE. It is in a new folder in `root`, which is removed when this process exits.
  */
-function writeModel({ make }) {
-  const folder = mkdtempSync(join(tmpdir(), "nabla-models-"));
+function writeModel({ make }, root) {
+  const folder = mkdtempSync(join(root, "nabla-models-"));
   process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
   const file = join(folder, "model");
   manualSeed(SEED);
@@ -34,8 +32,11 @@ function writeModel({ make }) {
   return file;
 }
 
-/** Inference and training of models, except the networks that the suite "step" trains. */
-export function modelCases() {
+/**
+ * Inference and training of models, except the networks that the suite "step" trains.
+ * @param root the folder for the models' files
+ */
+export function modelCases(root = tmpdir()) {
   const inStep = new Set(networks.map(({ name }) => `train: ${name}`));
   return tasks
     .filter(({ name }) => !inStep.has(name))
@@ -43,7 +44,7 @@ export function modelCases() {
       /** The files, which all contenders read. */
       let file;
       const open = () => {
-        file ??= writeModel(task);
+        file ??= writeModel(task, root);
         return { name: task.name, file, runs: RUNS };
       };
       return { name: task.name, model: true, network: true, int8: task.int8 !== undefined, task: open };

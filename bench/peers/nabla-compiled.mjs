@@ -1,16 +1,16 @@
-/** nabla's compiled functions, in the build that the command line names. */
-import { tasks } from "../../dist/bench/models/index.js";
+/** nabla's compiled functions, in the build and with the number of threads that the command line names. */
+import { SEED, tasks } from "../../dist/bench/models/index.js";
 import { NablaEpoch, NablaNetwork, NablaTraining } from "../../dist/bench/nabla.js";
-import { loadMnist } from "../../dist/cli/mnist/data.js";
-import { init, manualSeed } from "../../dist/src/index.js";
-import { SEED } from "./models.mjs";
+import { info, init, manualSeed } from "../../dist/src/index.js";
 
 /** The kinds of networks that this contender can train, in addition to MLPs. */
 export const networks = ["cnn", "lstm", "gru", "transformer"];
 
-export async function open(build) {
-  await init({ build });
-  return `nabla ${build}, compiled`;
+/** @param build undefined for the fastest that this runtime supports */
+export async function open(build, threads) {
+  await init({ build, threads });
+  if (info().threads !== threads) throw new Error(`nabla runs on ${info().threads} threads: ${info().reason}`);
+  return `nabla ${info().build}, compiled`;
 }
 
 export function step(training) {
@@ -19,6 +19,8 @@ export function step(training) {
 }
 
 export async function epoch({ folder, order, ...training }) {
+  // Pages cannot load this module, and do not run epochs.
+  const { loadMnist } = await import("../../dist/cli/mnist/data.js");
   const model = new NablaEpoch(training, (await loadMnist(folder)).train, order);
   return { reset: () => model.reset(), run: () => model.run(), close: () => model.dispose() };
 }

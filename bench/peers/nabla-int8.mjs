@@ -1,10 +1,9 @@
 /** Compiled copies of nabla's models with int8 weights. */
-import { tasks } from "../../dist/bench/models/index.js";
+import { SEED, tasks } from "../../dist/bench/models/index.js";
 import { manualSeed, nn } from "../../dist/src/index.js";
-import { SEED } from "./models.mjs";
 import { open as openCompiled } from "./nabla-compiled.mjs";
 
-export const open = async (build) => `${await openCompiled(build)}, int8`;
+export const open = async (...options) => `${await openCompiled(...options)}, int8`;
 
 export async function models({ name }) {
   const { make, int8 } = tasks.find((task) => task.name === name);

@@ -1,12 +1,11 @@
 /**
- * tfjs through its public API: on its wasm backend with one thread, in plain JavaScript, or on nabla's backend. Data is uploaded before the
- * clock starts.
+ * tfjs through its public API: on its wasm backend, in plain JavaScript, or on nabla's backend. Data is uploaded before the clock starts.
  */
 import * as tf from "@tensorflow/tfjs-core";
 // This package registers the gradients. Node cannot resolve the module that contains only the gradients.
 import "@tensorflow/tfjs-layers";
 import "@tensorflow/tfjs-backend-cpu";
-import { setThreadsCount } from "@tensorflow/tfjs-backend-wasm";
+import { getThreadsCount, setThreadsCount } from "@tensorflow/tfjs-backend-wasm";
 import { programs } from "./programs.mjs";
 
 /**
@@ -16,14 +15,15 @@ import { programs } from "./programs.mjs";
 export let networks = ["lstm", "gru"];
 
 /** @param backend "wasm" (default), "cpu" for plain JavaScript, or "nabla" */
-export async function open(backend = "wasm") {
-  if (backend === "wasm") setThreadsCount(1);
+export async function open(backend = "wasm", threads = 1) {
+  if (backend === "wasm") setThreadsCount(threads);
   else if (backend === "cpu") networks = ["cnn"];
   else {
     networks.push("cnn");
     await import("nabla/tfjs");
   }
   await tf.setBackend(backend);
+  if (threads > 1 && getThreadsCount() !== threads) throw new Error(`tfjs runs on ${getThreadsCount()} threads`);
   return `tfjs-${backend} ${tf.version_core}`;
 }
 
