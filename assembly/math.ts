@@ -216,6 +216,22 @@ export function gateSigmoid(x: v128): v128 {
   return f32x4.div(splat(1), f32x4.add(splat(1), expSmall(c)));
 }
 
+/**
+ * tanh x for gates: m/(m + 2), where m = e²ˣ − 1 = 2ⁿ·p + (2ⁿ − 1), p = eʳ − 1, r = 2x − n·ln 2. Takes half the
+ * instructions of tanh. Error at most 3 ulp; ±1 for |x| ≥ 10.
+ */
+@inline
+export function gateTanh(x: v128): v128 {
+  const c = f32x4.pmin(f32x4.pmax(x, splat(-10)), splat(10));
+  const t = fma(c, splat(2 * LOG2E), splat(SHIFT)), n = f32x4.sub(t, splat(SHIFT));
+  // r/2
+  const r = fma(n, splat(-LN2_LO / 2), fma(n, splat(-LN2_HI / 2), c));
+  const p = fma(f32x4.mul(r, r), poly4(r, 2, 1.3333234, 0.6666605, 0.2677326, 0.08925793), f32x4.add(r, r));
+  const power = i32x4.sub(i32x4.shl(t, 23), i32x4.splat(127 << 23));
+  const m = fma(p, power, f32x4.sub(power, splat(1)));
+  return f32x4.div(m, f32x4.add(m, splat(2)));
+}
+
 /** d/dx x·σ(v(x)) = s(1 + x·(1 − s)·v′), with 1 − s computed as σ(−v), not by subtraction. */
 @inline
 function gateGrad(x: v128, v: v128, dv: v128): v128 {

@@ -6,7 +6,7 @@
  * share is a range of sequences: sequences are independent, so threads need no barrier before the end. A sequence that
  * has ended keeps its state.
  */
-import { gateSigmoid, relu, reluGrad, sigmoidGrad, tanh, tanhGrad } from "../math";
+import { gateSigmoid, gateTanh, relu, reluGrad, sigmoidGrad, tanhGrad } from "../math";
 import { Recurrent, RecurrentGrad } from "../layerLayouts";
 import { Activation, Op } from "../opcodes";
 import { fma, shareBegin, storeLanes } from "../simd";
@@ -113,7 +113,7 @@ function sigmoids(out: usize, x: usize, g: usize, bias: usize, n: u32): void {
 function tanhs(out: usize, x: usize, g: usize, bias: usize, n: u32): void {
   for (let j: u32 = 0; j < n; j += 4) {
     const at: usize = j << 2;
-    storeLanes(out + at, tanh(f32x4.add(v128.load(x + at), hiddenPart(g, bias, at))), n - j);
+    storeLanes(out + at, gateTanh(f32x4.add(v128.load(x + at), hiddenPart(g, bias, at))), n - j);
   }
 }
 
@@ -140,7 +140,7 @@ function lstmCell(h: usize, c1: usize, saved: usize, x: usize, g: usize, bias: u
     const at: usize = j << 2, rest = n - j;
     const c = fma(v128.load(f + at), v128.load(c0 + at), f32x4.mul(v128.load(saved + at), v128.load(u + at)));
     storeLanes(c1 + at, c, rest);
-    storeLanes(h + at, f32x4.mul(v128.load(o + at), tanh(c)), rest);
+    storeLanes(h + at, f32x4.mul(v128.load(o + at), gateTanh(c)), rest);
   }
 }
 
@@ -150,7 +150,7 @@ function gruCell(h: usize, saved: usize, x: usize, g: usize, bias: usize, h0: us
   sigmoids(saved, x, g, bias, 2 * n);
   for (let j: u32 = 0; j < n; j += 4) {
     const rest = n - j, at: usize = j << 2, atN = at + 2 * ld;
-    const gn = hiddenPart(g, bias, atN), v = tanh(fma(v128.load(saved + at), gn, v128.load(x + atN)));
+    const gn = hiddenPart(g, bias, atN), v = gateTanh(fma(v128.load(saved + at), gn, v128.load(x + atN)));
     storeLanes(part + at, gn, rest);
     storeLanes(u + at, v, rest);
     storeLanes(h + at, fma(v128.load(z + at), f32x4.sub(v128.load(h0 + at), v), v), rest);
@@ -218,15 +218,18 @@ function rnnCellGrad(dx: usize, dh: usize, dy: usize, y: usize, n: u32, rectify:
   }
 }
 
-/** dc ← dc + dh·o·(1 − tanh² c), then the gradient of each gate before its activation; the previous step receives dc·f. */
-function lstmCellGrad(dx: usize, dh: usize, dc: usize, dy: usize, dcs: usize, saved: usize, c: usize, c0: usize,
+/**
+ * dc ← dc + dh·o·(1 − tanh² c), then the gradient of each gate before its activation; the previous step receives dc·f.
+ * tanh c = y/o, where o > 0.
+ */
+function lstmCellGrad(dx: usize, dh: usize, dc: usize, dy: usize, dcs: usize, saved: usize, y: usize, c0: usize,
   n: u32): void
 {
   const ld: usize = n << 2;
   for (let j: u32 = 0; j < n; j += 4) {
     const rest = n - j, at: usize = j << 2, atF = at + ld, atG = atF + ld, atO = atG + ld;
     const i = v128.load(saved + at), f = v128.load(saved + atF), u = v128.load(saved + atG), o = v128.load(saved + atO);
-    const d = f32x4.add(v128.load(dh + at), v128.load(dy + at)), th = tanh(v128.load(c + at));
+    const d = f32x4.add(v128.load(dh + at), v128.load(dy + at)), th = f32x4.div(v128.load(y + at), o);
     let e = f32x4.add(v128.load(dc + at), tanhGrad(f32x4.mul(d, o), th));
     if (dcs) e = f32x4.add(e, v128.load(dcs + at));
     storeLanes(dx + at, sigmoidGrad(f32x4.mul(e, u), i), rest);
@@ -310,7 +313,7 @@ export function recurrentGrad(op: Op, at: usize, thread: u32, threads: u32): voi
         addRow(dh + own, dyb, hidden);
         if (dcs) addRow(dc + own, dcs + r * row, hidden);
       } else if (op == Op.LstmGrad)
-        lstmCellGrad(dxb, dh + own, dc + own, dyb, dcs ? dcs + r * row : 0, kept, c + r * row,
+        lstmCellGrad(dxb, dh + own, dc + own, dyb, dcs ? dcs + r * row : 0, kept, y + r * row,
           last ? (c0 ? c0 : zeros) + first0 : c + previous, hidden);
       else if (op == Op.GruGrad)
         gruCellGrad(dxb, dg + r * row * gates, dh + own, dyb, kept, last ? (h0 ? h0 : zeros) + first0 : y + previous,

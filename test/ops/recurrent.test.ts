@@ -1,7 +1,7 @@
 /**
  * Recurrent layers beyond the oracles' samples: inner sums that span several blocks, elements after a sequence's end, and errors.
  */
-import { gru, lstm, manualSeed, nn, randn, type Tensor, tensor, tidy, zeros } from "nabla";
+import { gru, lstm, manualSeed, nn, randn, rnn, type Tensor, tensor, tidy, zeros } from "nabla";
 import { expect, test } from "vitest";
 import { applyAll } from "../../src/ops/definition/op.ts";
 import { recurrences } from "../../src/ops/sequence/recurrent.ts";
@@ -57,6 +57,20 @@ test.each([
     });
   },
 );
+
+test("tanh in cells: error at most 3 ulp for |x| < 10, and ±1 beyond", () => {
+  tidy(() => {
+    const n = 40_000;
+    const x = Float32Array.from({ length: n }, (_, i) => (i % 2 ? 12 * Math.sin(i) : Math.exp(i / 800 - 48)));
+    const weights = { weightIh: tensor([[1]]), weightHh: tensor([[0]]) };
+    const [y] = rnn(tensor(x, [1, n, 1]), null, weights) as [Tensor];
+    y.data.forEach((got, i) => {
+      const expected = Math.tanh(x[i]!);
+      const ulp = 2 ** (Math.floor(Math.log2(Math.abs(expected))) - 23);
+      if (!(Math.abs(got - expected) <= 3 * ulp)) throw new Error(`tanh ${x[i]} must be ${expected}, got ${got}`);
+    });
+  });
+});
 
 test("elements after a sequence's end, even NaN, affect neither results nor gradients", () => {
   tidy(() => {

@@ -229,6 +229,8 @@ function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; g
     code: cell.gradCode,
     cost: 0.03,
     name: `${name}Grad`,
+    // dx may take the place of saved.
+    inPlace: gates === saved ? [3, 4] : [],
     infer(inputs, { batchFirst, ...attributes }) {
       const { dy, w } = namedGradInputs(cell, inputs, { batchFirst, ...attributes });
       const hidden = w.shape[1]!;

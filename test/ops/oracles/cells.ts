@@ -18,7 +18,7 @@ export interface CellReference {
     dh: number,
     dc: number,
     saved: number[],
-    now: { y: number; c: number },
+    now: { y: number },
     before: { h: number; c: number },
     rectify: boolean,
   ) => { dx: number[]; dg: number[]; dh: number; dc: number };
@@ -46,7 +46,7 @@ export const lstm: CellReference = {
   },
   backward(dh, dc, saved, now, before) {
     const [i, f, u, o] = saved as [number, number, number, number];
-    const t = Math.tanh(now.c);
+    const t = now.y / o; // tanh c, because y = o·tanh c
     const e = dc + dh * o * (1 - t * t);
     const dz = [e * u * i * (1 - i), e * before.c * f * (1 - f), e * i * (1 - u * u), dh * t * o * (1 - o)];
     return { dx: dz, dg: dz, dh: 0, dc: e * f };

@@ -62,10 +62,11 @@ function gradSamples(cell: Cell): Sample<GradAttributes>[] {
     const start = attributes.initial ? [state] : [];
     const inputs = [
       rows(1),
-      rows(1),
+      // |y| < o, because y = o·tanh c in an LSTM.
+      { ...rows(1), low: -0.5, high: 0.5 },
       weight,
       ...start,
-      ...(cell.saved ? [{ ...rows(cell.saved), low: 0, high: 1 }] : []),
+      ...(cell.saved ? [{ ...rows(cell.saved), low: 0.5, high: 1 }] : []),
     ];
     if (cell.hasCellState) inputs.push(rows(1), ...start);
     if (cellGradient) inputs.push(rows(1));
@@ -136,7 +137,7 @@ function grad(cell: Cell, formulas: CellReference): Oracle<GradAttributes> {
             dc[own]! += dcs?.data[at] ?? 0;
             if (!active) continue;
             const values = Array.from({ length: saved }, (_, q) => kept!.data[(r * saved + q) * hidden + j]!);
-            const state = { y: y.data[at]!, c: c?.data[at] ?? 0 };
+            const state = { y: y.data[at]! };
             const previous = { h: (s ? y : h0)?.data[before + j] ?? 0, c: (s ? c : c0)?.data[before + j] ?? 0 };
             const part = formulas.backward(dh[own]!, dc[own]!, values, state, previous, attributes.rectify);
             part.dx.forEach((v, q) => (dx[r * n + q * hidden + j] = v));
