@@ -11,7 +11,7 @@ import { exp2NonPositive } from "../math";
 import { SUM_BLOCK, addPairs, fma, laneMask, pairSum, selectLanes, shareBegin } from "../simd";
 import { finish } from "./epilogue";
 import { KC, PANELS, tile, tileRows } from "./gemm";
-import { copyPanel, microTransposed, MR, NR, transpose } from "./pack";
+import { copyPanel, micro, MR, NR, storeRow, transpose } from "./pack";
 import { word } from "../operands";
 
 /** The number of query rows in a block. */
@@ -133,17 +133,32 @@ function pack(panel: usize, b: usize, ldb: usize, n: usize, k: usize, transposed
   }
 }
 
-/** s[rows, keys] = A[rows, k]·B, with B in panels. Skips tiles without visible keys. The first row belongs to query i. */
+/** c[rows, n] = A[rows, k]·B (+ c if load), for at most MR rows. B is in panels that are `next` bytes apart. */
+function strip(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, panel: usize, next: usize, k: usize, n: usize,
+  load: bool, scratch: usize): void
+{
+  const tiles = rows == MR || rows == 4 ? n / NR : 0, full = tiles * NR;
+  if (tiles) micro(c, ldc, a, lda, rows, panel, k, 1, 0, load, 0, Activation.None, tiles, NR * 4, next);
+  panel += tiles * next;
+  for (let j = full; j < n; j += NR, panel += next)
+    tile(c + (j << 2), ldc, a, lda, rows, min(NR, n - j), panel, k, 1, 0, 0, Activation.None, load, scratch);
+}
+
+/**
+ * s[rows, keys] = A[rows, k]·B, with B in panels. Skips tiles without visible keys. The first row belongs to query i. Eight panels
+ * stay in the L1 cache until all rows have used them.
+ */
 function scores(s: usize, ld: usize, a: usize, lda: usize, panel: usize, rows: u32, k: usize, i: u32, keys: u32,
   causal: bool, offset: i32, scratch: usize): void
 {
-  const n = reach(i + rows - 1, keys, causal, offset);
-  for (let j: u32 = 0; j < n; j += <u32>NR, panel += k * NR * 4) {
+  const n = reach(i + rows - 1, keys, causal, offset), next = k * NR * 4;
+  for (let j: u32 = 0; j < n; j += <u32>NR * 8, panel += 8 * next) {
     for (let r: u32 = 0, own: u32 = 0; r < rows; r += own) {
       own = <u32>tileRows(rows - r);
-      if (reach(i + r + own - 1, keys, causal, offset) > j)
-        tile(s + r * ld + (<usize>j << 2), ld, a + r * lda, lda, own, NR, panel, k, 1, 0, 0, Activation.None, false,
-          scratch);
+      const limit = reach(i + r + own - 1, keys, causal, offset);
+      if (limit > j)
+        strip(s + r * ld + (<usize>j << 2), ld, a + r * lda, lda, own, panel, next, k, min(NR * 8, whole(limit - j)),
+          false, scratch);
     }
   }
 }
@@ -156,19 +171,82 @@ function combine(c: usize, ldc: usize, w: usize, ld: usize, panel: usize, rows: 
   causal: bool, offset: i32, scratch: usize): void
 {
   const visible = reach(i + rows - 1, keys, causal, offset);
-  for (let j: usize = 0; j < n; j += NR, panel += <usize>keys * NR * 4) {
-    let p: u32 = 0;
-    do {
-      for (let r: u32 = 0, own: u32 = 0; r < rows; r += own) {
-        own = <u32>tileRows(rows - r);
-        const limit = reach(i + r + own - 1, keys, causal, offset);
-        if (p && limit <= p) continue;
-        tile(c + r * ldc + (j << 2), ldc, w + r * ld + (<usize>p << 2), ld, own, min(NR, n - j), panel + p * NR * 4,
-          min<u32>(<u32>KC, limit - p), 1, 0, 0, Activation.None, p > 0, scratch);
-      }
-      p += <u32>KC;
-    } while (p < visible);
+  let p: u32 = 0;
+  do {
+    for (let r: u32 = 0, own: u32 = 0; r < rows; r += own) {
+      own = <u32>tileRows(rows - r);
+      const limit = reach(i + r + own - 1, keys, causal, offset);
+      if (p && limit <= p) continue;
+      strip(c + r * ldc, ldc, w + r * ld + (<usize>p << 2), ld, own, panel + p * NR * 4, <usize>keys * NR * 4,
+        min<u32>(<u32>KC, limit - p), n, p > 0, scratch);
+    }
+    p += <u32>KC;
+  } while (p < visible);
+}
+
+/**
+ * C[MR, NR] = A[k, MR]ᵀ·panel[k, NR] (+ C if load): multiplies by the transpose of A without packing it. This is fast only
+ * if all k rows of A stay in the L1 cache.
+ */
+export function microTransposed(c: usize, ldc: usize, a: usize, lda: usize, panel: usize, k: usize, load: bool): void {
+  eightTransposed(c, ldc, a, lda, panel, k, load);
+  if (NR == 16) eightTransposed(c + 32, ldc, a, lda, panel + 32, k, load);
+}
+
+/** Like microTransposed, for eight of the panel's columns. */
+function eightTransposed(c: usize, ldc: usize, a: usize, lda: usize, panel: usize, k: usize, load: bool): void {
+  let c00 = f32x4.splat(0);
+  let c01 = c00;
+  let c10 = c00;
+  let c11 = c00;
+  let c20 = c00;
+  let c21 = c00;
+  let c30 = c00;
+  let c31 = c00;
+  let c40 = c00;
+  let c41 = c00;
+  let c50 = c00;
+  let c51 = c00;
+  for (const end = panel + k * NR * 4; panel < end; panel += NR * 4, a += lda) {
+    const b0 = v128.load(panel), b1 = v128.load(panel, 16);
+    let x = v128.load32_splat(a);
+    c00 = fma(x, b0, c00);
+    c01 = fma(x, b1, c01);
+    x = v128.load32_splat(a, 4);
+    c10 = fma(x, b0, c10);
+    c11 = fma(x, b1, c11);
+    x = v128.load32_splat(a, 8);
+    c20 = fma(x, b0, c20);
+    c21 = fma(x, b1, c21);
+    x = v128.load32_splat(a, 12);
+    c30 = fma(x, b0, c30);
+    c31 = fma(x, b1, c31);
+    if (MR == 6) {
+      x = v128.load32_splat(a, 16);
+      c40 = fma(x, b0, c40);
+      c41 = fma(x, b1, c41);
+      x = v128.load32_splat(a, 20);
+      c50 = fma(x, b0, c50);
+      c51 = fma(x, b1, c51);
+    }
   }
+  addRow(c, c00, c01, load);
+  addRow(c += ldc, c10, c11, load);
+  addRow(c += ldc, c20, c21, load);
+  addRow(c += ldc, c30, c31, load);
+  if (MR == 6) {
+    addRow(c += ldc, c40, c41, load);
+    addRow(c += ldc, c50, c51, load);
+  }
+}
+
+@inline
+function addRow(c: usize, v0: v128, v1: v128, load: bool): void {
+  if (load) {
+    v0 = f32x4.add(v128.load(c), v0);
+    v1 = f32x4.add(v128.load(c, 16), v1);
+  }
+  storeRow(c, v0, v1);
 }
 
 /** c[keys, n] += W[rows, keys]ᵀ·B[rows, n], with B in panels. Skips the rows that see none of a tile's keys. */

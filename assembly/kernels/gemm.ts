@@ -6,7 +6,7 @@
  */
 import { Activation } from "../opcodes";
 import { addTotals, clamped, complete, finish, graded, isClamped, isGraded } from "./epilogue";
-import { copyPanel, MR, micro4, micro6, NR, part, transpose } from "./pack";
+import { copyPanel, MR, micro, NR, part, transpose } from "./pack";
 import { aheadDots, NARROW, narrowRow, NEAR, pairDots, rowDots, rowNarrow, rowWide, WIDE, wideRow } from "./rows";
 
 /** The largest k of one block: a panel of B, KC × NR, stays in the L1 cache. */
@@ -334,22 +334,28 @@ export function blocks(c: usize, ldc: usize, a: usize, lda: usize, transA: u32, 
           else copyPanel(panel, b + pc * ldb + ((jc + jr) << 2), ldb, cols, kc);
         }
         for (let jg: usize = 0; jg < nc; jg += group) {
+          const right = min(nc, jg + group);
           let ct = c + ic * ldc + ((jc + jg) << 2), at = blockA;
           for (let ir: usize = 0, rows: usize = 0; ir < mc; ir += rows, at += rows * ldBlock, ct += rows * ldc) {
-            rows = tileRows(mc - ir);
+            const own = tileRows(mc - ir);
             let to = ct;
-            for (let jr = jg, end = min(nc, jg + group); jr < end; jr += NR, to += NR * 4) {
+            for (let jr = jg, cols: usize = 0; jr < right; jr += cols, to += cols << 2) {
               const panel = panels + jr * panelStep;
-              const cols = min(NR, nc - jr);
               const bj = bias ? bias + ((jc + jr) << 2) : 0;
-              if ((rows == MR || rows == 4) && cols == NR && (plain || !accumulate)) {
+              rows = own;
+              cols = min(NR, right - jr);
+              if ((own == MR || own == 4) && cols == NR && (plain || !accumulate)) {
                 const fused = last && simple;
-                micro(to, ldc, at, ldBlock, rows, panel, kc, 1, 0, partial || accumulate, fused ? bj : 0,
-                  fused ? activation : <u32>Activation.None);
-                if (last && !simple) complete(to, ldc, rows, NR, alpha, bj, activation, toY);
+                let tiles: usize = 1;
+                if (group > NR) cols = (tiles = (right - jr) / NR) * NR;
+                else if (own == MR) rows = (tiles = fullTiles(mc - ir)) * MR;
+                micro(to, ldc, at, ldBlock, own, panel, kc, 1, 0, partial || accumulate, fused ? bj : 0,
+                  fused ? activation : <u32>Activation.None, tiles, group > NR ? NR * 4 : MR * ldc,
+                  group > NR ? NR * panelStep : 0);
+                if (last && !simple) complete(to, ldc, rows, cols, alpha, bj, activation, toY);
                 continue;
               }
-              micro(workspace, NR * 4, at, ldBlock, rows, panel, kc, 1, 0, false, 0, Activation.None);
+              micro(workspace, NR * 4, at, ldBlock, rows, panel, kc, 1, 0, false, 0, Activation.None, 1, 0, 0);
               if (last) finish(to, ldc, workspace, NR * 4, rows, cols, partial, alpha, bj, activation, toY, accumulate);
               else finish(to, ldc, workspace, NR * 4, rows, cols, partial, 1, 0, Activation.None, 0, 0);
             }
@@ -358,14 +364,6 @@ export function blocks(c: usize, ldc: usize, a: usize, lda: usize, transA: u32, 
       }
     }
   }
-}
-
-@inline
-function micro(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, panel: usize, kc: usize, segments: usize,
-  jump: usize, load: bool, bias: usize, activation: u32): void
-{
-  if (MR == 6 && rows > 4) micro6(c, ldc, a, lda, rows, panel, kc, segments, jump, load, bias, activation);
-  else micro4(c, ldc, a, lda, rows, panel, kc, segments, jump, load, bias, activation);
 }
 
 /**
@@ -377,6 +375,10 @@ export function tileRows(rest: usize): usize {
   return rest < MR ? rest : rest == 8 ? 4 : MR;
 }
 
+/** The number of tiles of MR rows before a smaller tile, at most 16. */
+@inline
+function fullTiles(rest: usize): usize { return min(16, (MR == 6 && rest % MR == 2 ? rest - 8 : rest) / MR); }
+
 /**
  * Computes one tile of at most MR × NR elements: c = act(A·panel + bias) (+ C if load), where A's rows are segments of
  * an image (pack.ts: micro6). `scratch` holds NR·MR floats.
@@ -387,10 +389,10 @@ export function tile(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, co
   const simple = isClamped(1, activation);
   if ((rows == MR || rows == 4) && cols == NR) {
     micro(c, ldc, a, lda, rows, panel, kc, segments, jump, load, simple ? bias : 0,
-      simple ? activation : <u32>Activation.None);
+      simple ? activation : <u32>Activation.None, 1, 0, 0);
     if (!simple) complete(c, ldc, rows, NR, 1, bias, activation, 0);
   } else {
-    micro(scratch, NR * 4, a, lda, rows, panel, kc, segments, jump, false, 0, Activation.None);
+    micro(scratch, NR * 4, a, lda, rows, panel, kc, segments, jump, false, 0, Activation.None, 1, 0, 0);
     finish(c, ldc, scratch, NR * 4, rows, cols, load, 1, bias, activation, 0, 0);
   }
 }

@@ -151,31 +151,48 @@ export function adam(at: usize, part: usize, g: usize, beta1t: f64, beta2t: f64,
   const decoupled = flags & UpdateFlag.DecoupledDecay, decays = !decoupled && decay != 0;
   // The factor that multiplies p: in the update if weight decay is decoupled, otherwise in the gradient.
   const shrink = splat(decoupled ? 1 - lr * decay : decay);
-  if (begin >= end) return;
   let i = begin;
+  // Adam and AdamW without other options have a loop that does not test them, because it takes a third less time.
+  if (!(flags & ~<u32>UpdateFlag.DecoupledDecay) && !decays && !fine && i + 4 <= end) {
+    const keep = decoupled ? shrink : splat(1);
+    do {
+      adamVector(p, g, s0, s1, 0, <usize>i << 2, 4, UpdateFlag.DecoupledDecay, false, keep, b1, b2, c1, c2, e, direct,
+        false, rate, correction, low, lowMean, root, lowSquare, false);
+    } while ((i += 4) + 4 <= end);
+  }
+  if (i >= end) return;
   do {
-    const k: usize = i << 2, count = end - i;
-    let w = v128.load(p + k);
-    const d = flush(direction(v128.load(g + k), w, flags & UpdateFlag.Maximize, decays, shrink), low);
-    if (decoupled) w = f32x4.mul(w, shrink);
-    let m = fma(b1, v128.load(s0 + k), f32x4.mul(c1, d)),
-      v = fma(b2, v128.load(s1 + k), f32x4.mul(c2, square(d, root)));
-    const moving = above(m, lowMean);
-    m = v128.and(m, moving);
-    let stays = above(v, lowSquare);
-    if (fine) stays = v128.or(stays, moving);
-    v = v128.and(v, stays);
-    storeLanes(s0 + k, m, count);
-    storeLanes(s1 + k, v, count);
-    let second = v;
-    if (flags & UpdateFlag.Amsgrad) {
-      second = f32x4.max(v128.load(s2 + k), v);
-      storeLanes(s2 + k, second, count);
-    }
-    const denominator = fma(f32x4.sqrt(second), correction, e);
-    const move = ofGradient != 0 ? fma(direct, d, f32x4.mul(rate, m)) : f32x4.mul(rate, m);
-    storeLanes(p + k, f32x4.add(f32x4.div(move, denominator), w), count);
+    adamVector(p, g, s0, s1, s2, <usize>i << 2, end - i, flags, decays, shrink, b1, b2, c1, c2, e, direct,
+      ofGradient != 0, rate, correction, low, lowMean, root, lowSquare, fine);
   } while ((i += 4) < end);
+}
+
+/** Updates min(count, 4) elements, k bytes after the first ones. */
+@inline
+function adamVector(p: usize, g: usize, s0: usize, s1: usize, s2: usize, k: usize, count: u32, flags: u32, decays: bool,
+  shrink: v128, b1: v128, b2: v128, c1: v128, c2: v128, e: v128, direct: v128, isNadam: bool, rate: v128,
+  correction: v128, low: v128, lowMean: v128, root: v128, lowSquare: v128, fine: bool): void
+{
+  let w = v128.load(p + k);
+  const d = flush(direction(v128.load(g + k), w, flags & UpdateFlag.Maximize, decays, shrink), low);
+  if (flags & UpdateFlag.DecoupledDecay) w = f32x4.mul(w, shrink);
+  let m = fma(b1, v128.load(s0 + k), f32x4.mul(c1, d)),
+    v = fma(b2, v128.load(s1 + k), f32x4.mul(c2, square(d, root)));
+  const moving = above(m, lowMean);
+  m = v128.and(m, moving);
+  let stays = above(v, lowSquare);
+  if (fine) stays = v128.or(stays, moving);
+  v = v128.and(v, stays);
+  storeLanes(s0 + k, m, count);
+  storeLanes(s1 + k, v, count);
+  let second = v;
+  if (flags & UpdateFlag.Amsgrad) {
+    second = f32x4.max(v128.load(s2 + k), v);
+    storeLanes(s2 + k, second, count);
+  }
+  const denominator = fma(f32x4.sqrt(second), correction, e);
+  const move = isNadam ? fma(direct, d, f32x4.mul(rate, m)) : f32x4.mul(rate, m);
+  storeLanes(p + k, f32x4.add(f32x4.div(move, denominator), w), count);
 }
 
 /**

@@ -76,24 +76,53 @@ export function copyPanel(panel: usize, src: usize, ld: usize, cols: usize, kc: 
  * C[6, NR] = act(A[6, k]·panel[k, NR] (+ C if load) + bias), where act is at most Relu6 (epilogue.ts). Rows of A past
  * `rows` repeat the last row. k is split into `segments` ≥ 1 segments of length kc. In A, which may be an image, a
  * segment begins `jump` bytes after the beginning of the previous one.
+ *
+ * Computes `tiles` ≥ 1 such tiles, which saves most of a call's time. Tiles are `nextC` bytes apart in C; the next tile has the
+ * same panel and the next rows of A, or the same rows, the next bias and the panel `nextPanel` ≥ 1 bytes further on.
  */
 export function micro6(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, panel: usize, kc: usize,
-  segments: usize, jump: usize, load: bool, bias: usize, activation: u32): void
+  segments: usize, jump: usize, load: bool, bias: usize, activation: u32, tiles: usize, nextC: usize,
+  nextPanel: usize): void
 {
-  if (WIDE_BUILD) micro16(true, c, ldc, a, lda, rows, panel, kc, segments, jump, load, bias, activation);
-  else micro(true, c, ldc, a, lda, rows, panel, kc, segments, jump, load, bias, activation);
+  tilesOf(true, c, ldc, a, lda, rows, panel, kc, segments, jump, load, bias, activation, tiles, nextC, nextPanel);
 }
 
 /** Like micro6, for 4 rows. */
 export function micro4(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, panel: usize, kc: usize,
-  segments: usize, jump: usize, load: bool, bias: usize, activation: u32): void
+  segments: usize, jump: usize, load: bool, bias: usize, activation: u32, tiles: usize, nextC: usize,
+  nextPanel: usize): void
 {
-  if (WIDE_BUILD) micro16(false, c, ldc, a, lda, rows, panel, kc, segments, jump, load, bias, activation);
-  else micro(false, c, ldc, a, lda, rows, panel, kc, segments, jump, load, bias, activation);
+  tilesOf(false, c, ldc, a, lda, rows, panel, kc, segments, jump, load, bias, activation, tiles, nextC, nextPanel);
+}
+
+/** Calls micro6 if a tile has more than 4 rows, and micro4 otherwise. */
+@inline
+export function micro(c: usize, ldc: usize, a: usize, lda: usize, rows: usize, panel: usize, kc: usize, segments: usize,
+  jump: usize, load: bool, bias: usize, activation: u32, tiles: usize, nextC: usize, nextPanel: usize): void
+{
+  if (MR == 6 && rows > 4)
+    micro6(c, ldc, a, lda, rows, panel, kc, segments, jump, load, bias, activation, tiles, nextC, nextPanel);
+  else micro4(c, ldc, a, lda, rows, panel, kc, segments, jump, load, bias, activation, tiles, nextC, nextPanel);
 }
 
 @inline
-function micro(
+function tilesOf(six: bool, c: usize, ldc: usize, a: usize, lda: usize, rows: usize, panel: usize, kc: usize,
+  segments: usize, jump: usize, load: bool, bias: usize, activation: u32, tiles: usize, nextC: usize,
+  nextPanel: usize): void
+{
+  do {
+    if (WIDE_BUILD) micro16(six, c, ldc, a, lda, rows, panel, kc, segments, jump, load, bias, activation);
+    else micro8(six, c, ldc, a, lda, rows, panel, kc, segments, jump, load, bias, activation);
+    c += nextC;
+    if (nextPanel) {
+      panel += nextPanel;
+      if (bias) bias += NR << 2;
+    } else a += (six ? 6 : 4) * lda;
+  } while (--tiles);
+}
+
+@inline
+function micro8(
   six: bool,
   c: usize,
   ldc: usize,
@@ -294,73 +323,8 @@ function micro(
   }
 }
 
-/**
- * C[MR, NR] = A[k, MR]ᵀ·panel[k, NR] (+ C if load): multiplies by the transpose of A without packing it. This is fast only
- * if all k rows of A stay in the L1 cache.
- */
-export function microTransposed(c: usize, ldc: usize, a: usize, lda: usize, panel: usize, k: usize, load: bool): void {
-  eightTransposed(c, ldc, a, lda, panel, k, load);
-  if (NR == 16) eightTransposed(c + 32, ldc, a, lda, panel + 32, k, load);
-}
-
-/** Like microTransposed, for eight of the panel's columns. */
-function eightTransposed(c: usize, ldc: usize, a: usize, lda: usize, panel: usize, k: usize, load: bool): void {
-  let c00 = f32x4.splat(0);
-  let c01 = c00;
-  let c10 = c00;
-  let c11 = c00;
-  let c20 = c00;
-  let c21 = c00;
-  let c30 = c00;
-  let c31 = c00;
-  let c40 = c00;
-  let c41 = c00;
-  let c50 = c00;
-  let c51 = c00;
-  for (const end = panel + k * NR * 4; panel < end; panel += NR * 4, a += lda) {
-    const b0 = v128.load(panel), b1 = v128.load(panel, 16);
-    let x = v128.load32_splat(a);
-    c00 = fma(x, b0, c00);
-    c01 = fma(x, b1, c01);
-    x = v128.load32_splat(a, 4);
-    c10 = fma(x, b0, c10);
-    c11 = fma(x, b1, c11);
-    x = v128.load32_splat(a, 8);
-    c20 = fma(x, b0, c20);
-    c21 = fma(x, b1, c21);
-    x = v128.load32_splat(a, 12);
-    c30 = fma(x, b0, c30);
-    c31 = fma(x, b1, c31);
-    if (MR == 6) {
-      x = v128.load32_splat(a, 16);
-      c40 = fma(x, b0, c40);
-      c41 = fma(x, b1, c41);
-      x = v128.load32_splat(a, 20);
-      c50 = fma(x, b0, c50);
-      c51 = fma(x, b1, c51);
-    }
-  }
-  addRow(c, c00, c01, load);
-  addRow(c += ldc, c10, c11, load);
-  addRow(c += ldc, c20, c21, load);
-  addRow(c += ldc, c30, c31, load);
-  if (MR == 6) {
-    addRow(c += ldc, c40, c41, load);
-    addRow(c += ldc, c50, c51, load);
-  }
-}
-
 @inline
-function addRow(c: usize, v0: v128, v1: v128, load: bool): void {
-  if (load) {
-    v0 = f32x4.add(v128.load(c), v0);
-    v1 = f32x4.add(v128.load(c, 16), v1);
-  }
-  storeRow(c, v0, v1);
-}
-
-@inline
-function storeRow(c: usize, v0: v128, v1: v128): void {
+export function storeRow(c: usize, v0: v128, v1: v128): void {
   v128.store(c, v0);
   v128.store(c, v1, 16);
 }
