@@ -24,6 +24,7 @@ import { attention } from "./kernels/attention";
 import { cachedAttention } from "./kernels/cache";
 import { recurrent, recurrentGrad } from "./kernels/recurrent";
 import { stepQuantizedMatmul, stepQuantizeRows } from "./kernels/quantized";
+import { stepWiden, stepWidenedMatmul } from "./kernels/widen";
 import { check } from "./kernels/check";
 import { shareBegin } from "./simd";
 import { stepBernoulli, stepDistribution, stepFactor, stepNormalize, stepNormalizeGrad, stepRandomInteger,
@@ -112,6 +113,8 @@ export function step(at: usize, thread: u32, threads: u32): void {
     case Family.Solve: only(op, Op.TriangularSolve); stepSolve(at, thread, threads); break;
     case Family.QuantizeRows: only(op, Op.QuantizeRows); stepQuantizeRows(at, thread, threads); break;
     case Family.QuantizedMatmul: only(op, Op.QuantizedMatmul); stepQuantizedMatmul(at, thread, threads); break;
+    case Family.Widen: only(op, Op.Widen); stepWiden(at, thread, threads); break;
+    case Family.WidenedMatmul: only(op, Op.WidenedMatmul); stepWidenedMatmul(at, thread, threads); break;
     case Family.Chain: only(op, Op.Chain); stepChain(at, thread, threads); break;
     case Family.Check: only(op, Op.Check); if (!thread) check(at); break;
     default:

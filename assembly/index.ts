@@ -32,5 +32,6 @@ export {
   quantizedWorkspace,
   quantizeRows,
 } from "./kernels/quantized";
+export { widenedWorkspace, widenRow, widenWorkspace } from "./kernels/widen";
 export * from "./kernels/check";
 export * from "./kernels/probe";

@@ -306,3 +306,33 @@ export const enum QuantizedMatmul {
   workspace,
   words,
 }
+
+/**
+ * Converts small numbers, in format `kind` of opcodes.ts, to float32. out: [m, k]; w: m rows of bytes; scale: the scales of the rows or
+ * groups, or 0 if the format has none. The workspace holds one row per thread.
+ */
+export const enum Widen {
+  out = Head.words,
+  w,
+  scale,
+  m,
+  k,
+  kind,
+  workspace,
+  words,
+}
+
+/** out: [m, n] = x·wᵀ, plus bias unless its address is 0. x: float32 [m, k]; w and scale: n rows of k small numbers, as in Widen. */
+export const enum WidenedMatmul {
+  out = Head.words,
+  x,
+  w,
+  scale,
+  bias,
+  m,
+  n,
+  k,
+  kind,
+  workspace,
+  words,
+}

@@ -89,6 +89,9 @@ export const enum Family {
   /** Products of int8 numbers. */
   QuantizeRows,
   QuantizedMatmul,
+  /** Conversion of small numbers to float32, and products of float32 with small numbers. */
+  Widen,
+  WidenedMatmul,
   /** Several pointwise instructions fused into one pass. */
   Chain,
   /** Range checks. */
@@ -275,6 +278,10 @@ export const enum Op {
 
   QuantizedMatmul = Family.QuantizedMatmul << Head.family,
 
+  Widen = Family.Widen << Head.family,
+
+  WidenedMatmul = Family.WidenedMatmul << Head.family,
+
   Chain = Family.Chain << Head.family,
 
   Check = Family.Check << Head.family,
@@ -291,6 +298,21 @@ export const enum Block {
 /** Rows of quantized activations end with zeros, so that their length is a multiple of this number of bytes. */
 export const enum QuantizedRow {
   grain = 32,
+}
+
+/** The formats of small numbers, in rows of bytes. */
+export const enum Small {
+  /** Bytes; the number is (byte − 128)·scale, with a scale for each row. */
+  Int8,
+  /**
+   * Groups of 32 numbers, each with a scale, in 16 bytes: the low halves of the bytes hold the first 16 numbers, and the high halves the
+   * other 16. The number is (half − 8)·scale. A row ends with a whole group.
+   */
+  Int4,
+  /** IEEE float16, finite. */
+  Float16,
+  /** The high halves of float32. */
+  BFloat16,
 }
 
 /** Element types, as encoded in instructions. */

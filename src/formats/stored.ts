@@ -118,6 +118,9 @@ export const stored: Readonly<Record<Stored, StoredType>> = {
 /** The stored type of each tensor type. */
 export const storedAs: Readonly<Record<DType, Stored>> = { float32: "F32", int32: "I32", uint8: "U8", bool: "BOOL" };
 
+/** The stored type of float32 tensors that are written as 16-bit numbers. */
+export const storedHalf = { float16: "F16", bfloat16: "BF16" } as const;
+
 export const isStored = (dtype: string): dtype is Stored => Object.hasOwn(stored, dtype);
 
 /**

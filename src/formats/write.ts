@@ -2,15 +2,17 @@
 import { check } from "../runtime/arguments.ts";
 import { TypeError } from "../runtime/errors.ts";
 import { describe } from "../runtime/kinds.ts";
+import { requireChoice } from "../runtime/names.ts";
 import "../autograd/backward.ts";
 import { rejectOtherCopy } from "../core/copies.ts";
 import "../core/eager.ts";
+import { type HalfType, halfFormats, isTooLarge, toHalves } from "../core/half.ts";
 import { Tensor } from "../core/tensor.ts";
 import { bytesPerElement } from "../ops/definition/value.ts";
 import { CHECKSUM_PLACEHOLDER, isReserved, seal } from "./checksum.ts";
 import { FormatError, quote } from "./errors.ts";
 import { hasLoneSurrogate, LENGTH_BYTES, MAX_HEADER_BYTES } from "./header.ts";
-import { storedAs } from "./stored.ts";
+import { storedAs, storedHalf } from "./stored.ts";
 
 /** Options for writing safetensors. */
 export interface WriteOptions {
@@ -19,20 +21,26 @@ export interface WriteOptions {
    * readers ignore it. Default false; saveState always adds one.
    */
   readonly checksum?: boolean;
+  /** Write float32 tensors as 16-bit numbers, rounded to the nearest one. Default: as float32. */
+  readonly dtype?: HalfType;
 }
 
 type Tensors = Readonly<Record<string, Tensor>>;
 type Metadata = Readonly<Record<string, string>>;
 
-/** A tensor's bytes, as a view of linear memory. */
-export function bytesIn(tensor: Tensor): Uint8Array {
-  const { buffer, byteOffset, byteLength } = tensor.peek("writeSafetensors");
+/**
+ * The bytes of some elements, by default all: a view of linear memory or, for a float32 tensor with a 16-bit type, the rounded numbers.
+ */
+export function bytesIn(tensor: Tensor, type?: HalfType, begin = 0, end: number = tensor.size): Uint8Array {
+  const elements = tensor.peek("writeSafetensors").subarray(begin, end);
+  if (type && tensor.dtype === "float32") return toHalves(elements, type);
+  const { buffer, byteOffset, byteLength } = elements;
   return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
 /** Yields a view of the bytes of one tensor after another. Each view is valid until the next one is created. */
-function* bytesOf(tensors: readonly Tensor[]): Generator<Uint8Array> {
-  for (const tensor of tensors) yield bytesIn(tensor);
+function* bytesOf(tensors: readonly Tensor[], type?: HalfType): Generator<Uint8Array> {
+  for (const tensor of tensors) yield bytesIn(tensor, type);
 }
 
 /** @throws FormatError or TypeError unless the format can represent the tensors and the metadata */
@@ -75,15 +83,26 @@ const objectOf = (entries: readonly (readonly [string, string])[]): string =>
  * The file's length field and header, and its tensors in file order: larger elements first, then by name.
  * @throws FormatError, TypeError
  */
-function planFile(op: string, tensors: Tensors, metadata: Metadata, { checksum = false }: WriteOptions) {
+function planFile(op: string, tensors: Tensors, metadata: Metadata, { checksum = false, dtype: type }: WriteOptions) {
   requireWritable(op, tensors, metadata);
-  const width = ({ dtype }: Tensor): number => bytesPerElement[dtype];
+  if (type !== undefined) requireChoice(op, "dtype", type, Object.keys(halfFormats));
+  const isHalf = ({ dtype }: Tensor): boolean => type !== undefined && dtype === "float32";
+  for (const [name, x] of Object.entries(tensors)) {
+    const large = type && isHalf(x) && x.peek(op).find((value: number) => isTooLarge(value, type));
+    if (typeof large === "number")
+      throw new FormatError(`${op}: ${quote(name)} contains ${large}, which ${type} cannot hold. Leave out dtype.`);
+  }
+  const width = (x: Tensor): number => (isHalf(x) ? 2 : bytesPerElement[x.dtype]);
   const ordered = Object.entries(tensors).sort(([a, x], [b, y]) => width(y) - width(x) || (a < b ? -1 : Number(a > b)));
   let at = 0;
   const entries = ordered.map(([name, tensor]): [string, string] => {
     const begin = at;
     at += tensor.size * width(tensor);
-    const info = { dtype: storedAs[tensor.dtype], shape: tensor.shape, data_offsets: [begin, at] };
+    const info = {
+      dtype: type && isHalf(tensor) ? storedHalf[type] : storedAs[tensor.dtype],
+      shape: tensor.shape,
+      data_offsets: [begin, at],
+    };
     return [name, JSON.stringify(info)];
   });
   const all = [...(checksum ? [CHECKSUM_PLACEHOLDER] : []), ...Object.entries(metadata)];
@@ -99,17 +118,17 @@ function planFile(op: string, tensors: Tensors, metadata: Metadata, { checksum =
   new DataView(head.buffer).setBigUint64(0, BigInt(length), true);
   head.set(json, LENGTH_BYTES);
   const parts = ordered.map(([, tensor]) => tensor);
-  if (checksum) seal(head, bytesOf(parts));
+  if (checksum) seal(head, bytesOf(parts, type));
   return { head, parts, bytes: head.length + at };
 }
 
 /**
- * Writes tensors of any type and shape, and metadata, as a safetensors file.
+ * Writes tensors of any type and shape, and metadata, as a safetensors file. `dtype` halves the size of float32 tensors.
  *
  * ```ts
  * writeFileSync("model.safetensors", writeSafetensors(model.stateDict()));
  * ```
- * @throws FormatError for names or metadata that the format cannot represent; TypeError for values that are not
+ * @throws FormatError for names, metadata or numbers that the format cannot represent; TypeError for values that are not
  * tensors; DisposedError for disposed tensors
  */
 export function writeSafetensors(
@@ -117,13 +136,13 @@ export function writeSafetensors(
   metadata: Metadata = {},
   options: WriteOptions = {},
 ): Uint8Array<ArrayBuffer> {
-  check("writeSafetensors", arguments, "tensors:object metadata?:object {checksum:boolean}");
+  check("writeSafetensors", arguments, "tensors:object metadata?:object {checksum:boolean dtype:string}");
   const { head, parts, bytes } = planFile("writeSafetensors", tensors, metadata, options);
   const file = new Uint8Array(bytes);
   file.set(head);
   let at = head.length;
   for (const tensor of parts) {
-    const part = bytesIn(tensor);
+    const part = bytesIn(tensor, options.dtype);
     file.set(part, at);
     at += part.length;
   }
@@ -143,13 +162,15 @@ export function streamSafetensors(
   metadata: Metadata = {},
   options: WriteOptions = {},
 ): ReadableStream<Uint8Array> {
-  check("streamSafetensors", arguments, "tensors:object metadata?:object {checksum:boolean}");
+  check("streamSafetensors", arguments, "tensors:object metadata?:object {checksum:boolean dtype:string}");
   const { head, parts } = planFile("streamSafetensors", tensors, metadata, options);
   function* chunks(): Generator<Uint8Array> {
     yield head;
-    for (const tensor of parts)
-      for (let at = 0, { length } = bytesIn(tensor); at < length; at += CHUNK)
-        yield bytesIn(tensor).slice(at, at + CHUNK);
+    for (const tensor of parts) {
+      const count = CHUNK / bytesPerElement[tensor.dtype];
+      for (let at = 0; at < tensor.size; at += count)
+        yield bytesIn(tensor, options.dtype, at, Math.min(tensor.size, at + count)).slice();
+    }
   }
   const source = chunks();
   return new ReadableStream({

@@ -5,15 +5,15 @@ import { isPlainObject } from "../runtime/kinds.ts";
 import { Module, nameOf } from "./module.ts";
 import { isParameter, parameter } from "./parameter.ts";
 
-/** The modules with int8 weights, which quantize made. */
+/** The modules with small weights, which quantize made. */
 export const quantized = new WeakSet<Module>();
 
-/** @throws Error if a module of the model has int8 weights */
+/** @throws Error if a module of the model is quantized */
 export function requireFloat(op: string, model: Module): void {
   for (const [name, module] of model.namedModules())
     if (quantized.has(module))
       throw new Error(
-        `${op}: ${name || "the model"} (${nameOf(module)}) has int8 weights. Call ${op} on the model that you quantized.`,
+        `${op}: ${name || "the model"} (${nameOf(module)}) is quantized. Call ${op} on the model that you quantized.`,
       );
 }
 

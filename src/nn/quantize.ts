@@ -3,6 +3,7 @@ import { check } from "../runtime/arguments.ts";
 import { requireChoice } from "../runtime/names.ts";
 import type { Module } from "./module.ts";
 import { quantizeModel } from "./quantized/index.ts";
+import { kinds } from "./quantized/matrix.ts";
 import type { QuantizeOptions } from "./quantized/options.ts";
 import type { QuantizationReport, QuantizedWeight } from "./quantized/report.ts";
 
@@ -18,6 +19,9 @@ const reports = new WeakMap<Module, QuantizationReport>();
  * quantized during the call, with a scale and a zero point for each row, so no calibration is needed. Products in int8 have the same
  * bits in every build.
  *
+ * With another `dtype` ("int4", "float16" or "bfloat16"), products convert a few rows of weights at a time to float32, so only the
+ * weights lose precision.
+ *
  * Modules of other classes that have weights stay in float32, and so do layers in `SpectralNorm`. `quantize` warns about these modules
  * unless `skip` names them. The copy has its own tensors and cannot be trained. To load a saved copy, quantize a new model and call its
  * `loadStateDict`.
@@ -26,11 +30,12 @@ const reports = new WeakMap<Module, QuantizationReport>();
  * const small = await nn.quantize(model);
  * console.log(nn.quantizationReport(small));   // the error of each weight
  * ```
- * @throws Error if a weight contains NaN or ±∞, if the model is quantized already, or if a module cannot be copied; RangeError if `skip` names a missing module
+ * @throws Error if a weight contains NaN or ±∞ or is too large for float16, if the model is quantized already, or if a module cannot be copied; RangeError for an unknown `dtype`, or if `skip` names a missing module
  */
 export async function quantize<M extends Module>(model: M, options: QuantizeOptions = {}): Promise<M> {
-  check("quantize", arguments, "model:module {skip:strings weightsOnly:boolean}");
-  const { skip = [] } = options;
+  check("quantize", arguments, "model:module {dtype:string skip:strings weightsOnly:boolean}");
+  const { dtype = "int8", skip = [] } = options;
+  requireChoice("quantize", "dtype", dtype, Object.keys(kinds));
   // The model's own path is "".
   const names = Array.from(model.namedModules(), ([name]) => name).filter(Boolean);
   for (const name of skip) requireChoice("quantize", "skip", name, names);

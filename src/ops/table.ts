@@ -15,6 +15,7 @@ import { uniqueDefinition } from "./index/sparse.ts";
 import { linalgDefinitions } from "./matrix/linalg.ts";
 import { matmulDefinition } from "./matrix/matmul.ts";
 import { quantizedMatmulDefinition, quantizeRowsDefinition } from "./matrix/quantized.ts";
+import { widenDefinition, widenedMatmulDefinition } from "./matrix/widen.ts";
 import { chainDefinition } from "./pointwise/chain.ts";
 import { whereDefinition } from "./pointwise/comparison.ts";
 import { pointwiseDefinitions } from "./pointwiseDefinitions.ts";
@@ -101,6 +102,8 @@ export const table: { readonly [code in Op]: AnyOp } = {
   [Op.TriangularSolve]: linalgDefinitions.triangularSolve,
   [Op.QuantizeRows]: quantizeRowsDefinition,
   [Op.QuantizedMatmul]: quantizedMatmulDefinition,
+  [Op.Widen]: widenDefinition,
+  [Op.WidenedMatmul]: widenedMatmulDefinition,
   [Op.Chain]: chainDefinition,
   [Op.Check]: checkDefinition,
 };

@@ -1,5 +1,5 @@
 /** Writing and reading safetensors files, whole or in chunks, and the errors that writers and readers throw. */
-import { ones, type Tensor, tensor } from "nabla";
+import { ones, randn, type Tensor, tensor } from "nabla";
 import {
   FormatError,
   inspectSafetensors,
@@ -81,6 +81,37 @@ describe("reading returns what was written", () => {
     expect(new Uint8Array([...first, ...rest])).toEqual(writeSafetensors(tensors, { a: "b" }));
     ballast.dispose();
   });
+  test.each(["float16", "bfloat16"] as const)(
+    "float32 tensors are written as %s, rounded to the nearest number",
+    async (dtype) => {
+      const tensors = own({ ...sample(), large: randn([300, 301]) });
+      const file = writeSafetensors(tensors, {}, { dtype, checksum: true });
+      expect(await collect(streamSafetensors(tensors, {}, { dtype, checksum: true }))).toEqual(file);
+      const { entries } = inspectSafetensors(file);
+      const read = readSafetensors(file).tensors;
+      const step = dtype === "float16" ? 2 ** -11 : 2 ** -8;
+      for (const [name, x] of Object.entries(tensors)) {
+        const isFloat = x.dtype === "float32";
+        expect(entries.get(name)!.bytes).toBe(isFloat ? 2 * x.size : x.data.byteLength);
+        if (isFloat) expect(entries.get(name)!.dtype).toBe(dtype === "float16" ? "F16" : "BF16");
+        else expect(read[name]!.data).toEqual(x.data);
+      }
+      read.large!.data.forEach((y, i) => {
+        const x = tensors.large.data[i]!;
+        expect(Math.abs(y - x)).toBeLessThanOrEqual(Math.max(step * Math.abs(x), 2 ** -25));
+      });
+      // A second file has the same numbers.
+      expect(writeSafetensors(own(read), {}, { dtype, checksum: true })).toEqual(file);
+      const huge = own({ x: tensor([1, dtype === "float16" ? -65_520 : 3.4e38]) });
+      for (const write of [writeSafetensors, streamSafetensors])
+        expect(() => write(huge, {}, { dtype })).toThrow(
+          /"x" contains .*, which b?float16 cannot hold\. Leave out dtype\./,
+        );
+      expect(() => writeSafetensors(huge, {}, { dtype: "half" as "float16" })).toThrow(
+        /^writeSafetensors: dtype must be one of float16, bfloat16, got "half"\./,
+      );
+    },
+  );
   test("elements are a view of the file if they are aligned, and a copy otherwise", () => {
     const file = writeSafetensors(own({ x: tensor([1, 2]), m: tensor([true]) }));
     const aligned = inspectSafetensors(file).entries.get("x")!.elements();

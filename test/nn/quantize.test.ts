@@ -84,16 +84,34 @@ const models: Record<string, Quantizable> = {
   BERT: { make: () => new Bert(sizes), run: (m) => m.forward(numbers) as Tensor, bound: 2e-2 },
 };
 
-describe.each(Object.entries(models))("%s", (_, { make, run, bound }) => {
-  test("agrees with float32 and holds a quarter of the bytes, eagerly and compiled", async () => {
+/** For each format: the largest relative difference of results, unless a model has its own bound, of weights, and the bytes per number. */
+const formats = {
+  int8: { results: undefined, weights: 0.01, bytes: 1 },
+  int4: { results: 0.25, weights: 0.12, bytes: 0.5 },
+  float16: { results: 1e-3, weights: 3e-4, bytes: 2 },
+  bfloat16: { results: 8e-3, weights: 3e-3, bytes: 2 },
+} as const;
+const cases = Object.keys(models).flatMap((name) =>
+  (Object.keys(formats) as (keyof typeof formats)[]).map((dtype) => [name, dtype] as const),
+);
+
+/** The float32 tensor at a path of a quantized model. */
+function weightAt(model: nn.Module, path: string): Tensor {
+  const parts = path.replace("inProjWeight", "inProj.weight").split(".");
+  return parts.reduce<unknown>((at, name) => (at as Record<string, unknown>)[name], model) as Tensor;
+}
+
+describe.each(cases)("%s, %s", (name, dtype) => {
+  const { make, run, bound } = models[name]!;
+  test("agrees with float32 and holds a part of the bytes, eagerly and compiled", async () => {
     manualSeed(2);
     const model = make().eval();
-    const quantized = await nn.quantize(model);
+    const quantized = await nn.quantize(model, { dtype });
     await tidy(() => {
       const expected = noGrad(() => run(model));
       const y = run(quantized);
       expect(y.shape).toEqual(expected.shape);
-      expect(difference(y, expected)).toBeLessThan(bound);
+      expect(difference(y, expected)).toBeLessThan(formats[dtype].results ?? bound);
       expect(difference(y, expected)).toBeGreaterThan(1e-5);
       const compiled = compile(() => run(quantized));
       expect(Array.from(compiled().data)).toEqual(Array.from(y.data));
@@ -102,19 +120,35 @@ describe.each(Object.entries(models))("%s", (_, { make, run, bound }) => {
     });
     const report = nn.quantizationReport(quantized)!;
     expect(report.skipped).toEqual([]);
-    for (const { error } of report.weights) expect(error).toBeLessThan(0.01);
-    const weights = (m: nn.Module, types: string[]): number =>
-      Object.values(m.stateDict()).reduce(
-        (total, x) => total + (x.shape.length > 1 && types.includes(x.dtype) ? x.size : 0),
-        0,
-      );
-    expect(weights(quantized, ["uint8"])).toBe(weights(model, ["float32"]));
-    expect(weights(quantized, ["float32"])).toBe(0);
+    for (const weight of report.weights) {
+      expect(weight.error).toBeLessThan(formats[dtype].weights);
+      expect(weight.dtype).toBe(dtype);
+    }
+    const state = Object.entries(quantized.stateDict());
+    const bytes = state.reduce((total, [, x]) => total + (x.dtype === "uint8" ? x.size : 0), 0);
+    // Groups of int4 numbers are padded.
+    const padded = (x: Tensor): number =>
+      dtype === "int4" ? Math.ceil(x.size / x.shape[0]! / 32) * 32 * x.shape[0]! : x.size;
+    const originals = Object.values(model.stateDict()).filter((x) => x.shape.length > 1);
+    expect(bytes).toBe(originals.reduce((total, x) => total + formats[dtype].bytes * padded(x), 0));
+    // Nothing else is as large as a weight.
+    const others = state.filter(([path, x]) => x.dtype === "float32" && !path.endsWith("scale"));
+    expect(others.every(([, x]) => x.shape.length === 1)).toBe(true);
     expect(quantized.training).toBe(false);
   });
 
+  // Products of int8 numbers also round activations.
+  if (dtype !== "int8")
+    test("computes the bits of a float32 model with the rounded weights", async () => {
+      const model = make().eval();
+      const quantized = await nn.quantize(model, { dtype });
+      for (const { name: path } of nn.quantizationReport(quantized)!.weights)
+        model.loadStateDict({ [path]: weightAt(quantized, path).clone() }, { strict: false });
+      expect(noGrad(() => run(model)).data).toEqual(run(quantized).data);
+    });
+
   test("is saved in a file and loaded again", async () => {
-    const [quantized, other] = [await nn.quantize(make()), await nn.quantize(make())];
+    const [quantized, other] = [await nn.quantize(make(), { dtype }), await nn.quantize(make(), { dtype })];
     const file = writeSafetensors(quantized.stateDict());
     other.loadStateDict(readSafetensors(file).tensors);
     expect(Array.from(run(other).data)).toEqual(Array.from(run(quantized).data));
@@ -236,7 +270,7 @@ describe("what stays in float32", () => {
       ["1.weight", false],
     ]);
     expect(`${report}`).toContain("float32: quantize does not know this class");
-    expect(`${report}`).toContain("176 B in float32, 104 B now");
+    expect(`${report}`).toContain("176 B in float32, 128 B now");
     expect(quantized.forward(rand([5, 4])).shape).toEqual([5, 2]);
   });
   test("a quantized model, which can be neither quantized again nor fused", async () => {
@@ -245,7 +279,7 @@ describe("what stays in float32", () => {
       new nn.Linear(4, 2),
     );
     const message = (op: string): string =>
-      `${op}: 0.0 (Conv2d) has int8 weights. Call ${op} on the model that you quantized.`;
+      `${op}: 0.0 (Conv2d) is quantized. Call ${op} on the model that you quantized.`;
     await expect(nn.quantize(quantized)).rejects.toThrow(message("quantize"));
     expect(() => nn.fuse(quantized)).toThrow(message("fuse"));
   });
@@ -314,11 +348,45 @@ describe("errors", () => {
     const x = rand([2, 2]);
     x.requiresGrad = true;
     expect(() => quantized.forward(x)).toThrow(
-      "QuantizedLinear: int8 layers have no gradients, but the input requires one. Call forward in noGrad(() => …), or pass x.detach().",
+      "QuantizedLinear: a quantized layer has no gradients, but the input requires one. Call forward in noGrad(() => …), or pass x.detach().",
     );
     expect(noGrad(() => quantized.forward(x) as Tensor).requiresGrad).toBe(false);
     expect(quantized.forward(rand([2, 2])).requiresGrad).toBe(false);
     expect(quantized.parameters().every((p) => !p.requiresGrad)).toBe(true);
+  });
+  test.each(["int8", "float16"] as const)(
+    "an input that requires a gradient, or training, in every layer, %s",
+    async (dtype) => {
+      const layers: [nn.Module, Tensor][] = [
+        [new nn.Conv2d(6, 2, 3), image],
+        [new nn.LSTM(6, 2), sequence],
+        [new nn.GRUCell(6, 2), sequence.narrow(0, 0, 1).squeeze(0)],
+        [new nn.MultiheadAttention(6, 2), sequence],
+      ];
+      for (const [layer, input] of layers) {
+        const quantized = await nn.quantize(layer, { dtype });
+        const x = input.clone();
+        x.requiresGrad = true;
+        expect(() => quantized.forward(x)).toThrow(
+          /: a quantized layer has no gradients, but the input requires one\. /,
+        );
+        noGrad(() => quantized.forward(x));
+        quantized.train();
+        expect(() => quantized.forward(input)).toThrow(/: a quantized model cannot be trained\. Call eval\(\) on it/);
+      }
+    },
+  );
+  test("unknown formats, and numbers that are too large for float16", async () => {
+    const model = new nn.Sequential(new nn.Linear(2, 2));
+    await expect(nn.quantize(model, { dtype: "float8" as "int8" })).rejects.toThrow(
+      /^quantize: dtype must be one of int8, int4, float16, bfloat16, got "float8"\./,
+    );
+    (model.parameters()[0] as Tensor).live()[2] = 70_000;
+    await expect(nn.quantize(model, { dtype: "float16" })).rejects.toThrow(
+      'quantize: "0.weight" contains 70000, which float16 cannot hold. Use int8.',
+    );
+    const quantized = await nn.quantize(model, { dtype: "bfloat16" });
+    expect(weightAt(quantized, "0.weight").data[2]).toBe(70_144);
   });
   test("a quantized layer rejects an input of the wrong size", async () => {
     const quantized = await nn.quantize(new nn.Linear(2, 3));

@@ -1,6 +1,6 @@
 /** Calls to ops that are large enough to be shared among threads. */
 import { manualSeed, rand, randint, type Tensor, tensor } from "nabla";
-import { Family, Op } from "../../assembly/opcodes.ts";
+import { Family, Op, Small } from "../../assembly/opcodes.ts";
 import { type AnyOp, familyOf } from "../../src/ops/definition/op.ts";
 import { table } from "../../src/ops/table.ts";
 import { samplesOf } from "../ops/oracles/index.ts";
@@ -78,6 +78,15 @@ export function cases(code: Op): Case[] {
         [70, 200],
         [5, 200],
       ].map(([m, n]) => quantizedProduct(m!, n!));
+    case Family.Widen:
+      return SMALL.map((kind) => ({ inputs: smallMatrix(kind, 70), attributes: { kind, shape: [70, 33] } }));
+    case Family.WidenedMatmul:
+      return SMALL.flatMap((kind) =>
+        [1, 70].map((m) => ({
+          inputs: [floats([m, 33]), ...smallMatrix(kind, 200), floats([200])],
+          attributes: { kind, first: 0, count: 200, hasScale: kind < Small.Float16 },
+        })),
+      );
     case Family.RandomInteger:
       return [{ inputs: [], attributes: { shape: [5001], p: -9, q: 2 ** 31 } }];
   }
@@ -87,6 +96,15 @@ export function cases(code: Op): Case[] {
   return [
     { inputs: sample.inputs.map((input) => toTensor(draw(input, random), input)), attributes: sample.attributes },
   ];
+}
+
+const SMALL = [Small.Int8, Small.Int4, Small.Float16, Small.BFloat16];
+
+/** Rows of 33 small numbers, and their scales. Every byte is below 64, so that 16-bit numbers are finite. */
+function smallMatrix(kind: Small, rows: number): Tensor[] {
+  const bytes = kind === Small.Int8 ? 33 : kind === Small.Int4 ? 32 : 66;
+  const w = randint(0, 64, [rows, bytes], { dtype: "uint8" });
+  return kind >= Small.Float16 ? [w] : [w, floats(kind === Small.Int8 ? [rows] : [rows, 2])];
 }
 
 /** A product of quantized rows with 33 columns, padded with zeros to 64. */

@@ -13,7 +13,7 @@ import { isParameter } from "../parameter.ts";
 import { GRU, GRUCell, LSTM, LSTMCell, RNN, RNNCell } from "../recurrent.ts";
 import { SpectralNorm } from "../spectral.ts";
 import { QuantizedEmbedding, QuantizedLinear, QuantizedMultiheadAttention, widenOnUse } from "./layers.ts";
-import { type Int8Weight, quantizeWeight } from "./matrix.ts";
+import { quantizeWeight, type SmallType, type SmallWeight } from "./matrix.ts";
 import type { QuantizeOptions } from "./options.ts";
 import { QuantizationReport, type QuantizedWeight } from "./report.ts";
 
@@ -41,25 +41,29 @@ function obstacle(
   weights: readonly [string, Tensor][],
   skip: readonly string[],
   normalized: ReadonlySet<unknown>,
+  dtype: SmallType,
 ): string | undefined {
   if (skip.some((path) => name === path || name.startsWith(`${path}.`))) return "skipped";
   const type = known.find((one) => module instanceof one);
   if (!type) return "quantize does not know this class";
   if (!isPlain(module, type)) return "its class has its own forward";
   if (normalized.has(module)) return "SpectralNorm replaces its weight";
-  if (module instanceof Linear && module.inFeatures > MAX_ROW) return `its rows are longer than ${MAX_ROW}`;
+  if (dtype === "int8" && module instanceof Linear && module.inFeatures > MAX_ROW)
+    return `its rows are longer than ${MAX_ROW}`;
   if (weights.some(([, { size }]) => size === 0)) return "it is empty";
   return undefined;
 }
 
-/** Returns a copy of a model whose weights are int8 numbers. @throws Error if a weight is not finite or a module cannot be copied */
+const bytesOf = (x: Tensor | null): number => x?.peek("quantize").byteLength ?? 0;
+
+/** Returns a copy of a model whose weights are small numbers. @throws Error if a weight is not finite or too large, or a module cannot be copied */
 export function quantizeModel<M extends Module>(
   model: M,
-  { skip = [], weightsOnly = false }: QuantizeOptions,
+  { dtype = "int8", skip = [], weightsOnly = false }: QuantizeOptions,
 ): { model: M; report: QuantizationReport } {
   requireFloat("quantize", model);
   const rows: QuantizedWeight[] = [];
-  const done = new Map<Tensor, Int8Weight>();
+  const done = new Map<Tensor, SmallWeight>();
   const copies = new Map<unknown, unknown>();
   const copy = <T>(value: T): T => copyOf("quantize", value, copies);
   const copyBias = (bias: Tensor | null): Tensor | null => {
@@ -82,22 +86,30 @@ export function quantizeModel<M extends Module>(
   }
 
   function replace(name: string, module: Module, weights: readonly [string, Tensor][]): void {
-    const int8 = (key: string, x: Tensor): Int8Weight => {
+    const small = (key: string, x: Tensor): SmallWeight => {
       const path = name ? `${name}.${key}` : key;
       const known = done.get(x);
       if (known) return known;
-      const { weight, error } = quantizeWeight(path, x);
-      rows.push({ name: path, type: nameOf(module), elements: x.size, error, reason: "" });
+      const { weight, error } = quantizeWeight(path, x, dtype);
+      rows.push({
+        name: path,
+        type: nameOf(module),
+        elements: x.size,
+        bytes: bytesOf(weight.weight) + bytesOf(weight.scale),
+        error,
+        dtype,
+        reason: "",
+      });
       done.set(x, weight);
       return weight;
     };
     if (module instanceof Linear)
-      copies.set(module, new QuantizedLinear(int8("weight", module.weight), copyBias(module.bias), weightsOnly));
-    else if (module instanceof Embedding) copies.set(module, new QuantizedEmbedding(int8("weight", module.weight)));
+      copies.set(module, new QuantizedLinear(small("weight", module.weight), copyBias(module.bias), weightsOnly));
+    else if (module instanceof Embedding) copies.set(module, new QuantizedEmbedding(small("weight", module.weight)));
     else if (module instanceof MultiheadAttention) {
       const { inProjWeight, inProjBias } = module;
       const made = copyAs(module, QuantizedMultiheadAttention, ["inProjWeight", "inProjBias"]);
-      const value = new QuantizedLinear(int8("inProjWeight", inProjWeight), copyBias(inProjBias), weightsOnly);
+      const value = new QuantizedLinear(small("inProjWeight", inProjWeight), copyBias(inProjBias), weightsOnly);
       Object.defineProperty(made, "inProj", { value, enumerable: true });
     } else {
       const made = copyAs(
@@ -107,7 +119,7 @@ export function quantizeModel<M extends Module>(
         ) => Module,
         weights.map(([key]) => key),
       );
-      widenOnUse(made, Object.fromEntries(weights.map(([key, x]) => [key, int8(key, x)])));
+      widenOnUse(made, Object.fromEntries(weights.map(([key, x]) => [key, small(key, x)])));
     }
   }
 
@@ -119,7 +131,7 @@ export function quantizeModel<M extends Module>(
       for (const [name, module] of all.reverse()) {
         const weights = weightsOf(module);
         if (!weights.length) continue;
-        const reason = obstacle(name, module, weights, skip, normalized);
+        const reason = obstacle(name, module, weights, skip, normalized, dtype);
         if (reason === undefined) {
           replace(name, module, weights);
           quantized.add(copies.get(module) as Module);
@@ -129,7 +141,9 @@ export function quantizeModel<M extends Module>(
               name: name ? `${name}.${key}` : key,
               type: nameOf(module),
               elements: x.size,
+              bytes: bytesOf(x),
               error: 0,
+              dtype: "float32",
               reason,
             });
       }

@@ -1,126 +1,137 @@
-/** Layers with int8 weights, for inference. */
+/** Layers with weights of small numbers, for inference. */
 import { isGradEnabled } from "../../core/context.ts";
 import * as ops from "../../core/functions.ts";
 import { asInternal } from "../../core/owners.ts";
-import { fromElements, type Tensor } from "../../core/tensor.ts";
+import { fromElements, Tensor } from "../../core/tensor.ts";
 import { quantizedLinear } from "../../ops/matrix/quantized.ts";
+import { widen, widenedLinear } from "../../ops/matrix/widen.ts";
 import { Error } from "../../runtime/errors.ts";
 import { kindOf } from "../../runtime/kinds.ts";
 import { MultiheadAttention } from "../attention.ts";
 import { inputOf, Module } from "../module.ts";
-import { type Int8Weight, widen, widenRows } from "./matrix.ts";
-
-/** Replaces properties of a module with getters that convert int8 weights to float32. The state dict has the weights as `int8.<name>`. */
-export function widenOnUse(module: Module, weights: Readonly<Record<string, Int8Weight>>): void {
-  const int8: Record<string, Pick<Int8Weight, "weight" | "scale">> = {};
-  for (const [name, { weight, scale }] of Object.entries(weights)) {
-    const own = { weight, scale };
-    int8[name] = own;
-    const get = (): Tensor => {
-      requireInference(module);
-      return widenRows(own);
-    };
-    Object.defineProperty(module, name, { get, configurable: true });
-  }
-  Object.defineProperty(module, "int8", { value: int8, enumerable: true });
-}
+import { matrixOf, type SmallWeight, widenRows } from "./matrix.ts";
 
 /** @throws Error if a quantized layer would have to compute gradients */
-function requireInference(module: Module, x?: Tensor): void {
+function requireInference(module: Module, inputs: readonly unknown[]): void {
   if (module.training)
     throw new Error(
       `${kindOf(module)}: a quantized model cannot be trained. Call eval() on it, and train the original model instead.`,
     );
-  if (isGradEnabled() && x?.requiresGrad)
+  if (isGradEnabled() && inputs.flat().some((x) => x instanceof Tensor && x.requiresGrad))
     throw new Error(
-      `${kindOf(module)}: int8 layers have no gradients, but the input requires one. Call forward in noGrad(() => …), or pass x.detach().`,
+      `${kindOf(module)}: a quantized layer has no gradients, but the input requires one. Call forward in noGrad(() => …), or pass x.detach().`,
     );
 }
 
-const product = asInternal(quantizedLinear);
+/**
+ * Replaces properties of a module with getters that convert small numbers to float32. The state dict has the weights as
+ * `<dtype>.<name>.weight` and, if the format has scales, `<dtype>.<name>.scale`.
+ */
+export function widenOnUse(module: Module, weights: Readonly<Record<string, SmallWeight>>): void {
+  const { forward } = module;
+  const define = (name: string, property: PropertyDescriptor): void =>
+    void Object.defineProperty(module, name, { configurable: true, ...property });
+  define("forward", {
+    writable: true,
+    value(...inputs: unknown[]) {
+      requireInference(module, inputs);
+      return forward.apply(module, inputs) as unknown;
+    },
+  });
+  const stored: Record<string, object> = {};
+  for (const [name, small] of Object.entries(weights)) {
+    const { weight, scale } = small;
+    stored[name] = { weight, ...(scale && { scale }) };
+    define(name, { get: () => widenRows(small) });
+    define(small.dtype, { value: stored, enumerable: true });
+  }
+}
 
-/** A Linear layer with int8 weights. x: [..., inFeatures] → [..., outFeatures]. */
-export class QuantizedLinear extends Module {
+/** A layer with one weight. The state dict has the weight under the name of its format, and its scales as `scale`. */
+abstract class SmallLayer extends Module {
+  /** The scales, if the format has any. */
+  declare readonly scale?: Tensor;
+  /** @internal */
+  protected declare readonly small: SmallWeight;
+
+  constructor(small: SmallWeight) {
+    super();
+    const { dtype, weight, scale } = small;
+    Object.defineProperty(this, "small", { value: small });
+    Object.assign(this, { [dtype]: weight, ...(scale && { scale }) });
+    this.training = false;
+  }
+  /** The weight in float32, [rows, columns]. Each access converts it again. */
+  get weight(): Tensor {
+    return widenRows(this.small);
+  }
+}
+
+const int8Product = asInternal(quantizedLinear);
+const product = asInternal(widenedLinear);
+
+/** A Linear layer with weights of small numbers. x: [..., inFeatures] → [..., outFeatures]. */
+export class QuantizedLinear extends SmallLayer {
   static override readonly kind: string = "QuantizedLinear";
-  /** The weights plus 128, uint8 [outFeatures, inFeatures]. */
-  readonly int8: Tensor;
-  /** The scale of each row, float32 [outFeatures]. */
-  readonly scale: Tensor;
-  /** The sum of each row of weights, int32 [outFeatures]. */
-  readonly sums: Tensor;
+  /** The sum of each row of int8 weights, int32 [outFeatures]. */
+  declare readonly sums?: Tensor;
   /** The bias, float32 [outFeatures], or null. */
   readonly bias: Tensor | null;
 
   constructor(
-    { weight, scale, sums }: Int8Weight,
+    small: SmallWeight,
     bias: Tensor | null,
     private readonly weightsOnly: boolean,
   ) {
-    super();
-    this.int8 = weight;
-    this.scale = scale;
-    this.sums = fromElements(sums, [sums.length], "int32", "quantize").keep();
+    super(small);
+    const { dtype, sums } = small;
+    if (dtype === "int8") Object.assign(this, { sums: fromElements(sums, [sums.length], "int32", "quantize").keep() });
     this.bias = bias;
-    this.training = false;
-  }
-  /** The weights in float32, [outFeatures, inFeatures]. Each access converts them again. */
-  get weight(): Tensor {
-    return widenRows({ weight: this.int8, scale: this.scale });
   }
   get outFeatures(): number {
-    return this.int8.shape[0]!;
+    return this.small.shape[0]!;
   }
   get inFeatures(): number {
-    return this.int8.shape[1]!;
+    return this.small.shape[1]!;
   }
   forward(x: Tensor): Tensor {
     return this.part(inputOf(this, x, arguments), 0, this.outFeatures);
   }
   /** Computes `count` output features, starting with feature `first`. */
   part(x: Tensor, first: number, count: number): Tensor {
-    requireInference(this, x);
-    const { int8: weight, scale, sums, bias, weightsOnly } = this;
-    const options = { weightsOnly, rows: [first, count] } as const;
-    return product(kindOf(this), x, { weight, scale, sums }, bias, options) as Tensor;
+    requireInference(this, [x]);
+    const { small, sums, bias, weightsOnly, inFeatures } = this;
+    const [name, rows] = [kindOf(this), [first, count] as const];
+    if (!sums) return product(name, x, matrixOf(small), inFeatures, bias, rows) as Tensor;
+    const { weight, scale } = small;
+    return int8Product(name, x, { weight, scale: scale!, sums }, bias, { weightsOnly, rows }) as Tensor;
   }
   protected override describe(): string {
     return `inFeatures=${this.inFeatures}, outFeatures=${this.outFeatures}, bias=${this.bias !== null}`;
   }
 }
 
-/** An Embedding with int8 rows. index: int32 [...] → [..., embeddingDim]. */
-export class QuantizedEmbedding extends Module {
+/** An Embedding with rows of small numbers. index: int32 [...] → [..., embeddingDim]. */
+export class QuantizedEmbedding extends SmallLayer {
   static override readonly kind: string = "QuantizedEmbedding";
-  /** The rows plus 128, uint8 [numEmbeddings, embeddingDim]. */
-  readonly int8: Tensor;
-  /** The scale of each row, float32 [numEmbeddings]. */
-  readonly scale: Tensor;
 
-  constructor({ weight, scale }: Int8Weight) {
-    super();
-    this.int8 = weight;
-    this.scale = scale;
-    this.training = false;
-  }
-  /** The rows in float32, [numEmbeddings, embeddingDim]. Each access converts them again. */
-  get weight(): Tensor {
-    return widenRows({ weight: this.int8, scale: this.scale });
-  }
   forward(index: Tensor): Tensor {
-    requireInference(this);
-    const { int8, scale } = this;
-    return lookUp(inputOf(this, index, arguments, "index"), int8, scale);
+    requireInference(this, []);
+    return lookUp(inputOf(this, index, arguments, "index"), this.small);
   }
   protected override describe(): string {
-    return this.int8.shape.join(", ");
+    return this.small.shape.join(", ");
   }
 }
 
-const lookUp = asInternal((index: Tensor, int8: Tensor, scale: Tensor) =>
-  widen(ops.embedding(index, int8), ops.embedding(index, scale.reshape([scale.size, 1]))),
-);
+const lookUp = asInternal((index: Tensor, small: SmallWeight) => {
+  const { weight, scale, kind } = matrixOf(small) as { weight: Tensor; scale: Tensor | null; kind: number };
+  const rows = (table: Tensor): Tensor => ops.embedding(index, table.reshape([small.shape[0]!, -1]));
+  const part = { weight: rows(weight), scale: scale && rows(scale), kind };
+  return widen(part, [...index.shape, small.shape[1]!]) as Tensor;
+});
 
-/** Multi-head attention whose projections have int8 weights. */
+/** Multi-head attention whose projections have weights of small numbers. */
 export class QuantizedMultiheadAttention extends MultiheadAttention {
   static override readonly kind: string = "QuantizedMultiheadAttention";
   /** The projection of queries, keys and values. */

@@ -1,69 +1,115 @@
-/** Weights as int8 numbers with a scale for each row, and their conversion from and to float32. */
+/** Weights as small numbers, and their conversion from and to float32. */
+import { Small } from "../../../assembly/opcodes.ts";
+import { type HalfType, halfFormats, isTooLarge, roundEven, toHalves } from "../../core/half.ts";
+import { asInternal } from "../../core/owners.ts";
 import { fromElements, type Tensor } from "../../core/tensor.ts";
+import { type SmallMatrix, widen } from "../../ops/matrix/widen.ts";
 import { Error, quote } from "../../runtime/errors.ts";
 
+/** The formats of quantized weights. */
+export const kinds = {
+  int8: Small.Int8,
+  int4: Small.Int4,
+  float16: Small.Float16,
+  bfloat16: Small.BFloat16,
+} as const;
+
+/** The name of a format of quantized weights. */
+export type SmallType = keyof typeof kinds;
+
 /** A quantized weight. */
-export interface Int8Weight {
-  /** The int8 numbers plus 128, as uint8 in the shape of the weight. */
+export interface SmallWeight {
+  readonly dtype: SmallType;
+  /** The shape in float32: [rows, ...]. */
+  readonly shape: readonly number[];
+  /** The numbers as bytes, uint8 [rows, ...]. */
   readonly weight: Tensor;
-  /** The factor of each row's numbers, float32 [rows]. */
-  readonly scale: Tensor;
-  /** The sum of each row's numbers. */
+  /** int8: the scale of each row, float32 [rows]. int4: the scale of each group, float32 [rows, groups]. Otherwise null. */
+  readonly scale: Tensor | null;
+  /** int8: the sum of each row's numbers. */
   readonly sums: Int32Array;
 }
 
-/** The byte that stands for 0, and the largest distance of other bytes from it. */
-const ZERO = 128;
-const LARGEST = 127;
-
-/** Adding and then subtracting this constant rounds a small number to the nearest whole number, and halves to the even one. */
-const ROUND = 1.5 * 2 ** 52;
+/** The length of the groups of int4 numbers. */
+const GROUP = 32;
 
 /**
- * Quantizes a weight, [rows, ...]: w ≈ (byte − 128)·scale, where the scale of a row is max |w| / 127.
- * @returns the weight, and ‖w − ŵ‖ / ‖w‖
- * @throws Error if a number is NaN or infinite
+ * Quantizes rows of k numbers. int8: w ≈ (byte − 128)·scale, where the scale of a row is max |w| / 127. int4: w ≈ (half − 8)·scale, where
+ * the scale of a group is −w/8 for its largest number w, so that all 16 values are used (llama.cpp's Q4_0).
  */
-export function quantizeWeight(name: string, x: Tensor): { weight: Int8Weight; error: number } {
+function toWhole(data: ArrayLike<number>, rows: number, k: number, isInt4: boolean) {
+  const size = isInt4 ? GROUP : k;
+  const groups = Math.ceil(k / size);
+  const bytes = new Uint8Array(isInt4 ? (rows * groups * GROUP) / 2 : data.length);
+  const scales = new Float32Array(rows * groups);
+  const sums = new Int32Array(rows);
+  for (let g = 0; g < scales.length; g++) {
+    const row = Math.floor(g / groups);
+    const from = row * k + (g % groups) * size;
+    const end = Math.min(from + size, (row + 1) * k);
+    let most = 0;
+    for (let i = from; i < end; i++) if (Math.abs(data[i]!) > Math.abs(most)) most = data[i]!;
+    scales[g] = isInt4 ? most / -8 : Math.abs(most) / 127;
+    const scale = scales[g]!;
+    for (let i = from; i < end; i++) {
+      const q = scale ? roundEven(data[i]! / scale) : 0;
+      if (isInt4) {
+        const at = (i - from) % 16;
+        bytes[16 * g + at]! |= (Math.max(-8, Math.min(7, q)) + 8) << (i - from > at ? 4 : 0);
+      } else {
+        const whole = Math.max(-127, Math.min(127, q));
+        bytes[i] = whole + 128;
+        sums[row]! += whole;
+      }
+    }
+  }
+  return { bytes, scales, sums };
+}
+
+/**
+ * Quantizes a weight, [rows, ...].
+ * @returns the weight, and ‖w − ŵ‖ / ‖w‖
+ * @throws Error if a number is NaN, infinite or too large for float16
+ */
+export function quantizeWeight(name: string, x: Tensor, dtype: SmallType): { weight: SmallWeight; error: number } {
   const { data, shape } = x;
   const rows = shape[0]!;
-  const k = data.length / rows;
-  const bytes = new Uint8Array(data.length);
-  const scales = new Float32Array(rows);
-  const sums = new Int32Array(rows);
-  let [squares, lost] = [0, 0];
-  for (let row = 0, at = 0; row < rows; row++) {
-    let most = 0;
-    for (let i = at; i < at + k; i++) {
-      const size = Math.abs(data[i]!);
-      if (!(size < Number.POSITIVE_INFINITY))
-        throw new Error(`quantize: ${quote(name)} contains ${data[i]}. Quantize a model whose weights are finite.`);
-      if (size > most) most = size;
-    }
-    scales[row] = most / LARGEST;
-    const scale = scales[row]!;
-    let sum = 0;
-    for (const end = at + k; at < end; at++) {
-      const w = data[at]!;
-      const q = scale ? Math.max(-LARGEST, Math.min(LARGEST, w / scale + ROUND - ROUND)) : 0;
-      bytes[at] = q + ZERO;
-      sum += q;
-      squares += w * w;
-      lost += (w - q * scale) ** 2;
-    }
-    sums[row] = sum;
+  const flaw = data.findIndex((w) => !Number.isFinite(w));
+  if (flaw >= 0)
+    throw new Error(`quantize: ${quote(name)} contains ${data[flaw]}. Quantize a model whose weights are finite.`);
+  const bytesAs = (bytes: Uint8Array, dims: readonly number[]): Tensor =>
+    fromElements(bytes, dims, "uint8", "quantize").keep();
+  let weight: SmallWeight;
+  if (dtype in halfFormats) {
+    const large = data.find((w: number) => isTooLarge(w, dtype as HalfType));
+    if (large !== undefined)
+      throw new Error(`quantize: ${quote(name)} contains ${large}, which ${dtype} cannot hold. Use int8.`);
+    const bytes = toHalves(data, dtype as HalfType);
+    const dims = [...shape.slice(0, -1), 2 * shape.at(-1)!];
+    weight = { dtype, shape, weight: bytesAs(bytes, dims), scale: null, sums: new Int32Array() };
+  } else {
+    const isInt4 = dtype === "int4";
+    const { bytes, scales, sums } = toWhole(data, rows, data.length / rows, isInt4);
+    const scale = fromElements(scales, isInt4 ? [rows, scales.length / rows] : [rows], "float32", "quantize").keep();
+    weight = { dtype, shape, weight: bytesAs(bytes, isInt4 ? [rows, bytes.length / rows] : shape), scale, sums };
   }
-  const weight = {
-    weight: fromElements(bytes, shape, "uint8", "quantize").keep(),
-    scale: fromElements(scales, [rows], "float32", "quantize").keep(),
-    sums,
-  };
+  const wide = widenRows(weight);
+  const close = wide.data;
+  wide.dispose();
+  let [squares, lost] = [0, 0];
+  data.forEach((w: number, i: number) => {
+    squares += w * w;
+    lost += (w - close[i]!) ** 2;
+  });
   return { weight, error: squares ? Math.sqrt(lost / squares) : 0 };
 }
 
-/** Converts uint8 numbers to float32: (numbers − 128)·scale. The shape of `scale` broadcasts to that of `numbers`. */
-export const widen = (numbers: Tensor, scale: Tensor): Tensor => numbers.to("float32").sub(ZERO).mul(scale);
+/** A weight as the ops take it. */
+export const matrixOf = ({ weight, scale, dtype }: SmallWeight): SmallMatrix => ({ weight, scale, kind: kinds[dtype] });
 
 /** The whole weight in float32. */
-export const widenRows = ({ weight, scale }: Pick<Int8Weight, "weight" | "scale">): Tensor =>
-  widen(weight, scale.reshape([weight.shape[0]!, ...weight.shape.slice(1).map(() => 1)]));
+export const widenRows = asInternal((small: SmallWeight): Tensor => {
+  const { shape } = small;
+  const [rows, k] = [shape[0]!, shape.slice(1).reduce((a, b) => a * b, 1)];
+  return (widen(matrixOf(small), [rows, k]) as Tensor).reshape(shape);
+});

@@ -1,5 +1,6 @@
 /** The report of what `quantize` did to each weight. */
 import { amount, table } from "../../core/printing.ts";
+import type { SmallType } from "./matrix.ts";
 
 /** A weight of a quantized model. */
 export interface QuantizedWeight {
@@ -9,6 +10,10 @@ export interface QuantizedWeight {
   readonly type: string;
   /** The number of elements. */
   readonly elements: number;
+  /** The number of bytes, with the scales. */
+  readonly bytes: number;
+  /** The format in the quantized model. */
+  readonly dtype: SmallType | "float32";
   /** ‖w − ŵ‖ / ‖w‖, where ŵ is the quantized weight; 0 if it stays in float32. */
   readonly error: number;
   /** Why the weight stays in float32; "" if it is quantized. */
@@ -29,18 +34,17 @@ export class QuantizationReport {
 
   /** A table of the weights with the error of each, and the bytes that they take in float32 and now. */
   toString(): string {
-    const total = (weights: readonly QuantizedWeight[]): number => weights.reduce((sum, w) => sum + w.elements, 0);
-    const [all, rest] = [total(this.weights), total(this.skipped)];
-    const rows = this.weights.map(({ name, type, elements, error, reason }) => [
+    const total = (of: "elements" | "bytes"): number => this.weights.reduce((sum, w) => sum + w[of], 0);
+    const rows = this.weights.map(({ name, type, elements, error, dtype, reason }) => [
       name,
       type,
       elements.toLocaleString("en"),
       reason ? "" : `${(100 * error).toFixed(2)} %`,
-      reason ? `float32: ${reason}` : "int8",
+      reason ? `float32: ${reason}` : dtype,
     ]);
     return [
       table([["weight", "layer", "elements", "error", "type"], ...rows], [2, 3]),
-      `${amount(4 * all, "B")} in float32, ${amount(all + 3 * rest, "B")} now`,
+      `${amount(4 * total("elements"), "B")} in float32, ${amount(total("bytes"), "B")} now`,
     ].join("\n");
   }
   [Symbol.for("nodejs.util.inspect.custom")](): string {

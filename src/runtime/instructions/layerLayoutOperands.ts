@@ -234,3 +234,26 @@ export interface QuantizedMatmulOperands {
   readonly planes: number;
   readonly workspace: number;
 }
+
+export interface WidenOperands {
+  readonly out: number;
+  readonly w: number;
+  readonly scale: number;
+  readonly m: number;
+  readonly k: number;
+  readonly kind: number;
+  readonly workspace: number;
+}
+
+export interface WidenedMatmulOperands {
+  readonly out: number;
+  readonly x: number;
+  readonly w: number;
+  readonly scale: number;
+  readonly bias: number;
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  readonly kind: number;
+  readonly workspace: number;
+}

@@ -25,6 +25,8 @@ import type {
   RecurrentOperands,
   SolveOperands,
   StandardizeOperands,
+  WidenedMatmulOperands,
+  WidenOperands,
 } from "./layerLayoutOperands.ts";
 
 export function encodeConv(encoder: Encoder, code: ConvCode, o: ConvOperands): void {
@@ -285,5 +287,32 @@ export function encodeQuantizedMatmul(encoder: Encoder, o: QuantizedMatmulOperan
   encoder.set(11, o.k);
   encoder.set(12, o.planes);
   encoder.set(13, o.workspace);
+  encoder.end();
+}
+
+export function encodeWiden(encoder: Encoder, o: WidenOperands): void {
+  encoder.begin(Op.Widen, 9);
+  encoder.set(2, o.out);
+  encoder.set(3, o.w);
+  encoder.set(4, o.scale);
+  encoder.set(5, o.m);
+  encoder.set(6, o.k);
+  encoder.set(7, o.kind);
+  encoder.set(8, o.workspace);
+  encoder.end();
+}
+
+export function encodeWidenedMatmul(encoder: Encoder, o: WidenedMatmulOperands): void {
+  encoder.begin(Op.WidenedMatmul, 12);
+  encoder.set(2, o.out);
+  encoder.set(3, o.x);
+  encoder.set(4, o.w);
+  encoder.set(5, o.scale);
+  encoder.set(6, o.bias);
+  encoder.set(7, o.m);
+  encoder.set(8, o.n);
+  encoder.set(9, o.k);
+  encoder.set(10, o.kind);
+  encoder.set(11, o.workspace);
   encoder.end();
 }

@@ -21,6 +21,7 @@ import { rows } from "./rows.ts";
 const random: TestedBy = { testedBy: "test/ops/random.test.ts" };
 const update: TestedBy = { testedBy: "test/optim/optimizers.test.ts" };
 const quantized: TestedBy = { testedBy: "test/ops/quantized.test.ts" };
+const widened: TestedBy = { testedBy: "test/ops/widen.test.ts" };
 
 export const oracles: { readonly [code in Op]: AnyOracle | TestedBy } = {
   ...arithmetic,
@@ -54,6 +55,8 @@ export const oracles: { readonly [code in Op]: AnyOracle | TestedBy } = {
   [Op.Assign]: { testedBy: "test/core/tensor.test.ts" },
   [Op.QuantizeRows]: quantized,
   [Op.QuantizedMatmul]: quantized,
+  [Op.Widen]: widened,
+  [Op.WidenedMatmul]: widened,
   [Op.Chain]: { testedBy: "test/compile/passes.test.ts" },
   [Op.Check]: { testedBy: "test/compile/compile-checks.test.ts" },
 };

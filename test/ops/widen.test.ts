@@ -1,0 +1,160 @@
+/** Weights of small numbers: widened exactly, and products with the bits of the float32 product. */
+import { linear, type Tensor, tensor, tidy } from "nabla";
+import { describe, expect, test } from "vitest";
+import { Small } from "../../assembly/opcodes.ts";
+import { halfFormats, isTooLarge, toHalf, toHalves } from "../../src/core/half.ts";
+import { type SmallMatrix, widen, widenedLinear } from "../../src/ops/matrix/widen.ts";
+import { seeded } from "../support/oracle.ts";
+
+const kinds = { int8: Small.Int8, int4: Small.Int4, float16: Small.Float16, bfloat16: Small.BFloat16 };
+type Kind = keyof typeof kinds;
+const names = Object.keys(kinds) as Kind[];
+const { fround: f } = Math;
+
+/** A finite number from the bits of a 16-bit format. */
+function fromHalf(bits: number, type: keyof typeof halfFormats): number {
+  const [fraction, bias] = halfFormats[type];
+  const exponent = (bits & 0x7fff) >> fraction;
+  const part = bits & (2 ** fraction - 1);
+  const size = (exponent ? 2 ** fraction + part : part) * 2 ** (Math.max(exponent, 1) - bias - fraction);
+  return bits & 0x8000 ? -size : size;
+}
+
+interface Random {
+  readonly matrix: SmallMatrix;
+  /** The numbers, computed in float64 and rounded to float32. */
+  readonly values: number[];
+}
+
+function random(kind: Kind, n: number, k: number, seed: number): Random {
+  const draw = seeded(seed);
+  const list = (length: number, make: (i: number) => number): number[] => Array.from({ length }, (_, i) => make(i));
+  const groups = Math.ceil(k / 32);
+  const isHalf = kind === "float16" || kind === "bfloat16";
+  const scales = list(kind === "int4" ? n * groups : n, () => f(draw() - 0.5));
+  const row = { int8: k, int4: 16 * groups, float16: 2 * k, bfloat16: 2 * k }[kind];
+  let bytes = Uint8Array.from(list(n * row, () => Math.floor(256 * draw())));
+  if (isHalf)
+    bytes = toHalves(
+      list(n * k, () => draw() - 0.5),
+      kind,
+    );
+  const halves = new Uint16Array(bytes.buffer.slice(0, bytes.length & ~1));
+  const values = list(n * k, (at) => {
+    const [i, j] = [Math.floor(at / k), at % k];
+    if (isHalf) return fromHalf(halves[at]!, kind);
+    if (kind === "int8") return f((bytes[at]! - 128) * scales[i]!);
+    const [group, place] = [Math.floor(j / 32), j % 32];
+    const byte = bytes[i * row + 16 * group + (place % 16)]!;
+    return f((((place < 16 ? byte : byte >> 4) & 15) - 8) * scales[i * groups + group]!);
+  });
+  const scale = isHalf ? null : tensor(scales, kind === "int4" ? [n, groups] : [n]);
+  return { matrix: { weight: tensor(bytes, [n, row]), scale, kind: kinds[kind] }, values };
+}
+
+const bits = (x: unknown): number[] => Array.from(new Int32Array((x as Tensor).data.buffer));
+
+describe.each(names)("%s", (kind) => {
+  test("is widened exactly", () => {
+    for (const n of [1, 3, 70])
+      for (const k of [1, 2, 3, 4, 7, 8, 15, 16, 17, 31, 32, 33, 65])
+        tidy(() => {
+          const { matrix, values } = random(kind, n, k, n + k);
+          expect(Array.from((widen(matrix, [n, k]) as Tensor).data)).toEqual(values);
+        });
+  });
+
+  test("a product has the bits of the float32 product, for sizes around the steps of the kernel", () => {
+    let seed = 1;
+    for (const m of [0, 1, 2, 3, 9, 12, 13, 40])
+      for (const n of [1, 5, 16, 31, 33, 70])
+        for (const k of [1, 4, 7, 8, 9, 31, 33, 100, ...(n === 5 ? [1024, 1029, 2100] : [])])
+          tidy(() => {
+            const { matrix, values } = random(kind, n, k, seed++);
+            const draw = seeded(seed);
+            const list = (length: number): number[] => Array.from({ length }, () => f(2 * draw() - 1));
+            const [x, bias] = [tensor(list(m * k), [m, k]), seed % 2 ? tensor(list(n)) : null];
+            const expected = linear(x, tensor(values, [n, k]), bias);
+            const y = widenedLinear("test", x, matrix, k, bias, [0, n]);
+            expect(bits(y)).toEqual(bits(expected));
+          });
+  });
+
+  test("a product with some of the rows", () => {
+    for (const m of [1, 20])
+      tidy(() => {
+        const { matrix, values } = random(kind, 40, 50, 3);
+        const x = tensor(random("int8", m, 50, 2).values, [m, 50]);
+        const bias = tensor(random("int8", 1, 40, 2).values);
+        const rows = tensor(values, [40, 50]).narrow(0, 7, 20);
+        const y = widenedLinear("test", x, matrix, 50, bias, [7, 20]);
+        expect(bits(y)).toEqual(bits(linear(x, rows, bias.narrow(0, 7, 20))));
+      });
+  });
+
+  test("a product of vectors and batches, NaN and infinities, and a wrong size", () => {
+    tidy(() => {
+      const { matrix, values } = random(kind, 6, 19, 5);
+      const w = tensor(values, [6, 19]);
+      const row = Array.from({ length: 19 }, (_, i) => i - 9);
+      const product = (x: Tensor): Tensor => widenedLinear("test", x, matrix, 19, null, [0, 6]) as Tensor;
+      expect(product(tensor(row)).shape).toEqual([6]);
+      expect(product(tensor(new Float32Array(76), [2, 2, 19])).shape).toEqual([2, 2, 6]);
+      for (const flaw of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
+        const x = tensor([[...row.slice(1), flaw], row]);
+        expect(Array.from(product(x).data)).toEqual(Array.from(linear(x, w).data));
+      }
+      expect(() => product(tensor([1, 2]))).toThrow(
+        "test: [2] does not fit the weight [6, 19]: the last size must be 19.",
+      );
+    });
+  });
+});
+
+describe("16-bit formats", () => {
+  test("every finite number is its own nearest number, and the kernel widens it exactly", () => {
+    for (const type of ["float16", "bfloat16"] as const) {
+      const all = Array.from({ length: 65_536 }, (_, i) => i).filter((i) => Number.isFinite(fromHalf(i, type)));
+      const infinity = toHalf(Number.POSITIVE_INFINITY, type);
+      const finite = all.filter((i) => (i & 0x7fff) < infinity);
+      expect(finite.filter((i) => toHalf(fromHalf(i, type), type) !== i)).toEqual([]);
+      tidy(() => {
+        const bytes = new Uint8Array(Uint16Array.from(finite).buffer);
+        const matrix = { weight: tensor(bytes, [1, bytes.length]), scale: null, kind: kinds[type] };
+        const y = widen(matrix, [1, finite.length]) as Tensor;
+        expect(bits(y)).toEqual(Array.from(new Int32Array(Float32Array.from(finite, (i) => fromHalf(i, type)).buffer)));
+      });
+    }
+  });
+  test("rounds to the nearest number, and halves to the even one", () => {
+    const rounded = (x: number, type: keyof typeof halfFormats): number => fromHalf(toHalf(x, type), type);
+    for (const type of ["float16", "bfloat16"] as const) {
+      const [fraction, bias] = halfFormats[type];
+      const [step, smallest] = [2 ** -fraction, 2 ** (1 - bias)];
+      expect(rounded(1 + 0.5 * step, type)).toBe(1);
+      expect(rounded(1 + 1.5 * step, type)).toBe(1 + 2 * step);
+      expect(rounded(-1 - 0.501 * step, type)).toBe(-1 - step);
+      expect(rounded(2 - 0.25 * step, type)).toBe(2);
+      const draw = seeded(1);
+      for (let i = 0; i < 2000; i++) {
+        const x = (draw() - 0.5) * 2 ** Math.floor(20 * draw() - 12);
+        expect(Math.abs(rounded(x, type) - x)).toBeLessThanOrEqual((Math.max(Math.abs(x), smallest) * step) / 2);
+      }
+    }
+    expect(toHalf(65_519, "float16")).toBe(0x7bff);
+    expect(toHalf(65_520, "float16")).toBe(0x7c00);
+    expect([65_519, -65_520, Number.NaN, Number.POSITIVE_INFINITY].map((x) => isTooLarge(x, "float16"))).toEqual([
+      false,
+      true,
+      false,
+      false,
+    ]);
+    expect([3.38e38, 3.4028234663852886e38].map((x) => isTooLarge(x, "bfloat16"))).toEqual([false, true]);
+    expect(toHalf(2 ** -25, "float16")).toBe(0);
+    expect(toHalf(1.5 * 2 ** -25, "float16")).toBe(1);
+    expect(toHalf(-0, "float16")).toBe(0x8000);
+    expect(toHalf(3.4028234663852886e38, "bfloat16")).toBe(0x7f80);
+    expect(toHalf(Number.NEGATIVE_INFINITY, "bfloat16")).toBe(0xff80);
+    expect(toHalf(Number.NaN, "float16") & 0x7fff).toBeGreaterThan(0x7c00);
+  });
+});
