@@ -376,7 +376,7 @@ export function withRule<A extends Tensor[]>(
         return gradients;
       }
       throw new TypeError(
-        `customGradient: the rule must return an array with ${xs.length} entries, a gradient or null for each argument.`,
+        `customGradient: the rule must return an array of length ${xs.length}, with a gradient or null for each argument.`,
       );
     };
     return result.attach(

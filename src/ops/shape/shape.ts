@@ -115,7 +115,7 @@ export type SliceRange = null | number | readonly [start?: number | null, end?: 
  */
 export function slice(x: Value, ...ranges: SliceRange[]): Value {
   if (ranges.length > x.shape.length) {
-    throw new ShapeError(`slice: got ${ranges.length} ranges, but ${show(x.shape)} has only ${x.shape.length} dims.`);
+    throw new ShapeError(`slice: expected at most one range per dim of ${show(x.shape)}, got ${ranges.length}.`);
   }
   const starts: number[] = [];
   const sizes: number[] = [];
