@@ -50,7 +50,7 @@ export interface RotaryOptions {
   readonly interleaved?: boolean;
 }
 
-/** Each module's last tables. They are not a property, because compile would record a function again if they changed. */
+/** The tables that each module used last. They are not a property, because compile would record a function again if they changed. */
 const lastTables = new WeakMap<
   RotaryEmbedding,
   { steps: number; offset: number; tables: [Float32Array, Float32Array] }

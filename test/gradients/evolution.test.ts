@@ -214,7 +214,7 @@ describe("evolution strategies", () => {
     }
   });
 
-  test("estimates the gradient of the smoothed function: −e^{−σ²/2}·sin for cos", () => {
+  test("the mean estimate is the gradient of the smoothed function: −e^{−σ²/2}·sin x for cos x", () => {
     const {
       gradient: [slope],
       standardError: [error],

@@ -198,7 +198,7 @@ export interface NaturalGradient extends Solution {
   readonly direction: Vector;
   /** The plain gradient ∇L. */
   readonly gradient: Vector;
-  /** The loss at these parameters. */
+  /** The loss at the parameters' current values. */
   readonly loss: number;
 }
 
