@@ -23,6 +23,7 @@ import { standardize } from "./kernels/standardize";
 import { attention } from "./kernels/attention";
 import { cachedAttention } from "./kernels/cache";
 import { recurrent, recurrentGrad } from "./kernels/recurrent";
+import { recurrentWeights } from "./kernels/recurrentWeights";
 import { stepQuantizedMatmul, stepQuantizeRows } from "./kernels/quantized";
 import { stepWiden, stepWidenedMatmul } from "./kernels/widen";
 import { check } from "./kernels/check";
@@ -105,6 +106,7 @@ export function step(at: usize, thread: u32, threads: u32): void {
     case Family.Standardize: only(op, Op.Standardize); stepStandardize(at, thread, threads); break;
     case Family.Recurrent: recurrent(op, at, thread, threads); break;
     case Family.RecurrentGrad: recurrentGrad(op, at, thread, threads); break;
+    case Family.RecurrentWeights: only(op, Op.RecurrentWeights); recurrentWeights(at, thread, threads); break;
     case Family.Attention:
       if (op == Op.CachedAttention) cachedAttention(at, thread, threads);
       else attention(op, at, thread, threads);

@@ -22,6 +22,7 @@ export { attentionWorkspace } from "./kernels/attention";
 export { cacheWorkspace } from "./kernels/cache";
 export { eighWorkspace } from "./kernels/linalg";
 export { recurrentWorkspace } from "./kernels/recurrent";
+export { recurrentWeightsWorkspace } from "./kernels/recurrentWeights";
 export {
   finishPlane,
   finishPlanes,

@@ -140,16 +140,19 @@ export const enum NormalizeGrad {
 }
 
 /**
- * Computes y, c (LSTM) and saved (LSTM and GRU: 4·hidden numbers per row) from x (gates·hidden numbers per row). In x
- * and in the outputs, consecutive steps are `stepRows` rows apart, and consecutive sequences are `batchRows` rows
- * apart. w: [gates·hidden, hidden]; bias: [gates·hidden] or 0; h0, c0: [batch, hidden], or 0 for zeros; lengths: int32
- * [batch] or 0. `rectify`: whether Rnn uses relu instead of tanh.
+ * Computes y, c (LSTM) and saved (LSTM and GRU: 4·hidden numbers per row) from x (`inputs` numbers per row). In x and in
+ * the outputs, consecutive steps are `stepRows` rows apart, and consecutive sequences are `batchRows` rows apart.
+ * inputWeight: [gates·hidden, inputs]; w: [gates·hidden, hidden]; inputBias and bias, which is added to the state's
+ * product: [gates·hidden] or 0; h0, c0: [batch, hidden], or 0 for zeros; lengths: int32 [batch] or 0. `rectify`: whether
+ * Rnn uses relu instead of tanh.
  */
 export const enum Recurrent {
   y = Head.words,
   c,
   saved,
   x,
+  inputWeight,
+  inputBias,
   w,
   bias,
   h0,
@@ -158,6 +161,7 @@ export const enum Recurrent {
   steps,
   batch,
   hidden,
+  inputs,
   stepRows,
   batchRows,
   reverse,
@@ -167,12 +171,12 @@ export const enum Recurrent {
 }
 
 /**
- * Computes dx, dg (GRU), dh and dc (LSTM) from dy, dcs (or 0) and the inputs and outputs of the forward op, which are laid out
- * as in Recurrent.
+ * Computes dz, the gradients of the gates before their activations (gates·hidden numbers per row; GRU: those of r, z and n
+ * for the state, and of n for the input), dh and dc (LSTM) from dy, dcs (or 0) and the inputs and outputs of the forward
+ * op, which are laid out as in Recurrent.
  */
 export const enum RecurrentGrad {
-  dx = Head.words,
-  dg,
+  dz = Head.words,
   dh,
   dc,
   dy,
@@ -191,6 +195,31 @@ export const enum RecurrentGrad {
   batchRows,
   reverse,
   rectify,
+  workspace,
+  words,
+}
+
+/**
+ * Computes the gradients of both weights and both biases from dz and the inputs and outputs of the forward op, which are
+ * laid out as in RecurrentGrad. `gates`: 1 (RNN), 4 (LSTM) or 3 (GRU).
+ */
+export const enum RecurrentWeights {
+  dwInput = Head.words,
+  dw,
+  dbInput,
+  db,
+  dz,
+  x,
+  y,
+  h0,
+  steps,
+  batch,
+  hidden,
+  inputs,
+  stepRows,
+  batchRows,
+  reverse,
+  gates,
   workspace,
   words,
 }

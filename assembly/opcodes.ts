@@ -81,6 +81,7 @@ export const enum Family {
   Recurrent,
   /** Gradients of recurrent layers. */
   RecurrentGrad,
+  RecurrentWeights,
   /** Scaled dot-product attention. */
   Attention,
   /** Factorizations of small matrices, and sorting of rows. */
@@ -263,6 +264,8 @@ export const enum Op {
   RnnGrad = Family.RecurrentGrad << Head.family,
   LstmGrad,
   GruGrad,
+
+  RecurrentWeights = Family.RecurrentWeights << Head.family,
 
   Attention = Family.Attention << Head.family,
   AttentionGrad,

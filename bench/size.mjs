@@ -12,7 +12,7 @@ import { withBlock } from "../docs/tables.mjs";
  * The largest permitted size, gzipped, of the code that `import "nabla"` loads at startup, with one WASM build. docs/sizes.md lists its
  * parts.
  */
-const BUDGET = 146.2 * 1024;
+const BUDGET = 148.4 * 1024;
 const builds = ["simd", "relaxed"];
 /** The programs to bundle: what they do, and the names of their files in bench/bundles. */
 const BUNDLES = [

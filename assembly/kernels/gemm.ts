@@ -377,7 +377,7 @@ export function tileRows(rest: usize): usize {
 
 /** The number of tiles of MR rows before a smaller tile, at most 16. */
 @inline
-function fullTiles(rest: usize): usize { return min(16, (MR == 6 && rest % MR == 2 ? rest - 8 : rest) / MR); }
+export function fullTiles(rest: usize): usize { return min(16, (MR == 6 && rest % MR == 2 ? rest - 8 : rest) / MR); }
 
 /**
  * Computes one tile of at most MR × NR elements: c = act(A·panel + bias) (+ C if load), where A's rows are segments of

@@ -27,6 +27,7 @@ import { rowDefinitions } from "./reduce/rows.ts";
 import { standardizeDefinition } from "./reduce/standardize.ts";
 import { attentionDefinitions } from "./sequence/attention.ts";
 import { recurrences } from "./sequence/recurrent.ts";
+import { weightGradients } from "./sequence/recurrentWeights.ts";
 import { moves } from "./shape/move.ts";
 import { updateDefinitions } from "./update/update.ts";
 
@@ -93,6 +94,7 @@ export const table: { readonly [code in Op]: AnyOp } = {
   [Op.RnnGrad]: recurrences.rnn.grad,
   [Op.LstmGrad]: recurrences.lstm.grad,
   [Op.GruGrad]: recurrences.gru.grad,
+  [Op.RecurrentWeights]: weightGradients,
   [Op.Attention]: attentionDefinitions.attention,
   [Op.AttentionGrad]: attentionDefinitions.attentionGrad,
   [Op.CachedAttention]: attentionDefinitions.cachedAttention,

@@ -86,7 +86,7 @@ describe("recurrent layers reject invalid inputs", () => {
     [
       "a sequence without steps",
       () => new nn.GRU(3, 5).forward(tensor(new Float32Array(0), [0, 2, 3])),
-      /gru: the sequence \[0, 2, 15\] has no steps/,
+      /gru: the sequence \[0, 2, 3\] has no steps/,
     ],
   ])("%s", (_, f, message) => expect(f).toThrow(message));
 });

@@ -118,7 +118,7 @@ for (const op of ops.filter((o) => oracleOf(o))) {
 
           for (const i of op.inPlace ?? []) {
             const [output] = outputs;
-            if (!output || tensors[i]!.size !== output.size || tensors[i]!.dtype !== output.dtype) continue;
+            if (!output || tensors[i]?.size !== output.size || tensors[i]!.dtype !== output.dtype) continue;
             const target = tensors[i]!.clone();
             const address = (value: unknown) =>
               addressOf(value === output || value === tensors[i] ? target : (value as Tensor));

@@ -34,13 +34,15 @@ test.each([
         batchFirst: true,
         reverse: false,
         initial: true,
+        inputBias: false,
         bias: false,
         masked: false,
         rectify: false,
       };
       const n = GATES[kind] * 600;
       const states = Array.from({ length: kind === "lstm" ? 2 : 1 }, () => randn([batch, 600]));
-      const given = [randn([batch, steps, n]), randn([n, 600]).mul(0.04), ...states];
+      const weights = [randn([n, 4]), randn([n, 600]).mul(0.04)];
+      const given = [randn([batch, steps, 4]), ...weights, ...states];
       const run = (f: (inputs: Tensor[]) => Tensor): Tensor[] => {
         const leaves = given.map((input) => input.clone());
         for (const leaf of leaves) leaf.requiresGrad = true;
@@ -87,7 +89,7 @@ test.each<[string, () => unknown, RegExp]>([
   [
     "weights of inconsistent sizes",
     () => lstm(zeros([8, 8, 3]), null, null, { weightIh: zeros([16, 3]), weightHh: zeros([64, 16]) }),
-    /lstm: the input projection must be \[8, 8, 64\], got \[8, 8, 16\]/,
+    /lstm: the input's weight must be \[64, 3\], got \[16, 3\]/,
   ],
   [
     "only one of two states",
@@ -97,7 +99,7 @@ test.each<[string, () => unknown, RegExp]>([
   [
     "the weight of another kind of cell",
     () => gru(zeros([1, 1, 3]), null, { weightIh: zeros([3, 3]), weightHh: zeros([12, 4]) }),
-    /gru: the input projection must be \[1, 1, 12\], got \[1, 1, 3\]/,
+    /gru: the input's weight must be \[12, 3\], got \[3, 3\]/,
   ],
   [
     "fractional lengths",

@@ -1,7 +1,7 @@
 /**
  * Recurrent layers. One op runs one layer in one direction over a whole sequence; another op computes its gradient, by
- * backpropagation through time. The inputs' contribution is computed beforehand, in one product for all steps. The
- * formulas of the cells are in cells.ts.
+ * backpropagation through time. The formulas of the cells are in cells.ts, and the gradients of the weights are in
+ * recurrentWeights.ts.
  */
 import { kernels } from "../../runtime/engine.ts";
 import { RangeError, ShapeError } from "../../runtime/errors.ts";
@@ -10,10 +10,10 @@ import { type AnyOp, apply, applyAll, type OpDefinition } from "../definition/op
 import { requireType, type Shape, sameShape, show, type Value } from "../definition/value.ts";
 import { linear, matmulDefinition, PLAIN_PRODUCT } from "../matrix/matmul.ts";
 import { gt, where } from "../pointwise/comparison.ts";
-import { sum } from "../reduce/reduce.ts";
 import { reshape, unsqueeze } from "../shape/reshape.ts";
-import { concat, full, narrow, split, stack } from "../shape/shape.ts";
+import { full, split, stack } from "../shape/shape.ts";
 import { type Cell, cells } from "./cells.ts";
+import { geometry, gradientsOfWeights, ofInput } from "./recurrentWeights.ts";
 
 export interface RecurrentAttributes {
   /** Whether the layout is [batch, steps, …] instead of [steps, batch, …]. */
@@ -22,6 +22,8 @@ export interface RecurrentAttributes {
   readonly reverse: boolean;
   /** Whether the initial state is an input; otherwise it is 0. */
   readonly initial: boolean;
+  /** Whether a bias is added to the input's product. */
+  readonly inputBias: boolean;
   /** Whether a bias is added to the state's product. */
   readonly bias: boolean;
   /** Whether the lengths of the sequences are an input. */
@@ -40,12 +42,18 @@ export const stepsOf = (count: number, reverse: boolean): number[] =>
   Array.from({ length: count }, (_, s) => (reverse ? count - 1 - s : s));
 
 /** Names the inputs of the forward op. Inputs that are absent have no entry in `inputs`. */
-export function namedInputs<V>(cell: Cell, inputs: readonly V[], { initial, bias, masked }: RecurrentAttributes) {
+export function namedInputs<V>(
+  cell: Cell,
+  inputs: readonly V[],
+  { initial, inputBias, bias, masked }: RecurrentAttributes,
+) {
   const rest = [...inputs];
   const take = (there = true): V | undefined => (there ? rest.shift() : undefined);
   return {
     x: take()!,
+    wx: take()!,
     w: take()!,
+    bx: take(inputBias),
     h0: take(initial),
     c0: take(initial && cell.hasCellState),
     bias: take(bias),
@@ -74,32 +82,12 @@ export function namedGradInputs<V>(
   };
 }
 
-/**
- * The sizes of a batch of sequences, and the distances in rows from one step to the next and from one sequence to the
- * next.
- */
-export function geometry(y: { shape: Shape }, hidden: number, batchFirst: boolean) {
-  const [outer, inner] = y.shape as [number, number];
-  return batchFirst
-    ? { batch: outer, steps: inner, hidden, stepRows: 1, batchRows: inner }
-    : { batch: inner, steps: outer, hidden, stepRows: inner, batchRows: 1 };
-}
-
 /** The operands that tell both ops how to iterate over steps and sequences. */
 const walkOf = (sizes: ReturnType<typeof geometry>, { reverse, rectify }: RecurrentAttributes) => ({
   ...sizes,
   reverse: Number(reverse),
   rectify: Number(rectify),
 });
-
-/** The state before each step: y shifted by one step, with h0 at the start. */
-function statesBefore(y: Value, h0: Value | undefined, { batchFirst, reverse }: RecurrentAttributes): Value {
-  const dim = batchFirst ? 1 : 0;
-  const n = y.shape[dim]!;
-  const shape = y.shape.map((size, i) => (i === dim ? 1 : size));
-  const [start, rest] = [h0 ? reshape(h0, shape) : full(shape, 0), narrow(y, dim, reverse ? 1 : 0, n - 1)];
-  return concat(reverse ? [rest, start] : [start, rest], dim);
-}
 
 /**
  * The floating-point operations in the products of states and W, or of their gradients and W. The first step has a
@@ -121,14 +109,15 @@ function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; g
     saves: "both",
     differentiable: hasCellState ? 2 : 1,
     infer(inputs, attributes) {
-      const { x, w, h0, c0, bias, lengths } = namedInputs(cell, inputs, attributes);
+      const { x, wx, w, bx, h0, c0, bias, lengths } = namedInputs(cell, inputs, attributes);
       const hidden = w.shape[1] ?? 0;
       const { steps, batch } = geometry(x, hidden, attributes.batchFirst);
-      for (const v of [x, w, h0, c0, bias]) if (v) requireType(name, v, "float32");
+      for (const v of [x, wx, w, bx, h0, c0, bias]) if (v) requireType(name, v, "float32");
       const wanted: [string, Value | undefined, Shape][] = [
-        ["input projection", x, [...x.shape.slice(0, 2), gates * hidden]],
-        ["weight", w, [gates * hidden, hidden]],
-        ["bias", bias, [gates * hidden]],
+        ["state's weight", w, [gates * hidden, hidden]],
+        ["input's weight", wx, [gates * hidden, x.shape[2]!]],
+        ["input's bias", bx, [gates * hidden]],
+        ["state's bias", bias, [gates * hidden]],
         ["initial state", h0, [batch, hidden]],
         ["initial cell state", c0, [batch, hidden]],
         ["list of lengths", lengths, [batch]],
@@ -152,68 +141,69 @@ function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; g
         );
       return [{ input: inputs.indexOf(lengths), low: 0, high: steps, error }];
     },
-    products: ([, w], [y], attributes) => productsOf(y!, w!, attributes),
-    units: ([x, w], _, { batchFirst }) => geometry(x!, w!.shape[1]!, batchFirst).batch,
+    products: ([x, wx, w], [y], attributes) =>
+      2 * x!.shape[0]! * x!.shape[1]! * wx!.size + productsOf(y!, w!, attributes),
+    units: ([x, , w], _, { batchFirst }) => geometry(x!, w!.shape[1]!, batchFirst).batch,
     encode(encoder, { inputs, outputs, attributes, address }) {
-      const { x, w, h0, c0, bias, lengths } = namedInputs(cell, inputs, attributes);
+      const { x, wx, w, bx, h0, c0, bias, lengths } = namedInputs(cell, inputs, attributes);
       const sizes = geometry(x, w.shape[1]!, attributes.batchFirst);
+      const width = x.shape[2]!;
       const at = (v?: Value): number => (v ? address(v) : 0);
       const [y, ...more] = outputs;
       const c = hasCellState ? more.shift() : undefined;
       const workspace = encoder.workspace(
-        kernels().recurrentWorkspace!(cell.code, sizes.steps, sizes.batch, sizes.hidden),
+        kernels().recurrentWorkspace!(cell.code, sizes.steps, sizes.batch, sizes.hidden, width),
       );
       encodeRecurrent(encoder, cell.code, {
         y: at(y),
         c: at(c),
         saved: at(more[0]),
         x: at(x),
+        inputWeight: at(wx),
+        inputBias: at(bx),
         w: at(w),
         bias: at(bias),
         h0: at(h0),
         c0: at(c0),
         lengths: at(lengths),
         ...walkOf(sizes, attributes),
+        inputs: width,
         workspace,
       });
     },
     vjp(dy, { inputs, outputs, attributes, needs, more: [dcs] }) {
-      const { w, h0, c0, lengths } = namedInputs(cell, inputs, attributes);
+      const { x, wx, w, h0, c0, lengths } = namedInputs(cell, inputs, attributes);
       const [y, ...others] = outputs;
       const present = [dy, y, w, h0, others.at(-1), hasCellState ? others[0] : undefined, c0, dcs, lengths];
-      const [dx, dh0, ...last] = applyAll(
+      const [dz, dh0, dc0] = applyAll(
         grad,
         present.filter((v) => v !== undefined),
         { ...attributes, cellGradient: dcs !== undefined },
       );
-      const dz = cell.splitsGradient ? last[0]! : dx!;
-      const flat = (v: Value): Value => reshape(v, [v.shape[0]! * v.shape[1]!, v.shape[2]!]);
-      const gradients: (Value | null)[] = [dx!];
-      gradients.push(
-        needs[1]
-          ? apply(matmulDefinition, [flat(dz), flat(statesBefore(y!, h0, attributes))], {
-              ...PLAIN_PRODUCT,
-              transA: true,
-            })
-          : null,
-      );
+      const gradients: (Value | null)[] = [
+        needs[0] ? reshape(apply(matmulDefinition, [ofInput(dz!, gates), wx], PLAIN_PRODUCT), x.shape) : null,
+      ];
+      const [dwx, dw, dbx, db] = gradientsOfWeights(dz!, x, y!, h0, { ...attributes, gates });
+      gradients.push(dwx ?? null, dw ?? null);
+      if (attributes.inputBias) gradients.push(dbx ?? null);
       if (h0) gradients.push(dh0!);
-      if (c0) gradients.push(last[0]!);
-      if (attributes.bias) gradients.push(needs[gradients.length] ? sum(flat(dz), 0) : null);
+      if (c0) gradients.push(dc0!);
+      if (attributes.bias) gradients.push(db ?? null);
       if (attributes.masked) gradients.push(null);
       return gradients;
     },
     composed(inputs, attributes) {
-      const { x, w, h0, c0, bias, lengths } = namedInputs(cell, inputs, attributes);
+      const { x, wx, w, bx, h0, c0, bias, lengths } = namedInputs(cell, inputs, attributes);
       const dim = attributes.batchFirst ? 1 : 0;
       const count = x.shape[dim]!;
-      const xs = split(x, 1, dim);
+      const projected = linear(x, wx, bx);
+      const xs = split(projected, 1, dim);
       const [hs, cs] = [new Array<Value>(count), new Array<Value>(count)];
       const zero = (): Value => full([x.shape[1 - dim]!, w.shape[1]!], 0);
       let h = h0 ?? zero();
       let c = c0 ?? (hasCellState ? zero() : undefined);
       for (const t of stepsOf(count, attributes.reverse)) {
-        const own = reshape(xs[t]!, [h.shape[0]!, x.shape[2]!]);
+        const own = reshape(xs[t]!, [h.shape[0]!, projected.shape[2]!]);
         const next = cell.compose(own, linear(h, w, bias), h, c, attributes.rectify);
         const active = lengths && unsqueeze(gt(lengths, t), 1);
         h = active ? where(active, next.h, h) : next.h;
@@ -229,14 +219,14 @@ function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; g
     code: cell.gradCode,
     cost: 0.03,
     name: `${name}Grad`,
-    // dx may take the place of saved.
-    inPlace: gates === saved ? [3, 4] : [],
+    // dz may take the place of `saved`.
+    inPlace: saved ? [3, 4] : [],
     infer(inputs, { batchFirst, ...attributes }) {
       const { dy, w } = namedGradInputs(cell, inputs, { batchFirst, ...attributes });
       const hidden = w.shape[1]!;
-      const dx = { shape: [...dy.shape.slice(0, 2), gates * hidden], dtype: "float32" as const };
+      const dz = { shape: [...dy.shape.slice(0, 2), (saved || gates) * hidden], dtype: "float32" as const };
       const state = { shape: [geometry(dy, hidden, batchFirst).batch, hidden], dtype: "float32" as const };
-      return [dx, state, ...(hasCellState ? [state] : []), ...(cell.splitsGradient ? [dx] : [])];
+      return [dz, state, ...(hasCellState ? [state] : [])];
     },
     products: ([dy, , w], _, attributes) => productsOf(dy!, w!, attributes),
     units: ([dy, , w], _, { batchFirst }) => geometry(dy!, w!.shape[1]!, batchFirst).batch,
@@ -244,15 +234,14 @@ function recurrence(cell: Cell): { forward: OpDefinition<RecurrentAttributes>; g
       const { dy, y, w, h0, saved: kept, c, c0, dcs, lengths } = namedGradInputs(cell, inputs, attributes);
       const sizes = geometry(dy, w.shape[1]!, attributes.batchFirst);
       const at = (v?: Value): number => (v ? address(v) : 0);
-      const [dx, dh, last] = outputs;
+      const [dz, dh, dc] = outputs;
       const workspace = encoder.workspace(
-        kernels().recurrentWorkspace!(cell.gradCode, sizes.steps, sizes.batch, sizes.hidden),
+        kernels().recurrentWorkspace!(cell.gradCode, sizes.steps, sizes.batch, sizes.hidden, 0),
       );
       encodeRecurrentGrad(encoder, cell.gradCode, {
-        dx: at(dx),
-        dg: cell.splitsGradient ? at(last) : 0,
+        dz: at(dz),
         dh: at(dh),
-        dc: hasCellState ? at(last) : 0,
+        dc: at(dc),
         dy: at(dy),
         dcs: at(dcs),
         saved: at(kept),

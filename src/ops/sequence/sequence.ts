@@ -2,7 +2,6 @@
 import { ShapeError, TypeError } from "../../runtime/errors.ts";
 import { applyAll } from "../definition/op.ts";
 import { requireType, show, type Value } from "../definition/value.ts";
-import { linear } from "../matrix/matmul.ts";
 import { add } from "../pointwise/arithmetic.ts";
 import { le, where } from "../pointwise/comparison.ts";
 import { float } from "../pointwise/pointwise.ts";
@@ -67,7 +66,7 @@ function run(
     throw new ShapeError(
       `${kind}: x must be ${batchFirst ? "[batch, steps, in]" : "[steps, batch, in]"}, got ${show(v.shape)}.`,
     );
-  if (v.shape[2] !== weightIh.shape[1])
+  if (weightIh.shape.length !== 2 || v.shape[2] !== weightIh.shape[1])
     throw new ShapeError(
       `${kind}: x is ${show(v.shape)}, but the weight ${show(weightIh.shape)} takes ${weightIh.shape[1]} features.`,
     );
@@ -76,18 +75,22 @@ function run(
   const steps = v.shape[dim]!;
   // Both biases are added to the same sum, except in a GRU, which first multiplies the state's part by the reset gate.
   // Add the biases to each other here, so that the input's product applies both.
-  const joined = kind !== "gru" && biasIh && biasHh;
+  const inputBias = kind === "gru" ? biasIh : biasIh && biasHh ? add(biasIh, biasHh) : (biasIh ?? biasHh);
+  const bias = kind === "gru" && biasHh ? [biasHh] : [];
   const active = lengths && activeSteps(lengths, steps, batchFirst);
   // Elements after the end of a sequence, even NaN, must not affect results or gradients.
-  const projected = linear(
-    active ? where(active, v, 0) : v,
-    weightIh,
-    joined ? add(biasIh, biasHh) : (biasIh ?? undefined),
-  );
-  const bias = !joined && biasHh ? [biasHh] : [];
-  const initial = states.length > 0;
-  const attributes = { batchFirst, reverse, initial, bias: bias.length > 0, masked: lengths !== undefined, rectify };
-  const inputs = [projected, weightHh, ...states, ...bias, ...(lengths ? [lengths] : [])];
+  const input = active ? where(active, v, 0) : v;
+  const attributes = {
+    batchFirst,
+    reverse,
+    initial: states.length > 0,
+    inputBias: Boolean(inputBias),
+    bias: bias.length > 0,
+    masked: lengths !== undefined,
+    rectify,
+  };
+  const weights = [weightIh, weightHh, ...(inputBias ? [inputBias] : [])];
+  const inputs = [input, ...weights, ...states, ...bias, ...(lengths ? [lengths] : [])];
   const [y, c] = applyAll(recurrences[kind].forward, inputs, attributes);
   const last = (all: Value): Value =>
     reshape(narrow(all, dim, reverse ? 0 : steps - 1, 1), [v.shape[1 - dim]!, weightHh.shape[1]!]);

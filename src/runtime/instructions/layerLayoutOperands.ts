@@ -112,6 +112,8 @@ export interface RecurrentOperands {
   readonly c: number;
   readonly saved: number;
   readonly x: number;
+  readonly inputWeight: number;
+  readonly inputBias: number;
   readonly w: number;
   readonly bias: number;
   readonly h0: number;
@@ -120,6 +122,7 @@ export interface RecurrentOperands {
   readonly steps: number;
   readonly batch: number;
   readonly hidden: number;
+  readonly inputs: number;
   readonly stepRows: number;
   readonly batchRows: number;
   readonly reverse: number;
@@ -128,8 +131,7 @@ export interface RecurrentOperands {
 }
 
 export interface RecurrentGradOperands {
-  readonly dx: number;
-  readonly dg: number;
+  readonly dz: number;
   readonly dh: number;
   readonly dc: number;
   readonly dy: number;
@@ -148,6 +150,26 @@ export interface RecurrentGradOperands {
   readonly batchRows: number;
   readonly reverse: number;
   readonly rectify: number;
+  readonly workspace: number;
+}
+
+export interface RecurrentWeightsOperands {
+  readonly dwInput: number;
+  readonly dw: number;
+  readonly dbInput: number;
+  readonly db: number;
+  readonly dz: number;
+  readonly x: number;
+  readonly y: number;
+  readonly h0: number;
+  readonly steps: number;
+  readonly batch: number;
+  readonly hidden: number;
+  readonly inputs: number;
+  readonly stepRows: number;
+  readonly batchRows: number;
+  readonly reverse: number;
+  readonly gates: number;
   readonly workspace: number;
 }
 

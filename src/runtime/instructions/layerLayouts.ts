@@ -23,6 +23,7 @@ import type {
   QuantizeRowsOperands,
   RecurrentGradOperands,
   RecurrentOperands,
+  RecurrentWeightsOperands,
   SolveOperands,
   StandardizeOperands,
   WidenedMatmulOperands,
@@ -149,50 +150,74 @@ export function encodeStandardize(encoder: Encoder, o: StandardizeOperands): voi
 }
 
 export function encodeRecurrent(encoder: Encoder, code: RecurrentCode, o: RecurrentOperands): void {
-  encoder.begin(code, 19);
+  encoder.begin(code, 22);
   encoder.set(2, o.y);
   encoder.set(3, o.c);
   encoder.set(4, o.saved);
   encoder.set(5, o.x);
-  encoder.set(6, o.w);
-  encoder.set(7, o.bias);
-  encoder.set(8, o.h0);
-  encoder.set(9, o.c0);
-  encoder.set(10, o.lengths);
-  encoder.set(11, o.steps);
-  encoder.set(12, o.batch);
-  encoder.set(13, o.hidden);
-  encoder.set(14, o.stepRows);
-  encoder.set(15, o.batchRows);
-  encoder.set(16, o.reverse);
-  encoder.set(17, o.rectify);
-  encoder.set(18, o.workspace);
+  encoder.set(6, o.inputWeight);
+  encoder.set(7, o.inputBias);
+  encoder.set(8, o.w);
+  encoder.set(9, o.bias);
+  encoder.set(10, o.h0);
+  encoder.set(11, o.c0);
+  encoder.set(12, o.lengths);
+  encoder.set(13, o.steps);
+  encoder.set(14, o.batch);
+  encoder.set(15, o.hidden);
+  encoder.set(16, o.inputs);
+  encoder.set(17, o.stepRows);
+  encoder.set(18, o.batchRows);
+  encoder.set(19, o.reverse);
+  encoder.set(20, o.rectify);
+  encoder.set(21, o.workspace);
   encoder.end();
 }
 
 export function encodeRecurrentGrad(encoder: Encoder, code: RecurrentGradCode, o: RecurrentGradOperands): void {
-  encoder.begin(code, 23);
-  encoder.set(2, o.dx);
-  encoder.set(3, o.dg);
-  encoder.set(4, o.dh);
-  encoder.set(5, o.dc);
-  encoder.set(6, o.dy);
-  encoder.set(7, o.dcs);
-  encoder.set(8, o.saved);
-  encoder.set(9, o.y);
-  encoder.set(10, o.c);
-  encoder.set(11, o.w);
-  encoder.set(12, o.h0);
-  encoder.set(13, o.c0);
-  encoder.set(14, o.lengths);
-  encoder.set(15, o.steps);
-  encoder.set(16, o.batch);
-  encoder.set(17, o.hidden);
-  encoder.set(18, o.stepRows);
-  encoder.set(19, o.batchRows);
-  encoder.set(20, o.reverse);
-  encoder.set(21, o.rectify);
-  encoder.set(22, o.workspace);
+  encoder.begin(code, 22);
+  encoder.set(2, o.dz);
+  encoder.set(3, o.dh);
+  encoder.set(4, o.dc);
+  encoder.set(5, o.dy);
+  encoder.set(6, o.dcs);
+  encoder.set(7, o.saved);
+  encoder.set(8, o.y);
+  encoder.set(9, o.c);
+  encoder.set(10, o.w);
+  encoder.set(11, o.h0);
+  encoder.set(12, o.c0);
+  encoder.set(13, o.lengths);
+  encoder.set(14, o.steps);
+  encoder.set(15, o.batch);
+  encoder.set(16, o.hidden);
+  encoder.set(17, o.stepRows);
+  encoder.set(18, o.batchRows);
+  encoder.set(19, o.reverse);
+  encoder.set(20, o.rectify);
+  encoder.set(21, o.workspace);
+  encoder.end();
+}
+
+export function encodeRecurrentWeights(encoder: Encoder, o: RecurrentWeightsOperands): void {
+  encoder.begin(Op.RecurrentWeights, 19);
+  encoder.set(2, o.dwInput);
+  encoder.set(3, o.dw);
+  encoder.set(4, o.dbInput);
+  encoder.set(5, o.db);
+  encoder.set(6, o.dz);
+  encoder.set(7, o.x);
+  encoder.set(8, o.y);
+  encoder.set(9, o.h0);
+  encoder.set(10, o.steps);
+  encoder.set(11, o.batch);
+  encoder.set(12, o.hidden);
+  encoder.set(13, o.inputs);
+  encoder.set(14, o.stepRows);
+  encoder.set(15, o.batchRows);
+  encoder.set(16, o.reverse);
+  encoder.set(17, o.gates);
+  encoder.set(18, o.workspace);
   encoder.end();
 }
 

@@ -21,7 +21,7 @@ export interface CellReference {
     now: { y: number },
     before: { h: number; c: number },
     rectify: boolean,
-  ) => { dx: number[]; dg: number[]; dh: number; dc: number };
+  ) => { dz: number[]; dg: number[]; dh: number; dc: number };
 }
 
 const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
@@ -33,7 +33,7 @@ export const rnn: CellReference = {
   },
   backward(dh, dc, _saved, { y }, _before, rectify) {
     const dz = [rectify ? (y > 0 ? dh : 0) : dh * (1 - y * y)];
-    return { dx: dz, dg: dz, dh: 0, dc };
+    return { dz, dg: dz, dh: 0, dc };
   },
 };
 
@@ -49,7 +49,7 @@ export const lstm: CellReference = {
     const t = now.y / o; // tanh c, because y = o·tanh c
     const e = dc + dh * o * (1 - t * t);
     const dz = [e * u * i * (1 - i), e * before.c * f * (1 - f), e * i * (1 - u * u), dh * t * o * (1 - o)];
-    return { dx: dz, dg: dz, dh: 0, dc: e * f };
+    return { dz, dg: dz, dh: 0, dc: e * f };
   },
 };
 
@@ -63,6 +63,6 @@ export const gru: CellReference = {
     const [r, z, n, gn] = saved as [number, number, number, number];
     const dn = dh * (1 - z) * (1 - n * n);
     const [dr, dz] = [dn * gn * r * (1 - r), dh * (before.h - n) * z * (1 - z)];
-    return { dx: [dr, dz, dn], dg: [dr, dz, dn * r], dh: dh * z, dc };
+    return { dz: [dr, dz, dn * r, dn], dg: [dr, dz, dn * r], dh: dh * z, dc };
   },
 };
