@@ -136,6 +136,20 @@ export interface FusionCase {
   bias: Stored;
 }
 
+/** A linear layer whose weight nn.quantize rounds: the numbers and scales that it stores, the rounded weight, and the result. */
+export interface QuantizedCase {
+  name: string;
+  dtype: "int8" | "int4" | "float16" | "bfloat16";
+  w: Stored;
+  bias: Stored;
+  x: Stored;
+  /** For int8 and int4. */
+  numbers?: Stored;
+  scale?: Stored;
+  weight: Stored;
+  out: Stored;
+}
+
 export interface InitCase {
   name: "xavierUniform" | "xavierNormal" | "kaimingUniform" | "kaimingNormal" | "truncNormal";
   shape: number[];
@@ -163,6 +177,7 @@ interface Values {
   several: SeveralCase[];
   batches: BatchNormCase[];
   fusions: FusionCase[];
+  quantized: QuantizedCase[];
   layers: LayerCase[];
   optimizers: OptimizerCase[];
   marathons: MarathonCase[];

@@ -26,8 +26,9 @@ from cases.losses import make_certain, make_losses
 from cases.modules import make_attention, make_recurrent
 from cases.ops import make_ops
 from cases.optimizers import make_more_optimizers, make_optimizers, make_schedules, make_sparse, problem
+from cases.quantized import make_quantized
 
-for make in (make_losses, make_layers, make_ops, make_optimizers, make_clips, make_init, make_convs, make_pools, make_norms, make_sizes, make_recurrent, make_attention, make_more_optimizers, make_schedules, make_linalg, make_pools_1d, make_gradients, make_certain, make_wide_convs, make_fusions, make_sparse):
+for make in (make_losses, make_layers, make_ops, make_optimizers, make_clips, make_init, make_convs, make_pools, make_norms, make_sizes, make_recurrent, make_attention, make_more_optimizers, make_schedules, make_linalg, make_pools_1d, make_gradients, make_certain, make_wide_convs, make_fusions, make_sparse, make_quantized):
     make()
 groups["problem"] = {k: encode(v, short=True) for k, v in problem.items()}
 parts = []
