@@ -23,7 +23,7 @@ export class Watch {
   private readonly heap = engine().heap;
   /** The pool with its private fields: the addresses of its control block and of its workers' marks. */
   private readonly pool = engine().pool as unknown as
-    | { run(program: number, count: number): void; control: number; helpers: { readonly mark: number }[] }
+    | { run(program: number, count: number): void; control: number; workers: { readonly mark: number }[] }
     | undefined;
 
   constructor() {
@@ -61,7 +61,7 @@ export class Watch {
   }
 
   private look(deadline: number): void {
-    for (const { mark } of this.pool!.helpers) if (Atomics.load(this.heap.i32, mark / 4)) this.seen.add(mark);
+    for (const { mark } of this.pool!.workers) if (Atomics.load(this.heap.i32, mark / 4)) this.seen.add(mark);
     if (performance.now() > deadline)
       throw new Error(`the workers did not finish job ${this.jobs}, which was left to them`);
   }
@@ -69,7 +69,7 @@ export class Watch {
   /** Creates work until every worker has taken part in a job. On a busy machine, a worker may have missed all jobs so far. */
   async seeAll(): Promise<void> {
     const deadline = performance.now() + PATIENCE;
-    while (this.pool && this.seen.size < this.pool.helpers.length && performance.now() < deadline) {
+    while (this.pool && this.seen.size < this.pool.workers.length && performance.now() < deadline) {
       for (let i = 0; i < LEFT_TO_WORKERS; i++) tidy(() => void randn([1 << 16]));
       await new Promise((resolve) => setTimeout(resolve, 1));
     }
