@@ -8,7 +8,7 @@
 import { Attention } from "../layerLayouts";
 import { Activation, Op } from "../opcodes";
 import { exp2NonPositive } from "../math";
-import { SUM_BLOCK, addPairs, fma, laneMask, pairSum, selectLanes, shareBegin } from "../simd";
+import { SUM_BLOCK, addPairs, fma, laneMask, pairSum, selectLanes, shareBegin, storeLanes } from "../simd";
 import { finish } from "./epilogue";
 import { KC, PANELS, tile, tileRows } from "./gemm";
 import { copyPanel, micro, MR, NR, storeRow, transpose } from "./pack";
@@ -60,8 +60,9 @@ export function weighRow(s: usize, limit: u32, n: u32, scale: f32, mask: usize):
   // weights through their sum anyway, so look for NaN only if none does.
   let top = last;
   for (let p = s; p < end; p += 16) top = f32x4.pmax(top, v128.load(p));
-  const pair = f32x4.max(top, v128.shuffle<f32>(top, top, 2, 3, 0, 1));
-  let largest = max(f32x4.extract_lane(pair, 0), f32x4.extract_lane(pair, 1));
+  top = f32x4.pmax(top, v128.shuffle<f32>(top, top, 2, 3, 0, 1));
+  top = f32x4.pmax(top, v128.shuffle<f32>(top, top, 1, 0, 3, 2));
+  let largest = f32x4.extract_lane(top, 0);
   if (largest == -Infinity) {
     let odd = f32x4.ne(last, last);
     for (let p = s; p < end; p += 16) odd = v128.or(odd, f32x4.ne(v128.load(p), v128.load(p)));
@@ -270,7 +271,10 @@ function spread(c: usize, ldc: usize, w: usize, ld: usize, panel: usize, rows: u
 }
 
 function clearRows(at: usize, ld: usize, rows: u32, width: usize): void {
-  for (let i: u32 = 0; i < rows; i++, at += ld) memory.fill(at, 0, width << 2);
+  // For short rows, memory.fill takes longer than this loop.
+  for (let i: u32 = 0; i < rows; i++, at += ld) {
+    for (let j: usize = 0; j < width; j += 4) storeLanes(at + (j << 2), f32x4.splat(0), <u32>(width - j));
+  }
 }
 
 export function attention(op: Op, at: usize, thread: u32, threads: u32): void {

@@ -57,8 +57,8 @@ const ROWS: usize = 16;
 const LONG: usize = 16384;
 
 // The workspace: [one tile of C, and one to add to it | panels of B | a block of A, if transposed | partial sums, if k
-// is split | their float64 totals, if k is long]. LDA is an odd number of cache lines, so that A's rows spread over the
-// cache's sets.
+// is split | their float64 totals, if k is long]. The distance of the block's rows is an odd number of cache lines, at most LDA,
+// so that rows spread over the cache's sets.
 @inline
 export const LDA: usize = (KC + 16) * 4;
 @inline
@@ -306,8 +306,9 @@ export function blocks(c: usize, ldc: usize, a: usize, lda: usize, transA: u32, 
   const simple = isClamped(alpha, activation), plain = simple && !bias && activation == Activation.None;
   // Split k into equal blocks whose length is a multiple of 4.
   const step = part(k, KC, 4);
-  // If k is short, more columns fit in the L1 cache and, if A is not packed, more rows in the L2 cache.
-  const most = KC / step, rowStep = part(m, transA ? MC : most * MC, 12), colStep = most * NC;
+  // If k is short, more columns fit in the L1 cache, and more rows in the L2 cache or the workspace.
+  const packed: usize = ((step << 2) + 63 & ~63) | 64, most = KC / step, colStep = most * NC;
+  const rowStep = part(m, transA ? MC * LDA / packed / 12 * 12 : most * MC, 12);
   // The number of columns that use a tile of A before the next tile is read. If these are more than one panel, 512×784 products of
   // depth 128 are 5 % slower, but products of depth 64 are 4 % faster.
   const group = most < 8 ? NR : most * NR, panelStep = step * 4;
@@ -322,8 +323,8 @@ export function blocks(c: usize, ldc: usize, a: usize, lda: usize, transA: u32, 
       let ldBlock = lda;
       if (transA) {
         blockA = workspace + BLOCK;
-        ldBlock = LDA;
-        transpose(blockA, LDA, a + pc * lda + (ic << 2), lda, kc, mc);
+        ldBlock = packed;
+        transpose(blockA, packed, a + pc * lda + (ic << 2), lda, kc, mc);
       }
       for (let jc: usize = 0; jc < n; jc += colStep) {
         const nc = min(colStep, n - jc);

@@ -17,20 +17,24 @@ function blockEnd(i: u32, n: u32): u32 { return n - i > SUM_BLOCK ? i + SUM_BLOC
  */
 function logSumExp(x: usize, n: u32, top: f32): f32 {
   const shift = f32x4.splat(top), zero = f32x4.splat(0);
-  let tops = zero, total = f64x2.splat(0);
-  for (let i: u32 = 0; i < n;) {
-    const end = blockEnd(i, n);
+  let tops = zero, total = f64x2.splat(0), i: u32 = 0;
+  while (i < n) {
+    const end = blockEnd(i, n), whole = end & ~3;
     let part = zero;
-    for (; i < end; i += 4) {
-      const d = f32x4.sub(v128.load(x + (<usize>i << 2)), shift);
-      let isTop = f32x4.eq(d, zero), e = v128.andnot(exp(d), isTop);
-      if (n - i < 4) {
-        const mask = laneMask(n - i);
-        e = v128.and(e, mask);
-        isTop = v128.and(isTop, mask);
-      }
-      part = f32x4.add(part, e);
+    // The condition is at the end so that V8 keeps the constants of exp in registers.
+    if (i < whole) {
+      do {
+        const d = f32x4.sub(v128.load(x + (<usize>i << 2)), shift), isTop = f32x4.eq(d, zero);
+        part = f32x4.add(part, v128.andnot(expNonPositive(d), isTop));
+        tops = i32x4.sub(tops, isTop);
+      } while ((i += 4) < whole);
+    }
+    if (i < end) {
+      const mask = laneMask(end - i), d = f32x4.sub(v128.load(x + (<usize>i << 2)), shift);
+      const isTop = v128.and(f32x4.eq(d, zero), mask);
+      part = f32x4.add(part, v128.and(v128.andnot(expNonPositive(d), isTop), mask));
       tops = i32x4.sub(tops, isTop);
+      i = end;
     }
     total = addPairs(total, part);
   }
