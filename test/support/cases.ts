@@ -124,6 +124,7 @@ const SAMPLES: Partial<Record<Op, number>> = {
   [Op.RnnGrad]: 4,
   [Op.LstmGrad]: 4,
   [Op.GruGrad]: 4,
+  [Op.RecurrentWeights]: 7,
   [Op.Attention]: 1,
   [Op.AttentionGrad]: 1,
   [Op.Cholesky]: 3,
