@@ -62,7 +62,7 @@ export interface OpDefinition<A = unknown> {
   /**
    * The cost in nanoseconds per operation on one thread. `npm run bench -- costs` measures it; the entries hold the
    * costs on an Intel Sapphire Rapids at 2.6 GHz. The cost determines whether threads share a call; it may be wrong by
-   * a factor of two without harm. Calls with cost 0 are never shared.
+   * a factor of two without harm. Products take at least the time for reading their inputs. Calls with cost 0 are never shared.
    */
   readonly cost: number;
   /** Writes the op's instructions to the encoder. */

@@ -2,7 +2,7 @@
 import type { Encoder } from "../../runtime/encoder.ts";
 import { threadCount } from "../../runtime/engine.ts";
 import type { AnyOp, EncodeIO } from "./op.ts";
-import type { Value } from "./value.ts";
+import { bytesPerElement, type Value } from "./value.ts";
 
 /** The properties of a call that determine its cost. */
 export interface Call {
@@ -36,6 +36,18 @@ export const productFlopsOf = ({ products }: AnyOp, { inputs, outputs, attribute
  */
 export const operationsOf = (op: AnyOp, call: Call): number => Math.max(flopsOf(op, call), elements(op, call));
 
+/** The nanoseconds that reading a byte takes if it is in no cache: 20 GB/s. */
+const READ = 0.05;
+
+/**
+ * Estimates the time of a call on one thread, in nanoseconds. Products of few rows use each weight only once or a few times, so reading
+ * the weights takes longer than the arithmetic.
+ */
+function nanosecondsOf(op: AnyOp, call: Call): number {
+  const bytes = op.products ? call.inputs.reduce((sum, x) => sum + x.size * bytesPerElement[x.dtype], 0) : 0;
+  return Math.max(op.cost * operationsOf(op, call), READ * bytes);
+}
+
 /** The thresholds for sharing work, in nanoseconds. Tests lower them so that everything is shared. */
 export const sharing = {
   /**
@@ -63,7 +75,7 @@ export function encodeShared<A>(op: AnyOp, encoder: Encoder, io: EncodeIO<A>, is
     op.encode(encoder, io);
     return 0;
   }
-  const nanoseconds = op.cost * operationsOf(op, io);
+  const nanoseconds = nanosecondsOf(op, io);
   const most = op.units ? Math.min(threads, op.units(io.inputs, io.outputs, io.attributes)) : threads;
   const shares = Math.max(1, Math.min(most, Math.floor(nanoseconds / sharing.least)));
   const saved = nanoseconds * (1 - 1 / shares);
