@@ -18,8 +18,8 @@ export const enum Head {
 
 /**
  * Families of ops. The ops in a family share an instruction layout and one dispatch function in the engine. The layout has
- * the same name as the family (layouts.ts, layerLayouts.ts), unless a comment names a different one. No family is 0, so a
- * word of zeros is never an instruction.
+ * the same name as the family (layouts.ts, layerLayouts.ts), unless a comment names a different one. A comment also names the part of
+ * the kernels (tools/parts.mjs) that the ops need. No family is 0, so a word of zeros is never an instruction.
  */
 export const enum Family {
   /** Pointwise, one operand. */
@@ -53,7 +53,7 @@ export const enum Family {
   /** Reading and adding at indices. */
   Index,
   /** Interpolating between elements at indices. */
-  Interpolate,
+  Interpolate, // part image
   OneHot,
   /** Finding the distinct indices in a list. */
   Unique,
@@ -68,31 +68,31 @@ export const enum Family {
   /** Optimizer updates in place. */
   Update,
   /** Convolutions. */
-  Conv,
+  Conv, // part image
   /** Pooling. */
-  MaxPool,
-  AvgPool,
+  MaxPool, // part image
+  AvgPool, // part image
   /** Normalization. */
-  Normalize,
-  NormalizeGrad,
+  Normalize, // part norm
+  NormalizeGrad, // part norm
   /** Normalization with known statistics. */
   Standardize,
   /** Recurrent layers over a sequence. */
-  Recurrent,
+  Recurrent, // part sequence
   /** Gradients of recurrent layers. */
-  RecurrentGrad,
-  RecurrentWeights,
+  RecurrentGrad, // part sequence
+  RecurrentWeights, // part sequence
   /** Scaled dot-product attention. */
-  Attention,
+  Attention, // part sequence
   /** Factorizations of small matrices, and sorting of rows. */
   Factor,
   Solve,
   /** Products of int8 numbers. */
-  QuantizeRows,
-  QuantizedMatmul,
+  QuantizeRows, // part quantized
+  QuantizedMatmul, // part quantized
   /** Conversion of small numbers to float32, and products of float32 with small numbers. */
-  Widen,
-  WidenedMatmul,
+  Widen, // part quantized
+  WidenedMatmul, // part quantized
   /** Several pointwise instructions fused into one pass. */
   Chain,
   /** Range checks. */

@@ -29,7 +29,7 @@ async function bundle(included, input = "dist/src/index.js") {
   const missing = new Set(builds.filter((build) => !included.includes(build)));
   const stub = {
     name: "stub",
-    load: (id) => (missing.has(/binaries[\\/](\w+)\.js$/.exec(id)?.[1]) ? 'export default "";' : null),
+    load: (id) => (missing.has(/binaries[\\/](?:\w+[\\/])?(\w+)\.js$/.exec(id)?.[1]) ? 'export default "";' : null),
   };
   const build = await rolldown({
     input,

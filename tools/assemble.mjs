@@ -2,7 +2,7 @@
 import binaryen from "binaryen";
 
 /** Exports that src, tests or benchmarks call by name. All other exports are removed. */
-const CALLED =
+export const CALLED =
   /^(run|step|serve|lead|firstOutsideFloat|gemm|rowStep|colStep|fmaCeiling|\w+Workspace|exp|tanh|sigmoid|gelu|relu|add|mul|softmax|sum)$/;
 
 /**

@@ -1,5 +1,6 @@
 // Generates src/runtime/instructions.ts and the files in src/runtime/instructions: for each layout in assembly/layouts.ts and
-// layerLayouts.ts, a function that writes an instruction from named operands; for each family of ops, the type of its codes.
+// layerLayouts.ts, a function that writes an instruction from named operands; for each family of ops, the type of its codes. The functions
+// are in one file for each part of the kernels (parts.mjs), which loads the part.
 import { basename, join } from "node:path";
 import ts from "typescript";
 
@@ -135,48 +136,59 @@ ${types.join(";\n\n")};
 `;
 }
 
+/** The imports and functions of a file that encodes instructions. `operandsFile(layout)` is the file that declares a layout's operands. */
+function encoderLines(enums, own, operandsFile) {
+  const types = own.flatMap((one) => one.families.map(({ name }) => `${name}Code`)).sort();
+  const files = [...new Set(own.map(({ layout }) => operandsFile(layout)))].sort();
+  return [
+    ...(own.some(({ only }) => only) ? ['import { Op } from "../../../assembly/opcodes.ts";'] : []),
+    'import type { Encoder } from "../encoder.ts";',
+    ...(types.length ? [`import type { ${types.join(", ")} } from "./codes.ts";`] : []),
+    ...files.map((file) => {
+      const names = own.flatMap(({ layout }) => (operandsFile(layout) === file ? `${layout}Operands` : [])).sort();
+      return `import type { ${names.join(", ")} } from "./${file}";`;
+    }),
+    "",
+    ...own.flatMap(({ layout, families, only }) =>
+      encoderOf(enums, layout, only ?? families.map(({ name }) => `${name}Code`).join(" | "), only !== undefined),
+    ),
+  ];
+}
+
 /** The text of each generated file, by its path. */
 export function instructionsFiles(root) {
   const enums = enumsOf(FILES.map((file) => join(root, file)));
   const families = enums.get("Family");
   const layoutOf = ({ name, mark }) => /^layout (\w+)$/.exec(mark)?.[1] ?? name;
+  const partOf = ({ mark }) => /^part (\w+)$/.exec(mark)?.[1] ?? "";
   const codesOf = (family) =>
     enums.get("Op").flatMap(({ name, value }) => (value >> CODE_BITS === family.value ? [`Op.${name}`] : []));
   const layouts = [...new Set(families.map(layoutOf))].map((layout) => {
     const own = families.filter((family) => layoutOf(family) === layout);
     const codes = own.flatMap(codesOf);
-    return { layout, families: codes.length === 1 ? [] : own, only: codes.length === 1 ? codes[0] : undefined };
+    const single = codes.length === 1;
+    return { layout, part: partOf(own[0]), families: single ? [] : own, only: single ? codes[0] : undefined };
   });
-  const files = FILES.slice(1).flatMap((source) => {
+  const operandsFile = (layout) => basename(enums.fileOf(layout)).replace("ayouts", "ayoutOperands");
+  const operandFiles = FILES.slice(1).map((source) => {
     const own = layouts.filter(({ layout }) => enums.fileOf(layout) === source);
-    const operands = basename(source).replace("ayouts", "ayoutOperands");
-    const types = own.flatMap((one) => one.families.map(({ name }) => `${name}Code`)).sort();
-    const encoders = own.flatMap(({ layout, families: several, only }) =>
-      encoderOf(enums, layout, only ?? several.map(({ name }) => `${name}Code`).join(" | "), only !== undefined),
-    );
+    const comment = `/** The operands of the instructions whose layouts are in ${source}. */`;
+    return [operandsFile(own[0].layout), comment, own.flatMap(({ layout }) => interfaceOf(enums, layout))];
+  });
+  const encoderFile = ({ layout, part }) => part || basename(enums.fileOf(layout), ".ts");
+  const encoderFiles = [...new Set(layouts.map(encoderFile))].map((file) => {
+    const own = layouts.filter((one) => encoderFile(one) === file);
+    const [{ layout, part }] = own;
+    const which = part
+      ? `of the part "${part}" of the kernels`
+      : `whose layouts are in ${enums.fileOf(layout)} and that need no part of the kernels`;
     return [
-      [
-        operands,
-        `/** The operands of the instructions whose layouts are in ${source}. */`,
-        own.flatMap(({ layout }) => interfaceOf(enums, layout)),
-      ],
-      [
-        basename(source),
-        `/** Writes the instructions whose layouts are in ${source}. Each function takes its operands by name. */`,
-        [
-          ...(own.some(({ only }) => only) ? ['import { Op } from "../../../assembly/opcodes.ts";'] : []),
-          'import type { Encoder } from "../encoder.ts";',
-          ...(types.length ? [`import type { ${types.join(", ")} } from "./codes.ts";`] : []),
-          `import type { ${own
-            .map(({ layout }) => `${layout}Operands`)
-            .sort()
-            .join(", ")} } from "./${operands}";`,
-          "",
-          ...encoders,
-        ],
-      ],
+      `${file}.ts`,
+      `/** Writes the instructions ${which}. Each function takes its operands by name. */`,
+      [...(part ? [`import "../parts/${part}.ts";`] : []), ...encoderLines(enums, own, operandsFile)],
     ];
   });
+  const files = [...operandFiles, ...encoderFiles];
   const names = ["codes.ts", ...files.map(([name]) => name)].sort();
   return [
     [

@@ -36,6 +36,8 @@ const findBase = {
 const kernels = {
   name: "kernels",
   load(id) {
+    // The stored builds already contain all parts.
+    if (/runtime[\\/]parts[\\/]/.test(id)) return "";
     const build = /binaries[\\/](\w+)\.js$/.exec(id)?.[1];
     if (!build) return null;
     if (build === "streams") return 'export default "";';

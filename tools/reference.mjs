@@ -7,7 +7,7 @@ import { declarationFiles, parseComment } from "./declarations.mjs";
 /** Replaces the WASM builds with an empty module, because they do not exist yet when the reference is generated. */
 export const withoutBinaries = {
   name: "without-binaries",
-  resolveId: (source) => (/binaries\/\w+\.ts$/.test(source) ? "\0none" : null),
+  resolveId: (source) => (/binaries\/[\w/]+\.ts$/.test(source) ? "\0none" : null),
   load: (id) => (id === "\0none" ? 'export default "";' : null),
 };
 

@@ -2,6 +2,7 @@
 // follow simpler patterns than a mix of all kinds, so after gzip the streams are a fifth smaller than the module. assembly/streams.ts
 // joins the streams.
 import { readFileSync } from "node:fs";
+import { PART_HEADER } from "./parts.mjs";
 
 /**
  * The streams, in the order that compresses best. Each letter stands for a kind of bytes. b: block types, and indices of one byte. d: the
@@ -59,8 +60,11 @@ export function joinStreams(packed) {
   return new Uint8Array(memory.buffer).slice(start, start + size);
 }
 
-/** Splits a module. @throws Error if assembly/streams.ts would not restore it */
-export function splitModule(module) {
+/**
+ * Splits a module, or a part of one (parts.mjs). @throws Error if assembly/streams.ts would not restore it
+ * @param count the number of functions in a part
+ */
+export function splitModule(module, count) {
   const streams = Object.fromEntries([...STREAMS].map((kind) => [kind, []]));
   let at = 0;
   /** Reads a byte, and copies it if `kind` is the letter of a stream. */
@@ -110,8 +114,10 @@ export function splitModule(module) {
     while (at < end) instruction(locals);
   }
 
-  let [head, functions] = [0, 0];
-  while (at < 8) byte("h");
+  let [head, functions] = [PART_HEADER, count];
+  const headerSize = count === undefined ? 8 : PART_HEADER;
+  while (at < headerSize) byte("h");
+  for (let i = 0; i < count; i++) body();
   while (at < module.length) {
     const section = byte("h");
     const end = number("h") + at;

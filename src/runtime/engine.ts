@@ -7,7 +7,7 @@ import { check } from "./arguments.ts";
 import { Error, RangeError } from "./errors.ts";
 import { Heap, limitOf, RANDOM_STATE } from "./heap.ts";
 import { describe } from "./kinds.ts";
-import { type Build, bestBuild, compileBuild, instantiate, type Kernels, probe } from "./load.ts";
+import { type Build, bestBuild, compileBuild, instantiate, type Kernels, onNewPart, partCount, probe } from "./load.ts";
 import type { ThreadSetup } from "./threads/index.ts";
 import type { WorkerPool } from "./threads/workerPool.ts";
 import type { WideSetup } from "./wide/index.ts";
@@ -50,7 +50,8 @@ export interface InitOptions {
 
 interface Engine {
   readonly heap: Heap;
-  readonly kernels: Kernels;
+  /** The kernels. After the program imports further parts of them, these are the exports of a new instance. */
+  kernels: Kernels;
   readonly build: Build | "wide" | "custom";
   readonly deterministic: boolean;
   readonly wide: string;
@@ -77,6 +78,24 @@ let onFull: (() => void) | undefined;
 export function onShortage(f: () => void): void {
   onFull = f;
 }
+/**
+ * Replaces the kernels of a running engine on their next use, because the program has imported further parts of them. Programs import
+ * several parts at a time, and need one new instance for all.
+ */
+function renewKernels(): void {
+  const engine = current;
+  if (!engine || engine.settings.build === "custom") return;
+  const { heap, pool } = engine;
+  let renewed: Kernels | undefined;
+  const renew = (): Kernels => {
+    const module = compileBuild(engine.settings.build as Build, Boolean(pool));
+    renewed = engine.kernels = pool?.renew(module) ?? instantiate(module, heap.memory);
+    return renewed;
+  };
+  // A caller may read several kernels from the proxy.
+  engine.kernels = new Proxy({}, { get: (_, name: string) => (renewed ?? renew())[name] });
+}
+onNewPart(renewKernels);
 /** A call to `init` that has not finished yet. */
 let starting: { readonly settings: Settings; readonly end: Promise<void> } | undefined;
 
@@ -211,6 +230,7 @@ export async function init(options: InitOptions = {}): Promise<void> {
 /** Starts the engine with threads or the wide build, which are imported on demand because most programs do not use them. */
 async function startLater(threads: number | "auto", options: InitOptions): Promise<void> {
   const wide = options.wide ? await (await import("./wide/index.ts")).setUpWide() : undefined;
+  const parts = partCount();
   let setup: ThreadSetup | undefined;
   try {
     setup =
@@ -222,6 +242,7 @@ async function startLater(threads: number | "auto", options: InitOptions): Promi
     if (current)
       throw new Error("init: a tensor was made while nabla was starting. Await init before the first tensor.");
     current = start(options, setup, wide);
+    if (partCount() > parts) renewKernels();
   } catch (error) {
     await setup?.pool?.close();
     wide?.withdraw?.();
@@ -281,7 +302,7 @@ export function info(): {
 /** Runs the `count` instructions at address `program`, on all threads if `shared`. */
 export function execute(program: number, count: number, shared: boolean): void {
   const { kernels, pool } = engine();
-  if (shared && pool) pool.run(program, count);
+  if (shared && kernels === pool?.kernels) pool.run(program, count);
   else kernels.run!(program, count, 0, 1);
 }
 

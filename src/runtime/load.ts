@@ -67,10 +67,56 @@ function sharedFlag(bytes: Uint8Array): number {
   return bytes.findIndex((_, i) => [...name, 2].every((byte, j) => bytes[i + j] === byte)) + name.length + 1;
 }
 
-/** The bytes of an inlined build. `simd` is stored as streams, `relaxed` as edits to `simd`. */
+/** Text from which each build is decoded. In Node's bundle, functions that return the bytes. */
+type Texts = Readonly<Record<Build, Text>>;
+type Text = string | (() => Uint8Array<ArrayBuffer>);
+const base: Texts = { simd: simdText, relaxed: relaxedText };
+
+/** Parts of the kernels that the program has imported, in the order in which they are imported. */
+const parts: Texts[] = [];
+/** The number of these parts. */
+export const partCount = (): number => parts.length;
+let onPart: (() => void) | undefined;
+
+/** Registers the function to call when a program imports further parts of the kernels. */
+export function onNewPart(f: () => void): void {
+  onPart = f;
+}
+
+/** Registers kernels that only some programs need. tools/parts.mjs divides the builds. */
+export function addPart(part: Texts): void {
+  parts.push(part);
+  onPart?.();
+}
+
+/** The bytes of an inlined build, with the parts that the program has imported. */
 export function decodeBuild(build: Build): Uint8Array<ArrayBuffer> {
-  const simd = decode(simdText, true);
-  return build === "simd" ? simd : applyEdits(simd, decode(relaxedText));
+  // Insert parts from back to front, so that each is still where its header says.
+  const decoded = parts.map((part) => decodeTexts(part, build)).sort((a, b) => numberAt(b, 0) - numberAt(a, 0));
+  return decoded.reduce(insertPart, decodeTexts(base, build));
+}
+
+/** `simd` is stored as streams, `relaxed` as edits to `simd`. */
+function decodeTexts({ simd, relaxed }: Texts, build: Build): Uint8Array<ArrayBuffer> {
+  const bytes = decode(simd, true);
+  return build === "simd" ? bytes : applyEdits(bytes, decode(relaxed));
+}
+
+/** A number of three bytes. */
+const numberAt = (bytes: Uint8Array, at: number): number => bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16);
+
+/** Replaces the stubs of a part by its functions; tools/parts.mjs documents the header of a part. */
+function insertPart(module: Uint8Array, part: Uint8Array): Uint8Array<ArrayBuffer> {
+  const [begin, end, sizeAt] = [0, 3, 6].map((at) => numberAt(part, at)) as [number, number, number];
+  const functions = part.subarray(9);
+  const bytes = new Uint8Array(module.length - (end - begin) + functions.length);
+  bytes.set(module.subarray(0, begin));
+  bytes.set(functions, begin);
+  bytes.set(module.subarray(end), begin + functions.length);
+  // The size of the code section, the last section, is a LEB128 number of three bytes.
+  const size = bytes.length - sizeAt - 3;
+  bytes.set([size | 128, (size >> 7) | 128, size >> 14], sizeAt);
+  return bytes;
 }
 
 /** Applies edits to the bytes of another build; tools/edits.mjs documents the format. @internal */
@@ -108,12 +154,15 @@ const TEXT = 8192;
 /** The compiled assembly/streams.ts, once text has been decoded. */
 let decoder: WebAssembly.Module | undefined;
 
+/** The size of the header of all texts, with which the base of `simd` begins. */
+const TEXT_HEADER = 64;
+
 /**
- * Decodes bytes from text; tools/wasm.mjs documents the encoding. In Node's bundle, `text` is a function that returns
- * the bytes. A WebAssembly module decodes the text, because JavaScript that runs only once would take five times as long.
+ * Decodes bytes from text; tools/wasm.mjs documents the encoding. A WebAssembly module decodes the text, because JavaScript that runs
+ * only once would take five times as long.
  * @param joins whether the text encodes streams, which this function then joins
  */
-export function decode(text: string | (() => Uint8Array<ArrayBuffer>), joins = false): Uint8Array<ArrayBuffer> {
+export function decode(text: Text, joins = false): Uint8Array<ArrayBuffer> {
   if (typeof text !== "string") return text();
   decoder ??= new WebAssembly.Module(Uint8Array.from(atob(streamsText), (c) => c.charCodeAt(0)));
   const { memory, decode, join } = new WebAssembly.Instance(decoder).exports as {
@@ -121,8 +170,10 @@ export function decode(text: string | (() => Uint8Array<ArrayBuffer>), joins = f
     decode: (length: number) => number;
     join: (length: number) => number;
   };
-  new TextEncoder().encodeInto(text, new Uint8Array(memory.buffer, TEXT));
-  const length = decode(text.length);
+  // Use simdText only once: bundlers copy it to wherever it is used.
+  const whole = text === base.simd ? text : (base.simd as string).slice(0, TEXT_HEADER) + text;
+  new TextEncoder().encodeInto(whole, new Uint8Array(memory.buffer, TEXT));
+  const length = decode(whole.length);
   const bytes = new Uint8Array(memory.buffer as ArrayBuffer);
   if (!joins) return bytes.slice(TEXT, TEXT + length);
   const start = TEXT + length;

@@ -1,16 +1,29 @@
-/** The order of a build's functions, which decides how well the build compresses (tools/order.mjs). */
+/** The order of a build's functions: the base, then its parts (tools/parts.mjs). It decides how well the build compresses (tools/order.mjs). */
 import { readFileSync } from "node:fs";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
+import { PART_NAMES, partsOf } from "../../tools/parts.mjs";
 
 const order: string[] = JSON.parse(readFileSync("tools/functionOrder.json", "utf8"));
+const textOf = (build: string): string => readFileSync(`build/${build}.wat`, "utf8");
 const functionsOf = (build: string): string[] =>
-  Array.from(readFileSync(`build/${build}.wat`, "utf8").matchAll(/^ \(func \$(\S+)/gm), ([, name]) => name!);
+  Array.from(textOf(build).matchAll(/^ \(func \$(\S+)/gm), ([, name]) => name!);
 
-test.each(["simd", "relaxed", "wide"])("the functions of %s are in the order of tools/functionOrder.json", (build) => {
+describe.each(["simd", "relaxed", "wide"])("the functions of %s", (build) => {
   const functions = functionsOf(build);
-  expect(new Set(functions).size).toBe(functions.length);
-  const listed = functions.filter((name) => order.includes(name));
-  expect(functions.slice(0, listed.length)).toEqual(order.filter((name) => functions.includes(name)));
+  const partOf = partsOf(textOf(build));
+  const parts = functions.map(partOf);
+
+  test("have different names, and the base precedes the parts, none of which is empty", () => {
+    expect(new Set(functions).size).toBe(functions.length);
+    expect(parts).toEqual(parts.toSorted((a, b) => a - b));
+    expect([...new Set(parts)]).toEqual([-1, ...PART_NAMES.keys()]);
+  });
+
+  test.each([-1, ...PART_NAMES.keys()])("are in the order of tools/functionOrder.json in part %i", (part) => {
+    const own = functions.filter((_, i) => parts[i] === part);
+    const listed = order.filter((name) => own.includes(name));
+    expect(own.slice(0, listed.length)).toEqual(listed);
+  });
 });
 
 test("the file lists most functions of simd; otherwise run node tools/order.mjs", () => {

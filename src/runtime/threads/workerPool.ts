@@ -43,7 +43,7 @@ function canSleep(): boolean {
 }
 
 export class WorkerPool {
-  readonly kernels: Kernels;
+  kernels: Kernels;
   /** A description of what happened to crashed workers, for info(). */
   trouble = "";
   private readonly canSleep = canSleep();
@@ -61,13 +61,27 @@ export class WorkerPool {
    * @param oversubscribed whether there are fewer cores than threads
    */
   constructor(
-    private readonly module: WebAssembly.Module,
+    private module: WebAssembly.Module,
     private readonly heap: Heap,
     readonly threads: number,
     private readonly oversubscribed: boolean,
   ) {
-    this.kernels = instantiate(module, heap.memory, () => this.checkHelpers());
+    this.kernels = this.instantiate(module);
     this.bytes = Control.bytes + threads * PAIR;
+  }
+
+  private instantiate(module: WebAssembly.Module): Kernels {
+    return instantiate(module, this.heap.memory, () => this.checkHelpers());
+  }
+
+  /** Replaces the kernels of all threads. Until the workers have restarted, programs run on this thread. */
+  renew(module: WebAssembly.Module): Kernels {
+    this.module = module;
+    this.kernels = this.instantiate(module);
+    // No worker has crashed.
+    this.replacements--;
+    this.restart();
+    return this.kernels;
   }
 
   /** Starts the workers. @throws ThreadError if a worker cannot be started; in this case, the others are stopped */

@@ -7,6 +7,11 @@ import { Activation } from "../../../assembly/opcodes.ts";
 import wideText from "../binaries/wide.ts";
 import { applyEdits, compileBytes, decode, decodeBuild, instantiate, type Kernels, probe } from "../load.ts";
 import { nodeModule } from "../nodeModule.ts";
+// The wide build is stored as edits to the whole relaxed build.
+import "../parts/image.ts";
+import "../parts/norm.ts";
+import "../parts/quantized.ts";
+import "../parts/sequence.ts";
 import { pairProbe } from "./pairProbe.ts";
 
 export interface WideSetup {
