@@ -238,8 +238,11 @@ export class WorkerPool {
       this.trouble += `, and so did ${MAX_REPLACEMENTS} replacements; no more are started`;
       return;
     }
-    start().catch((error: unknown) => {
-      if (this.closing) return;
+    const started = start();
+    const { workers } = this;
+    started.catch((error: unknown) => {
+      // A restart terminates workers that are still starting, and replaces them.
+      if (this.closing || this.workers !== workers) return;
       this.trouble = `a worker died (${error instanceof Error ? error.message : error})`;
       this.restart();
     });
