@@ -1,6 +1,6 @@
 /**
- * `npm run size` (after `npm run build`): prints the gzipped sizes (zlib level 9) of typical bundles. Fails if the JS with one WASM build
- * exceeds the budget. Each build is a string in a module; to measure a bundle without a build, the script replaces that string
+ * `npm run size` (after `npm run build`): prints the gzipped sizes (zlib level 9) of typical bundles. Fails if a size exceeds its
+ * budget. Each build is a string in a module; to measure a bundle without a build, the script replaces that string
  * with an empty one. `npm run size -- --docs` writes the sizes to docs/sizes.md.
  */
 import { readFileSync, writeFileSync } from "node:fs";
@@ -9,10 +9,11 @@ import { rolldown } from "rolldown";
 import { withBlock } from "../docs/tables.mjs";
 
 /**
- * The largest permitted size, gzipped, of the code that `import "nabla"` loads at startup, with one WASM build. docs/sizes.md lists its
- * parts.
+ * The largest permitted sizes, gzipped, with one WASM build: of the code that `import "nabla"` loads at startup, and of the page that trains
+ * an MLP. docs/sizes.md lists their parts.
  */
-const BUDGET = 148.4 * 1024;
+const BUDGET = 151.8 * 1024;
+const MLP_BUDGET = 87.3 * 1024;
 const builds = ["simd", "relaxed"];
 /** The programs to bundle: what they do, and the names of their files in bench/bundles. */
 const BUNDLES = [
@@ -73,9 +74,14 @@ const addPart = (what, bytes, note) => {
 const js = await sizeOf([]);
 addPart("JavaScript alone", js);
 const simd = await sizeOf(["simd"]);
-const failed = simd > BUDGET;
+/** A note on a size above its budget, which makes the script fail. */
+function noteOn(size, budget) {
+  if (size <= budget) return "";
+  process.exitCode = 1;
+  return `  TOO LARGE: the budget is ${budget / 1024} KB`;
+}
 addPart("WASM simd, inlined", simd - js);
-addPart("JavaScript with simd", simd, failed ? `  TOO LARGE: the budget is ${BUDGET / 1024} KB` : "");
+addPart("JavaScript with simd", simd, noteOn(simd, BUDGET));
 const both = await sizeOf(builds);
 addPart("WASM relaxed, as edits to simd", both - simd);
 addPart("JavaScript with both builds", both);
@@ -91,7 +97,7 @@ for (const [what, name] of BUNDLES) {
   const alone = await sizeOf([], input);
   const total = await sizeOf(["simd"], input);
   print(`${what}: JS`, alone);
-  print(`${what}: with simd`, total);
+  print(`${what}: with simd`, total, name === "mlp" ? noteOn(total, MLP_BUDGET) : "");
   const sizes = [alone, total - alone, total].map(inKB);
   table.push(`| ${[what, ...sizes].join(" | ")} |`);
 }
@@ -100,4 +106,3 @@ if (process.argv.includes("--docs")) {
   const withSizes = withBlock(readFileSync(page, "utf8"), "sizes", table.join("\n"));
   writeFileSync(page, withBlock(withSizes, "parts", parts.join("\n")));
 }
-process.exitCode = failed ? 1 : 0;
