@@ -1,6 +1,5 @@
 /**
- * The engine: runs a list of instructions (layouts.ts), calling each kernel with this thread's share of the work. It holds no
- * state: an instruction carries everything its kernel needs.
+ * The engine: runs a list of instructions (layouts.ts), calling each kernel with this thread's share of the work. It has no state.
  */
 import { derivative, unary } from "./kernels/pointwise";
 import { binary, where } from "./kernels/binary";
