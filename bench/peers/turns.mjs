@@ -51,7 +51,7 @@ async function runCase(peers, suite, one, { rounds, round, networkRound }) {
     reference ??= reply;
     entry.loss = reply.losses?.at(-1).toPrecision(6);
     try {
-      entry.loss = check(entry.peer, one, reply, reference) ?? entry.loss;
+      entry.difference = check(entry.peer, one, reply, reference);
     } catch (error) {
       entry.error = error.message;
     }
@@ -77,13 +77,21 @@ function report(suite, one, entries, bases) {
   )[0];
   const inUnit = (t) => (one.flops ? one.flops / t / 1e6 : one.epoch ? t / 1e3 : t * 1e3);
   const unit = one.flops ? "GFLOP/s" : one.epoch ? "s" : "µs";
-  return entries.map(({ peer, error, rounds, least, samples, loss }, i) => {
+  return entries.map(({ peer, error, rounds, least, samples, loss, difference }, i) => {
     const name = i ? "" : one.name;
     if (error)
       return { cells: [name, peer.name, "—", "—", "", "", "!! MISSING"], missing: `!! MISSING ${peer.name}: ${error}` };
     const ratio = base ? figure(median(rounds.map((t, r) => base.rounds[r] / t))) : "";
     return {
-      cells: [name, peer.name, figure(inUnit(median(rounds))), figure(inUnit(least)), unit, ratio, loss ?? ""],
+      cells: [
+        name,
+        peer.name,
+        figure(inUnit(median(rounds))),
+        figure(inUnit(least)),
+        unit,
+        ratio,
+        difference ?? loss ?? "",
+      ],
       row: {
         suite,
         case: one.name,
