@@ -1,32 +1,44 @@
 /** Rounds numbers to 16-bit floating-point formats. */
 
-/** The number of bits of the fraction, and the bias of the exponent. */
-export const halfFormats = { float16: [10, 15], bfloat16: [7, 127] } as const;
-
-/** The name of a 16-bit floating-point format. */
-export type HalfType = keyof typeof halfFormats;
+/** The names of the 16-bit floating-point formats. */
+export const halfTypes = ["float16", "bfloat16"] as const;
+export type HalfType = (typeof halfTypes)[number];
 
 /** Adding and then subtracting this constant rounds a number below 2⁵¹ to the nearest whole number, and halves to the even one. */
 const ROUND = 1.5 * 2 ** 52;
 export const roundEven = (x: number): number => x + ROUND - ROUND;
 
-/** The bits of the nearest number in a format; of two equally near ones, the even one. Numbers that are too large become infinite. */
-export function toHalf(x: number, type: HalfType): number {
-  const [fraction, bias] = halfFormats[type];
-  const infinity = (2 * bias + 1) << fraction;
-  if (Number.isNaN(x)) return infinity | 1;
-  const size = Math.abs(x);
-  const exponent = Math.max(1 - bias, Math.floor(Math.log2(size)));
-  const bits = roundEven(size * 2 ** (fraction - exponent)) + (exponent + bias - 1) * 2 ** fraction;
-  return (x < 0 || Object.is(x, -0) ? 0x8000 : 0) | (bits < infinity ? bits : infinity);
+/**
+ * The bytes of the nearest numbers, little-endian; of two equally near ones, the even one. Small numbers become subnormal or 0.
+ * @throws the error that `tooLarge` returns, for the first finite number that would become infinite
+ */
+export function toHalves(
+  values: Float32Array,
+  type: HalfType,
+  tooLarge: (x: number) => Error,
+): Uint8Array<ArrayBuffer> {
+  const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  const halves = new Uint16Array(values.length);
+  const sum = new Float32Array(1);
+  const sumWord = new Uint32Array(sum.buffer);
+  const isFloat16 = type === "float16";
+  const infinity = isFloat16 ? 0x7c00 : 0x7f80;
+  for (let i = 0; i < words.length; i++) {
+    const word = words[i]!;
+    const size = word & 0x7fffffff;
+    let half: number;
+    if (size >= 0x7f800000) half = infinity;
+    // Adding half of the last bit that stays, and one less if that bit is 0, rounds to the nearest and even number.
+    else if (!isFloat16) half = (size + 0x7fff + ((size >>> 16) & 1)) >>> 16;
+    else if (size >= 0x38800000) half = (size - 0x38000000 + 0xfff + ((size >>> 13) & 1)) >>> 13;
+    else {
+      // Below 2⁻¹⁴: the last bit of |x| + ½ in float32 is 2⁻²⁴, the smallest float16 number.
+      sum[0] = Math.abs(values[i]!) + 0.5;
+      half = sumWord[0]! - 0x3f000000;
+    }
+    if (half >= infinity && size < 0x7f800000) throw tooLarge(values[i]!);
+    // The sign of NaN differs between machines.
+    halves[i] = size > 0x7f800000 ? infinity | (infinity >> 1) : half | ((word >>> 16) & 0x8000);
+  }
+  return new Uint8Array(halves.buffer);
 }
-
-/** Whether a finite number is so large that it becomes infinite. */
-export function isTooLarge(x: number, type: HalfType): boolean {
-  const [fraction, bias] = halfFormats[type];
-  return Number.isFinite(x) && Math.abs(x) >= (2 - 2 ** -(fraction + 1)) * 2 ** bias;
-}
-
-/** The bytes of the nearest numbers, little-endian. */
-export const toHalves = (values: ArrayLike<number>, type: HalfType): Uint8Array<ArrayBuffer> =>
-  new Uint8Array(Uint16Array.from(values, (x) => toHalf(x, type)).buffer);

@@ -6,7 +6,7 @@ import { requireChoice } from "../runtime/names.ts";
 import "../autograd/backward.ts";
 import { rejectOtherCopy } from "../core/copies.ts";
 import "../core/eager.ts";
-import { type HalfType, halfFormats, isTooLarge, toHalves } from "../core/half.ts";
+import { type HalfType, halfTypes, toHalves } from "../core/half.ts";
 import { Tensor } from "../core/tensor.ts";
 import { bytesPerElement } from "../ops/definition/value.ts";
 import { CHECKSUM_PLACEHOLDER, isReserved, seal } from "./checksum.ts";
@@ -21,27 +21,26 @@ export interface WriteOptions {
    * readers ignore it. Default false; saveState always adds one.
    */
   readonly checksum?: boolean;
-  /** Write float32 tensors as 16-bit numbers, rounded to the nearest one. Default: as float32. */
+  /**
+   * Write float32 tensors as 16-bit numbers, rounded to the nearest one, which can be 0. The scales of quantized weights stay in float32.
+   * Default: as float32.
+   */
   readonly dtype?: HalfType;
 }
 
 type Tensors = Readonly<Record<string, Tensor>>;
 type Metadata = Readonly<Record<string, string>>;
 
-/**
- * The bytes of some elements, by default all: a view of linear memory or, for a float32 tensor with a 16-bit type, the rounded numbers.
- */
-export function bytesIn(tensor: Tensor, type?: HalfType, begin = 0, end: number = tensor.size): Uint8Array {
-  const elements = tensor.peek("writeSafetensors").subarray(begin, end);
-  if (type && tensor.dtype === "float32") return toHalves(elements, type);
-  const { buffer, byteOffset, byteLength } = elements;
+/** The bytes of some elements, by default all: a view of linear memory. */
+export function bytesIn(tensor: Tensor, begin = 0, end: number = tensor.size): Uint8Array {
+  const { buffer, byteOffset, byteLength } = tensor.peek("writeSafetensors").subarray(begin, end);
   return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
-/** Yields a view of the bytes of one tensor after another. Each view is valid until the next one is created. */
-function* bytesOf(tensors: readonly Tensor[], type?: HalfType): Generator<Uint8Array> {
-  for (const tensor of tensors) yield bytesIn(tensor, type);
-}
+/** Whether a tensor holds the scales of a quantized weight, which are next to its numbers in a state dict. */
+const isScale = (tensors: Tensors, name: string): boolean =>
+  /(^|\.)scale$/.test(name) &&
+  ["int8", "int4", "weight"].some((key) => tensors[name.replace(/scale$/, key)]?.dtype === "uint8");
 
 /** @throws FormatError or TypeError unless the format can represent the tensors and the metadata */
 function requireWritable(op: string, tensors: Tensors, metadata: Metadata): void {
@@ -80,30 +79,36 @@ const objectOf = (entries: readonly (readonly [string, string])[]): string =>
   `{${entries.map(([key, json]) => `${JSON.stringify(key)}:${json}`).join()}}`;
 
 /**
- * The file's length field and header, and its tensors in file order: larger elements first, then by name.
+ * The file's length field and header, and its tensors in file order: larger elements first, then by name. Each has a function that
+ * returns some of its bytes: a view of linear memory or, for a float32 tensor with a 16-bit type, the rounded numbers.
  * @throws FormatError, TypeError
  */
 function planFile(op: string, tensors: Tensors, metadata: Metadata, { checksum = false, dtype: type }: WriteOptions) {
   requireWritable(op, tensors, metadata);
-  if (type !== undefined) requireChoice(op, "dtype", type, Object.keys(halfFormats));
-  const isHalf = ({ dtype }: Tensor): boolean => type !== undefined && dtype === "float32";
-  for (const [name, x] of Object.entries(tensors)) {
-    const large = type && isHalf(x) && x.peek(op).find((value: number) => isTooLarge(value, type));
-    if (typeof large === "number")
-      throw new FormatError(`${op}: ${quote(name)} contains ${large}, which ${type} cannot hold. Leave out dtype.`);
-  }
-  const width = (x: Tensor): number => (isHalf(x) ? 2 : bytesPerElement[x.dtype]);
-  const ordered = Object.entries(tensors).sort(([a, x], [b, y]) => width(y) - width(x) || (a < b ? -1 : Number(a > b)));
+  if (type !== undefined) requireChoice(op, "dtype", type, halfTypes);
+  const parts = Object.entries(tensors).map(([name, tensor]) => {
+    if (!type || tensor.dtype !== "float32" || isScale(tensors, name))
+      return {
+        name,
+        tensor,
+        stored: storedAs[tensor.dtype],
+        width: bytesPerElement[tensor.dtype],
+        bytes: (begin?: number, end?: number) => bytesIn(tensor, begin, end),
+      };
+    const tooLarge = (x: number): FormatError =>
+      new FormatError(
+        `${op}: ${quote(name)} contains ${x}, which ${type} cannot hold. ${type === "float16" ? "Use bfloat16, or leave" : "Leave"} out dtype.`,
+      );
+    const bytes = (begin?: number, end?: number): Uint8Array =>
+      toHalves(tensor.peek(op).subarray(begin, end) as Float32Array, type, tooLarge);
+    return { name, tensor, stored: storedHalf[type], width: 2, bytes };
+  });
+  parts.sort((a, b) => b.width - a.width || (a.name < b.name ? -1 : Number(a.name > b.name)));
   let at = 0;
-  const entries = ordered.map(([name, tensor]): [string, string] => {
+  const entries = parts.map(({ name, tensor: { shape, size }, stored, width }): [string, string] => {
     const begin = at;
-    at += tensor.size * width(tensor);
-    const info = {
-      dtype: type && isHalf(tensor) ? storedHalf[type] : storedAs[tensor.dtype],
-      shape: tensor.shape,
-      data_offsets: [begin, at],
-    };
-    return [name, JSON.stringify(info)];
+    at += size * width;
+    return [name, JSON.stringify({ dtype: stored, shape, data_offsets: [begin, at] })];
   });
   const all = [...(checksum ? [CHECKSUM_PLACEHOLDER] : []), ...Object.entries(metadata)];
   if (all.length) entries.unshift(["__metadata__", objectOf(all.map(([key, value]) => [key, JSON.stringify(value)]))]);
@@ -117,8 +122,6 @@ function planFile(op: string, tensors: Tensors, metadata: Metadata, { checksum =
   const head = new Uint8Array(LENGTH_BYTES + length).fill(0x20);
   new DataView(head.buffer).setBigUint64(0, BigInt(length), true);
   head.set(json, LENGTH_BYTES);
-  const parts = ordered.map(([, tensor]) => tensor);
-  if (checksum) seal(head, bytesOf(parts, type));
   return { head, parts, bytes: head.length + at };
 }
 
@@ -141,11 +144,12 @@ export function writeSafetensors(
   const file = new Uint8Array(bytes);
   file.set(head);
   let at = head.length;
-  for (const tensor of parts) {
-    const part = bytesIn(tensor, options.dtype);
+  for (const { bytes: bytesOf } of parts) {
+    const part = bytesOf();
     file.set(part, at);
     at += part.length;
   }
+  if (options.checksum) seal(file.subarray(0, head.length), [file.subarray(head.length)]);
   return file;
 }
 
@@ -165,19 +169,23 @@ export function streamSafetensors(
   check("streamSafetensors", arguments, "tensors:object metadata?:object {checksum:boolean dtype:string}");
   const { head, parts } = planFile("streamSafetensors", tensors, metadata, options);
   function* chunks(): Generator<Uint8Array> {
-    yield head;
-    for (const tensor of parts) {
+    for (const { tensor, bytes } of parts) {
       const count = CHUNK / bytesPerElement[tensor.dtype];
-      for (let at = 0; at < tensor.size; at += count)
-        yield bytesIn(tensor, options.dtype, at, Math.min(tensor.size, at + count)).slice();
+      for (let at = 0; at < tensor.size; at += count) yield bytes(at, at + count);
     }
   }
-  const source = chunks();
+  if (options.checksum) seal(head, chunks());
+  // Throw now, instead of during the stream, if a number is too large.
+  else if (options.dtype) for (const _ of chunks());
+  const source = (function* () {
+    yield head;
+    yield* chunks();
+  })();
   return new ReadableStream({
     pull(controller) {
       const { done, value } = source.next();
       if (done) controller.close();
-      else controller.enqueue(value);
+      else controller.enqueue(value.slice());
     },
   });
 }

@@ -1,5 +1,9 @@
 /** Copies models for inference. */
+import { noGrad } from "../autograd/backward.ts";
+import { context } from "../core/context.ts";
+import { tidy } from "../core/scope.ts";
 import { Tensor } from "../core/tensor.ts";
+import { withUndo } from "../core/undo.ts";
 import { Error } from "../runtime/errors.ts";
 import { isPlainObject } from "../runtime/kinds.ts";
 import { Module, nameOf } from "./module.ts";
@@ -16,6 +20,21 @@ export function requireFloat(op: string, model: Module): void {
         `${op}: ${name || "the model"} (${nameOf(module)}) is quantized. Call ${op} on the model that you quantized.`,
       );
 }
+
+/** Runs f, which makes a copy, without gradients. If f throws, disposes of all tensors that f made, also of kept ones. */
+export const makeCopy = <T>(f: () => T): T =>
+  withUndo(() =>
+    noGrad(() =>
+      tidy(() => {
+        try {
+          return f();
+        } catch (error) {
+          for (const made of context.scope as Tensor[]) made.dispose();
+          throw error;
+        }
+      }),
+    ),
+  );
 
 /** Whether the source of a class uses #private members, also after TypeScript, esbuild or Babel has replaced them. */
 function hasPrivate(source: string): boolean {

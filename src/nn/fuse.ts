@@ -1,18 +1,16 @@
 /** Folds batch normalization into the layers before it, in a copy of a model that is for inference only. */
 
-import { noGrad } from "../autograd/backward.ts";
 import { tensor } from "../core/creation.ts";
 import type { TypedArray } from "../core/elements.ts";
 import type { Storage } from "../core/memory.ts";
 import { tensorsIn } from "../core/scope.ts";
 import { Tensor } from "../core/tensor.ts";
-import { withUndo } from "../core/undo.ts";
 import type { DType, Shape } from "../ops/definition/value.ts";
 import { check } from "../runtime/arguments.ts";
 import { Error } from "../runtime/errors.ts";
 import { isPlainObject } from "../runtime/kinds.ts";
 import { Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d } from "./conv.ts";
-import { copyOf, requireFloat } from "./copy.ts";
+import { copyOf, makeCopy, requireFloat } from "./copy.ts";
 import { isPlain } from "./intercept.ts";
 import { Identity, Linear } from "./layers.ts";
 import { Module, nameOf } from "./module.ts";
@@ -263,19 +261,17 @@ export function fuse<M extends Module>(model: M, options: FuseOptions = {}): M {
   requireFloat("fuse", model);
   const flow = inputShape ? inEval(model, () => tracedFlow(model, inputShape, dtype)) : listedFlow(model);
   const names = new Map(Array.from(model.namedModules(), ([name, module]) => [module, name]));
-  const copy = withUndo(() =>
-    noGrad(() => {
-      const copies = new Map<unknown, unknown>();
-      const replaced = new Map<unknown, Record<string, Tensor>>();
-      for (const [layer, norm] of pairsIn(flow)) {
-        replaced.set(layer, fold(layer, norm, names.get(norm)!));
-        copies.set(norm, new Identity().eval());
-      }
-      return copyOf("fuse", model, copies, replaced);
-    }),
-  );
-  if (inputShape) requireSeparate(model, copy, inputShape, dtype);
-  return copy;
+  return makeCopy(() => {
+    const copies = new Map<unknown, unknown>();
+    const replaced = new Map<unknown, Record<string, Tensor>>();
+    for (const [layer, norm] of pairsIn(flow)) {
+      replaced.set(layer, fold(layer, norm, names.get(norm)!));
+      copies.set(norm, new Identity().eval());
+    }
+    const copy = copyOf("fuse", model, copies, replaced);
+    if (inputShape) requireSeparate(model, copy, inputShape, dtype);
+    return copy;
+  });
 }
 
 /** Runs f with all modules in evaluation mode, and then restores their modes. */

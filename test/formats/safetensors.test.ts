@@ -1,5 +1,5 @@
 /** Writing and reading safetensors files, whole or in chunks, and the errors that writers and readers throw. */
-import { ones, randn, type Tensor, tensor } from "nabla";
+import { nn, noGrad, ones, randn, type Tensor, tensor } from "nabla";
 import {
   FormatError,
   inspectSafetensors,
@@ -105,11 +105,52 @@ describe("reading returns what was written", () => {
       const huge = own({ x: tensor([1, dtype === "float16" ? -65_520 : 3.4e38]) });
       for (const write of [writeSafetensors, streamSafetensors])
         expect(() => write(huge, {}, { dtype })).toThrow(
-          /"x" contains .*, which b?float16 cannot hold\. Leave out dtype\./,
+          dtype === "float16"
+            ? '"x" contains -65520, which float16 cannot hold. Use bfloat16, or leave out dtype.'
+            : /"x" contains .*, which bfloat16 cannot hold\. Leave out dtype\./,
         );
       expect(() => writeSafetensors(huge, {}, { dtype: "half" as "float16" })).toThrow(
         /^writeSafetensors: dtype must be one of float16, bfloat16, got "half"\./,
       );
+    },
+  );
+  test("numbers below the smallest float16 number are rounded, also to 0", () => {
+    const file = writeSafetensors(
+      own({ x: tensor([2 ** -24, 2 ** -25, 1.5 * 2 ** -25, -1e-30]) }),
+      {},
+      { dtype: "float16" },
+    );
+    expect(Array.from(readSafetensors(file).tensors.x!.data)).toEqual([2 ** -24, 0, 2 ** -24, -0]);
+  });
+  test.each(["float16", "bfloat16"] as const)(
+    "the scales of quantized weights stay in float32 if other tensors are %s, also in a second file",
+    async (dtype) => {
+      const model = new nn.Sequential(
+        new nn.Linear(40, 3),
+        new nn.GRU(40, 12),
+        new nn.MultiheadAttention(40, 2),
+        new nn.LayerNorm(40),
+      );
+      noGrad(() => model.parameters().forEach((p) => void p.copyFrom(p.mul(1e-3))));
+      for (const format of ["int8", "int4"] as const) {
+        const small = await nn.quantize(model, { dtype: format });
+        const first = readSafetensors(writeSafetensors(small.stateDict(), {}, { dtype })).tensors;
+        const second = inspectSafetensors(writeSafetensors(own(first), {}, { dtype })).entries;
+        const scales = Object.entries(small.stateDict()).filter(([name]) => name.endsWith("scale"));
+        expect(scales).toHaveLength(5);
+        for (const [name, scale] of scales) {
+          expect(first[name]!.data).toEqual(scale.data);
+          expect(second.get(name)!.dtype).toBe("F32");
+        }
+        expect(second.get("0.bias")!.dtype).toBe(dtype === "float16" ? "F16" : "BF16");
+        small.dispose();
+      }
+      // A float32 tensor that is only named "scale" is not a scale.
+      const { entries } = inspectSafetensors(
+        writeSafetensors(own({ scale: ones([2]), weight: ones([2]) }), {}, { dtype }),
+      );
+      expect(entries.get("scale")!.dtype).not.toBe("F32");
+      model.dispose();
     },
   );
   test("elements are a view of the file if they are aligned, and a copy otherwise", () => {

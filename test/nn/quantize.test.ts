@@ -12,9 +12,10 @@ import {
   randint,
   randn,
   summary,
-  type Tensor,
+  Tensor,
   tensor,
   tidy,
+  zeros,
 } from "nabla";
 import { readSafetensors, writeSafetensors } from "nabla/formats";
 import { describe, expect, test, vi } from "vitest";
@@ -37,6 +38,7 @@ interface Quantizable {
 manualSeed(8);
 const image = randn([2, 9, 9, 6]).keep();
 const sequence = randn([20, 3, 6]).keep();
+const rows = randn([12, 70]).keep();
 const numbers = randint(0, 100, [2, 16]).keep();
 const first = (y: Tensor | readonly unknown[]): Tensor => (Array.isArray(y) ? y[0] : y) as Tensor;
 const onImages = (make: () => nn.Module): Quantizable => ({
@@ -57,6 +59,11 @@ const onSteps = (make: () => nn.Module): Quantizable => ({
 
 const models: Record<string, Quantizable> = {
   "Linear, many rows": { ...onSequences(() => new nn.Linear(6, 20)), bound: 1.5e-2 },
+  "Linear with long rows": {
+    make: () => new nn.Linear(70, 20),
+    run: (m) => m.forward(rows) as Tensor,
+    bound: 2e-2,
+  },
   "Linear, few rows": onSteps(() => new nn.Linear(6, 20, { bias: false })),
   Embedding: { make: () => new nn.Embedding(100, 24), run: (m) => m.forward(numbers) as Tensor, bound: 8e-3 },
   Conv2d: onImages(() => new nn.Conv2d(6, 8, 3, { padding: 1, stride: 2 })),
@@ -91,14 +98,26 @@ const formats = {
   float16: { results: 1e-3, weights: 3e-4, bytes: 2 },
   bfloat16: { results: 8e-3, weights: 3e-3, bytes: 2 },
 } as const;
+type Format = keyof typeof formats;
+
+/** The format in which a weight is stored: int8 if int4 would not make it smaller. */
+function storedAs(shape: readonly number[], dtype: Format): Format {
+  const k = shape.slice(1).reduce((a, b) => a * b, 1);
+  return dtype === "int4" && 20 * Math.ceil(k / 32) >= k + 4 ? "int8" : dtype;
+}
+/** The bytes of a weight without its scales. Groups of int4 numbers are padded. */
+function sizeIn([n, ...rest]: readonly number[], dtype: Format): number {
+  const k = rest.reduce((a, b) => a * b, 1);
+  return n! * (dtype === "int4" ? 16 * Math.ceil(k / 32) : k * formats[dtype].bytes);
+}
+
 const cases = Object.keys(models).flatMap((name) =>
-  (Object.keys(formats) as (keyof typeof formats)[]).map((dtype) => [name, dtype] as const),
+  (Object.keys(formats) as Format[]).map((dtype) => [name, dtype] as const),
 );
 
 /** The float32 tensor at a path of a quantized model. */
 function weightAt(model: nn.Module, path: string): Tensor {
-  const parts = path.replace("inProjWeight", "inProj.weight").split(".");
-  return parts.reduce<unknown>((at, name) => (at as Record<string, unknown>)[name], model) as Tensor;
+  return path.split(".").reduce<unknown>((at, name) => (at as Record<string, unknown>)[name], model) as Tensor;
 }
 
 describe.each(cases)("%s, %s", (name, dtype) => {
@@ -121,16 +140,22 @@ describe.each(cases)("%s, %s", (name, dtype) => {
     const report = nn.quantizationReport(quantized)!;
     expect(report.skipped).toEqual([]);
     for (const weight of report.weights) {
-      expect(weight.error).toBeLessThan(formats[dtype].weights);
-      expect(weight.dtype).toBe(dtype);
+      const { shape } = weightAt(model, weight.name);
+      const stored = storedAs(shape, dtype);
+      expect(weight.error).toBeLessThan(formats[stored].weights);
+      expect(weight.dtype).toBe(stored);
+      const scales = {
+        int8: shape[0]!,
+        int4: shape[0]! * Math.ceil(weight.elements / shape[0]! / 32),
+        float16: 0,
+        bfloat16: 0,
+      };
+      expect(weight.bytes).toBe(sizeIn(shape, stored) + 4 * scales[stored]);
     }
     const state = Object.entries(quantized.stateDict());
     const bytes = state.reduce((total, [, x]) => total + (x.dtype === "uint8" ? x.size : 0), 0);
-    // Groups of int4 numbers are padded.
-    const padded = (x: Tensor): number =>
-      dtype === "int4" ? Math.ceil(x.size / x.shape[0]! / 32) * 32 * x.shape[0]! : x.size;
     const originals = Object.values(model.stateDict()).filter((x) => x.shape.length > 1);
-    expect(bytes).toBe(originals.reduce((total, x) => total + formats[dtype].bytes * padded(x), 0));
+    expect(bytes).toBe(originals.reduce((total, { shape }) => total + sizeIn(shape, storedAs(shape, dtype)), 0));
     // Nothing else is as large as a weight.
     const others = state.filter(([path, x]) => x.dtype === "float32" && !path.endsWith("scale"));
     expect(others.every(([, x]) => x.shape.length === 1)).toBe(true);
@@ -196,7 +221,77 @@ test("tied weights are quantized once, and `weight` is float32", async () => {
   const index = tensor([1, 2], { dtype: "int32" });
   expect(quantized.embedding.weight.shape).toEqual([10, 6]);
   expect(difference(quantized.forward(index), model.forward(index))).toBeLessThan(0.01);
-  expect(nn.quantizationReport(quantized)!.weights).toHaveLength(1);
+  const report = nn.quantizationReport(quantized)!;
+  expect(report.weights.map(({ name, elements, bytes }) => [name, elements, bytes])).toEqual([
+    ["embedding.weight", 60, 0],
+    ["out.weight", 60, 100],
+  ]);
+  expect(report.weights[0]!.error).toBe(report.weights[1]!.error);
+  expect(`${report}`).toContain("240 B in float32, 100 B now");
+  const skipped = await nn.quantize(model, { skip: ["embedding", "out"] });
+  expect(`${nn.quantizationReport(skipped)}`).toContain("240 B in float32, 240 B now");
+});
+
+describe("the public fields of every layer", () => {
+  const layers: Record<string, () => nn.Module> = {
+    Linear: () => new nn.Linear(6, 4),
+    "Linear without bias": () => new nn.Linear(6, 4, { bias: false }),
+    Embedding: () => new nn.Embedding(10, 4, { paddingIdx: 2, sparse: true }),
+    MultiheadAttention: () => new nn.MultiheadAttention(8, 2, { dropout: 0.1, batchFirst: true }),
+    "MultiheadAttention without bias": () => new nn.MultiheadAttention(8, 2, { bias: false }),
+    Conv1d: () => new nn.Conv1d(4, 6, 3, { groups: 2, padding: "same" }),
+    Conv2d: () => new nn.Conv2d(4, 6, [3, 1], { stride: 2, bias: false }),
+    ConvTranspose1d: () => new nn.ConvTranspose1d(4, 6, 3, { stride: 2 }),
+    ConvTranspose2d: () => new nn.ConvTranspose2d(4, 6, 3),
+    LSTM: () => new nn.LSTM(4, 6, { numLayers: 2, bidirectional: true, batchFirst: true, dropout: 0.2 }),
+    GRU: () => new nn.GRU(4, 6),
+    RNN: () => new nn.RNN(4, 6, { nonlinearity: "relu", bias: false }),
+    LSTMCell: () => new nn.LSTMCell(4, 6),
+    GRUCell: () => new nn.GRUCell(4, 6, { bias: false }),
+    RNNCell: () => new nn.RNNCell(4, 6, { nonlinearity: "relu" }),
+  };
+  test.each(Object.entries(layers))("%s", async (_, make) => {
+    const layer = Object.assign(make(), { note: "my own" });
+    const small = (await nn.quantize(layer)) as unknown as Record<string, unknown>;
+    for (const [name, value] of Object.entries(layer)) {
+      const other = small[name];
+      if (value instanceof nn.Module) expect(other).toBeInstanceOf(nn.Module);
+      else if (value instanceof Tensor) {
+        expect(other).toBeInstanceOf(Tensor);
+        expect((other as Tensor).shape).toEqual(value.shape);
+        expect(difference(other as Tensor, value)).not.toBeGreaterThan(0.01);
+      } else expect(other, name).toEqual(value);
+    }
+  });
+  test("a model that reads them computes the same", async () => {
+    class Scaled extends nn.Module {
+      e = new nn.Embedding(10, 16);
+      forward(index: Tensor): Tensor {
+        return this.e.forward(index).mul(Math.sqrt(this.e.embeddingDim));
+      }
+    }
+    const [model, index] = [new Scaled(), tensor([1, 2], { dtype: "int32" })];
+    const small = await nn.quantize(model);
+    expect(difference(small.forward(index), model.forward(index))).toBeLessThan(0.01);
+  });
+});
+
+test("int8: a weight near the largest float32 stays finite", async () => {
+  const most = 3.4028234663852886e38;
+  for (const make of [() => new nn.Linear(4, 2), () => new nn.Embedding(2, 4), () => new nn.RNNCell(4, 2)]) {
+    const model = make();
+    const [weight] = model.parameters() as [Tensor];
+    weight.copyFrom(tensor([[most, -most, most / 2, 0], [0.99 * most, 1, 0, -0.5 * most]])); // biome-ignore format: a matrix
+    const expected = weight.data;
+    for (const dtype of ["int8", "int4"] as const) {
+      const small = await nn.quantize(model, { dtype });
+      const [name] = [...model.namedParameters()][0]!;
+      weightAt(small, name).data.forEach((w, i) => {
+        expect(Math.abs(w - expected[i]!) / most).toBeLessThan(0.004);
+      });
+      expect(nn.quantizationReport(small)!.weights[0]!.error).toBeLessThan(0.01);
+    }
+  }
 });
 
 describe("accuracy", () => {
@@ -303,6 +398,16 @@ describe("what stays in float32", () => {
     ] as const)
       await expect(nn.quantize(model, { skip: [path] })).rejects.toThrow(message);
   });
+  test("normalizations, without a warning", async () => {
+    const warn = vi.spyOn(console, "warn");
+    const model = new nn.Sequential(new nn.LayerNorm([3, 4]), new nn.RMSNorm([3, 4]), new nn.BatchNorm1d(4)).eval();
+    const quantized = await nn.quantize(model);
+    expect(warn).not.toHaveBeenCalled();
+    warn.mockRestore();
+    expect(nn.quantizationReport(quantized)!.weights).toEqual([]);
+    const x = rand([2, 3, 4]);
+    expect(quantized.forward(x).data).toEqual((model.forward(x) as Tensor).data);
+  });
   test("layers in SpectralNorm", async () => {
     const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
     const model = new nn.Sequential(new nn.SpectralNorm(new nn.Linear(4, 4)), new nn.Linear(4, 2)).eval();
@@ -320,9 +425,12 @@ describe("what stays in float32", () => {
         return super.forward(x).mul(2);
       }
     }
-    await nn.quantize(new nn.Sequential(new Own(2, 2), new nn.Linear(140_000, 1)));
+    const attention = new nn.MultiheadAttention(2, 1);
+    Object.assign(attention, { inProjWeight: nn.parameter(zeros([1, 140_000])) });
+    await nn.quantize(new nn.Sequential(new Own(2, 2), new nn.Linear(140_000, 1), attention));
     expect(warn.mock.calls[0]![0]).toContain("0.weight (its class has its own forward)");
     expect(warn.mock.calls[0]![0]).toContain("1.weight (its rows are longer than 131072)");
+    expect(warn.mock.calls[0]![0]).toContain("2.inProjWeight (its rows are longer than 131072)");
     warn.mockRestore();
   });
 });
@@ -336,6 +444,44 @@ describe("errors", () => {
       'quantize: "0.weight" contains NaN. Quantize a model whose weights are finite.',
     );
     expect(memory().tensors).toBeLessThanOrEqual(tensors);
+  });
+  test.each(["int8", "int4", "float16"] as const)("a failed call leaves no tensors, %s", async (dtype) => {
+    class Own extends nn.Linear {
+      readonly #secret = 1;
+      read(): number {
+        return this.#secret;
+      }
+    }
+    const bad = new nn.Linear(40, 2);
+    (bad.weight as Tensor).live()[3] = Number.POSITIVE_INFINITY;
+    const inner = (): nn.Module[] => [new nn.MultiheadAttention(40, 2), new nn.GRU(40, 3), new nn.Linear(4, 4)];
+    for (const model of [
+      new nn.Sequential(bad, ...inner()),
+      new nn.Sequential(new Own(2, 2), ...inner(), new nn.BatchNorm1d(4)),
+    ]) {
+      const { tensors } = memory();
+      await expect(nn.quantize(model, { dtype, skip: model[0] === bad ? [] : ["0"] })).rejects.toThrow(
+        /contains Infinity|#private members/,
+      );
+      expect(memory().tensors).toBe(tensors);
+    }
+    const model = new nn.Sequential(new nn.Linear(2, 2), new nn.BatchNorm1d(2), new Own(2, 2)).eval();
+    const { tensors } = memory();
+    expect(() => nn.fuse(model)).toThrow("#private members");
+    expect(memory().tensors).toBe(tensors);
+  });
+  test("a layer whose forward was replaced", async () => {
+    const layer = new nn.Linear(2, 2);
+    Object.assign(layer, { forward: (x: Tensor) => x });
+    vi.spyOn(console, "warn").mockImplementationOnce(() => {});
+    await expect(nn.quantize(layer)).rejects.toThrow(
+      "quantize: cannot copy Linear, because its forward is a property. Make it a method.",
+    );
+  });
+  test("weightsOnly with another format", async () => {
+    await expect(nn.quantize(new nn.Linear(2, 2), { dtype: "int4", weightsOnly: true })).rejects.toThrow(
+      'quantize: weightsOnly is for int8 only, but dtype is "int4". Leave out weightsOnly.',
+    );
   });
   test("a quantized model can be neither trained nor differentiated", async () => {
     const quantized = await nn.quantize(
@@ -383,10 +529,14 @@ describe("errors", () => {
     );
     (model.parameters()[0] as Tensor).live()[2] = 70_000;
     await expect(nn.quantize(model, { dtype: "float16" })).rejects.toThrow(
-      'quantize: "0.weight" contains 70000, which float16 cannot hold. Use int8.',
+      'quantize: "0.weight" contains 70000, which float16 cannot hold. Use bfloat16.',
     );
     const quantized = await nn.quantize(model, { dtype: "bfloat16" });
     expect(weightAt(quantized, "0.weight").data[2]).toBe(70_144);
+    (model.parameters()[0] as Tensor).live()[2] = 3.4e38;
+    await expect(nn.quantize(model, { dtype: "bfloat16" })).rejects.toThrow(
+      /contains 3\.39\d+e\+38, which bfloat16 cannot hold\. List its module in \{ skip \}\./,
+    );
   });
   test("a quantized layer rejects an input of the wrong size", async () => {
     const quantized = await nn.quantize(new nn.Linear(2, 3));

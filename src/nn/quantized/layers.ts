@@ -9,7 +9,7 @@ import { Error } from "../../runtime/errors.ts";
 import { kindOf } from "../../runtime/kinds.ts";
 import { MultiheadAttention } from "../attention.ts";
 import { inputOf, Module } from "../module.ts";
-import { matrixOf, type SmallWeight, widenRows } from "./matrix.ts";
+import { matrixOf, type SmallType, type SmallWeight, widenRows } from "./matrix.ts";
 
 /** @throws Error if a quantized layer would have to compute gradients */
 function requireInference(module: Module, inputs: readonly unknown[]): void {
@@ -38,13 +38,13 @@ export function widenOnUse(module: Module, weights: Readonly<Record<string, Smal
       return forward.apply(module, inputs) as unknown;
     },
   });
-  const stored: Record<string, object> = {};
+  const stored: Partial<Record<SmallType, Record<string, object>>> = {};
   for (const [name, small] of Object.entries(weights)) {
-    const { weight, scale } = small;
-    stored[name] = { weight, ...(scale && { scale }) };
+    const { dtype, weight, scale } = small;
+    (stored[dtype] ??= {})[name] = { weight, ...(scale && { scale }) };
     define(name, { get: () => widenRows(small) });
-    define(small.dtype, { value: stored, enumerable: true });
   }
+  for (const [dtype, value] of Object.entries(stored)) define(dtype, { value, enumerable: true });
 }
 
 /** A layer with one weight. The state dict has the weight under the name of its format, and its scales as `scale`. */
@@ -73,7 +73,7 @@ const product = asInternal(widenedLinear);
 /** A Linear layer with weights of small numbers. x: [..., inFeatures] → [..., outFeatures]. */
 export class QuantizedLinear extends SmallLayer {
   static override readonly kind: string = "QuantizedLinear";
-  /** The sum of each row of int8 weights, int32 [outFeatures]. */
+  /** The sum of each row of weights, int32 [outFeatures], if the product is computed in int8. */
   declare readonly sums?: Tensor;
   /** The bias, float32 [outFeatures], or null. */
   readonly bias: Tensor | null;
@@ -84,8 +84,8 @@ export class QuantizedLinear extends SmallLayer {
     private readonly weightsOnly: boolean,
   ) {
     super(small);
-    const { dtype, sums } = small;
-    if (dtype === "int8") Object.assign(this, { sums: fromElements(sums, [sums.length], "int32", "quantize").keep() });
+    const { sums } = small;
+    if (sums) Object.assign(this, { sums: fromElements(sums, [sums.length], "int32", "quantize").keep() });
     this.bias = bias;
   }
   get outFeatures(): number {

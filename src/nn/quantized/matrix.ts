@@ -1,7 +1,8 @@
 /** Weights as small numbers, and their conversion from and to float32. */
 import { Small } from "../../../assembly/opcodes.ts";
-import { type HalfType, halfFormats, isTooLarge, roundEven, toHalves } from "../../core/half.ts";
+import { roundEven, toHalves } from "../../core/half.ts";
 import { asInternal } from "../../core/owners.ts";
+import { tidy } from "../../core/scope.ts";
 import { fromElements, type Tensor } from "../../core/tensor.ts";
 import { type SmallMatrix, widen } from "../../ops/matrix/widen.ts";
 import { Error, quote } from "../../runtime/errors.ts";
@@ -26,12 +27,15 @@ export interface SmallWeight {
   readonly weight: Tensor;
   /** int8: the scale of each row, float32 [rows]. int4: the scale of each group, float32 [rows, groups]. Otherwise null. */
   readonly scale: Tensor | null;
-  /** int8: the sum of each row's numbers. */
-  readonly sums: Int32Array;
+  /** The sum of each row's numbers, for products in int8; otherwise null. */
+  readonly sums: Int32Array | null;
 }
 
 /** The length of the groups of int4 numbers. */
 const GROUP = 32;
+
+/** Whether rows of k numbers take less memory in int4, whose last group is padded, than in int8. Both have float32 scales. */
+export const isSmallerInInt4 = (k: number): boolean => Math.ceil(k / GROUP) * (GROUP / 2 + 4) < k + 4;
 
 /**
  * Quantizes rows of k numbers. int8: w ≈ (byte − 128)·scale, where the scale of a row is max |w| / 127. int4: w ≈ (half − 8)·scale, where
@@ -49,13 +53,15 @@ function toWhole(data: ArrayLike<number>, rows: number, k: number, isInt4: boole
     const end = Math.min(from + size, (row + 1) * k);
     let most = 0;
     for (let i = from; i < end; i++) if (Math.abs(data[i]!) > Math.abs(most)) most = data[i]!;
-    scales[g] = isInt4 ? most / -8 : Math.abs(most) / 127;
-    const scale = scales[g]!;
+    let scale = Math.fround(isInt4 ? most / -8 : Math.abs(most) / 127);
+    // If the scale was rounded up, 127 times the scale can be infinite. Take the next smaller float32.
+    if (!isInt4 && Math.fround(127 * scale) === Infinity) scale = Math.fround(scale * (1 - 2 ** -24));
+    scales[g] = scale;
     for (let i = from; i < end; i++) {
       const q = scale ? roundEven(data[i]! / scale) : 0;
       if (isInt4) {
         const at = (i - from) % 16;
-        bytes[16 * g + at]! |= (Math.max(-8, Math.min(7, q)) + 8) << (i - from > at ? 4 : 0);
+        bytes[16 * g + at]! |= (Math.max(-8, Math.min(7, q)) + 8) << (i - from >= 16 ? 4 : 0);
       } else {
         const whole = Math.max(-127, Math.min(127, q));
         bytes[i] = whole + 128;
@@ -67,9 +73,9 @@ function toWhole(data: ArrayLike<number>, rows: number, k: number, isInt4: boole
 }
 
 /**
- * Quantizes a weight, [rows, ...].
+ * Quantizes a weight, [rows, ...]. Rows that int4 would not make smaller than int8 become int8.
  * @returns the weight, and ‖w − ŵ‖ / ‖w‖
- * @throws Error if a number is NaN, infinite or too large for float16
+ * @throws Error if a number is NaN, infinite or too large for a 16-bit format
  */
 export function quantizeWeight(name: string, x: Tensor, dtype: SmallType): { weight: SmallWeight; error: number } {
   const { data, shape } = x;
@@ -80,22 +86,26 @@ export function quantizeWeight(name: string, x: Tensor, dtype: SmallType): { wei
   const bytesAs = (bytes: Uint8Array, dims: readonly number[]): Tensor =>
     fromElements(bytes, dims, "uint8", "quantize").keep();
   let weight: SmallWeight;
-  if (dtype in halfFormats) {
-    const large = data.find((w: number) => isTooLarge(w, dtype as HalfType));
-    if (large !== undefined)
-      throw new Error(`quantize: ${quote(name)} contains ${large}, which ${dtype} cannot hold. Use int8.`);
-    const bytes = toHalves(data, dtype as HalfType);
+  if (dtype === "float16" || dtype === "bfloat16") {
+    const remedy = dtype === "float16" ? "Use bfloat16" : "List its module in { skip }";
+    const tooLarge = (w: number): Error =>
+      new Error(`quantize: ${quote(name)} contains ${w}, which ${dtype} cannot hold. ${remedy}.`);
+    const bytes = toHalves(data as Float32Array, dtype, tooLarge);
     const dims = [...shape.slice(0, -1), 2 * shape.at(-1)!];
-    weight = { dtype, shape, weight: bytesAs(bytes, dims), scale: null, sums: new Int32Array() };
+    weight = { dtype, shape, weight: bytesAs(bytes, dims), scale: null, sums: null };
   } else {
-    const isInt4 = dtype === "int4";
+    const isInt4 = dtype === "int4" && isSmallerInInt4(data.length / rows);
     const { bytes, scales, sums } = toWhole(data, rows, data.length / rows, isInt4);
     const scale = fromElements(scales, isInt4 ? [rows, scales.length / rows] : [rows], "float32", "quantize").keep();
-    weight = { dtype, shape, weight: bytesAs(bytes, isInt4 ? [rows, bytes.length / rows] : shape), scale, sums };
+    weight = {
+      dtype: isInt4 ? "int4" : "int8",
+      shape,
+      weight: bytesAs(bytes, isInt4 ? [rows, bytes.length / rows] : shape),
+      scale,
+      sums: dtype === "int8" ? sums : null,
+    };
   }
-  const wide = widenRows(weight);
-  const close = wide.data;
-  wide.dispose();
+  const close = tidy(() => widenRows(weight).data);
   let [squares, lost] = [0, 0];
   data.forEach((w: number, i: number) => {
     squares += w * w;

@@ -10,7 +10,7 @@ export interface QuantizedWeight {
   readonly type: string;
   /** The number of elements. */
   readonly elements: number;
-  /** The number of bytes, with the scales. */
+  /** The number of bytes, with the scales; 0 for a tied weight, which is the same tensor as a later one in the report. */
   readonly bytes: number;
   /** The format in the quantized model. */
   readonly dtype: SmallType | "float32";
@@ -34,7 +34,7 @@ export class QuantizationReport {
 
   /** A table of the weights with the error of each, and the bytes that they take in float32 and now. */
   toString(): string {
-    const total = (of: "elements" | "bytes"): number => this.weights.reduce((sum, w) => sum + w[of], 0);
+    const total = (of: "elements" | "bytes"): number => this.weights.reduce((sum, w) => sum + (w.bytes && w[of]), 0);
     const rows = this.weights.map(({ name, type, elements, error, dtype, reason }) => [
       name,
       type,
