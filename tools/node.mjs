@@ -3,7 +3,6 @@
 import { rmSync } from "node:fs";
 import { rolldown } from "rolldown";
 import { storedBytes } from "./edits.mjs";
-import { lazyCore } from "./lazyCore.mjs";
 import { lines } from "./lines.mjs";
 
 const OUT = "dist/node";
@@ -11,9 +10,6 @@ rmSync(OUT, { recursive: true, force: true });
 /** The modules that `import "nabla"` loads: all except the other entry points and the modules that are loaded on demand. */
 const CORE =
   /[\\/]dist[\\/](?:assembly|src)[\\/](?!gradients|formats|tfjs|runtime[\\/](?:threads|wide|binaries[\\/]wide))/;
-
-/** A module that chunks loaded on demand import. It is in `base`, so that these chunks do not load the core. */
-const NODE_MODULE = /[\\/]runtime[\\/]nodeModule\.js$/;
 
 /** The modules that nabla/tfjs imports. They form a separate chunk without layers and optimizers, which take milliseconds to parse. */
 const base = new Set();
@@ -116,7 +112,7 @@ const bundle = await rolldown({
   // Optional peers.
   external: /^@tensorflow\//,
   platform: "neutral",
-  plugins: [kernels, findBase, parseable, ignoredImports, lines, requiredPeers, lazyCore],
+  plugins: [kernels, findBase, parseable, ignoredImports, lines, requiredPeers],
   // Keep modules with side effects even if none of their exports is used.
   treeshake: { moduleSideEffects: true },
 });
@@ -129,7 +125,7 @@ await bundle.write({
   // Keep the core in the files `base` and `core`, even if other entries use only parts of it.
   codeSplitting: {
     groups: [
-      { name: "base", test: (id) => CORE.test(id) && (base.has(id) || NODE_MODULE.test(id)) },
+      { name: "base", test: (id) => CORE.test(id) && base.has(id) },
       { name: "core", test: CORE },
     ],
   },

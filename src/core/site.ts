@@ -1,21 +1,15 @@
 /** Finds the line of the user's program that called nabla, for error messages and program listings. */
 import type { Error } from "../runtime/errors.ts";
 
-let ownFolders: readonly string[] | undefined;
+let ownFolder: string | undefined;
 /**
- * The folder of nabla's own modules, as stack traces show it: as a URL for ES modules, and as a path for CommonJS
- * modules. If nabla is bundled with the program, this folder cannot identify nabla's frames.
+ * The folder of nabla's own modules, as stack traces show it. If nabla is bundled with the program, this folder cannot
+ * identify nabla's frames.
  */
-function own(): readonly string[] {
-  if (ownFolders) return ownFolders;
-  const url = (import.meta.url ?? "").replace(/(core\/)?[\w-]+\.\w+$/, "");
-  const path = url.replace(/^file:\/\/(\/(?=\w:))?/, "");
-  ownFolders = path === url ? [url] : [path, decodeURI(path)];
-  return ownFolders;
+function own(): string {
+  ownFolder ??= (import.meta.url ?? "").replace(/^file:\/\//, "").replace(/(core\/)?[\w-]+\.\w+$/, "");
+  return ownFolder;
 }
-
-/** Whether a line of a stack trace is one of nabla's own frames. */
-const isOwn = (line: string): boolean => own().some((folder) => line.replaceAll("\\", "/").includes(folder));
 
 /**
  * The stack depths to try. nabla's own frames rarely fill a stack of the first depth, and never one of the last depth.
@@ -36,7 +30,7 @@ function stackOf(depth: number): Error {
 function placeIn({ stack = "" }: Error): string | undefined {
   for (const line of stack.split("\n").slice(1)) {
     const place = line.match(/([^/\\(\s]+:\d+:\d+)\)?\s*$/)?.[1];
-    if (place && own()[0] && !isOwn(line)) return line.includes("node:") ? "" : place;
+    if (place && own() && !line.includes(own())) return line.includes("node:") ? "" : place;
   }
   return undefined;
 }

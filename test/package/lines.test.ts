@@ -20,7 +20,7 @@ test("source files have at most 400 lines", () => {
 const FOLDERS = ["dist/node", "dist/bin", "dist/src/serverless"];
 
 describe.each(FOLDERS)("%s", (folder) => {
-  const files = readdirSync(folder).filter((name) => /\.c?js$/.test(name));
+  const files = readdirSync(folder).filter((name) => name.endsWith(".js"));
   test("contains no line of more than 500 characters", () => {
     expect(files.length).toBeGreaterThan(0);
     for (const name of files)
@@ -45,10 +45,10 @@ test("the inlined kernels have lines of at most 120 characters, and decode to th
 describe("an uncaught error prints its message and readable frames to a pipe in less than 4 KB", () => {
   test.each([
     ["an op", 'import { tensor } from "nabla"; tensor([1, 2]).add(tensor([1, 2, 3]));', /^ShapeError: add: .*\[2\].*\[3\]/m, /at broadcastShapes /],
-    ["a loss", 'import { losses, tensor } from "nabla"; losses.crossEntropy(tensor([[1, 2]]), tensor([7], { dtype: "int32" }));', /^\w+Error: crossEntropy: /m, /at .*crossEntropy .*dist\/node\/core\.cjs:\d+/],
+    ["a loss", 'import { losses, tensor } from "nabla"; losses.crossEntropy(tensor([[1, 2]]), tensor([7], { dtype: "int32" }));', /^\w+Error: crossEntropy: /m, /at .*crossEntropy /],
     ["a file", 'import { readSafetensors } from "nabla/formats"; readSafetensors(new Uint8Array(3));', /^FormatError: safetensors: the file has 3 bytes/m, /at headerLength /],
     ["a promise", 'import { loadFile } from "nabla/formats"; await loadFile("/nowhere/to/be/found");', /ENOENT: no such file or directory/, /at async loadFile /],
-    ["nabla/gradients", 'import { objective } from "nabla/gradients"; objective(() => 1, []).value();', /^\w*Error: /m, /dist\/node\/gradients-require\.js:\d+/],
+    ["nabla/gradients", 'import { objective } from "nabla/gradients"; objective(() => 1, []).value();', /^\w*Error: /m, /dist\/node\/gradients\.js:\d+/],
     ["nabla/serverless", 'import { inferenceHandler } from "nabla/serverless"; inferenceHandler({});', /^\w*Error: /m, /at inferenceHandler /],
   ])("%s", (_, program, message, frame) => {
     const { stderr, status } = spawnSync(process.execPath, ["--input-type=module", "-e", program], { encoding: "utf8" });
