@@ -12,7 +12,7 @@ import { withBlock } from "../docs/tables.mjs";
  * The largest permitted sizes, gzipped, with one WASM build: of the code that `import "nabla"` loads at startup, and of the page that trains
  * an MLP. docs/sizes.md lists their parts.
  */
-const BUDGET = 151.8 * 1024;
+const BUDGET = 152 * 1024;
 const MLP_BUDGET = 87.3 * 1024;
 const builds = ["simd", "relaxed"];
 /** The programs to bundle: what they do, and the names of their files in bench/bundles. */
