@@ -337,7 +337,7 @@ export const enum QuantizedMatmul {
 }
 
 /**
- * Converts small numbers, in format `kind` of opcodes.ts, to float32. out: [m, k]; w: m rows of bytes; scale: the scales of the rows or
+ * Converts low-precision numbers, in format `kind` of opcodes.ts, to float32. out: [m, k]; w: m rows of bytes; scale: the scales of the rows or
  * groups, or 0 if the format has none. The workspace holds one row per thread.
  */
 export const enum Widen {
@@ -351,7 +351,7 @@ export const enum Widen {
   words,
 }
 
-/** out: [m, n] = x·wᵀ, plus bias unless its address is 0. x: float32 [m, k]; w and scale: n rows of k small numbers, as in Widen. */
+/** out: [m, n] = x·wᵀ, plus bias unless its address is 0. x: float32 [m, k]; w and scale: n rows of k low-precision numbers, as in Widen. */
 export const enum WidenedMatmul {
   out = Head.words,
   x,

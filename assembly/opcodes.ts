@@ -90,7 +90,7 @@ export const enum Family {
   /** Products of int8 numbers. */
   QuantizeRows, // part quantized
   QuantizedMatmul, // part quantized
-  /** Conversion of small numbers to float32, and products of float32 with small numbers. */
+  /** Conversion of low-precision numbers to float32, and products of float32 with low-precision numbers. */
   Widen, // part quantized
   WidenedMatmul, // part quantized
   /** Several pointwise instructions fused into one pass. */
@@ -303,8 +303,8 @@ export const enum QuantizedRow {
   grain = 32,
 }
 
-/** The formats of small numbers, in rows of bytes. */
-export const enum Small {
+/** The formats of low-precision numbers, in rows of bytes. */
+export const enum WeightFormat {
   /** Bytes; the number is (byte − 128)·scale, with a scale for each row. */
   Int8,
   /**

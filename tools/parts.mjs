@@ -3,8 +3,8 @@
 import { CALLED, readerOf } from "./assemble.mjs";
 
 /**
- * The files in assembly/kernels and the functions that belong to each part. A function that only one part needs belongs to that part, too. The families in
- * assembly/opcodes.ts name the parts that they need.
+ * The files in assembly/kernels and the functions that belong to each part. A function that only one part needs belongs to that part, too.
+ * The families in assembly/opcodes.ts name the parts that they need.
  */
 export const PARTS = {
   image: /\/kernels\/(conv|convDirect|convPhase|depthwise|depthwiseWeight|dilation|pool|winograd)\/|\/interpolate/,

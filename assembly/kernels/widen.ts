@@ -1,9 +1,9 @@
 /**
- * Small numbers (opcodes.ts: Small) as float32, and products with them. A product widens a few rows of w at a time, so w stays small in
+ * Low-precision numbers (opcodes.ts: WeightFormat) as float32, and products with them. A product widens a few rows of w at a time, so w stays small in
  * memory. Its results have the same bits as those of the product with the widened w.
  */
 import { Widen, WidenedMatmul } from "../layerLayouts";
-import { Small } from "../opcodes";
+import { WeightFormat } from "../opcodes";
 import { word } from "../operands";
 import { shareBegin } from "../simd";
 import { gemm, gemmWorkspace } from "./gemm";
@@ -26,12 +26,14 @@ export function widenedWorkspace(m: u32, n: u32, k: u32): u32 {
 /** The number of bytes in a row. */
 @inline
 function rowBytes(k: usize, kind: u32): usize {
-  return kind == Small.Int8 ? k : kind == Small.Int4 ? groupsOf(k) << 4 : k << 1;
+  return kind == WeightFormat.Int8 ? k : kind == WeightFormat.Int4 ? groupsOf(k) << 4 : k << 1;
 }
 
 /** The number of scales of a row. */
 @inline
-function scalesOf(k: usize, kind: u32): usize { return kind == Small.Int8 ? 1 : kind == Small.Int4 ? groupsOf(k) : 0; }
+function scalesOf(k: usize, kind: u32): usize {
+  return kind == WeightFormat.Int8 ? 1 : kind == WeightFormat.Int4 ? groupsOf(k) : 0;
+}
 
 @inline
 function groupsOf(k: usize): usize { return (k + 31) >> 5; }
@@ -49,10 +51,10 @@ function put8(to: usize, v: v128, base: v128, scale: v128): void {
  */
 export function widenRow(to: usize, w: usize, scale: usize, k: usize, kind: u32): void {
   const end = to + (k << 2);
-  if (kind == Small.Int8) {
+  if (kind == WeightFormat.Int8) {
     const factor = v128.load32_splat(scale), base = i16x8.splat(128);
     for (; to < end; to += 32, w += 8) put8(to, v128.load_ext<u8>(w), base, factor);
-  } else if (kind == Small.Int4) {
+  } else if (kind == WeightFormat.Int4) {
     const low = i8x16.splat(15), base = i16x8.splat(8);
     for (; to < end; to += 128, w += 16, scale += 4) {
       const v = v128.load(w), factor = v128.load32_splat(scale);
@@ -62,7 +64,7 @@ export function widenRow(to: usize, w: usize, scale: usize, k: usize, kind: u32)
       put8(to + 64, i16x8.extend_low_i8x16_u(b), base, factor);
       put8(to + 96, i16x8.extend_high_i8x16_u(b), base, factor);
     }
-  } else if (kind == Small.Float16) {
+  } else if (kind == WeightFormat.Float16) {
     // Bits 28 to 30 of the shifted number repeat the sign. Without them, its exponent is too small by 127 − 15.
     const mask = i32x4.splat(0x8fffffff), factor = i32x4.splat((127 + 112) << 23);
     for (; to < end; to += 16, w += 8)

@@ -9,7 +9,7 @@ import { isPlainObject } from "../runtime/kinds.ts";
 import { Module, nameOf } from "./module.ts";
 import { isParameter, parameter } from "./parameter.ts";
 
-/** The modules with small weights, which quantize made. */
+/** The modules with quantized weights, which quantize made. */
 export const quantized = new WeakSet<Module>();
 
 /** @throws Error if a module of the model is quantized */

@@ -252,8 +252,8 @@ function fold(layer: Foldable, norm: BatchNorm, name: string): { weight: Tensor;
  * const fused = nn.fuse(model);
  * const infer = compile((x: Tensor) => noGrad(() => fused.forward(x)));
  * ```
- * @throws Error if the model is quantized, if a batch normalization to fold has no running statistics, if a module of your own contains one and inputShape
- * is missing, if a module cannot be copied, or if the copy would use the model
+ * @throws Error if the model is quantized, if a batch normalization to fold has no running statistics, if a module of your own
+ * contains one and inputShape is missing, if a module cannot be copied, or if the copy would use the model
  */
 export function fuse<M extends Module>(model: M, options: FuseOptions = {}): M {
   check("fuse", arguments, "model:module {inputShape:array dtype:any}");

@@ -1,12 +1,17 @@
-/** Weights of small numbers: widened exactly, and products with the bits of the float32 product. */
+/** Weights of low precision: widened exactly, and products with the bits of the float32 product. */
 import { linear, type Tensor, tensor, tidy } from "nabla";
 import { describe, expect, test } from "vitest";
-import { Small } from "../../assembly/opcodes.ts";
+import { WeightFormat } from "../../assembly/opcodes.ts";
 import { type HalfType, toHalves } from "../../src/core/half.ts";
-import { type SmallMatrix, widen, widenedLinear } from "../../src/ops/matrix/widen.ts";
+import { type NarrowMatrix, widen, widenedLinear } from "../../src/ops/matrix/widen.ts";
 import { seeded } from "../support/oracle.ts";
 
-const kinds = { int8: Small.Int8, int4: Small.Int4, float16: Small.Float16, bfloat16: Small.BFloat16 };
+const kinds = {
+  int8: WeightFormat.Int8,
+  int4: WeightFormat.Int4,
+  float16: WeightFormat.Float16,
+  bfloat16: WeightFormat.BFloat16,
+};
 type Kind = keyof typeof kinds;
 const names = Object.keys(kinds) as Kind[];
 const { fround: f } = Math;
@@ -21,7 +26,7 @@ function fromHalf(bits: number, type: HalfType): number {
 }
 
 interface Random {
-  readonly matrix: SmallMatrix;
+  readonly matrix: NarrowMatrix;
   /** The numbers, computed in float64 and rounded to float32. */
   readonly values: number[];
 }

@@ -1,6 +1,6 @@
 /** Calls to ops that are large enough to be shared among threads. */
 import { manualSeed, rand, randint, type Tensor, tensor } from "nabla";
-import { Family, Op, Small } from "../../assembly/opcodes.ts";
+import { Family, Op, WeightFormat } from "../../assembly/opcodes.ts";
 import { type AnyOp, familyOf } from "../../src/ops/definition/op.ts";
 import { table } from "../../src/ops/table.ts";
 import { samplesOf } from "../ops/oracles/index.ts";
@@ -84,7 +84,7 @@ export function cases(code: Op): Case[] {
       return SMALL.flatMap((kind) =>
         [1, 70].map((m) => ({
           inputs: [floats([m, 33]), ...smallMatrix(kind, 200), floats([200])],
-          attributes: { kind, first: 0, count: 200, hasScale: kind < Small.Float16 },
+          attributes: { kind, first: 0, count: 200, hasScale: kind < WeightFormat.Float16 },
         })),
       );
     case Family.RandomInteger:
@@ -98,13 +98,13 @@ export function cases(code: Op): Case[] {
   ];
 }
 
-const SMALL = [Small.Int8, Small.Int4, Small.Float16, Small.BFloat16];
+const SMALL = [WeightFormat.Int8, WeightFormat.Int4, WeightFormat.Float16, WeightFormat.BFloat16];
 
-/** Rows of 33 small numbers, and their scales. Every byte is below 64, so that 16-bit numbers are finite. */
-function smallMatrix(kind: Small, rows: number): Tensor[] {
-  const bytes = kind === Small.Int8 ? 33 : kind === Small.Int4 ? 32 : 66;
+/** Rows of 33 low-precision numbers, and their scales. Every byte is below 64, so that 16-bit numbers are finite. */
+function smallMatrix(kind: WeightFormat, rows: number): Tensor[] {
+  const bytes = kind === WeightFormat.Int8 ? 33 : kind === WeightFormat.Int4 ? 32 : 66;
   const w = randint(0, 64, [rows, bytes], { dtype: "uint8" });
-  return kind >= Small.Float16 ? [w] : [w, floats(kind === Small.Int8 ? [rows] : [rows, 2])];
+  return kind >= WeightFormat.Float16 ? [w] : [w, floats(kind === WeightFormat.Int8 ? [rows] : [rows, 2])];
 }
 
 /** A product of quantized rows with 33 columns, padded with zeros to 64. */

@@ -12,7 +12,7 @@ import { isParameter } from "../parameter.ts";
 import { GRU, GRUCell, LSTM, LSTMCell, RNN, RNNCell } from "../recurrent.ts";
 import { SpectralNorm } from "../spectral.ts";
 import { QuantizedEmbedding, QuantizedLinear, QuantizedMultiheadAttention, widenOnUse } from "./layers.ts";
-import { quantizeWeight, type SmallType, type SmallWeight } from "./matrix.ts";
+import { type NarrowWeight, type QuantizedType, quantizeWeight } from "./matrix.ts";
 import type { QuantizeOptions } from "./options.ts";
 import { QuantizationReport, type QuantizedWeight } from "./report.ts";
 
@@ -42,7 +42,7 @@ function obstacle(
   weights: readonly [string, Tensor][],
   skip: readonly string[],
   normalized: ReadonlySet<unknown>,
-  dtype: SmallType,
+  dtype: QuantizedType,
 ): string | undefined {
   if (skip.some((path) => name === path || name.startsWith(`${path}.`))) return "skipped";
   const type = known.find((one) => module instanceof one);
@@ -58,7 +58,10 @@ function obstacle(
 
 const bytesOf = (x: Tensor | null): number => x?.peek("quantize").byteLength ?? 0;
 
-/** Returns a copy of a model whose weights are small numbers. @throws Error if a weight is not finite or too large, or a module cannot be copied */
+/**
+ * Returns a copy of a model whose weights have low precision.
+ * @throws Error if a weight is not finite or too large, or a module cannot be copied
+ */
 export function quantizeModel<M extends Module>(
   model: M,
   { dtype = "int8", skip = [], weightsOnly = false }: QuantizeOptions,
@@ -90,7 +93,7 @@ export function quantizeModel<M extends Module>(
   }
 
   function replace(name: string, module: Module, weights: readonly [string, Tensor][]): void {
-    const small = (key: string, x: Tensor): SmallWeight => {
+    const small = (key: string, x: Tensor): NarrowWeight => {
       const path = name ? `${name}.${key}` : key;
       const known = done.get(x);
       const { weight, error } = known ?? quantizeWeight(path, x, dtype);

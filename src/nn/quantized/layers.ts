@@ -1,4 +1,4 @@
-/** Layers with weights of small numbers, for inference. */
+/** Layers with weights of low precision, for inference. */
 import { isGradEnabled } from "../../core/context.ts";
 import * as ops from "../../core/functions.ts";
 import { asInternal } from "../../core/owners.ts";
@@ -9,7 +9,7 @@ import { Error } from "../../runtime/errors.ts";
 import { kindOf } from "../../runtime/kinds.ts";
 import { MultiheadAttention } from "../attention.ts";
 import { inputOf, Module } from "../module.ts";
-import { matrixOf, type SmallType, type SmallWeight, widenRows } from "./matrix.ts";
+import { matrixOf, type NarrowWeight, type QuantizedType, widenRows } from "./matrix.ts";
 
 /** @throws Error if a quantized layer would have to compute gradients */
 function requireInference(module: Module, inputs: readonly unknown[]): void {
@@ -24,10 +24,10 @@ function requireInference(module: Module, inputs: readonly unknown[]): void {
 }
 
 /**
- * Replaces properties of a module with getters that convert small numbers to float32. The state dict has the weights as
+ * Replaces properties of a module with getters that convert low-precision numbers to float32. The state dict has the weights as
  * `<dtype>.<name>.weight` and, if the format has scales, `<dtype>.<name>.scale`.
  */
-export function widenOnUse(module: Module, weights: Readonly<Record<string, SmallWeight>>): void {
+export function widenOnUse(module: Module, weights: Readonly<Record<string, NarrowWeight>>): void {
   const { forward } = module;
   const define = (name: string, property: PropertyDescriptor): void =>
     void Object.defineProperty(module, name, { configurable: true, ...property });
@@ -38,7 +38,7 @@ export function widenOnUse(module: Module, weights: Readonly<Record<string, Smal
       return forward.apply(module, inputs) as unknown;
     },
   });
-  const stored: Partial<Record<SmallType, Record<string, object>>> = {};
+  const stored: Partial<Record<QuantizedType, Record<string, object>>> = {};
   for (const [name, small] of Object.entries(weights)) {
     const { dtype, weight, scale } = small;
     (stored[dtype] ??= {})[name] = { weight, ...(scale && { scale }) };
@@ -48,13 +48,13 @@ export function widenOnUse(module: Module, weights: Readonly<Record<string, Smal
 }
 
 /** A layer with one weight. The state dict has the weight under the name of its format, and its scales as `scale`. */
-abstract class SmallLayer extends Module {
+abstract class NarrowLayer extends Module {
   /** The scales, if the format has any. */
   declare readonly scale?: Tensor;
   /** @internal */
-  protected declare readonly small: SmallWeight;
+  protected declare readonly small: NarrowWeight;
 
-  constructor(small: SmallWeight) {
+  constructor(small: NarrowWeight) {
     super();
     const { dtype, weight, scale } = small;
     Object.defineProperty(this, "small", { value: small });
@@ -70,8 +70,8 @@ abstract class SmallLayer extends Module {
 const int8Product = asInternal(quantizedLinear);
 const product = asInternal(widenedLinear);
 
-/** A Linear layer with weights of small numbers. x: [..., inFeatures] → [..., outFeatures]. */
-export class QuantizedLinear extends SmallLayer {
+/** A Linear layer with weights of low precision. x: [..., inFeatures] → [..., outFeatures]. */
+export class QuantizedLinear extends NarrowLayer {
   static override readonly kind: string = "QuantizedLinear";
   /** The sum of each row of weights, int32 [outFeatures], if the product is computed in int8. */
   declare readonly sums?: Tensor;
@@ -79,7 +79,7 @@ export class QuantizedLinear extends SmallLayer {
   readonly bias: Tensor | null;
 
   constructor(
-    small: SmallWeight,
+    small: NarrowWeight,
     bias: Tensor | null,
     private readonly weightsOnly: boolean,
   ) {
@@ -111,8 +111,8 @@ export class QuantizedLinear extends SmallLayer {
   }
 }
 
-/** An Embedding with rows of small numbers. index: int32 [...] → [..., embeddingDim]. */
-export class QuantizedEmbedding extends SmallLayer {
+/** An Embedding with rows of low-precision numbers. index: int32 [...] → [..., embeddingDim]. */
+export class QuantizedEmbedding extends NarrowLayer {
   static override readonly kind: string = "QuantizedEmbedding";
 
   forward(index: Tensor): Tensor {
@@ -124,14 +124,14 @@ export class QuantizedEmbedding extends SmallLayer {
   }
 }
 
-const lookUp = asInternal((index: Tensor, small: SmallWeight) => {
+const lookUp = asInternal((index: Tensor, small: NarrowWeight) => {
   const { weight, scale, kind } = matrixOf(small) as { weight: Tensor; scale: Tensor | null; kind: number };
   const rows = (table: Tensor): Tensor => ops.embedding(index, table.reshape([small.shape[0]!, -1]));
   const part = { weight: rows(weight), scale: scale && rows(scale), kind };
   return widen(part, [...index.shape, small.shape[1]!]) as Tensor;
 });
 
-/** Multi-head attention whose projections have weights of small numbers. */
+/** Multi-head attention whose projections have weights of low precision. */
 export class QuantizedMultiheadAttention extends MultiheadAttention {
   static override readonly kind: string = "QuantizedMultiheadAttention";
   /** The projection of queries, keys and values. */

@@ -1,26 +1,26 @@
-/** Weights as small numbers, and their conversion from and to float32. */
-import { Small } from "../../../assembly/opcodes.ts";
+/** Weights of low precision, and their conversion from and to float32. */
+import { WeightFormat } from "../../../assembly/opcodes.ts";
 import { roundEven, toHalves } from "../../core/half.ts";
 import { asInternal } from "../../core/owners.ts";
 import { tidy } from "../../core/scope.ts";
 import { fromElements, type Tensor } from "../../core/tensor.ts";
-import { type SmallMatrix, widen } from "../../ops/matrix/widen.ts";
+import { type NarrowMatrix, widen } from "../../ops/matrix/widen.ts";
 import { Error, quote } from "../../runtime/errors.ts";
 
 /** The formats of quantized weights. */
 export const kinds = {
-  int8: Small.Int8,
-  int4: Small.Int4,
-  float16: Small.Float16,
-  bfloat16: Small.BFloat16,
+  int8: WeightFormat.Int8,
+  int4: WeightFormat.Int4,
+  float16: WeightFormat.Float16,
+  bfloat16: WeightFormat.BFloat16,
 } as const;
 
 /** The name of a format of quantized weights. */
-export type SmallType = keyof typeof kinds;
+export type QuantizedType = keyof typeof kinds;
 
 /** A quantized weight. */
-export interface SmallWeight {
-  readonly dtype: SmallType;
+export interface NarrowWeight {
+  readonly dtype: QuantizedType;
   /** The shape in float32: [rows, ...]. */
   readonly shape: readonly number[];
   /** The numbers as bytes, uint8 [rows, ...]. */
@@ -77,7 +77,7 @@ function toWhole(data: ArrayLike<number>, rows: number, k: number, isInt4: boole
  * @returns the weight, and ‖w − ŵ‖ / ‖w‖
  * @throws Error if a number is NaN, infinite or too large for a 16-bit format
  */
-export function quantizeWeight(name: string, x: Tensor, dtype: SmallType): { weight: SmallWeight; error: number } {
+export function quantizeWeight(name: string, x: Tensor, dtype: QuantizedType): { weight: NarrowWeight; error: number } {
   const { data, shape } = x;
   const rows = shape[0]!;
   const flaw = data.findIndex((w) => !Number.isFinite(w));
@@ -85,7 +85,7 @@ export function quantizeWeight(name: string, x: Tensor, dtype: SmallType): { wei
     throw new Error(`quantize: ${quote(name)} contains ${data[flaw]}. Quantize a model whose weights are finite.`);
   const bytesAs = (bytes: Uint8Array, dims: readonly number[]): Tensor =>
     fromElements(bytes, dims, "uint8", "quantize").keep();
-  let weight: SmallWeight;
+  let weight: NarrowWeight;
   if (dtype === "float16" || dtype === "bfloat16") {
     const remedy = dtype === "float16" ? "Use bfloat16" : "List its module in { skip }";
     const tooLarge = (w: number): Error =>
@@ -115,10 +115,14 @@ export function quantizeWeight(name: string, x: Tensor, dtype: SmallType): { wei
 }
 
 /** A weight as the ops take it. */
-export const matrixOf = ({ weight, scale, dtype }: SmallWeight): SmallMatrix => ({ weight, scale, kind: kinds[dtype] });
+export const matrixOf = ({ weight, scale, dtype }: NarrowWeight): NarrowMatrix => ({
+  weight,
+  scale,
+  kind: kinds[dtype],
+});
 
 /** The whole weight in float32. */
-export const widenRows = asInternal((small: SmallWeight): Tensor => {
+export const widenRows = asInternal((small: NarrowWeight): Tensor => {
   const { shape } = small;
   const [rows, k] = [shape[0]!, shape.slice(1).reduce((a, b) => a * b, 1)];
   return (widen(matrixOf(small), [rows, k]) as Tensor).reshape(shape);

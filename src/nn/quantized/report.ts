@@ -1,6 +1,6 @@
 /** The report of what `quantize` did to each weight. */
 import { amount, table } from "../../core/printing.ts";
-import type { SmallType } from "./matrix.ts";
+import type { QuantizedType } from "./matrix.ts";
 
 /** A weight of a quantized model. */
 export interface QuantizedWeight {
@@ -13,7 +13,7 @@ export interface QuantizedWeight {
   /** The number of bytes, with the scales; 0 for a tied weight, which is the same tensor as a later one in the report. */
   readonly bytes: number;
   /** The format in the quantized model. */
-  readonly dtype: SmallType | "float32";
+  readonly dtype: QuantizedType | "float32";
   /** ‖w − ŵ‖ / ‖w‖, where ŵ is the quantized weight; 0 if it stays in float32. */
   readonly error: number;
   /** Why the weight stays in float32; "" if it is quantized. */

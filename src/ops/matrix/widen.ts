@@ -1,5 +1,5 @@
-/** Small numbers as float32, and products with weights of small numbers. The kernels are in assembly/kernels/widen.ts. */
-import { Op, type Small } from "../../../assembly/opcodes.ts";
+/** Low-precision numbers as float32, and products with weights of low precision. The kernels are in assembly/kernels/widen.ts. */
+import { Op, type WeightFormat } from "../../../assembly/opcodes.ts";
 import { kernels } from "../../runtime/engine.ts";
 import { ShapeError } from "../../runtime/errors.ts";
 import { encodeWiden, encodeWidenedMatmul } from "../../runtime/instructions.ts";
@@ -8,23 +8,23 @@ import { type Shape, show, sizeOf, type Value } from "../definition/value.ts";
 import { float } from "../pointwise/pointwise.ts";
 import { reshape } from "../shape/reshape.ts";
 
-/** A matrix of small numbers. */
-export interface SmallMatrix {
+/** A matrix of low-precision numbers. */
+export interface NarrowMatrix {
   /** The numbers, uint8 [rows, bytes of a row]. */
   readonly weight: Value;
   /** The scales of rows or groups, float32 [rows] or [rows, groups]; null if the format has none. */
   readonly scale: Value | null;
-  readonly kind: Small;
+  readonly kind: WeightFormat;
 }
 
 interface WidenAttributes {
-  readonly kind: Small;
+  readonly kind: WeightFormat;
   /** The shape of the result. */
   readonly shape: Shape;
 }
 
 interface WidenedMatmulAttributes {
-  readonly kind: Small;
+  readonly kind: WeightFormat;
   /** The first row of the weight to use, and the number of rows. */
   readonly first: number;
   readonly count: number;
@@ -80,14 +80,14 @@ export const widenedMatmulDefinition: OpDefinition<WidenedMatmulAttributes> = {
 };
 
 /** The numbers in float32. `shape` ends with the length of a row. */
-export const widen = ({ weight, scale, kind }: SmallMatrix, shape: Shape): Value =>
+export const widen = ({ weight, scale, kind }: NarrowMatrix, shape: Shape): Value =>
   apply(widenDefinition, scale ? [weight, scale] : [weight], { kind, shape });
 
 /** x·wᵀ + bias for some rows of w, each of k numbers. x: [..., k] → [..., count]. The bits are those of the product with float32 weights. */
 export function widenedLinear(
   name: string,
   x: Value,
-  { weight, scale, kind }: SmallMatrix,
+  { weight, scale, kind }: NarrowMatrix,
   k: number,
   bias: Value | null,
   [first, count]: readonly [first: number, count: number],

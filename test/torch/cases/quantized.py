@@ -1,4 +1,4 @@
-"""Weights of small numbers, as nn.quantize stores them, and the products with them."""
+"""Weights of low precision, as nn.quantize stores them, and the products with them."""
 import torch
 from cases.case import encode, groups, randn
 
